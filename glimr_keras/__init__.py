@@ -1,0 +1,32 @@
+"""glimr_keras: tune Keras models on Ray.
+
+Subclass `HyperModel` (what to build), give it to a `RayTuner` (how to search), and ask the tuner for results.
+"""
+
+from glimr_keras import startup  # isort: skip  # noqa: F401
+
+from glimr_keras import errors, oracles, tuners
+from glimr_keras.callback import TuneReportCheckpoint
+from glimr_keras.errors import FailedTrialError
+from glimr_keras.hypermodel import HyperModel
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.objective import Objective
+from glimr_keras.oracles import Oracle
+from glimr_keras.tuner import RayTuner
+from glimr_keras.tuners import RandomSearch
+from glimr_keras.version import __version__
+
+__all__ = [
+    "FailedTrialError",
+    "HyperModel",
+    "HyperParameters",
+    "Objective",
+    "Oracle",
+    "RandomSearch",
+    "RayTuner",
+    "TuneReportCheckpoint",
+    "__version__",
+    "errors",
+    "oracles",
+    "tuners",
+]

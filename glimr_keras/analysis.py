@@ -1,0 +1,73 @@
+"""Tables and summaries of a project, computed from its journal. Runs anywhere; needs neither Ray nor a model."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from glimr_keras.journal import Project
+from glimr_keras.parameters import HyperParameter, serialize
+from glimr_keras.trials import Trial, ranked
+
+COLUMNS = ("trial_id", "status", "score", "best_epoch", "epochs", "duration")
+
+
+def results_dataframe(project: Project) -> pd.DataFrame:
+    """One row a trial, in the order in which the trials were created.
+
+    Returns:
+        Columns `trial_id` (str), `status` (str), `score` (float, nan without one), `best_epoch` (the epoch of the score in the
+        best execution, counted from 1), `epochs` (trained, in the longest execution), `duration` (seconds, summed over
+        executions), then one column for each hyperparameter, by full name, empty where a trial did not have it. A
+        hyperparameter that has the name of another column gets `hyperparameters/` before its name.
+    """
+    rows = [_row(trial, project) for trial in project.trials.values()]
+    names = dict.fromkeys(name for row in rows for name in row)
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *(name for name in names if name not in COLUMNS)])
+    return frame.astype({"score": float, "duration": float, "best_epoch": "Int64", "epochs": "Int64"})
+
+
+def _row(trial: Trial, project: Project) -> dict[str, Any]:
+    number = trial.best_execution(project.objective)
+    row = {
+        "trial_id": trial.trial_id,
+        "status": trial.status,
+        "score": trial.score,
+        "best_epoch": None if number is None else trial.executions[number].best_epoch,
+        "epochs": max((len(execution.history) for execution in trial.executions.values()), default=0),
+        "duration": trial.duration,
+    }
+    return row | {name if name not in COLUMNS else f"hyperparameters/{name}": value for name, value in trial.values.items()}
+
+
+def results_summary(project: Project, directory: pathlib.Path, num_trials: int) -> str:
+    """The best trials in words."""
+    best = ranked(list(project.trials.values()), project.objective)[:num_trials]
+    objective = project.objective
+    lines = [
+        "Results summary",
+        f"Results in {directory}",
+        f"Showing {num_trials} best trials",
+        f'Objective(name="{objective.name}", direction="{objective.direction}")',
+    ]
+    for trial in best:
+        lines += ["", f"Trial {trial.trial_id} summary", "Hyperparameters:"]
+        lines += [f"{name}: {value}" for name, value in trial.values.items()]
+        lines += [f"Score: {trial.score}" if trial.score is not None else f"Status: {trial.status}"]
+        if trial.message:
+            lines += [trial.message.strip()]
+    return "\n".join(lines)
+
+
+def search_space_summary(space: Iterable[HyperParameter]) -> str:
+    """The hyperparameters in words."""
+    stored = [serialize(parameter) for parameter in space]
+    lines = ["Search space summary", f"Default search space size: {len(stored)}"]
+    for entry in stored:
+        config = {name: value for name, value in entry["config"].items() if name != "name"}
+        lines += [f"{entry['config']['name']} ({entry['class_name']})", json.dumps(config)]
+    return "\n".join(lines)

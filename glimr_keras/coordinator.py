@@ -1,0 +1,153 @@
+"""The coordinator: one search, in the driver. It asks the oracle, hands runs to an executor and writes down what comes back.
+
+It knows nothing of Ray. An executor asks `next_run` for work and passes on what the worker says.
+"""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+from typing import Protocol
+
+from glimr_keras.errors import FatalError, SearchError
+from glimr_keras.journal import Journal
+from glimr_keras.oracles import Nothing, Oracle
+from glimr_keras.trials import Execution, Run, Trial, TrialStatus, execution_directory
+from glimr_keras.worker import Outcome, Report
+
+
+class Observer(Protocol):
+    """What is told how a search goes on, to show it."""
+
+    def on_running(self, running: int) -> None: ...
+    def on_trial_end(self, trial: Trial) -> None: ...
+
+
+class Coordinator:
+    """Keeps a search's trials, executions and record together.
+
+    Args:
+        oracle: Chooses configurations; it already knows the project's earlier trials.
+        journal: Open for writing.
+        directory: The project's directory.
+        executions_per_trial: How often each configuration is trained.
+        max_consecutive_failed_trials: So many failed trials in a row stop the search.
+        observer: Told of every change.
+
+    Attributes:
+        error: Why the search stopped early, or `None`.
+        finished: Whether nothing will be started any more.
+    """
+
+    def __init__(
+        self,
+        oracle: Oracle,
+        journal: Journal,
+        directory: pathlib.Path,
+        executions_per_trial: int,
+        max_consecutive_failed_trials: int,
+        observer: Observer,
+    ) -> None:
+        self.oracle = oracle
+        self.error: FatalError | SearchError | None = None
+        self.finished = False
+        self._journal = journal
+        self._directory = directory
+        self._executions_per_trial = executions_per_trial
+        self._max_failed = max_consecutive_failed_trials
+        self._observer = observer
+        self._failed_in_a_row = 0
+        self._waiting: collections.deque[Run] = collections.deque()
+        self._running: set[tuple[str, int]] = set()
+
+    def resume(self) -> None:
+        """Queues what was running when an earlier session of this project ended."""
+        for trial in self.oracle.trials.values():
+            if trial.status == TrialStatus.RUNNING:
+                self._queue(trial)
+
+    def next_run(self) -> Run | None:
+        """The next run to start, or `None`: then `finished` says whether to ask again when a run has ended."""
+        if self.error is not None:
+            self.finished = True
+            return None
+        if not self._waiting:
+            trial = self.oracle.create_trial()
+            if isinstance(trial, Nothing):
+                self.finished = trial is Nothing.LEFT or not self._running
+                return None
+            self._journal.add_trial(trial)
+            self._queue(trial)
+        run = self._waiting.popleft()
+        self._running.add(run.key)
+        self.oracle.trials[run.trial_id].executions[run.execution] = Execution()
+        self._observer.on_running(len(self._running))
+        return run
+
+    def on_report(self, run: Run, report: Report) -> None:
+        """Takes in what a worker says about a run."""
+        trial = self.oracle.trials[run.trial_id]
+        trial.values = report.values
+        new = self.oracle.update_space(report.parameters)
+        if new:
+            self._journal.add_parameters(new)
+        if report.epoch is not None:
+            trial.executions[run.execution].observe(report.epoch, report.metrics, self.oracle.objective)
+            self._journal.add_epoch(run.trial_id, run.execution, report.epoch, report.metrics)
+        if report.outcome is not None:
+            self._end(run, report.outcome)
+
+    def on_stopped(self, run: Run, duration: float) -> None:
+        """A scheduler stopped the run. Nothing if the run has already ended, or if the whole search is being stopped."""
+        if self.error is not None:
+            return
+        execution = self.oracle.trials[run.trial_id].executions[run.execution]
+        self._end(run, Outcome(TrialStatus.STOPPED, duration, execution.score, execution.best_epoch))
+
+    def on_lost(self, run: Run, duration: float, message: str) -> None:
+        """The worker that ran it is gone. Nothing if the run has already ended."""
+        self._end(run, Outcome(TrialStatus.FAILED, duration, message=message))
+
+    def _queue(self, trial: Trial) -> None:
+        for number in range(self._executions_per_trial):
+            execution = trial.executions.get(number)
+            if execution is None or execution.status == TrialStatus.RUNNING:
+                place = execution_directory(self._directory, trial.trial_id, number)
+                self._waiting.append(Run(trial.trial_id, number, trial.suggested, trial.sampling_key, str(place)))
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        if run.key not in self._running:
+            return
+        self._running.discard(run.key)
+        trial = self.oracle.trials[run.trial_id]
+        execution = trial.executions[run.execution]
+        execution.status, execution.duration, execution.message = outcome.status, outcome.duration, outcome.message
+        execution.score, execution.best_epoch = outcome.score, outcome.best_epoch
+        self._journal.end_execution(run.trial_id, run.execution, execution)
+        if outcome.fatal is not None:
+            self.error = outcome.fatal
+        if outcome.status == TrialStatus.FAILED:
+            self._waiting = collections.deque(waiting for waiting in self._waiting if waiting.trial_id != run.trial_id)
+        if not any(key[0] == run.trial_id for key in self._running) and not self._is_waiting(run.trial_id):
+            self._end_trial(trial)
+        self._observer.on_running(len(self._running))
+
+    def _is_waiting(self, trial_id: str) -> bool:
+        return any(run.trial_id == trial_id for run in self._waiting)
+
+    def _end_trial(self, trial: Trial) -> None:
+        statuses = [execution.status for execution in trial.executions.values()]
+        failed = [execution for execution in trial.executions.values() if execution.status == TrialStatus.FAILED]
+        trial.status = TrialStatus.STOPPED if TrialStatus.STOPPED in statuses else TrialStatus.COMPLETED
+        if failed:
+            trial.status, trial.message = TrialStatus.FAILED, failed[0].message
+        self.oracle.end_trial(trial)
+        self._journal.end_trial(trial)
+        self._observer.on_trial_end(trial)
+        self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
+        if self._failed_in_a_row >= self._max_failed and self.error is None:
+            self.error = SearchError(
+                f"{self._failed_in_a_row} trials in a row failed, so the search was stopped "
+                f"(`max_consecutive_failed_trials={self._max_failed}`). The last one, trial {trial.trial_id} with "
+                f"{trial.values}, failed with:\n\n{trial.message}"
+            )

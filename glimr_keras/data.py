@@ -1,0 +1,159 @@
+"""The data plane: what is trained on, from `search()` or from `HyperModel.data`. Runs in driver and worker.
+
+Only this module looks into data. It reads a first batch, from which a model's log names and the shapes of its inputs are
+found, and says which data cannot be sent to a worker.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from glimr_keras import checkpoints
+from glimr_keras.errors import ModelError, ShippingError
+from glimr_keras.hypermodel import HyperModel, overrides
+from glimr_keras.hyperparameters import HyperParameters
+
+
+@dataclasses.dataclass(frozen=True)
+class FitArguments:
+    """What `HyperModel.fit` gets after `config` and `model`."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def x(self) -> Any:
+        return self.args[0] if self.args else self.kwargs.get("x")
+
+    @property
+    def y(self) -> Any:
+        return self.args[1] if len(self.args) > 1 else self.kwargs.get("y")
+
+    @property
+    def has_validation(self) -> bool:
+        return self.kwargs.get("validation_data") is not None or bool(self.kwargs.get("validation_split"))
+
+    def check_sendable(self) -> None:
+        """Refuses data that lives in this process only.
+
+        Raises:
+            ShippingError: If a `tf.data.Dataset` or a generator is among the arguments.
+        """
+        for name, value in [*((f"argument {i + 1}", arg) for i, arg in enumerate(self.args)), *self.kwargs.items()]:
+            for leaf in _leaves(value):
+                if _is_tf_dataset(leaf) or inspect.isgenerator(leaf) or isinstance(leaf, Iterator):
+                    kind = "tf.data.Dataset" if _is_tf_dataset(leaf) else type(leaf).__name__
+                    raise ShippingError(
+                        f"A {kind} cannot be sent to a worker process. Received it as {name} of `search()`. "
+                        "Make it where it is used: move the code that creates it into `HyperModel.data(config)` and "
+                        "return `(train, validation)` there."
+                    )
+
+
+def with_data(hypermodel: HyperModel, config: HyperParameters, given: FitArguments) -> FitArguments:
+    """Adds what `hypermodel.data(config)` returns, if the class has `data`, to the arguments given to `search()`.
+
+    Raises:
+        ModelError: If `data` does not return a pair.
+    """
+    if not overrides(hypermodel, "data"):
+        return given
+    returned = hypermodel.data(config)
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        raise ModelError(
+            f"`{type(hypermodel).__name__}.data(config)` must return `(train, validation)`. Received: {_short(returned)}"
+        )
+    train, validation = returned
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(train)
+    kwargs = dict(given.kwargs)
+    if validation is not None:
+        kwargs["validation_data"] = validation
+    if sample_weight is not None:
+        kwargs["sample_weight"] = sample_weight
+    return FitArguments((x,) if y is None else (x, y), kwargs)
+
+
+def check_one_source(hypermodel: HyperModel, given: FitArguments) -> None:
+    """Refuses a search with no data, or with data from two places.
+
+    Raises:
+        ValueError: In both cases.
+    """
+    if overrides(hypermodel, "data"):
+        if given.x is not None or given.kwargs.get("validation_data") is not None:
+            raise ValueError(
+                f"Data came from two places: `search()` was given data, and {type(hypermodel).__name__} has `data(config)`. "
+                "Give it in one of them."
+            )
+    elif given.x is None and not overrides(hypermodel, "fit"):
+        raise ValueError(
+            "There is no data to train on: give it to `search(x, y, …)`, or override `HyperModel.data(config)`. "
+            f"Received: search() with {sorted(given.kwargs) or 'no arguments'}"
+        )
+
+
+def first_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
+    """One sample of the training data as `(x, y, sample_weight)`, each a batch of size 1, or `None` if it cannot be read."""
+    x, y = arguments.x, arguments.y
+    if x is None:
+        return None
+    if y is not None or isinstance(x, (np.ndarray, dict, list)) or keras.ops.is_tensor(x) or hasattr(x, "iloc"):
+        return _first_sample((x, y, None))
+    if isinstance(x, keras.utils.PyDataset):
+        return _first_sample(keras.utils.unpack_x_y_sample_weight(x[0]))
+    if _is_tf_dataset(x):
+        return _first_sample(keras.utils.unpack_x_y_sample_weight(next(iter(x.take(1)))))
+    if type(x).__module__.startswith("torch.") and hasattr(x, "__iter__"):
+        return _first_sample(keras.utils.unpack_x_y_sample_weight(next(iter(x))))
+    return None
+
+
+def describe(arguments: FitArguments) -> Any:
+    """The structure of the model's inputs, for `checkpoints.Checkpoint.inputs`; `None` if it cannot be found."""
+    batch = first_batch(arguments)
+    try:
+        return None if batch is None else checkpoints.describe_inputs(batch[0])
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _first_sample(batch: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    x, y, sample_weight = (_sliced(part) for part in batch)
+    return x, y, sample_weight
+
+
+def _sliced(part: Any) -> Any:
+    if part is None:
+        return None
+    if isinstance(part, dict):
+        return {key: _sliced(value) for key, value in part.items()}
+    if isinstance(part, (list, tuple)):
+        return type(part)(_sliced(value) for value in part)
+    return part.iloc[:1].to_numpy() if hasattr(part, "iloc") else part[:1]
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for branch in value.values():
+            yield from _leaves(branch)
+    elif type(value) in (list, tuple) and len(value) < 1000:  # longer ones are data by the row
+        for branch in value:
+            yield from _leaves(branch)
+    else:
+        yield value
+
+
+def _is_tf_dataset(value: Any) -> bool:
+    """Tells without importing TensorFlow."""
+    return any(kind.__name__ == "DatasetV2" and "tensorflow" in kind.__module__ for kind in type(value).__mro__)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,105 @@
+"""The errors that glimr_keras raises, and how a user's own error is shown. Runs in driver and worker.
+
+Exception
+├── FailedTrialError               raised by user code: this configuration failed, do not retry it
+├── FatalError                     raised by user code: stop the whole search
+│   ├── FatalValueError            also a ValueError
+│   ├── FatalTypeError             also a TypeError
+│   └── FatalRuntimeError          also a RuntimeError
+├── ModelError (ValueError)        what `build`, `data` or `fit` returned cannot be used
+├── ObjectiveError (ValueError)    no such metric, or its direction is unknown
+├── ProjectError (ValueError)      the project directory cannot be used for this search
+├── ResourcesError (ValueError)    a trial asks for more than any machine has
+├── ShippingError (TypeError)      something cannot be sent to a worker
+└── SearchError (RuntimeError)     too many trials failed in a row
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import pathlib
+import traceback
+from collections.abc import Iterable, Sequence
+
+
+class FailedTrialError(Exception):
+    """Raise it in `build`, `data` or `fit` to mark a configuration as failed without stopping the search."""
+
+
+class FatalError(Exception):
+    """Raise it, or a subclass, in user code to stop the whole search."""
+
+
+class FatalValueError(FatalError, ValueError):
+    """A fatal error that is also a `ValueError`."""
+
+
+class FatalTypeError(FatalError, TypeError):
+    """A fatal error that is also a `TypeError`."""
+
+
+class FatalRuntimeError(FatalError, RuntimeError):
+    """A fatal error that is also a `RuntimeError`."""
+
+
+class ModelError(ValueError):
+    """What `build`, `data` or `fit` returned cannot be used."""
+
+
+class ObjectiveError(ValueError):
+    """The objective is missing, unknown to the model, or its direction cannot be inferred."""
+
+
+class ProjectError(ValueError):
+    """The project directory belongs to something else, or to a different search."""
+
+
+class ResourcesError(ValueError):
+    """A trial asks for more CPUs or GPUs than any machine of the cluster has."""
+
+
+class ShippingError(TypeError):
+    """An object cannot be sent to a worker process."""
+
+
+class SearchError(RuntimeError):
+    """The search was stopped because too many trials failed in a row."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns ` Did you mean 'x'?` for the known name nearest to `name`, or an empty string."""
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def user_traceback(error: BaseException, hidden: Sequence[str] = ("glimr_keras", "ray")) -> str:
+    """Formats an error's traceback as the user's own, without the frames of the packages in `hidden`.
+
+    Args:
+        error: The error as it was caught, with its traceback.
+        hidden: Top-level names of installed packages whose frames are left out.
+
+    Returns:
+        The text that Python would print. When every frame is hidden, only the error's own line is left.
+    """
+    formatted = traceback.TracebackException.from_exception(error)
+    chained: traceback.TracebackException | None = formatted
+    while chained is not None:
+        chained.stack = traceback.StackSummary.from_list(
+            [frame for frame in chained.stack if not _belongs_to(frame.filename, hidden)]
+        )
+        chained = chained.__cause__ or chained.__context__
+    return "".join(formatted.format())
+
+
+def _belongs_to(filename: str, packages: Sequence[str]) -> bool:
+    return any(filename.startswith(root) for root in map(_package_root, packages))
+
+
+def _package_root(package: str) -> str:
+    here = pathlib.Path(__file__).parent
+    if package == here.name:
+        return str(here)
+    spec = importlib.util.find_spec(package)
+    return str(pathlib.Path(spec.origin).parent) if spec and spec.origin else f"<no package {package}>"

@@ -1,0 +1,89 @@
+"""`HyperModel`: what to build. Users subclass it; its methods run in the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from glimr_keras.errors import ModelError
+from glimr_keras.hyperparameters import HyperParameters
+
+
+class HyperModel:
+    """What a search builds and trains. Subclass it and override `build`, and what else the model needs.
+
+    In every trial a fresh copy of the object runs `data(config)`, then `build(config)`, then `fit(config, model, …)` with the
+    same `config`.
+
+    Example:
+        class Digits(HyperModel):
+            def build(self, config):
+                model = keras.Sequential([
+                    keras.layers.Dense(config.Int("units", 16, 256, step=16), activation="relu"),
+                    keras.layers.Dense(10, activation="softmax"),
+                ])
+                model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+                return model
+    """
+
+    def build(self, config: HyperParameters) -> Any:
+        """Returns a compiled Keras model for one configuration. Must be overridden."""
+        raise NotImplementedError(f"{type(self).__name__} must override `build(config)` and return a compiled Keras model.")
+
+    def data(self, config: HyperParameters) -> tuple[Any, Any]:
+        """Returns `(train, validation)` for one configuration. Optional: without it, data is given to `search()`.
+
+        Each of the two is what Keras' `fit` takes as `x` (a `tf.data.Dataset`, a `keras.utils.PyDataset`, …) or a tuple
+        `(x, y)` or `(x, y, sample_weight)`; `validation` may be `None`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not override `data(config)`.")
+
+    def space(self) -> dict[str, Any] | None:
+        """Returns the declared search space, a nested dict of fixed values and `ray.tune` domains. Optional."""
+        return None
+
+    def fit(self, config: HyperParameters, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """Trains the model, by default with `model.fit(*args, **kwargs)`.
+
+        Override it to tune arguments of `fit` or to write a training loop of your own; pass `callbacks` on, they report and
+        checkpoint. May return Keras' `History`, a dict of metrics, or the objective's value.
+        """
+        return model.fit(*args, **kwargs)
+
+
+class FunctionHyperModel(HyperModel):
+    """A plain function `build(config)` as a `HyperModel`."""
+
+    def __init__(self, function: Callable[[HyperParameters], Any]) -> None:
+        self.function = function
+
+    def build(self, config: HyperParameters) -> Any:
+        return self.function(config)
+
+    def __repr__(self) -> str:
+        return f"FunctionHyperModel({getattr(self.function, '__qualname__', self.function)!s})"
+
+
+def as_hypermodel(hypermodel: Any) -> HyperModel:
+    """The `HyperModel` that a user's argument means; an instance is returned as it is.
+
+    Raises:
+        ModelError: If it is neither an instance of `HyperModel` nor a function.
+    """
+    if isinstance(hypermodel, HyperModel):
+        return hypermodel
+    if isinstance(hypermodel, type) and issubclass(hypermodel, HyperModel):
+        raise ModelError(
+            f"`hypermodel` must be an instance. Received the class {hypermodel.__name__}; pass `{hypermodel.__name__}()`."
+        )
+    if callable(hypermodel) and not isinstance(hypermodel, type):
+        return FunctionHyperModel(hypermodel)
+    raise ModelError(
+        "`hypermodel` argument should be either a HyperModel or a function `build(config)` that returns a compiled Keras "
+        f"model. Received: hypermodel={hypermodel!r}"
+    )
+
+
+def overrides(hypermodel: HyperModel, method: str) -> bool:
+    """Whether the user's class has its own `method`."""
+    return getattr(type(hypermodel), method) is not getattr(HyperModel, method)

@@ -1,0 +1,332 @@
+"""`HyperParameters`: the one object that `build`, `data` and `fit` receive. Pure Python; runs in driver and worker.
+
+It is a mapping over the values of one configuration, nested (`config["a"]["b"]`) or by path (`config["a/b"]`), and it is
+define-by-run: `config.Int("units", 16, 256)` returns the value of `units` and makes it known if it was not. Name scopes and
+nesting are the same thing: `Int("units", …)` inside `name_scope("layer1")` is `config["layer1"]["units"]`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from glimr_keras.errors import did_you_mean
+from glimr_keras.parameters import (
+    Boolean,
+    Choice,
+    Condition,
+    Fixed,
+    Float,
+    HyperParameter,
+    Int,
+    Scalar,
+    deserialize,
+    serialize,
+)
+
+_REQUIRED: Any = object()
+
+
+class HyperParameters:
+    """The values of one configuration, and the definitions of the hyperparameters behind them.
+
+    A value that is asked for and not known yet is the parameter's default, or, when `sampling_key` is given (as in every
+    trial of a search), drawn from the parameter's range.
+
+    Args:
+        values: Known values by full name.
+        space: Definitions that are known beforehand.
+        tree: The declared space of this configuration with every value filled in: nested dicts of any objects.
+        sampling_key: Integers that seed the values drawn for names that are not in `values`. A value depends only on the
+            key and the name, never on the order of the calls.
+
+    Attributes:
+        values: Value by full name; options of a declared space that are no scalars are shown by their label.
+        space: The definitions, in the order in which they became known.
+
+    Example:
+        >>> config = HyperParameters()
+        >>> with config.name_scope("layer1"):
+        ...     config.Int("units", 16, 64)
+        16
+        >>> config["layer1"]["units"], config["layer1/units"]
+        (16, 16)
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any] | None = None,
+        *,
+        space: Iterable[HyperParameter] = (),
+        tree: Mapping[str, Any] | None = None,
+        sampling_key: Sequence[int] | None = None,
+    ) -> None:
+        self.values: dict[str, Any] = dict(values or {})
+        self._definitions = {parameter.name: parameter for parameter in space}
+        self._tree = dict(tree or {})
+        self._sampling_key = None if sampling_key is None else tuple(sampling_key)
+        self._scopes: list[str] = []
+        self._conditions: list[Condition] = []
+        self._asked: dict[str, None] = {}
+
+    # Define-by-run
+
+    def Int(
+        self,
+        name: str,
+        min_value: int,
+        max_value: int,
+        step: int | None = None,
+        sampling: str = "linear",
+        default: int | None = None,
+        parent_name: str | None = None,
+        parent_values: Any = None,
+    ) -> Any:
+        """An integer from `min_value` to `max_value`, both inclusive. See `glimr_keras.parameters.Int`.
+
+        With `parent_name` and `parent_values` it exists only where that parameter has one of those values, as inside
+        `conditional_scope`, and is `None` elsewhere. This holds for every kind.
+        """
+        definition = Int(self._full_name(name), min_value, max_value, step, sampling, default)
+        return self._ask(definition, parent_name, parent_values)
+
+    def Float(
+        self,
+        name: str,
+        min_value: float,
+        max_value: float,
+        step: float | None = None,
+        sampling: str = "linear",
+        default: float | None = None,
+        parent_name: str | None = None,
+        parent_values: Any = None,
+    ) -> Any:
+        """A real number in [`min_value`, `max_value`), or a step of it. See `glimr_keras.parameters.Float`."""
+        definition = Float(self._full_name(name), min_value, max_value, step, sampling, default)
+        return self._ask(definition, parent_name, parent_values)
+
+    def Choice(
+        self,
+        name: str,
+        values: Sequence[Scalar],
+        ordered: bool | None = None,
+        default: Scalar = None,
+        parent_name: str | None = None,
+        parent_values: Any = None,
+    ) -> Any:
+        """One of `values`, which must be of one type: `int`, `float`, `str` or `bool`.
+
+        Raises:
+            TypeError: If the values are of several types, or of another type.
+            ValueError: If `values` is empty or `default` is not among them.
+        """
+        definition = Choice(self._full_name(name), tuple(values), ordered, default)
+        kinds = {type(value) for value in definition.values}
+        if len(kinds) > 1:
+            raise TypeError(
+                f"Choice({definition.name!r}): `values` can contain only one type. "
+                f"Received: values={definition.values!r} with types {sorted(kind.__name__ for kind in kinds)}"
+            )
+        return self._ask(definition, parent_name, parent_values)
+
+    def Boolean(self, name: str, default: bool = False, parent_name: str | None = None, parent_values: Any = None) -> Any:
+        """`False` or `True`."""
+        return self._ask(Boolean(self._full_name(name), default), parent_name, parent_values)
+
+    def Fixed(self, name: str, value: Scalar, parent_name: str | None = None, parent_values: Any = None) -> Any:
+        """A value that is not tuned but recorded with the trial."""
+        return self._ask(Fixed(self._full_name(name), value), parent_name, parent_values)
+
+    @contextlib.contextmanager
+    def name_scope(self, name: str) -> Iterator[None]:
+        """Puts `name/` before the names used inside; scopes nest."""
+        self._scopes.append(name)
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    @contextlib.contextmanager
+    def conditional_scope(self, parent_name: str, parent_values: Any) -> Iterator[None]:
+        """Parameters defined inside exist only where `parent_name` has one of `parent_values` (one value or a list).
+
+        The body always runs; parameters that do not exist in this configuration are made known and given as `None`.
+
+        Raises:
+            ValueError: If the parent is not defined yet.
+        """
+        self._conditions.append(self._condition(parent_name, parent_values))
+        try:
+            yield
+        finally:
+            self._conditions.pop()
+
+    # Mapping
+
+    def __getitem__(self, name: str) -> Any:
+        return self.get(name)
+
+    def get(self, name: str, default: Any = _REQUIRED) -> Any:
+        """The value at a name or path, or the nested dict below it.
+
+        Args:
+            name: A name, or a path such as `"layer1/units"`; the current name scope is put before it.
+            default: Returned when there is no such value. Without it, that is an error.
+
+        Raises:
+            KeyError: If there is no such hyperparameter.
+            ValueError: If the hyperparameter does not exist in this configuration because its condition does not hold.
+        """
+        full_name = self._full_name(name)
+        found = _at_path(self._as_tree(), full_name)
+        if found is not _REQUIRED:
+            self._asked.update(dict.fromkeys(n for n in self.values if n == full_name or n.startswith(full_name + "/")))
+            return found
+        if default is not _REQUIRED:
+            return default
+        if full_name in self._definitions:
+            raise ValueError(f"Hyperparameter {full_name!r} is currently inactive: its condition does not hold.")
+        known = [*self._definitions, *self.values, *self._tree]
+        raise KeyError(f"Hyperparameter {full_name!r} does not exist.{did_you_mean(full_name, known)}")
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and _at_path(self._as_tree(), self._full_name(name)) is not _REQUIRED
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._as_tree())
+
+    def __len__(self) -> int:
+        return len(self._as_tree())
+
+    def keys(self) -> Iterable[str]:
+        """The names at the top level of the nested configuration."""
+        return self._as_tree().keys()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Names at the top level with their values or nested dicts."""
+        return self._as_tree().items()
+
+    # Definitions
+
+    @property
+    def space(self) -> list[HyperParameter]:
+        """The definitions, in the order in which they became known."""
+        return list(self._definitions.values())
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The values that were asked for through this object, by full name, in the order of asking."""
+        return {name: self.values[name] for name in self._asked if name in self.values}
+
+    def is_active(self, hyperparameter: str | HyperParameter) -> bool:
+        """Whether a hyperparameter, given by full name or definition, exists in this configuration."""
+        name = hyperparameter.name if isinstance(hyperparameter, HyperParameter) else hyperparameter
+        definition = self._definitions.get(name)
+        return definition is not None and all(condition.holds(self.values) for condition in definition.conditions)
+
+    def mark_declared_as_asked(self, names: Iterable[str]) -> None:
+        """Counts names of a declared space as asked for: a whole declared configuration is used by definition."""
+        self._asked.update(dict.fromkeys(name for name in names if name in self.values))
+
+    def copy(self) -> HyperParameters:
+        """A copy whose values and definitions can be changed independently."""
+        return HyperParameters(
+            self.values, space=self._definitions.values(), tree=copy.copy(self._tree), sampling_key=self._sampling_key
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns `{"space": […], "values": {…}}`, JSON types only."""
+        return {"space": [serialize(parameter) for parameter in self.space], "values": dict(self.values)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> HyperParameters:
+        """The object that `get_config` was called on, without the objects of a declared space."""
+        return cls(config["values"], space=map(deserialize, config["space"]))
+
+    def __repr__(self) -> str:
+        return f"HyperParameters({self.values!r})"
+
+    # How it works inside
+
+    def _full_name(self, name: str) -> str:
+        return "/".join([*self._scopes, str(name)])
+
+    def _condition(self, parent_name: str, parent_values: Any) -> Condition:
+        full_name = self._full_name(parent_name)
+        if full_name not in self._definitions:
+            raise ValueError(
+                f"A condition's parent must be defined before it: {full_name!r} is not defined."
+                f"{did_you_mean(full_name, self._definitions)}"
+            )
+        many = isinstance(parent_values, (list, tuple, set, frozenset, range))
+        return Condition(full_name, tuple(parent_values) if many else (parent_values,))
+
+    def _ask(self, definition: HyperParameter, parent_name: str | None, parent_values: Any) -> Any:
+        conditions = list(self._conditions)
+        if parent_name is not None:
+            conditions.append(self._condition(parent_name, parent_values))
+        if any(condition.name == definition.name for condition in conditions):
+            raise ValueError(f"Hyperparameter {definition.name!r} cannot be a condition of itself.")
+        definition = dataclasses.replace(definition, conditions=tuple(conditions))
+        known = self._definitions.setdefault(definition.name, definition)
+        if known != definition:
+            raise ValueError(
+                f"Hyperparameter {definition.name!r} is defined twice, differently:\n  {known}\n  {definition}\n"
+                "Give the two different names, for example with `name_scope`."
+            )
+        if not self.is_active(definition):
+            return None
+        if definition.name not in self.values:
+            self.values[definition.name] = self._fallback(definition)
+        self._asked[definition.name] = None
+        return self.values[definition.name]
+
+    def _fallback(self, definition: HyperParameter) -> Any:
+        if self._sampling_key is None:
+            return definition.default_value
+        return sample(definition, self._sampling_key)
+
+    def _as_tree(self) -> dict[str, Any]:
+        """The declared configuration with the define-by-run values added at their paths."""
+        tree: dict[str, Any] = _copy_dicts(self._tree)
+        for name, value in self.values.items():
+            if name in self._definitions and not self.is_active(name):
+                continue
+            *parents, leaf = name.split("/")
+            branch = tree
+            for parent in parents:
+                branch = branch.setdefault(parent, {})
+                if not isinstance(branch, dict):
+                    break  # inside a list or an object of a declared space, which already holds the value
+            else:
+                branch.setdefault(leaf, value)
+        return tree
+
+
+def sample(definition: HyperParameter, key: Sequence[int]) -> Any:
+    """Draws a parameter's value for a configuration; it depends only on `key` and the parameter's name and range."""
+    return definition.random_sample([*key, zlib.crc32(definition.name.encode())])
+
+
+def _at_path(tree: Any, path: str) -> Any:
+    for step in path.split("/"):
+        if isinstance(tree, Mapping) and step in tree:
+            tree = tree[step]
+        elif isinstance(tree, (list, tuple)) and step.isdigit() and int(step) < len(tree):
+            tree = tree[int(step)]
+        else:
+            return _REQUIRED
+    return tree
+
+
+def _copy_dicts(tree: Any) -> Any:
+    """A copy of the nested dicts and lists; the objects in them are shared."""
+    if type(tree) is dict:
+        return {key: _copy_dicts(value) for key, value in tree.items()}
+    if type(tree) is list:
+        return [_copy_dicts(value) for value in tree]
+    return tree

@@ -1,0 +1,27 @@
+"""The inline executor: trials run in the driver's own process, one at a time. For breakpoints, and for hosts without Ray."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+from glimr_keras.coordinator import Coordinator
+from glimr_keras.worker import Job, Probe, prepare_process, probe, run_trial
+
+
+class InlineExecutor:
+    """Runs trials in this process, in the order in which the oracle chooses them."""
+
+    def probe(self, job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
+        prepare_process(job.backend, job.cpus)
+        return probe(job, sampling_key)
+
+    def execute(self, job: Job, coordinator: Coordinator) -> None:
+        """Runs until the coordinator has nothing left to start."""
+        while (run := coordinator.next_run()) is not None:
+            started = time.monotonic()
+            try:
+                run_trial(job, run, functools.partial(coordinator.on_report, run))
+            except KeyboardInterrupt:
+                coordinator.on_lost(run, time.monotonic() - started, "interrupted")
+                raise

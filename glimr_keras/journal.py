@@ -1,0 +1,195 @@
+"""The journal: every trial of a project, appended to one file as it happens. Written by the driver only; read anywhere.
+
+One JSON object a line, in `<project>/.glimr_keras/journal.jsonl`. The first line describes the project; then come new
+hyperparameters, new trials, epochs, and ends of executions and trials. Every record is handed to the operating system before
+the search goes on, so a killed process loses none; ends of trials are also forced to the disk. All results are read from
+here, and nothing in it is code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from glimr_keras.errors import ProjectError
+from glimr_keras.objective import Objective
+from glimr_keras.parameters import HyperParameter, serialize
+from glimr_keras.trials import Execution, Trial, TrialStatus
+
+VERSION = 1
+HIDDEN = ".glimr_keras"
+FILE = "journal.jsonl"
+
+
+@dataclasses.dataclass
+class Project:
+    """What a journal says.
+
+    Attributes:
+        space: The hyperparameters that were known before the first trial, serialized.
+        late_space: Those that trials met later, serialized.
+        trials: By id, in the order of their creation.
+    """
+
+    objective: Objective
+    seed: int
+    executions_per_trial: int
+    space: list[dict[str, Any]]
+    late_space: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    trials: dict[str, Trial] = dataclasses.field(default_factory=dict)
+
+
+class Journal:
+    """The journal of the project in `directory`.
+
+    Args:
+        directory: The project's directory; it need not exist.
+    """
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.path = directory / HIDDEN / FILE
+        self._file: io.TextIOWrapper | None = None
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    # Writing
+
+    def create(self, project: Project) -> None:
+        """Starts the journal of a new project."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._append(
+            "project",
+            version=VERSION,
+            objective=dataclasses.asdict(project.objective),
+            seed=project.seed,
+            executions_per_trial=project.executions_per_trial,
+            space=project.space,
+        )
+
+    def add_parameters(self, parameters: Sequence[HyperParameter]) -> None:
+        self._append("space", parameters=[serialize(parameter) for parameter in parameters])
+
+    def add_trial(self, trial: Trial) -> None:
+        self._append("trial", trial_id=trial.trial_id, values=trial.suggested, sampling_key=list(trial.sampling_key))
+
+    def add_epoch(self, trial_id: str, execution: int, epoch: int, metrics: dict[str, float]) -> None:
+        self._append("epoch", trial_id=trial_id, execution=execution, epoch=epoch, metrics=_as_json(metrics))
+
+    def end_execution(self, trial_id: str, number: int, execution: Execution) -> None:
+        self._append(
+            "execution",
+            trial_id=trial_id,
+            execution=number,
+            status=execution.status,
+            score=_as_json(execution.score),
+            best_epoch=execution.best_epoch,
+            duration=execution.duration,
+            message=execution.message,
+        )
+
+    def end_trial(self, trial: Trial) -> None:
+        self._append("end", trial_id=trial.trial_id, status=trial.status, values=trial.values, message=trial.message)
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _append(self, record: str, **fields: Any) -> None:
+        if self._file is None:
+            self._cut_torn_end()
+            self._file = self.path.open("a", encoding="utf-8")
+        self._file.write(json.dumps({"record": record, **fields}, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def _cut_torn_end(self) -> None:
+        """Removes a last line that was not written to its end when the process died."""
+        if not self.exists():
+            return
+        with self.path.open("rb+") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+
+    # Reading
+
+    def read(self) -> Project:
+        """Reads the whole project.
+
+        Raises:
+            ProjectError: If there is no journal, it is damaged, or a newer version of glimr_keras wrote it.
+        """
+        if not self.exists():
+            raise ProjectError(f"There is no glimr_keras project in {self.path.parent.parent}. Call `search()` first.")
+        records = self._records()
+        header = next(records, None)
+        if header is None or header["record"] != "project":
+            raise ProjectError(f"{self.path} does not start with the description of a project; it is damaged.")
+        if header["version"] > VERSION:
+            raise ProjectError(
+                f"{self.path} has version {header['version']}, and this glimr_keras reads up to {VERSION}. Update glimr_keras."
+            )
+        objective = Objective(**header["objective"])
+        project = Project(objective, header["seed"], header["executions_per_trial"], header["space"])
+        for record in records:
+            _replay(project, record)
+        return project
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        lines = self.path.read_text(encoding="utf-8").split("\n")
+        for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was not written to its end
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ProjectError(f"{self.path} is damaged in line {number}: {error}") from error
+
+
+def _replay(project: Project, record: dict[str, Any]) -> None:
+    match record["record"]:
+        case "space":
+            project.late_space += record["parameters"]
+        case "trial":
+            trial = Trial(record["trial_id"], record["values"], tuple(record["sampling_key"]))
+            project.trials[trial.trial_id] = trial
+        case "epoch":
+            metrics = {name: _as_number(value) for name, value in record["metrics"].items()}
+            _execution(project, record).observe(record["epoch"], metrics, project.objective)
+        case "execution":
+            execution = _execution(project, record)
+            execution.status, execution.message = record["status"], record["message"]
+            execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
+            execution.score = None if record["score"] is None else _as_number(record["score"])
+        case "end":
+            trial = project.trials[record["trial_id"]]
+            trial.status, trial.values, trial.message = record["status"], record["values"], record["message"]
+
+
+def _execution(project: Project, record: dict[str, Any]) -> Execution:
+    executions = project.trials[record["trial_id"]].executions
+    if record.get("epoch") == 1 or record["execution"] not in executions:
+        executions[record["execution"]] = Execution()  # a first epoch starts over, as after a kill
+    return executions[record["execution"]]
+
+
+def _as_json(value: Any) -> Any:
+    """Numbers as JSON has them; nan and the infinities, which JSON lacks, as strings."""
+    if isinstance(value, dict):
+        return {name: _as_json(number) for name, number in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _as_number(value: Any) -> float:
+    return float(value)
+
+
+def unfinished(project: Project) -> list[Trial]:
+    """Trials that were running when the search ended."""
+    return [trial for trial in project.trials.values() if trial.status == TrialStatus.RUNNING]

@@ -1,0 +1,163 @@
+"""What a search optimises: a metric's name and direction. Runs in driver and worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+
+from glimr_keras.errors import ObjectiveError
+
+DIRECTIONS = ("min", "max")
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A metric to minimise or maximise.
+
+    Args:
+        name: The name that the metric has in Keras' logs, such as `"val_accuracy"`.
+        direction: `"min"` or `"max"`. `None` leaves it to Keras: the direction that the metric of this name has.
+    """
+
+    name: str
+    direction: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ObjectiveError(f"An objective's `name` must be a metric's name. Received: name={self.name!r}")
+        if self.direction is not None and self.direction not in DIRECTIONS:
+            raise ObjectiveError(f"An objective's `direction` must be one of {DIRECTIONS}. Received: {self.direction!r}")
+
+    def has_value(self, logs: Mapping[str, Any]) -> bool:
+        """Whether `logs` hold this metric."""
+        return self.name in logs
+
+    def get_value(self, logs: Mapping[str, Any]) -> float:
+        """This metric's value in `logs`."""
+        return float(logs[self.name])
+
+    def better_than(self, left: float | None, right: float | None) -> bool:
+        """Whether score `left` is better than `right`; any number is better than nan or none."""
+        if left is None or math.isnan(left):
+            return False
+        if right is None or math.isnan(right):
+            return True
+        return left > right if self.direction == "max" else left < right
+
+    def sort_key(self, score: float | None) -> float:
+        """A key that sorts scores from best to worst, with nan and none last."""
+        if score is None or math.isnan(score):
+            return math.inf
+        return -score if self.direction == "max" else score
+
+    def resolved(self, directions: Mapping[str, str | None]) -> Objective:
+        """This objective with its direction, taken from the compiled model's metrics where it was not given.
+
+        Args:
+            directions: Every name in the model's logs, with the direction that Keras gives it or `None`.
+
+        Raises:
+            ObjectiveError: If the direction is unknown.
+        """
+        direction = self.direction or directions.get(self.name) or infer_direction(self.name)
+        if direction is None:
+            raise ObjectiveError(
+                f"The direction of objective {self.name!r} cannot be inferred: Keras does not say whether more is better. "
+                f"Say it: `objective=Objective({self.name!r}, 'max')`, or 'min'."
+            )
+        return dataclasses.replace(self, direction=direction)
+
+
+def as_objective(objective: Any) -> Objective:
+    """The `Objective` that a user's argument means.
+
+    Raises:
+        ObjectiveError: If it is missing or neither a name nor an `Objective`.
+    """
+    if isinstance(objective, Objective):
+        return objective
+    if isinstance(objective, str):
+        return Objective(objective, infer_direction(objective))
+    if objective is None:
+        raise ObjectiveError(
+            "`objective` must name the metric to optimise, such as 'val_accuracy' or Objective('val_auc', 'max'). "
+            "Received: objective=None"
+        )
+    raise ObjectiveError(f"`objective` must be a metric's name or an Objective. Received: objective={objective!r}")
+
+
+def infer_direction(name: str) -> str | None:
+    """The direction of a metric by its name in the logs, as the metrics of Keras themselves say.
+
+    Args:
+        name: Such as `"val_accuracy"`, `"loss"` or `"val_f1_score"`.
+
+    Returns:
+        `"min"`, `"max"`, or `None` where Keras has no metric of this name or does not say.
+    """
+    name = name.removeprefix("val_").removeprefix("weighted_")
+    if name == "loss" or name.endswith("_loss"):
+        return "min"
+    aliases = {"acc": "accuracy", "accuracy": "accuracy", "ce": "crossentropy", "crossentropy": "crossentropy"}
+    name = aliases.get(name, name)
+    if name == "crossentropy":
+        return "min"
+    kinds = [kind for kind in vars(keras.metrics).values() if inspect.isclass(kind) and issubclass(kind, keras.metrics.Metric)]
+    for kind in kinds:
+        if _snake_case(kind.__name__) == _snake_case(name):
+            return metric_direction(_instance(kind))
+    return "min" if _is_loss(name) else None
+
+
+def log_directions(model: Any, names: Iterable[str]) -> dict[str, str | None]:
+    """The direction of each name in a compiled model's logs, as its own metrics say.
+
+    Args:
+        model: A compiled model whose metrics are built, as they are after a first batch.
+        names: Names in the logs; `val_` and the name of an output may stand before the metric's.
+    """
+    metrics = [part for metric in model.metrics for part in getattr(metric, "metrics", [metric])]
+    directions: dict[str, str | None] = {}
+    for name in names:
+        bare = name.removeprefix("val_")
+        exact = [metric for metric in metrics if metric.name == bare]
+        matching = exact or [metric for metric in metrics if bare.endswith(f"_{metric.name}")]
+        found = {metric_direction(metric) for metric in matching} - {None}
+        directions[name] = found.pop() if len(found) == 1 else infer_direction(bare)
+    return directions
+
+
+def metric_direction(metric: Any) -> str | None:
+    """`"min"` or `"max"` as the metric itself says, as Keras' own callbacks read it for `mode="auto"`; or `None`."""
+    return {"up": "max", "down": "min"}.get(getattr(metric, "_direction", None) or "")
+
+
+def _instance(kind: type) -> Any:
+    """A metric of this class, with a placeholder for each argument that it requires, or `None` where that fails."""
+    required = [
+        parameter.name
+        for parameter in inspect.signature(kind).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    placeholders = {"num_classes": 2, "target_class_ids": [0], "fn": keras.metrics.mean_squared_error}
+    try:
+        return kind(**{name: placeholders.get(name, 0.5) for name in required})
+    except Exception:
+        return None
+
+
+def _is_loss(name: str) -> bool:
+    try:
+        return keras.losses.get(name) is not None
+    except (ValueError, TypeError):
+        return False
+
+
+def _snake_case(name: str) -> str:
+    """`MeanIoU` and `mean_io_u` alike, so that either spelling of a log name is found."""
+    return name.replace("_", "").lower()

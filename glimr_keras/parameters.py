@@ -1,0 +1,354 @@
+"""The kinds of hyperparameter and what each can be: value objects, checked where they are written. Runs anywhere.
+
+A parameter maps a number in [0, 1) to one of its values (`prob_to_value`) and back (`value_to_prob`), so any sampler can
+work on it. Values are plain Python scalars and the definition is JSON, so both can be stored and sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import decimal
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+Scalar = bool | int | float | str | None
+Seed = int | Sequence[int] | None
+
+SAMPLINGS = ("linear", "log", "reverse_log")
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """A parameter exists only where the parameter `name` has one of `values`."""
+
+    name: str
+    values: tuple[Scalar, ...]
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        return self.name in values and any(_same(values[self.name], value) for value in self.values)
+
+
+@dataclasses.dataclass(frozen=True)
+class HyperParameter:
+    """What all kinds of hyperparameter share. Abstract: use `Int`, `Float`, `Choice`, `Boolean` or `Fixed`.
+
+    Attributes:
+        name: The full name, scopes joined by `/`, such as `"optimization/learning_rate"`.
+        conditions: All must hold for the parameter to exist in a configuration.
+    """
+
+    name: str
+    conditions: tuple[Condition, ...] = dataclasses.field(default=(), kw_only=True)
+
+    kinds: ClassVar[dict[str, type[HyperParameter]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        HyperParameter.kinds[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"A hyperparameter's `name` must be a non-empty string. Received: name={self.name!r}")
+
+    @property
+    def default_value(self) -> Any:
+        """The value used where nothing is sampled."""
+        raise NotImplementedError
+
+    def prob_to_value(self, prob: float) -> Any:
+        """Maps `prob` in [0, 1) to a value; uniform `prob` gives the parameter's own distribution."""
+        raise NotImplementedError
+
+    def value_to_prob(self, value: Any) -> float:
+        """Maps a value to a number in [0, 1) that `prob_to_value` maps back to it."""
+        raise NotImplementedError
+
+    def random_sample(self, seed: Seed = None) -> Any:
+        """Draws one value; the same seed gives the same value."""
+        return self.prob_to_value(float(np.random.default_rng(seed).random()))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the definition as JSON types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> HyperParameter:
+        conditions = tuple(Condition(c["name"], tuple(c["values"])) for c in config.get("conditions", ()))
+        return cls(**{**config, "conditions": conditions})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Number(HyperParameter):
+    min_value: Any
+    max_value: Any
+    step: Any = None
+    sampling: str = "linear"
+    default: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sampling = "linear" if self.sampling is None else str(self.sampling).lower()
+        object.__setattr__(self, "sampling", sampling)
+        if sampling not in SAMPLINGS:
+            raise ValueError(f"{self._where} `sampling` must be one of {SAMPLINGS}. Received: sampling={self.sampling!r}")
+        for field in ("min_value", "max_value", "step", "default"):
+            object.__setattr__(self, field, self._number(field, getattr(self, field)))
+        if self.max_value < self.min_value:
+            raise ValueError(
+                f"{self._where} `min_value` must not exceed `max_value`. "
+                f"Received: min_value={self.min_value}, max_value={self.max_value}"
+            )
+        if sampling != "linear" and self.min_value <= 0:
+            raise ValueError(
+                f"{self._where} `sampling={sampling!r}` does not support negative values or zero: "
+                f"`min_value` must be above 0. Received: min_value={self.min_value}"
+            )
+        if self.step is not None:
+            self._check_step()
+
+    def _check_step(self) -> None:
+        if self.sampling == "reverse_log":
+            raise ValueError(f"{self._where} `step` cannot be used with `sampling='reverse_log'`. Received: step={self.step}")
+        lowest = 1 if self.sampling == "log" else 0
+        if self.step <= lowest:
+            kind = "multiplies, so it must be above 1" if lowest else "must be above 0"
+            raise ValueError(f"{self._where} with `sampling={self.sampling!r}` the `step` {kind}. Received: step={self.step}")
+
+    @property
+    def _where(self) -> str:
+        return f"{type(self).__name__}({self.name!r}):"
+
+    def _number(self, field: str, value: Any) -> Any:
+        if value is None and field in ("step", "default"):
+            return None
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise ValueError(f"{self._where} `{field}` must be a number. Received: {field}={value!r}")
+        if not math.isfinite(value):
+            raise ValueError(f"{self._where} `{field}` must be finite. Received: {field}={value!r}")
+        return value.item() if isinstance(value, np.generic) else value
+
+    @property
+    def default_value(self) -> Any:
+        return self.min_value if self.default is None else self.default
+
+    @property
+    def num_steps(self) -> int | None:
+        """How many values a stepped range has; `None` without `step`."""
+        if self.step is None:
+            return None
+        if self.sampling == "log":
+            ratio = math.log(self.max_value / self.min_value) / math.log(self.step)
+        else:
+            ratio = (self.max_value - self.min_value) / self.step
+        return math.floor(ratio + 1e-9) + 1
+
+    def _at(self, index: int) -> Any:
+        """The value `index` steps above the minimum, computed in decimals so that 0.1 * 3 is 0.3."""
+        low, step = _decimal(self.min_value), _decimal(self.step)
+        value = low * step**index if self.sampling == "log" else low + step * index
+        return type(self.min_value)(value)
+
+    def _scale(self, prob: float, low: float, high: float) -> float:
+        if self.sampling == "log":
+            return low * (high / low) ** prob
+        if self.sampling == "reverse_log":
+            return low + high - low * (high / low) ** (1.0 - prob)
+        return low + prob * (high - low)
+
+    def _unscale(self, value: float, low: float, high: float) -> float:
+        if high == low:
+            return 0.5
+        if self.sampling == "log":
+            return math.log(value / low) / math.log(high / low)
+        if self.sampling == "reverse_log":
+            return 1.0 - math.log((low + high - value) / low) / math.log(high / low)
+        return (value - low) / (high - low)
+
+    def _index_to_prob(self, index: float, count: int) -> float:
+        return (min(max(index, 0), count - 1) + 0.5) / count
+
+    def _index_of(self, value: float) -> float:
+        if self.sampling == "log":
+            return round(math.log(value / self.min_value) / math.log(self.step))
+        return round((value - self.min_value) / self.step)
+
+
+@dataclasses.dataclass(frozen=True)
+class Int(_Number):
+    """An integer from `min_value` to `max_value`, both inclusive.
+
+    With a `step`, only `min_value`, `min_value + step`, … up to `max_value` are possible (with `sampling="log"` the step
+    multiplies). `sampling` spreads the values evenly (`"linear"`), on a log scale, or on a log scale that is dense near
+    `max_value` (`"reverse_log"`).
+    """
+
+    def _number(self, field: str, value: Any) -> Any:
+        value = super()._number(field, value)
+        if value is None:
+            return 1 if field == "step" and self.sampling == "linear" else None
+        if int(value) != value:
+            raise ValueError(f"{self._where} `{field}` must be an int. Received: {field}={value!r}")
+        return int(value)
+
+    def prob_to_value(self, prob: float) -> int:
+        if self.num_steps is not None:
+            return int(self._at(min(int(prob * self.num_steps), self.num_steps - 1)))
+        value = int(self._scale(prob, self.min_value, self.max_value + 1))
+        return min(max(value, self.min_value), self.max_value)
+
+    def value_to_prob(self, value: Any) -> float:
+        if self.num_steps is not None:
+            return self._index_to_prob(self._index_of(value), self.num_steps)
+        return self._unscale(value + 0.5, self.min_value, self.max_value + 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Float(_Number):
+    """A real number in [`min_value`, `max_value`), or with a `step` one of `min_value`, `min_value + step`, … `max_value`.
+
+    With a step the maximum is included where a step reaches it, and values are the decimal ones: `Float("x", 0, 1, step=0.1)`
+    can be 0.3 and 1.0. `sampling` is as for `Int`.
+    """
+
+    def _number(self, field: str, value: Any) -> Any:
+        value = super()._number(field, value)
+        return None if value is None else float(value)
+
+    def prob_to_value(self, prob: float) -> float:
+        if self.num_steps is not None:
+            return float(self._at(min(int(prob * self.num_steps), self.num_steps - 1)))
+        return min(max(self._scale(prob, self.min_value, self.max_value), self.min_value), self.max_value)
+
+    def value_to_prob(self, value: Any) -> float:
+        if self.num_steps is not None:
+            return self._index_to_prob(self._index_of(value), self.num_steps)
+        return self._unscale(value, self.min_value, self.max_value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice(HyperParameter):
+    """One of `values`, each a `bool`, `int`, `float`, `str` or `None`, all equally likely.
+
+    `ordered` says that neighbouring values are alike, which a searcher may use; by default numbers are ordered.
+    """
+
+    values: tuple[Scalar, ...]
+    ordered: bool | None = None
+    default: Scalar = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.values, (str, bytes)) or not isinstance(self.values, (Sequence, np.ndarray)):
+            raise TypeError(f"Choice({self.name!r}): `values` must be a list or tuple. Received: values={self.values!r}")
+        values = tuple(v.item() if isinstance(v, np.generic) else v for v in self.values)
+        object.__setattr__(self, "values", values)
+        if not values:
+            raise ValueError(f"Choice({self.name!r}): `values` must not be empty. Received: values={values!r}")
+        for value in values:
+            if value is not None and not isinstance(value, (bool, int, float, str)):
+                raise TypeError(
+                    f"Choice({self.name!r}): `values` can contain only `int`, `float`, `str`, `bool` or `None`. "
+                    f"Received: {value!r} of type {type(value).__name__}. Other objects can be options of "
+                    f"`ray.tune.choice` in a declared space."
+                )
+        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+        if self.ordered and not numbers:
+            raise ValueError(f"Choice({self.name!r}): only numbers can be `ordered`. Received: values={values!r}")
+        object.__setattr__(self, "ordered", numbers if self.ordered is None else self.ordered)
+        if self.default is not None and not any(_same(self.default, v) for v in values):
+            raise ValueError(
+                f"Choice({self.name!r}): `default` must be one of `values`. "
+                f"Received: default={self.default!r}, values={values!r}"
+            )
+
+    @property
+    def default_value(self) -> Scalar:
+        return self.values[0] if self.default is None else self.default
+
+    def prob_to_value(self, prob: float) -> Scalar:
+        return self.values[min(int(prob * len(self.values)), len(self.values) - 1)]
+
+    def value_to_prob(self, value: Any) -> float:
+        for index, option in enumerate(self.values):
+            if _same(option, value):
+                return (index + 0.5) / len(self.values)
+        raise ValueError(f"{type(self).__name__}({self.name!r}) has no value {value!r}; its values are {self.values!r}.")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> HyperParameter:
+        return super().from_config({**config, "values": tuple(config["values"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Boolean(HyperParameter):
+    """`False` or `True`, equally likely."""
+
+    default: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.default, bool):
+            raise ValueError(f"Boolean({self.name!r}): `default` must be True or False. Received: default={self.default!r}")
+
+    @property
+    def default_value(self) -> bool:
+        return self.default
+
+    def prob_to_value(self, prob: float) -> bool:
+        return prob >= 0.5
+
+    def value_to_prob(self, value: Any) -> float:
+        return 0.75 if value else 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed(HyperParameter):
+    """A parameter that is not tuned: always `value`."""
+
+    value: Scalar
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.value, (bool, int, float, str)):
+            raise ValueError(
+                f"Fixed({self.name!r}): `value` must be an `int`, `float`, `str` or `bool`. Received: value={self.value!r}"
+            )
+
+    @property
+    def default_value(self) -> Scalar:
+        return self.value
+
+    def prob_to_value(self, prob: float) -> Scalar:
+        return self.value
+
+    def value_to_prob(self, value: Any) -> float:
+        return 0.5
+
+
+def serialize(parameter: HyperParameter) -> dict[str, Any]:
+    """Returns `{"class_name": …, "config": …}`, JSON types only."""
+    return {"class_name": type(parameter).__name__, "config": parameter.get_config()}
+
+
+def deserialize(stored: Mapping[str, Any]) -> HyperParameter:
+    """The parameter that `serialize` was given.
+
+    Raises:
+        ValueError: If the kind is unknown.
+    """
+    kind = HyperParameter.kinds.get(stored["class_name"])
+    if kind is None:
+        raise ValueError(f"Unknown kind of hyperparameter {stored['class_name']!r}; known: {sorted(HyperParameter.kinds)}.")
+    return kind.from_config(stored["config"])
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Equality that tells `True` from `1`, but not `1` from `1.0`."""
+    return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)
+
+
+def _decimal(number: float) -> decimal.Decimal:
+    return decimal.Decimal(repr(number))

@@ -1,0 +1,120 @@
+"""What a person sees while a search runs, in a terminal or a notebook. Runs in the driver."""
+
+from __future__ import annotations
+
+import datetime
+import time
+
+import rich.console
+import rich.progress
+
+from glimr_keras.objective import Objective
+from glimr_keras.trials import Trial, TrialStatus, ranked
+
+
+class Progress:
+    """One live line: trials done of the total, running, the best score, time elapsed and remaining.
+
+    Args:
+        objective: What is optimised.
+        verbose: 0 shows nothing, 1 the live line, 2 and 3 also a line for every finished trial.
+    """
+
+    def __init__(self, objective: Objective, verbose: int = 1) -> None:
+        self._objective = objective
+        self._verbose = verbose
+        self._console = rich.console.Console(quiet=verbose == 0, highlight=False)
+        self._bar: rich.progress.Progress | None = None
+        self._task = rich.progress.TaskID(0)
+        self._best: Trial | None = None
+        self._done = 0
+        self._failed = 0
+        self._total: int | None = None
+        self._running = 0
+        self._started = 0.0
+        self._before = 0
+
+    def on_search_begin(self, total: int | None, trials: list[Trial]) -> None:
+        """Starts the line.
+
+        Args:
+            total: How many trials there will be, earlier ones included; `None` if unknown.
+            trials: Those that ended in earlier sessions.
+        """
+        self._total = total
+        for trial in trials:
+            self._count(trial)
+        self._started, self._before = time.monotonic(), len(trials)
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(bar_width=20),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("trials{task.fields[state]}"),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TextColumn("elapsed{task.fields[left]}"),
+            console=self._console,
+            disable=self._verbose == 0,
+            refresh_per_second=4,
+        )
+        self._task = self._bar.add_task("Search", total=total, completed=self._done, state="", left="")
+        self._bar.start()
+        self._update()
+
+    def on_running(self, running: int) -> None:
+        """Tells how many executions run now."""
+        self._running = running
+        self._update()
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """A trial ended."""
+        self._count(trial)
+        if self._verbose >= 2:
+            self._console.print(self.describe(trial))
+        self._update()
+
+    def on_search_end(self, remark: str | None = None) -> None:
+        """Ends the line, and leaves it to be read, with a remark below it if there is one."""
+        if self._bar is not None:
+            self._running = 0
+            self._update()
+            self._bar.stop()
+        if remark is not None:
+            self._console.print(remark)
+
+    def describe(self, trial: Trial) -> str:
+        """One line on a finished trial."""
+        values = " ".join(f"{name}={_short(value)}" for name, value in trial.values.items())
+        took = "" if trial.duration is None else f" [{trial.duration:.1f} s]"
+        if trial.status == TrialStatus.FAILED:
+            reason = (trial.message or "unknown reason").strip().splitlines()[-1]
+            return f"Trial {trial.trial_id} FAILED: {reason}  {values}{took}"
+        number = trial.best_execution(self._objective)
+        epoch = "" if number is None else trial.executions[number].best_epoch
+        score = "no score" if trial.score is None else f"{self._objective.name}={trial.score:.4f}"
+        stopped = " (stopped early)" if trial.status == TrialStatus.STOPPED else ""
+        return f"Trial {trial.trial_id}{stopped}: {score} at epoch {epoch}  {values}{took}"
+
+    def _update(self) -> None:
+        if self._bar is None:
+            return
+        running = f", {self._running} running" if self._running else ""
+        failures = f", {self._failed} failed" if self._failed else ""
+        best = None if self._best is None else self._best.score
+        score = "" if best is None else f", best {self._objective.name} {best:.4f}"
+        self._bar.update(self._task, completed=self._done, state=running + failures + score + ",", left=self._left())
+
+    def _count(self, trial: Trial) -> None:
+        self._done += 1
+        self._failed += trial.status == TrialStatus.FAILED
+        self._best = ranked([trial] if self._best is None else [self._best, trial], self._objective)[0]
+
+    def _left(self) -> str:
+        done = self._done - self._before
+        if self._total is None or done == 0 or self._done >= self._total:
+            return ""
+        seconds = round((time.monotonic() - self._started) / done * (self._total - self._done))
+        return f", about {datetime.timedelta(seconds=seconds)} left"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

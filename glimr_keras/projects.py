@@ -1,0 +1,106 @@
+"""Project directories: whose they are, and whether a search may go on in one. Runs in the driver."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from glimr_keras.errors import ProjectError
+from glimr_keras.journal import HIDDEN, Journal, Project
+from glimr_keras.parameters import HyperParameter, serialize
+
+
+def open_project(directory: pathlib.Path, wanted: Project, overwrite: bool) -> tuple[Journal, Project]:
+    """Opens the project in `directory` for a search, or starts it.
+
+    Args:
+        directory: Created if missing.
+        wanted: The project as the search would start it.
+        overwrite: Remove the trials that are there first. Files of others are left alone.
+
+    Raises:
+        ProjectError: If the directory belongs to something else, or to a search that differs from `wanted`; nothing is
+            changed then.
+    """
+    journal = Journal(directory)
+    if overwrite:
+        _clear(directory)
+    if journal.exists():
+        there = journal.read()
+        _check_same(directory, there, wanted)
+        return journal, there
+    check_place(directory, overwrite)
+    journal.create(wanted)
+    return journal, wanted
+
+
+def check_place(directory: pathlib.Path, overwrite: bool) -> None:
+    """Refuses a directory that belongs to something else.
+
+    Raises:
+        ProjectError: If it is a file, or a directory with content that is no project of glimr_keras.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise ProjectError(f"The project directory {directory} is a file. Choose another `directory` or `project_name`.")
+    if overwrite or Journal(directory).exists() or not directory.exists():
+        return
+    content = sorted(path.name for path in directory.iterdir())
+    if content:
+        raise ProjectError(
+            f"The project directory {directory} is not empty and holds no glimr_keras project. "
+            f"Received: {', '.join(content[:5])}{', …' if len(content) > 5 else ''}. Choose another `directory` or "
+            "`project_name`, or pass `overwrite=True` to start a project there beside what it holds."
+        )
+
+
+def _clear(directory: pathlib.Path) -> None:
+    """Removes what glimr_keras (or KerasTuner) wrote into a project, and nothing else."""
+    if not directory.is_dir():
+        return
+    for path in [directory / HIDDEN, *directory.glob("trial_*")]:
+        if path.is_dir():
+            shutil.rmtree(path)
+    for path in [directory / "oracle.json", *directory.glob("tuner*.json")]:
+        path.unlink(missing_ok=True)
+
+
+def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> None:
+    differences = _space_differences(there.space, wanted.space)
+    for name in ("objective", "executions_per_trial"):
+        before, now = getattr(there, name), getattr(wanted, name)
+        if before != now:
+            differences.append(f"{name} was {before}, is {now}")
+    if differences:
+        raise ProjectError(
+            f"The project in {directory} holds results of a different search, with {len(there.trials)} trials: "
+            + "; ".join(differences)
+            + ". Choose another `project_name`, or pass `overwrite=True` to remove those results."
+        )
+
+
+def _space_differences(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[str]:
+    old = {stored["config"]["name"]: _canonical(stored) for stored in before}
+    new = {stored["config"]["name"]: _canonical(stored) for stored in now}
+    return (
+        [f"hyperparameter {name!r} is gone" for name in old if name not in new]
+        + [f"hyperparameter {name!r} is new" for name in new if name not in old]
+        + [f"hyperparameter {name!r} was {old[name]}, is {new[name]}" for name in old if name in new and old[name] != new[name]]
+    )
+
+
+def _canonical(stored: dict[str, Any]) -> str:
+    config = {
+        name: value for name, value in stored["config"].items() if name not in ("name", "conditions") and value is not None
+    }
+    conditions = stored["config"].get("conditions") or []
+    text = f"{stored['class_name']}({json.dumps(config, sort_keys=True)[1:-1]})"
+    return text + (f" where {json.dumps(conditions)}" if conditions else "")
+
+
+def serialized(space: Sequence[HyperParameter]) -> list[dict[str, Any]]:
+    """A space as JSON types, as a journal has it."""
+    stored: list[dict[str, Any]] = json.loads(json.dumps([serialize(parameter) for parameter in space]))
+    return stored

@@ -1,0 +1,278 @@
+"""The Ray executor: starts Ray if need be, and shows the coordinator to Ray Tune as its searcher. Runs in the driver.
+
+The only module, beside `callback` and `space`, that knows Ray Tune.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining, TrialScheduler
+from ray.tune.search import Searcher
+
+from glimr_keras.coordinator import Coordinator
+from glimr_keras.errors import ResourcesError
+from glimr_keras.objective import Objective
+from glimr_keras.trials import Run
+from glimr_keras.worker import Job, Probe, Report, prepare_process, probe, run_trial
+
+_REPORT = "glimr_keras"
+_RUN = "glimr_keras"
+
+_QUIET_AND_FAST = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the record
+    "TUNE_GLOBAL_CHECKPOINT_S": "600",  # likewise: Ray's own snapshots are never read
+    "TUNE_MAX_PENDING_TRIALS_PG": "4",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no objective
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+class RayExecutor:
+    """Runs trials in Ray workers, side by side as resources allow.
+
+    Args:
+        resources: Of one trial: `{"cpu": …, "gpu": …}`, and custom resources of the cluster by name.
+        max_concurrent: An upper bound on trials that run at once; `None` for what the resources allow.
+        scheduler: A Ray scheduler that may stop trials early.
+        callbacks: Ray Tune callbacks of the user.
+        address: Of a cluster to join; `None` for the environment's `RAY_ADDRESS`, or a local Ray.
+        chatty: Show what Ray and the workers print.
+    """
+
+    def __init__(
+        self,
+        resources: Mapping[str, float],
+        max_concurrent: int | None = None,
+        scheduler: TrialScheduler | None = None,
+        callbacks: Sequence[tune.Callback] = (),
+        address: str | None = None,
+        chatty: bool = False,
+    ) -> None:
+        self._resources = dict(resources)
+        self._max_concurrent = max_concurrent
+        self._scheduler = scheduler
+        self._callbacks = list(callbacks)
+        self._chatty = chatty
+        _ensure_ray(address, chatty)
+        _check_resources(self._resources)
+
+    def probe(self, job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
+        """Builds one configuration in a worker process without GPUs, so the driver's are left alone."""
+        task = ray.remote(_probe).options(num_cpus=min(1, job.cpus), num_gpus=0)
+        found: Probe = ray.get(task.remote(ray.put(job), sampling_key))
+        return found
+
+    def execute(self, job: Job, coordinator: Coordinator) -> None:
+        """Runs until the coordinator has nothing left to start.
+
+        Raises:
+            KeyboardInterrupt: If the user stopped the search.
+        """
+        bridge = _Bridge(coordinator)
+        storage = tempfile.mkdtemp(prefix="glimr_keras-ray-")
+        try:
+            with self._environment():
+                tune.Tuner(
+                    tune.with_resources(tune.with_parameters(_train, job=job), self._resources),
+                    tune_config=self._tune_config(job.objective, bridge),
+                    run_config=tune.RunConfig(
+                        name="search",
+                        storage_path=storage,
+                        callbacks=[_Listener(bridge), *self._callbacks],
+                        stop=_Stop(bridge),
+                        verbose=3 if self._chatty else 0,
+                    ),
+                ).fit()
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+        if coordinator.error is None and (bridge.runs or not coordinator.finished):
+            raise KeyboardInterrupt
+
+    def _tune_config(self, objective: Objective, bridge: _Bridge) -> tune.TuneConfig:
+        has_metric = self._scheduler is not None and self._scheduler.metric is not None
+        return tune.TuneConfig(
+            metric=None if has_metric else objective.name,
+            mode=None if has_metric else objective.direction,
+            search_alg=_BridgeSearcher(bridge),
+            scheduler=self._scheduler,
+            num_samples=-1,
+            max_concurrent_trials=self._max_concurrent,
+            reuse_actors=True,
+            trial_name_creator=_short_name,
+            trial_dirname_creator=_short_name,
+        )
+
+    @contextlib.contextmanager
+    def _environment(self) -> Iterator[None]:
+        """Ray's settings for the time of a search, and its loggers quiet."""
+        logger = logging.getLogger("ray.tune")
+        level, before = logger.level, dict(os.environ)
+        settings = {name: value for name, value in _QUIET_AND_FAST.items() if name not in before}
+        if self._chatty:
+            settings.pop("RAY_AIR_NEW_OUTPUT", None)
+        else:
+            logger.setLevel(logging.CRITICAL)
+        os.environ.update(settings)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            for name in settings:
+                os.environ.pop(name, None)
+
+
+def check_scheduler(scheduler: TrialScheduler | None) -> None:
+    """Refuses schedulers that pause trials and go on from their checkpoints.
+
+    Raises:
+        TypeError: If it is no Ray scheduler.
+        ValueError: If it is one that pauses trials.
+    """
+    if scheduler is None:
+        return
+    if not isinstance(scheduler, TrialScheduler):
+        raise TypeError(f"`scheduler` must be one of `ray.tune.schedulers`. Received: scheduler={scheduler!r}")
+    if isinstance(scheduler, (HyperBandScheduler, PopulationBasedTraining)):
+        raise ValueError(
+            f"`scheduler` must be one that only stops trials, such as ASHAScheduler or MedianStoppingRule. "
+            f"Received: {type(scheduler).__name__}, which pauses trials and continues them from checkpoints; not supported yet."
+        )
+
+
+@dataclasses.dataclass
+class _Bridge:
+    """Which Ray trial is which run; the one place where Ray's ids and ours meet."""
+
+    coordinator: Coordinator
+    runs: dict[str, tuple[Run, float]] = dataclasses.field(default_factory=dict)
+
+    def start(self, ray_id: str) -> Run | None:
+        run = self.coordinator.next_run()
+        if run is not None:
+            self.runs[ray_id] = (run, time.monotonic())
+        return run
+
+    def report(self, ray_id: str, report: Report) -> None:
+        run, _ = self.runs[ray_id]
+        self.coordinator.on_report(run, report)
+
+    def end(self, ray_id: str) -> None:
+        """The Ray trial is over; if the worker said no outcome, a scheduler stopped it."""
+        run, started = self.runs.pop(ray_id, (None, 0.0))
+        if run is not None:
+            self.coordinator.on_stopped(run, time.monotonic() - started)
+
+    def lose(self, ray_id: str, message: str) -> None:
+        run, started = self.runs.pop(ray_id, (None, 0.0))
+        if run is not None:
+            self.coordinator.on_lost(run, time.monotonic() - started, message)
+
+    def __reduce__(self) -> tuple[type, tuple[None]]:
+        return _Bridge, (None,)  # Ray pickles searchers and callbacks into its snapshots, which are never read
+
+
+class _BridgeSearcher(Searcher):
+    """Shows the coordinator to Ray Tune as a searcher."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        run = self._bridge.start(trial_id)
+        if run is not None:
+            return {_RUN: dataclasses.asdict(run)}
+        return Searcher.FINISHED if self._bridge.coordinator.finished else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The listener, which hears of every end, tells the coordinator."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the record."""
+
+
+class _Listener(tune.Callback):
+    """Passes on what happens to Ray's trials."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._bridge = bridge
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        self._bridge.report(trial.trial_id, result[_REPORT])
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._bridge.end(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._bridge.lose(trial.trial_id, f"The worker was lost:\n{trial.get_error() or 'it died without a message.'}")
+
+
+class _Stop(tune.Stopper):
+    """Ends the search when the coordinator has an error."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._bridge = bridge
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._bridge.coordinator is not None and self._bridge.coordinator.error is not None
+
+
+def _probe(job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
+    prepare_process(job.backend, job.cpus)
+    return probe(job, sampling_key)
+
+
+def _train(config: dict[str, Any], job: Job) -> None:
+    """What Ray Tune calls in a worker, once a trial."""
+    prepare_process(job.backend, job.cpus)
+    run_trial(job, Run(**config[_RUN]), lambda report: tune.report({**report.metrics, _REPORT: report}))
+
+
+def _short_name(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+def _ensure_ray(address: str | None, chatty: bool) -> None:
+    """Joins the Ray that is running or named, or starts one on this machine; Ray itself shuts that down at exit."""
+    if ray.is_initialized():
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    quiet: dict[str, Any] = {} if chatty else {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        quiet["include_dashboard"] = False
+    ray.init(address=address, **quiet)
+
+
+def _check_resources(resources: Mapping[str, float]) -> None:
+    """Refuses resources that no node of the cluster has, for which Ray would wait without an end."""
+    wanted = {{"cpu": "CPU", "gpu": "GPU"}.get(name, name): amount for name, amount in resources.items()}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
+        return
+    names = sorted({"CPU", "GPU", *wanted})
+    there = "; ".join(", ".join(f"{name}: {node.get(name, 0):g}" for name in names) for node in nodes)
+    raise ResourcesError(
+        f"A trial asks for more than any machine has, and would wait forever. Received: resources_per_trial={dict(resources)}. "
+        f"There {'is one machine' if len(nodes) == 1 else f'are {len(nodes)} machines'} with {there}."
+    )

@@ -1,0 +1,133 @@
+"""What is known of a trial: its configuration, its executions with their histories, its status and score. Runs anywhere.
+
+A *trial* is one configuration. It is trained `executions_per_trial` times; each training is an *execution*. The score of an
+execution is the objective at its best epoch; the score of a trial is the mean over its executions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+import statistics
+from typing import Any
+
+from glimr_keras.objective import Objective
+
+
+class TrialStatus:
+    """What a trial, or an execution, can be."""
+
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    STOPPED = "STOPPED"
+    """Ended early by a scheduler; it has a score, and ranks below completed ones."""
+    FAILED = "FAILED"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One execution of one trial, as it is sent to a worker.
+
+    Attributes:
+        trial_id: Such as `"0007"`.
+        execution: Counted from 0.
+        values: The configuration that the oracle chose, by full name.
+        sampling_key: Seeds the values of hyperparameters that the oracle did not know.
+        directory: Where the execution's checkpoint goes.
+    """
+
+    trial_id: str
+    execution: int
+    values: dict[str, Any]
+    sampling_key: tuple[int, ...]
+    directory: str
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.trial_id, self.execution
+
+
+@dataclasses.dataclass
+class Execution:
+    """One training of a configuration.
+
+    Attributes:
+        history: Metrics by epoch, epochs counted from 1.
+        best_epoch: The epoch of the score and of the checkpoint, counted from 1.
+        score: The objective at `best_epoch`.
+        duration: Seconds from the start of `data` to the end of `fit`.
+        message: The traceback or reason of a failure.
+    """
+
+    status: str = TrialStatus.RUNNING
+    history: dict[int, dict[str, float]] = dataclasses.field(default_factory=dict)
+    best_epoch: int | None = None
+    score: float | None = None
+    duration: float | None = None
+    message: str | None = None
+
+    def observe(self, epoch: int, metrics: dict[str, float], objective: Objective) -> None:
+        """Takes in the metrics of an epoch; the score is the best so far."""
+        self.history[epoch] = metrics
+        if objective.has_value(metrics) and objective.better_than(objective.get_value(metrics), self.score):
+            self.best_epoch, self.score = epoch, objective.get_value(metrics)
+
+
+@dataclasses.dataclass
+class Trial:
+    """One configuration of a search.
+
+    Attributes:
+        trial_id: The index of the trial in the project with leading zeros, such as `"0007"`.
+        suggested: The values that the oracle chose, by full name.
+        values: The same until the trial says better: exactly the values that its own `data`, `build` and `fit` asked for.
+        executions: By number, counted from 0.
+        message: The traceback or reason of a failure.
+    """
+
+    trial_id: str
+    suggested: dict[str, Any]
+    sampling_key: tuple[int, ...] = ()
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+    status: str = TrialStatus.RUNNING
+    executions: dict[int, Execution] = dataclasses.field(default_factory=dict)
+    message: str | None = None
+
+    def __post_init__(self) -> None:
+        self.values = self.values or dict(self.suggested)
+
+    @property
+    def score(self) -> float | None:
+        """Mean of the executions' scores; `None` until every execution that was started has one."""
+        scores = [execution.score for execution in self.executions.values()]
+        if not scores or any(score is None or math.isnan(score) for score in scores):
+            return None
+        return statistics.fmean(score for score in scores if score is not None)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds of training, summed over executions."""
+        durations = [e.duration for e in self.executions.values() if e.duration is not None]
+        return sum(durations) if durations else None
+
+    def best_execution(self, objective: Objective) -> int | None:
+        """The number of the execution with the best score, or `None` without any score."""
+        scored = [number for number, execution in self.executions.items() if execution.score is not None]
+        return min(scored, key=lambda number: objective.sort_key(self.executions[number].score), default=None)
+
+
+def execution_directory(project: pathlib.Path, trial_id: str, execution: int) -> pathlib.Path:
+    """The folder of an execution's checkpoint: the trial's own for the first, a folder inside it for the others."""
+    trial = project / f"trial_{trial_id}"
+    return trial if execution == 0 else trial / f"execution_{execution}"
+
+
+def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
+    """Trials from best to worst: completed ones by score, then stopped ones by score, then those without a score."""
+
+    def key(trial: Trial) -> tuple[bool, bool, float, str]:
+        scored = trial.score is not None and trial.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED)
+        return not scored, trial.status == TrialStatus.STOPPED, objective.sort_key(trial.score), trial.trial_id
+
+    return sorted(trials, key=key)

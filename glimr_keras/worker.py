@@ -1,0 +1,367 @@
+"""What happens in one worker process: it is prepared once, then trials run in it one after the other.
+
+A trial, top to bottom: configuration, data, build, fit; each epoch is reported and the best one saved. Nothing here knows
+Ray: reports go to a function that the executor gives. A mistake in the user's code ends the trial, never the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import gc
+import io
+import math
+import numbers
+import pathlib
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from glimr_keras import checkpoints, data
+from glimr_keras.callback import TuneReportCheckpoint, scalars
+from glimr_keras.data import FitArguments
+from glimr_keras.errors import FatalError, ModelError, ObjectiveError, did_you_mean, user_traceback
+from glimr_keras.hypermodel import HyperModel, overrides
+from glimr_keras.hyperparameters import HyperParameters, sample
+from glimr_keras.objective import Objective, log_directions
+from glimr_keras.parameters import HyperParameter
+from glimr_keras.space import DeclaredSpace
+from glimr_keras.trials import Run, TrialStatus
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What every trial of a search shares; sent to each worker once.
+
+    Attributes:
+        cpus: CPUs of a trial, and so threads.
+        fit_verbose: Keras' `verbose` inside the worker, or `None` to leave it to the user's `fit`.
+        backend: The Keras backend of the driver.
+    """
+
+    hypermodel: HyperModel
+    space: DeclaredSpace
+    objective: Objective
+    arguments: FitArguments
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    cpus: float = 1
+    fit_verbose: int = 0
+    backend: str = "tensorflow"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a worker says to the driver: after an epoch, and at the end.
+
+    Attributes:
+        epoch: The epoch that `metrics` belong to, counted from 1; `None` at the end of a trial that reported all of them.
+        values: What the trial's code asked for so far, by full name.
+        parameters: Definitions that the declared space does not have and that were not sent before.
+        outcome: Given with the last report.
+    """
+
+    epoch: int | None
+    metrics: dict[str, float]
+    values: dict[str, Any]
+    parameters: list[HyperParameter]
+    outcome: Outcome | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How an execution ended.
+
+    Attributes:
+        fatal: The user's own error, when it is to stop the whole search.
+    """
+
+    status: str
+    duration: float
+    score: float | None = None
+    best_epoch: int | None = None
+    message: str | None = None
+    fatal: FatalError | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """What one configuration, built once before the search, tells about all of them.
+
+    Attributes:
+        log_directions: Every name that Keras will log, with its direction where known; `None` if a custom `fit` decides.
+        parameters: The hyperparameters met by `data` and `build`.
+        error: The user's error, as a traceback of their own code.
+    """
+
+    log_directions: dict[str, str | None] | None = None
+    parameters: tuple[HyperParameter, ...] = ()
+    error: str | None = None
+
+
+class NotANumberError(ValueError):
+    """The objective became nan."""
+
+
+Reporter = Callable[[Report], None]
+
+
+@functools.cache
+def prepare_process(backend: str, cpus: float) -> None:
+    """Sets this process up for training, once: as many threads as CPUs, and GPU memory taken as it is needed.
+
+    Raises:
+        RuntimeError: If Keras runs on another backend here than in the driver.
+    """
+    if keras.backend.backend() != backend:
+        raise RuntimeError(
+            f"The driver runs Keras on {backend!r}, this worker on {keras.backend.backend()!r}. Set KERAS_BACKEND={backend} "
+            "on every machine of the cluster before Ray is started there."
+        )
+    threads = max(1, math.floor(cpus))
+    if backend == "tensorflow":
+        import tensorflow as tf  # heavy, and not needed on the other backends
+
+        with contextlib.suppress(RuntimeError):  # already running, in the driver's own process
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+            for gpu in tf.config.list_physical_devices("GPU"):
+                tf.config.experimental.set_memory_growth(gpu, True)
+    elif backend == "torch":
+        import torch  # heavy, and not needed on the other backends
+
+        torch.set_num_threads(threads)
+
+
+def run_trial(job: Job, run: Run, report: Reporter) -> None:
+    """Trains one configuration once and reports it. Errors of the user's code are reported, not raised.
+
+    Args:
+        job: What is built and trained.
+        run: The configuration.
+        report: Called after each epoch but the last, and once at the end with the last epoch and the outcome.
+    """
+    started = time.monotonic()
+    voice = _Voice(report, job.space)
+    score, best_epoch, message, fatal = None, None, None, None
+    metrics: dict[str, float] = {}
+    try:
+        with _fresh_session(run):
+            voice.config = configuration(job.space, run.values, run.sampling_key)
+            voice.callback = _TrialCallback(job.objective, pathlib.Path(run.directory), voice)
+            score, best_epoch, metrics = _train(job, voice.config, voice.callback)
+        status = TrialStatus.COMPLETED
+    except Exception as error:
+        status, message = TrialStatus.FAILED, user_traceback(error)
+        fatal = error if isinstance(error, FatalError) else None
+    voice.end(metrics, Outcome(status, time.monotonic() - started, score, best_epoch, message, fatal))
+
+
+def configuration(space: DeclaredSpace, values: dict[str, Any], sampling_key: tuple[int, ...] | None) -> HyperParameters:
+    """The object that a trial's `data`, `build` and `fit` get: the declared space filled in, and define-by-run beyond it.
+
+    Args:
+        space: The declared space, maybe empty.
+        values: By full name; declared parameters that are missing are sampled, or default without `sampling_key`.
+        sampling_key: Seeds what is sampled; `None` for defaults.
+    """
+    values = dict(values)
+    for parameter in space.parameters:
+        if parameter.name not in values:
+            values[parameter.name] = parameter.default_value if sampling_key is None else sample(parameter, sampling_key)
+    tree = space.fill(values)
+    values |= space.derived_values(tree)
+    config = HyperParameters(values, space=space.parameters, tree=tree, sampling_key=sampling_key)
+    config.mark_declared_as_asked([parameter.name for parameter in space.parameters] + list(space.derived_values(tree)))
+    return config
+
+
+def build(hypermodel: HyperModel, config: HyperParameters) -> Any:
+    """Builds the model of a configuration and checks that it can be trained.
+
+    Raises:
+        ModelError: If `build` returns no Keras model, or one that is not compiled.
+    """
+    model = hypermodel.build(config)
+    name = f"`{type(hypermodel).__name__}.build(config)`"
+    if model is None:
+        raise ModelError(f"{name} must return a compiled Keras model. Received: None. Is its `return model` missing?")
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"{name} must return a compiled Keras model. Received: {model!r} of type {type(model).__name__}")
+    if not model.compiled:
+        raise ModelError(
+            f"{name} returned a model that is not compiled, and its configuration has no `optimization` section. "
+            "Call `model.compile(optimizer, loss, metrics=…)` before returning it."
+        )
+    return model
+
+
+def probe(job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
+    """Builds one configuration and evaluates one sample, to learn which names Keras will log. Runs in a worker.
+
+    Args:
+        job: What will be searched.
+        sampling_key: Seeds the configuration; `None` for the default one.
+    """
+    try:
+        with _fresh_session(None):
+            config = configuration(job.space, {}, sampling_key)
+            arguments = data.with_data(job.hypermodel, config, job.arguments)
+            model = build(job.hypermodel, config)
+            batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
+            directions = None if batch is None else _directions(model, batch, arguments.has_validation)
+            return Probe(directions, tuple(config.space))
+    except Exception as error:
+        return Probe(error=user_traceback(error))
+
+
+def _directions(model: Any, batch: tuple[Any, Any, Any], has_validation: bool) -> dict[str, str | None]:
+    model.run_eagerly = True  # one sample is evaluated: tracing would cost more
+    with contextlib.redirect_stdout(io.StringIO()):
+        names = list(model.test_on_batch(*batch, return_dict=True))
+    if has_validation:
+        names += [f"val_{name}" for name in names]
+    return log_directions(model, names)
+
+
+def _train(job: Job, config: HyperParameters, callback: _TrialCallback) -> tuple[float, int | None, dict[str, float]]:
+    """Data, build and fit. Returns the score, its epoch and the last metrics."""
+    arguments = data.with_data(job.hypermodel, config, job.arguments)
+    model = build(job.hypermodel, config)
+    if not model.built:
+        callback.inputs = data.describe(arguments)
+    kwargs = {**arguments.kwargs, "callbacks": [*job.callbacks, callback]}
+    if "verbose" in kwargs or not overrides(job.hypermodel, "fit"):
+        kwargs["verbose"] = job.fit_verbose
+    returned = job.hypermodel.fit(config, model, *arguments.args, **kwargs)
+    if callback.model is None:
+        callback.set_model(model)
+    return _score(returned, callback)
+
+
+def _score(returned: Any, callback: _TrialCallback) -> tuple[float, int | None, dict[str, float]]:
+    """The score that `fit` returned, or that the callback saw where `fit` returned a `History` or nothing.
+
+    Raises:
+        ModelError: If there is neither.
+    """
+    objective = callback.objective
+    if isinstance(returned, keras.callbacks.History) and callback.best is None:
+        # `fit` did not pass the callbacks on: the weights are those of the last epoch, the metrics are in the history
+        returned = _best_logs(returned.history, objective)
+    if isinstance(returned, numbers.Real):
+        returned = {objective.name: float(returned)}
+    if isinstance(returned, dict):
+        metrics = scalars(returned)
+        callback.check(metrics)
+        if callback.best_epoch is None:
+            callback.save(callback.last_epoch or 1)
+        return objective.get_value(metrics), callback.best_epoch, metrics
+    if returned is not None and not isinstance(returned, keras.callbacks.History):
+        raise ModelError(
+            "`HyperModel.fit` must return Keras' History, a dict of metrics, the objective's value, or None. "
+            f"Received: {returned!r} of type {type(returned).__name__}"
+        )
+    if callback.best is None:
+        raise ModelError(
+            "`HyperModel.fit` returned nothing and no epoch was reported. Pass `callbacks` on to `model.fit`, or return the "
+            f"objective's value. Received: {returned!r}"
+        )
+    return callback.best, callback.best_epoch, {}
+
+
+def _best_logs(history: dict[str, list[float]], objective: Objective) -> dict[str, float]:
+    """The logs of the best epoch, or of the last where none has the objective."""
+    epochs = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]
+    scored = [logs for logs in epochs if objective.has_value(logs)]
+    return min(scored or epochs[-1:] or [{}], key=lambda logs: objective.sort_key(logs.get(objective.name)))
+
+
+class _Voice:
+    """Speaks for one trial: adds what its configuration was asked for to what it reports."""
+
+    def __init__(self, report: Reporter, space: DeclaredSpace) -> None:
+        self._report = report
+        self._known = {parameter.name for parameter in space.parameters}
+        self.config = HyperParameters()
+        self.callback: _TrialCallback | None = None
+
+    def say(self, epoch: int | None, metrics: dict[str, float], outcome: Outcome | None = None) -> None:
+        news = [parameter for parameter in self.config.space if parameter.name not in self._known]
+        self._known.update(parameter.name for parameter in news)
+        self._report(Report(epoch, metrics, self.config.asked, news, outcome))
+
+    def end(self, metrics: dict[str, float], outcome: Outcome) -> None:
+        """Sends the outcome together with the last epoch and the metrics that `fit` returned."""
+        epoch, last = (None, {}) if self.callback is None else self.callback.take_held()
+        if metrics and epoch is None:
+            epoch = 1
+        self.say(epoch, last | metrics, outcome)
+
+
+class _TrialCallback(TuneReportCheckpoint):
+    """The callback of our own trials: reports through the executor, and saves the best epoch's weights in the project.
+
+    An epoch is reported when the next begins, so the last one can be sent together with the outcome: a scheduler then sees
+    as many reports as there were epochs.
+    """
+
+    waits_for_next_epoch = True
+
+    def __init__(self, objective: Objective, directory: pathlib.Path, voice: _Voice) -> None:
+        super().__init__(checkpoint="best", monitor=objective.name, mode=objective.direction or "auto")
+        self.objective = objective
+        self.inputs: Any = None
+        self.best_epoch: int | None = None
+        self.last_epoch: int | None = None
+        self._directory, self._voice = directory, voice
+
+    def improves(self, logs: Any) -> bool:
+        self.check(logs)
+        return super().improves(logs)
+
+    def check(self, logs: Any) -> None:
+        """Refuses metrics without the objective, or with nan as its value."""
+        if not self.objective.has_value(logs):
+            raise ObjectiveError(
+                f"The objective {self.objective.name!r} is not among the metrics.{did_you_mean(self.objective.name, logs)} "
+                f"Received: {sorted(logs)}"
+            )
+        if math.isnan(self.objective.get_value(logs)):
+            raise NotANumberError(f"The objective {self.objective.name!r} is nan: the training diverged.")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.last_epoch = epoch + 1
+        super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Leaves the last epoch to `run_trial`, which sends it with the outcome."""
+
+    def save(self, epoch: int) -> pathlib.Path:
+        self.best_epoch = epoch
+        checkpoints.save(self.model, self._directory, checkpoints.Checkpoint(epoch, self.inputs))
+        return self._directory
+
+    def deliver(self, epoch: int, metrics: dict[str, float], directory: pathlib.Path | None) -> None:
+        self._voice.say(epoch, metrics)
+
+    def take_held(self) -> tuple[int | None, dict[str, float]]:
+        """The epoch that is over and not reported yet, and its metrics."""
+        held, self._held = self._held, None
+        return (None, {}) if held is None else (held.epoch, held.logs)
+
+
+@contextlib.contextmanager
+def _fresh_session(run: Run | None) -> Iterator[None]:
+    """A Keras session of its own, seeded by the run, and cleared afterwards."""
+    keras.backend.clear_session()
+    if run is not None:
+        keras.utils.set_random_seed(zlib.crc32(repr((run.sampling_key, run.execution)).encode()))
+    try:
+        yield
+    finally:
+        keras.backend.clear_session()
+        gc.collect()
