@@ -58,6 +58,7 @@ class Coordinator:
         self._observer = observer
         self._failed_in_a_row = 0
         self._waiting: collections.deque[Run] = collections.deque()
+        self._open: set[tuple[str, int]] = set()  # given out and not ended
         self._running: set[tuple[str, int]] = set()
 
     def resume(self) -> None:
@@ -74,15 +75,19 @@ class Coordinator:
         if not self._waiting:
             trial = self.oracle.create_trial()
             if isinstance(trial, Nothing):
-                self.finished = trial is Nothing.LEFT or not self._running
+                self.finished = trial is Nothing.LEFT or not self._open
                 return None
             self._journal.add_trial(trial)
             self._queue(trial)
         run = self._waiting.popleft()
-        self._running.add(run.key)
+        self._open.add(run.key)
         self.oracle.trials[run.trial_id].executions[run.execution] = Execution()
-        self._observer.on_running(len(self._running))
         return run
+
+    def on_start(self, run: Run) -> None:
+        """A worker begins with the run."""
+        self._running.add(run.key)
+        self._observer.on_running(len(self._running))
 
     def on_report(self, run: Run, report: Report) -> None:
         """Takes in what a worker says about a run."""
@@ -116,8 +121,9 @@ class Coordinator:
                 self._waiting.append(Run(trial.trial_id, number, trial.suggested, trial.sampling_key, str(place)))
 
     def _end(self, run: Run, outcome: Outcome) -> None:
-        if run.key not in self._running:
+        if run.key not in self._open:
             return
+        self._open.discard(run.key)
         self._running.discard(run.key)
         trial = self.oracle.trials[run.trial_id]
         execution = trial.executions[run.execution]
@@ -128,7 +134,7 @@ class Coordinator:
             self.error = outcome.fatal
         if outcome.status == TrialStatus.FAILED:
             self._waiting = collections.deque(waiting for waiting in self._waiting if waiting.trial_id != run.trial_id)
-        if not any(key[0] == run.trial_id for key in self._running) and not self._is_waiting(run.trial_id):
+        if not any(key[0] == run.trial_id for key in self._open) and not self._is_waiting(run.trial_id):
             self._end_trial(trial)
         self._observer.on_running(len(self._running))
 

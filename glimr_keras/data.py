@@ -16,7 +16,7 @@ import numpy as np
 
 from glimr_keras import checkpoints
 from glimr_keras.errors import ModelError, ShippingError
-from glimr_keras.hypermodel import HyperModel, overrides
+from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters
 
 
@@ -66,9 +66,7 @@ def with_data(hypermodel: HyperModel, config: HyperParameters, given: FitArgumen
         return given
     returned = hypermodel.data(config)
     if not isinstance(returned, (tuple, list)) or len(returned) != 2:
-        raise ModelError(
-            f"`{type(hypermodel).__name__}.data(config)` must return `(train, validation)`. Received: {_short(returned)}"
-        )
+        raise ModelError(f"{method_name(hypermodel, 'data')} must return `(train, validation)`. Received: {_short(returned)}")
     train, validation = returned
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(train)
     kwargs = dict(given.kwargs)

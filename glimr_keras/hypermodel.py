@@ -84,6 +84,13 @@ def as_hypermodel(hypermodel: Any) -> HyperModel:
     )
 
 
+def method_name(hypermodel: HyperModel, method: str) -> str:
+    """How the user calls a method, for messages: `Digits.build(config)`, or a plain function's own name."""
+    if isinstance(hypermodel, FunctionHyperModel):
+        return f"`{getattr(hypermodel.function, '__qualname__', hypermodel.function)}(config)`"
+    return f"`{type(hypermodel).__name__}.{method}(config)`"
+
+
 def overrides(hypermodel: HyperModel, method: str) -> bool:
     """Whether the user's class has its own `method`."""
     return getattr(type(hypermodel), method) is not getattr(HyperModel, method)

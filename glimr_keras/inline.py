@@ -20,6 +20,7 @@ class InlineExecutor:
         """Runs until the coordinator has nothing left to start."""
         while (run := coordinator.next_run()) is not None:
             started = time.monotonic()
+            coordinator.on_start(run)
             try:
                 run_trial(job, run, functools.partial(coordinator.on_report, run))
             except KeyboardInterrupt:

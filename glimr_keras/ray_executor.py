@@ -33,7 +33,6 @@ _QUIET_AND_FAST = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the record
     "TUNE_GLOBAL_CHECKPOINT_S": "600",  # likewise: Ray's own snapshots are never read
-    "TUNE_MAX_PENDING_TRIALS_PG": "4",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no objective
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
@@ -66,12 +65,17 @@ class RayExecutor:
         self._callbacks = list(callbacks)
         self._chatty = chatty
         _ensure_ray(address, chatty)
-        _check_resources(self._resources)
+        self._capacity = _capacity(self._resources)
 
     def probe(self, job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
         """Builds one configuration in a worker process without GPUs, so the driver's are left alone."""
-        task = ray.remote(_probe).options(num_cpus=min(1, job.cpus), num_gpus=0)
-        found: Probe = ray.get(task.remote(ray.put(job), sampling_key))
+        task = ray.remote(_probe).options(num_cpus=min(1, job.cpus), num_gpus=0, max_retries=0)
+        try:
+            found: Probe = ray.get(task.remote(ray.put(job), sampling_key))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except ray.exceptions.WorkerCrashedError:
+            return Probe(error="The worker process died while it ran `data` and `build` (out of memory, or a crash in a library).")
         return found
 
     def execute(self, job: Job, coordinator: Coordinator) -> None:
@@ -119,7 +123,8 @@ class RayExecutor:
         """Ray's settings for the time of a search, and its loggers quiet."""
         logger = logging.getLogger("ray.tune")
         level, before = logger.level, dict(os.environ)
-        settings = {name: value for name, value in _QUIET_AND_FAST.items() if name not in before}
+        settings = {"TUNE_MAX_PENDING_TRIALS_PG": str(self._capacity), **_QUIET_AND_FAST}  # all workers start at once
+        settings = {name: value for name, value in settings.items() if name not in before}
         if self._chatty:
             settings.pop("RAY_AIR_NEW_OUTPUT", None)
         else:
@@ -156,28 +161,36 @@ class _Bridge:
     """Which Ray trial is which run; the one place where Ray's ids and ours meet."""
 
     coordinator: Coordinator
-    runs: dict[str, tuple[Run, float]] = dataclasses.field(default_factory=dict)
+    runs: dict[str, Run] = dataclasses.field(default_factory=dict)
+    started: dict[str, float] = dataclasses.field(default_factory=dict)
 
-    def start(self, ray_id: str) -> Run | None:
+    def next_run(self, ray_id: str) -> Run | None:
         run = self.coordinator.next_run()
         if run is not None:
-            self.runs[ray_id] = (run, time.monotonic())
+            self.runs[ray_id] = run
         return run
 
+    def start(self, ray_id: str) -> None:
+        self.started[ray_id] = time.monotonic()
+        self.coordinator.on_start(self.runs[ray_id])
+
     def report(self, ray_id: str, report: Report) -> None:
-        run, _ = self.runs[ray_id]
-        self.coordinator.on_report(run, report)
+        self.coordinator.on_report(self.runs[ray_id], report)
 
     def end(self, ray_id: str) -> None:
         """The Ray trial is over; if the worker said no outcome, a scheduler stopped it."""
-        run, started = self.runs.pop(ray_id, (None, 0.0))
+        run = self.runs.pop(ray_id, None)
         if run is not None:
-            self.coordinator.on_stopped(run, time.monotonic() - started)
+            self.coordinator.on_stopped(run, self._seconds(ray_id))
 
     def lose(self, ray_id: str, message: str) -> None:
-        run, started = self.runs.pop(ray_id, (None, 0.0))
+        run = self.runs.pop(ray_id, None)
         if run is not None:
-            self.coordinator.on_lost(run, time.monotonic() - started, message)
+            self.coordinator.on_lost(run, self._seconds(ray_id), message)
+
+    def _seconds(self, ray_id: str) -> float:
+        now = time.monotonic()
+        return now - self.started.pop(ray_id, now)
 
     def __reduce__(self) -> tuple[type, tuple[None]]:
         return _Bridge, (None,)  # Ray pickles searchers and callbacks into its snapshots, which are never read
@@ -194,7 +207,7 @@ class _BridgeSearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        run = self._bridge.start(trial_id)
+        run = self._bridge.next_run(trial_id)
         if run is not None:
             return {_RUN: dataclasses.asdict(run)}
         return Searcher.FINISHED if self._bridge.coordinator.finished else None
@@ -214,6 +227,9 @@ class _Listener(tune.Callback):
 
     def __init__(self, bridge: _Bridge) -> None:
         self._bridge = bridge
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._bridge.start(trial.trial_id)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         self._bridge.report(trial.trial_id, result[_REPORT])
@@ -264,15 +280,21 @@ def _ensure_ray(address: str | None, chatty: bool) -> None:
     ray.init(address=address, **quiet)
 
 
-def _check_resources(resources: Mapping[str, float]) -> None:
-    """Refuses resources that no node of the cluster has, for which Ray would wait without an end."""
-    wanted = {{"cpu": "CPU", "gpu": "GPU"}.get(name, name): amount for name, amount in resources.items()}
+def _capacity(resources: Mapping[str, float]) -> int:
+    """How many trials the cluster has room for at once.
+
+    Raises:
+        ResourcesError: If there is no machine with room for one, for which Ray would wait without an end.
+    """
+    wanted = {{"cpu": "CPU", "gpu": "GPU"}.get(name, name): amount for name, amount in resources.items() if amount > 0}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
-        return
+    capacity = sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
+    if capacity > 0:
+        return capacity
     names = sorted({"CPU", "GPU", *wanted})
     there = "; ".join(", ".join(f"{name}: {node.get(name, 0):g}" for name in names) for node in nodes)
     raise ResourcesError(
-        f"A trial asks for more than any machine has, and would wait forever. Received: resources_per_trial={dict(resources)}. "
+        "A trial asks for more than any machine has, and would wait forever. "
+        f"Received: resources_per_trial={dict(resources)}. "
         f"There {'is one machine' if len(nodes) == 1 else f'are {len(nodes)} machines'} with {there}."
     )

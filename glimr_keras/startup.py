@@ -1,7 +1,7 @@
-"""Imports Keras without TensorFlow's start-up lines, which no user can act on. Imported first; runs in driver and worker.
+"""Imports Keras without TensorFlow's start-up lines, and sets Ray's log filter. Imported first; runs in driver and worker.
 
-TensorFlow writes them to the process' standard error before its log level counts, so they are taken out there. Anything else
-that is written meanwhile is passed on.
+No user can act on those lines. TensorFlow writes them to the process' standard error before its log level counts, so they are
+taken out there; anything else that is written meanwhile is passed on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ _STARTUP_LINE = re.compile(
 @contextlib.contextmanager
 def without_startup_lines() -> Iterator[None]:
     """Takes TensorFlow's start-up lines out of what is written to standard error."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     before = os.dup(2)
     with tempfile.TemporaryFile() as written:
@@ -37,6 +36,10 @@ def without_startup_lines() -> Iterator[None]:
                 if not _STARTUP_LINE.match(line):
                     os.write(2, line)
 
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A lost worker is a failed trial with its reason; Ray would print a paragraph on it as well
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task")
 
 with without_startup_lines():
     import keras  # noqa: F401

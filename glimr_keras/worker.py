@@ -25,7 +25,7 @@ from glimr_keras import checkpoints, data
 from glimr_keras.callback import TuneReportCheckpoint, scalars
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import FatalError, ModelError, ObjectiveError, did_you_mean, user_traceback
-from glimr_keras.hypermodel import HyperModel, overrides
+from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters, sample
 from glimr_keras.objective import Objective, log_directions
 from glimr_keras.parameters import HyperParameter
@@ -186,7 +186,7 @@ def build(hypermodel: HyperModel, config: HyperParameters) -> Any:
         ModelError: If `build` returns no Keras model, or one that is not compiled.
     """
     model = hypermodel.build(config)
-    name = f"`{type(hypermodel).__name__}.build(config)`"
+    name = method_name(hypermodel, "build")
     if model is None:
         raise ModelError(f"{name} must return a compiled Keras model. Received: None. Is its `return model` missing?")
     if not isinstance(model, keras.Model):

@@ -1,0 +1,149 @@
+"""The coordinator with a hand-driven executor: executions, failures, stopping and resuming."""
+
+import pytest
+from glimr_keras.coordinator import Coordinator
+from glimr_keras.errors import FatalValueError, SearchError
+from glimr_keras.journal import Journal, Project
+from glimr_keras.objective import Objective
+from glimr_keras.oracles import RandomSearchOracle
+from glimr_keras.parameters import Float
+from glimr_keras.worker import Outcome, Report
+
+OBJECTIVE = Objective("score", "max")
+
+
+class Silent:
+    """An observer that remembers what ended."""
+
+    def __init__(self):
+        self.ended = []
+
+    def on_running(self, running):
+        self.running = running
+
+    def on_trial_end(self, trial):
+        self.ended.append(trial.trial_id)
+
+
+@pytest.fixture
+def coordinator_in(tmp_path):
+    """Makes coordinators of the project in a directory, and closes their journals at the end."""
+    journals = []
+
+    def make(executions=1, max_trials=4, restored=()):
+        journals.append(Journal(tmp_path))
+        return coordinator_of(journals[-1], tmp_path, executions, max_trials, restored)
+
+    yield make
+    for journal in journals:
+        journal.close()
+
+
+def coordinator_of(journal, directory, executions, max_trials, restored):
+    oracle = RandomSearchOracle(OBJECTIVE, max_trials, 0, [Float("x", 0, 1)])
+    for trial in restored:
+        oracle.restore_trial(trial)
+    if not journal.exists():
+        journal.create(Project(OBJECTIVE, 0, executions, []))
+    return Coordinator(oracle, journal, directory, executions, 2, Silent())
+
+
+def finish(coordinator, run, status="COMPLETED", score=1.0, message=None, fatal=None):
+    coordinator.on_start(run)
+    scored = score if status == "COMPLETED" else None
+    outcome = Outcome(status, 2.0, scored, 1, message, fatal)
+    coordinator.on_report(run, Report(1, {"score": score}, {"x": run.values["x"]}, [], outcome))
+
+
+def test_it_gives_out_exactly_the_budget(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    runs = [coordinator.next_run() for _ in range(5)]
+    assert [run.trial_id for run in runs[:4]] == ["0000", "0001", "0002", "0003"]
+    assert runs[4] is None
+    assert coordinator.finished
+
+
+def test_a_trial_ends_when_its_executions_have_and_scores_their_mean(coordinator_in, tmp_path):
+    coordinator = coordinator_in(executions=2)
+    first, second = coordinator.next_run(), coordinator.next_run()
+    assert (first.key, second.key) == (("0000", 0), ("0000", 1))
+    assert first.values == second.values
+    assert first.directory != second.directory
+    finish(coordinator, first, score=1.0)
+    assert Journal(tmp_path).read().trials["0000"].status == "RUNNING"
+    finish(coordinator, second, score=2.0)
+    trial = Journal(tmp_path).read().trials["0000"]
+    assert (trial.status, trial.score, trial.duration) == ("COMPLETED", 1.5, 4.0)
+
+
+def test_a_failed_execution_fails_its_trial_and_spares_the_others(coordinator_in, tmp_path):
+    coordinator = coordinator_in(executions=3)
+    finish(coordinator, coordinator.next_run(), "FAILED", message="a mistake")
+    trial = Journal(tmp_path).read().trials["0000"]
+    assert (trial.status, trial.message) == ("FAILED", "a mistake")
+    assert coordinator.next_run().trial_id == "0001"
+
+
+def test_failures_in_a_row_stop_the_search_with_the_last_message(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    for message in ("first", "second"):
+        finish(coordinator, coordinator.next_run(), "FAILED", message=message)
+    assert isinstance(coordinator.error, SearchError)
+    assert "2 trials in a row failed" in str(coordinator.error)
+    assert str(coordinator.error).endswith("second")
+    assert coordinator.next_run() is None
+    assert coordinator.finished
+
+
+def test_a_success_in_between_lets_the_search_go_on(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    for status in ("FAILED", "COMPLETED", "FAILED"):
+        finish(coordinator, coordinator.next_run(), status)
+    assert coordinator.error is None
+
+
+def test_a_fatal_error_stops_the_search_as_itself(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    fatal = FatalValueError("stop")
+    finish(coordinator, coordinator.next_run(), "FAILED", fatal=fatal)
+    assert coordinator.error is fatal
+    assert coordinator.next_run() is None
+
+
+def test_a_stopped_run_keeps_the_score_of_its_best_epoch(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    run = coordinator.next_run()
+    for epoch, score in enumerate((1.0, 3.0, 2.0), start=1):
+        coordinator.on_report(run, Report(epoch, {"score": score}, {"x": 0.5}, []))
+    coordinator.on_stopped(run, 1.0)
+    trial = Journal(tmp_path).read().trials["0000"]
+    assert (trial.status, trial.score, trial.executions[0].best_epoch) == ("STOPPED", 3.0, 2)
+
+
+def test_an_end_is_heard_once(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    run = coordinator.next_run()
+    finish(coordinator, run)
+    coordinator.on_stopped(run, 1.0)
+    coordinator.on_lost(run, 1.0, "gone")
+    assert Journal(tmp_path).read().trials["0000"].status == "COMPLETED"
+
+
+def test_a_late_hyperparameter_joins_the_space_and_the_journal(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    run = coordinator.next_run()
+    coordinator.on_report(run, Report(1, {"score": 1.0}, {"x": 0.5, "late": 0.1}, [Float("late", 0, 1)]))
+    assert [parameter.name for parameter in coordinator.oracle.space] == ["x", "late"]
+    assert [entry["config"]["name"] for entry in Journal(tmp_path).read().late_space] == ["late"]
+    assert "late" in coordinator.next_run().values
+
+
+@pytest.mark.parametrize("executions", [1, 2])
+def test_what_was_running_is_run_again_after_a_kill(coordinator_in, tmp_path, executions):
+    before = coordinator_in(executions)
+    finish(before, before.next_run())
+    lost = [before.next_run() for _ in range(2)]
+    after = coordinator_in(executions, restored=Journal(tmp_path).read().trials.values())
+    after.resume()
+    assert [after.next_run().key for _ in range(2)] == [run.key for run in lost]
+    assert len(after.oracle.trials) == len(before.oracle.trials)

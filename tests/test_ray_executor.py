@@ -1,0 +1,241 @@
+"""Trials in Ray workers: warm and reused, side by side, lost, stopped early; and a Ray that starts and ends by itself."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import glimr_keras as gk
+import keras
+import pytest
+import ray
+from ray import tune
+
+from tests import models
+
+FIT = {"validation_data": models.VALIDATION, "epochs": 2, "verbose": 0}
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
+
+
+def on_ray(project, hypermodel=models.build, max_trials=4, **kwargs):
+    return gk.RayTuner(hypermodel, objective="val_loss", max_trials=max_trials, seed=0, **project, **kwargs)
+
+
+def build_and_tell(config):
+    """Records as hyperparameters what the process is like."""
+    import tensorflow as tf
+
+    config.Fixed("process", os.getpid())
+    config.Fixed("threads", tf.config.threading.get_intra_op_parallelism_threads())
+    config.Fixed("layer_name", keras.layers.Dense(1).name)
+    config.Fixed("gpus", len(tf.config.list_logical_devices("GPU")))
+    return models.build(config)
+
+
+def test_trials_share_warm_workers_with_a_thread_a_cpu_and_a_fresh_session_each(local_ray, project):
+    def sometimes_broken(config):
+        model = build_and_tell(config)
+        if config["units"] < 5:
+            raise RuntimeError("few units")
+        return model
+
+    tuner = on_ray(project, sometimes_broken, max_trials=8, max_consecutive_failed_trials=8)
+    tuner.search(*models.TRAIN, **FIT)
+    table = tuner.results_dataframe()
+    assert set(table["status"]) == {"COMPLETED", "FAILED"}
+    assert os.getpid() not in set(table["process"])
+    assert table["process"].nunique() <= 2  # also after a failed trial
+    assert set(table["threads"]) == {1}
+    assert set(table["layer_name"]) == {"dense"}
+    assert set(table["gpus"]) == {0}
+
+
+def test_a_trial_with_two_cpus_has_two_threads(local_ray, project):
+    tuner = on_ray(project, build_and_tell, max_trials=1, resources_per_trial={"cpu": 2})
+    tuner.search(*models.TRAIN, **FIT)
+    assert set(tuner.results_dataframe()["threads"]) == {2}
+
+
+def test_the_best_model_of_a_parallel_search_reproduces_its_score(local_ray, project):
+    tuner = on_ray(project, models.WithData(), executions_per_trial=2, max_trials=2)
+    tuner.search(epochs=2, verbose=0)
+    executions = [e.score for trial in tuner._read().trials.values() for e in trial.executions.values()]
+    assert len(executions) == 4
+    loss = tuner.get_best_models()[0].evaluate(*models.VALIDATION, verbose=0, return_dict=True)["loss"]
+    assert min(abs(loss - score) for score in executions) < 1e-6
+
+
+def test_ray_and_inline_trials_find_the_same_scores(local_ray, project, tmp_path):
+    tuner = on_ray(project, max_trials=2)
+    tuner.search(*models.TRAIN, **FIT)
+    inline = on_ray({"directory": tmp_path, "project_name": "inline"}, max_trials=2, executor="inline")
+    inline.search(*models.TRAIN, **FIT)
+    scores = [list(t.results_dataframe().sort_values("trial_id")["score"]) for t in (tuner, inline)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+
+
+def deadly(config):
+    """Kills its process in some configurations."""
+    if config.Int("units", 2, 16) > 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return models.build(config)
+
+
+def test_a_killed_worker_fails_its_trial_only(local_ray, project, capfd):
+    tuner = on_ray(project, deadly, max_trials=5, max_consecutive_failed_trials=5)
+    tuner.search(*models.TRAIN, **FIT)
+    table = tuner.results_dataframe()
+    assert ((table["units"] > 8) == (table["status"] == "FAILED")).all()
+    assert set(table["status"]) == {"COMPLETED", "FAILED"}
+    failed = table[table["status"] == "FAILED"]["trial_id"].iloc[0]
+    assert "The worker was lost" in tuner._read().trials[failed].message
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_a_build_that_kills_every_process_is_reported_before_any_trial(local_ray, project):
+    def suicidal(config):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(gk.errors.ModelError, match="The worker process died while it ran `data` and `build`"):
+        on_ray(project, suicidal).search(*models.TRAIN, **FIT)
+
+
+def test_a_fatal_error_of_the_user_comes_out_of_search_as_itself(local_ray, project):
+    class Refuses(gk.HyperModel):
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, *args, **kwargs):
+            raise gk.errors.FatalValueError("wrong data for all trials")
+
+    with pytest.raises(gk.errors.FatalValueError, match="wrong data for all trials"):
+        on_ray(project, Refuses()).search(*models.TRAIN, **FIT)
+
+
+def test_failures_in_a_row_stop_a_parallel_search_without_ray_in_the_message(local_ray, project):
+    def broken(config):
+        if config.Int("units", 2, 16) > 2:
+            raise RuntimeError("the user's own mistake")
+        return models.build(config)
+
+    tuner = on_ray(project, broken, max_trials=50)
+    with pytest.raises(gk.errors.SearchError, match="the user's own mistake") as stopped:
+        tuner.search(*models.TRAIN, **FIT)
+    assert "/ray/" not in str(stopped.value)
+    assert len(tuner.results_dataframe()) < 10
+
+
+class Counted(gk.HyperModel):
+    """Scores by the number of units alone, epoch by epoch, so a scheduler's choice is known."""
+
+    def build(self, config):
+        return models.build(config)
+
+    def fit(self, config, model, *args, callbacks, epochs, **kwargs):
+        for callback in callbacks:
+            callback.set_model(model)
+        for epoch in range(epochs):
+            for callback in callbacks:
+                callback.on_epoch_begin(epoch)
+            for callback in callbacks:
+                callback.on_epoch_end(epoch, logs={"val_loss": config["units"] + 1.0 / (epoch + 1)})
+
+
+def test_a_scheduler_stops_trials_which_keep_their_score_and_rank_behind(local_ray, project):
+    scheduler = tune.schedulers.ASHAScheduler(max_t=9, grace_period=1, reduction_factor=2)
+    tuner = on_ray(project, Counted(), max_trials=8, scheduler=scheduler)
+    tuner.search(*models.TRAIN, epochs=9, verbose=0)
+    table = tuner.results_dataframe()
+    assert set(table["status"]) == {"COMPLETED", "STOPPED"}
+    assert table["score"].notna().all()
+    assert (table[table["status"] == "STOPPED"]["epochs"] < 9).all()
+    assert (table[table["status"] == "COMPLETED"]["epochs"] == 9).all()
+    best = tuner.get_best_hyperparameters(1)[0]
+    assert best["units"] == table[table["status"] == "COMPLETED"]["units"].min()
+
+
+class Listens(tune.Callback):
+    """A Ray Tune callback of a user."""
+
+    def __init__(self):
+        self.scores = []
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.scores.append(result["val_loss"])
+
+
+def test_ray_callbacks_of_the_user_hear_every_epoch(local_ray, project):
+    listens = Listens()
+    on_ray(project, max_trials=2, callbacks=[listens]).search(*models.TRAIN, **FIT)
+    assert len(listens.scores) == 4
+
+
+def test_a_ray_that_the_user_started_is_left_running(local_ray, project):
+    on_ray(project, max_trials=1).search(*models.TRAIN, **FIT)
+    assert ray.is_initialized()
+
+
+def test_max_concurrent_trials_is_kept(local_ray, project):
+    tuner = on_ray(project, build_and_tell, max_trials=3, max_concurrent_trials=1)
+    tuner.search(*models.TRAIN, **FIT)
+    assert tuner.results_dataframe()["process"].nunique() == 1
+
+
+def script(tmp_path, text):
+    """Writes a user's script, which may import the tests' models."""
+    path = tmp_path / "script.py"
+    path.write_text(textwrap.dedent(text))
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    return [sys.executable, str(path)], {**environment, "PYTHONPATH": root}
+
+
+@pytest.mark.slow
+def test_a_script_prints_its_line_and_nothing_else_and_leaves_no_process(tmp_path):
+    command, environment = script(
+        tmp_path,
+        f"""
+        import glimr_keras as gk
+        import ray
+        from tests import models
+
+        tuner = gk.RayTuner(models.build, "val_loss", 2, directory={str(tmp_path)!r}, project_name="p")
+        tuner.search(*models.TRAIN, validation_data=models.VALIDATION, epochs=1)
+        print(ray._private.worker.global_worker.node.get_session_dir_path())
+        """,
+    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    lines = done.stdout.splitlines()
+    assert "2/2 trials, best val_loss" in lines[0]
+    assert len(lines) == 2
+    assert done.stderr == ""
+    remaining = subprocess.run(["pgrep", "-f", lines[1]], capture_output=True, text=True, check=False)
+    assert remaining.stdout == ""
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_the_search_which_then_can_be_continued(tmp_path):
+    command, environment = script(
+        tmp_path,
+        f"""
+        import sys
+        import glimr_keras as gk
+        from tests import models
+
+        epochs = int(sys.argv[1])
+        tuner = gk.RayTuner(models.build, "val_loss", 4, directory={str(tmp_path)!r}, project_name="p", seed=0)
+        tuner.search(*models.TRAIN, validation_data=models.VALIDATION, epochs=epochs, verbose=0)
+        print(tuner.results_dataframe()["status"].tolist())
+        """,
+    )
+    journal = tmp_path / "p" / ".glimr_keras" / "journal.jsonl"
+    with subprocess.Popen([*command, "100000"], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not (journal.exists() and '"record": "epoch"' in journal.read_text()):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors
+    assert process.returncode != 0
+    done = subprocess.run([*command, "1"], env=environment, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.strip() == str(["COMPLETED"] * 4)

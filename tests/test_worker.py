@@ -1,0 +1,257 @@
+"""What one trial does: configuration, data, build, fit, reports, and how it fails."""
+
+import dataclasses
+import math
+import pathlib
+import re
+
+import glimr_keras as gk
+import keras
+import numpy as np
+import pytest
+from glimr_keras import checkpoints
+from glimr_keras.data import FitArguments
+from glimr_keras.hypermodel import as_hypermodel
+from glimr_keras.space import DeclaredSpace
+from glimr_keras.trials import Run
+from glimr_keras.worker import Job, probe, run_trial
+from ray import tune
+
+from tests import models
+
+ARGUMENTS = FitArguments(models.TRAIN, {"validation_data": models.VALIDATION, "epochs": 3})
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run("0000", 0, {"units": 4}, (1, 2), str(tmp_path / "trial"))
+
+
+def job(hypermodel, objective=("val_loss", "min"), arguments=ARGUMENTS, space=None):
+    return Job(as_hypermodel(hypermodel), DeclaredSpace(space), gk.Objective(*objective), arguments)
+
+
+def reports_of(job, run):
+    """Runs a trial and returns what it reported; what the trial says of a failure is shown if the test fails."""
+    reports = []
+    run_trial(job, run, reports.append)
+    print(reports[-1].outcome.message)
+    return reports
+
+
+def outcome_of(job, run):
+    return reports_of(job, run)[-1].outcome
+
+
+class Returns(gk.HyperModel):
+    """A custom `fit` that trains nothing and returns what it is given."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def build(self, config):
+        return models.build(config)
+
+    def fit(self, config, model, *args, **kwargs):
+        return self.value
+
+
+def test_a_trial_reports_every_epoch_once_and_its_outcome_with_the_last(run):
+    reports = reports_of(job(models.build), run)
+    assert [report.epoch for report in reports] == [1, 2, 3]
+    assert [report.outcome is None for report in reports] == [True, True, False]
+    assert all({"loss", "accuracy", "val_loss", "val_accuracy"} == set(report.metrics) for report in reports)
+
+
+def test_the_score_is_the_objective_at_the_best_epoch(run):
+    reports = reports_of(job(models.build), run)
+    losses = [report.metrics["val_loss"] for report in reports]
+    outcome = reports[-1].outcome
+    assert outcome.status == "COMPLETED"
+    assert outcome.score == min(losses)
+    assert outcome.best_epoch == losses.index(min(losses)) + 1
+    assert checkpoints.exists(run.directory)
+
+
+def test_a_trial_reports_the_values_that_its_code_asked_for_and_new_definitions_once(run):
+    reports = reports_of(job(models.build), run)
+    assert set(reports[-1].values) == {"units", "learning_rate"}
+    assert reports[-1].values["units"] == 4
+    assert 1e-3 <= reports[-1].values["learning_rate"] < 1e-1
+    assert [parameter.name for parameter in reports[0].parameters] == ["units", "learning_rate"]
+    assert all(report.parameters == [] for report in reports[1:])
+
+
+def test_a_suggested_value_that_is_not_asked_for_is_not_reported(run):
+    run = dataclasses.replace(run, values={"units": 4, "unused": 1})
+    assert "unused" not in reports_of(job(models.build), run)[-1].values
+
+
+def test_the_same_run_trains_the_same_model(run, tmp_path):
+    again = dataclasses.replace(run, directory=str(tmp_path / "again"))
+    first, second = outcome_of(job(models.build), run), outcome_of(job(models.build), again)
+    assert first.score is not None
+    assert first.score == second.score
+
+
+def test_another_execution_trains_another_model(run):
+    other = dataclasses.replace(run, execution=1)
+    assert outcome_of(job(models.build), run).score != outcome_of(job(models.build), other).score
+
+
+def test_a_declared_space_is_filled_in_and_reported(run):
+    class Declared(gk.HyperModel):
+        def build(self, config):
+            assert config["kind"] is keras.layers.Dense
+            return models.compiled(keras.Sequential([config["kind"](config["layer"]["units"]), keras.layers.Dense(2)]))
+
+    space = {"layer": {"units": tune.randint(2, 9)}, "kind": tune.choice([keras.layers.Dense]), "fixed": [1, 2]}
+    run = dataclasses.replace(run, values={})
+    values = reports_of(job(Declared(), space=space), run)[-1].values
+    assert values["kind"] == "Dense"
+    assert 2 <= values["layer/units"] < 9
+
+
+def test_a_custom_fit_may_return_a_number(run):
+    outcome = outcome_of(job(Returns(0.25), ("score", "max")), run)
+    assert (outcome.status, outcome.score) == ("COMPLETED", 0.25)
+
+
+def test_a_custom_fit_may_return_a_dict_whose_metrics_are_kept(run):
+    last = reports_of(job(Returns({"score": np.float32(0.5), "other": 2}), ("score", "max")), run)[-1]
+    assert last.outcome.score == 0.5
+    assert last.metrics == {"score": 0.5, "other": 2.0}
+
+
+def test_a_history_of_a_fit_without_our_callback_is_scored_by_its_best_epoch(run):
+    class Ignores(gk.HyperModel):
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, x, y, callbacks, **kwargs):
+            return model.fit(x, y, verbose=0, **kwargs)
+
+    outcome = outcome_of(job(Ignores()), run)
+    assert outcome.status == "COMPLETED"
+    assert outcome.score > 0
+    assert checkpoints.exists(run.directory)
+
+
+def test_a_hand_written_loop_may_drive_the_callbacks(run):
+    class Loop(gk.HyperModel):
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, *args, callbacks, **kwargs):
+            for callback in callbacks:
+                callback.set_model(model)
+            for epoch, value in enumerate([3.0, 1.0, 2.0]):
+                for callback in callbacks:
+                    callback.on_epoch_end(epoch, logs={"val_loss": value})
+
+    reports = reports_of(job(Loop()), run)
+    assert [report.metrics["val_loss"] for report in reports] == [3.0, 1.0, 2.0]
+    assert (reports[-1].outcome.score, reports[-1].outcome.best_epoch) == (1.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "returned nothing and no epoch was reported"),
+        ("text", "must return Keras' History, a dict of metrics, .* Received: 'text' of type str"),
+        ({"other": 1.0}, r"objective 'score' is not among the metrics. Received: \['other'\]"),
+        (math.nan, "objective 'score' is nan"),
+    ],
+)
+def test_what_fit_returns_is_checked(run, returned, message):
+    outcome = outcome_of(job(Returns(returned), ("score", "max")), run)
+    assert outcome.status == "FAILED"
+    assert re.search(message, outcome.message)
+
+
+def test_a_nan_objective_ends_the_trial_and_says_so(run):
+    class Diverges(gk.HyperModel):
+        def build(self, config):
+            model = models.build(config)
+            model.compile(keras.optimizers.SGD(1e30), "sparse_categorical_crossentropy")
+            return model
+
+    outcome = outcome_of(job(Diverges()), run)
+    assert outcome.status == "FAILED"
+    assert "objective 'val_loss' is nan" in outcome.message
+
+
+def test_an_error_of_the_user_is_shown_as_their_own(run):
+    def broken(config):
+        raise RuntimeError("a mistake")
+
+    outcome = outcome_of(job(broken), run)
+    assert outcome.message.startswith("Traceback")
+    assert "in broken" in outcome.message
+    assert "RuntimeError: a mistake" in outcome.message
+    assert str(pathlib.Path(gk.__file__).parent) not in outcome.message
+
+
+def test_a_fatal_error_of_the_user_is_kept_as_it_is(run):
+    class Stop(gk.errors.FatalValueError):
+        pass
+
+    def broken(config):
+        raise Stop("everything is wrong")
+
+    assert type(outcome_of(job(broken), run).fatal) is Stop
+
+
+def test_the_probe_finds_the_names_and_directions_that_keras_logs():
+    found = probe(job(models.build), None)
+    names = {"loss": "min", "accuracy": "max", "val_loss": "min", "val_accuracy": "max"}
+    assert found.log_directions == names
+    assert [parameter.name for parameter in found.parameters] == ["units", "learning_rate"]
+
+
+def test_the_probe_knows_the_names_of_several_outputs():
+    labels = {"label": models.TRAIN[1], "sum": models.TRAIN[0].sum(axis=1)}
+    found = probe(job(models.build_two_inputs, arguments=FitArguments((models.halves(models.TRAIN), labels))), None)
+    assert found.log_directions["label_accuracy"] == "max"
+    assert found.log_directions["sum_mae"] == "min"
+    assert found.log_directions["sum_loss"] == "min"
+    assert not any(name.startswith("val_") for name in found.log_directions)
+
+
+def test_the_probe_reads_the_direction_from_the_metric_itself():
+    def with_metrics(config):
+        model = models.build(config)
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=[Upward(name="mine"), "sparse_categorical_accuracy"])
+        return model
+
+    found = probe(job(with_metrics), None)
+    assert found.log_directions["val_mine"] == "max"
+    assert found.log_directions["sparse_categorical_accuracy"] == "max"
+
+
+class Upward(keras.metrics.Mean):
+    """A metric of a user, which says its direction as Keras' own do."""
+
+    def __init__(self, name):
+        super().__init__(name=name)
+        self._direction = "up"
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        return super().update_state(y_pred)
+
+
+def test_the_probe_says_nothing_of_the_logs_of_a_custom_fit():
+    assert probe(job(Returns(0.1)), None).log_directions is None
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda config: None, "must return a compiled Keras model. Received: None. Is its `return model` missing"),
+        (lambda config: 3, "must return a compiled Keras model. Received: 3 of type int"),
+        (lambda config: keras.Sequential([keras.layers.Dense(1)]), "a model that is not compiled"),
+        (lambda config: config["missing"], "Hyperparameter 'missing' does not exist"),
+    ],
+)
+def test_the_probe_reports_a_build_that_cannot_be_used(build, message):
+    assert message in probe(job(build), None).error
