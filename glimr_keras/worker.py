@@ -14,12 +14,15 @@ import io
 import math
 import numbers
 import pathlib
+import random
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from glimr_keras import checkpoints, data
 from glimr_keras.callback import TuneReportCheckpoint, scalars
@@ -359,9 +362,20 @@ def _fresh_session(run: Run | None) -> Iterator[None]:
     """A Keras session of its own, seeded by the run, and cleared afterwards."""
     keras.backend.clear_session()
     if run is not None:
-        keras.utils.set_random_seed(zlib.crc32(repr((run.sampling_key, run.execution)).encode()))
+        _seed(zlib.crc32(repr((run.sampling_key, run.execution)).encode()))
     try:
         yield
     finally:
         keras.backend.clear_session()
         gc.collect()
+
+
+def _seed(seed: int) -> None:
+    """Seeds Python, NumPy and Keras. Keras' own function would import TensorFlow, so it is used where that is there."""
+    if "tensorflow" in sys.modules:
+        keras.utils.set_random_seed(seed)
+        return
+    random.seed(seed)  # from which Keras draws the seeds of layers that have none
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)

@@ -36,7 +36,7 @@ def build_and_tell(config):
 def test_trials_share_warm_workers_with_a_thread_a_cpu_and_a_fresh_session_each(local_ray, project):
     def sometimes_broken(config):
         model = build_and_tell(config)
-        if config["units"] < 5:
+        if config["units"] < 9:
             raise RuntimeError("few units")
         return model
 
