@@ -28,6 +28,10 @@ def results_dataframe(project: Project) -> pd.DataFrame:
     rows = [_row(trial, project) for trial in project.trials.values()]
     names = dict.fromkeys(name for row in rows for name in row)
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *(name for name in names if name not in COLUMNS)])
+    for name in frame.columns.difference(COLUMNS):
+        present = [row[name] for row in rows if name in row]
+        if len(present) < len(rows) and all(type(value) is int for value in present):
+            frame[name] = frame[name].astype("Int64")  # not 32.0 because another trial lacks it
     return frame.astype({"score": float, "duration": float, "best_epoch": "Int64", "epochs": "Int64"})
 
 

@@ -84,7 +84,7 @@ def check_one_source(hypermodel: HyperModel, given: FitArguments) -> None:
         ValueError: In both cases.
     """
     if overrides(hypermodel, "data"):
-        if given.x is not None or given.kwargs.get("validation_data") is not None:
+        if any(part is not None for part in (given.x, given.y, given.kwargs.get("validation_data"))):
             raise ValueError(
                 f"Data came from two places: `search()` was given data, and {type(hypermodel).__name__} has `data(config)`. "
                 "Give it in one of them."
@@ -106,7 +106,10 @@ def first_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
     if isinstance(x, keras.utils.PyDataset):
         return _first_sample(keras.utils.unpack_x_y_sample_weight(x[0]))
     if _is_tf_dataset(x):
-        return _first_sample(keras.utils.unpack_x_y_sample_weight(next(iter(x.take(1)))))
+        batch = next(iter(x.take(1)), None)
+        if batch is None:
+            raise ModelError("The training data is empty. Received: a tf.data.Dataset without elements.")
+        return _first_sample(keras.utils.unpack_x_y_sample_weight(batch))
     if type(x).__module__.startswith("torch.") and hasattr(x, "__iter__"):
         return _first_sample(keras.utils.unpack_x_y_sample_weight(next(iter(x))))
     return None

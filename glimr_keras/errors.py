@@ -94,12 +94,10 @@ def user_traceback(error: BaseException, hidden: Sequence[str] = ("glimr_keras",
 
 
 def _belongs_to(filename: str, packages: Sequence[str]) -> bool:
-    return any(filename.startswith(root) for root in map(_package_root, packages))
+    roots = filter(None, map(_package_root, packages))
+    return any(pathlib.Path(filename).is_relative_to(root) for root in roots)
 
 
-def _package_root(package: str) -> str:
-    here = pathlib.Path(__file__).parent
-    if package == here.name:
-        return str(here)
+def _package_root(package: str) -> pathlib.Path | None:
     spec = importlib.util.find_spec(package)
-    return str(pathlib.Path(spec.origin).parent) if spec and spec.origin else f"<no package {package}>"
+    return pathlib.Path(spec.origin).parent if spec is not None and spec.origin else None

@@ -124,7 +124,7 @@ class HyperParameters:
             TypeError: If the values are of several types, or of another type.
             ValueError: If `values` is empty or `default` is not among them.
         """
-        definition = Choice(self._full_name(name), tuple(values), ordered, default)
+        definition = Choice(self._full_name(name), values, ordered, default)
         kinds = {type(value) for value in definition.values}
         if len(kinds) > 1:
             raise TypeError(
@@ -182,7 +182,7 @@ class HyperParameters:
             ValueError: If the hyperparameter does not exist in this configuration because its condition does not hold.
         """
         full_name = self._full_name(name)
-        found = _at_path(self._as_tree(), full_name)
+        found = self._find(full_name)
         if found is not _REQUIRED:
             self._asked.update(dict.fromkeys(n for n in self.values if n == full_name or n.startswith(full_name + "/")))
             return found
@@ -194,7 +194,7 @@ class HyperParameters:
         raise KeyError(f"Hyperparameter {full_name!r} does not exist.{did_you_mean(full_name, known)}")
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and _at_path(self._as_tree(), self._full_name(name)) is not _REQUIRED
+        return isinstance(name, str) and self._find(self._full_name(name)) is not _REQUIRED
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._as_tree())
@@ -208,6 +208,7 @@ class HyperParameters:
 
     def items(self) -> Iterable[tuple[str, Any]]:
         """Names at the top level with their values or nested dicts."""
+        self._asked.update(dict.fromkeys(self.values))
         return self._as_tree().items()
 
     # Definitions
@@ -254,6 +255,13 @@ class HyperParameters:
 
     def _full_name(self, name: str) -> str:
         return "/".join([*self._scopes, str(name)])
+
+    def _find(self, full_name: str) -> Any:
+        """A value, or the nested dict at a path; a value comes before a scope of the same name."""
+        is_declared = _at_path(self._tree, full_name) is not _REQUIRED
+        if full_name in self.values and not is_declared and (full_name not in self._definitions or self.is_active(full_name)):
+            return self.values[full_name]
+        return _at_path(self._as_tree(), full_name)
 
     def _condition(self, parent_name: str, parent_values: Any) -> Condition:
         full_name = self._full_name(parent_name)

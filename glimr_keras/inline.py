@@ -1,7 +1,9 @@
-"""The inline executor: trials run in the driver's own process, one at a time. For breakpoints, and for hosts without Ray."""
+"""The inline executor: trials run in the driver's own process, one at a time. For breakpoints."""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import time
 
@@ -10,7 +12,10 @@ from glimr_keras.worker import Job, Probe, prepare_process, probe, run_trial
 
 
 class InlineExecutor:
-    """Runs trials in this process, in the order in which the oracle chooses them."""
+    """Runs trials in this process, in the order in which the oracle chooses them.
+
+    All trials share the user's one `HyperModel`; callbacks are copied for each.
+    """
 
     def probe(self, job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
         prepare_process(job.backend, job.cpus)
@@ -22,7 +27,8 @@ class InlineExecutor:
             started = time.monotonic()
             coordinator.on_start(run)
             try:
-                run_trial(job, run, functools.partial(coordinator.on_report, run))
+                own = dataclasses.replace(job, callbacks=copy.deepcopy(job.callbacks))
+                run_trial(own, run, functools.partial(coordinator.on_report, run))
             except KeyboardInterrupt:
                 coordinator.on_lost(run, time.monotonic() - started, "interrupted")
                 raise

@@ -8,6 +8,7 @@ here, and nothing in it is code.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -20,7 +21,7 @@ from typing import Any
 from glimr_keras.errors import ProjectError
 from glimr_keras.objective import Objective
 from glimr_keras.parameters import HyperParameter, serialize
-from glimr_keras.trials import Execution, Trial, TrialStatus
+from glimr_keras.trials import Execution, Trial
 
 VERSION = 1
 HIDDEN = ".glimr_keras"
@@ -57,7 +58,11 @@ class Journal:
         self._file: io.TextIOWrapper | None = None
 
     def exists(self) -> bool:
-        return self.path.exists()
+        """Whether there is a project: a journal whose first line was written to its end."""
+        if not self.path.exists():
+            return False
+        with self.path.open("rb") as file:
+            return file.readline().endswith(b"\n")
 
     # Writing
 
@@ -108,12 +113,12 @@ class Journal:
         if self._file is None:
             self._cut_torn_end()
             self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(json.dumps({"record": record, **fields}, allow_nan=False) + "\n")
+        self._file.write(json.dumps({"record": record, **fields}) + "\n")
         self._file.flush()
 
     def _cut_torn_end(self) -> None:
         """Removes a last line that was not written to its end when the process died."""
-        if not self.exists():
+        if not self.path.exists():
             return
         with self.path.open("rb+") as file:
             content = file.read()
@@ -130,26 +135,37 @@ class Journal:
         if not self.exists():
             raise ProjectError(f"There is no glimr_keras project in {self.path.parent.parent}. Call `search()` first.")
         records = self._records()
-        header = next(records, None)
-        if header is None or header["record"] != "project":
+        _, header = next(records)
+        if header.get("record") != "project":
             raise ProjectError(f"{self.path} does not start with the description of a project; it is damaged.")
-        if header["version"] > VERSION:
+        if header.get("version", 0) > VERSION:
             raise ProjectError(
                 f"{self.path} has version {header['version']}, and this glimr_keras reads up to {VERSION}. Update glimr_keras."
             )
-        objective = Objective(**header["objective"])
-        project = Project(objective, header["seed"], header["executions_per_trial"], header["space"])
-        for record in records:
-            _replay(project, record)
+        with self._damage(1):
+            objective = Objective(**header["objective"])
+            project = Project(objective, header["seed"], header["executions_per_trial"], header["space"])
+        for number, record in records:
+            with self._damage(number):
+                _replay(project, record)
         return project
 
-    def _records(self) -> Iterator[dict[str, Any]]:
-        lines = self.path.read_text(encoding="utf-8").split("\n")
+    def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The records with their line numbers, counted from 1."""
+        lines = self.path.read_bytes().split(b"\n")
         for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was not written to its end
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ProjectError(f"{self.path} is damaged in line {number}: {error}") from error
+            with self._damage(number):
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise TypeError(f"a record must be an object, not {record!r}")
+            yield number, record
+
+    @contextlib.contextmanager
+    def _damage(self, number: int) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ProjectError(f"{self.path} is damaged in line {number}: {type(error).__name__}: {error}") from error
 
 
 def _replay(project: Project, record: dict[str, Any]) -> None:
@@ -188,8 +204,3 @@ def _as_json(value: Any) -> Any:
 
 def _as_number(value: Any) -> float:
     return float(value)
-
-
-def unfinished(project: Project) -> list[Trial]:
-    """Trials that were running when the search ended."""
-    return [trial for trial in project.trials.values() if trial.status == TrialStatus.RUNNING]

@@ -56,15 +56,15 @@ class Objective:
         return -score if self.direction == "max" else score
 
     def resolved(self, directions: Mapping[str, str | None]) -> Objective:
-        """This objective with its direction, taken from the compiled model's metrics where it was not given.
+        """This objective with its direction, taken from `directions` where it was not given.
 
         Args:
-            directions: Every name in the model's logs, with the direction that Keras gives it or `None`.
+            directions: Names in the model's logs, with the direction that `log_directions` found or `None`.
 
         Raises:
             ObjectiveError: If the direction is unknown.
         """
-        direction = self.direction or directions.get(self.name) or infer_direction(self.name)
+        direction = self.direction or directions.get(self.name)
         if direction is None:
             raise ObjectiveError(
                 f"The direction of objective {self.name!r} cannot be inferred: Keras does not say whether more is better. "
@@ -82,7 +82,7 @@ def as_objective(objective: Any) -> Objective:
     if isinstance(objective, Objective):
         return objective
     if isinstance(objective, str):
-        return Objective(objective, infer_direction(objective))
+        return Objective(objective)
     if objective is None:
         raise ObjectiveError(
             "`objective` must name the metric to optimise, such as 'val_accuracy' or Objective('val_auc', 'max'). "
@@ -93,6 +93,8 @@ def as_objective(objective: Any) -> Objective:
 
 def infer_direction(name: str) -> str | None:
     """The direction of a metric by its name in the logs, as the metrics of Keras themselves say.
+
+    It makes a metric to ask it, which on TensorFlow starts the accelerator: call it in a worker.
 
     Args:
         name: Such as `"val_accuracy"`, `"loss"` or `"val_f1_score"`.
@@ -128,13 +130,21 @@ def log_directions(model: Any, names: Iterable[str]) -> dict[str, str | None]:
         exact = [metric for metric in metrics if metric.name == bare]
         matching = exact or [metric for metric in metrics if bare.endswith(f"_{metric.name}")]
         found = {metric_direction(metric) for metric in matching} - {None}
-        directions[name] = found.pop() if len(found) == 1 else infer_direction(bare)
+        if len(found) == 1:
+            directions[name] = found.pop()
+        else:  # a name says something only where the metric is Keras' own
+            directions[name] = infer_direction(bare) if all(map(_is_of_keras, matching)) else None
     return directions
 
 
 def metric_direction(metric: Any) -> str | None:
     """`"min"` or `"max"` as the metric itself says, as Keras' own callbacks read it for `mode="auto"`; or `None`."""
     return {"up": "max", "down": "min"}.get(getattr(metric, "_direction", None) or "")
+
+
+def _is_of_keras(metric: Any) -> bool:
+    parts = [type(metric), getattr(metric, "_fn", None)]
+    return all(part is None or getattr(part, "__module__", type(part).__module__).startswith("keras.") for part in parts)
 
 
 def _instance(kind: type) -> Any:

@@ -106,6 +106,11 @@ class _Number(HyperParameter):
                 f"{self._where} `sampling={sampling!r}` does not support negative values or zero: "
                 f"`min_value` must be above 0. Received: min_value={self.min_value}"
             )
+        if self.default is not None and not self.min_value <= self.default <= self.max_value:
+            raise ValueError(
+                f"{self._where} `default` must be from `min_value` to `max_value`. "
+                f"Received: default={self.default}, min_value={self.min_value}, max_value={self.max_value}"
+            )
         if self.step is not None:
             self._check_step()
 
@@ -235,7 +240,7 @@ class Choice(HyperParameter):
     `ordered` says that neighbouring values are alike, which a searcher may use; by default numbers are ordered.
     """
 
-    values: tuple[Scalar, ...]
+    values: Sequence[Scalar]
     ordered: bool | None = None
     default: Scalar = None
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import datetime
+import sys
 import time
+from typing import Any, Protocol
 
 import rich.console
 import rich.progress
 
 from glimr_keras.objective import Objective
 from glimr_keras.trials import Trial, TrialStatus, ranked
+
+
+class Line(Protocol):
+    """One line that is written again and again."""
+
+    def show(self, done: int, total: int | None, state: str, left: str) -> None: ...
+    def end(self) -> None: ...
 
 
 class Progress:
@@ -24,13 +33,12 @@ class Progress:
         self._objective = objective
         self._verbose = verbose
         self._console = rich.console.Console(quiet=verbose == 0, highlight=False)
-        self._bar: rich.progress.Progress | None = None
-        self._task = rich.progress.TaskID(0)
+        self._line: Line | None = None
         self._best: Trial | None = None
         self._done = 0
         self._failed = 0
-        self._total: int | None = None
         self._running = 0
+        self._total: int | None = None
         self._started = 0.0
         self._before = 0
 
@@ -45,19 +53,8 @@ class Progress:
         for trial in trials:
             self._count(trial)
         self._started, self._before = time.monotonic(), len(trials)
-        self._bar = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(bar_width=20),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("trials{task.fields[state]}"),
-            rich.progress.TimeElapsedColumn(),
-            rich.progress.TextColumn("elapsed{task.fields[left]}"),
-            console=self._console,
-            disable=self._verbose == 0,
-            refresh_per_second=4,
-        )
-        self._task = self._bar.add_task("Search", total=total, completed=self._done, state="", left="")
-        self._bar.start()
+        if self._verbose > 0:
+            self._line = _NotebookLine() if _in_notebook() else _TerminalLine(self._console)
         self._update()
 
     def on_running(self, running: int) -> None:
@@ -69,17 +66,17 @@ class Progress:
         """A trial ended."""
         self._count(trial)
         if self._verbose >= 2:
-            self._console.print(self.describe(trial))
+            self._console.print(self.describe(trial), markup=False, soft_wrap=True)
         self._update()
 
     def on_search_end(self, remark: str | None = None) -> None:
         """Ends the line, and leaves it to be read, with a remark below it if there is one."""
-        if self._bar is not None:
-            self._running = 0
-            self._update()
-            self._bar.stop()
+        self._running = 0
+        self._update()
+        if self._line is not None:
+            self._line.end()
         if remark is not None:
-            self._console.print(remark)
+            self._console.print(remark, markup=False, soft_wrap=True)
 
     def describe(self, trial: Trial) -> str:
         """One line on a finished trial."""
@@ -89,19 +86,20 @@ class Progress:
             reason = (trial.message or "unknown reason").strip().splitlines()[-1]
             return f"Trial {trial.trial_id} FAILED: {reason}  {values}{took}"
         number = trial.best_execution(self._objective)
-        epoch = "" if number is None else trial.executions[number].best_epoch
+        epoch = None if number is None else trial.executions[number].best_epoch
         score = "no score" if trial.score is None else f"{self._objective.name}={trial.score:.4f}"
+        score += "" if trial.score is None or epoch is None else f" at epoch {epoch}"
         stopped = " (stopped early)" if trial.status == TrialStatus.STOPPED else ""
-        return f"Trial {trial.trial_id}{stopped}: {score} at epoch {epoch}  {values}{took}"
+        return f"Trial {trial.trial_id}{stopped}: {score}  {values}{took}"
 
     def _update(self) -> None:
-        if self._bar is None:
+        if self._line is None:
             return
         running = f", {self._running} running" if self._running else ""
         failures = f", {self._failed} failed" if self._failed else ""
         best = None if self._best is None else self._best.score
         score = "" if best is None else f", best {self._objective.name} {best:.4f}"
-        self._bar.update(self._task, completed=self._done, state=running + failures + score + ",", left=self._left())
+        self._line.show(self._done, self._total, running + failures + score, self._left())
 
     def _count(self, trial: Trial) -> None:
         self._done += 1
@@ -114,6 +112,54 @@ class Progress:
             return ""
         seconds = round((time.monotonic() - self._started) / done * (self._total - self._done))
         return f", about {datetime.timedelta(seconds=seconds)} left"
+
+
+class _TerminalLine:
+    """A line with a bar at the bottom of a terminal; in a file, only its last state."""
+
+    def __init__(self, console: rich.console.Console) -> None:
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(bar_width=20),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("trials{task.fields[state]},", markup=False),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TextColumn("elapsed{task.fields[left]}"),
+            console=console,
+            refresh_per_second=4,
+        )
+        self._task = self._bar.add_task("Search", total=None, state="", left="")
+        self._bar.start()
+
+    def show(self, done: int, total: int | None, state: str, left: str) -> None:
+        self._bar.update(self._task, completed=done, total=total, state=state, left=left)
+
+    def end(self) -> None:
+        self._bar.stop()
+
+
+class _NotebookLine:
+    """A line of text in a notebook's output, replaced in place; needs no widgets."""
+
+    def __init__(self) -> None:
+        from IPython.display import display  # there whenever a notebook runs
+
+        self._started = time.monotonic()
+        self._handle: Any = display({"text/plain": "Search"}, raw=True, display_id=True)
+
+    def show(self, done: int, total: int | None, state: str, left: str) -> None:
+        elapsed = datetime.timedelta(seconds=round(time.monotonic() - self._started))
+        of_total = done if total is None else f"{done}/{total}"
+        self._handle.update({"text/plain": f"Search {of_total} trials{state}, {elapsed} elapsed{left}"}, raw=True)
+
+    def end(self) -> None:
+        """Nothing: the last state stays."""
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def _short(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import shutil
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from glimr_keras.errors import ProjectError
 from glimr_keras.journal import HIDDEN, Journal, Project
 from glimr_keras.parameters import HyperParameter, serialize
+
+_OURS = re.compile(rf"{re.escape(HIDDEN)}|trial_(\d+|[0-9a-f]{{32}})|oracle\.json|tuner\d+\.json")
 
 
 def open_project(directory: pathlib.Path, wanted: Project, overwrite: bool) -> tuple[Journal, Project]:
@@ -47,7 +50,7 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
         raise ProjectError(f"The project directory {directory} is a file. Choose another `directory` or `project_name`.")
     if overwrite or Journal(directory).exists() or not directory.exists():
         return
-    content = sorted(path.name for path in directory.iterdir())
+    content = sorted(path.name for path in directory.iterdir() if path.name != HIDDEN)
     if content:
         raise ProjectError(
             f"The project directory {directory} is not empty and holds no glimr_keras project. "
@@ -58,13 +61,15 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
 
 def _clear(directory: pathlib.Path) -> None:
     """Removes what glimr_keras (or KerasTuner) wrote into a project, and nothing else."""
-    if not directory.is_dir():
+    if not (directory / HIDDEN).exists() and not (directory / "oracle.json").exists():
         return
-    for path in [directory / HIDDEN, *directory.glob("trial_*")]:
-        if path.is_dir():
+    for path in directory.iterdir():
+        if not _OURS.fullmatch(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-    for path in [directory / "oracle.json", *directory.glob("tuner*.json")]:
-        path.unlink(missing_ok=True)
+        else:
+            path.unlink()
 
 
 def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> None:

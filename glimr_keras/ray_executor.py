@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining, Tri
 from ray.tune.search import Searcher
 
 from glimr_keras.coordinator import Coordinator
+from glimr_keras.data import FitArguments
 from glimr_keras.errors import ResourcesError
 from glimr_keras.objective import Objective
 from glimr_keras.trials import Run
@@ -66,16 +68,19 @@ class RayExecutor:
         self._chatty = chatty
         _ensure_ray(address, chatty)
         self._capacity = _capacity(self._resources)
+        self._placed: tuple[FitArguments, ray.ObjectRef] | None = None
 
     def probe(self, job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
         """Builds one configuration in a worker process without GPUs, so the driver's are left alone."""
         task = ray.remote(_probe).options(num_cpus=min(1, job.cpus), num_gpus=0, max_retries=0)
         try:
-            found: Probe = ray.get(task.remote(ray.put(job), sampling_key))
+            found: Probe = ray.get(task.remote(_without_data(job), self._place(job.arguments), sampling_key))
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.WorkerCrashedError:
-            return Probe(error="The worker process died while it ran `data` and `build` (out of memory, or a crash in a library).")
+            return Probe(
+                error="The worker process died while it ran `data` and `build` (out of memory, or a crash in a library)."
+            )
         return found
 
     def execute(self, job: Job, coordinator: Coordinator) -> None:
@@ -85,11 +90,12 @@ class RayExecutor:
             KeyboardInterrupt: If the user stopped the search.
         """
         bridge = _Bridge(coordinator)
+        trainable = tune.with_parameters(_train, job=_without_data(job), arguments=self._place(job.arguments))
         storage = tempfile.mkdtemp(prefix="glimr_keras-ray-")
         try:
             with self._environment():
                 tune.Tuner(
-                    tune.with_resources(tune.with_parameters(_train, job=job), self._resources),
+                    tune.with_resources(trainable, self._resources),
                     tune_config=self._tune_config(job.objective, bridge),
                     run_config=tune.RunConfig(
                         name="search",
@@ -97,12 +103,19 @@ class RayExecutor:
                         callbacks=[_Listener(bridge), *self._callbacks],
                         stop=_Stop(bridge),
                         verbose=3 if self._chatty else 0,
+                        progress_reporter=None if self._chatty else _Silent(),
                     ),
                 ).fit()
         finally:
             shutil.rmtree(storage, ignore_errors=True)
         if coordinator.error is None and (bridge.runs or not coordinator.finished):
             raise KeyboardInterrupt
+
+    def _place(self, arguments: FitArguments) -> ray.ObjectRef:
+        """Puts the data into Ray's shared memory, once; every trial maps its arrays from there."""
+        if self._placed is None or self._placed[0] is not arguments:
+            self._placed = (arguments, ray.put(arguments))
+        return self._placed[1]
 
     def _tune_config(self, objective: Objective, bridge: _Bridge) -> tune.TuneConfig:
         has_metric = self._scheduler is not None and self._scheduler.metric is not None
@@ -122,20 +135,17 @@ class RayExecutor:
     def _environment(self) -> Iterator[None]:
         """Ray's settings for the time of a search, and its loggers quiet."""
         logger = logging.getLogger("ray.tune")
-        level, before = logger.level, dict(os.environ)
+        level = logger.level
         settings = {"TUNE_MAX_PENDING_TRIALS_PG": str(self._capacity), **_QUIET_AND_FAST}  # all workers start at once
-        settings = {name: value for name, value in settings.items() if name not in before}
         if self._chatty:
-            settings.pop("RAY_AIR_NEW_OUTPUT", None)
+            del settings["RAY_AIR_NEW_OUTPUT"]
         else:
             logger.setLevel(logging.CRITICAL)
-        os.environ.update(settings)
         try:
-            yield
+            with _settings({name: value for name, value in settings.items() if name not in os.environ}):
+                yield
         finally:
             logger.setLevel(level)
-            for name in settings:
-                os.environ.pop(name, None)
 
 
 def check_scheduler(scheduler: TrialScheduler | None) -> None:
@@ -241,6 +251,16 @@ class _Listener(tune.Callback):
         self._bridge.lose(trial.trial_id, f"The worker was lost:\n{trial.get_error() or 'it died without a message.'}")
 
 
+class _Silent(tune.ProgressReporter):
+    """Reports nothing, also in a notebook, where Ray would clear the cell's output."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: dict[str, Any]) -> None:
+        """Nothing: progress is shown by the coordinator's observer."""
+
+
 class _Stop(tune.Stopper):
     """Ends the search when the coordinator has an error."""
 
@@ -254,15 +274,35 @@ class _Stop(tune.Stopper):
         return self._bridge.coordinator is not None and self._bridge.coordinator.error is not None
 
 
-def _probe(job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
+def _without_data(job: Job) -> Job:
+    return dataclasses.replace(job, arguments=FitArguments())
+
+
+def _probe(job: Job, arguments: FitArguments, sampling_key: tuple[int, ...] | None) -> Probe:
     prepare_process(job.backend, job.cpus)
-    return probe(job, sampling_key)
+    return probe(dataclasses.replace(job, arguments=arguments), sampling_key)
 
 
-def _train(config: dict[str, Any], job: Job) -> None:
+def _train(config: dict[str, Any], job: Job, arguments: FitArguments) -> None:
     """What Ray Tune calls in a worker, once a trial."""
     prepare_process(job.backend, job.cpus)
+    job = dataclasses.replace(job, arguments=arguments)
     run_trial(job, Run(**config[_RUN]), lambda report: tune.report({**report.metrics, _REPORT: report}))
+
+
+@contextlib.contextmanager
+def _settings(settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for the time of a block."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _short_name(trial: Any) -> str:
@@ -275,9 +315,12 @@ def _ensure_ray(address: str | None, chatty: bool) -> None:
         return
     address = address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {} if chatty else {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        quiet["include_dashboard"] = False
-    ray.init(address=address, **quiet)
+    if address is not None:
+        ray.init(address=address, **quiet)
+        return
+    # Workers find modules where this process does, also on paths that a notebook added
+    with _settings({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
+        ray.init(include_dashboard=False, **quiet)
 
 
 def _capacity(resources: Mapping[str, float]) -> int:

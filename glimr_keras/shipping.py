@@ -61,5 +61,4 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"'s variable `{name}`", item) for name, item in {**variables.nonlocals, **variables.globals}.items())
     elif hasattr(value, "__dict__") and not inspect.ismodule(value):
         yield from ((f".{name}", item) for name, item in vars(value).items())
-        for name, method in inspect.getmembers(type(value), inspect.isfunction):
-            yield f".{name}", method
+        yield from ((f".{name}", item) for kind in type(value).__mro__[:-1] for name, item in vars(kind).items())

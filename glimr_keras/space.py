@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,7 +42,7 @@ class RayDomain(HyperParameter):
     """A numeric `ray.tune` domain that has no exact twin here, such as a quantised or a normal one.
 
     Attributes:
-        definition: The domain as the user would write it, such as `qrandint(5, 50, 10)`.
+        definition: The domain in words, the same for equal domains.
         domain: The domain itself; `None` when the definition was read from a project.
     """
 
@@ -56,6 +58,15 @@ class RayDomain(HyperParameter):
             raise ValueError(f"{self.name!r} was read from a project and cannot be sampled without its space.")
         drawn = self.domain.sample(random_state=np.random.default_rng(seed))
         return drawn.item() if isinstance(drawn, np.generic) else drawn
+
+    @property
+    def values(self) -> tuple[float, ...] | None:
+        """The values of an evenly quantised domain in ascending order, as Ray rounds them; `None` for other domains."""
+        sampler = None if self.domain is None else self.domain.get_sampler()
+        if not isinstance(sampler, ray_sample.Quantized) or not isinstance(sampler.get_sampler(), ray_sample.Uniform):
+            return None
+        first, last = math.ceil(self.domain.lower / sampler.q), math.floor(self.domain.upper / sampler.q)
+        return tuple(self.domain.cast(round(index * sampler.q, 12)) for index in range(first, last + 1))
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "definition": self.definition}
@@ -81,11 +92,11 @@ class DeclaredSpace:
         if not isinstance(space, Mapping):
             raise TypeError(f"A search space must be a dict. Received: space={space!r}")
         self._template = space
+        if _is_domain(space):
+            raise TypeError(f"A search space must be a dict with domains in it, not a domain. Received: space={space!r}")
         domains = list(_domains(space, ()))
         self._derived = [path for path, leaf in domains if isinstance(leaf, ray_sample.Function)]
         self._compiled = {path: _compile(path, leaf) for path, leaf in domains if path not in self._derived}
-        if () in self._compiled or () in self._derived:
-            raise TypeError(f"A search space must be a dict with domains in it, not a domain. Received: space={space!r}")
 
     @property
     def parameters(self) -> list[HyperParameter]:
@@ -190,9 +201,9 @@ def _definition(domain: ray_sample.Domain) -> str:
 
 
 def _options(name: str, options: Any) -> HyperParameter:
-    options = tuple(options)
+    options = tuple(option.item() if isinstance(option, np.generic) else option for option in options)
     for option in options:
-        if any(True for _ in _domains(option, ())):
+        if _holds_domain(option):
             raise ValueError(
                 "an option that contains further domains is not supported yet; "
                 f"put the domains beside the choice. Received: {option!r}"
@@ -201,9 +212,20 @@ def _options(name: str, options: Any) -> HyperParameter:
         return Choice(name, options, ordered=False if any(isinstance(o, (bool, str, type(None))) for o in options) else None)
     labels: list[str] = []
     for option in options:
-        label = _label(option)
-        labels.append(label if label not in labels else f"{label} #{len(labels) + 1}")
+        label, number = _label(option), 1
+        while label in labels:
+            number += 1
+            label = f"{_label(option)} #{number}"
+        labels.append(label)
     return Options(name, tuple(labels), False, None, options)
+
+
+def _holds_domain(option: Any) -> bool:
+    if isinstance(option, Mapping) and not _is_grid(option):
+        return any(map(_holds_domain, option.values()))
+    if type(option) in (list, tuple):
+        return any(map(_holds_domain, option))
+    return _is_domain(option)
 
 
 def _distinct(options: tuple[Any, ...]) -> bool:
@@ -216,9 +238,11 @@ def _label(option: Any) -> str:
         return str(option["name"])
     if inspect.isclass(option) or inspect.isroutine(option):
         return option.__name__
-    text = repr(option)
-    if " object at 0x" in text:
+    if isinstance(option, str):
+        return option
+    if re.fullmatch(r"<[\w.<>]+ object at 0x[0-9a-f]+>", repr(option)):
         return type(option).__name__
+    text = re.sub(r" at 0x[0-9a-f]+", "", repr(option))  # an address differs in every process
     return text if len(text) <= 60 else text[:57] + "..."
 
 

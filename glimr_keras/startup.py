@@ -1,16 +1,17 @@
-"""Imports Keras without TensorFlow's start-up lines, and sets Ray's log filter. Imported first; runs in driver and worker.
+"""Imports Keras and Ray without what they print at their start. Imported first; runs in driver and worker.
 
-No user can act on those lines. TensorFlow writes them to the process' standard error before its log level counts, so they are
-taken out there; anything else that is written meanwhile is passed on.
+No user can act on those lines. TensorFlow writes its own to the process' standard error before its log level counts, so they
+are taken out there; anything else that is written meanwhile is passed on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
-import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 
 _STARTUP_LINE = re.compile(
@@ -21,14 +22,16 @@ _STARTUP_LINE = re.compile(
 @contextlib.contextmanager
 def without_startup_lines() -> Iterator[None]:
     """Takes TensorFlow's start-up lines out of what is written to standard error."""
-    sys.stderr.flush()
-    before = os.dup(2)
+    try:
+        before = os.dup(2)
+    except OSError:  # this process has no standard error
+        yield
+        return
     with tempfile.TemporaryFile() as written:
         os.dup2(written.fileno(), 2)
         try:
             yield
         finally:
-            sys.stderr.flush()
             os.dup2(before, 2)
             os.close(before)
             written.seek(0)
@@ -41,5 +44,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A lost worker is a failed trial with its reason; Ray would print a paragraph on it as well
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task")
 
-with without_startup_lines():
+# In a notebook without widgets, which are not used here, Ray and tqdm say so when they are imported
+logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
+
+with without_startup_lines(), warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="IProgress not found")
     import keras  # noqa: F401
+    import ray.tune  # noqa: F401

@@ -126,8 +126,8 @@ def execution_directory(project: pathlib.Path, trial_id: str, execution: int) ->
 def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
     """Trials from best to worst: completed ones by score, then stopped ones by score, then those without a score."""
 
-    def key(trial: Trial) -> tuple[bool, bool, float, str]:
+    def key(trial: Trial) -> tuple[bool, bool, float, int]:
         scored = trial.score is not None and trial.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED)
-        return not scored, trial.status == TrialStatus.STOPPED, objective.sort_key(trial.score), trial.trial_id
+        return not scored, trial.status == TrialStatus.STOPPED, objective.sort_key(trial.score), int(trial.trial_id)
 
     return sorted(trials, key=key)

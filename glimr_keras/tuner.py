@@ -291,7 +291,7 @@ class RayTuner:
         """Why a search ended with fewer trials than were asked for."""
         if len(oracle.trials) >= self.max_trials:
             return None
-        return f"The search space is exhausted: all of its {len(oracle.trials)} configurations were tried."
+        return f"The search space is exhausted: after {len(oracle.trials)} trials, no configuration was left to try."
 
     def _read(self) -> Project:
         if self._fresh:
@@ -327,7 +327,7 @@ def _checked_objective(objective: Objective, found: Probe) -> Objective:
     """
     directions = found.log_directions
     if directions is None:  # a custom `fit` decides what is logged
-        return objective.resolved({})
+        return objective.resolved({objective.name: found.inferred_direction})
     if objective.name not in directions:
         hint = did_you_mean(objective.name, directions)
         if objective.name.startswith("val_") and not any(name.startswith("val_") for name in directions):

@@ -30,7 +30,7 @@ from glimr_keras.data import FitArguments
 from glimr_keras.errors import FatalError, ModelError, ObjectiveError, did_you_mean, user_traceback
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters, sample
-from glimr_keras.objective import Objective, log_directions
+from glimr_keras.objective import Objective, infer_direction, log_directions
 from glimr_keras.parameters import HyperParameter
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Run, TrialStatus
@@ -96,11 +96,13 @@ class Probe:
 
     Attributes:
         log_directions: Every name that Keras will log, with its direction where known; `None` if a custom `fit` decides.
+        inferred_direction: Of the objective, by its name alone.
         parameters: The hyperparameters met by `data` and `build`.
         error: The user's error, as a traceback of their own code.
     """
 
     log_directions: dict[str, str | None] | None = None
+    inferred_direction: str | None = None
     parameters: tuple[HyperParameter, ...] = ()
     error: str | None = None
 
@@ -216,7 +218,7 @@ def probe(job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
             model = build(job.hypermodel, config)
             batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
             directions = None if batch is None else _directions(model, batch, arguments.has_validation)
-            return Probe(directions, tuple(config.space))
+            return Probe(directions, infer_direction(job.objective.name), tuple(config.space))
     except Exception as error:
         return Probe(error=user_traceback(error))
 

@@ -2,9 +2,10 @@
 
 import logging
 
-import glimr_keras  # noqa: F401  (first: it imports Keras quietly)
 import pytest
 import ray
+
+import glimr_keras  # noqa: F401  (first: it imports Keras quietly)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
 """The models and data that the tests train: tiny, real, and made on the spot."""
 
-import glimr_keras as gk
 import keras
 import numpy as np
+
+import glimr_keras as gk
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(3.0, 2.0, size=(96, 6)).astype("float32")
@@ -67,7 +68,10 @@ def build_two_inputs(config):
     """Two inputs by name, two outputs by name."""
     left, right = keras.Input((3,), name="left"), keras.Input((3,), name="right")
     joined = keras.layers.Concatenate()([keras.layers.Dense(config.Int("units", 2, 8))(left), right])
-    outputs = {"label": keras.layers.Dense(2, "softmax", name="label")(joined), "sum": keras.layers.Dense(1, name="sum")(joined)}
+    outputs = {
+        "label": keras.layers.Dense(2, "softmax", name="label")(joined),
+        "sum": keras.layers.Dense(1, name="sum")(joined),
+    }
     model = keras.Model({"left": left, "right": right}, outputs)
     losses = {"label": "sparse_categorical_crossentropy", "sum": "mse"}
     model.compile("adam", losses, metrics={"label": ["accuracy"], "sum": ["mae"]})

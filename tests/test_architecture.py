@@ -9,8 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "glimr_keras"
 MODULES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in PACKAGE.rglob("*.py")
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path for path in PACKAGE.rglob("*.py")
 }
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
@@ -25,7 +24,9 @@ def names_in(cell):
 
 LAYERS = {name: int(row[0]) for row in ROWS if row[0].isdigit() for name in names_in(row[1])}
 WALLS = {
-    names_in(row[0])[0]: set(names_in(row[1])) for row in ROWS if re.fullmatch(r"`\w+`", row[0]) and not row[0].startswith("`__")
+    names_in(row[0])[0]: set(names_in(row[1]))
+    for row in ROWS
+    if re.fullmatch(r"`\w+`", row[0]) and not row[0].startswith("`__")
 }
 
 

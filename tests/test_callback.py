@@ -1,14 +1,14 @@
 """`TuneReportCheckpoint`: hooks called by hand, and real trainings in a Ray Tune function of the user's own."""
 
-import glimr_keras as gk
 import keras
 import numpy as np
 import pytest
+from ray import tune
+
+import glimr_keras as gk
 from glimr_keras import checkpoints
 from glimr_keras.errors import ObjectiveError
 from glimr_keras.hyperparameters import HyperParameters
-from ray import tune
-
 from tests import models
 
 LOGS = [{"loss": 3.0, "val_loss": 2.0}, {"loss": 2.0, "val_loss": 3.0}, {"loss": 1.0, "val_loss": 1.0}]

@@ -5,11 +5,11 @@ import json
 import keras
 import numpy as np
 import pytest
+
 from glimr_keras import checkpoints
 from glimr_keras.checkpoints import Checkpoint
 from glimr_keras.errors import ModelError
 from glimr_keras.hyperparameters import HyperParameters
-
 from tests import models
 
 KINDS = [

@@ -1,6 +1,7 @@
 """The coordinator with a hand-driven executor: executions, failures, stopping and resuming."""
 
 import pytest
+
 from glimr_keras.coordinator import Coordinator
 from glimr_keras.errors import FatalValueError, SearchError
 from glimr_keras.journal import Journal, Project

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glimr_keras.errors import ProjectError
-from glimr_keras.journal import VERSION, Journal, Project, unfinished
+from glimr_keras.journal import VERSION, Journal, Project
 from glimr_keras.objective import Objective
-from glimr_keras.parameters import Choice, Float, Int, serialize
+from glimr_keras.parameters import Choice, Float, Int, deserialize, serialize
+from glimr_keras.projects import open_project
 from glimr_keras.trials import Execution, Trial, TrialStatus
 
 NUMBERS = st.floats() | st.integers(-5, 5).map(float)
@@ -55,11 +56,18 @@ SEARCH = [
 
 
 @pytest.fixture
-def journal(tmp_path):
-    """A journal with a header and two trials."""
+def empty(tmp_path):
+    """A journal that does not exist yet."""
     journal = Journal(tmp_path)
-    write(journal, new_project(), SEARCH)
-    return journal
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def journal(empty):
+    """A journal with a header and two trials."""
+    write(empty, new_project(), SEARCH)
+    return empty
 
 
 # Reading what was written
@@ -83,13 +91,12 @@ def test_nan_and_infinities_survive(journal):
     assert execution.score == math.inf
 
 
-@pytest.mark.xfail(strict=True, reason="only metrics and scores may be infinite")
-def test_an_infinite_value_survives(tmp_path):
-    journal, clip = Journal(tmp_path), Choice("clip", (1.0, math.inf))
-    journal.create(Project(Objective("val_loss", "min"), 0, 1, [serialize(clip)]))
-    journal.add_trial(Trial("0000", {"clip": math.inf}))
-    assert journal.read().trials["0000"].suggested == {"clip": math.inf}
-    assert journal.read().space == [serialize(clip)]
+def test_an_infinite_value_survives(empty):
+    clip = Choice("clip", (1.0, math.inf))
+    empty.create(Project(Objective("val_loss", "min"), 0, 1, [serialize(clip)]))
+    empty.add_trial(Trial("0000", {"clip": math.inf}))
+    assert empty.read().trials["0000"].suggested == {"clip": math.inf}
+    assert [deserialize(stored) for stored in empty.read().space] == [clip]
 
 
 def test_parameters_that_were_met_late_are_kept_apart(journal):
@@ -104,7 +111,7 @@ def test_a_running_trial_is_unfinished_and_keeps_its_epochs(journal):
     journal.add_trial(Trial("0002", {"units": 3}))
     journal.add_epoch("0002", 0, 1, {"val_loss": 0.5})
     project = journal.read()
-    assert [trial.trial_id for trial in unfinished(project)] == ["0002"]
+    assert [trial.trial_id for trial in project.trials.values() if trial.status == "RUNNING"] == ["0002"]
     assert project.trials["0002"].score == 0.5
 
 
@@ -161,13 +168,12 @@ def test_a_torn_last_line_is_ignored_and_cut_by_the_next_record(journal):
     assert list(journal.read().trials) == ["0000", "0001", "0002"]
 
 
-@pytest.mark.xfail(strict=True, reason="a journal that was created and not written to counts as damaged")
 @pytest.mark.parametrize("content", [b"", b'{"record": "proj'])
-def test_a_project_that_died_in_its_first_line_can_be_started_again(tmp_path, content):
-    journal = Journal(tmp_path)
-    journal.path.parent.mkdir()
-    journal.path.write_bytes(content)
-    assert not journal.exists()
+def test_a_project_that_died_in_its_first_line_can_be_started_again(empty, content):
+    empty.path.parent.mkdir()
+    empty.path.write_bytes(content)
+    open_project(empty.path.parent.parent, new_project(), overwrite=False)[0].close()
+    assert empty.read() == new_project()
 
 
 # Damage
@@ -187,7 +193,6 @@ def test_damage_in_the_middle_is_refused_with_its_line(journal, line):
         damaged(journal, 3, line).read()
 
 
-@pytest.mark.xfail(strict=True, reason="only text that is no JSON is told as damage")
 @pytest.mark.parametrize(
     "line",
     [b"\xff\xfe", b"[1, 2]", b"{}", b'{"record": "end", "trial_id": "0044", "status": "FAILED", "values": {}, "message": ""}'],

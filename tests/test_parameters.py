@@ -267,7 +267,6 @@ def test_choice_has_no_probability_for_a_value_that_it_does_not_have():
 
 @pytest.mark.parametrize("number", [Int, Float])
 @pytest.mark.parametrize("default", [0, 11])
-@pytest.mark.xfail(strict=True, reason="a default outside the range is accepted")
 def test_a_default_outside_the_range_is_refused(number, default):
     with pytest.raises(ValueError, match=f"`default` .*Received: default={default}"):
         number("x", 1, 10, default=default)

@@ -4,8 +4,9 @@ import inspect
 import pathlib
 import re
 
-import glimr_keras
 import pytest
+
+import glimr_keras
 
 PUBLIC = {name: getattr(glimr_keras, name) for name in glimr_keras.__all__}
 

@@ -1,17 +1,18 @@
 """Trials in Ray workers: warm and reused, side by side, lost, stopped early; and a Ray that starts and ends by itself."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 import textwrap
 
-import glimr_keras as gk
 import keras
 import pytest
 import ray
 from ray import tune
 
+import glimr_keras as gk
 from tests import models
 
 FIT = {"validation_data": models.VALIDATION, "epochs": 2, "verbose": 0}
@@ -186,9 +187,8 @@ def script(tmp_path, text):
     """Writes a user's script, which may import the tests' models."""
     path = tmp_path / "script.py"
     path.write_text(textwrap.dedent(text))
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    return [sys.executable, str(path)], {**environment, "PYTHONPATH": root}
+    return [sys.executable, str(path)], {**environment, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
 
 
 @pytest.mark.slow

@@ -93,7 +93,6 @@ def test_of_equal_trials_the_earlier_ranks_first():
     assert [t.trial_id for t in ranked([trial(2, 0.5), trial(1, 0.5)], MAX)] == ["0001", "0002"]
 
 
-@pytest.mark.xfail(strict=True, reason="ids are compared as text")
 def test_of_equal_trials_the_earlier_ranks_first_past_ten_thousand():
     assert [t.trial_id for t in ranked([trial(10_000, 0.5), trial(9_999, 0.5)], MAX)] == ["9999", "10000"]
 

@@ -5,18 +5,18 @@ import math
 import pathlib
 import re
 
-import glimr_keras as gk
 import keras
 import numpy as np
 import pytest
+from ray import tune
+
+import glimr_keras as gk
 from glimr_keras import checkpoints
 from glimr_keras.data import FitArguments
 from glimr_keras.hypermodel import as_hypermodel
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Run
 from glimr_keras.worker import Job, probe, run_trial
-from ray import tune
-
 from tests import models
 
 ARGUMENTS = FitArguments(models.TRAIN, {"validation_data": models.VALIDATION, "epochs": 3})

@@ -15,7 +15,7 @@ class RandomSearchOracle(Oracle):
     draws what it would have drawn (Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012).
     """
 
-    max_collisions = 100
+    max_collisions = 1000
     """After so many configurations in a row that were tried before, the space counts as exhausted."""
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:

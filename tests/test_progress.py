@@ -1,0 +1,114 @@
+"""What a person sees while a search runs."""
+
+import pytest
+
+from glimr_keras.objective import Objective
+from glimr_keras.progress import Progress
+from glimr_keras.trials import Execution, Trial, TrialStatus
+
+OBJECTIVE = Objective("val_loss", "min")
+
+
+def trial(number=0, score=0.5, status=TrialStatus.COMPLETED, values=None, message=None):
+    execution = Execution(status, best_epoch=None if score is None else 3, score=score, duration=2.0)
+    return Trial(f"{number:04d}", values or {"units": 4, "rate": 0.123456}, (), {}, status, {0: execution}, message)
+
+
+def shown(capsys, verbose, *trials, total=3, earlier=(), remark=None):
+    """What a search prints, ended trial by ended trial."""
+    progress = Progress(OBJECTIVE, verbose)
+    progress.on_search_begin(total, list(earlier))
+    progress.on_running(1)
+    for ended in trials:
+        progress.on_trial_end(ended)
+    progress.on_search_end(remark)
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return printed.out
+
+
+# One line on a trial
+
+
+def test_a_finished_trial_is_described_by_score_epoch_values_and_time():
+    assert Progress(OBJECTIVE).describe(trial()) == "Trial 0000: val_loss=0.5000 at epoch 3  units=4 rate=0.1235 [2.0 s]"
+
+
+def test_a_stopped_trial_says_so():
+    assert "Trial 0007 (stopped early): val_loss=0.5000" in Progress(OBJECTIVE).describe(trial(7, status=TrialStatus.STOPPED))
+
+
+def test_a_failed_trial_shows_the_last_line_of_its_traceback():
+    failed = trial(score=None, status=TrialStatus.FAILED, message="Traceback …\n  line\nValueError: too large\n")
+    assert Progress(OBJECTIVE).describe(failed) == "Trial 0000 FAILED: ValueError: too large  units=4 rate=0.1235 [2.0 s]"
+
+
+def test_a_trial_that_failed_without_a_message_is_described_too():
+    assert "FAILED: unknown reason" in Progress(OBJECTIVE).describe(trial(score=None, status=TrialStatus.FAILED))
+
+
+def test_a_trial_without_a_score_has_no_epoch():
+    described = Progress(OBJECTIVE).describe(trial(score=None, status=TrialStatus.STOPPED))
+    assert "no score" in described
+    assert "at epoch" not in described
+
+
+def test_of_several_executions_the_epoch_is_that_of_the_best():
+    both = trial()
+    both.executions[1] = Execution(TrialStatus.COMPLETED, best_epoch=9, score=0.25, duration=1.0)
+    assert "val_loss=0.3750 at epoch 9" in Progress(OBJECTIVE).describe(both)
+
+
+# The whole search
+
+
+def test_verbose_0_prints_nothing(capsys):
+    assert shown(capsys, 0, trial(), trial(1, status=TrialStatus.FAILED), remark="remark") == ""
+
+
+def test_verbose_1_leaves_one_line_with_done_failed_and_best(capsys):
+    out = shown(capsys, 1, trial(0, 0.5), trial(1, 0.25), trial(2, None, TrialStatus.FAILED))
+    assert "3/3 trials, 1 failed, best val_loss 0.2500" in out
+    assert "Trial 0000" not in out
+    assert len(out.strip().splitlines()) == 1
+
+
+def test_verbose_2_adds_a_line_for_every_trial(capsys):
+    out = shown(capsys, 2, trial(0, 0.5), trial(1, 0.25))
+    assert "Trial 0000: val_loss=0.5000" in out
+    assert "Trial 0001: val_loss=0.2500" in out
+    assert "2/3 trials, best val_loss 0.2500" in out
+
+
+def test_trials_of_earlier_sessions_count(capsys):
+    out = shown(capsys, 2, trial(2, 0.5), earlier=[trial(0, 0.125), trial(1, None, TrialStatus.FAILED)])
+    assert "3/3 trials, 1 failed, best val_loss 0.1250" in out
+    assert "Trial 0000" not in out
+
+
+def test_without_a_known_total_the_trials_are_counted(capsys):
+    assert "1/?" in shown(capsys, 1, trial(), total=None)
+
+
+def test_a_remark_is_shown_below_the_line(capsys):
+    out = shown(capsys, 1, trial(), remark="The search space is exhausted.")
+    assert out.strip().splitlines()[-1] == "The search space is exhausted."
+
+
+def test_a_search_that_never_began_can_end(capsys):
+    Progress(OBJECTIVE).on_search_end()
+    Progress(OBJECTIVE).on_trial_end(trial())
+    assert capsys.readouterr().out == ""
+
+
+# Texts of others
+
+
+@pytest.mark.parametrize("text", ["ValueError: expected [batch, 3]", "KeyError: [bold]", "OSError: [/data/x]"])
+def test_a_message_is_shown_as_it_is(capsys, text):
+    assert text in shown(capsys, 2, trial(score=None, status=TrialStatus.FAILED, message=text))
+
+
+def test_a_trial_takes_one_line_in_a_log_file(capsys):
+    out = shown(capsys, 2, trial(values={f"hyperparameter_{i}": 0.5 for i in range(9)}))
+    assert len([line for line in out.splitlines() if "hyperparameter_" in line]) == 1

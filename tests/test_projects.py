@@ -1,0 +1,179 @@
+"""Project directories: what is taken, what is continued, what is refused and left untouched."""
+
+import dataclasses
+
+import pytest
+
+from glimr_keras.errors import ProjectError
+from glimr_keras.journal import HIDDEN, Journal, Project
+from glimr_keras.objective import Objective
+from glimr_keras.parameters import Boolean, Choice, Condition, Float, Int
+from glimr_keras.projects import check_place, open_project, serialized
+from glimr_keras.trials import Trial
+
+SPACE = [Int("units", 1, 4), Choice("act", ("relu", "gelu"))]
+
+
+def wanted(space=SPACE, **changes):
+    return dataclasses.replace(Project(Objective("val_loss", "min"), 0, 1, serialized(space)), **changes)
+
+
+def opened(directory, project, overwrite=False):
+    """Opens a project, closes its file, and returns what it holds."""
+    journal, there = open_project(directory, project, overwrite)
+    journal.close()
+    return there
+
+
+def started(directory):
+    """A project with one trial."""
+    journal, _ = open_project(directory, wanted(), overwrite=False)
+    journal.add_trial(Trial("0000", {"units": 2}))
+    journal.close()
+
+
+def files(directory):
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "runs" / "project"
+
+
+# Starting and continuing
+
+
+def test_a_new_project_is_started_with_its_directory(directory):
+    assert opened(directory, wanted()) == wanted()
+    assert Journal(directory).read() == wanted()
+
+
+def test_an_empty_directory_is_taken(tmp_path):
+    assert opened(tmp_path, wanted()) == wanted()
+
+
+def test_the_same_search_is_continued_with_its_trials_and_its_seed(directory):
+    started(directory)
+    project = opened(directory, wanted(seed=5))
+    assert list(project.trials) == ["0000"]
+    assert project.seed == 0
+
+
+def test_the_order_of_hyperparameters_does_not_make_a_search_different(directory):
+    started(directory)
+    assert list(opened(directory, wanted(SPACE[::-1])).trials) == ["0000"]
+
+
+def test_serialized_is_what_a_journal_gives_back(directory):
+    space = [*SPACE, Float("rate", 0, 1, conditions=(Condition("act", ("relu",)),))]
+    opened(directory, wanted(space))
+    assert Journal(directory).read().space == serialized(space)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("project", "message"),
+    [
+        (wanted(SPACE[:1]), r"hyperparameter 'act' is gone"),
+        (wanted([*SPACE, Boolean("bias")]), r"hyperparameter 'bias' is new"),
+        (
+            wanted([Int("units", 1, 8), SPACE[1]]),
+            r"'units' was Int\(.*\"max_value\": 4.*\), is Int\(.*\"max_value\": 8",
+        ),
+        (wanted([Float("units", 1, 4), SPACE[1]]), r"'units' was Int\(.*, is Float\("),
+        (
+            wanted([SPACE[1], Int("units", 1, 4, conditions=(Condition("act", ("relu",)),))]),
+            r"'units' was Int\(.*, is Int\(.* where .*\"relu\"",
+        ),
+        (wanted(objective=Objective("val_loss", "max")), r"objective was Objective\(.*'min'\), is Objective\(.*'max'\)"),
+        (wanted(executions_per_trial=3), r"executions_per_trial was 1, is 3"),
+        (wanted([Boolean("bias")]), r"'units' is gone; .*'act' is gone; .*'bias' is new"),
+    ],
+)
+def test_a_different_search_is_refused_with_what_differs(directory, project, message):
+    started(directory)
+    before = files(directory)
+    with pytest.raises(ProjectError, match=f"results of a different search, with 1 trials: .*{message}.*overwrite=True"):
+        open_project(directory, project, overwrite=False)
+    assert files(directory) == before
+
+
+def test_a_directory_of_something_else_is_refused_and_untouched(tmp_path):
+    for name in "abcdefg":
+        (tmp_path / f"{name}.txt").write_text(name)
+    before = files(tmp_path)
+    with pytest.raises(ProjectError, match=r"not empty and holds no glimr_keras project\. Received: a\.txt, .*e\.txt, …\. "):
+        open_project(tmp_path, wanted(), overwrite=False)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_is_refused(tmp_path, overwrite):
+    (tmp_path / "file").write_text("content")
+    with pytest.raises(ProjectError, match=r"project directory .*file is a file"):
+        open_project(tmp_path / "file", wanted(), overwrite)
+    assert (tmp_path / "file").read_text() == "content"
+
+
+def test_checking_a_place_creates_nothing(directory):
+    check_place(directory, overwrite=False)
+    check_place(directory, overwrite=True)
+    assert not directory.parent.exists()
+
+
+# Starting over
+
+
+def test_overwrite_starts_over(directory):
+    started(directory)
+    (directory / "trial_0000" / "execution_1").mkdir(parents=True)
+    (directory / "trial_0000" / "checkpoint.weights.h5").write_text("weights")
+    project = opened(directory, wanted([Boolean("bias")]), overwrite=True)
+    assert project.trials == {}
+    assert Journal(directory).read() == wanted([Boolean("bias")])
+    assert [path.name for path in directory.iterdir()] == [HIDDEN]
+
+
+def test_overwrite_removes_what_keras_tuner_wrote(directory):
+    (directory / "trial_00").mkdir(parents=True)
+    for name in ("oracle.json", "tuner0.json", "trial_00/trial.json"):
+        (directory / name).write_text("{}")
+    opened(directory, wanted(), overwrite=True)
+    assert [path.name for path in directory.iterdir()] == [HIDDEN]
+
+
+def test_overwrite_repairs_a_damaged_project(directory):
+    started(directory)
+    Journal(directory).path.write_text("damage\n")
+    assert opened(directory, wanted(), overwrite=True).trials == {}
+
+
+def test_overwrite_leaves_the_files_of_others_alone(directory):
+    started(directory)
+    others = {"notes.txt": b"mine", "figures/best.png": b"png", "trial_notes.txt": b"mine", ".hidden": b"h"}
+    for name, content in others.items():
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_bytes(content)
+    opened(directory, wanted(), overwrite=True)
+    assert others.items() <= files(directory).items()
+
+
+@pytest.mark.parametrize("name", ["trial_data/patients.csv", "trial_A/scan.nii", "tuner_settings.json"])
+def test_overwrite_leaves_the_files_of_others_alone_whatever_their_names(directory, name):
+    (directory / name).parent.mkdir(parents=True)
+    (directory / name).write_text("not ours")
+    opened(directory, wanted(), overwrite=True)
+    assert (directory / name).exists()
+
+
+def test_overwrite_removes_a_trial_that_was_moved_away_and_linked(directory, tmp_path):
+    started(directory)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "checkpoint.json").write_text("{}")
+    (directory / "trial_0000").symlink_to(tmp_path / "disk")
+    opened(directory, wanted(), overwrite=True)
+    assert not (directory / "trial_0000").is_symlink()
+    assert (tmp_path / "disk" / "checkpoint.json").exists()

@@ -1,0 +1,119 @@
+"""What can be sent to a worker, and how what cannot is named."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from glimr_keras.errors import ShippingError
+from glimr_keras.hypermodel import FunctionHyperModel, HyperModel
+from glimr_keras.shipping import check_sendable
+
+
+class Holder(HyperModel):
+    """Holds what it is given."""
+
+    def __init__(self, x):
+        self.x = x
+
+
+class WithState:
+    """Decides itself what of it is pickled."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __getstate__(self):
+        return {}
+
+
+def function_with(variable):
+    def build(config):
+        return variable
+
+    return build
+
+
+def class_with(variable):
+    """A class as a script defines it, which is pickled by value."""
+
+    class Local(HyperModel):
+        guard = variable
+
+        def build(self, config):
+            return None
+
+    return Local()
+
+
+def hypermodel_using(variable):
+    class Local(HyperModel):
+        def build(self, config):
+            return variable
+
+    return Local()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        Holder({"a": [1, {"b": (2, "c")}]}),
+        Holder(np.zeros(3)),
+        Holder(lambda: 1),
+        Holder(WithState()),
+        FunctionHyperModel(function_with(1)),
+        hypermodel_using([1]),
+        [Holder(1), Holder(2)],
+    ],
+)
+def test_what_can_be_pickled_can_be_sent(value):
+    check_sendable(value, "hypermodel")
+
+
+@pytest.mark.parametrize(
+    ("hold", "path"),
+    [
+        (Holder, r"hypermodel\.x"),
+        (lambda lock: Holder({"a": {"b": lock}}), r"hypermodel\.x\['a'\]\['b'\]"),
+        (lambda lock: Holder([1, lock]), r"hypermodel\.x\[1\]"),
+        (lambda lock: Holder((1, [lock])), r"hypermodel\.x\[1\]\[0\]"),
+        (lambda lock: Holder(Holder(lock)), r"hypermodel\.x\.x"),
+        (lambda lock: Holder(function_with(lock)), r"hypermodel\.x's variable `variable`"),
+        (lambda lock: FunctionHyperModel(function_with({"a": lock})), r"hypermodel's variable `variable`\['a'\]"),
+        (hypermodel_using, r"hypermodel\.build's variable `variable`"),
+    ],
+)
+def test_what_cannot_be_sent_is_named_with_its_place(hold, path):
+    with pytest.raises(ShippingError, match=rf"cannot be pickled: {path} is a lock\. Create it inside `data\(config\)`"):
+        check_sendable(hold(threading.Lock()), "hypermodel")
+
+
+def test_a_class_attribute_that_cannot_be_sent_is_named():
+    with pytest.raises(ShippingError, match=r"hypermodel\.guard is a lock"):
+        check_sendable(class_with(threading.Lock()), "hypermodel")
+
+
+def test_a_part_that_cannot_be_looked_into_is_named_as_a_whole():
+    with pytest.raises(ShippingError, match=r"hypermodel\.x is a set\. .*Received: cannot pickle '_thread\.lock'"):
+        check_sendable(Holder({threading.Lock()}), "hypermodel")
+
+
+def test_a_generator_is_named_as_one():
+    with pytest.raises(ShippingError, match=r"`callbacks` must be sent to worker processes.*callbacks\[0\]\.x is a generator"):
+        check_sendable([Holder(i for i in range(3))], "callbacks")
+
+
+def test_parts_that_hold_each_other_are_looked_at_once():
+    one, two = Holder(None), Holder(None)
+    one.x, two.x, two.lock = two, one, threading.Lock()
+    with pytest.raises(ShippingError, match=r"hypermodel\.x\.lock is a lock"):
+        check_sendable(one, "hypermodel")
+
+
+def test_the_check_changes_nothing():
+    holder = Holder([1, threading.Lock()])
+    before = dict(vars(holder))
+    with pytest.raises(ShippingError):
+        check_sendable(holder, "hypermodel")
+    assert vars(holder) == before
