@@ -5,7 +5,6 @@
 It takes about a minute on two cores: 20 trials, two at a time, on a Ray that starts by itself.
 """
 
-import os
 import tempfile
 
 import keras
@@ -13,9 +12,6 @@ import sklearn.datasets
 import sklearn.model_selection
 
 import glimr_keras as gk
-
-NUM_TRIALS = int(os.environ.get("QUICKSTART_TRIALS", "20"))
-EPOCHS = int(os.environ.get("QUICKSTART_EPOCHS", "12"))
 
 
 def load_digits():
@@ -60,11 +56,11 @@ class Digits(gk.HyperModel):
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as directory:
-        tuner = gk.RayTuner(Digits(), objective="val_accuracy", max_trials=NUM_TRIALS, directory=directory, seed=1)
-        tuner.search(epochs=EPOCHS)
+        tuner = gk.RayTuner(Digits(), objective="val_accuracy", max_trials=20, directory=directory, seed=1)
+        tuner.search(epochs=12)
 
         tuner.results_summary(num_trials=3)
-        print(tuner.results_dataframe().sort_values("score", ascending=False).head().to_string(index=False))
+        print("\n", tuner.results_dataframe().sort_values("score", ascending=False).head(), "\n")
 
         model = tuner.get_best_models()[0]
         _, _, (test_images, test_labels) = load_digits()

@@ -8,7 +8,8 @@ import functools
 import time
 
 from glimr_keras.coordinator import Coordinator
-from glimr_keras.worker import Job, Probe, prepare_process, probe, run_trial
+from glimr_keras.session import prepare_process
+from glimr_keras.worker import Job, Probe, probe, run_trial
 
 
 class InlineExecutor:
@@ -18,7 +19,7 @@ class InlineExecutor:
     """
 
     def probe(self, job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
-        prepare_process(job.backend, job.cpus)
+        prepare_process(job.session.backend, job.cpus)
         return probe(job, sampling_key)
 
     def execute(self, job: Job, coordinator: Coordinator) -> None:

@@ -25,8 +25,9 @@ from glimr_keras.coordinator import Coordinator
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import ResourcesError
 from glimr_keras.objective import Objective
+from glimr_keras.session import prepare_process
 from glimr_keras.trials import Run
-from glimr_keras.worker import Job, Probe, Report, prepare_process, probe, run_trial
+from glimr_keras.worker import Job, Probe, Report, probe, run_trial
 
 _REPORT = "glimr_keras"
 _RUN = "glimr_keras"
@@ -279,13 +280,13 @@ def _without_data(job: Job) -> Job:
 
 
 def _probe(job: Job, arguments: FitArguments, sampling_key: tuple[int, ...] | None) -> Probe:
-    prepare_process(job.backend, job.cpus)
+    prepare_process(job.session.backend, job.cpus)
     return probe(dataclasses.replace(job, arguments=arguments), sampling_key)
 
 
 def _train(config: dict[str, Any], job: Job, arguments: FitArguments) -> None:
     """What Ray Tune calls in a worker, once a trial."""
-    prepare_process(job.backend, job.cpus)
+    prepare_process(job.session.backend, job.cpus)
     job = dataclasses.replace(job, arguments=arguments)
     run_trial(job, Run(**config[_RUN]), lambda report: tune.report({**report.metrics, _REPORT: report}))
 

@@ -230,7 +230,6 @@ class RayTuner:
             callbacks,
             cpus=self.resources_per_trial["cpu"],
             fit_verbose=2 if verbose >= 3 else 0,
-            backend=keras.backend.backend(),
         )
         if self.executor == "ray":
             parts = {"hypermodel": self.hypermodel, "space": self.declared_space, "callbacks": callbacks}

@@ -1,4 +1,4 @@
-"""What happens in one worker process: it is prepared once, then trials run in it one after the other.
+"""What one worker does: it runs trials, one after the other. Runs in the worker, or in the driver for inline trials.
 
 A trial, top to bottom: configuration, data, build, fit; each epoch is reported and the best one saved. Nothing here knows
 Ray: reports go to a function that the executor gives. A mistake in the user's code ends the trial, never the process.
@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import gc
 import io
 import math
 import numbers
 import pathlib
-import random
-import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 
 from glimr_keras import checkpoints, data
 from glimr_keras.callback import TuneReportCheckpoint, scalars
@@ -32,6 +27,7 @@ from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters, sample
 from glimr_keras.objective import Objective, infer_direction, log_directions
 from glimr_keras.parameters import HyperParameter
+from glimr_keras.session import Session
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Run, TrialStatus
 
@@ -43,7 +39,7 @@ class Job:
     Attributes:
         cpus: CPUs of a trial, and so threads.
         fit_verbose: Keras' `verbose` inside the worker, or `None` to leave it to the user's `fit`.
-        backend: The Keras backend of the driver.
+        session: Keras' settings in the driver.
     """
 
     hypermodel: HyperModel
@@ -53,7 +49,7 @@ class Job:
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
     cpus: float = 1
     fit_verbose: int = 0
-    backend: str = "tensorflow"
+    session: Session = dataclasses.field(default_factory=Session.current)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,33 +110,6 @@ class NotANumberError(ValueError):
 Reporter = Callable[[Report], None]
 
 
-@functools.cache
-def prepare_process(backend: str, cpus: float) -> None:
-    """Sets this process up for training, once: as many threads as CPUs, and GPU memory taken as it is needed.
-
-    Raises:
-        RuntimeError: If Keras runs on another backend here than in the driver.
-    """
-    if keras.backend.backend() != backend:
-        raise RuntimeError(
-            f"The driver runs Keras on {backend!r}, this worker on {keras.backend.backend()!r}. Set KERAS_BACKEND={backend} "
-            "on every machine of the cluster before Ray is started there."
-        )
-    threads = max(1, math.floor(cpus))
-    if backend == "tensorflow":
-        import tensorflow as tf  # heavy, and not needed on the other backends
-
-        with contextlib.suppress(RuntimeError):  # already running, in the driver's own process
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(threads)
-            for gpu in tf.config.list_physical_devices("GPU"):
-                tf.config.experimental.set_memory_growth(gpu, True)
-    elif backend == "torch":
-        import torch  # heavy, and not needed on the other backends
-
-        torch.set_num_threads(threads)
-
-
 def run_trial(job: Job, run: Run, report: Reporter) -> None:
     """Trains one configuration once and reports it. Errors of the user's code are reported, not raised.
 
@@ -154,7 +123,7 @@ def run_trial(job: Job, run: Run, report: Reporter) -> None:
     score, best_epoch, message, fatal = None, None, None, None
     metrics: dict[str, float] = {}
     try:
-        with _fresh_session(run):
+        with job.session.fresh(zlib.crc32(repr((run.sampling_key, run.execution)).encode())):
             voice.config = configuration(job.space, run.values, run.sampling_key)
             voice.callback = _TrialCallback(job.objective, pathlib.Path(run.directory), voice)
             score, best_epoch, metrics = _train(job, voice.config, voice.callback)
@@ -212,7 +181,7 @@ def probe(job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
         sampling_key: Seeds the configuration; `None` for the default one.
     """
     try:
-        with _fresh_session(None):
+        with job.session.fresh():
             config = configuration(job.space, {}, sampling_key)
             arguments = data.with_data(job.hypermodel, config, job.arguments)
             model = build(job.hypermodel, config)
@@ -357,27 +326,3 @@ class _TrialCallback(TuneReportCheckpoint):
         """The epoch that is over and not reported yet, and its metrics."""
         held, self._held = self._held, None
         return (None, {}) if held is None else (held.epoch, held.logs)
-
-
-@contextlib.contextmanager
-def _fresh_session(run: Run | None) -> Iterator[None]:
-    """A Keras session of its own, seeded by the run, and cleared afterwards."""
-    keras.backend.clear_session()
-    if run is not None:
-        _seed(zlib.crc32(repr((run.sampling_key, run.execution)).encode()))
-    try:
-        yield
-    finally:
-        keras.backend.clear_session()
-        gc.collect()
-
-
-def _seed(seed: int) -> None:
-    """Seeds Python, NumPy and Keras. Keras' own function would import TensorFlow, so it is used where that is there."""
-    if "tensorflow" in sys.modules:
-        keras.utils.set_random_seed(seed)
-        return
-    random.seed(seed)  # from which Keras draws the seeds of layers that have none
-    np.random.seed(seed)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)

@@ -30,6 +30,7 @@ def build_and_tell(config):
     config.Fixed("process", os.getpid())
     config.Fixed("threads", tf.config.threading.get_intra_op_parallelism_threads())
     config.Fixed("layer_name", keras.layers.Dense(1).name)
+    config.Fixed("precision", keras.config.dtype_policy().name)
     config.Fixed("gpus", len(tf.config.list_logical_devices("GPU")))
     return models.build(config)
 
@@ -42,7 +43,11 @@ def test_trials_share_warm_workers_with_a_thread_a_cpu_and_a_fresh_session_each(
         return model
 
     tuner = on_ray(project, sometimes_broken, max_trials=8, max_consecutive_failed_trials=8)
-    tuner.search(*models.TRAIN, **FIT)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        tuner.search(*models.TRAIN, **FIT)
+    finally:
+        keras.config.set_dtype_policy("float32")
     table = tuner.results_dataframe()
     assert set(table["status"]) == {"COMPLETED", "FAILED"}
     assert os.getpid() not in set(table["process"])
@@ -50,6 +55,7 @@ def test_trials_share_warm_workers_with_a_thread_a_cpu_and_a_fresh_session_each(
     assert set(table["threads"]) == {1}
     assert set(table["layer_name"]) == {"dense"}
     assert set(table["gpus"]) == {0}
+    assert set(table["precision"]) == {"mixed_bfloat16"}
 
 
 def test_a_trial_with_two_cpus_has_two_threads(local_ray, project):

@@ -1,0 +1,97 @@
+"""The process and the Keras session that trials run in. Runs in the worker, and in the driver for inline trials."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import gc
+import math
+import random
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """Keras' global settings in the driver, which its workers take over: they start with none of them.
+
+    Attributes:
+        backend: The Keras backend.
+        dtype_policy: Serialized, such as that of `"mixed_bfloat16"`.
+    """
+
+    backend: str
+    floatx: str
+    image_data_format: str
+    dtype_policy: dict[str, Any]
+
+    @classmethod
+    def current(cls) -> Session:
+        """The settings of this process."""
+        policy = keras.dtype_policies.serialize(keras.config.dtype_policy())
+        return cls(keras.backend.backend(), keras.config.floatx(), keras.config.image_data_format(), policy)
+
+    @contextlib.contextmanager
+    def fresh(self, seed: int | None = None) -> Iterator[None]:
+        """A Keras session of its own with these settings, cleared afterwards.
+
+        Args:
+            seed: Seeds Python, NumPy and Keras; `None` leaves them alone.
+        """
+        self._clear()
+        if seed is not None:
+            _set_seed(seed)
+        try:
+            yield
+        finally:
+            self._clear()
+            gc.collect()
+
+    def _clear(self) -> None:
+        keras.backend.clear_session()  # forgets the settings as well
+        keras.config.set_floatx(self.floatx)
+        keras.config.set_image_data_format(self.image_data_format)
+        keras.config.set_dtype_policy(keras.dtype_policies.deserialize(self.dtype_policy))
+
+
+@functools.cache
+def prepare_process(backend: str, cpus: float) -> None:
+    """Sets this process up for training, once: as many threads as CPUs, and GPU memory taken as it is needed.
+
+    Raises:
+        RuntimeError: If Keras runs on another backend here than in the driver.
+    """
+    if keras.backend.backend() != backend:
+        raise RuntimeError(
+            f"The driver runs Keras on {backend!r}, this worker on {keras.backend.backend()!r}. Set KERAS_BACKEND={backend} "
+            "on every machine of the cluster before Ray is started there."
+        )
+    threads = max(1, math.floor(cpus))
+    if backend == "tensorflow":
+        import tensorflow as tf  # heavy, and not needed on the other backends
+
+        with contextlib.suppress(RuntimeError):  # already running, in the driver's own process
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+            for gpu in tf.config.list_physical_devices("GPU"):
+                tf.config.experimental.set_memory_growth(gpu, True)
+    elif backend == "torch":
+        import torch  # heavy, and not needed on the other backends
+
+        torch.set_num_threads(threads)
+
+
+def _set_seed(seed: int) -> None:
+    """Seeds Python, NumPy and Keras. Keras' own function would import TensorFlow, so it is used where that is there."""
+    if "tensorflow" in sys.modules:
+        keras.utils.set_random_seed(seed)
+        return
+    random.seed(seed)  # from which Keras draws the seeds of layers that have none
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
