@@ -7,11 +7,10 @@ It takes about a minute on two cores: 20 trials, two at a time, on a Ray that st
 
 import tempfile
 
+import glimr_keras as gk
 import keras
 import sklearn.datasets
 import sklearn.model_selection
-
-import glimr_keras as gk
 
 
 def load_digits():

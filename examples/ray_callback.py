@@ -8,12 +8,11 @@ Every trial is interrupted once on purpose, and goes on from its last checkpoint
 import logging
 import tempfile
 
+import glimr_keras as gk
 import keras
 import ray
 import sklearn.datasets
 from ray import tune
-
-import glimr_keras as gk
 
 
 def build(config):

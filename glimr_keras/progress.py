@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import sys
 import time
@@ -25,12 +26,11 @@ class Progress:
     """One live line: trials done of the total, running, the best score, time elapsed and remaining.
 
     Args:
-        objective: What is optimised.
         verbose: 0 shows nothing, 1 the live line, 2 and 3 also a line for every finished trial.
     """
 
-    def __init__(self, objective: Objective, verbose: int = 1) -> None:
-        self._objective = objective
+    def __init__(self, verbose: int = 1) -> None:
+        self._objective = Objective("score", "max")
         self._verbose = verbose
         self._console = rich.console.Console(quiet=verbose == 0, highlight=False)
         self._line: Line | None = None
@@ -38,18 +38,26 @@ class Progress:
         self._done = 0
         self._failed = 0
         self._running = 0
+        self._starting = True
         self._total: int | None = None
         self._started = 0.0
         self._before = 0
 
-    def on_search_begin(self, total: int | None, trials: list[Trial]) -> None:
+    def preparing(self, what: str) -> contextlib.AbstractContextManager[Any]:
+        """Says what is being done before the first trial, and takes it back afterwards; in a terminal only."""
+        if self._verbose == 0 or not self._console.is_terminal or _in_notebook():
+            return contextlib.nullcontext()
+        return self._console.status(f"{what} …")
+
+    def on_search_begin(self, objective: Objective, total: int | None, trials: list[Trial]) -> None:
         """Starts the line.
 
         Args:
+            objective: What is optimised.
             total: How many trials there will be, earlier ones included; `None` if unknown.
             trials: Those that ended in earlier sessions.
         """
-        self._total = total
+        self._objective, self._total = objective, total
         for trial in trials:
             self._count(trial)
         self._started, self._before = time.monotonic(), len(trials)
@@ -59,43 +67,29 @@ class Progress:
 
     def on_running(self, running: int) -> None:
         """Tells how many executions run now."""
-        self._running = running
+        self._running, self._starting = running, False
         self._update()
 
     def on_trial_end(self, trial: Trial) -> None:
         """A trial ended."""
         self._count(trial)
         if self._verbose >= 2:
-            self._console.print(self.describe(trial), markup=False, soft_wrap=True)
+            self._console.print(describe_trial(trial, self._objective), markup=False, soft_wrap=True)
         self._update()
 
     def on_search_end(self, remark: str | None = None) -> None:
         """Ends the line, and leaves it to be read, with a remark below it if there is one."""
-        self._running = 0
+        self._running, self._starting = 0, False
         self._update()
         if self._line is not None:
             self._line.end()
         if remark is not None:
             self._console.print(remark, markup=False, soft_wrap=True)
 
-    def describe(self, trial: Trial) -> str:
-        """One line on a finished trial."""
-        values = " ".join(f"{name}={_short(value)}" for name, value in trial.values.items())
-        took = "" if trial.duration is None else f" [{trial.duration:.1f} s]"
-        if trial.status == TrialStatus.FAILED:
-            reason = (trial.message or "unknown reason").strip().splitlines()[-1]
-            return f"Trial {trial.trial_id} FAILED: {reason}  {values}{took}"
-        number = trial.best_execution(self._objective)
-        epoch = None if number is None else trial.executions[number].best_epoch
-        score = "no score" if trial.score is None else f"{self._objective.name}={trial.score:.4f}"
-        score += "" if trial.score is None or epoch is None else f" at epoch {epoch}"
-        stopped = " (stopped early)" if trial.status == TrialStatus.STOPPED else ""
-        return f"Trial {trial.trial_id}{stopped}: {score}  {values}{took}"
-
     def _update(self) -> None:
         if self._line is None:
             return
-        running = f", {self._running} running" if self._running else ""
+        running = f", {self._running} running" if self._running else ", starting workers" if self._starting else ""
         failures = f", {self._failed} failed" if self._failed else ""
         best = None if self._best is None else self._best.score
         score = "" if best is None else f", best {self._objective.name} {best:.4f}"
@@ -112,6 +106,21 @@ class Progress:
             return ""
         seconds = round((time.monotonic() - self._started) / done * (self._total - self._done))
         return f", about {datetime.timedelta(seconds=seconds)} left"
+
+
+def describe_trial(trial: Trial, objective: Objective) -> str:
+    """One line on a finished trial."""
+    values = " ".join(f"{name}={_short(value)}" for name, value in trial.values.items())
+    took = "" if trial.duration is None else f" [{trial.duration:.1f} s]"
+    if trial.status == TrialStatus.FAILED:
+        reason = (trial.message or "unknown reason").strip().splitlines()[-1]
+        return f"Trial {trial.trial_id} FAILED: {reason}  {values}{took}"
+    number = trial.best_execution(objective)
+    epoch = None if number is None else trial.executions[number].best_epoch
+    score = "no score" if trial.score is None else f"{objective.name}={trial.score:.4f}"
+    score += "" if trial.score is None or epoch is None else f" at epoch {epoch}"
+    stopped = " (stopped early)" if trial.status == TrialStatus.STOPPED else ""
+    return f"Trial {trial.trial_id}{stopped}: {score}  {values}{took}"
 
 
 class _TerminalLine:

@@ -151,11 +151,14 @@ class RayTuner:
         data.check_one_source(self.hypermodel, arguments)
         arguments.check_sendable()
         check_place(self.project_dir, self._fresh)
-        executor = self._executor(verbose)
+        progress = Progress(verbose)
         job = self._job(arguments, keras_callbacks, verbose)
-        found = self._discover(executor, job)
+        with progress.preparing("Starting Ray"):
+            executor = self._executor(verbose)
+        with progress.preparing("Building the model once"):
+            found = self._discover(executor, job)
         self.objective = _checked_objective(self.objective, found)
-        self._run(executor, dataclasses.replace(job, objective=self.objective), self._discovered_space(found), verbose)
+        self._run(executor, dataclasses.replace(job, objective=self.objective), self._discovered_space(found), progress)
 
     def make_oracle(self, objective: Objective, seed: int, space: Sequence[HyperParameter]) -> Oracle:
         """Makes what chooses the configurations. The one method that a variant of the tuner overrides."""
@@ -255,7 +258,7 @@ class RayTuner:
         names = {parameter.name for parameter in declared}
         return [*declared, *(parameter for parameter in found.parameters if parameter.name not in names)]
 
-    def _run(self, executor: RayExecutor | InlineExecutor, job: Job, space: list[HyperParameter], verbose: int) -> None:
+    def _run(self, executor: RayExecutor | InlineExecutor, job: Job, space: list[HyperParameter], progress: Progress) -> None:
         journal, project = self._open(job.objective, space)
         oracle = self.make_oracle(
             project.objective, project.seed, [*space, *(deserialize(stored) for stored in project.late_space)]
@@ -265,12 +268,11 @@ class RayTuner:
             oracle.restore_trial(trial)
         for trial in ended:
             oracle.end_trial(trial)
-        progress = Progress(project.objective, verbose)
         coordinator = Coordinator(
             oracle, journal, self.project_dir, self.executions_per_trial, self.max_consecutive_failed_trials, progress
         )
         coordinator.resume()
-        progress.on_search_begin(self.max_trials, ended)
+        progress.on_search_begin(project.objective, self.max_trials, ended)
         try:
             executor.execute(job, coordinator)
         finally:

@@ -3,7 +3,7 @@
 import pytest
 
 from glimr_keras.objective import Objective
-from glimr_keras.progress import Progress
+from glimr_keras.progress import Progress, describe_trial
 from glimr_keras.trials import Execution, Trial, TrialStatus
 
 OBJECTIVE = Objective("val_loss", "min")
@@ -16,8 +16,8 @@ def trial(number=0, score=0.5, status=TrialStatus.COMPLETED, values=None, messag
 
 def shown(capsys, verbose, *trials, total=3, earlier=(), remark=None):
     """What a search prints, ended trial by ended trial."""
-    progress = Progress(OBJECTIVE, verbose)
-    progress.on_search_begin(total, list(earlier))
+    progress = Progress(verbose)
+    progress.on_search_begin(OBJECTIVE, total, list(earlier))
     progress.on_running(1)
     for ended in trials:
         progress.on_trial_end(ended)
@@ -31,24 +31,24 @@ def shown(capsys, verbose, *trials, total=3, earlier=(), remark=None):
 
 
 def test_a_finished_trial_is_described_by_score_epoch_values_and_time():
-    assert Progress(OBJECTIVE).describe(trial()) == "Trial 0000: val_loss=0.5000 at epoch 3  units=4 rate=0.1235 [2.0 s]"
+    assert describe_trial(trial(), OBJECTIVE) == "Trial 0000: val_loss=0.5000 at epoch 3  units=4 rate=0.1235 [2.0 s]"
 
 
 def test_a_stopped_trial_says_so():
-    assert "Trial 0007 (stopped early): val_loss=0.5000" in Progress(OBJECTIVE).describe(trial(7, status=TrialStatus.STOPPED))
+    assert "Trial 0007 (stopped early): val_loss=0.5000" in describe_trial(trial(7, status=TrialStatus.STOPPED), OBJECTIVE)
 
 
 def test_a_failed_trial_shows_the_last_line_of_its_traceback():
     failed = trial(score=None, status=TrialStatus.FAILED, message="Traceback …\n  line\nValueError: too large\n")
-    assert Progress(OBJECTIVE).describe(failed) == "Trial 0000 FAILED: ValueError: too large  units=4 rate=0.1235 [2.0 s]"
+    assert describe_trial(failed, OBJECTIVE) == "Trial 0000 FAILED: ValueError: too large  units=4 rate=0.1235 [2.0 s]"
 
 
 def test_a_trial_that_failed_without_a_message_is_described_too():
-    assert "FAILED: unknown reason" in Progress(OBJECTIVE).describe(trial(score=None, status=TrialStatus.FAILED))
+    assert "FAILED: unknown reason" in describe_trial(trial(score=None, status=TrialStatus.FAILED), OBJECTIVE)
 
 
 def test_a_trial_without_a_score_has_no_epoch():
-    described = Progress(OBJECTIVE).describe(trial(score=None, status=TrialStatus.STOPPED))
+    described = describe_trial(trial(score=None, status=TrialStatus.STOPPED), OBJECTIVE)
     assert "no score" in described
     assert "at epoch" not in described
 
@@ -56,7 +56,7 @@ def test_a_trial_without_a_score_has_no_epoch():
 def test_of_several_executions_the_epoch_is_that_of_the_best():
     both = trial()
     both.executions[1] = Execution(TrialStatus.COMPLETED, best_epoch=9, score=0.25, duration=1.0)
-    assert "val_loss=0.3750 at epoch 9" in Progress(OBJECTIVE).describe(both)
+    assert "val_loss=0.3750 at epoch 9" in describe_trial(both, OBJECTIVE)
 
 
 # The whole search
@@ -96,8 +96,7 @@ def test_a_remark_is_shown_below_the_line(capsys):
 
 
 def test_a_search_that_never_began_can_end(capsys):
-    Progress(OBJECTIVE).on_search_end()
-    Progress(OBJECTIVE).on_trial_end(trial())
+    Progress().on_search_end()
     assert capsys.readouterr().out == ""
 
 

@@ -221,6 +221,33 @@ def test_a_script_prints_its_line_and_nothing_else_and_leaves_no_process(tmp_pat
 
 
 @pytest.mark.slow
+def test_a_cluster_that_is_named_is_joined_and_left_running(tmp_path):
+    command, environment = script(
+        tmp_path,
+        f"""
+        import ray
+        from ray.cluster_utils import Cluster
+        import glimr_keras as gk
+        from tests import models
+
+        cluster = Cluster(initialize_head=True, head_node_args={{"num_cpus": 1}})
+        cluster.add_node(num_cpus=1)
+        tuner = gk.RayTuner(models.build, "val_loss", 2, directory={str(tmp_path)!r}, address=cluster.address)
+        tuner.search(*models.TRAIN, validation_data=models.VALIDATION, epochs=1, verbose=0)
+        assert ray.get_runtime_context().gcs_address == cluster.address
+        assert set(tuner.results_dataframe()["status"]) == {{"COMPLETED"}}
+        ray.shutdown()
+        ray.init(address=cluster.address, log_to_driver=False)
+        print("nodes left:", len(ray.nodes()))
+        ray.shutdown()
+        cluster.shutdown()
+        """,
+    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert "nodes left: 2" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
 def test_ctrl_c_stops_the_search_which_then_can_be_continued(tmp_path):
     command, environment = script(
         tmp_path,
