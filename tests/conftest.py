@@ -1,11 +1,11 @@
 """What all tests share: one Ray, and an empty project directory each."""
 
+import glimr_keras  # isort: skip  # noqa: F401  (before Ray, whose start it keeps quiet)
+
 import logging
 
 import pytest
 import ray
-
-import glimr_keras  # noqa: F401  (first: it imports Keras quietly)
 
 
 @pytest.fixture(scope="session")
