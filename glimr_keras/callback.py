@@ -39,7 +39,8 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
             `{reported name: name in the logs}`.
         report: When to report: after every n-th epoch, or `"end"` for the last epoch only.
         checkpoint: When to save: `"best"` after every epoch in which `monitor` improves, an int after every n-th epoch,
-            `"end"` after the last epoch, `None` never.
+            `"end"` after the last epoch, `None` never. To resume where a training ended, checkpoint every n epochs: from
+            `"best"`, it resumes after the best epoch, and counts what is better anew.
         monitor: For `checkpoint="best"`, the name in the logs; by default `"val_loss"` if there is one, else `"loss"`.
         mode: `"min"`, `"max"`, or `"auto"`: as the metric itself says.
 

@@ -33,11 +33,13 @@ class Checkpoint:
         inputs: The structure of the model's inputs, `{"shape": …, "dtype": …}` at each leaf with the shape of one sample;
             `None` if unknown.
         has_optimizer: Whether the optimizer's state is included.
+        build_config: What Keras itself knows of how the model was built; filled in by `save`.
     """
 
     epoch: int
     inputs: Any = None
     has_optimizer: bool = False
+    build_config: Any = None
 
 
 def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -56,7 +58,8 @@ def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) 
         model.save_weights(beside)
     beside.replace(place / WEIGHTS)
     beside = place / f".{os.getpid()}.json"
-    beside.write_text(json.dumps(dataclasses.asdict(checkpoint)))
+    checkpoint = dataclasses.replace(checkpoint, build_config=model.get_build_config())
+    beside.write_text(json.dumps(dataclasses.asdict(checkpoint), default=str))
     beside.replace(place / DESCRIPTION)
 
 
@@ -105,6 +108,10 @@ def describe_inputs(x: Any) -> Any:
 
 
 def _build(model: Any, checkpoint: Checkpoint) -> None:
+    if model.built:
+        return
+    if checkpoint.inputs is None and checkpoint.build_config:
+        model.build_from_config(checkpoint.build_config)
     if model.built:
         return
     if checkpoint.inputs is None:

@@ -31,7 +31,8 @@ class Coordinator:
         journal: Open for writing.
         directory: The project's directory.
         executions_per_trial: How often each configuration is trained.
-        max_consecutive_failed_trials: So many failed trials in a row stop the search.
+        max_consecutive_failed_trials: So many in a row stop the search, not counting those that diverged or raised
+            `FailedTrialError`.
         observer: Told of every change.
 
     Attributes:
@@ -64,8 +65,12 @@ class Coordinator:
     def resume(self) -> None:
         """Queues what was running when an earlier session of this project ended."""
         for trial in self.oracle.trials.values():
-            if trial.status == TrialStatus.RUNNING:
+            if trial.status != TrialStatus.RUNNING:
+                continue
+            if not any(execution.status == TrialStatus.FAILED for execution in trial.executions.values()):
                 self._queue(trial)
+            if not self._is_waiting(trial.trial_id):
+                self._end_trial(trial)  # all that was missing is the record of its end
 
     def next_run(self) -> Run | None:
         """The next run to start, or `None`: then `finished` says whether to ask again when a run has ended."""
@@ -135,13 +140,13 @@ class Coordinator:
         if outcome.status == TrialStatus.FAILED:
             self._waiting = collections.deque(waiting for waiting in self._waiting if waiting.trial_id != run.trial_id)
         if not any(key[0] == run.trial_id for key in self._open) and not self._is_waiting(run.trial_id):
-            self._end_trial(trial)
+            self._end_trial(trial, outcome.expected)
         self._observer.on_running(len(self._running))
 
     def _is_waiting(self, trial_id: str) -> bool:
         return any(run.trial_id == trial_id for run in self._waiting)
 
-    def _end_trial(self, trial: Trial) -> None:
+    def _end_trial(self, trial: Trial, expected: bool = False) -> None:
         statuses = [execution.status for execution in trial.executions.values()]
         failed = [execution for execution in trial.executions.values() if execution.status == TrialStatus.FAILED]
         trial.status = TrialStatus.STOPPED if TrialStatus.STOPPED in statuses else TrialStatus.COMPLETED
@@ -150,7 +155,10 @@ class Coordinator:
         self.oracle.end_trial(trial)
         self._journal.end_trial(trial)
         self._observer.on_trial_end(trial)
-        self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
+        if not failed:
+            self._failed_in_a_row = 0
+        elif not expected:
+            self._failed_in_a_row += 1
         if self._failed_in_a_row >= self._max_failed and self.error is None:
             self.error = SearchError(
                 f"{self._failed_in_a_row} trials in a row failed, so the search was stopped "

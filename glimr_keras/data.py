@@ -19,6 +19,9 @@ from glimr_keras.errors import ModelError, ShippingError
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters
 
+_FEW = 3
+"""Samples that are evaluated before a search: enough for labels of a wrong shape to be found out."""
+
 
 @dataclasses.dataclass(frozen=True)
 class FitArguments:
@@ -97,21 +100,21 @@ def check_one_source(hypermodel: HyperModel, given: FitArguments) -> None:
 
 
 def first_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
-    """One sample of the training data as `(x, y, sample_weight)`, each a batch of size 1, or `None` if it cannot be read."""
+    """A few samples of the training data as `(x, y, sample_weight)`, or `None` if they cannot be read."""
     x, y = arguments.x, arguments.y
     if x is None:
         return None
     if y is not None or isinstance(x, (np.ndarray, dict, list)) or keras.ops.is_tensor(x) or hasattr(x, "iloc"):
-        return _first_sample((x, y, None))
+        return _first_samples((x, y, None))
     if isinstance(x, keras.utils.PyDataset):
-        return _first_sample(keras.utils.unpack_x_y_sample_weight(x[0]))
+        return _first_samples(keras.utils.unpack_x_y_sample_weight(x[0]))
     if _is_tf_dataset(x):
         batch = next(iter(x.take(1)), None)
         if batch is None:
             raise ModelError("The training data is empty. Received: a tf.data.Dataset without elements.")
-        return _first_sample(keras.utils.unpack_x_y_sample_weight(batch))
+        return _first_samples(keras.utils.unpack_x_y_sample_weight(batch))
     if type(x).__module__.startswith("torch.") and hasattr(x, "__iter__"):
-        return _first_sample(keras.utils.unpack_x_y_sample_weight(next(iter(x))))
+        return _first_samples(keras.utils.unpack_x_y_sample_weight(next(iter(x))))
     return None
 
 
@@ -124,7 +127,7 @@ def describe(arguments: FitArguments) -> Any:
         return None
 
 
-def _first_sample(batch: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+def _first_samples(batch: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
     x, y, sample_weight = (_sliced(part) for part in batch)
     return x, y, sample_weight
 
@@ -136,7 +139,7 @@ def _sliced(part: Any) -> Any:
         return {key: _sliced(value) for key, value in part.items()}
     if isinstance(part, (list, tuple)):
         return type(part)(_sliced(value) for value in part)
-    return part.iloc[:1].to_numpy() if hasattr(part, "iloc") else part[:1]
+    return part.iloc[:_FEW].to_numpy() if hasattr(part, "iloc") else part[:_FEW]
 
 
 def _leaves(value: Any) -> Iterator[Any]:

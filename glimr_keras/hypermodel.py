@@ -12,8 +12,8 @@ from glimr_keras.hyperparameters import HyperParameters
 class HyperModel:
     """What a search builds and trains. Subclass it and override `build`, and what else the model needs.
 
-    In every trial a fresh copy of the object runs `data(config)`, then `build(config)`, then `fit(config, model, …)` with the
-    same `config`.
+    In every trial a fresh copy of the object (with `executor="inline"`, the object itself) runs `data(config)`, then
+    `build(config)`, then `fit(config, model, …)` with the same `config`.
 
     Example:
         class Digits(HyperModel):

@@ -288,10 +288,14 @@ class HyperParameters:
             )
         if not self.is_active(definition):
             return None
-        if definition.name not in self.values:
+        if definition.name not in self.values or not self._fits(definition):
             self.values[definition.name] = self._fallback(definition)
         self._asked[definition.name] = None
         return self.values[definition.name]
+
+    def _fits(self, definition: HyperParameter) -> bool:
+        """Whether the value that was chosen is one that this code allows; its range may have changed since."""
+        return self._sampling_key is None or definition.allows(self.values[definition.name])
 
     def _fallback(self, definition: HyperParameter) -> Any:
         if self._sampling_key is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import time
 
 from glimr_keras.coordinator import Coordinator
 from glimr_keras.session import prepare_process
@@ -15,7 +14,8 @@ from glimr_keras.worker import Job, Probe, probe, run_trial
 class InlineExecutor:
     """Runs trials in this process, in the order in which the oracle chooses them.
 
-    All trials share the user's one `HyperModel`; callbacks are copied for each.
+    All trials share the user's one `HyperModel`; callbacks are copied for each. Keras' session is cleared and the random
+    generators are seeded here, in the user's process.
     """
 
     def probe(self, job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
@@ -25,11 +25,6 @@ class InlineExecutor:
     def execute(self, job: Job, coordinator: Coordinator) -> None:
         """Runs until the coordinator has nothing left to start."""
         while (run := coordinator.next_run()) is not None:
-            started = time.monotonic()
             coordinator.on_start(run)
-            try:
-                own = dataclasses.replace(job, callbacks=copy.deepcopy(job.callbacks))
-                run_trial(own, run, functools.partial(coordinator.on_report, run))
-            except KeyboardInterrupt:
-                coordinator.on_lost(run, time.monotonic() - started, "interrupted")
-                raise
+            own = dataclasses.replace(job, callbacks=copy.deepcopy(job.callbacks))
+            run_trial(own, run, functools.partial(coordinator.on_report, run))

@@ -23,6 +23,11 @@ from glimr_keras.objective import Objective
 from glimr_keras.parameters import HyperParameter, serialize
 from glimr_keras.trials import Execution, Trial
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 VERSION = 1
 HIDDEN = ".glimr_keras"
 FILE = "journal.jsonl"
@@ -111,10 +116,25 @@ class Journal:
 
     def _append(self, record: str, **fields: Any) -> None:
         if self._file is None:
-            self._cut_torn_end()
             self._file = self.path.open("a", encoding="utf-8")
+            self._lock(self._file)
+            self._cut_torn_end()
         self._file.write(json.dumps({"record": record, **fields}) + "\n")
         self._file.flush()
+
+    def _lock(self, file: io.TextIOWrapper) -> None:
+        """Keeps a second search out of the project, where the system has such locks; they end with the process."""
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise ProjectError(
+                f"Another search is running in {self.path.parent.parent}. Wait for its end, or choose another `project_name`."
+            ) from None
+        except OSError:
+            return  # a file system without locks
 
     def _cut_torn_end(self) -> None:
         """Removes a last line that was not written to its end when the process died."""

@@ -66,6 +66,14 @@ class HyperParameter:
         """Maps a value to a number in [0, 1) that `prob_to_value` maps back to it."""
         raise NotImplementedError
 
+    def allows(self, value: Any) -> bool:
+        """Whether this parameter can have this value."""
+        try:
+            again = self.prob_to_value(self.value_to_prob(value))
+        except (ValueError, TypeError, ZeroDivisionError, OverflowError):
+            return False
+        return again == value or (isinstance(value, float) and math.isclose(again, value, rel_tol=1e-6))
+
     def random_sample(self, seed: Seed = None) -> Any:
         """Draws one value; the same seed gives the same value."""
         return self.prob_to_value(float(np.random.default_rng(seed).random()))

@@ -1,6 +1,6 @@
 """The Ray executor: starts Ray if need be, and shows the coordinator to Ray Tune as its searcher. Runs in the driver.
 
-The only module, beside `callback` and `space`, that knows Ray Tune.
+Nothing else in the driver talks to Ray's cluster.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
-from ray import tune
-from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining, TrialScheduler
+from ray import cloudpickle, tune
+from ray.tune.schedulers import HyperBandScheduler, MedianStoppingRule, PopulationBasedTraining, TrialScheduler
 from ray.tune.search import Searcher
 
 from glimr_keras.coordinator import Coordinator
 from glimr_keras.data import FitArguments
-from glimr_keras.errors import ResourcesError
+from glimr_keras.errors import FatalError, ResourcesError, ShippingError
 from glimr_keras.objective import Objective
 from glimr_keras.session import prepare_process
 from glimr_keras.trials import Run
@@ -35,6 +35,7 @@ _RUN = "glimr_keras"
 _QUIET_AND_FAST = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the record
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean in a trial what they mean in the user's script
     "TUNE_GLOBAL_CHECKPOINT_S": "600",  # likewise: Ray's own snapshots are never read
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no objective
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -75,7 +76,7 @@ class RayExecutor:
         """Builds one configuration in a worker process without GPUs, so the driver's are left alone."""
         task = ray.remote(_probe).options(num_cpus=min(1, job.cpus), num_gpus=0, max_retries=0)
         try:
-            found: Probe = ray.get(task.remote(_without_data(job), self._place(job.arguments), sampling_key))
+            found: Probe = ray.get(task.remote(self._pack(job), sampling_key))
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.WorkerCrashedError:
@@ -91,10 +92,10 @@ class RayExecutor:
             KeyboardInterrupt: If the user stopped the search.
         """
         bridge = _Bridge(coordinator)
-        trainable = tune.with_parameters(_train, job=_without_data(job), arguments=self._place(job.arguments))
+        trainable = tune.with_parameters(_train, shipment=self._pack(job))
         storage = tempfile.mkdtemp(prefix="glimr_keras-ray-")
         try:
-            with self._environment():
+            with self._environment(ahead=1 if coordinator.oracle.learns else self._capacity):
                 tune.Tuner(
                     tune.with_resources(trainable, self._resources),
                     tune_config=self._tune_config(job.objective, bridge),
@@ -112,11 +113,13 @@ class RayExecutor:
         if coordinator.error is None and (bridge.runs or not coordinator.finished):
             raise KeyboardInterrupt
 
-    def _place(self, arguments: FitArguments) -> ray.ObjectRef:
+    def _pack(self, job: Job) -> _Shipment:
         """Puts the data into Ray's shared memory, once; every trial maps its arrays from there."""
-        if self._placed is None or self._placed[0] is not arguments:
-            self._placed = (arguments, ray.put(arguments))
-        return self._placed[1]
+        if self._placed is None or self._placed[0] is not job.arguments:
+            self._placed = (job.arguments, ray.put(job.arguments))
+        without_data = dataclasses.replace(job, arguments=FitArguments())
+        packed = cloudpickle.dumps(without_data)
+        return _Shipment(job.session.backend, job.cpus, tuple(filter(None, sys.path)), packed, (self._placed[1],))
 
     def _tune_config(self, objective: Objective, bridge: _Bridge) -> tune.TuneConfig:
         has_metric = self._scheduler is not None and self._scheduler.metric is not None
@@ -133,11 +136,16 @@ class RayExecutor:
         )
 
     @contextlib.contextmanager
-    def _environment(self) -> Iterator[None]:
-        """Ray's settings for the time of a search, and its loggers quiet."""
+    def _environment(self, ahead: int) -> Iterator[None]:
+        """Ray's settings for the time of a search, and its loggers quiet.
+
+        Args:
+            ahead: How many trials may wait for a worker: each is asked of the oracle before there is room for it, but
+                workers start side by side.
+        """
         logger = logging.getLogger("ray.tune")
         level = logger.level
-        settings = {"TUNE_MAX_PENDING_TRIALS_PG": str(self._capacity), **_QUIET_AND_FAST}  # all workers start at once
+        settings = {"TUNE_MAX_PENDING_TRIALS_PG": str(ahead), **_QUIET_AND_FAST}
         if self._chatty:
             del settings["RAY_AIR_NEW_OUTPUT"]
         else:
@@ -160,9 +168,9 @@ def check_scheduler(scheduler: TrialScheduler | None) -> None:
         return
     if not isinstance(scheduler, TrialScheduler):
         raise TypeError(f"`scheduler` must be one of `ray.tune.schedulers`. Received: scheduler={scheduler!r}")
-    if isinstance(scheduler, (HyperBandScheduler, PopulationBasedTraining)):
+    if isinstance(scheduler, (HyperBandScheduler, MedianStoppingRule, PopulationBasedTraining)):
         raise ValueError(
-            f"`scheduler` must be one that only stops trials, such as ASHAScheduler or MedianStoppingRule. "
+            "`scheduler` must be one that only stops trials, such as ASHAScheduler. "
             f"Received: {type(scheduler).__name__}, which pauses trials and continues them from checkpoints; not supported yet."
         )
 
@@ -243,7 +251,7 @@ class _Listener(tune.Callback):
         self._bridge.start(trial.trial_id)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        self._bridge.report(trial.trial_id, result[_REPORT])
+        self._bridge.report(trial.trial_id, result.pop(_REPORT))  # Ray would keep it as long as the search lasts
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._bridge.end(trial.trial_id)
@@ -275,20 +283,64 @@ class _Stop(tune.Stopper):
         return self._bridge.coordinator is not None and self._bridge.coordinator.error is not None
 
 
-def _without_data(job: Job) -> Job:
-    return dataclasses.replace(job, arguments=FitArguments())
+@dataclasses.dataclass(frozen=True)
+class _Shipment:
+    """A job on its way to a worker, which prepares its process before it unpacks anything of the user's.
+
+    Attributes:
+        path: Where the driver finds modules.
+        job: Pickled, without its data.
+        arguments: A reference to the data in Ray's shared memory, in a tuple so that Ray does not resolve it.
+    """
+
+    backend: str
+    cpus: float
+    path: tuple[str, ...]
+    job: bytes
+    arguments: tuple[ray.ObjectRef]
+
+    def unpack(self) -> Job:
+        """The job with its data; a fresh copy each time.
+
+        Raises:
+            ShippingError: If it needs something that the worker does not have.
+        """
+        prepare_process(self.backend, self.cpus)
+        sys.path.extend(path for path in self.path if path not in sys.path)
+        try:
+            job: Job = cloudpickle.loads(self.job)
+            return dataclasses.replace(job, arguments=ray.get(self.arguments[0]))
+        except Exception as error:
+            raise ShippingError(
+                f"What was sent to a worker cannot be loaded there: {type(error).__name__}: {error}. Is every module that "
+                "the HyperModel, the callbacks and the data need installed on all machines?"
+            ) from error
 
 
-def _probe(job: Job, arguments: FitArguments, sampling_key: tuple[int, ...] | None) -> Probe:
-    prepare_process(job.session.backend, job.cpus)
-    return probe(dataclasses.replace(job, arguments=arguments), sampling_key)
+def _probe(shipment: _Shipment, sampling_key: tuple[int, ...] | None) -> Probe:
+    return probe(shipment.unpack(), sampling_key)
 
 
-def _train(config: dict[str, Any], job: Job, arguments: FitArguments) -> None:
+def _train(config: dict[str, Any], shipment: _Shipment) -> None:
     """What Ray Tune calls in a worker, once a trial."""
-    prepare_process(job.session.backend, job.cpus)
-    job = dataclasses.replace(job, arguments=arguments)
-    run_trial(job, Run(**config[_RUN]), lambda report: tune.report({**report.metrics, _REPORT: report}))
+    run_trial(shipment.unpack(), Run(**config[_RUN]), _report)
+
+
+def _report(report: Report) -> None:
+    outcome = report.outcome
+    if outcome is not None and outcome.fatal is not None and not _survives(outcome.fatal):
+        outcome = dataclasses.replace(outcome, fatal=FatalError(outcome.message))
+        report = dataclasses.replace(report, outcome=outcome)
+    tune.report({**report.metrics, _REPORT: report})
+
+
+def _survives(error: Exception) -> bool:
+    """Whether an error of the user's can be sent to the driver, which an `__init__` of its own may prevent."""
+    try:
+        cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import pathlib
@@ -61,7 +62,8 @@ class RayTuner:
         callbacks: Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run here.
         max_consecutive_failed_trials: So many failed trials in a row stop the search.
         executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where breakpoints work.
-        address: Of a Ray cluster to join, if neither Ray is running here nor `RAY_ADDRESS` is set.
+        address: Of a Ray cluster to join, as `ray.init` takes it, unless this process already has a Ray. By default
+            `RAY_ADDRESS`, or the Ray that runs on this machine, or a new one.
 
     Attributes:
         hypermodel: The object that was passed (a function is wrapped).
@@ -135,7 +137,7 @@ class RayTuner:
             *fit_args: What Keras' `fit` takes, such as `x, y`. Nothing when the `HyperModel` has `data`.
             **fit_kwargs: Likewise, such as `epochs`, `validation_data`, `validation_split`, `batch_size`, `callbacks`.
                 `verbose` is for the search: 0 shows nothing, 1 (and `"auto"`) one live line, 2 also a line for each
-                finished trial, 3 also everything that Ray and the workers print.
+                finished trial, 3 also what Ray prints and, if this search starts Ray, what the workers print.
 
         Raises:
             ModelError, ObjectiveError: If the model cannot be built or does not log the objective; found before any trial.
@@ -146,24 +148,29 @@ class RayTuner:
             FatalError: If the user's code raised it.
         """
         verbose = _verbosity(fit_kwargs.get("verbose", 1))
-        keras_callbacks = tuple(fit_kwargs.pop("callbacks", None) or ()) + self.callbacks[0]
+        of_keras, of_ray = _sorted_callbacks(fit_kwargs.pop("callbacks", None))
+        if of_ray:
+            raise TypeError(
+                f"`search(callbacks=…)` takes Keras callbacks; pass Ray's to {type(self).__name__}. Received: {of_ray}"
+            )
         arguments = FitArguments(fit_args, fit_kwargs)
         data.check_one_source(self.hypermodel, arguments)
-        arguments.check_sendable()
+        if self.executor == "ray":
+            arguments.check_sendable()
         check_place(self.project_dir, self._fresh)
         progress = Progress(verbose)
-        job = self._job(arguments, keras_callbacks, verbose)
+        job = self._job(arguments, of_keras + self.callbacks[0], verbose)
         with progress.preparing("Starting Ray"):
             executor = self._executor(verbose)
         with progress.preparing("Building the model once"):
             found = self._discover(executor, job)
-        self.objective = _checked_objective(self.objective, found)
+        self.objective = _checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
         self._run(executor, dataclasses.replace(job, objective=self.objective), self._discovered_space(found), progress)
 
     def make_oracle(self, objective: Objective, seed: int, space: Sequence[HyperParameter]) -> Oracle:
         """Makes what chooses the configurations. The one method that a variant of the tuner overrides."""
         if self.search_alg is not None:
-            return RaySearchOracle(self.search_alg, objective, self.max_trials, seed, space)
+            return RaySearchOracle(copy.deepcopy(self.search_alg), objective, self.max_trials, seed, space)
         return RandomSearchOracle(objective, self.max_trials, seed, space)
 
     # Results
@@ -260,26 +267,32 @@ class RayTuner:
 
     def _run(self, executor: RayExecutor | InlineExecutor, job: Job, space: list[HyperParameter], progress: Progress) -> None:
         journal, project = self._open(job.objective, space)
-        oracle = self.make_oracle(
-            project.objective, project.seed, [*space, *(deserialize(stored) for stored in project.late_space)]
-        )
-        ended = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
+        try:
+            coordinator = self._coordinator(journal, project, space, progress)
+            done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
+            progress.on_search_begin(project.objective, self.max_trials, done)
+            try:
+                executor.execute(job, coordinator)
+            finally:
+                progress.on_search_end(None if coordinator.error else self._remark(coordinator.oracle, len(done)))
+        finally:
+            journal.close()
+        if coordinator.error is not None:
+            raise coordinator.error
+
+    def _coordinator(self, journal: Journal, project: Project, space: list[HyperParameter], progress: Progress) -> Coordinator:
+        """A coordinator that knows the trials of earlier sessions and queues those that were running."""
+        late = (deserialize(stored) for stored in project.late_space)
+        oracle = self.make_oracle(project.objective, project.seed, [*space, *late])
         for trial in project.trials.values():
             oracle.restore_trial(trial)
-        for trial in ended:
-            oracle.end_trial(trial)
+            if trial.status != TrialStatus.RUNNING:
+                oracle.end_trial(trial)
         coordinator = Coordinator(
             oracle, journal, self.project_dir, self.executions_per_trial, self.max_consecutive_failed_trials, progress
         )
         coordinator.resume()
-        progress.on_search_begin(project.objective, self.max_trials, ended)
-        try:
-            executor.execute(job, coordinator)
-        finally:
-            progress.on_search_end(None if coordinator.error else self._shortfall(oracle))
-            journal.close()
-        if coordinator.error is not None:
-            raise coordinator.error
+        return coordinator
 
     def _open(self, objective: Objective, space: list[HyperParameter]) -> tuple[Journal, Project]:
         seed = self.seed if self.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
@@ -288,11 +301,16 @@ class RayTuner:
         self._fresh = False
         return opened
 
-    def _shortfall(self, oracle: Oracle) -> str | None:
-        """Why a search ended with fewer trials than were asked for."""
+    def _remark(self, oracle: Oracle, done_before: int) -> str | None:
+        """Why a search ended with fewer trials than were asked for, or did nothing."""
+        if done_before >= self.max_trials:
+            return (
+                f"Nothing to do: the project in {self.project_dir} already has {done_before} finished trials. Raise "
+                "`max_trials` to go on, or pass `overwrite=True` to start over."
+            )
         if len(oracle.trials) >= self.max_trials:
             return None
-        return f"The search space is exhausted: after {len(oracle.trials)} trials, no configuration was left to try."
+        return f"The search space is exhausted: after {len(oracle.trials)} trials, nothing new was found to try."
 
     def _read(self) -> Project:
         if self._fresh:
@@ -320,7 +338,7 @@ class RayTuner:
         return model
 
 
-def _checked_objective(objective: Objective, found: Probe) -> Objective:
+def _checked_objective(objective: Objective, found: Probe, has_callbacks: bool) -> Objective:
     """The objective with its direction, if the model logs it.
 
     Raises:
@@ -329,6 +347,8 @@ def _checked_objective(objective: Objective, found: Probe) -> Objective:
     directions = found.log_directions
     if directions is None:  # a custom `fit` decides what is logged
         return objective.resolved({objective.name: found.inferred_direction})
+    if has_callbacks and objective.direction is not None:  # a callback of the user may log it
+        return objective
     if objective.name not in directions:
         hint = did_you_mean(objective.name, directions)
         if objective.name.startswith("val_") and not any(name.startswith("val_") for name in directions):
@@ -369,6 +389,8 @@ def _verbosity(verbose: Any) -> int:
 
 def _sorted_callbacks(callbacks: Any) -> tuple[tuple[keras.callbacks.Callback, ...], tuple[tune.Callback, ...]]:
     """Keras' callbacks, and Ray Tune's."""
+    if isinstance(callbacks, (keras.callbacks.Callback, tune.Callback)):
+        callbacks = [callbacks]
     if callbacks is not None and not isinstance(callbacks, (list, tuple)):
         raise TypeError(f"`callbacks` must be a list. Received: callbacks={callbacks!r}")
     for callback in callbacks or ():

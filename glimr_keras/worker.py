@@ -22,7 +22,7 @@ import keras
 from glimr_keras import checkpoints, data
 from glimr_keras.callback import TuneReportCheckpoint, scalars
 from glimr_keras.data import FitArguments
-from glimr_keras.errors import FatalError, ModelError, ObjectiveError, did_you_mean, user_traceback
+from glimr_keras.errors import FailedTrialError, FatalError, ModelError, ObjectiveError, did_you_mean, user_traceback
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters, sample
 from glimr_keras.objective import Objective, infer_direction, log_directions
@@ -76,6 +76,8 @@ class Outcome:
 
     Attributes:
         fatal: The user's own error, when it is to stop the whole search.
+        expected: Whether the failure says something of the configuration only, and nothing of the code: it diverged, or
+            raised `FailedTrialError`.
     """
 
     status: str
@@ -84,6 +86,7 @@ class Outcome:
     best_epoch: int | None = None
     message: str | None = None
     fatal: FatalError | None = None
+    expected: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +123,7 @@ def run_trial(job: Job, run: Run, report: Reporter) -> None:
     """
     started = time.monotonic()
     voice = _Voice(report, job.space)
-    score, best_epoch, message, fatal = None, None, None, None
+    score, best_epoch, message, fatal, expected = None, None, None, None, False
     metrics: dict[str, float] = {}
     try:
         with job.session.fresh(zlib.crc32(repr((run.sampling_key, run.execution)).encode())):
@@ -131,7 +134,12 @@ def run_trial(job: Job, run: Run, report: Reporter) -> None:
     except Exception as error:
         status, message = TrialStatus.FAILED, user_traceback(error)
         fatal = error if isinstance(error, FatalError) else None
-    voice.end(metrics, Outcome(status, time.monotonic() - started, score, best_epoch, message, fatal))
+        expected = isinstance(error, (FailedTrialError, NotANumberError))
+    except SystemExit as error:
+        if voice.is_stopped:
+            raise
+        status, message = TrialStatus.FAILED, user_traceback(error)
+    voice.end(metrics, Outcome(status, time.monotonic() - started, score, best_epoch, message, fatal, expected))
 
 
 def configuration(space: DeclaredSpace, values: dict[str, Any], sampling_key: tuple[int, ...] | None) -> HyperParameters:
@@ -174,7 +182,7 @@ def build(hypermodel: HyperModel, config: HyperParameters) -> Any:
 
 
 def probe(job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
-    """Builds one configuration and evaluates one sample, to learn which names Keras will log. Runs in a worker.
+    """Builds one configuration and evaluates a few samples, to learn which names Keras will log. Runs in a worker.
 
     Args:
         job: What will be searched.
@@ -188,14 +196,18 @@ def probe(job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
             batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
             directions = None if batch is None else _directions(model, batch, arguments.has_validation)
             return Probe(directions, infer_direction(job.objective.name), tuple(config.space))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Probe(error=user_traceback(error))
 
 
 def _directions(model: Any, batch: tuple[Any, Any, Any], has_validation: bool) -> dict[str, str | None]:
-    model.run_eagerly = True  # one sample is evaluated: tracing would cost more
+    model.run_eagerly = True  # a few samples are evaluated: tracing would cost more
+    x, y, sample_weight = batch
     with contextlib.redirect_stdout(io.StringIO()):
-        names = list(model.test_on_batch(*batch, return_dict=True))
+        try:
+            names = list(model.test_on_batch(x, y, sample_weight, return_dict=True))
+        except Exception:  # a model with a `train_step` of its own, or data that only `fit` takes
+            names = list(model.fit(x, y, sample_weight=sample_weight, verbose=0).history)
     if has_validation:
         names += [f"val_{name}" for name in names]
     return log_directions(model, names)
@@ -224,14 +236,15 @@ def _score(returned: Any, callback: _TrialCallback) -> tuple[float, int | None, 
     """
     objective = callback.objective
     if isinstance(returned, keras.callbacks.History) and callback.best is None:
-        # `fit` did not pass the callbacks on: the weights are those of the last epoch, the metrics are in the history
-        returned = _best_logs(returned.history, objective)
+        # `fit` did not pass the callbacks on: only the weights of the last epoch are there
+        callback.last_epoch = len(returned.epoch)
+        returned = {name: values[-1] for name, values in returned.history.items() if values}
     if isinstance(returned, numbers.Real):
         returned = {objective.name: float(returned)}
     if isinstance(returned, dict):
         metrics = scalars(returned)
         callback.check(metrics)
-        if callback.best_epoch is None:
+        if objective.get_value(metrics) != callback.best:  # the score is that of the model as `fit` left it
             callback.save(callback.last_epoch or 1)
         return objective.get_value(metrics), callback.best_epoch, metrics
     if returned is not None and not isinstance(returned, keras.callbacks.History):
@@ -239,19 +252,14 @@ def _score(returned: Any, callback: _TrialCallback) -> tuple[float, int | None, 
             "`HyperModel.fit` must return Keras' History, a dict of metrics, the objective's value, or None. "
             f"Received: {returned!r} of type {type(returned).__name__}"
         )
+    if callback.best is None and callback.last_logs:
+        callback.check(callback.last_logs)
     if callback.best is None:
         raise ModelError(
             "`HyperModel.fit` returned nothing and no epoch was reported. Pass `callbacks` on to `model.fit`, or return the "
             f"objective's value. Received: {returned!r}"
         )
     return callback.best, callback.best_epoch, {}
-
-
-def _best_logs(history: dict[str, list[float]], objective: Objective) -> dict[str, float]:
-    """The logs of the best epoch, or of the last where none has the objective."""
-    epochs = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]
-    scored = [logs for logs in epochs if objective.has_value(logs)]
-    return min(scored or epochs[-1:] or [{}], key=lambda logs: objective.sort_key(logs.get(objective.name)))
 
 
 class _Voice:
@@ -262,11 +270,16 @@ class _Voice:
         self._known = {parameter.name for parameter in space.parameters}
         self.config = HyperParameters()
         self.callback: _TrialCallback | None = None
+        self.is_stopped = False  # by the executor, from inside a report
 
     def say(self, epoch: int | None, metrics: dict[str, float], outcome: Outcome | None = None) -> None:
         news = [parameter for parameter in self.config.space if parameter.name not in self._known]
         self._known.update(parameter.name for parameter in news)
-        self._report(Report(epoch, metrics, self.config.asked, news, outcome))
+        try:
+            self._report(Report(epoch, metrics, self.config.asked, news, outcome))
+        except SystemExit:
+            self.is_stopped = True
+            raise
 
     def end(self, metrics: dict[str, float], outcome: Outcome) -> None:
         """Sends the outcome together with the last epoch and the metrics that `fit` returned."""
@@ -291,9 +304,13 @@ class _TrialCallback(TuneReportCheckpoint):
         self.inputs: Any = None
         self.best_epoch: int | None = None
         self.last_epoch: int | None = None
+        self.last_logs: dict[str, float] = {}
+        self._offset = 0
         self._directory, self._voice = directory, voice
 
     def improves(self, logs: Any) -> bool:
+        if not self.objective.has_value(logs):
+            return False  # as with `validation_freq`; that it never came is said at the end
         self.check(logs)
         return super().improves(logs)
 
@@ -308,8 +325,10 @@ class _TrialCallback(TuneReportCheckpoint):
             raise NotANumberError(f"The objective {self.objective.name!r} is nan: the training diverged.")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.last_epoch = epoch + 1
-        super().on_epoch_end(epoch, logs)
+        if self.last_epoch is not None and self._offset + epoch < self.last_epoch:
+            self._offset = self.last_epoch - epoch  # a second `fit` counts from the start again
+        self.last_epoch, self.last_logs = self._offset + epoch + 1, scalars(logs or {})
+        super().on_epoch_end(self._offset + epoch, logs)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leaves the last epoch to `run_trial`, which sends it with the outcome."""

@@ -3,6 +3,7 @@
 import ast
 import pathlib
 import re
+import sys
 
 import pytest
 
@@ -55,6 +56,11 @@ def test_imports_go_one_way(module):
 def test_third_parties_stay_in_their_rooms(third_party):
     users = {module for module, path in MODULES.items() if third_party in {name.split(".")[0] for name in imports_of(path)}}
     assert users == WALLS[third_party]
+
+
+def test_no_third_party_is_used_that_the_table_does_not_have():
+    used = {name.split(".")[0] for path in MODULES.values() for name in imports_of(path)}
+    assert used - set(sys.stdlib_module_names) == set(WALLS) | {"glimr_keras", "numpy"}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

@@ -1,5 +1,7 @@
 """`TuneReportCheckpoint`: hooks called by hand, and real trainings in a Ray Tune function of the user's own."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -23,6 +25,8 @@ class Collects(gk.TuneReportCheckpoint):
 
     def deliver(self, epoch, metrics, directory):
         self.reports.append((epoch, metrics, directory is not None))
+        if directory is not None:
+            shutil.rmtree(directory)
 
 
 def driven(logs=LOGS, **kwargs):

@@ -32,6 +32,8 @@ def coordinator_in(tmp_path):
     journals = []
 
     def make(executions=1, max_trials=4, restored=()):
+        for journal in journals:
+            journal.close()
         journals.append(Journal(tmp_path))
         return coordinator_of(journals[-1], tmp_path, executions, max_trials, restored)
 
@@ -49,10 +51,10 @@ def coordinator_of(journal, directory, executions, max_trials, restored):
     return Coordinator(oracle, journal, directory, executions, 2, Silent())
 
 
-def finish(coordinator, run, status="COMPLETED", score=1.0, message=None, fatal=None):
+def finish(coordinator, run, status="COMPLETED", score=1.0, message=None, fatal=None, expected=False):
     coordinator.on_start(run)
     scored = score if status == "COMPLETED" else None
-    outcome = Outcome(status, 2.0, scored, 1, message, fatal)
+    outcome = Outcome(status, 2.0, scored, 1, message, fatal, expected)
     coordinator.on_report(run, Report(1, {"score": score}, {"x": run.values["x"]}, [], outcome))
 
 
@@ -103,6 +105,13 @@ def test_a_success_in_between_lets_the_search_go_on(coordinator_in, tmp_path):
     assert coordinator.error is None
 
 
+def test_failures_that_are_expected_do_not_stop_the_search(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    for _ in range(4):
+        finish(coordinator, coordinator.next_run(), "FAILED", expected=True)
+    assert coordinator.error is None
+
+
 def test_a_fatal_error_stops_the_search_as_itself(coordinator_in, tmp_path):
     coordinator = coordinator_in()
     fatal = FatalValueError("stop")
@@ -144,7 +153,23 @@ def test_what_was_running_is_run_again_after_a_kill(coordinator_in, tmp_path, ex
     before = coordinator_in(executions)
     finish(before, before.next_run())
     lost = [before.next_run() for _ in range(2)]
-    after = coordinator_in(executions, restored=Journal(tmp_path).read().trials.values())
+    after = coordinator_in(executions, restored=list(Journal(tmp_path).read().trials.values()))
     after.resume()
     assert [after.next_run().key for _ in range(2)] == [run.key for run in lost]
     assert len(after.oracle.trials) == len(before.oracle.trials)
+
+
+def test_a_kill_after_any_record_loses_no_trial(coordinator_in, tmp_path):
+    before = coordinator_in(executions=2)
+    for status in ("COMPLETED", "FAILED", "COMPLETED", "COMPLETED", "COMPLETED"):
+        finish(before, before.next_run(), status)
+    lines = Journal(tmp_path).path.read_bytes().splitlines(keepends=True)
+    for count in range(1, len(lines) + 1):
+        Journal(tmp_path).path.write_bytes(b"".join(lines[:count]))
+        after = coordinator_in(executions=2, restored=list(Journal(tmp_path).read().trials.values()))
+        after.resume()
+        while (run := after.next_run()) is not None:
+            finish(after, run)
+        trials = Journal(tmp_path).read().trials
+        assert len(trials) == 4
+        assert {trial.status for trial in trials.values()} <= {"COMPLETED", "FAILED"}

@@ -122,7 +122,7 @@ def test_one_source_is_enough():
     check_one_source(Trains(), given())
 
 
-# The first sample
+# The first samples
 
 
 @pytest.mark.parametrize(
@@ -136,27 +136,28 @@ def test_one_source_is_enough():
         given(Batches()),
     ],
 )
-def test_the_first_sample_is_a_batch_of_one(arguments):
+def test_the_first_samples_are_a_small_batch(arguments):
     x, y, sample_weight = first_batch(arguments)
-    assert np.array(x).tolist() == X[:1].tolist()
-    assert np.array(y).tolist() == Y[:1].tolist()
+    assert 1 < len(x) == len(y) <= 3
+    assert np.array(x).tolist() == X[: len(x)].tolist()
+    assert np.array(y).tolist() == Y[: len(x)].tolist()
     assert sample_weight is None
 
 
 def test_several_inputs_are_cut_each():
     x, y, _ = first_batch(given({"left": X, "right": [X, Y]}, {"label": Y}))
-    assert x["left"].shape == x["right"][0].shape == (1, 3)
-    assert x["right"][1].shape == y["label"].shape == (1,)
-    assert [part.shape for part in first_batch(given((X, Y), Y))[0]] == [(1, 3), (1,)]
+    assert x["left"].shape == x["right"][0].shape == (3, 3)
+    assert x["right"][1].shape == y["label"].shape == (3,)
+    assert [part.shape for part in first_batch(given((X, Y), Y))[0]] == [(3, 3), (3,)]
 
 
 def test_the_weights_of_a_dataset_are_kept():
     weighted = tf.data.Dataset.from_tensor_slices((X, Y, W)).batch(2)
-    assert first_batch(given(weighted))[2].shape == (1,)
+    assert first_batch(given(weighted))[2].shape == (2,)
 
 
 @pytest.mark.parametrize("arguments", [given(), given(iter([X])), given(x=object())])
-def test_data_of_an_unknown_kind_has_no_first_sample(arguments):
+def test_data_of_an_unknown_kind_has_no_first_samples(arguments):
     assert first_batch(arguments) is None
     assert describe(arguments) is None
 

@@ -31,7 +31,6 @@ def build_and_tell(config):
     config.Fixed("threads", tf.config.threading.get_intra_op_parallelism_threads())
     config.Fixed("layer_name", keras.layers.Dense(1).name)
     config.Fixed("precision", keras.config.dtype_policy().name)
-    config.Fixed("gpus", len(tf.config.list_logical_devices("GPU")))
     return models.build(config)
 
 
@@ -54,13 +53,14 @@ def test_trials_share_warm_workers_with_a_thread_a_cpu_and_a_fresh_session_each(
     assert table["process"].nunique() <= 2  # also after a failed trial
     assert set(table["threads"]) == {1}
     assert set(table["layer_name"]) == {"dense"}
-    assert set(table["gpus"]) == {0}
     assert set(table["precision"]) == {"mixed_bfloat16"}
 
 
-def test_a_trial_with_two_cpus_has_two_threads(local_ray, project):
+def test_a_trial_with_two_cpus_has_two_threads_also_if_it_gets_tensors(local_ray, project):
+    import tensorflow as tf
+
     tuner = on_ray(project, build_and_tell, max_trials=1, resources_per_trial={"cpu": 2})
-    tuner.search(*models.TRAIN, **FIT)
+    tuner.search(*map(tf.constant, models.TRAIN), **FIT)
     assert set(tuner.results_dataframe()["threads"]) == {2}
 
 
@@ -181,6 +181,46 @@ def test_ray_callbacks_of_the_user_hear_every_epoch(local_ray, project):
 def test_a_ray_that_the_user_started_is_left_running(local_ray, project):
     on_ray(project, max_trials=1).search(*models.TRAIN, **FIT)
     assert ray.is_initialized()
+
+
+def test_relative_paths_mean_what_they_mean_in_the_script(local_ray, project, tmp_path, monkeypatch):
+    here = pathlib.Path.cwd()  # of the workers too, which this Ray started here
+    name = f"{tmp_path.name}.csv"
+    try:
+        tuner = on_ray(project, max_trials=1)
+        tuner.search(*models.TRAIN, **FIT, callbacks=[keras.callbacks.CSVLogger(name)])
+        assert len((here / name).read_text().splitlines()) == 3
+    finally:
+        (here / name).unlink(missing_ok=True)
+
+
+class Unsendable(gk.errors.FatalError):
+    """Cannot be read back from a pickle."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+def test_a_fatal_error_that_cannot_be_sent_keeps_its_message(local_ray, project):
+    class Refuses(gk.HyperModel):
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, *args, **kwargs):
+            raise Unsendable("one", "two")
+
+    with pytest.raises(gk.errors.FatalError, match="Unsendable: one and two"):
+        on_ray(project, Refuses()).search(*models.TRAIN, **FIT)
+
+
+def test_a_module_that_a_worker_does_not_have_is_named(local_ray, project, tmp_path, monkeypatch):
+    (tmp_path / "gone.py").write_text("def build(config):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import gone
+
+    (tmp_path / "gone.py").unlink()
+    with pytest.raises(gk.errors.ShippingError, match="cannot be loaded there: ModuleNotFoundError: No module named 'gone'"):
+        on_ray(project, gone.build).search(*models.TRAIN, **FIT)
 
 
 def test_max_concurrent_trials_is_kept(local_ray, project):

@@ -182,8 +182,11 @@ def test_the_best_hyperparameters_build_the_same_model_again(project):
 def test_a_search_algorithm_of_ray_chooses_the_values(project):
     from ray.tune.search.optuna import OptunaSearch
 
-    tuner = inline(project, max_trials=3, search_alg=OptunaSearch(seed=1))
+    tuner = inline(project, max_trials=2, search_alg=OptunaSearch(seed=1))
     tuner.search(*models.TRAIN, **FIT)
+    tuner.max_trials = 3
+    tuner.search(*models.TRAIN, **FIT)
+    assert len(tuner.results_dataframe()) == 3
     assert tuner.results_dataframe()["units"].between(2, 16).all()
 
 
@@ -195,7 +198,7 @@ def test_an_exhausted_space_ends_the_search_and_says_so(project, capsys):
     tuner = inline(project, build, max_trials=9)
     tuner.search(*models.TRAIN, **{**FIT, "verbose": 1})
     assert len(tuner.results_dataframe()) == 2
-    assert "The search space is exhausted: after 2 trials, no configuration was left to try." in capsys.readouterr().out
+    assert "The search space is exhausted: after 2 trials, nothing new was found to try." in capsys.readouterr().out
 
 
 def test_keras_callbacks_of_search_and_of_the_tuner_are_used(project, tmp_path):
@@ -204,6 +207,43 @@ def test_keras_callbacks_of_search_and_of_the_tuner_are_used(project, tmp_path):
     tuner.search(*models.TRAIN, **{**FIT, "epochs": 9}, callbacks=[keras.callbacks.CSVLogger(str(lines))])
     assert tuner.results_dataframe()["epochs"][0] < 9
     assert len(lines.read_text().splitlines()) == 1 + tuner.results_dataframe()["epochs"][0]
+
+
+def test_a_metric_that_a_callback_logs_can_be_the_objective(project):
+    class Logs(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val_mine"] = float(epoch)
+
+    tuner = inline(project, objective=gk.Objective("val_mine", "max"))
+    tuner.search(*models.TRAIN, **FIT, callbacks=Logs())
+    assert list(tuner.results_dataframe()["score"]) == [1.0, 1.0]
+
+
+def test_a_deferred_model_that_was_trained_on_data_of_its_own_fit_can_be_loaded(project):
+    class OwnData(gk.HyperModel):
+        def build(self, config):
+            return models.build_deferred(config)
+
+        def fit(self, config, model, callbacks, **kwargs):
+            return model.fit(*models.TRAIN, validation_data=models.VALIDATION, callbacks=callbacks, verbose=0)
+
+    tuner = inline(project, OwnData())
+    tuner.search(verbose=0)
+    loss = tuner.get_best_models()[0].evaluate(*models.VALIDATION, verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(tuner.results_dataframe()["score"].min(), abs=1e-6)
+
+
+def test_a_project_takes_one_search_at_a_time(project):
+    class Searches(gk.HyperModel):
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, *args, **kwargs):
+            inline(project).search(*models.TRAIN, **FIT)
+
+    tuner = inline(project, Searches(), max_trials=1)
+    tuner.search(*models.TRAIN, **FIT)
+    assert "Another search is running in" in tuner._read().trials["0000"].message
 
 
 def test_summaries_are_printed(project, capsys):
@@ -221,8 +261,10 @@ def test_summaries_are_printed(project, capsys):
 
 
 def test_verbose_shows_a_line_or_a_line_a_trial(project, capsys):
-    inline(project).search(*models.TRAIN, **{**FIT, "verbose": 1})
-    printed = capsys.readouterr().out
+    for expected in ("", "Nothing to do: the project in"):
+        inline(project).search(*models.TRAIN, **{**FIT, "verbose": 1})
+        printed = capsys.readouterr().out
+        assert expected in printed
     assert "2/2 trials, best val_loss 0." in printed
     assert "Trial 0000" not in printed
     inline(project, max_trials=3).search(*models.TRAIN, **{**FIT, "verbose": 2})
@@ -296,9 +338,13 @@ def test_bad_arguments_are_refused_by_the_constructor(project, arguments, error,
 
 
 def test_schedulers_that_pause_are_refused(project):
-    with pytest.raises(ValueError, match=r"must be one that only stops trials.* Received: PopulationBasedTraining"):
-        scheduler = tune.schedulers.PopulationBasedTraining(hyperparam_mutations={"units": [1, 2]})
-        gk.RayTuner(models.build, "val_loss", scheduler=scheduler, **project)
+    pausing = [
+        tune.schedulers.PopulationBasedTraining(hyperparam_mutations={"units": [1, 2]}),
+        tune.schedulers.MedianStoppingRule(),
+    ]
+    for scheduler in pausing:
+        with pytest.raises(ValueError, match=rf"must be one that only stops trials.* Received: {type(scheduler).__name__}"):
+            gk.RayTuner(models.build, "val_loss", scheduler=scheduler, **project)
 
 
 def test_a_validation_metric_without_validation_data_is_explained(project):
@@ -389,10 +435,20 @@ def test_resources_that_no_machine_has_are_refused(local_ray, project):
         gk.RayTuner(models.build, "val_loss", resources_per_trial={"gpu": 3}, **project).search(*models.TRAIN, **FIT)
 
 
-def test_a_dataset_given_to_search_is_refused_with_the_way_out(project):
+def test_a_dataset_given_to_search_is_used_inline(project):
+    import tensorflow as tf
+
+    train, validation = (tf.data.Dataset.from_tensor_slices(part).batch(8) for part in (models.TRAIN, models.VALIDATION))
+    tuner = inline(project, models.build_subclassed, max_trials=1)
+    tuner.search(train, validation_data=validation, epochs=1, verbose=0)
+    loss = tuner.get_best_models()[0].evaluate(validation, verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(tuner.results_dataframe()["score"][0], abs=1e-6)
+
+
+def test_a_dataset_given_to_search_is_refused_on_ray_with_the_way_out(project):
     import tensorflow as tf
 
     with pytest.raises(
         ShippingError, match=r"A tf.data.Dataset cannot be sent .* argument 1 of .* `HyperModel.data\(config\)`"
     ):
-        inline(project).search(tf.data.Dataset.from_tensor_slices(models.TRAIN).batch(8), epochs=1)
+        gk.RayTuner(models.build, "val_loss", **project).search(tf.data.Dataset.from_tensor_slices(models.TRAIN), epochs=1)

@@ -14,6 +14,7 @@ import glimr_keras as gk
 from glimr_keras import checkpoints
 from glimr_keras.data import FitArguments
 from glimr_keras.hypermodel import as_hypermodel
+from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Run
 from glimr_keras.worker import Job, probe, run_trial
@@ -132,9 +133,106 @@ def test_a_history_of_a_fit_without_our_callback_is_scored_by_its_best_epoch(run
             return model.fit(x, y, verbose=0, **kwargs)
 
     outcome = outcome_of(job(Ignores()), run)
+    assert (outcome.status, outcome.best_epoch) == ("COMPLETED", 3)
+    assert loaded_loss(run) == pytest.approx(outcome.score, abs=1e-6)
+
+
+def loaded_loss(run):
+    """The validation loss of the model in the run's checkpoint."""
+    model = models.build(HyperParameters({"units": 4}))
+    checkpoints.load(model, run.directory)
+    return model.evaluate(*models.VALIDATION, verbose=0, return_dict=True)["loss"]
+
+
+@pytest.mark.parametrize("choose", [min, max], ids=["best", "worst"])
+def test_a_returned_score_and_the_checkpoint_belong_together(run, choose):
+    class Chooses(gk.HyperModel):
+        def build(self, config):
+            return models.compiled(models.build(config))
+
+        def fit(self, config, model, *args, **kwargs):
+            model.optimizer.learning_rate = 0.0 if choose is min else 0.5
+            first = model.fit(*args, **kwargs).history["val_loss"]
+            return choose(first[0], first[-1]) if choose is min else first[-1]
+
+    outcome = outcome_of(job(Chooses()), run)
+    assert loaded_loss(run) == pytest.approx(outcome.score, rel=1e-5)
+
+
+def test_epochs_without_the_objective_are_passed_over(run):
+    arguments = FitArguments(models.TRAIN, {**ARGUMENTS.kwargs, "epochs": 4, "validation_freq": 2})
+    outcome = outcome_of(job(models.build, arguments=arguments), run)
     assert outcome.status == "COMPLETED"
-    assert outcome.score > 0
-    assert checkpoints.exists(run.directory)
+    assert outcome.best_epoch in (2, 4)
+
+
+def test_an_objective_that_never_came_is_named_at_the_end(run):
+    class Unscored(gk.HyperModel):
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, x, y, callbacks, **kwargs):
+            return model.fit(x, y, callbacks=callbacks, verbose=0)
+
+    outcome = outcome_of(job(Unscored()), run)
+    assert "objective 'val_loss' is not among the metrics. Did you mean 'loss'?" in outcome.message
+
+
+def test_epochs_of_a_second_fit_are_counted_on(run):
+    class Twice(gk.HyperModel):
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, *args, **kwargs):
+            model.fit(*args, **kwargs)
+            return model.fit(*args, **kwargs)
+
+    assert [report.epoch for report in reports_of(job(Twice()), run)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_exiting_fails_the_trial_with_what_was_said(run):
+    def leaves(config):
+        raise SystemExit("no licence")
+
+    outcome = outcome_of(job(leaves), run)
+    assert outcome.status == "FAILED"
+    assert "SystemExit: no licence" in outcome.message
+
+
+def test_a_changed_range_is_kept_although_another_value_was_suggested(run):
+    reports = reports_of(job(models.build), dataclasses.replace(run, values={"units": 500}))
+    assert 2 <= reports[-1].values["units"] <= 16
+
+
+def test_the_probe_takes_models_that_only_fit_understands():
+    class OwnStep(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.layer = keras.layers.Dense(1)
+
+        def call(self, inputs):
+            return self.layer(inputs)
+
+        def train_step(self, data):
+            return {"own_loss": keras.ops.mean(self(data[0]))}
+
+    def build(config):
+        model = OwnStep()
+        model.compile("adam")
+        return model
+
+    found = probe(job(build, arguments=FitArguments(models.TRAIN)), None)
+    assert found.error is None
+    assert set(found.log_directions) == {"own_loss"}
+
+
+def test_the_probe_finds_labels_of_a_wrong_shape():
+    def build(config):
+        model = keras.Sequential([keras.layers.Dense(5)])
+        model.compile("adam", "mse")
+        return model
+
+    assert "shape" in probe(job(build), None).error
 
 
 def test_a_hand_written_loop_may_drive_the_callbacks(run):
@@ -179,6 +277,7 @@ def test_a_nan_objective_ends_the_trial_and_says_so(run):
     outcome = outcome_of(job(Diverges()), run)
     assert outcome.status == "FAILED"
     assert "objective 'val_loss' is nan" in outcome.message
+    assert outcome.expected
 
 
 def test_an_error_of_the_user_is_shown_as_their_own(run):

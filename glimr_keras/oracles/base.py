@@ -10,7 +10,7 @@ from typing import Any
 
 from glimr_keras.objective import Objective
 from glimr_keras.parameters import HyperParameter
-from glimr_keras.trials import Trial
+from glimr_keras.trials import Trial, TrialStatus
 
 
 class Nothing(enum.Enum):
@@ -46,7 +46,10 @@ class Oracle:
 
     Attributes:
         trials: By id, in the order of their creation.
+        learns: Whether results of earlier trials change what is chosen next.
     """
+
+    learns = False
 
     def __init__(
         self, objective: Objective, max_trials: int | None = None, seed: int = 0, space: Iterable[HyperParameter] = ()
@@ -56,7 +59,7 @@ class Oracle:
         self.seed = seed
         self.trials: dict[str, Trial] = {}
         self._space = {parameter.name: parameter for parameter in space}
-        self._tried: set[str] = set()
+        self._tried: dict[tuple[str, ...], set[str]] = {}  # values by the names that a trial asked for
 
     @property
     def space(self) -> list[HyperParameter]:
@@ -79,11 +82,12 @@ class Oracle:
         """Takes a trial into the record, as `create_trial` does; also for those of an earlier session."""
         self.trials[trial.trial_id] = trial
         if trial.suggested:
-            self._tried.add(_canonical(trial.suggested))
+            self._remember(trial.suggested)
 
     def end_trial(self, trial: Trial) -> None:
         """Tells the oracle that a trial ended; `trial` has its final values, status and score."""
-        self._tried.add(_canonical(trial.values))
+        if trial.status != TrialStatus.FAILED:  # which may have asked for a part of its values only
+            self._remember(trial.values)
 
     def update_space(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
         """Adds hyperparameters that a trial met, and returns those that were new."""
@@ -100,9 +104,15 @@ class Oracle:
         raise NotImplementedError
 
     def is_tried(self, values: Mapping[str, Any]) -> bool:
-        """Whether a trial already has exactly these values."""
-        return _canonical(values) in self._tried
+        """Whether a trial agrees with these values in all that it asked for, so that it would only be repeated."""
+        return any(
+            all(name in values for name in names) and _canonical(values, names) in tried for names, tried in self._tried.items()
+        )
+
+    def _remember(self, values: Mapping[str, Any]) -> None:
+        names = tuple(sorted(values))
+        self._tried.setdefault(names, set()).add(_canonical(values, names))
 
 
-def _canonical(values: Mapping[str, Any]) -> str:
-    return json.dumps(dict(values), sort_keys=True)
+def _canonical(values: Mapping[str, Any], names: Iterable[str]) -> str:
+    return json.dumps([values[name] for name in names])

@@ -9,14 +9,14 @@ from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
 
 
 class RandomSearchOracle(Oracle):
-    """Draws every value independently from its range, and no configuration twice.
+    """Draws every value independently from its range, and draws again what a finished or running trial already tried.
 
     A value depends on the seed, the trial's index and the parameter's name only, so a search can be continued at any point and
     draws what it would have drawn (Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012).
     """
 
     max_collisions = 1000
-    """After so many configurations in a row that were tried before, the space counts as exhausted."""
+    """After so many draws in a row that were tried before, the space counts as exhausted."""
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
         for attempt in range(self.max_collisions):

@@ -29,6 +29,8 @@ class RaySearchOracle(Oracle):
         searcher: Such as `ray.tune.search.optuna.OptunaSearch()`, without a space of its own.
     """
 
+    learns = True
+
     def __init__(
         self,
         searcher: Searcher,
