@@ -59,7 +59,9 @@ if __name__ == "__main__":
         tuner.search(epochs=12)
 
         tuner.results_summary(num_trials=3)
-        print("\n", tuner.results_dataframe().sort_values("score", ascending=False).head(), "\n")
+        table = tuner.results_dataframe().sort_values("score", ascending=False)
+        columns = ["trial_id", "score", "best_epoch", "duration", "conv_layers", "units", "learning_rate"]
+        print(f"\n{table[columns].head(5).to_string(index=False)}\n")
 
         model = tuner.get_best_models()[0]
         _, _, (test_images, test_labels) = load_digits()
