@@ -115,12 +115,21 @@ class Journal:
             self._file = None
 
     def _append(self, record: str, **fields: Any) -> None:
+        file = self.claim()
+        file.write(json.dumps({"record": record, **fields}) + "\n")
+        file.flush()
+
+    def claim(self) -> io.TextIOWrapper:
+        """Opens the journal for writing, as the only writer.
+
+        Raises:
+            ProjectError: If another search is writing to it.
+        """
         if self._file is None:
             self._file = self.path.open("a", encoding="utf-8")
             self._lock(self._file)
             self._cut_torn_end()
-        self._file.write(json.dumps({"record": record, **fields}) + "\n")
-        self._file.flush()
+        return self._file
 
     def _lock(self, file: io.TextIOWrapper) -> None:
         """Keeps a second search out of the project, where the system has such locks; they end with the process."""

@@ -25,19 +25,26 @@ def open_project(directory: pathlib.Path, wanted: Project, overwrite: bool) -> t
         overwrite: Remove the trials that are there first. Files of others are left alone.
 
     Raises:
-        ProjectError: If the directory belongs to something else, or to a search that differs from `wanted`; nothing is
-            changed then.
+        ProjectError: If the directory belongs to something else, to a search that differs from `wanted`, or to one that is
+            running now; nothing is changed then.
     """
     journal = Journal(directory)
-    if overwrite:
-        _clear(directory)
     if journal.exists():
-        there = journal.read()
-        _check_same(directory, there, wanted)
-        return journal, there
-    check_place(directory, overwrite)
-    journal.create(wanted)
-    return journal, wanted
+        journal.claim()
+    try:
+        if overwrite:
+            journal.close()
+            _clear(directory)
+        if journal.exists():
+            there = journal.read()
+            _check_same(directory, there, wanted)
+            return journal, there
+        check_place(directory, overwrite)
+        journal.create(wanted)
+        return journal, wanted
+    except BaseException:
+        journal.close()
+        raise
 
 
 def check_place(directory: pathlib.Path, overwrite: bool) -> None:

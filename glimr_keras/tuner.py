@@ -270,29 +270,33 @@ class RayTuner:
         try:
             coordinator = self._coordinator(journal, project, space, progress)
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
+            remark = None
             progress.on_search_begin(project.objective, self.max_trials, done)
             try:
+                coordinator.resume()
                 executor.execute(job, coordinator)
+                remark = None if coordinator.error else self._remark(coordinator.oracle, len(done))
+            except KeyboardInterrupt:
+                remark = "Stopped. What has finished is kept; run the script again to go on from here."
+                raise
             finally:
-                progress.on_search_end(None if coordinator.error else self._remark(coordinator.oracle, len(done)))
+                progress.on_search_end(remark)
         finally:
             journal.close()
         if coordinator.error is not None:
             raise coordinator.error
 
     def _coordinator(self, journal: Journal, project: Project, space: list[HyperParameter], progress: Progress) -> Coordinator:
-        """A coordinator that knows the trials of earlier sessions and queues those that were running."""
+        """A coordinator that knows the trials of earlier sessions."""
         late = (deserialize(stored) for stored in project.late_space)
         oracle = self.make_oracle(project.objective, project.seed, [*space, *late])
         for trial in project.trials.values():
             oracle.restore_trial(trial)
             if trial.status != TrialStatus.RUNNING:
                 oracle.end_trial(trial)
-        coordinator = Coordinator(
+        return Coordinator(
             oracle, journal, self.project_dir, self.executions_per_trial, self.max_consecutive_failed_trials, progress
         )
-        coordinator.resume()
-        return coordinator
 
     def _open(self, objective: Objective, space: list[HyperParameter]) -> tuple[Journal, Project]:
         seed = self.seed if self.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])

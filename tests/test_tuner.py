@@ -233,17 +233,40 @@ def test_a_deferred_model_that_was_trained_on_data_of_its_own_fit_can_be_loaded(
     assert loss == pytest.approx(tuner.results_dataframe()["score"].min(), abs=1e-6)
 
 
-def test_a_project_takes_one_search_at_a_time(project):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_project_takes_one_search_at_a_time(project, overwrite):
     class Searches(gk.HyperModel):
         def build(self, config):
             return models.build(config)
 
         def fit(self, config, model, *args, **kwargs):
-            inline(project).search(*models.TRAIN, **FIT)
+            inline(project, overwrite=overwrite).search(*models.TRAIN, **FIT)
 
     tuner = inline(project, Searches(), max_trials=1)
     tuner.search(*models.TRAIN, **FIT)
     assert "Another search is running in" in tuner._read().trials["0000"].message
+
+
+def test_a_stopped_search_says_how_to_go_on_and_does(project, capsys):
+    class Stopped(gk.HyperModel):
+        def __init__(self, stop):
+            self.stop = stop
+
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, *args, **kwargs):
+            if self.stop:
+                raise KeyboardInterrupt
+            return model.fit(*args, **kwargs)
+
+    with pytest.raises(KeyboardInterrupt):
+        inline(project, Stopped(True)).search(*models.TRAIN, **{**FIT, "verbose": 1})
+    assert "Stopped. What has finished is kept; run the script again" in capsys.readouterr().out
+    tuner = inline(project, Stopped(False))
+    tuner.search(*models.TRAIN, **{**FIT, "verbose": 1})
+    assert "2/2 trials" in capsys.readouterr().out
+    assert list(tuner.results_dataframe()["status"]) == ["COMPLETED", "COMPLETED"]
 
 
 def test_summaries_are_printed(project, capsys):
