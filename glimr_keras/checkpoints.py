@@ -98,13 +98,14 @@ def describe_inputs(x: Any) -> Any:
     """The structure of a batch of inputs: nested dicts and lists with `{"shape": …, "dtype": …}` of one sample at each leaf.
 
     Args:
-        x: A batch, of arrays or tensors in nested dicts, lists or tuples; the first axis of each counts samples.
+        x: A batch, of arrays, tensors or their specifications in nested dicts, lists or tuples; the first axis of each
+            counts samples. A size that is not known counts as 1.
     """
     if isinstance(x, dict):
         return {"dict": {key: describe_inputs(value) for key, value in x.items()}}
     if isinstance(x, (list, tuple)):
         return {"list": [describe_inputs(value) for value in x]}
-    return {"shape": [int(size) for size in x.shape[1:]], "dtype": keras.backend.standardize_dtype(x.dtype)}
+    return {"shape": [int(size or 1) for size in x.shape[1:]], "dtype": keras.backend.standardize_dtype(x.dtype)}
 
 
 def _build(model: Any, checkpoint: Checkpoint) -> None:

@@ -120,7 +120,10 @@ def first_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
 
 def describe(arguments: FitArguments) -> Any:
     """The structure of the model's inputs, for `checkpoints.Checkpoint.inputs`; `None` if it cannot be found."""
-    batch = first_batch(arguments)
+    if _is_tf_dataset(arguments.x):  # whose first batch may cost a whole shuffle buffer
+        batch = keras.utils.unpack_x_y_sample_weight(arguments.x.element_spec)
+    else:
+        batch = first_batch(arguments)
     try:
         return None if batch is None else checkpoints.describe_inputs(batch[0])
     except (AttributeError, TypeError, ValueError):

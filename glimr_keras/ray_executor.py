@@ -306,6 +306,8 @@ class _Shipment:
             ShippingError: If it needs something that the worker does not have.
         """
         prepare_process(self.backend, self.cpus)
+        # A stopped trial needs a moment to unwind; Ray replaces workers, Keras and all, that take longer than this
+        os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "10")
         sys.path.extend(path for path in self.path if path not in sys.path)
         try:
             job: Job = cloudpickle.loads(self.job)

@@ -38,7 +38,7 @@ class Job:
 
     Attributes:
         cpus: CPUs of a trial, and so threads.
-        fit_verbose: Keras' `verbose` inside the worker, or `None` to leave it to the user's `fit`.
+        fit_verbose: Keras' `verbose` inside the worker.
         session: Keras' settings in the driver.
     """
 
