@@ -10,7 +10,6 @@ import math
 import random
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
@@ -22,19 +21,20 @@ class Session:
 
     Attributes:
         backend: The Keras backend.
-        dtype_policy: Serialized, such as that of `"mixed_bfloat16"`.
+        dtype_policy: Such as that of `"mixed_bfloat16"`.
     """
 
     backend: str
     floatx: str
     image_data_format: str
-    dtype_policy: dict[str, Any]
+    dtype_policy: keras.DTypePolicy
 
     @classmethod
     def current(cls) -> Session:
         """The settings of this process."""
-        policy = keras.dtype_policies.serialize(keras.config.dtype_policy())
-        return cls(keras.backend.backend(), keras.config.floatx(), keras.config.image_data_format(), policy)
+        return cls(
+            keras.backend.backend(), keras.config.floatx(), keras.config.image_data_format(), keras.config.dtype_policy()
+        )
 
     @contextlib.contextmanager
     def fresh(self, seed: int | None = None) -> Iterator[None]:
@@ -56,7 +56,7 @@ class Session:
         keras.backend.clear_session()  # forgets the settings as well
         keras.config.set_floatx(self.floatx)
         keras.config.set_image_data_format(self.image_data_format)
-        keras.config.set_dtype_policy(keras.dtype_policies.deserialize(self.dtype_policy))
+        keras.config.set_dtype_policy(self.dtype_policy)
 
 
 @functools.cache
