@@ -205,13 +205,13 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             trial = Trial(record["trial_id"], record["values"], tuple(record["sampling_key"]))
             project.trials[trial.trial_id] = trial
         case "epoch":
-            metrics = {name: _as_number(value) for name, value in record["metrics"].items()}
+            metrics = {name: float(value) for name, value in record["metrics"].items()}
             _execution(project, record).observe(record["epoch"], metrics, project.objective)
         case "execution":
             execution = _execution(project, record)
             execution.status, execution.message = record["status"], record["message"]
             execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
-            execution.score = None if record["score"] is None else _as_number(record["score"])
+            execution.score = None if record["score"] is None else float(record["score"])
         case "end":
             trial = project.trials[record["trial_id"]]
             trial.status, trial.values, trial.message = record["status"], record["values"], record["message"]
@@ -225,11 +225,7 @@ def _execution(project: Project, record: dict[str, Any]) -> Execution:
 
 
 def _as_json(value: Any) -> Any:
-    """Numbers as JSON has them; nan and the infinities, which JSON lacks, as strings."""
+    """Numbers as JSON has them; nan and the infinities, which JSON lacks, as strings that `float` reads back."""
     if isinstance(value, dict):
         return {name: _as_json(number) for name, number in value.items()}
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _as_number(value: Any) -> float:
-    return float(value)

@@ -105,13 +105,12 @@ def infer_direction(name: str) -> str | None:
     name = name.removeprefix("val_").removeprefix("weighted_")
     if name == "loss" or name.endswith("_loss"):
         return "min"
-    aliases = {"acc": "accuracy", "accuracy": "accuracy", "ce": "crossentropy", "crossentropy": "crossentropy"}
-    name = aliases.get(name, name)
+    name = {"acc": "accuracy", "ce": "crossentropy"}.get(name, name)
     if name == "crossentropy":
         return "min"
     kinds = [kind for kind in vars(keras.metrics).values() if inspect.isclass(kind) and issubclass(kind, keras.metrics.Metric)]
     for kind in kinds:
-        if _snake_case(kind.__name__) == _snake_case(name):
+        if _squeezed(kind.__name__) == _squeezed(name):
             return metric_direction(_instance(kind))
     return "min" if _is_loss(name) else None
 
@@ -168,6 +167,6 @@ def _is_loss(name: str) -> bool:
         return False
 
 
-def _snake_case(name: str) -> str:
+def _squeezed(name: str) -> str:
     """`MeanIoU` and `mean_io_u` alike, so that either spelling of a log name is found."""
     return name.replace("_", "").lower()

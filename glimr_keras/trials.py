@@ -106,6 +106,11 @@ class Trial:
         return statistics.fmean(score for score in scores if score is not None)
 
     @property
+    def is_scored(self) -> bool:
+        """Whether the trial ended with a score; a failed one has none, whatever its epochs were."""
+        return self.score is not None and self.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED)
+
+    @property
     def duration(self) -> float | None:
         """Seconds of training, summed over executions."""
         durations = [e.duration for e in self.executions.values() if e.duration is not None]
@@ -127,7 +132,6 @@ def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
     """Trials from best to worst: completed ones by score, then stopped ones by score, then those without a score."""
 
     def key(trial: Trial) -> tuple[bool, bool, float, int]:
-        scored = trial.score is not None and trial.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED)
-        return not scored, trial.status == TrialStatus.STOPPED, objective.sort_key(trial.score), int(trial.trial_id)
+        return not trial.is_scored, trial.status == TrialStatus.STOPPED, objective.sort_key(trial.score), int(trial.trial_id)
 
     return sorted(trials, key=key)

@@ -322,8 +322,7 @@ class RayTuner:
         return Journal(self.project_dir).read()
 
     def _best(self, project: Project, count: int) -> list[Trial]:
-        scored = (TrialStatus.COMPLETED, TrialStatus.STOPPED)
-        trials = [trial for trial in project.trials.values() if trial.status in scored and trial.score is not None]
+        trials = [trial for trial in project.trials.values() if trial.is_scored]
         if not trials:
             raise ProjectError(
                 f"No trial of the project in {self.project_dir} has finished with a score. "

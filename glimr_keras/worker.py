@@ -155,9 +155,10 @@ def configuration(space: DeclaredSpace, values: dict[str, Any], sampling_key: tu
         if parameter.name not in values:
             values[parameter.name] = parameter.default_value if sampling_key is None else sample(parameter, sampling_key)
     tree = space.fill(values)
-    values |= space.derived_values(tree)
+    derived = space.derived_values(tree)
+    values |= derived
     config = HyperParameters(values, space=space.parameters, tree=tree, sampling_key=sampling_key)
-    config.mark_declared_as_asked([parameter.name for parameter in space.parameters] + list(space.derived_values(tree)))
+    config.mark_declared_as_asked([*(parameter.name for parameter in space.parameters), *derived])
     return config
 
 

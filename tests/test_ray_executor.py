@@ -183,7 +183,7 @@ def test_a_ray_that_the_user_started_is_left_running(local_ray, project):
     assert ray.is_initialized()
 
 
-def test_relative_paths_mean_what_they_mean_in_the_script(local_ray, project, tmp_path, monkeypatch):
+def test_relative_paths_mean_what_they_mean_in_the_script(local_ray, project, tmp_path):
     here = pathlib.Path.cwd()  # of the workers too, which this Ray started here
     name = f"{tmp_path.name}.csv"
     try:
