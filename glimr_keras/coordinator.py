@@ -118,12 +118,19 @@ class Coordinator:
         """The worker that ran it is gone. Nothing if the run has already ended."""
         self._end(run, Outcome(TrialStatus.FAILED, duration, message=message))
 
+    def give_back(self, run: Run) -> None:
+        """The run was given out and nothing of it was done; it is the next to be started."""
+        self._open.discard(run.key)
+        self._waiting.appendleft(run)
+        self.finished = False
+
     def _queue(self, trial: Trial) -> None:
         for number in range(self._executions_per_trial):
             execution = trial.executions.get(number)
             if execution is None or execution.status == TrialStatus.RUNNING:
                 place = execution_directory(self._directory, trial.trial_id, number)
-                self._waiting.append(Run(trial.trial_id, number, trial.suggested, trial.sampling_key, str(place)))
+                direction = self.oracle.objective.direction
+                self._waiting.append(Run(trial.trial_id, number, trial.suggested, trial.sampling_key, str(place), direction))
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.key not in self._open:

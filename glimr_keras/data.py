@@ -1,20 +1,19 @@
 """The data plane: what is trained on, from `search()` or from `HyperModel.data`. Runs in driver and worker.
 
 Only this module looks into data. It reads a first batch, from which a model's log names and the shapes of its inputs are
-found, and says which data cannot be sent to a worker.
+found.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from glimr_keras import checkpoints
+from glimr_keras import checkpoints, pipelines
 from glimr_keras.errors import ModelError, ShippingError
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters
@@ -42,20 +41,24 @@ class FitArguments:
     def has_validation(self) -> bool:
         return self.kwargs.get("validation_data") is not None or bool(self.kwargs.get("validation_split"))
 
-    def check_sendable(self) -> None:
-        """Refuses data that lives in this process only.
+    def named(self) -> Iterator[tuple[str, Any]]:
+        """Each argument with a name for messages, such as `"search()'s validation_data"`."""
+        yield from ((f"search()'s argument {number}", value) for number, value in enumerate(self.args, start=1))
+        yield from ((f"search()'s {name}", value) for name, value in self.kwargs.items())
+
+    def check_repeatable(self) -> None:
+        """Refuses data that can be read once only, while every trial reads it.
 
         Raises:
-            ShippingError: If a `tf.data.Dataset` or a generator is among the arguments.
+            ShippingError: If a generator or another iterator is among the arguments.
         """
-        for name, value in [*((f"argument {i + 1}", arg) for i, arg in enumerate(self.args)), *self.kwargs.items()]:
+        for name, value in self.named():
             for leaf in _leaves(value):
-                if _is_tf_dataset(leaf) or inspect.isgenerator(leaf) or isinstance(leaf, Iterator):
-                    kind = "tf.data.Dataset" if _is_tf_dataset(leaf) else type(leaf).__name__
+                if isinstance(leaf, Iterator):
                     raise ShippingError(
-                        f"A {kind} cannot be sent to a worker process. Received it as {name} of `search()`. "
-                        "Make it where it is used: move the code that creates it into `HyperModel.data(config)` and "
-                        "return `(train, validation)` there."
+                        f"{name} is a {type(leaf).__name__}, which can be read once only, while every trial reads the data. "
+                        "Make it where it is used: move the code that creates it into `HyperModel.data(config)` and return "
+                        "`(train, validation)` there."
                     )
 
 
@@ -84,8 +87,16 @@ def check_one_source(hypermodel: HyperModel, given: FitArguments) -> None:
     """Refuses a search with no data, or with data from two places.
 
     Raises:
-        ValueError: In both cases.
+        ValueError: In both cases, and if there is data where `run` takes none.
     """
+    if overrides(hypermodel, "run"):
+        received = [name for name, _ in given.named() if name != "search()'s verbose"]
+        if received:
+            raise ValueError(
+                f"{method_name(hypermodel, 'run')} gets nothing but `config`, so `search()` takes only `verbose` here. "
+                f"Received: {', '.join(received)}"
+            )
+        return
     if overrides(hypermodel, "data"):
         if any(part is not None for part in (given.x, given.y, given.kwargs.get("validation_data"))):
             raise ValueError(
@@ -108,7 +119,7 @@ def first_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
         return _first_samples((x, y, None))
     if isinstance(x, keras.utils.PyDataset):
         return _first_samples(keras.utils.unpack_x_y_sample_weight(x[0]))
-    if _is_tf_dataset(x):
+    if pipelines.is_dataset(x):
         batch = next(iter(x.take(1)), None)
         if batch is None:
             raise ModelError("The training data is empty. Received: a tf.data.Dataset without elements.")
@@ -120,7 +131,7 @@ def first_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
 
 def describe(arguments: FitArguments) -> Any:
     """The structure of the model's inputs, for `checkpoints.Checkpoint.inputs`; `None` if it cannot be found."""
-    if _is_tf_dataset(arguments.x):  # whose first batch may cost a whole shuffle buffer
+    if pipelines.is_dataset(arguments.x):  # whose first batch may cost a whole shuffle buffer
         batch = keras.utils.unpack_x_y_sample_weight(arguments.x.element_spec)
     else:
         batch = first_batch(arguments)
@@ -154,11 +165,6 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(branch)
     else:
         yield value
-
-
-def _is_tf_dataset(value: Any) -> bool:
-    """Tells without importing TensorFlow."""
-    return any(kind.__name__ == "DatasetV2" and "tensorflow" in kind.__module__ for kind in type(value).__mro__)
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,8 @@ class HyperModel:
     """What a search builds and trains. Subclass it and override `build`, and what else the model needs.
 
     In every trial a fresh copy of the object (with `executor="inline"`, the object itself) runs `data(config)`, then
-    `build(config)`, then `fit(config, model, …)` with the same `config`.
+    `build(config)`, then `fit(config, model, …)` with the same `config`. Where there is no Keras model to build, override
+    `run(config)` alone.
 
     Example:
         class Digits(HyperModel):
@@ -49,6 +50,14 @@ class HyperModel:
         checkpoint. May return Keras' `History`, a dict of metrics, or the objective's value.
         """
         return model.fit(*args, **kwargs)
+
+    def run(self, config: HyperParameters) -> Any:
+        """A whole trial of your own, instead of `data`, `build` and `fit`: for anything that is no Keras model. Optional.
+
+        Returns:
+            The objective's value, or a dict of metrics with the objective among them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not override `run(config)`.")
 
 
 class FunctionHyperModel(HyperModel):

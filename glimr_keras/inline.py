@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+from collections.abc import Callable
 
 from glimr_keras.coordinator import Coordinator
 from glimr_keras.session import prepare_process
@@ -18,13 +19,11 @@ class InlineExecutor:
     generators are seeded here, in the user's process.
     """
 
-    def probe(self, job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
+    def execute(self, job: Job, begin: Callable[[Probe], Coordinator | None]) -> None:
+        """Builds the model once, and runs until the coordinator that `begin` then makes has nothing left to start."""
         prepare_process(job.session.backend, job.cpus)
-        return probe(job, sampling_key)
-
-    def execute(self, job: Job, coordinator: Coordinator) -> None:
-        """Runs until the coordinator has nothing left to start."""
-        while (run := coordinator.next_run()) is not None:
+        coordinator = begin(probe(job))
+        while coordinator is not None and (run := coordinator.next_run()) is not None:
             coordinator.on_start(run)
             own = dataclasses.replace(job, callbacks=copy.deepcopy(job.callbacks))
             run_trial(own, run, functools.partial(coordinator.on_report, run))

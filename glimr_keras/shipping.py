@@ -1,15 +1,86 @@
-"""Checks that what a search sends to its workers can be sent, and names what cannot. Runs in the driver."""
+"""What is sent to workers: pickled, with large arrays apart, and refused by name where it cannot be. Runs in driver and worker.
+
+Arrays of a megabyte and more are not part of the pickle, wherever in the object they are, so that the executor can put each
+into shared memory once and every trial can map it from there, read-only. `tf.data` pipelines travel as their graphs.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Iterator
+import io
+import pickle
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from ray import cloudpickle
 
+from glimr_keras import pipelines
 from glimr_keras.errors import ShippingError
 from glimr_keras.hypermodel import FunctionHyperModel
+
+LARGE = 2**20
+"""Arrays of at least so many bytes are kept apart."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parcel:
+    """An object, pickled.
+
+    Attributes:
+        content: The pickle.
+        arrays: The arrays of at least `LARGE` bytes that the pickle refers to by their number.
+    """
+
+    content: bytes
+    arrays: tuple[np.ndarray, ...]
+
+
+def pack(value: Any) -> Parcel:
+    """Pickles an object, and leaves its large arrays as they are.
+
+    Raises:
+        Exception: Whatever the object's parts raise when they are pickled.
+    """
+    written = io.BytesIO()
+    pickler = _Pickler(written)
+    pickler.dump(value)
+    return Parcel(written.getvalue(), tuple(pickler.arrays))
+
+
+def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
+    """A fresh copy of the object that was packed, in which the large arrays are those given here."""
+    return _Unpickler(io.BytesIO(content), arrays).load()
+
+
+class _Pickler(cloudpickle.Pickler):
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self.arrays: list[np.ndarray] = []
+        self._numbers: dict[int, int] = {}
+
+    def persistent_id(self, value: Any) -> int | None:
+        if type(value) is not np.ndarray or value.nbytes < LARGE or value.dtype.hasobject:
+            return None
+        if id(value) not in self._numbers:
+            self._numbers[id(value)] = len(self.arrays)
+            self.arrays.append(value)
+        return self._numbers[id(value)]
+
+    def reducer_override(self, value: Any) -> Any:
+        if pipelines.is_dataset(value):
+            return pipelines.rebuilt, (np.frombuffer(pipelines.graph_of(value), np.uint8), value.element_spec)
+        return super().reducer_override(value)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, arrays: Sequence[np.ndarray]) -> None:
+        super().__init__(file)
+        self._arrays = arrays
+
+    def persistent_load(self, number: int) -> np.ndarray:
+        return self._arrays[number]
 
 
 def check_sendable(value: Any, name: str) -> None:
@@ -26,15 +97,18 @@ def check_sendable(value: Any, name: str) -> None:
     if error is None:
         return
     path, culprit = _find(value, name, set())
+    error = _error(culprit) or error
+    if isinstance(error, ShippingError):
+        raise ShippingError(f"{path} {error}") from error
     raise ShippingError(
         f"`{name}` must be sent to worker processes, and cannot be pickled: {path} is a {type(culprit).__name__}. "
-        f"Create it inside `data(config)`, `build(config)` or `fit`, where it is used. Received: {_error(culprit) or error}"
+        f"Create it inside `data(config)`, `build(config)` or `fit`, where it is used. Received: {error}"
     )
 
 
 def _error(value: Any) -> Exception | None:
     try:
-        cloudpickle.dumps(value, protocol=5, buffer_callback=lambda _: None)
+        pack(value)
     except Exception as error:
         return error
     return None
@@ -50,6 +124,8 @@ def _find(value: Any, path: str, seen: set[int]) -> tuple[str, Any]:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if pipelines.is_dataset(value):
+        return  # which says itself why
     if isinstance(value, FunctionHyperModel):
         yield "", value.function
     elif isinstance(value, dict):

@@ -35,6 +35,7 @@ class Run:
         values: The configuration that the oracle chose, by full name.
         sampling_key: Seeds the values of hyperparameters that the oracle did not know.
         directory: Where the execution's checkpoint goes.
+        direction: Of the objective.
     """
 
     trial_id: str
@@ -42,6 +43,7 @@ class Run:
     values: dict[str, Any]
     sampling_key: tuple[int, ...]
     directory: str
+    direction: str | None = None
 
     @property
     def key(self) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
@@ -56,6 +57,8 @@ class RayTuner:
         max_concurrent_trials: At most so many executions at once; by default what the machine has room for.
         resources_per_trial: CPUs (also the number of threads) and GPUs (fractions allowed) of one execution, and custom
             resources of a cluster by name. By default one CPU and no GPU.
+        max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared memory does not count);
+            one with more is replaced when its trial has ended, and no trial is lost. By default there is no bound. On Linux.
         scheduler: One of `ray.tune.schedulers` that stops trials early, such as `ASHAScheduler()`.
         search_alg: One of `ray.tune.search`, new and without a space of its own; by default random search.
         space: A declared search space, instead of `HyperModel.space()`.
@@ -91,6 +94,7 @@ class RayTuner:
         seed: int | None = None,
         max_concurrent_trials: int | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
+        max_worker_memory: int | None = None,
         scheduler: TrialScheduler | None = None,
         search_alg: Searcher | None = None,
         space: Mapping[str, Any] | None = None,
@@ -112,6 +116,7 @@ class RayTuner:
             None if max_concurrent_trials is None else _count("max_concurrent_trials", max_concurrent_trials)
         )
         self.resources_per_trial = _resources(resources_per_trial)
+        self.max_worker_memory = None if max_worker_memory is None else _count("max_worker_memory", max_worker_memory)
         check_scheduler(scheduler)
         self.scheduler = scheduler
         if search_alg is not None and not isinstance(search_alg, Searcher):
@@ -156,16 +161,13 @@ class RayTuner:
         arguments = FitArguments(fit_args, fit_kwargs)
         data.check_one_source(self.hypermodel, arguments)
         if self.executor == "ray":
-            arguments.check_sendable()
+            arguments.check_repeatable()
         check_place(self.project_dir, self._fresh)
         progress = Progress(verbose)
         job = self._job(arguments, of_keras + self.callbacks[0], verbose)
         with progress.preparing("Starting Ray"):
-            executor = self._executor(verbose)
-        with progress.preparing("Building the model once"):
-            found = self._discover(executor, job)
-        self.objective = _checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
-        self._run(executor, dataclasses.replace(job, objective=self.objective), self._discovered_space(found), progress)
+            executor = self._executor(verbose, self.max_trials * self.executions_per_trial)
+        self._run(executor, job, progress)
 
     def make_oracle(self, objective: Objective, seed: int, space: Sequence[HyperParameter]) -> Oracle:
         """Makes what chooses the configurations. The one method that a variant of the tuner overrides."""
@@ -214,17 +216,21 @@ class RayTuner:
             project = journal.read()
             space = [deserialize(stored) for stored in project.space + project.late_space]
         else:
-            space = self._discovered_space(self._discover(self._executor(0), self._job(FitArguments(), (), 0)))
+            space = []
+            executor = self._executor(0, at_most=1)
+            executor.execute(self._job(FitArguments(), (), 0), lambda found: space.extend(self._discovered_space(found)))
         print(analysis.search_space_summary(space))
 
     # How it works inside
 
-    def _executor(self, verbose: int) -> RayExecutor | InlineExecutor:
+    def _executor(self, verbose: int, at_most: int) -> RayExecutor | InlineExecutor:
+        """Where trials run, with no more workers than `at_most`."""
         if self.executor == "inline":
             return InlineExecutor()
         return RayExecutor(
             self.resources_per_trial,
-            self.max_concurrent_trials,
+            min(at_most, self.max_concurrent_trials or at_most),
+            self.max_worker_memory,
             self.scheduler,
             self.callbacks[1],
             self.address,
@@ -243,48 +249,66 @@ class RayTuner:
         )
         if self.executor == "ray":
             parts = {"hypermodel": self.hypermodel, "space": self.declared_space, "callbacks": callbacks}
-            for name, part in {**parts, "search() arguments": (arguments.args, arguments.kwargs)}.items():
+            for name, part in {**parts, **dict(arguments.named())}.items():
                 check_sendable(part, name)
         return job
 
-    def _discover(self, executor: RayExecutor | InlineExecutor, job: Job) -> Probe:
-        """Builds the default configuration once, and others if that fails."""
-        errors = []
-        for sampling_key in (None, (0,), (1,)):
-            found = executor.probe(job, sampling_key)
-            if found.error is None:
-                return found
-            errors.append(found.error)
-        raise ModelError(
-            "The model could not be built, neither with the default configuration nor with two others, so no trial was "
-            f"started. The first error:\n\n{errors[0]}"
-        )
-
     def _discovered_space(self, found: Probe) -> list[HyperParameter]:
+        """The hyperparameters that are known before the first trial.
+
+        Raises:
+            ModelError: If the model could not be built.
+        """
+        if found.error is not None:
+            raise ModelError(
+                "The model could not be built, neither with the default configuration nor with two others, so no trial was "
+                f"started. The first error:\n\n{found.error}"
+            )
         declared = self.declared_space.parameters
         names = {parameter.name for parameter in declared}
         return [*declared, *(parameter for parameter in found.parameters if parameter.name not in names)]
 
-    def _run(self, executor: RayExecutor | InlineExecutor, job: Job, space: list[HyperParameter], progress: Progress) -> None:
-        journal, project = self._open(job.objective, space)
+    def _run(self, executor: RayExecutor | InlineExecutor, job: Job, progress: Progress) -> None:
+        searches: list[_Search] = []
+        building = contextlib.ExitStack()
+
+        def begin(found: Probe) -> Coordinator:
+            building.close()
+            searches.append(self._begin(job, found, progress))
+            return searches[0].coordinator
+
+        remark = None
+        try:
+            building.enter_context(progress.preparing("Building the model once"))
+            executor.execute(job, begin)
+            for search in searches:
+                remark = None if search.coordinator.error else self._remark(search.coordinator.oracle, search.done_before)
+        except KeyboardInterrupt:
+            remark = "Stopped. What has finished is kept; run the script again to go on from here."
+            raise
+        finally:
+            building.close()
+            for search in searches:
+                progress.on_search_end(remark)
+                search.journal.close()
+        for search in searches:
+            if search.coordinator.error is not None:
+                raise search.coordinator.error
+
+    def _begin(self, job: Job, found: Probe, progress: Progress) -> _Search:
+        """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
+        space = self._discovered_space(found)
+        self.objective = _checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
+        journal, project = self._open(self.objective, space)
         try:
             coordinator = self._coordinator(journal, project, space, progress)
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
-            remark = None
             progress.on_search_begin(project.objective, self.max_trials, done)
-            try:
-                coordinator.resume()
-                executor.execute(job, coordinator)
-                remark = None if coordinator.error else self._remark(coordinator.oracle, len(done))
-            except KeyboardInterrupt:
-                remark = "Stopped. What has finished is kept; run the script again to go on from here."
-                raise
-            finally:
-                progress.on_search_end(remark)
-        finally:
+            coordinator.resume()
+        except BaseException:
             journal.close()
-        if coordinator.error is not None:
-            raise coordinator.error
+            raise
+        return _Search(journal, coordinator, len(done))
 
     def _coordinator(self, journal: Journal, project: Project, space: list[HyperParameter], progress: Progress) -> Coordinator:
         """A coordinator that knows the trials of earlier sessions."""
@@ -331,6 +355,8 @@ class RayTuner:
         return ranked(trials, project.objective)[:count]
 
     def _load(self, trial: Trial, project: Project) -> keras.Model:
+        if overrides(self.hypermodel, "run"):
+            raise ModelError(f"There are no models to load: the trials of {type(self.hypermodel).__name__} are its own `run`.")
         config = configuration(self.declared_space, trial.values, trial.sampling_key)
         if overrides(self.hypermodel, "data"):
             self.hypermodel.data(config)  # `build` may use what `data` made, such as an adapted layer
@@ -339,6 +365,19 @@ class RayTuner:
             model, execution_directory(self.project_dir, trial.trial_id, trial.best_execution(project.objective) or 0)
         )
         return model
+
+
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """A search that has begun.
+
+    Attributes:
+        done_before: How many trials of the project ended in earlier sessions.
+    """
+
+    journal: Journal
+    coordinator: Coordinator
+    done_before: int
 
 
 def _checked_objective(objective: Objective, found: Probe, has_callbacks: bool) -> Objective:

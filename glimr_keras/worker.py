@@ -37,6 +37,7 @@ class Job:
     """What every trial of a search shares; sent to each worker once.
 
     Attributes:
+        objective: As the user gave it; its direction may not be known yet.
         cpus: CPUs of a trial, and so threads.
         fit_verbose: Keras' `verbose` inside the worker.
         session: Keras' settings in the driver.
@@ -94,7 +95,8 @@ class Probe:
     """What one configuration, built once before the search, tells about all of them.
 
     Attributes:
-        log_directions: Every name that Keras will log, with its direction where known; `None` if a custom `fit` decides.
+        log_directions: Every name that Keras will log, with its direction where known; `None` if a custom `fit` or `run`
+            decides.
         inferred_direction: Of the objective, by its name alone.
         parameters: The hyperparameters met by `data` and `build`.
         error: The user's error, as a traceback of their own code.
@@ -125,21 +127,26 @@ def run_trial(job: Job, run: Run, report: Reporter) -> None:
     voice = _Voice(report, job.space)
     score, best_epoch, message, fatal, expected = None, None, None, None, False
     metrics: dict[str, float] = {}
-    try:
-        with job.session.fresh(zlib.crc32(repr((run.sampling_key, run.execution)).encode())):
+    with job.session.fresh(zlib.crc32(repr((run.sampling_key, run.execution)).encode())):
+        try:
             voice.config = configuration(job.space, run.values, run.sampling_key)
-            voice.callback = _TrialCallback(job.objective, pathlib.Path(run.directory), voice)
-            score, best_epoch, metrics = _train(job, voice.config, voice.callback)
-        status = TrialStatus.COMPLETED
-    except Exception as error:
-        status, message = TrialStatus.FAILED, user_traceback(error)
-        fatal = error if isinstance(error, FatalError) else None
-        expected = isinstance(error, (FailedTrialError, NotANumberError))
-    except SystemExit as error:
-        if voice.is_stopped:
-            raise
-        status, message = TrialStatus.FAILED, user_traceback(error)
-    voice.end(metrics, Outcome(status, time.monotonic() - started, score, best_epoch, message, fatal, expected))
+            objective = dataclasses.replace(job.objective, direction=run.direction or job.objective.direction)
+            voice.callback = _TrialCallback(objective, pathlib.Path(run.directory), voice)
+            if overrides(job.hypermodel, "run"):
+                score, best_epoch, metrics = _run(job.hypermodel, voice.config, voice.callback)
+            else:
+                score, best_epoch, metrics = _train(job, voice.config, voice.callback)
+            status = TrialStatus.COMPLETED
+        except Exception as error:
+            status, message = TrialStatus.FAILED, user_traceback(error)
+            fatal = error if isinstance(error, FatalError) else None
+            expected = isinstance(error, (FailedTrialError, NotANumberError))
+        except SystemExit as error:
+            if voice.is_stopped:
+                raise
+            status, message = TrialStatus.FAILED, user_traceback(error)
+        # Said before the session is cleared: an executor may take it in meanwhile
+        voice.end(metrics, Outcome(status, time.monotonic() - started, score, best_epoch, message, fatal, expected))
 
 
 def configuration(space: DeclaredSpace, values: dict[str, Any], sampling_key: tuple[int, ...] | None) -> HyperParameters:
@@ -182,16 +189,35 @@ def build(hypermodel: HyperModel, config: HyperParameters) -> Any:
     return model
 
 
-def probe(job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
+PROBED: tuple[tuple[int, ...] | None, ...] = (None, (0,), (1,))
+"""The configurations that are built before a search until one succeeds, by sampling key: the default one first."""
+
+
+def probe(job: Job, skipped: int = 0) -> Probe:
     """Builds one configuration and evaluates a few samples, to learn which names Keras will log. Runs in a worker.
 
     Args:
         job: What will be searched.
-        sampling_key: Seeds the configuration; `None` for the default one.
+        skipped: How many of `PROBED` are left out; the others are tried in turn until one can be built.
+
+    Returns:
+        What was found, or else the first error.
     """
+    first_error = None
+    for sampling_key in PROBED[skipped:]:
+        found = _probe(job, sampling_key)
+        if found.error is None:
+            return found
+        first_error = first_error or found
+    return first_error or Probe()
+
+
+def _probe(job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
     try:
         with job.session.fresh():
             config = configuration(job.space, {}, sampling_key)
+            if overrides(job.hypermodel, "run"):  # which is a whole trial, so its hyperparameters are met in trials
+                return Probe(None, infer_direction(job.objective.name), tuple(config.space))
             arguments = data.with_data(job.hypermodel, config, job.arguments)
             model = build(job.hypermodel, config)
             batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
@@ -227,6 +253,25 @@ def _train(job: Job, config: HyperParameters, callback: _TrialCallback) -> tuple
     if callback.model is None:
         callback.set_model(model)
     return _score(returned, callback)
+
+
+def _run(hypermodel: HyperModel, config: HyperParameters, callback: _TrialCallback) -> tuple[float, int, dict[str, float]]:
+    """A trial of the user's own. Returns the score, and as the metrics of its one epoch what it returned.
+
+    Raises:
+        ModelError: If that is neither a number nor a dict.
+    """
+    returned = hypermodel.run(config)
+    if isinstance(returned, numbers.Real):
+        returned = {callback.objective.name: returned}
+    if not isinstance(returned, dict):
+        raise ModelError(
+            f"{method_name(hypermodel, 'run')} must return the objective's value or a dict of metrics. "
+            f"Received: {returned!r} of type {type(returned).__name__}"
+        )
+    metrics = scalars(returned)
+    callback.check(metrics)
+    return callback.objective.get_value(metrics), 1, metrics
 
 
 def _score(returned: Any, callback: _TrialCallback) -> tuple[float, int | None, dict[str, float]]:

@@ -179,24 +179,34 @@ def test_the_inputs_are_described_without_the_batch_axis():
     assert describe(given({"a": X, "b": [X]}, Y)) == {"dict": {"a": single, "b": {"list": [single]}}}
 
 
-# What cannot be sent
+# What cannot be used
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (given(DATASET), r"A tf\.data\.Dataset cannot be sent .* as argument 1 of `search\(\)`"),
-        (given(X, Y, validation_data=DATASET), r"A tf\.data\.Dataset .* as validation_data of"),
-        (given(x={"a": [DATASET]}), r"A tf\.data\.Dataset .* as x of"),
-        (given(batch for batch in [X]), r"A generator .* as argument 1 of .*`HyperModel\.data\(config\)`"),
-        (given(X, iter([Y])), r"A list_iterator .* as argument 2 of"),
+        (given(batch for batch in [X]), r"search\(\)'s argument 1 is a generator, .* `HyperModel\.data\(config\)`"),
+        (given(X, iter([Y])), r"search\(\)'s argument 2 is a list_iterator"),
+        (given(x={"a": [iter([Y])]}), r"search\(\)'s x is a list_iterator"),
     ],
 )
-def test_data_of_this_process_is_refused_with_its_place(arguments, message):
+def test_data_that_can_be_read_once_is_refused_with_its_place(arguments, message):
     with pytest.raises(ShippingError, match=message):
-        arguments.check_sendable()
+        arguments.check_repeatable()
 
 
-@pytest.mark.parametrize("arguments", [given(X, Y, epochs=2), given(Batches()), given({"a": pd.DataFrame(X)}, [Y]), given()])
-def test_arrays_and_pydatasets_can_be_sent(arguments):
-    arguments.check_sendable()
+@pytest.mark.parametrize("arguments", [given(X, Y, epochs=2), given(DATASET), given({"a": pd.DataFrame(X)}, [Y]), given()])
+def test_what_can_be_read_again_is_not(arguments):
+    arguments.check_repeatable()
+
+
+def test_a_hypermodel_with_a_run_of_its_own_gets_no_data():
+    class Runs(HyperModel):
+        def run(self, config):
+            return 0.5
+
+    check_one_source(Runs(), given(verbose=0))
+    with pytest.raises(
+        ValueError, match=r"`Runs\.run\(config\)` gets nothing but `config`.*search\(\)'s argument 1, search\(\)'s epochs"
+    ):
+        check_one_source(Runs(), given(X, epochs=2))

@@ -3,11 +3,12 @@
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from glimr_keras.errors import ShippingError
 from glimr_keras.hypermodel import FunctionHyperModel, HyperModel
-from glimr_keras.shipping import check_sendable
+from glimr_keras.shipping import LARGE, check_sendable, pack, unpack
 
 
 class Holder(HyperModel):
@@ -117,3 +118,41 @@ def test_the_check_changes_nothing():
     with pytest.raises(ShippingError):
         check_sendable(holder, "hypermodel")
     assert vars(holder) == before
+
+
+# Large arrays
+
+
+LARGE_ARRAY = np.arange(LARGE // 4, dtype="float32")
+
+
+def test_large_arrays_are_left_out_wherever_they_are_and_once_each():
+    def function():
+        return LARGE_ARRAY
+
+    frame = pd.DataFrame({"a": LARGE_ARRAY, "b": LARGE_ARRAY})
+    parcel = pack(([LARGE_ARRAY, {"again": LARGE_ARRAY}], Holder(LARGE_ARRAY), function_with(LARGE_ARRAY), frame))
+    assert parcel.arrays[0] is LARGE_ARRAY
+    assert sum(array is LARGE_ARRAY for array in parcel.arrays) == 1
+    assert sum(array.nbytes for array in parcel.arrays) == 3 * LARGE
+    assert len(parcel.content) < LARGE / 10
+    (first, again), holder, build, received = unpack(parcel.content, parcel.arrays)
+    assert first is again["again"] is holder.x is build(None) is LARGE_ARRAY
+    pd.testing.assert_frame_equal(received, frame)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros(3), np.zeros(LARGE - 1, "uint8"), np.array([{}] * LARGE, object), np.ma.zeros(LARGE)],
+)
+def test_other_arrays_are_pickled(array):
+    parcel = pack([array])
+    assert parcel.arrays == ()
+    assert type(unpack(parcel.content, ())[0]) is type(array)
+
+
+def test_what_is_unpacked_is_a_fresh_copy_each_time():
+    parcel = pack(Holder([1]))
+    one, two = (unpack(parcel.content, ()) for _ in range(2))
+    one.x.append(2)
+    assert two.x == [1]

@@ -468,10 +468,49 @@ def test_a_dataset_given_to_search_is_used_inline(project):
     assert loss == pytest.approx(tuner.results_dataframe()["score"][0], abs=1e-6)
 
 
-def test_a_dataset_given_to_search_is_refused_on_ray_with_the_way_out(project):
+def test_a_dataset_that_calls_python_is_refused_on_ray_with_the_way_out(project):
     import tensorflow as tf
 
+    def samples():
+        yield from zip(*models.TRAIN, strict=True)
+
+    signature = (tf.TensorSpec((6,), tf.float32), tf.TensorSpec((), tf.int32))
+    dataset = tf.data.Dataset.from_generator(samples, output_signature=signature).batch(8)
+    tuner = gk.RayTuner(models.build, "val_loss", **project)
     with pytest.raises(
-        ShippingError, match=r"A tf.data.Dataset cannot be sent .* argument 1 of .* `HyperModel.data\(config\)`"
+        ShippingError,
+        match=r"(?s)^search\(\)'s validation_data is a tf.data.Dataset that cannot be sent .*def data\(self, config\)",
     ):
-        gk.RayTuner(models.build, "val_loss", **project).search(tf.data.Dataset.from_tensor_slices(models.TRAIN), epochs=1)
+        tuner.search(*models.TRAIN, validation_data=dataset, epochs=1)
+    assert not tuner.project_dir.exists()
+
+
+class Runs(gk.HyperModel):
+    """No Keras model at all."""
+
+    def run(self, config):
+        x = config.Float("x", -1.0, 1.0)
+        return x**2 if config.Boolean("square") else {"loss": abs(x), "x": x}
+
+
+def test_a_whole_trial_of_the_users_own(project):
+    tuner = inline(project, Runs(), objective="loss", max_trials=8)
+    tuner.search(verbose=0)
+    table = tuner.results_dataframe()
+    x = table["x"]
+    assert list(table["score"]) == pytest.approx(list((x**2).where(table["square"], x.abs())))
+    assert set(table["epochs"]) == {1}
+    assert tuner.get_best_hyperparameters()[0]["x"] == x[table["score"].idxmin()]
+    with pytest.raises(ModelError, match="no models to load: the trials of Runs are its own `run`"):
+        tuner.get_best_models()
+
+
+@pytest.mark.parametrize("returned", [None, "0.5", [0.5]])
+def test_a_run_must_return_a_score(project, returned):
+    class Wrong(gk.HyperModel):
+        def run(self, config):
+            return returned
+
+    tuner = inline(project, Wrong(), objective="loss", max_trials=1)
+    tuner.search(verbose=0)
+    assert "`Wrong.run(config)` must return the objective's value or a dict of metrics" in tuner._read().trials["0000"].message

@@ -221,7 +221,7 @@ def test_the_probe_takes_models_that_only_fit_understands():
         model.compile("adam")
         return model
 
-    found = probe(job(build, arguments=FitArguments(models.TRAIN)), None)
+    found = probe(job(build, arguments=FitArguments(models.TRAIN)))
     assert found.error is None
     assert set(found.log_directions) == {"own_loss"}
 
@@ -232,7 +232,7 @@ def test_the_probe_finds_labels_of_a_wrong_shape():
         model.compile("adam", "mse")
         return model
 
-    assert "shape" in probe(job(build), None).error
+    assert "shape" in probe(job(build)).error
 
 
 def test_a_hand_written_loop_may_drive_the_callbacks(run):
@@ -302,7 +302,7 @@ def test_a_fatal_error_of_the_user_is_kept_as_it_is(run):
 
 
 def test_the_probe_finds_the_names_and_directions_that_keras_logs():
-    found = probe(job(models.build), None)
+    found = probe(job(models.build))
     names = {"loss": "min", "accuracy": "max", "val_loss": "min", "val_accuracy": "max"}
     assert found.log_directions == names
     assert [parameter.name for parameter in found.parameters] == ["units", "learning_rate"]
@@ -310,7 +310,7 @@ def test_the_probe_finds_the_names_and_directions_that_keras_logs():
 
 def test_the_probe_knows_the_names_of_several_outputs():
     labels = {"label": models.TRAIN[1], "sum": models.TRAIN[0].sum(axis=1)}
-    found = probe(job(models.build_two_inputs, arguments=FitArguments((models.halves(models.TRAIN), labels))), None)
+    found = probe(job(models.build_two_inputs, arguments=FitArguments((models.halves(models.TRAIN), labels))))
     assert found.log_directions["label_accuracy"] == "max"
     assert found.log_directions["sum_mae"] == "min"
     assert found.log_directions["sum_loss"] == "min"
@@ -323,7 +323,7 @@ def test_the_probe_reads_the_direction_from_the_metric_itself():
         model.compile("adam", "sparse_categorical_crossentropy", metrics=[Upward(name="mine"), "sparse_categorical_accuracy"])
         return model
 
-    found = probe(job(with_metrics), None)
+    found = probe(job(with_metrics))
     assert found.log_directions["val_mine"] == "max"
     assert found.log_directions["sparse_categorical_accuracy"] == "max"
 
@@ -340,7 +340,7 @@ class Upward(keras.metrics.Mean):
 
 
 def test_the_probe_says_nothing_of_the_logs_of_a_custom_fit():
-    assert probe(job(Returns(0.1)), None).log_directions is None
+    assert probe(job(Returns(0.1))).log_directions is None
 
 
 @pytest.mark.parametrize(
@@ -353,4 +353,4 @@ def test_the_probe_says_nothing_of_the_logs_of_a_custom_fit():
     ],
 )
 def test_the_probe_reports_a_build_that_cannot_be_used(build, message):
-    assert message in probe(job(build), None).error
+    assert message in probe(job(build)).error

@@ -1,0 +1,20 @@
+"""The bare loop: `build` and `fit` for each configuration, in one process, with TensorFlow's default threads."""
+
+import events
+import keras
+from recorder import Recorder
+
+
+def run(workload, trials):
+    data = workload.data()
+    events.emit("search")
+    for values in workload.configurations(trials):
+        train(workload, values, data)
+
+
+def train(workload, values, data):
+    """One trial without a tuner."""
+    train, validation = data
+    keras.backend.clear_session()
+    model = workload.build(values)
+    model.fit(*train, validation_data=validation, callbacks=[Recorder()], verbose=0, **workload.fit)

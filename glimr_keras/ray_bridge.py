@@ -1,0 +1,311 @@
+"""Where Ray's trials and ours meet: what Ray Tune asks and tells is passed to one coordinator. Runs in the driver.
+
+The first Ray trials are no trials of ours. One on each worker makes the process ready (Keras imported, threads set), and one of
+them builds the model once; they stand by until the search has begun, and then leave their processes to its trials. Neither
+schedulers nor callbacks of the user see them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from glimr_keras.coordinator import Coordinator
+from glimr_keras.ray_worker import REPORT, TASK, WorkerReplacedError
+from glimr_keras.trials import Run
+from glimr_keras.worker import PROBED, Probe, Report
+
+_DEAD = "The worker process died while it ran `data` and `build` (out of memory, or a crash in a library)."
+
+Begin = Callable[[Probe], Coordinator | None]
+"""Begins a search with what was found by building the model once, or returns `None` where that was all that was wanted."""
+
+
+class Bridge:
+    """Which Ray trial is which run, and what the processes are doing before there are runs.
+
+    Args:
+        begin: Called once, when the model has been built.
+        workers: How many processes are made ready.
+        max_runs: How many runs may be given out at once; `None` for what Ray has room for.
+
+    Attributes:
+        coordinator: `None` until the search has begun.
+        error: Why it did not begin.
+        over: Whether nothing is to be done, or nothing any more.
+    """
+
+    def __init__(self, begin: Begin, workers: int, max_runs: int | None) -> None:
+        self.coordinator: Coordinator | None = None
+        self.error: Exception | None = None
+        self.over = False
+        self.runs: dict[str, Run] = {}
+        self._begin, self._workers, self._max_runs = begin, workers, max_runs
+        self._ours: set[str] = set()
+        self._standing_by: dict[str, None] = {}
+        self._given = 0  # runs for which a process that stands by has to leave
+        self._probing: str | None = None
+        self._probes_lost = 0
+        self._started: dict[str, float] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether no Ray trial is to be started any more."""
+        return self.over or self.error is not None or (self.coordinator is not None and self.coordinator.finished)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the search has ended before its end."""
+        if self.over or self.error is not None:
+            return False
+        return self.coordinator is None or (self.coordinator.error is None and bool(self.runs or not self.coordinator.finished))
+
+    def is_ours(self, ray_id: str) -> bool:
+        """Whether this Ray trial only makes a process ready."""
+        return ray_id in self._ours
+
+    def in_order(self) -> Iterator[str]:
+        """The Ray trials that are not over, in the order in which they were given out."""
+        yield from self._standing_by
+        yield from self.runs
+
+    def next_task(self, ray_id: str) -> dict[str, Any] | None:
+        """What a new Ray trial is to do; `None` if there is nothing to do now."""
+        if self.finished:
+            return None
+        if self.coordinator is None:
+            return self._next_stand_by(ray_id)
+        waiting = len(self.runs) - len(self._started)
+        if len(self.runs) == self._max_runs or (waiting and self.coordinator.oracle.learns):
+            return None  # what is chosen later is chosen with more results
+        run = self.coordinator.next_run()
+        if run is None:
+            return None
+        self.runs[ray_id] = run
+        self._given += bool(self._standing_by)
+        return {"run": dataclasses.asdict(run)}
+
+    def may_leave(self, ray_id: str) -> bool:
+        """Whether a process that stands by is to take on a trial; not before there is one, or Ray would end the process."""
+        if ray_id not in self._standing_by:
+            return False
+        if self.finished:
+            return True
+        if self._given == 0:
+            return False
+        self._given -= 1
+        return True
+
+    def start(self, ray_id: str) -> None:
+        if self.coordinator is not None and ray_id in self.runs:
+            self._started[ray_id] = time.monotonic()
+            self.coordinator.on_start(self.runs[ray_id])
+
+    def report(self, ray_id: str, said: Report | Probe | Exception | None) -> None:
+        match said:
+            case Report() if self.coordinator is not None:
+                self.coordinator.on_report(self.runs[ray_id], said)
+            case Probe():
+                self._begin_with(said)
+            case Exception():
+                self.error = said
+
+    def end(self, ray_id: str) -> None:
+        """The Ray trial is over; if the worker said no outcome, a scheduler stopped it."""
+        self._standing_by.pop(ray_id, None)
+        run = self.runs.pop(ray_id, None)
+        if run is not None and self.coordinator is not None:
+            self.coordinator.on_stopped(run, self._seconds(ray_id))
+
+    def lose(self, ray_id: str, error: Exception | None, message: str) -> None:
+        """The Ray trial has failed, which errors of the user's code never do."""
+        self._standing_by.pop(ray_id, None)
+        run = self.runs.pop(ray_id, None)
+        if run is not None and self.coordinator is not None:
+            if isinstance(getattr(error, "cause", None), WorkerReplacedError):
+                self.coordinator.give_back(run)
+            else:
+                self.coordinator.on_lost(run, self._seconds(ray_id), message)
+        if ray_id == self._probing and self.coordinator is None and self.error is None:
+            self._probing, self._probes_lost = None, self._probes_lost + 1
+            if self._probes_lost == len(PROBED):
+                self._begin_with(Probe(error=_DEAD))
+
+    def _next_stand_by(self, ray_id: str) -> dict[str, Any] | None:
+        if self._probing is None:
+            self._probing, skipped = ray_id, self._probes_lost
+        elif len(self._standing_by) < self._workers:
+            skipped = None
+        else:
+            return None
+        self._ours.add(ray_id)
+        self._standing_by[ray_id] = None
+        return {"skipped": skipped}
+
+    def _begin_with(self, found: Probe) -> None:
+        try:
+            self.coordinator = self._begin(found)
+        except Exception as error:  # raised again where Ray does not wrap it
+            self.error = error
+        self.over = self.coordinator is None
+
+    def _seconds(self, ray_id: str) -> float:
+        now = time.monotonic()
+        return now - self._started.pop(ray_id, now)
+
+    def __reduce__(self) -> tuple[type, tuple[None, int, None]]:
+        return Bridge, (None, 0, None)  # Ray pickles searchers and callbacks into its snapshots, which are never read
+
+
+class BridgeSearcher(Searcher):
+    """Shows the coordinator to Ray Tune as a searcher."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        task = self._bridge.next_task(trial_id)
+        if task is not None:
+            return {TASK: task}
+        return Searcher.FINISHED if self._bridge.finished else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The listener, which hears of every end, tells the coordinator."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the record."""
+
+
+class Listener(tune.Callback):
+    """Passes on what happens to Ray's trials."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._bridge.start(trial.trial_id)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        self._bridge.report(trial.trial_id, result.pop(REPORT))  # Ray would keep it as long as the search lasts
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._bridge.end(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        message = f"The worker was lost:\n{trial.get_error() or 'it died without a message.'}"
+        self._bridge.lose(trial.trial_id, trial.get_pickled_error(), message)
+
+
+class Passing(tune.Callback):
+    """A Ray Tune callback of the user, told of the search's own trials only."""
+
+    def __init__(self, callback: tune.Callback, bridge: Bridge) -> None:
+        self._callback, self._bridge = callback, bridge
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        self._callback.setup(*args, **info)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._callback.on_step_begin(iteration, trials, **info)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._callback.on_step_end(iteration, trials, **info)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._callback.on_trial_start(iteration, trials, trial, **info)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._callback.on_trial_result(iteration, trials, trial, result, **info)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._callback.on_trial_complete(iteration, trials, trial, **info)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._callback.on_trial_error(iteration, trials, trial, **info)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        self._callback.on_experiment_end(trials, **info)
+
+
+class PassingScheduler(FIFOScheduler):
+    """The user's scheduler, asked about the search's own trials only; without one, first come, first served."""
+
+    def __init__(self, scheduler: TrialScheduler | None, bridge: Bridge) -> None:
+        super().__init__()
+        self._scheduler, self._bridge = scheduler or FIFOScheduler(), bridge
+
+    @property
+    def metric(self) -> str | None:
+        return self._scheduler.metric
+
+    @property
+    def supports_buffered_results(self) -> bool:
+        return self._scheduler.supports_buffered_results
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        return True  # `on_trial_add` says them, when they are known
+
+    def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
+        coordinator = self._bridge.coordinator
+        if coordinator is None or self._bridge.is_ours(trial.trial_id):
+            return
+        if self._scheduler.metric is None:
+            objective = coordinator.oracle.objective
+            self._scheduler.set_search_properties(objective.name, objective.direction)
+        self._scheduler.on_trial_add(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._scheduler.on_trial_error(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
+        if self._bridge.is_ours(trial.trial_id):
+            return TrialScheduler.CONTINUE
+        return self._scheduler.on_trial_result(tune_controller, trial, result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._scheduler.on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: RayTrial) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._scheduler.on_trial_remove(tune_controller, trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
+        pending = {trial.trial_id: trial for trial in tune_controller.get_live_trials() if trial.status == RayTrial.PENDING}
+        return next((pending[ray_id] for ray_id in self._bridge.in_order() if ray_id in pending), None)
+
+    def debug_string(self) -> str:
+        return str(self._scheduler.debug_string())
+
+
+class Stop(tune.Stopper):
+    """Ends the search when there is an error, and what stands by when it is needed no more."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self._bridge.may_leave(trial_id)
+
+    def stop_all(self) -> bool:
+        coordinator = self._bridge.coordinator
+        return self._bridge.error is not None or (coordinator is not None and coordinator.error is not None)

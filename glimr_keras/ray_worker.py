@@ -1,0 +1,199 @@
+"""What Ray Tune runs in a worker process: trials, and before the first one what readies the process. Runs in the worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+import ray
+from ray import cloudpickle, tune
+from ray.tune.result import RESULT_DUPLICATE
+from ray.tune.trainable.function_trainable import FunctionTrainable
+
+from glimr_keras.errors import FatalError, ShippingError
+from glimr_keras.session import prepare_worker, private_memory
+from glimr_keras.shared_arrays import SharedArray
+from glimr_keras.shipping import unpack
+from glimr_keras.trials import Run
+from glimr_keras.worker import Job, Report, probe, run_trial
+
+TASK = "glimr_keras"
+"""Where a Ray trial's configuration has its task."""
+REPORT = "glimr_keras"
+"""Where a Ray trial's result has what the worker says, beside Keras' metrics."""
+
+_STANDING_BY_S = 0.05
+
+_PATIENCE = 0.02
+"""The part of an epoch's time during which Ray's answer to its report is waited for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shipment:
+    """A job on its way to a worker, which prepares its process before it unpacks anything of the user's.
+
+    Attributes:
+        path: Where the driver finds modules.
+        content: The job, as `shipping.pack` gives it.
+        arrays: References to its large arrays in Ray's shared memory.
+        max_memory: Bytes of a worker's own memory, after which it is replaced; `None` for no bound.
+    """
+
+    backend: str
+    cpus: float
+    path: tuple[str, ...]
+    content: bytes
+    arrays: tuple[ray.ObjectRef, ...]
+    max_memory: int | None
+
+    def prepare(self) -> None:
+        """Sets the process up, so that the first trial does not have to."""
+        prepare_worker(self.backend, self.cpus)
+        # A stopped trial needs a moment to unwind; Ray replaces workers, Keras and all, that take longer than this
+        os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "10")
+        sys.path.extend(path for path in self.path if path not in sys.path)
+
+    def unpack(self) -> Job:
+        """The job with its data; a fresh copy each time, except that large arrays are those in shared memory.
+
+        Raises:
+            ShippingError: If it needs something that the worker does not have.
+        """
+        self.prepare()
+        try:
+            arrays = ray.get(list(self.arrays))
+            if self.backend == "tensorflow":
+                arrays = [array.view(SharedArray) for array in arrays]
+            job: Job = unpack(self.content, arrays)
+        except Exception as error:
+            raise ShippingError(
+                f"What was sent to a worker cannot be loaded there: {type(error).__name__}: {error}. Is every module that "
+                "the HyperModel, the callbacks and the data need installed on all machines?"
+            ) from error
+        return job
+
+
+class WorkerReplacedError(RuntimeError):
+    """This process takes no further trial. The one that it was given has not begun."""
+
+
+class Worker(FunctionTrainable):
+    """One process that runs trials, one after the other."""
+
+    def setup(self, config: dict[str, Any], shipment: Shipment) -> None:
+        self._shipment = shipment
+        super().setup(config)
+
+    def _trainable_func(self, config: dict[str, Any]) -> None:
+        task = config[TASK]
+        if "run" in task:
+            reporter = _Reporter()
+            run_trial(self._shipment.unpack(), Run(**task["run"]), reporter)
+            reporter.finish()
+        else:
+            _stand_by(self._shipment, task["skipped"])
+        tune.report({RESULT_DUPLICATE: True})  # by which Ray knows a function's end
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Makes ready for another trial.
+
+        Raises:
+            WorkerReplacedError: If the last trial has not ended, or this process has become too large.
+        """
+        if not super().reset_config(new_config):
+            raise WorkerReplacedError("The last trial in this process was stopped and has not ended.")
+        bound, used = self._shipment.max_memory, private_memory()
+        if bound is not None and used is not None and used > bound:
+            raise WorkerReplacedError(f"This process uses {used} bytes of memory, more than {bound}.")
+        return True
+
+
+def _stand_by(shipment: Shipment, skipped: int | None) -> None:
+    """Readies the process, builds the model once if asked to, and waits for trials.
+
+    Ray keeps no process for later use that it has no trial for, so this one reports again and again until it is stopped.
+
+    Args:
+        shipment: What will be searched.
+        skipped: For `probe`; `None` if the model is built elsewhere.
+    """
+    said: Any = None
+    try:
+        shipment.prepare()
+        if skipped is not None:
+            said = probe(shipment.unpack(), skipped)
+    except Exception as error:
+        said = error
+    while True:
+        tune.report({REPORT: said})
+        said = None
+        time.sleep(_STANDING_BY_S)
+
+
+class _Reporter:
+    """Reports to Ray Tune from a thread of its own, so that training goes on while the driver takes the report in.
+
+    Ray answers each report, and its answer may be that the trial is stopped. It is waited for during a small part of the time
+    that an epoch takes: a trial with long epochs stops at once, and one with short epochs, where waiting would cost a good part
+    of the training, an epoch later.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._last = time.monotonic()
+        self._is_stopped = False
+
+    def __call__(self, report: Report) -> None:
+        """Sends a report.
+
+        Raises:
+            SystemExit: If Ray stopped the trial.
+        """
+        self.finish()
+        self._thread = threading.Thread(target=self._send, args=(_sendable(report),), daemon=True)
+        self._thread.start()
+        if report.outcome is None:
+            self._wait((time.monotonic() - self._last) * _PATIENCE)
+        self._last = time.monotonic()
+
+    def finish(self) -> None:
+        """Waits until the last report was taken in.
+
+        Raises:
+            SystemExit: If Ray stopped the trial, as it also does when it has got the outcome.
+        """
+        self._wait(None)
+
+    def _send(self, report: Report) -> None:
+        try:
+            # "done" saves Ray another round trip to learn that the function has returned
+            tune.report({**report.metrics, REPORT: report, "done": report.outcome is not None})
+        except SystemExit:
+            self._is_stopped = True
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._thread is not None:
+            self._thread.join(seconds)
+        if self._is_stopped:
+            raise SystemExit
+
+
+def _sendable(report: Report) -> Report:
+    """The report, with the user's error in it only if it can be sent."""
+    outcome = report.outcome
+    if outcome is None or outcome.fatal is None or _survives(outcome.fatal):
+        return report
+    return dataclasses.replace(report, outcome=dataclasses.replace(outcome, fatal=FatalError(outcome.message)))
+
+
+def _survives(error: Exception) -> bool:
+    """Whether an error of the user's can be sent to the driver, which an `__init__` of its own may prevent."""
+    try:
+        cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:
+        return False
+    return True
