@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-
 _ALIGNMENT = 64
 """Bytes, of a tensor's memory (`EIGEN_MAX_ALIGN_BYTES`); Ray's shared memory is aligned so too."""
 
