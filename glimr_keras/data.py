@@ -110,6 +110,11 @@ def check_one_source(hypermodel: HyperModel, given: FitArguments) -> None:
         )
 
 
+def is_at_hand(arguments: FitArguments) -> bool:
+    """Whether a first batch can be read without any work: the data is arrays, tensors or frames, and not a source of them."""
+    return arguments.y is not None
+
+
 def first_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
     """A few samples of the training data as `(x, y, sample_weight)`, or `None` if they cannot be read."""
     x, y = arguments.x, arguments.y

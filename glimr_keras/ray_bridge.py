@@ -7,6 +7,7 @@ schedulers nor callbacks of the user see them.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +19,14 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from glimr_keras.coordinator import Coordinator
-from glimr_keras.ray_worker import REPORT, TASK, WorkerReplacedError
+from glimr_keras.ray_worker import REPORT, TASK
 from glimr_keras.trials import Run
 from glimr_keras.worker import PROBED, Probe, Report
 
 _DEAD = "The worker process died while it ran `data` and `build` (out of memory, or a crash in a library)."
+
+_MAX_REFUSED = 3
+"""How often a run is given to another process because the one that it was for did not begin with it."""
 
 Begin = Callable[[Probe], Coordinator | None]
 """Begins a search with what was found by building the model once, or returns `None` where that was all that was wanted."""
@@ -54,6 +58,7 @@ class Bridge:
         self._probing: str | None = None
         self._probes_lost = 0
         self._started: dict[str, float] = {}
+        self._refused: collections.Counter[tuple[str, int]] = collections.Counter()
 
     @property
     def finished(self) -> bool:
@@ -124,12 +129,13 @@ class Bridge:
         if run is not None and self.coordinator is not None:
             self.coordinator.on_stopped(run, self._seconds(ray_id))
 
-    def lose(self, ray_id: str, error: Exception | None, message: str) -> None:
-        """The Ray trial has failed, which errors of the user's code never do."""
+    def lose(self, ray_id: str, message: str) -> None:
+        """The Ray trial has failed, which errors of the user's code never do: its process is gone, or takes no more trials."""
         self._standing_by.pop(ray_id, None)
         run = self.runs.pop(ray_id, None)
         if run is not None and self.coordinator is not None:
-            if isinstance(getattr(error, "cause", None), WorkerReplacedError):
+            self._refused[run.key] += ray_id not in self._started
+            if ray_id not in self._started and self._refused[run.key] <= _MAX_REFUSED:
                 self.coordinator.give_back(run)
             else:
                 self.coordinator.on_lost(run, self._seconds(ray_id), message)
@@ -207,7 +213,7 @@ class Listener(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         message = f"The worker was lost:\n{trial.get_error() or 'it died without a message.'}"
-        self._bridge.lose(trial.trial_id, trial.get_pickled_error(), message)
+        self._bridge.lose(trial.trial_id, message)
 
 
 class Passing(tune.Callback):
@@ -243,6 +249,18 @@ class Passing(tune.Callback):
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         self._callback.on_experiment_end(trials, **info)
+
+
+class Forgetting(tune.Callback):
+    """Takes statistics and configuration, some 14 KB, out of each of Ray's trials that has ended; Ray keeps the trials."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps = {}, {}
+        trial.run_metadata.last_result = {}
+        trial.config.clear()
+        trial.evaluated_params.clear()
+
+    on_trial_error = on_trial_complete
 
 
 class PassingScheduler(FIFOScheduler):

@@ -16,7 +16,7 @@ from ray import tune
 from ray.tune.schedulers import HyperBandScheduler, MedianStoppingRule, PopulationBasedTraining, TrialScheduler
 
 from glimr_keras.errors import ResourcesError
-from glimr_keras.ray_bridge import Begin, Bridge, BridgeSearcher, Listener, Passing, PassingScheduler, Stop
+from glimr_keras.ray_bridge import Begin, Bridge, BridgeSearcher, Forgetting, Listener, Passing, PassingScheduler, Stop
 from glimr_keras.ray_store import Store
 from glimr_keras.ray_worker import Shipment, Worker
 from glimr_keras.shipping import pack
@@ -96,7 +96,11 @@ class RayExecutor:
                     run_config=tune.RunConfig(
                         name="search",
                         storage_path=storage,
-                        callbacks=[Listener(bridge), *(Passing(callback, bridge) for callback in self._callbacks)],
+                        callbacks=[
+                            Listener(bridge),
+                            *(Passing(callback, bridge) for callback in self._callbacks),
+                            Forgetting(),
+                        ],
                         stop=Stop(bridge),
                         verbose=3 if self._chatty else 0,
                         progress_reporter=None if self._chatty else _Silent(),

@@ -81,10 +81,6 @@ class Shipment:
         return job
 
 
-class WorkerReplacedError(RuntimeError):
-    """This process takes no further trial. The one that it was given has not begun."""
-
-
 class Worker(FunctionTrainable):
     """One process that runs trials, one after the other."""
 
@@ -110,13 +106,15 @@ class Worker(FunctionTrainable):
         """Makes ready for another trial.
 
         Raises:
-            WorkerReplacedError: If the last trial has not ended, or this process has become too large.
+            RuntimeError: If this process takes no other trial, since the last one has not ended or too much memory is in use.
+                Ray then ends it, and the trial, which has not begun, goes to another. (Ray says nothing to anyone of a
+                trial that is lost because this returns `False`.)
         """
         if not super().reset_config(new_config):
-            raise WorkerReplacedError("The last trial in this process was stopped and has not ended.")
+            raise RuntimeError("The last trial in this process was stopped and has not ended.")
         bound, used = self._shipment.max_memory, private_memory()
         if bound is not None and used is not None and used > bound:
-            raise WorkerReplacedError(f"This process uses {used} bytes of memory, more than {bound}.")
+            raise RuntimeError(f"This process uses {used} bytes of memory, more than {bound}.")
         return True
 
 

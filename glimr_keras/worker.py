@@ -246,6 +246,8 @@ def _train(job: Job, config: HyperParameters, callback: _TrialCallback) -> tuple
     model = build(job.hypermodel, config)
     if not model.built:
         callback.inputs = data.describe(arguments)
+    if not overrides(job.hypermodel, "fit"):
+        _build_ahead(model, arguments)
     kwargs = {**arguments.kwargs, "callbacks": [*job.callbacks, callback]}
     if "verbose" in kwargs or not overrides(job.hypermodel, "fit"):
         kwargs["verbose"] = job.fit_verbose
@@ -253,6 +255,19 @@ def _train(job: Job, config: HyperParameters, callback: _TrialCallback) -> tuple
     if callback.model is None:
         callback.set_model(model)
     return _score(returned, callback)
+
+
+def _build_ahead(model: Any, arguments: FitArguments) -> None:
+    """Makes the variables of optimizer, loss and metrics, as Keras itself does before it trains on JAX.
+
+    On TensorFlow it leaves that to the first training step, which therefore is traced twice, a fifth of a small trial's time,
+    and the first trace is never freed. It is left alone where it might not be the same: when `fit` is the user's own, which may
+    freeze or unfreeze layers first; before the model has its weights; when a first batch is not at hand.
+    """
+    if keras.backend.backend() != "tensorflow" or not model.built or not data.is_at_hand(arguments):
+        return
+    with contextlib.suppress(Exception):  # then Keras does it later, or says what is wrong
+        model._symbolic_build(data_batch=data.first_batch(arguments))
 
 
 def _run(hypermodel: HyperModel, config: HyperParameters, callback: _TrialCallback) -> tuple[float, int, dict[str, float]]:

@@ -66,6 +66,19 @@ def test_it_gives_out_exactly_the_budget(coordinator_in, tmp_path):
     assert coordinator.finished
 
 
+def test_a_run_that_is_given_back_is_the_next_to_be_given_out(coordinator_in, tmp_path):
+    coordinator = coordinator_in(max_trials=2)
+    first, second = coordinator.next_run(), coordinator.next_run()
+    assert coordinator.next_run() is None
+    assert coordinator.finished
+    coordinator.give_back(first)
+    assert not coordinator.finished
+    assert coordinator.next_run() is first
+    for run in (first, second):
+        finish(coordinator, run)
+    assert [trial.status for trial in coordinator.oracle.trials.values()] == ["COMPLETED"] * 2
+
+
 def test_a_trial_ends_when_its_executions_have_and_scores_their_mean(coordinator_in, tmp_path):
     coordinator = coordinator_in(executions=2)
     first, second = coordinator.next_run(), coordinator.next_run()

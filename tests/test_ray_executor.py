@@ -8,6 +8,8 @@ import sys
 import textwrap
 
 import keras
+import numpy as np
+import pandas as pd
 import pytest
 import ray
 from ray import tune
@@ -166,16 +168,24 @@ class Listens(tune.Callback):
     """A Ray Tune callback of a user."""
 
     def __init__(self):
-        self.scores = []
+        self.scores, self.started, self.completed = [], 0, []
+
+    def on_trial_start(self, iteration, trials, trial, **info):
+        self.started += 1
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
         self.scores.append(result["val_loss"])
+
+    def on_trial_complete(self, iteration, trials, trial, **info):
+        self.completed.append(trial.last_result["val_loss"])
 
 
 def test_ray_callbacks_of_the_user_hear_every_epoch(local_ray, project):
     listens = Listens()
     on_ray(project, max_trials=2, callbacks=[listens]).search(*models.TRAIN, **FIT)
     assert len(listens.scores) == 4
+    assert listens.started == 2  # and nothing of what makes the workers ready
+    assert set(listens.completed) < set(listens.scores)
 
 
 def test_a_ray_that_the_user_started_is_left_running(local_ray, project):
@@ -227,6 +237,131 @@ def test_max_concurrent_trials_is_kept(local_ray, project):
     tuner = on_ray(project, build_and_tell, max_trials=3, max_concurrent_trials=1)
     tuner.search(*models.TRAIN, **FIT)
     assert tuner.results_dataframe()["process"].nunique() == 1
+
+
+def test_the_model_is_built_before_the_first_trial_in_a_process_that_then_runs_trials(local_ray, project, tmp_path):
+    def build_and_tell_who(config):
+        with (tmp_path / "built").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return build_and_tell(config)
+
+    tuner = on_ray(project, build_and_tell_who, max_trials=4)
+    tuner.search(*models.TRAIN, **FIT)
+    built = [int(pid) for pid in (tmp_path / "built").read_text().split()]
+    assert len(built) == 5
+    assert set(built) == set(tuner.results_dataframe()["process"])
+
+
+def test_a_worker_that_has_become_too_large_is_replaced_and_no_trial_is_lost(local_ray, project):
+    tuner = on_ray(project, build_and_tell, max_trials=3, max_concurrent_trials=1, max_worker_memory=2**20)
+    tuner.search(*models.TRAIN, **FIT)
+    table = tuner.results_dataframe()
+    assert list(table["status"]) == ["COMPLETED"] * 3
+    assert table["process"].nunique() == 3
+    again = on_ray(
+        {**project, "project_name": "large"}, build_and_tell, max_trials=3, max_concurrent_trials=1, max_worker_memory=2**40
+    )
+    again.search(*models.TRAIN, **FIT)
+    assert again.results_dataframe()["process"].nunique() == 1
+
+
+def test_pipelines_given_to_search_run_in_the_workers(local_ray, project):
+    import tensorflow as tf
+
+    def augmented(x, y):
+        return x + tf.random.normal(tf.shape(x), stddev=1e-6), y
+
+    train, validation = (tf.data.Dataset.from_tensor_slices(part) for part in (models.TRAIN, models.VALIDATION))
+    train, validation = train.shuffle(64, seed=1).batch(8).map(augmented).prefetch(2), validation.batch(8)
+    tuner = on_ray(project, models.build_subclassed, max_trials=2)
+    tuner.search(train, validation_data=validation, epochs=2, verbose=0)
+    table = tuner.results_dataframe()
+    assert list(table["status"]) == ["COMPLETED"] * 2
+    loss = tuner.get_best_models()[0].evaluate(validation, verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(table["score"].min(), abs=1e-6)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches with weights."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        rows = slice(8 * index, 8 * index + 8)
+        return models.TRAIN[0][rows], models.TRAIN[1][rows], np.ones(8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ((Batches(),), {}),
+        ((pd.DataFrame(models.TRAIN[0]), pd.Series(models.TRAIN[1])), {}),
+        (models.TRAIN, {"sample_weight": np.ones(64), "class_weight": {0: 1.0, 1: 2.0}}),
+        (models.TRAIN, {"validation_data": Batches()}),
+        (models.TRAIN, {"validation_data": tuple(map(pd.DataFrame, models.VALIDATION))}),
+        (models.TRAIN, {"validation_data": (*models.VALIDATION, np.ones(32))}),
+    ],
+    ids=["PyDataset", "pandas", "weights", "PyDataset to validate", "pandas to validate", "weights to validate"],
+)
+def test_data_of_every_kind_reaches_the_workers(local_ray, project, arguments, options):
+    tuner = on_ray(project, max_trials=1)
+    tuner.search(*arguments, **{**FIT, **options})
+    assert list(tuner.results_dataframe()["status"]) == ["COMPLETED"]
+
+
+class Large(gk.HyperModel):
+    """Is given more than a megabyte, and holds some itself; tells whether they are where TensorFlow reads them."""
+
+    def __init__(self):
+        self.own = np.ones((2**18, 1), "float32")
+
+    def build(self, config):
+        self.config = config
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return model
+
+    def fit(self, config, model, x, y, **kwargs):
+        import tensorflow as tf
+
+        for name, array in (("given", x), ("own", self.own)):
+            address = np.asarray(tf.convert_to_tensor(array)).ctypes.data
+            config.Fixed(f"{name}_in_place", bool(address == array.ctypes.data))
+            config.Fixed(f"{name}_writeable", bool(array.flags.writeable))
+        return model.fit(x, y, batch_size=2**15, **kwargs)
+
+
+def test_large_arrays_are_shared_and_not_copied_by_keras(local_ray, project):
+    x, y = np.ones((2**17, 8), "float32"), np.ones(2**17, "float32")
+    tuner = on_ray(project, Large(), max_trials=1)
+    tuner.search(x, y, validation_data=(x, y), epochs=1, verbose=0)
+    values = tuner._read().trials["0000"].values
+    assert values == {"given_in_place": True, "given_writeable": False, "own_in_place": True, "own_writeable": False}
+
+
+def test_a_run_of_the_users_own_on_ray(local_ray, project):
+    class Runs(gk.HyperModel):
+        def run(self, config):
+            return config.Float("x", 0.0, 1.0)
+
+    tuner = gk.RayTuner(Runs(), gk.Objective("x", "min"), max_trials=20, seed=0, **project)
+    tuner.search(verbose=0)
+    table = tuner.results_dataframe()
+    assert list(table["score"]) == list(table["x"])
+    assert len(table) == 20
+
+
+def test_a_stop_that_comes_while_training_goes_on_ends_the_trial(local_ray, project):
+    """Epochs much shorter than Ray's answer: the trial hears of it later, and what it did meanwhile does not count."""
+    scheduler = tune.schedulers.ASHAScheduler(max_t=50, grace_period=1, reduction_factor=4)
+    tuner = on_ray(project, Counted(), max_trials=12, scheduler=scheduler)
+    tuner.search(*models.TRAIN, epochs=50, verbose=0)
+    for trial in tuner._read().trials.values():
+        (execution,) = trial.executions.values()
+        assert execution.best_epoch == len(execution.history)
+        assert list(execution.history) == list(range(1, len(execution.history) + 1))
+    assert "STOPPED" in set(tuner.results_dataframe()["status"])
 
 
 def script(tmp_path, text):

@@ -1,12 +1,13 @@
 """The Keras session of a trial: settings, seeds, and nothing left behind."""
 
+import pathlib
 import random
 
 import keras
 import numpy as np
 import pytest
 
-from glimr_keras.session import Session, prepare_process
+from glimr_keras.session import Session, prepare_process, private_memory
 
 
 @pytest.fixture
@@ -53,3 +54,11 @@ def test_a_worker_on_another_backend_is_refused():
         RuntimeError, match=r"The driver runs Keras on 'jax', this worker on 'tensorflow'. Set KERAS_BACKEND=jax"
     ):
         prepare_process("jax", 1)
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="only Linux says")
+def test_private_memory_grows_with_what_a_process_holds():
+    before = private_memory()
+    held = np.ones(2**25, "uint8")
+    assert private_memory() - before > 2**24
+    assert held.size == 2**25

@@ -1,0 +1,177 @@
+"""The bridge, asked and told by hand as Ray Tune does it."""
+
+import pytest
+
+from glimr_keras.coordinator import Coordinator
+from glimr_keras.errors import ShippingError
+from glimr_keras.journal import Journal, Project
+from glimr_keras.objective import Objective
+from glimr_keras.oracles import RandomSearchOracle
+from glimr_keras.parameters import Float
+from glimr_keras.ray_bridge import Bridge
+from glimr_keras.worker import PROBED, Outcome, Probe, Report
+from tests.test_coordinator import Silent
+
+OBJECTIVE = Objective("score", "max")
+STAND_BY, BUILD = {"skipped": None}, {"skipped": 0}
+
+
+class Learns(RandomSearchOracle):
+    """Wants results before it chooses."""
+
+    learns = True
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Begins a search of four trials."""
+    journal = Journal(tmp_path)
+
+    def begin_with(found, oracle=RandomSearchOracle):
+        if found.error:
+            raise ValueError(found.error)
+        journal.create(Project(OBJECTIVE, 0, 1, []))
+        return Coordinator(oracle(OBJECTIVE, 4, 0, [Float("x", 0, 1)]), journal, tmp_path, 1, 3, Silent())
+
+    yield begin_with
+    journal.close()
+
+
+def done(bridge, ray_id, score=1.0):
+    bridge.start(ray_id)
+    values = bridge.runs[ray_id].values
+    bridge.report(ray_id, Report(1, {"score": score}, values, [], Outcome("COMPLETED", 1.0, score, 1)))
+    bridge.end(ray_id)
+
+
+def begun(begin, workers=2, max_runs=None):
+    """A bridge whose search has begun, with `workers` processes that stand by as `s0`, `s1`, …"""
+    bridge = Bridge(begin, workers, max_runs)
+    for number in range(workers):
+        bridge.next_task(f"s{number}")
+    bridge.report("s0", Probe({"score": "max"}))
+    return bridge
+
+
+def test_every_worker_is_made_ready_and_one_builds_the_model(begin):
+    bridge = Bridge(begin, 3, None)
+    assert [bridge.next_task(f"s{number}") for number in range(4)] == [BUILD, STAND_BY, STAND_BY, None]
+    assert not bridge.finished
+    assert bridge.coordinator is None
+
+
+def test_nobody_leaves_before_there_is_a_trial_to_run(begin):
+    bridge = begun(begin)
+    assert not bridge.may_leave("s0")
+    assert "run" in bridge.next_task("r0")
+    assert bridge.may_leave("s1")
+    assert not bridge.may_leave("s0")
+    bridge.end("s1")
+    assert "run" in bridge.next_task("r1")
+    assert bridge.may_leave("s0")
+    assert not bridge.may_leave("r0")
+
+
+def test_all_leave_when_there_is_nothing_left(begin):
+    bridge = begun(begin, workers=8)
+    for number in range(5):
+        bridge.next_task(f"r{number}")
+    assert bridge.finished
+    assert all(bridge.may_leave(f"s{number}") for number in range(8))
+
+
+def test_the_search_goes_to_its_end(begin):
+    bridge = begun(begin)
+    for number in range(4):
+        assert "run" in bridge.next_task(f"r{number}")
+        done(bridge, f"r{number}")
+    assert bridge.next_task("r4") is None
+    assert bridge.finished
+    assert not bridge.interrupted
+    assert [trial.status for trial in bridge.coordinator.oracle.trials.values()] == ["COMPLETED"] * 4
+
+
+def test_a_search_that_is_left_with_runs_was_interrupted(begin):
+    assert Bridge(begin, 1, None).interrupted
+    bridge = begun(begin)
+    bridge.next_task("r0")
+    assert bridge.interrupted
+
+
+def test_no_more_runs_are_given_out_than_allowed(begin):
+    bridge = begun(begin, workers=1, max_runs=1)
+    assert bridge.next_task("r0") is not None
+    assert bridge.next_task("r1") is None
+    done(bridge, "r0")
+    assert bridge.next_task("r1") is not None
+
+
+def test_where_the_oracle_learns_one_run_waits_at_most(begin):
+    bridge = begun(lambda found: begin(found, Learns))
+    assert bridge.next_task("r0") is not None
+    assert bridge.next_task("r1") is None
+    bridge.start("r0")
+    assert bridge.next_task("r1") is not None
+
+
+def test_a_run_that_a_process_did_not_begin_is_given_to_others_but_not_for_ever(begin):
+    bridge = begun(begin)
+    task = bridge.next_task("r0")
+    for number in range(3):
+        bridge.lose(f"r{number}", "no room")
+        assert bridge.next_task(f"r{number + 1}") == task
+    bridge.lose("r3", "no room")
+    assert bridge.next_task("r4") != task
+    assert bridge.coordinator.oracle.trials[task["run"]["trial_id"]].message == "no room"
+
+
+def test_a_run_whose_worker_is_lost_has_failed(begin):
+    bridge = begun(begin)
+    bridge.next_task("r0")
+    bridge.start("r0")
+    bridge.lose("r0", "The worker was lost")
+    (trial,) = bridge.coordinator.oracle.trials.values()
+    assert (trial.status, trial.message) == ("FAILED", "The worker was lost")
+
+
+def test_a_process_that_dies_while_it_builds_is_followed_by_another_configuration(begin):
+    bridge = Bridge(begin, 1, None)
+    for number in range(len(PROBED)):
+        assert bridge.next_task(f"s{number}") == {"skipped": number}
+        bridge.lose(f"s{number}", "")
+    assert bridge.finished
+    assert "The worker process died while it ran `data` and `build`" in str(bridge.error)
+
+
+def test_a_process_that_only_stands_by_may_die(begin):
+    bridge = begun(begin)
+    bridge.lose("s1", "")
+    assert bridge.error is None
+    assert "run" in bridge.next_task("r0")
+
+
+def test_what_a_worker_cannot_do_ends_the_search(begin):
+    bridge = Bridge(begin, 1, None)
+    bridge.next_task("s0")
+    error = ShippingError("no such module")
+    bridge.report("s0", error)
+    assert bridge.error is error
+    assert bridge.finished
+    assert not bridge.interrupted
+
+
+def test_what_begin_raises_is_kept_for_later(begin):
+    bridge = Bridge(begin, 1, None)
+    bridge.next_task("s0")
+    bridge.report("s0", Probe(error="the user's mistake"))
+    assert isinstance(bridge.error, ValueError)
+    assert bridge.may_leave("s0")
+
+
+def test_nothing_is_run_where_only_the_space_was_asked_for():
+    bridge = Bridge(lambda found: None, 1, None)
+    bridge.next_task("s0")
+    bridge.report("s0", Probe())
+    assert bridge.finished
+    assert not bridge.interrupted
+    assert bridge.next_task("r0") is None
