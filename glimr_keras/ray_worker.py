@@ -96,7 +96,7 @@ class Worker(FunctionTrainable):
         task = config[TASK]
         if "run" in task:
             reporter = _Reporter()
-            run_trial(self._shipment.unpack(), Run(**task["run"]), reporter)
+            run_trial(self._shipment.unpack(), Run(**task["run"]), reporter, settle=reporter.finish)
             reporter.finish()
         else:
             _stand_by(self._shipment, task["skipped"])
@@ -174,7 +174,7 @@ class _Reporter:
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._last = time.monotonic()
-        self._is_stopped = False
+        self._error: BaseException | None = None
 
     def __call__(self, report: Report) -> None:
         """Sends a report.
@@ -201,14 +201,14 @@ class _Reporter:
         try:
             # "done" saves Ray another round trip to learn that the function has returned
             tune.report({**report.metrics, REPORT: report, "done": report.outcome is not None})
-        except SystemExit:
-            self._is_stopped = True
+        except BaseException as error:  # raised where training can be ended by it
+            self._error = error
 
     def _wait(self, seconds: float | None) -> None:
         if self._thread is not None:
             self._thread.join(seconds)
-        if self._is_stopped:
-            raise SystemExit
+        if self._error is not None:
+            raise self._error
 
 
 def _sendable(report: Report) -> Report:

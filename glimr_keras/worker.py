@@ -14,7 +14,7 @@ import numbers
 import pathlib
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -115,16 +115,18 @@ class NotANumberError(ValueError):
 Reporter = Callable[[Report], None]
 
 
-def run_trial(job: Job, run: Run, report: Reporter) -> None:
+def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] = lambda: None) -> None:
     """Trains one configuration once and reports it. Errors of the user's code are reported, not raised.
 
     Args:
         job: What is built and trained.
         run: The configuration.
-        report: Called after each epoch but the last, and once at the end with the last epoch and the outcome.
+        report: Called after each epoch but the last, and once at the end with the last epoch and the outcome. Raises
+            `SystemExit` if the trial is to stop.
+        settle: For a `report` that does not wait for the answer: waits for it, and raises likewise.
     """
     started = time.monotonic()
-    voice = _Voice(report, job.space)
+    voice = _Voice(report, settle, job.space)
     score, best_epoch, message, fatal, expected = None, None, None, None, False
     metrics: dict[str, float] = {}
     with job.session.fresh(zlib.crc32(repr((run.sampling_key, run.execution)).encode())):
@@ -326,8 +328,8 @@ def _score(returned: Any, callback: _TrialCallback) -> tuple[float, int | None, 
 class _Voice:
     """Speaks for one trial: adds what its configuration was asked for to what it reports."""
 
-    def __init__(self, report: Reporter, space: DeclaredSpace) -> None:
-        self._report = report
+    def __init__(self, report: Reporter, settle: Callable[[], None], space: DeclaredSpace) -> None:
+        self._report, self._settle = report, settle
         self._known = {parameter.name for parameter in space.parameters}
         self.config = HyperParameters()
         self.callback: _TrialCallback | None = None
@@ -336,8 +338,18 @@ class _Voice:
     def say(self, epoch: int | None, metrics: dict[str, float], outcome: Outcome | None = None) -> None:
         news = [parameter for parameter in self.config.space if parameter.name not in self._known]
         self._known.update(parameter.name for parameter in news)
-        try:
+        with self._listening():
             self._report(Report(epoch, metrics, self.config.asked, news, outcome))
+
+    def settle(self) -> None:
+        """Waits until what was said has been taken in."""
+        with self._listening():
+            self._settle()
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        try:
+            yield
         except SystemExit:
             self.is_stopped = True
             raise
@@ -395,6 +407,7 @@ class _TrialCallback(TuneReportCheckpoint):
         """Leaves the last epoch to `run_trial`, which sends it with the outcome."""
 
     def save(self, epoch: int) -> pathlib.Path:
+        self._voice.settle()  # if the trial was stopped before this epoch, the checkpoint is that of an earlier one
         self.best_epoch = epoch
         checkpoints.save(self.model, self._directory, checkpoints.Checkpoint(epoch, self.inputs))
         return self._directory

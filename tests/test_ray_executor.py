@@ -1,5 +1,6 @@
 """Trials in Ray workers: warm and reused, side by side, lost, stopped early; and a Ray that starts and ends by itself."""
 
+import json
 import os
 import pathlib
 import signal
@@ -15,6 +16,7 @@ import ray
 from ray import tune
 
 import glimr_keras as gk
+from glimr_keras import checkpoints
 from tests import models
 
 FIT = {"validation_data": models.VALIDATION, "epochs": 2, "verbose": 0}
@@ -361,6 +363,8 @@ def test_a_stop_that_comes_while_training_goes_on_ends_the_trial(local_ray, proj
         (execution,) = trial.executions.values()
         assert execution.best_epoch == len(execution.history)
         assert list(execution.history) == list(range(1, len(execution.history) + 1))
+        checkpoint = tuner.project_dir / f"trial_{trial.trial_id}" / checkpoints.DESCRIPTION
+        assert json.loads(checkpoint.read_text())["epoch"] == execution.best_epoch
     assert "STOPPED" in set(tuner.results_dataframe()["status"])
 
 

@@ -1,9 +1,11 @@
 """What one trial does: configuration, data, build, fit, reports, and how it fails."""
 
 import dataclasses
+import json
 import math
 import pathlib
 import re
+import zlib
 
 import keras
 import numpy as np
@@ -15,9 +17,10 @@ from glimr_keras import checkpoints
 from glimr_keras.data import FitArguments
 from glimr_keras.hypermodel import as_hypermodel
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.session import Session
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Run
-from glimr_keras.worker import Job, probe, run_trial
+from glimr_keras.worker import Job, configuration, probe, run_trial
 from tests import models
 
 ARGUMENTS = FitArguments(models.TRAIN, {"validation_data": models.VALIDATION, "epochs": 3})
@@ -354,3 +357,44 @@ def test_the_probe_says_nothing_of_the_logs_of_a_custom_fit():
 )
 def test_the_probe_reports_a_build_that_cannot_be_used(build, message):
     assert message in probe(job(build)).error
+
+
+def test_a_trial_trains_as_keras_does(run):
+    """Optimizer and metrics are built before training; nothing else may change by that."""
+    reports = reports_of(job(models.build), run)
+    with Session.current().fresh(zlib.crc32(repr((run.sampling_key, run.execution)).encode())):
+        model = models.build(configuration(DeclaredSpace(), run.values, run.sampling_key))
+        history = model.fit(*models.TRAIN, **ARGUMENTS.kwargs, verbose=0).history
+    for epoch, report in enumerate(reports):
+        assert report.metrics == pytest.approx({name: values[epoch] for name, values in history.items()}, rel=1e-5)
+
+
+def test_a_step_is_traced_once(run):
+    traced = []
+
+    class Traced(keras.layers.Layer):
+        def call(self, inputs, training=None):
+            if training:
+                traced.append(1)
+            return inputs
+
+    def build(config):
+        inputs = keras.Input((6,))
+        return models.compiled(keras.Model(inputs, keras.layers.Dense(2, "softmax")(Traced()(inputs))), config)
+
+    reports_of(job(build), run)
+    assert len(traced) == 1
+
+
+def test_a_trial_that_was_stopped_meanwhile_keeps_the_checkpoint_of_its_last_epoch_that_counts(run):
+    """The answer to the first epoch's report comes after the second epoch has been trained."""
+    reports = []
+
+    def stopped():
+        if len(reports) == 1:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run_trial(job(models.build, objective=("loss", "min")), run, reports.append, settle=stopped)
+    assert [report.epoch for report in reports] == [1]
+    assert json.loads((pathlib.Path(run.directory) / checkpoints.DESCRIPTION).read_text())["epoch"] == 1

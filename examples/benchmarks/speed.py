@@ -4,7 +4,7 @@
     python examples/benchmarks/speed.py --only a,start --repeats 1
     python examples/benchmarks/speed.py --quick
 
-Needs Linux, and `pip install -e '.[examples]' keras-tuner tensorboard`. The parts: (a) a tiny MLP on digits, (b) an MLP on
+Needs Linux, and `pip install -e '.[benchmarks]'`. The parts: (a) a tiny MLP on digits, (b) an MLP on
 60,000 samples, (c) a small CNN, (d) trials that are only a number, (e) 1 GB of arrays, (start) the time to the first epoch,
 (memory) a worker's memory over many trials. All of it takes about 50 minutes on two cores.
 """

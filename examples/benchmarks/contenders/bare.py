@@ -1,7 +1,6 @@
 """The bare loop: `build` and `fit` for each configuration, in one process, with TensorFlow's default threads."""
 
 import events
-import keras
 from recorder import Recorder
 
 
@@ -15,6 +14,5 @@ def run(workload, trials):
 def train(workload, values, data):
     """One trial without a tuner."""
     train, validation = data
-    keras.backend.clear_session()
     model = workload.build(values)
     model.fit(*train, validation_data=validation, callbacks=[Recorder()], verbose=0, **workload.fit)
