@@ -299,12 +299,21 @@ class Batches(keras.utils.PyDataset):
     [
         ((Batches(),), {}),
         ((pd.DataFrame(models.TRAIN[0]), pd.Series(models.TRAIN[1])), {}),
-        (models.TRAIN, {"sample_weight": np.ones(64), "class_weight": {0: 1.0, 1: 2.0}}),
+        (models.TRAIN, {"sample_weight": np.ones(64)}),
+        (models.TRAIN, {"class_weight": {0: 1.0, 1: 2.0}}),
         (models.TRAIN, {"validation_data": Batches()}),
         (models.TRAIN, {"validation_data": tuple(map(pd.DataFrame, models.VALIDATION))}),
         (models.TRAIN, {"validation_data": (*models.VALIDATION, np.ones(32))}),
     ],
-    ids=["PyDataset", "pandas", "weights", "PyDataset to validate", "pandas to validate", "weights to validate"],
+    ids=[
+        "PyDataset",
+        "pandas",
+        "weights",
+        "class weights",
+        "PyDataset to validate",
+        "pandas to validate",
+        "weights to validate",
+    ],
 )
 def test_data_of_every_kind_reaches_the_workers(local_ray, project, arguments, options):
     tuner = on_ray(project, max_trials=1)
