@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import collections
 import pathlib
+from collections.abc import Callable
 from typing import Protocol
 
 from glimr_keras.errors import FatalError, SearchError
 from glimr_keras.journal import Journal
 from glimr_keras.oracles import Nothing, Oracle
 from glimr_keras.trials import Execution, Run, Trial, TrialStatus, execution_directory
-from glimr_keras.worker import Outcome, Report
+from glimr_keras.worker import Outcome, Probe, Report
 
 
 class Observer(Protocol):
@@ -172,3 +173,7 @@ class Coordinator:
                 f"(`max_consecutive_failed_trials={self._max_failed}`). The last one, trial {trial.trial_id} with "
                 f"{trial.values}, failed with:\n\n{trial.message}"
             )
+
+
+Begin = Callable[[Probe], Coordinator | None]
+"""Begins a search with what was found by building the model once, or returns `None` where that was all that was wanted."""

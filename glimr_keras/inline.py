@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable
 
-from glimr_keras.coordinator import Coordinator
+from glimr_keras.coordinator import Begin
 from glimr_keras.session import prepare_process
-from glimr_keras.worker import Job, Probe, probe, run_trial
+from glimr_keras.worker import Job, probe, run_trial
 
 
 class InlineExecutor:
@@ -19,7 +18,7 @@ class InlineExecutor:
     generators are seeded here, in the user's process.
     """
 
-    def execute(self, job: Job, begin: Callable[[Probe], Coordinator | None]) -> None:
+    def execute(self, job: Job, begin: Begin) -> None:
         """Builds the model once, and runs until the coordinator that `begin` then makes has nothing left to start."""
         prepare_process(job.session.backend, job.cpus)
         coordinator = begin(probe(job))

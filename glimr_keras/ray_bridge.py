@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ray import tune
@@ -18,7 +18,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from glimr_keras.coordinator import Coordinator
+from glimr_keras.coordinator import Begin, Coordinator
 from glimr_keras.ray_worker import REPORT, TASK
 from glimr_keras.trials import Run
 from glimr_keras.worker import PROBED, Probe, Report
@@ -27,9 +27,6 @@ _DEAD = "The worker process died while it ran `data` and `build` (out of memory,
 
 _MAX_REFUSED = 3
 """How often a run is given to another process because the one that it was for did not begin with it."""
-
-Begin = Callable[[Probe], Coordinator | None]
-"""Begins a search with what was found by building the model once, or returns `None` where that was all that was wanted."""
 
 
 class Bridge:

@@ -15,8 +15,9 @@ import ray
 from ray import tune
 from ray.tune.schedulers import HyperBandScheduler, MedianStoppingRule, PopulationBasedTraining, TrialScheduler
 
+from glimr_keras.coordinator import Begin
 from glimr_keras.errors import ResourcesError
-from glimr_keras.ray_bridge import Begin, Bridge, BridgeSearcher, Forgetting, Listener, Passing, PassingScheduler, Stop
+from glimr_keras.ray_bridge import Bridge, BridgeSearcher, Forgetting, Listener, Passing, PassingScheduler, Stop
 from glimr_keras.ray_store import Store
 from glimr_keras.ray_worker import Shipment, Worker
 from glimr_keras.shipping import pack

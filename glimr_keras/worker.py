@@ -279,16 +279,24 @@ def _run(hypermodel: HyperModel, config: HyperParameters, callback: _TrialCallba
         ModelError: If that is neither a number nor a dict.
     """
     returned = hypermodel.run(config)
-    if isinstance(returned, numbers.Real):
-        returned = {callback.objective.name: returned}
-    if not isinstance(returned, dict):
+    metrics = _returned_metrics(returned, callback)
+    if metrics is None:
         raise ModelError(
             f"{method_name(hypermodel, 'run')} must return the objective's value or a dict of metrics. "
             f"Received: {returned!r} of type {type(returned).__name__}"
         )
+    return callback.objective.get_value(metrics), 1, metrics
+
+
+def _returned_metrics(returned: Any, callback: _TrialCallback) -> dict[str, float] | None:
+    """The metrics that a user's method returned, as a dict or as the objective's value alone; `None` if it was neither."""
+    if isinstance(returned, numbers.Real):
+        returned = {callback.objective.name: float(returned)}
+    if not isinstance(returned, dict):
+        return None
     metrics = scalars(returned)
     callback.check(metrics)
-    return callback.objective.get_value(metrics), 1, metrics
+    return metrics
 
 
 def _score(returned: Any, callback: _TrialCallback) -> tuple[float, int | None, dict[str, float]]:
@@ -302,11 +310,8 @@ def _score(returned: Any, callback: _TrialCallback) -> tuple[float, int | None, 
         # `fit` did not pass the callbacks on: only the weights of the last epoch are there
         callback.last_epoch = len(returned.epoch)
         returned = {name: values[-1] for name, values in returned.history.items() if values}
-    if isinstance(returned, numbers.Real):
-        returned = {objective.name: float(returned)}
-    if isinstance(returned, dict):
-        metrics = scalars(returned)
-        callback.check(metrics)
+    metrics = _returned_metrics(returned, callback)
+    if metrics is not None:
         if objective.get_value(metrics) != callback.best:  # the score is that of the model as `fit` left it
             callback.save(callback.last_epoch or 1)
         return objective.get_value(metrics), callback.best_epoch, metrics
