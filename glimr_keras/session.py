@@ -58,6 +58,16 @@ class Session:
         keras.config.set_floatx(self.floatx)
         keras.config.set_image_data_format(self.image_data_format)
         keras.config.set_dtype_policy(self.dtype_policy)
+        if self.backend == "tensorflow":
+            _forget_gradients()
+
+
+def _forget_gradients() -> None:
+    """Has TensorFlow forget the custom gradients of models that are gone."""
+    with contextlib.suppress(ImportError, AttributeError):  # a TensorFlow that keeps them elsewhere: they stay
+        from glimr_keras import gradients  # of TensorFlow only
+
+        gradients.forget()
 
 
 @functools.cache
@@ -68,7 +78,6 @@ def prepare_worker(backend: str, cpus: float) -> None:
     go away, and looking through them takes a quarter of a second each time, several times a trial.
     """
     prepare_process(backend, cpus)
-    gc.collect()
     gc.freeze()
 
 

@@ -1,12 +1,13 @@
-"""Imports Keras and Ray without what they print at their start. Imported first; runs in driver and worker.
+"""Imports Keras and Ray, without what they print and a fifth faster. Imported first; runs in driver and worker.
 
-No user can act on those lines. TensorFlow writes its own to the process' standard error before its log level counts, so they
+No user can act on the lines that are printed. TensorFlow writes its own to the process' standard error before its log level counts, so they
 are taken out there; anything else that is written meanwhile is passed on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -40,6 +41,21 @@ def without_startup_lines() -> Iterator[None]:
                     os.write(2, line)
 
 
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Leaves garbage where it is: what imports make is kept, and looking through it takes a fifth of their time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if gc.get_freeze_count() == 0:  # counts all as looked through, or the first collection does it after all
+            gc.freeze()
+            gc.unfreeze()
+        if was_enabled:
+            gc.enable()
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A lost worker is a failed trial with its reason; Ray would print a paragraph on it as well
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task")
@@ -47,7 +63,7 @@ os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed 
 # In a notebook without widgets, which are not used here, Ray and tqdm say so when they are imported
 logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
 
-with without_startup_lines(), warnings.catch_warnings():
+with without_startup_lines(), without_garbage_collection(), warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")
     import keras  # noqa: F401
     import ray.tune  # noqa: F401

@@ -1,11 +1,13 @@
 """The Keras session of a trial: settings, seeds, and nothing left behind."""
 
+import gc
 import pathlib
 import random
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from glimr_keras.session import Session, prepare_process, private_memory
 
@@ -62,3 +64,34 @@ def test_private_memory_grows_with_what_a_process_holds():
     held = np.ones(2**25, "uint8")
     assert private_memory() - before > 2**24
     assert held.size == 2**25
+
+
+def graphs_alive():
+    gc.collect()
+    return sum(isinstance(found, tf.__internal__.FuncGraph) for found in gc.get_objects())
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])  # TensorFlow's silu has a custom gradient, as has the optimizer
+def test_nothing_is_left_of_a_model_that_was_trained(activation):
+    def train():
+        with Session.current().fresh():
+            model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, activation=activation)])
+            model.compile("adam", "mse")
+            model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+
+    train()
+    train()
+    before = graphs_alive()
+    for _ in range(3):
+        train()
+    assert graphs_alive() == before
+
+
+def test_a_function_that_lives_on_keeps_its_gradients():
+    with Session.current().fresh():
+        function = tf.function(tf.nn.silu).get_concrete_function(tf.TensorSpec((2,)))
+    with Session.current().fresh(), tf.GradientTape() as tape:
+        x = tf.constant([0.0, 1.0])
+        tape.watch(x)
+        y = function(x)
+    np.testing.assert_allclose(tape.gradient(y, x), [0.5, 0.9277], rtol=1e-4)
