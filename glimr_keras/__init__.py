@@ -10,16 +10,21 @@ from glimr_keras.callback import TuneReportCheckpoint
 from glimr_keras.errors import FailedTrialError
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.objective import Objective
+from glimr_keras.objective import MultiObjective, Objective
 from glimr_keras.oracles import Oracle
+from glimr_keras.space import prune_search, sample_space
 from glimr_keras.tuner import RayTuner
-from glimr_keras.tuners import RandomSearch
+from glimr_keras.tuners import BayesianOptimization, GridSearch, Hyperband, RandomSearch
 from glimr_keras.version import __version__
 
 __all__ = [
+    "BayesianOptimization",
     "FailedTrialError",
+    "GridSearch",
     "HyperModel",
     "HyperParameters",
+    "Hyperband",
+    "MultiObjective",
     "Objective",
     "Oracle",
     "RandomSearch",
@@ -28,5 +33,7 @@ __all__ = [
     "__version__",
     "errors",
     "oracles",
+    "prune_search",
+    "sample_space",
     "tuners",
 ]

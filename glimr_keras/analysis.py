@@ -12,6 +12,7 @@ import pandas as pd
 from glimr_keras.journal import Project
 from glimr_keras.parameters import HyperParameter, serialize
 from glimr_keras.trials import Trial, ranked
+from glimr_keras.trials import pareto_front as ranked_front
 
 COLUMNS = ("trial_id", "status", "score", "best_epoch", "epochs", "duration")
 
@@ -21,9 +22,10 @@ def results_dataframe(project: Project) -> pd.DataFrame:
 
     Returns:
         Columns `trial_id` (str), `status` (str), `score` (float, nan without one), `best_epoch` (the epoch of the score in the
-        best execution, counted from 1), `epochs` (trained, in the longest execution), `duration` (seconds, summed over
-        executions), then one column for each hyperparameter, by full name, empty where a trial did not have it. A
-        hyperparameter that has the name of another column gets `hyperparameters/` before its name.
+        best execution, counted from 1), `epochs` (that the model has seen, with those of the trial that it continues, in the
+        longest execution), `duration` (seconds, summed over executions), then one column for each hyperparameter, by full name,
+        empty where a trial did not have it. A hyperparameter that has the name of another column gets `hyperparameters/` before
+        its name.
     """
     rows = [_row(trial, project) for trial in project.trials.values()]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -35,6 +37,16 @@ def results_dataframe(project: Project) -> pd.DataFrame:
     return frame.astype({"score": float, "duration": float, "best_epoch": "Int64", "epochs": "Int64"})
 
 
+def pareto_front(project: Project) -> pd.DataFrame:
+    """The rows of `results_dataframe` of the trials on the Pareto front, with a column for each objective."""
+    front = ranked_front(list(project.trials.values()), project.objective)
+    frame = results_dataframe(project).set_index("trial_id").loc[[trial.trial_id for trial in front]].reset_index()
+    values = [trial.objective_values(project.objective) or () for trial in front]
+    for number, part in enumerate(project.objective.parts):
+        frame.insert(COLUMNS.index("score") + 1 + number, part.name, [value[number] for value in values], allow_duplicates=True)
+    return frame
+
+
 def _row(trial: Trial, project: Project) -> dict[str, Any]:
     number = trial.best_execution(project.objective)
     row = {
@@ -42,7 +54,7 @@ def _row(trial: Trial, project: Project) -> dict[str, Any]:
         "status": trial.status,
         "score": trial.score,
         "best_epoch": None if number is None else trial.executions[number].best_epoch,
-        "epochs": max((len(execution.history) for execution in trial.executions.values()), default=0),
+        "epochs": max((max(execution.history, default=0) for execution in trial.executions.values()), default=0),
         "duration": trial.duration,
     }
     return row | {name if name not in COLUMNS else f"hyperparameters/{name}": value for name, value in trial.values.items()}
@@ -56,7 +68,7 @@ def results_summary(project: Project, directory: pathlib.Path, num_trials: int) 
         "Results summary",
         f"Results in {directory}",
         f"Showing {num_trials} best trials",
-        f'Objective(name="{objective.name}", direction="{objective.direction}")',
+        *(f'Objective(name="{part.name}", direction="{part.direction}")' for part in objective.parts),
     ]
     for trial in best:
         lines += ["", f"Trial {trial.trial_id} summary", "Hyperparameters:"]

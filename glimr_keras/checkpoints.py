@@ -12,7 +12,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -34,12 +34,16 @@ class Checkpoint:
             `None` if unknown.
         has_optimizer: Whether the optimizer's state is included.
         build_config: What Keras itself knows of how the model was built; filled in by `save`.
+        values: The configuration that was trained, value by name.
+        score: That it was saved for.
     """
 
     epoch: int
     inputs: Any = None
     has_optimizer: bool = False
     build_config: Any = None
+    values: dict[str, Any] | None = None
+    score: float | None = None
 
 
 def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -63,21 +67,29 @@ def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) 
     beside.replace(place / DESCRIPTION)
 
 
-def load(model: Any, directory: str | os.PathLike[str]) -> Checkpoint:
+def load(model: Any, directory: str | os.PathLike[str], values: Mapping[str, Any] | None = None) -> Checkpoint:
     """Reads a checkpoint's weights into `model`, and the optimizer's state if it is there and the model is compiled.
 
     A model that is not built yet is built from the checkpoint's record of its inputs.
+
+    Args:
+        model: Built as the saved one was.
+        directory: With the checkpoint.
+        values: The configuration of `model`. If it differs from the saved one, as when a population-based scheduler changed
+            it, the learning rate is the model's own, and not the one that the optimizer had.
 
     Raises:
         FileNotFoundError: If there is no checkpoint in `directory`.
         ModelError: If the model cannot be built, or has other layers than the saved one.
     """
     place = pathlib.Path(directory)
-    checkpoint = Checkpoint(**json.loads((place / DESCRIPTION).read_text()))
+    checkpoint = describe(place)
     _build(model, checkpoint)
     optimizer = getattr(model, "optimizer", None) if checkpoint.has_optimizer else None
     if optimizer is not None:
         optimizer.build(model.trainable_variables)
+    is_changed = any((checkpoint.values or {}).get(name, value) != value for name, value in (values or {}).items())
+    rate = _learning_rate(optimizer) if is_changed else None
     with contextlib.nullcontext() if optimizer is not None else _without_optimizer(model):
         try:
             model.load_weights(place / WEIGHTS)
@@ -86,7 +98,20 @@ def load(model: Any, directory: str | os.PathLike[str]) -> Checkpoint:
                 f"The weights in {place} do not fit the model that was built. Does `build` depend on anything but its "
                 f"configuration, or was it changed since? Keras says: {error}"
             ) from error
+    if optimizer is not None and rate is not None:
+        optimizer.learning_rate = rate
     return checkpoint
+
+
+def _learning_rate(optimizer: Any) -> float | None:
+    """An optimizer's learning rate; `None` if it follows a schedule, or has none."""
+    variable = getattr(optimizer, "_learning_rate", None)
+    return float(optimizer.learning_rate) if isinstance(variable, keras.Variable) else None
+
+
+def describe(directory: str | os.PathLike[str]) -> Checkpoint:
+    """What the checkpoint in `directory` says about itself."""
+    return Checkpoint(**json.loads((pathlib.Path(directory) / DESCRIPTION).read_text()))
 
 
 def exists(directory: str | os.PathLike[str]) -> bool:

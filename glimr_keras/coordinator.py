@@ -6,15 +6,18 @@ It knows nothing of Ray. An executor asks `next_run` for work and passes on what
 from __future__ import annotations
 
 import collections
+import dataclasses
 import pathlib
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
+from glimr_keras.discovery import Probe
 from glimr_keras.errors import FatalError, SearchError
 from glimr_keras.journal import Journal
+from glimr_keras.limits import Limits
 from glimr_keras.oracles import Nothing, Oracle
-from glimr_keras.trials import Execution, Run, Trial, TrialStatus, execution_directory
-from glimr_keras.worker import Outcome, Probe, Report
+from glimr_keras.trials import Execution, Run, Stage, Trial, TrialStatus, execution_directory, state_directory
+from glimr_keras.worker import Outcome, Report
 
 
 class Observer(Protocol):
@@ -35,10 +38,12 @@ class Coordinator:
         max_consecutive_failed_trials: So many in a row stop the search, not counting those that diverged or raised
             `FailedTrialError`.
         observer: Told of every change.
+        limits: What ends the search, or a trial, before its time.
 
     Attributes:
         error: Why the search stopped early, or `None`.
         finished: Whether nothing will be started any more.
+        remark: Why it ended before its budget was spent, where there was no error.
     """
 
     def __init__(
@@ -49,10 +54,13 @@ class Coordinator:
         executions_per_trial: int,
         max_consecutive_failed_trials: int,
         observer: Observer,
+        limits: Limits | None = None,
     ) -> None:
         self.oracle = oracle
         self.error: FatalError | SearchError | None = None
         self.finished = False
+        self.remark: str | None = None
+        self._limits = limits or Limits(oracle.objective)
         self._journal = journal
         self._directory = directory
         self._executions_per_trial = executions_per_trial
@@ -67,6 +75,7 @@ class Coordinator:
         """Queues what was running when an earlier session of this project ended."""
         for trial in self.oracle.trials.values():
             if trial.status != TrialStatus.RUNNING:
+                self._limits.observe(trial)
                 continue
             if not any(execution.status == TrialStatus.FAILED for execution in trial.executions.values()):
                 self._queue(trial)
@@ -76,6 +85,10 @@ class Coordinator:
     def next_run(self) -> Run | None:
         """The next run to start, or `None`: then `finished` says whether to ask again when a run has ended."""
         if self.error is not None:
+            self.finished = True
+            return None
+        self.remark = self._limits.reached()
+        if self.remark is not None:
             self.finished = True
             return None
         if not self._waiting:
@@ -103,10 +116,19 @@ class Coordinator:
         if new:
             self._journal.add_parameters(new)
         if report.epoch is not None:
+            if report.epoch in trial.executions[run.execution].history:
+                execution = trial.executions[run.execution]
+                trial.executions[run.execution] = execution.until(report.epoch, self.oracle.objective)
             trial.executions[run.execution].observe(report.epoch, report.metrics, self.oracle.objective)
             self._journal.add_epoch(run.trial_id, run.execution, report.epoch, report.metrics)
         if report.outcome is not None:
             self._end(run, report.outcome)
+
+    def stops(self, run: Run, report: Report) -> bool:
+        """Whether a run is to end with this report, though it could go on."""
+        if report.outcome is not None or report.epoch is None:
+            return False
+        return self._limits.stops(run.trial_id, report.epoch, report.metrics)
 
     def on_stopped(self, run: Run, duration: float) -> None:
         """A scheduler stopped the run. Nothing if the run has already ended, or if the whole search is being stopped."""
@@ -119,6 +141,15 @@ class Coordinator:
         """The worker that ran it is gone. Nothing if the run has already ended."""
         self._end(run, Outcome(TrialStatus.FAILED, duration, message=message))
 
+    def mutated(self, run: Run, values: Mapping[str, Any]) -> Run:
+        """The run with values that a population-based scheduler changed, each made one that its hyperparameter can have."""
+        changed: dict[str, Any] = {}
+        for parameter in self.oracle.space.parameters:
+            if parameter.name in values and parameter.name in run.values:
+                nearest = parameter.nearest(parameter.encode(values[parameter.name]))
+                changed[parameter.name] = run.values[parameter.name] if nearest is None else nearest
+        return dataclasses.replace(run, values=run.values | changed)
+
     def give_back(self, run: Run) -> None:
         """The run was given out and nothing of it was done; it is the next to be started."""
         self._open.discard(run.key)
@@ -129,9 +160,22 @@ class Coordinator:
         for number in range(self._executions_per_trial):
             execution = trial.executions.get(number)
             if execution is None or execution.status == TrialStatus.RUNNING:
-                place = execution_directory(self._directory, trial.trial_id, number)
-                direction = self.oracle.objective.direction
-                self._waiting.append(Run(trial.trial_id, number, trial.suggested, trial.sampling_key, str(place), direction))
+                self._waiting.append(self._run(trial, number))
+
+    def _run(self, trial: Trial, number: int) -> Run:
+        chosen, parent = trial.suggested, trial.suggested.get(Stage.PARENT)
+        return Run(
+            trial.trial_id,
+            number,
+            chosen,
+            trial.sampling_key,
+            str(execution_directory(self._directory, trial.trial_id, number)),
+            tuple(part.direction for part in self.oracle.objective.parts),
+            epochs=chosen.get(Stage.EPOCHS),
+            initial_epoch=chosen.get(Stage.INITIAL_EPOCH, 0),
+            state=None if parent is None else str(state_directory(execution_directory(self._directory, parent, number))),
+            keeps_state=Stage.EPOCHS in chosen,
+        )
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.key not in self._open:
@@ -163,6 +207,7 @@ class Coordinator:
         self.oracle.end_trial(trial)
         self._journal.end_trial(trial)
         self._observer.on_trial_end(trial)
+        self._limits.observe(trial)
         if not failed:
             self._failed_in_a_row = 0
         elif not expected:

@@ -66,7 +66,7 @@ class HyperParameters:
         sampling_key: Sequence[int] | None = None,
     ) -> None:
         self.values: dict[str, Any] = dict(values or {})
-        self._definitions = {parameter.name: parameter for parameter in space}
+        self._definitions = {parameter.key: parameter for parameter in space}
         self._tree = dict(tree or {})
         self._sampling_key = None if sampling_key is None else tuple(sampling_key)
         self._scopes: list[str] = []
@@ -188,9 +188,9 @@ class HyperParameters:
             return found
         if default is not _REQUIRED:
             return default
-        if full_name in self._definitions:
+        if self._is_defined(full_name):
             raise ValueError(f"Hyperparameter {full_name!r} is currently inactive: its condition does not hold.")
-        known = [*self._definitions, *self.values, *self._tree]
+        known = [*(name for name, _ in self._definitions), *self.values, *self._tree]
         raise KeyError(f"Hyperparameter {full_name!r} does not exist.{did_you_mean(full_name, known)}")
 
     def __contains__(self, name: object) -> bool:
@@ -225,13 +225,40 @@ class HyperParameters:
 
     def is_active(self, hyperparameter: str | HyperParameter) -> bool:
         """Whether a hyperparameter, given by full name or definition, exists in this configuration."""
-        name = hyperparameter.name if isinstance(hyperparameter, HyperParameter) else hyperparameter
-        definition = self._definitions.get(name)
-        return definition is not None and all(condition.holds(self.values) for condition in definition.conditions)
+        if isinstance(hyperparameter, HyperParameter):
+            return hyperparameter.key in self._definitions and hyperparameter.exists(self.values)
+        return any(definition.exists(self.values) for definition in self._named(hyperparameter))
 
     def mark_declared_as_asked(self, names: Iterable[str]) -> None:
         """Counts names of a declared space as asked for: a whole declared configuration is used by definition."""
         self._asked.update(dict.fromkeys(name for name in names if name in self.values))
+
+    def merge(self, hyperparameters: HyperParameters | Iterable[HyperParameter], overwrite: bool = True) -> None:
+        """Takes in definitions; those that exist in this configuration and have no value get their default.
+
+        Args:
+            hyperparameters: Where the definitions are from.
+            overwrite: Whether they replace definitions of the same name and conditions.
+        """
+        definitions = hyperparameters.space if isinstance(hyperparameters, HyperParameters) else hyperparameters
+        for definition in definitions:
+            if overwrite or definition.key not in self._definitions:
+                self._definitions[definition.key] = definition
+        for definition in self.space:
+            value = self.values.get(definition.name, _REQUIRED)
+            if definition.exists(self.values) and (value is _REQUIRED or not definition.allows(value)):
+                self.values[definition.name] = definition.default_value
+
+    def ensure_active_values(self) -> None:
+        """Gives every hyperparameter that exists in this configuration a value, drawn at random where there is none, and
+        takes away the values of those that do not exist.
+        """
+        for definition in self.space:
+            if not self.is_active(definition.name):
+                self.values.pop(definition.name, None)
+            elif definition.name not in self.values and definition.exists(self.values):
+                key = self._sampling_key
+                self.values[definition.name] = definition.random_sample() if key is None else sample(definition, key)
 
     def copy(self) -> HyperParameters:
         """A copy whose values and definitions can be changed independently."""
@@ -256,19 +283,25 @@ class HyperParameters:
     def _full_name(self, name: str) -> str:
         return "/".join([*self._scopes, str(name)])
 
+    def _named(self, full_name: str) -> list[HyperParameter]:
+        return [definition for (name, _), definition in self._definitions.items() if name == full_name]
+
+    def _is_defined(self, full_name: str) -> bool:
+        return any(name == full_name for name, _ in self._definitions)
+
     def _find(self, full_name: str) -> Any:
         """A value, or the nested dict at a path; a value comes before a scope of the same name."""
         is_declared = _at_path(self._tree, full_name) is not _REQUIRED
-        if full_name in self.values and not is_declared and (full_name not in self._definitions or self.is_active(full_name)):
+        if full_name in self.values and not is_declared and (not self._is_defined(full_name) or self.is_active(full_name)):
             return self.values[full_name]
         return _at_path(self._as_tree(), full_name)
 
     def _condition(self, parent_name: str, parent_values: Any) -> Condition:
         full_name = self._full_name(parent_name)
-        if full_name not in self._definitions:
+        if not self._is_defined(full_name):
             raise ValueError(
                 f"A condition's parent must be defined before it: {full_name!r} is not defined."
-                f"{did_you_mean(full_name, self._definitions)}"
+                f"{did_you_mean(full_name, [name for name, _ in self._definitions])}"
             )
         many = isinstance(parent_values, (list, tuple, set, frozenset, range))
         return Condition(full_name, tuple(parent_values) if many else (parent_values,))
@@ -280,16 +313,22 @@ class HyperParameters:
         if any(condition.name == definition.name for condition in conditions):
             raise ValueError(f"Hyperparameter {definition.name!r} cannot be a condition of itself.")
         definition = dataclasses.replace(definition, conditions=tuple(conditions))
-        known = self._definitions.setdefault(definition.name, definition)
-        if known != definition:
-            raise ValueError(
-                f"Hyperparameter {definition.name!r} is defined twice, differently:\n  {known}\n  {definition}\n"
-                "Give the two different names, for example with `name_scope`."
-            )
-        if not self.is_active(definition):
+        known = self._definitions.setdefault(definition.key, definition)
+        is_active = definition.exists(self.values)
+        rivals = [rival for rival in self._named(definition.name) if is_active and rival.exists(self.values)]
+        for rival in [known, *rivals]:
+            if dataclasses.replace(rival, conditions=definition.conditions) != definition:
+                raise ValueError(
+                    f"Hyperparameter {definition.name!r} is defined twice, differently:\n  {rival}\n  {definition}\n"
+                    "Give the two different names, for example with `name_scope`."
+                )
+        if not is_active:
             return None
-        if definition.name not in self.values or not self._fits(definition):
+        if definition.name not in self.values:
             self.values[definition.name] = self._fallback(definition)
+        elif not self._fits(definition):
+            nearest = definition.nearest(self.values[definition.name])
+            self.values[definition.name] = self._fallback(definition) if nearest is None else nearest
         self._asked[definition.name] = None
         return self.values[definition.name]
 
@@ -306,7 +345,7 @@ class HyperParameters:
         """The declared configuration with the define-by-run values added at their paths."""
         tree: dict[str, Any] = _copy_dicts(self._tree)
         for name, value in self.values.items():
-            if name in self._definitions and not self.is_active(name):
+            if self._is_defined(name) and not self.is_active(name):
                 continue
             *parents, leaf = name.split("/")
             branch = tree

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
+import time
 
-from glimr_keras.coordinator import Begin
+from glimr_keras.coordinator import Begin, Coordinator
+from glimr_keras.discovery import probe
 from glimr_keras.session import prepare_process
-from glimr_keras.worker import Job, probe, run_trial
+from glimr_keras.trials import Run
+from glimr_keras.worker import Job, Report, run_trial
 
 
 class InlineExecutor:
@@ -25,4 +29,17 @@ class InlineExecutor:
         while coordinator is not None and (run := coordinator.next_run()) is not None:
             coordinator.on_start(run)
             own = dataclasses.replace(job, callbacks=copy.deepcopy(job.callbacks))
-            run_trial(own, run, functools.partial(coordinator.on_report, run))
+            with contextlib.suppress(_StoppedError):
+                run_trial(own, run, functools.partial(_take_in, coordinator, run, time.monotonic()))
+
+
+class _StoppedError(SystemExit):
+    """Ends a trial that is to be stopped."""
+
+
+def _take_in(coordinator: Coordinator, run: Run, started: float, report: Report) -> None:
+    stops = coordinator.stops(run, report)
+    coordinator.on_report(run, report)
+    if stops:
+        coordinator.on_stopped(run, time.monotonic() - started)
+        raise _StoppedError

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from glimr_keras.errors import ProjectError
-from glimr_keras.objective import Objective
+from glimr_keras.objective import Objective, objective_config, objective_from_config
 from glimr_keras.parameters import HyperParameter, serialize
 from glimr_keras.trials import Execution, Trial
 
@@ -39,6 +39,7 @@ class Project:
 
     Attributes:
         space: The hyperparameters that were known before the first trial, serialized.
+        is_whole: Whether every branch of the user's code was looked at for them.
         late_space: Those that trials met later, serialized.
         trials: By id, in the order of their creation.
     """
@@ -47,6 +48,7 @@ class Project:
     seed: int
     executions_per_trial: int
     space: list[dict[str, Any]]
+    is_whole: bool = True
     late_space: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     trials: dict[str, Trial] = dataclasses.field(default_factory=dict)
 
@@ -77,10 +79,11 @@ class Journal:
         self._append(
             "project",
             version=VERSION,
-            objective=dataclasses.asdict(project.objective),
+            objective=objective_config(project.objective),
             seed=project.seed,
             executions_per_trial=project.executions_per_trial,
             space=project.space,
+            is_whole=project.is_whole,
         )
 
     def add_parameters(self, parameters: Sequence[HyperParameter]) -> None:
@@ -172,8 +175,10 @@ class Journal:
                 f"{self.path} has version {header['version']}, and this glimr_keras reads up to {VERSION}. Update glimr_keras."
             )
         with self._damage(1):
-            objective = Objective(**header["objective"])
-            project = Project(objective, header["seed"], header["executions_per_trial"], header["space"])
+            objective = objective_from_config(header["objective"])
+            project = Project(
+                objective, header["seed"], header["executions_per_trial"], header["space"], header.get("is_whole", True)
+            )
         for number, record in records:
             with self._damage(number):
                 _replay(project, record)
@@ -219,9 +224,10 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
 
 def _execution(project: Project, record: dict[str, Any]) -> Execution:
     executions = project.trials[record["trial_id"]].executions
-    if record.get("epoch") == 1 or record["execution"] not in executions:
-        executions[record["execution"]] = Execution()  # a first epoch starts over, as after a kill
-    return executions[record["execution"]]
+    execution = executions.setdefault(record["execution"], Execution())
+    if "epoch" in record and record["epoch"] in execution.history:
+        execution = executions[record["execution"]] = execution.until(record["epoch"], project.objective)
+    return execution
 
 
 def _as_json(value: Any) -> Any:

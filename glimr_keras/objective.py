@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -33,9 +33,22 @@ class Objective:
         if self.direction is not None and self.direction not in DIRECTIONS:
             raise ObjectiveError(f"An objective's `direction` must be one of {DIRECTIONS}. Received: {self.direction!r}")
 
+    @property
+    def parts(self) -> tuple[Objective, ...]:
+        """The metrics that are optimised: itself, or the several that it is made of."""
+        return (self,)
+
+    def directed(self, directions: Sequence[str | None]) -> Objective:
+        """The same with other directions, one for each of its parts."""
+        return dataclasses.replace(self, direction=directions[0])
+
+    def missing(self, logs: Mapping[str, Any]) -> str | None:
+        """The name of a metric that is not in `logs`."""
+        return next((part.name for part in self.parts if part.name not in logs), None)
+
     def has_value(self, logs: Mapping[str, Any]) -> bool:
-        """Whether `logs` hold this metric."""
-        return self.name in logs
+        """Whether `logs` hold what is optimised."""
+        return self.missing(logs) is None
 
     def get_value(self, logs: Mapping[str, Any]) -> float:
         """This metric's value in `logs`."""
@@ -73,14 +86,83 @@ class Objective:
         return dataclasses.replace(self, direction=direction)
 
 
+class MultiObjective(Objective):
+    """Several objectives. Trials are ranked by one score: the sum of those to minimise, less the sum of those to maximise.
+
+    Args:
+        objectives: At least two, with different names.
+        pareto: Whether a search that can is to look for the whole front of best compromises, and not for the best score.
+            A list of objectives means that.
+
+    Attributes:
+        name: `"multi_objective"`.
+        direction: `"min"`: the score is minimised.
+        objectives: The parts.
+    """
+
+    objectives: tuple[Objective, ...]
+    pareto: bool
+
+    def __init__(self, objectives: Iterable[str | Objective], pareto: bool = False) -> None:
+        super().__init__("multi_objective", "min")
+        object.__setattr__(self, "objectives", tuple(map(as_objective, objectives)))
+        object.__setattr__(self, "pareto", pareto)
+        names = [part.name for part in self.objectives]
+        if len(set(names)) != len(names) or len(names) < 2 or any(isinstance(part, MultiObjective) for part in self.objectives):
+            raise ObjectiveError(f"Several objectives must be at least two metrics of different names. Received: {names}")
+
+    @property
+    def parts(self) -> tuple[Objective, ...]:
+        return self.objectives
+
+    @property
+    def name_to_direction(self) -> dict[str, str | None]:
+        """The direction of each part, by name."""
+        return {part.name: part.direction for part in self.objectives}
+
+    def directed(self, directions: Sequence[str | None]) -> MultiObjective:
+        return MultiObjective((part.directed([way]) for part, way in zip(self.parts, directions, strict=True)), self.pareto)
+
+    def get_value(self, logs: Mapping[str, Any]) -> float:
+        return sum(-part.get_value(logs) if part.direction == "max" else part.get_value(logs) for part in self.parts)
+
+    def resolved(self, directions: Mapping[str, str | None]) -> MultiObjective:
+        return MultiObjective((part.resolved(directions) for part in self.parts), self.pareto)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MultiObjective) and (self.parts, self.pareto) == (other.parts, other.pareto)
+
+    def __hash__(self) -> int:
+        return hash((self.parts, self.pareto))
+
+    def __repr__(self) -> str:
+        return f"MultiObjective({list(self.parts)}, pareto={self.pareto})"
+
+
+def objective_config(objective: Objective) -> dict[str, Any]:
+    """An objective as JSON types."""
+    if isinstance(objective, MultiObjective):
+        return {"objectives": [objective_config(part) for part in objective.parts], "pareto": objective.pareto}
+    return dataclasses.asdict(objective)
+
+
+def objective_from_config(config: Mapping[str, Any]) -> Objective:
+    """The objective that `objective_config` was given."""
+    if "objectives" in config:
+        return MultiObjective(map(objective_from_config, config["objectives"]), config["pareto"])
+    return Objective(**config)
+
+
 def as_objective(objective: Any) -> Objective:
     """The `Objective` that a user's argument means.
 
     Raises:
-        ObjectiveError: If it is missing or neither a name nor an `Objective`.
+        ObjectiveError: If it is missing or neither a name, an `Objective`, nor a list of them.
     """
     if isinstance(objective, Objective):
         return objective
+    if isinstance(objective, (list, tuple)):
+        return as_objective(objective[0]) if len(objective) == 1 else MultiObjective(objective, pareto=True)
     if isinstance(objective, str):
         return Objective(objective)
     if objective is None:
@@ -88,7 +170,7 @@ def as_objective(objective: Any) -> Objective:
             "`objective` must name the metric to optimise, such as 'val_accuracy' or Objective('val_auc', 'max'). "
             "Received: objective=None"
         )
-    raise ObjectiveError(f"`objective` must be a metric's name or an Objective. Received: objective={objective!r}")
+    raise ObjectiveError(f"`objective` must be a metric's name, an Objective, or a list of them. Received: {objective!r}")
 
 
 def infer_direction(name: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import decimal
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -54,9 +54,23 @@ class HyperParameter:
             raise ValueError(f"A hyperparameter's `name` must be a non-empty string. Received: name={self.name!r}")
 
     @property
+    def key(self) -> tuple[str, tuple[Condition, ...]]:
+        """What makes it another hyperparameter than others: in two branches of a condition, one name may mean two."""
+        return self.name, self.conditions
+
+    @property
     def default_value(self) -> Any:
         """The value used where nothing is sampled."""
         raise NotImplementedError
+
+    @property
+    def count(self) -> int | None:
+        """How many different values it can have; `None` where that is a continuum."""
+        raise NotImplementedError
+
+    def every_value(self) -> Iterable[Any]:
+        """Its values, one after the other, where `count` is not `None`."""
+        return iter(self.values)  # type: ignore[attr-defined]  # a field in some kinds, a property in others
 
     def prob_to_value(self, prob: float) -> Any:
         """Maps `prob` in [0, 1) to a value; uniform `prob` gives the parameter's own distribution."""
@@ -66,6 +80,14 @@ class HyperParameter:
         """Maps a value to a number in [0, 1) that `prob_to_value` maps back to it."""
         raise NotImplementedError
 
+    def exists(self, values: Mapping[str, Any]) -> bool:
+        """Whether all its conditions hold among these values."""
+        return all(condition.holds(values) for condition in self.conditions)
+
+    def encode(self, value: Any) -> Any:
+        """A value as it is stored; what a user means by it may be an object, which is stored by its label."""
+        return value.item() if isinstance(value, np.generic) else value
+
     def allows(self, value: Any) -> bool:
         """Whether this parameter can have this value."""
         try:
@@ -73,6 +95,10 @@ class HyperParameter:
         except (ValueError, TypeError, ZeroDivisionError, OverflowError):
             return False
         return again == value or (isinstance(value, float) and math.isclose(again, value, rel_tol=1e-6))
+
+    def nearest(self, value: Any) -> Any:
+        """The value that it can have and that is nearest to `value`; `None` where nothing is near."""
+        return value if self.allows(value) else None
 
     def random_sample(self, seed: Seed = None) -> Any:
         """Draws one value; the same seed gives the same value."""
@@ -129,6 +155,11 @@ class _Number(HyperParameter):
         if self.step <= lowest:
             kind = "multiplies, so it must be above 1" if lowest else "must be above 0"
             raise ValueError(f"{self._where} with `sampling={self.sampling!r}` the `step` {kind}. Received: step={self.step}")
+        if self.num_steps == 1 and self.min_value < self.max_value:
+            raise ValueError(
+                f"{self._where} the `step` fits nowhere between `min_value` and `max_value`. "
+                f"Received: step={self.step}, min_value={self.min_value}, max_value={self.max_value}"
+            )
 
     @property
     def _where(self) -> str:
@@ -157,6 +188,21 @@ class _Number(HyperParameter):
         else:
             ratio = (self.max_value - self.min_value) / self.step
         return math.floor(ratio + 1e-9) + 1
+
+    def nearest(self, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+            return None
+        inside = min(max(value, self.min_value), self.max_value)
+        return inside if self.allows(inside) else self.prob_to_value(min(self.value_to_prob(inside), 1 - 1e-12))
+
+    @property
+    def count(self) -> int | None:
+        return self.num_steps
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """Every value in ascending order where there is a step, and else some that are spread over the range."""
+        return spread(self) if self.num_steps is None else tuple(map(self._at, range(self.num_steps)))
 
     def _at(self, index: int) -> Any:
         """The value `index` steps above the minimum, computed in decimals so that 0.1 * 3 is 0.3."""
@@ -205,6 +251,13 @@ class Int(_Number):
         if int(value) != value:
             raise ValueError(f"{self._where} `{field}` must be an int. Received: {field}={value!r}")
         return int(value)
+
+    @property
+    def count(self) -> int:
+        return self.max_value - self.min_value + 1 if self.num_steps is None else self.num_steps
+
+    def every_value(self) -> Iterable[int]:
+        return range(self.min_value, self.max_value + 1) if self.num_steps is None else super().every_value()
 
     def prob_to_value(self, prob: float) -> int:
         if self.num_steps is not None:
@@ -281,6 +334,10 @@ class Choice(HyperParameter):
     def default_value(self) -> Scalar:
         return self.values[0] if self.default is None else self.default
 
+    @property
+    def count(self) -> int:
+        return len(self.values)
+
     def prob_to_value(self, prob: float) -> Scalar:
         return self.values[min(int(prob * len(self.values)), len(self.values) - 1)]
 
@@ -310,6 +367,15 @@ class Boolean(HyperParameter):
     def default_value(self) -> bool:
         return self.default
 
+    @property
+    def count(self) -> int:
+        return 2
+
+    @property
+    def values(self) -> tuple[bool, bool]:
+        """Both values."""
+        return False, True
+
     def prob_to_value(self, prob: float) -> bool:
         return prob >= 0.5
 
@@ -334,11 +400,31 @@ class Fixed(HyperParameter):
     def default_value(self) -> Scalar:
         return self.value
 
+    @property
+    def count(self) -> int:
+        return 1
+
+    @property
+    def values(self) -> tuple[Scalar]:
+        """The only value."""
+        return (self.value,)
+
     def prob_to_value(self, prob: float) -> Scalar:
         return self.value
 
     def value_to_prob(self, value: Any) -> float:
         return 0.5
+
+
+def spread(parameter: HyperParameter, number: int = 10) -> tuple[Any, ...]:
+    """Up to `number` values that are evenly spread over a parameter's range, on its own scale."""
+    values = (parameter.prob_to_value((index + 0.5) / number) for index in range(number))
+    return tuple(dict.fromkeys(values))
+
+
+def conditions_config(parameter: HyperParameter) -> list[dict[str, Any]]:
+    """A parameter's conditions as JSON types."""
+    return [dataclasses.asdict(condition) for condition in parameter.conditions]
 
 
 def serialize(parameter: HyperParameter) -> dict[str, Any]:

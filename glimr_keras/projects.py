@@ -11,6 +11,7 @@ from typing import Any
 
 from glimr_keras.errors import ProjectError
 from glimr_keras.journal import HIDDEN, Journal, Project
+from glimr_keras.oracles.base import Oracle
 from glimr_keras.parameters import HyperParameter, serialize
 
 _OURS = re.compile(rf"{re.escape(HIDDEN)}|trial_(\d+|[0-9a-f]{{32}})|oracle\.json|tuner\d+\.json")
@@ -80,7 +81,7 @@ def _clear(directory: pathlib.Path) -> None:
 
 
 def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> None:
-    differences = _space_differences(there.space, wanted.space)
+    differences = _space_differences(there.space, wanted.space, there.is_whole and wanted.is_whole)
     for name in ("objective", "executions_per_trial"):
         before, now = getattr(there, name), getattr(wanted, name)
         if before != now:
@@ -93,14 +94,26 @@ def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> Non
         )
 
 
-def _space_differences(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[str]:
-    old = {stored["config"]["name"]: _canonical(stored) for stored in before}
-    new = {stored["config"]["name"]: _canonical(stored) for stored in now}
+def _space_differences(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], is_known: bool) -> list[str]:
+    """What differs between two spaces; where one of them may have more that was not looked at, only in what both have."""
+    old, new = _definitions(before), _definitions(now)
+    different = [
+        f"hyperparameter {name!r} was {old[name]}, is {new[name]}" for name in old if new.get(name, old[name]) != old[name]
+    ]
+    if not is_known:
+        return different
     return (
         [f"hyperparameter {name!r} is gone" for name in old if name not in new]
         + [f"hyperparameter {name!r} is new" for name in new if name not in old]
-        + [f"hyperparameter {name!r} was {old[name]}, is {new[name]}" for name in old if name in new and old[name] != new[name]]
+        + different
     )
+
+
+def _definitions(space: Sequence[dict[str, Any]]) -> dict[str, str]:
+    named: dict[str, list[str]] = {}
+    for stored in space:
+        named.setdefault(stored["config"]["name"], []).append(_canonical(stored))
+    return {name: " or ".join(sorted(definitions)) for name, definitions in named.items()}
 
 
 def _canonical(stored: dict[str, Any]) -> str:
@@ -116,3 +129,38 @@ def serialized(space: Sequence[HyperParameter]) -> list[dict[str, Any]]:
     """A space as JSON types, as a journal has it."""
     stored: list[dict[str, Any]] = json.loads(json.dumps([serialize(parameter) for parameter in space]))
     return stored
+
+
+def project_directory(source: Any) -> pathlib.Path:
+    """Where a project to learn from is, given its directory or its tuner.
+
+    Raises:
+        ProjectError: If there is none.
+    """
+    directory = pathlib.Path(getattr(source, "project_dir", source)).absolute()
+    if not Journal(directory).exists():
+        raise ProjectError(f"`warm_start` needs the directory of a glimr_keras project. Received: {directory}")
+    return directory
+
+
+def learn_from(oracle: Oracle, directory: pathlib.Path) -> None:
+    """Has the oracle learn from the results of another project.
+
+    Raises:
+        ValueError: If it does not learn.
+        ProjectError: If those results are of another objective.
+    """
+    if type(oracle).learn is Oracle.learn:
+        raise ValueError(
+            f"`warm_start` needs a search that learns from results, and {type(oracle).__name__} does not. Give the best "
+            "configurations as `initial_points`."
+        )
+    project = Journal(directory).read()
+    if project.objective != oracle.objective:
+        raise ProjectError(
+            f"`warm_start` needs results of the same objective. Received: {directory} with {project.objective}; this search "
+            f"has {oracle.objective}"
+        )
+    for trial in project.trials.values():
+        if trial.is_scored:
+            oracle.learn(trial)

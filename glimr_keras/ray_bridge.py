@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ray import tune
@@ -19,9 +19,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from glimr_keras.coordinator import Begin, Coordinator
+from glimr_keras.discovery import PROBED, Probe
 from glimr_keras.ray_worker import REPORT, TASK
 from glimr_keras.trials import Run
-from glimr_keras.worker import PROBED, Probe, Report
+from glimr_keras.worker import Report
 
 _DEAD = "The worker process died while it ran `data` and `build` (out of memory, or a crash in a library)."
 
@@ -36,6 +37,7 @@ class Bridge:
         begin: Called once, when the model has been built.
         workers: How many processes are made ready.
         max_runs: How many runs may be given out at once; `None` for what Ray has room for.
+        pauses: Whether a scheduler may pause runs, change their values and continue them.
 
     Attributes:
         coordinator: `None` until the search has begun.
@@ -43,12 +45,13 @@ class Bridge:
         over: Whether nothing is to be done, or nothing any more.
     """
 
-    def __init__(self, begin: Begin, workers: int, max_runs: int | None) -> None:
+    def __init__(self, begin: Begin, workers: int, max_runs: int | None, pauses: bool = False) -> None:
         self.coordinator: Coordinator | None = None
         self.error: Exception | None = None
         self.over = False
         self.runs: dict[str, Run] = {}
-        self._begin, self._workers, self._max_runs = begin, workers, max_runs
+        self.max_runs, self.pauses = max_runs, pauses
+        self._begin, self._workers = begin, workers
         self._ours: set[str] = set()
         self._standing_by: dict[str, None] = {}
         self._given = 0  # runs for which a process that stands by has to leave
@@ -85,14 +88,15 @@ class Bridge:
         if self.coordinator is None:
             return self._next_stand_by(ray_id)
         waiting = len(self.runs) - len(self._started)
-        if len(self.runs) == self._max_runs or (waiting and self.coordinator.oracle.learns):
+        is_full = len(self.runs) == self.max_runs and not self.pauses  # paused ones make room
+        if is_full or (waiting and self.coordinator.oracle.learns):
             return None  # what is chosen later is chosen with more results
         run = self.coordinator.next_run()
         if run is None:
             return None
-        self.runs[ray_id] = run
+        self.runs[ray_id] = dataclasses.replace(run, reports_state=self.pauses)
         self._given += bool(self._standing_by)
-        return {"run": dataclasses.asdict(run)}
+        return {"run": dataclasses.asdict(self.runs[ray_id])}
 
     def may_leave(self, ray_id: str) -> bool:
         """Whether a process that stands by is to take on a trial; not before there is one, or Ray would end the process."""
@@ -107,8 +111,22 @@ class Bridge:
 
     def start(self, ray_id: str) -> None:
         if self.coordinator is not None and ray_id in self.runs:
-            self._started[ray_id] = time.monotonic()
+            self._started.setdefault(ray_id, time.monotonic())
             self.coordinator.on_start(self.runs[ray_id])
+
+    def mutate(self, ray_id: str, config: dict[str, Any]) -> None:
+        """Takes in values that a scheduler changed in the configuration of a Ray trial, and makes the run in it its own again.
+
+        A population-based scheduler copies whole configurations from one trial to another.
+        """
+        if self.coordinator is not None and ray_id in self.runs:
+            self.runs[ray_id] = self.coordinator.mutated(self.runs[ray_id], _flat(config))
+            config[TASK] = {"run": dataclasses.asdict(self.runs[ray_id])}
+
+    def wants_stop(self, ray_id: str, said: Any) -> bool:
+        """Whether the run is to end with this report."""
+        coordinator, run = self.coordinator, self.runs.get(ray_id)
+        return coordinator is not None and run is not None and isinstance(said, Report) and coordinator.stops(run, said)
 
     def report(self, ray_id: str, said: Report | Probe | Exception | None) -> None:
         match said:
@@ -180,7 +198,8 @@ class BridgeSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         task = self._bridge.next_task(trial_id)
         if task is not None:
-            return {TASK: task}
+            shown = _nested(task["run"]["values"]) if self._bridge.pauses and "run" in task else {}
+            return {**shown, TASK: task}
         return Searcher.FINISHED if self._bridge.finished else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -285,31 +304,89 @@ class PassingScheduler(FIFOScheduler):
         if self._scheduler.metric is None:
             objective = coordinator.oracle.objective
             self._scheduler.set_search_properties(objective.name, objective.direction)
-        self._scheduler.on_trial_add(tune_controller, trial)
+        self._scheduler.on_trial_add(_Controller(tune_controller, self._bridge), trial)
 
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
         if not self._bridge.is_ours(trial.trial_id):
-            self._scheduler.on_trial_error(tune_controller, trial)
+            self._scheduler.on_trial_error(_Controller(tune_controller, self._bridge), trial)
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         if self._bridge.is_ours(trial.trial_id):
             return TrialScheduler.CONTINUE
-        return self._scheduler.on_trial_result(tune_controller, trial, result)
+        coordinator = self._bridge.coordinator
+        if coordinator is not None and coordinator.oracle.objective.has_value(result):  # a sum of several is in no report
+            objective = coordinator.oracle.objective
+            result.setdefault(objective.name, objective.get_value(result))
+        return self._scheduler.on_trial_result(_Controller(tune_controller, self._bridge), trial, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> None:
         if not self._bridge.is_ours(trial.trial_id):
-            self._scheduler.on_trial_complete(tune_controller, trial, result)
+            self._scheduler.on_trial_complete(_Controller(tune_controller, self._bridge), trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: RayTrial) -> None:
         if not self._bridge.is_ours(trial.trial_id):
-            self._scheduler.on_trial_remove(tune_controller, trial)
+            self._scheduler.on_trial_remove(_Controller(tune_controller, self._bridge), trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
-        pending = {trial.trial_id: trial for trial in tune_controller.get_live_trials() if trial.status == RayTrial.PENDING}
-        return next((pending[ray_id] for ray_id in self._bridge.in_order() if ray_id in pending), None)
+        live = tune_controller.get_live_trials()
+        pending = {trial.trial_id: trial for trial in live if trial.status == RayTrial.PENDING}
+        first = next((pending[ray_id] for ray_id in self._bridge.in_order() if ray_id in pending), None)
+        if not self._bridge.pauses or (first is not None and self._bridge.is_ours(first.trial_id)):
+            return first
+        running = sum(trial.status == RayTrial.RUNNING and not self._bridge.is_ours(trial.trial_id) for trial in live)
+        if running == self._bridge.max_runs:
+            return None
+        chosen = self._scheduler.choose_trial_to_run(_Controller(tune_controller, self._bridge))
+        if chosen is not None:
+            self._bridge.mutate(chosen.trial_id, chosen.config)
+        return chosen
 
     def debug_string(self) -> str:
         return str(self._scheduler.debug_string())
+
+
+class _Controller:
+    """Ray's controller as the user's scheduler sees it: with the search's own trials only, and without our searcher.
+
+    Population-based schedulers refuse searchers, which know nothing of changed configurations; ours does.
+    """
+
+    search_alg = None
+
+    def __init__(self, controller: Any, bridge: Bridge) -> None:
+        self._controller, self._bridge = controller, bridge
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
+
+    def get_trials(self) -> list[RayTrial]:
+        return [trial for trial in self._controller.get_trials() if not self._bridge.is_ours(trial.trial_id)]
+
+    def get_live_trials(self) -> list[RayTrial]:
+        return [trial for trial in self._controller.get_live_trials() if not self._bridge.is_ours(trial.trial_id)]
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by full name as nested dicts, in which schedulers look for them; a name that is also a scope stays flat."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *scopes, leaf = name.split("/")
+        branch = tree
+        for scope in scopes:
+            branch = branch.setdefault(scope, {}) if isinstance(branch, dict) else {}
+        if isinstance(branch, dict):
+            branch.setdefault(leaf, value)
+    return tree
+
+
+def _flat(config: Mapping[str, Any], scope: str = "") -> dict[str, Any]:
+    """The values in nested dicts by full name; a dict is also a value, since an option may be one."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat[f"{scope}{key}"] = value
+        if isinstance(value, Mapping) and key != TASK:
+            flat |= _flat(value, f"{scope}{key}/")
+    return flat
 
 
 class Stop(tune.Stopper):
@@ -319,7 +396,7 @@ class Stop(tune.Stopper):
         self._bridge = bridge
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return self._bridge.may_leave(trial_id)
+        return self._bridge.may_leave(trial_id) or self._bridge.wants_stop(trial_id, result.get(REPORT))
 
     def stop_all(self) -> bool:
         coordinator = self._bridge.coordinator

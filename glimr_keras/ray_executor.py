@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.schedulers import HyperBandScheduler, MedianStoppingRule, PopulationBasedTraining, TrialScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from glimr_keras.coordinator import Begin
 from glimr_keras.errors import ResourcesError
@@ -42,7 +42,7 @@ class RayExecutor:
         resources: Of one trial: `{"cpu": …, "gpu": …}`, and custom resources of the cluster by name.
         max_concurrent: An upper bound on trials that run at once; `None` for what the resources allow.
         max_memory: Bytes of a worker's own memory, after which it is replaced when its trial has ended; `None` for no bound.
-        scheduler: A Ray scheduler that may stop trials early.
+        scheduler: A Ray scheduler, which may stop trials early, or pause them and change their values.
         callbacks: Ray Tune callbacks of the user.
         address: Of a cluster to join; `None` for the environment's `RAY_ADDRESS`, or a local Ray.
         chatty: Show what Ray and the workers print.
@@ -79,7 +79,7 @@ class RayExecutor:
             KeyboardInterrupt: If the user stopped the search.
             Exception: What `begin` raised.
         """
-        bridge = Bridge(begin, self._workers, self._max_runs)
+        bridge = Bridge(begin, self._workers, self._max_runs, pauses=_pauses(self._scheduler))
         trainable = tune.with_parameters(Worker, shipment=self._ship(job))
         storage = tempfile.mkdtemp(prefix="glimr_keras-ray-")
         try:
@@ -149,22 +149,9 @@ class _Silent(tune.ProgressReporter):
         """Nothing: progress is shown by the coordinator's observer."""
 
 
-def check_scheduler(scheduler: TrialScheduler | None) -> None:
-    """Refuses schedulers that pause trials and go on from their checkpoints.
-
-    Raises:
-        TypeError: If it is no Ray scheduler.
-        ValueError: If it is one that pauses trials.
-    """
-    if scheduler is None:
-        return
-    if not isinstance(scheduler, TrialScheduler):
-        raise TypeError(f"`scheduler` must be one of `ray.tune.schedulers`. Received: scheduler={scheduler!r}")
-    if isinstance(scheduler, (HyperBandScheduler, MedianStoppingRule, PopulationBasedTraining)):
-        raise ValueError(
-            "`scheduler` must be one that only stops trials, such as ASHAScheduler. "
-            f"Received: {type(scheduler).__name__}, which pauses trials and continues them from checkpoints; not supported yet."
-        )
+def _pauses(scheduler: TrialScheduler | None) -> bool:
+    """Whether a scheduler may pause trials: all but those that are known only to stop them."""
+    return scheduler is not None and type(scheduler) not in (FIFOScheduler, AsyncHyperBandScheduler)
 
 
 @contextlib.contextmanager

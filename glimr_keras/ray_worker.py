@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 import queue
+import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -18,12 +20,13 @@ from ray import cloudpickle, tune
 from ray.tune.result import RESULT_DUPLICATE
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
+from glimr_keras.discovery import probe
 from glimr_keras.errors import FatalError, ShippingError
 from glimr_keras.session import prepare_worker, private_memory
 from glimr_keras.shared_arrays import SharedArray
 from glimr_keras.shipping import unpack
 from glimr_keras.trials import Run
-from glimr_keras.worker import Job, Report, probe, run_trial
+from glimr_keras.worker import Job, Report, run_trial
 
 TASK = "glimr_keras"
 """Where a Ray trial's configuration has its task."""
@@ -96,7 +99,8 @@ class Worker(FunctionTrainable):
         task = config[TASK]
         if "run" in task:
             reporter = _Reporter()
-            run_trial(self._shipment.unpack(), Run(**task["run"]), reporter, settle=reporter.finish)
+            with _continued(Run(**task["run"])) as run:
+                run_trial(self._shipment.unpack(), run, reporter, settle=reporter.finish)
             reporter.finish()
         else:
             _stand_by(self._shipment, task["skipped"])
@@ -116,6 +120,17 @@ class Worker(FunctionTrainable):
         if bound is not None and used is not None and used > bound:
             raise RuntimeError(f"This process uses {used} bytes of memory, more than {bound}.")
         return True
+
+
+@contextlib.contextmanager
+def _continued(run: Run) -> Iterator[Run]:
+    """The run, from where it was paused, or from where a scheduler wants it to go on."""
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        yield run
+        return
+    with checkpoint.as_directory() as directory:
+        yield dataclasses.replace(run, state=directory)
 
 
 class _Thread:
@@ -199,10 +214,15 @@ class _Reporter:
 
     def _send(self, report: Report) -> None:
         try:
+            said = dataclasses.replace(report, state=None)
+            checkpoint = None if report.state is None else tune.Checkpoint.from_directory(report.state)
             # "done" saves Ray another round trip to learn that the function has returned
-            tune.report({**report.metrics, REPORT: report, "done": report.outcome is not None})
+            tune.report({**report.metrics, REPORT: said, "done": report.outcome is not None}, checkpoint=checkpoint)
         except BaseException as error:  # raised where training can be ended by it
             self._error = error
+        finally:
+            if report.state is not None:
+                shutil.rmtree(report.state, ignore_errors=True)
 
     def _wait(self, seconds: float | None) -> None:
         if self._thread is not None:

@@ -1,7 +1,7 @@
 """Imports Keras and Ray, without what they print and a fifth faster. Imported first; runs in driver and worker.
 
-No user can act on the lines that are printed. TensorFlow writes its own to the process' standard error before its log level counts, so they
-are taken out there; anything else that is written meanwhile is passed on.
+No user can act on the lines that are printed. TensorFlow writes its own to the process' standard error before its log level
+counts, so they are taken out there; anything else that is written meanwhile is passed on.
 """
 
 from __future__ import annotations

@@ -25,6 +25,21 @@ class TrialStatus:
     FAILED = "FAILED"
 
 
+class Stage:
+    """Which part of a training a trial is: names of values that only some oracles give, as KerasTuner's Hyperband has them."""
+
+    EPOCHS = "tuner/epochs"
+    """Up to how many epochs it trains."""
+    INITIAL_EPOCH = "tuner/initial_epoch"
+    """How many of them were trained before."""
+    PARENT = "tuner/trial_id"
+    """By which trial."""
+    BRACKET = "tuner/bracket"
+    ROUND = "tuner/round"
+    ITERATION = "tuner/iteration"
+    NAMES = frozenset({EPOCHS, INITIAL_EPOCH, PARENT, BRACKET, ROUND, ITERATION})
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """One execution of one trial, as it is sent to a worker.
@@ -35,7 +50,12 @@ class Run:
         values: The configuration that the oracle chose, by full name.
         sampling_key: Seeds the values of hyperparameters that the oracle did not know.
         directory: Where the execution's checkpoint goes.
-        direction: Of the objective.
+        directions: Of the objective's parts.
+        epochs: Up to how many epochs it trains; `None` for what the user says.
+        initial_epoch: How many of them were trained before.
+        state: Directory of a checkpoint that the training continues from.
+        keeps_state: Whether a later trial may continue from its end.
+        reports_state: Whether it may be paused after any epoch, and continued from there.
     """
 
     trial_id: str
@@ -43,7 +63,12 @@ class Run:
     values: dict[str, Any]
     sampling_key: tuple[int, ...]
     directory: str
-    direction: str | None = None
+    directions: tuple[str | None, ...] | None = None
+    epochs: int | None = None
+    initial_epoch: int = 0
+    state: str | None = None
+    keeps_state: bool = False
+    reports_state: bool = False
 
     @property
     def key(self) -> tuple[str, int]:
@@ -68,6 +93,14 @@ class Execution:
     score: float | None = None
     duration: float | None = None
     message: str | None = None
+
+    def until(self, epoch: int, objective: Objective) -> Execution:
+        """The execution as it was before an epoch, which is trained again after a kill, or from an earlier checkpoint."""
+        before = Execution()
+        for number, metrics in self.history.items():
+            if number < epoch:
+                before.observe(number, metrics, objective)
+        return before
 
     def observe(self, epoch: int, metrics: dict[str, float], objective: Objective) -> None:
         """Takes in the metrics of an epoch; the score is the best so far."""
@@ -118,6 +151,14 @@ class Trial:
         durations = [e.duration for e in self.executions.values() if e.duration is not None]
         return sum(durations) if durations else None
 
+    def objective_values(self, objective: Objective) -> tuple[float, ...] | None:
+        """The value of each part of the objective at the epoch of the score, as the mean over executions."""
+        best = [execution.history.get(execution.best_epoch or 0) for execution in self.executions.values()]
+        logs = [metrics for metrics in best if metrics is not None and objective.has_value(metrics)]
+        if not logs or len(logs) < len(best):
+            return None
+        return tuple(statistics.fmean(part.get_value(metrics) for metrics in logs) for part in objective.parts)
+
     def best_execution(self, objective: Objective) -> int | None:
         """The number of the execution with the best score, or `None` without any score."""
         scored = [number for number, execution in self.executions.items() if execution.score is not None]
@@ -130,6 +171,11 @@ def execution_directory(project: pathlib.Path, trial_id: str, execution: int) ->
     return trial if execution == 0 else trial / f"execution_{execution}"
 
 
+def state_directory(directory: str | pathlib.Path) -> pathlib.Path:
+    """Where in an execution's folder the checkpoint is from which its training can be continued."""
+    return pathlib.Path(directory) / "latest"
+
+
 def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
     """Trials from best to worst: completed ones by score, then stopped ones by score, then those without a score."""
 
@@ -137,3 +183,20 @@ def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
         return not trial.is_scored, trial.status == TrialStatus.STOPPED, objective.sort_key(trial.score), int(trial.trial_id)
 
     return sorted(trials, key=key)
+
+
+def pareto_front(trials: list[Trial], objective: Objective) -> list[Trial]:
+    """The trials that no other beats in one part of the objective without being worse in another, best in the first first."""
+    costs: dict[str, tuple[float, ...]] = {}
+    for trial in trials:
+        values = trial.objective_values(objective)
+        if trial.is_scored and values is not None:
+            costs[trial.trial_id] = tuple(part.sort_key(value) for part, value in zip(objective.parts, values, strict=True))
+
+    def is_beaten(mine: tuple[float, ...]) -> bool:
+        return any(
+            other != mine and all(theirs <= ours for theirs, ours in zip(other, mine, strict=True)) for other in costs.values()
+        )
+
+    front = [trial for trial in trials if trial.trial_id in costs and not is_beaten(costs[trial.trial_id])]
+    return sorted(front, key=lambda trial: costs[trial.trial_id])

@@ -18,23 +18,35 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from glimr_keras import analysis, checkpoints, data
+from glimr_keras.arguments import (
+    checked_count,
+    checked_objective,
+    checked_points,
+    checked_resources,
+    checked_seconds,
+    checked_verbosity,
+    sorted_callbacks,
+)
 from glimr_keras.coordinator import Coordinator
 from glimr_keras.data import FitArguments
-from glimr_keras.errors import ModelError, ObjectiveError, ProjectError, did_you_mean
+from glimr_keras.discovery import Probe
+from glimr_keras.errors import ModelError, ProjectError
 from glimr_keras.hypermodel import as_hypermodel, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.inline import InlineExecutor
 from glimr_keras.journal import Journal, Project
+from glimr_keras.limits import Limits
 from glimr_keras.objective import Objective, as_objective
 from glimr_keras.oracles import Oracle, RandomSearchOracle, RaySearchOracle
-from glimr_keras.parameters import HyperParameter, deserialize
+from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
-from glimr_keras.projects import check_place, open_project, serialized
-from glimr_keras.ray_executor import RayExecutor, check_scheduler
+from glimr_keras.projects import check_place, learn_from, open_project, project_directory, serialized
+from glimr_keras.ray_executor import RayExecutor
+from glimr_keras.search_space import SearchSpace
 from glimr_keras.shipping import check_sendable
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Trial, TrialStatus, execution_directory, ranked
-from glimr_keras.worker import Job, Probe, build, configuration
+from glimr_keras.worker import Job, build, configuration
 
 Executor = Literal["ray", "inline"]
 
@@ -47,8 +59,10 @@ class RayTuner:
 
     Args:
         hypermodel: A `HyperModel`, or a function `build(config)` that returns a compiled Keras model.
-        objective: The metric to optimise, such as `"val_accuracy"`, or an `Objective` with its direction.
-        max_trials: How many configurations the project may have in all, failed ones included.
+        objective: The metric to optimise, such as `"val_accuracy"`, or an `Objective` with its direction; a list of several for
+            a Pareto front.
+        max_trials: How many configurations the project may have in all, failed ones included; `None` for as many as the oracle
+            finds.
         executions_per_trial: How often each configuration is trained; its score is the mean.
         directory: Where projects are, by default the working directory.
         project_name: The project's own directory in there, by default `"untitled_project"`.
@@ -62,8 +76,13 @@ class RayTuner:
         scheduler: One of `ray.tune.schedulers` that stops trials early, such as `ASHAScheduler()`.
         search_alg: One of `ray.tune.search`, new and without a space of its own; by default random search.
         space: A declared search space, instead of `HyperModel.space()`.
+        initial_points: Configurations to try first: dicts of value by name, flat or nested. What they leave out is drawn.
+        warm_start: Finished projects (directories, or tuners) whose results the search learns from. They count for no budget.
         callbacks: Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run here.
         max_consecutive_failed_trials: So many failed trials in a row stop the search.
+        max_trials_without_improvement: So many trials in a row that are not better than the best before them end the search.
+        time_budget_s: Seconds of wall-clock time that one call of `search` may take; then running trials are stopped.
+        stopper: A `ray.tune.Stopper`, asked after each epoch of each trial.
         executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where breakpoints work.
         address: Of a Ray cluster to join, as `ray.init` takes it, unless this process already has a Ray. By default
             `RAY_ADDRESS`, or the Ray that runs on this machine, or a new one.
@@ -85,8 +104,8 @@ class RayTuner:
     def __init__(
         self,
         hypermodel: Any,
-        objective: str | Objective | None = None,
-        max_trials: int = 10,
+        objective: str | Objective | Sequence[str | Objective] | None = None,
+        max_trials: int | None = 10,
         executions_per_trial: int = 1,
         directory: str | os.PathLike[str] | None = None,
         project_name: str | None = None,
@@ -98,33 +117,48 @@ class RayTuner:
         scheduler: TrialScheduler | None = None,
         search_alg: Searcher | None = None,
         space: Mapping[str, Any] | None = None,
+        initial_points: Sequence[Mapping[str, Any]] | None = None,
+        warm_start: Sequence[str | os.PathLike[str] | RayTuner] = (),
         callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
         max_consecutive_failed_trials: int = 3,
+        max_trials_without_improvement: int | None = None,
+        time_budget_s: float | None = None,
+        stopper: tune.Stopper | None = None,
         executor: Executor = "ray",
         address: str | None = None,
     ) -> None:
         self.hypermodel = as_hypermodel(hypermodel)
         self.objective = as_objective(objective)
-        self.max_trials = _count("max_trials", max_trials)
-        self.executions_per_trial = _count("executions_per_trial", executions_per_trial)
+        self.max_trials = None if max_trials is None else checked_count("max_trials", max_trials)
+        self.executions_per_trial = checked_count("executions_per_trial", executions_per_trial)
         self.directory = os.fspath(directory) if directory is not None else "."
         self.project_name = project_name if project_name is not None else "untitled_project"
         self.project_dir = pathlib.Path(self.directory).absolute() / self.project_name
         self.overwrite = overwrite
-        self.seed = None if seed is None else _count("seed", seed, at_least=0)
+        self.seed = None if seed is None else checked_count("seed", seed, at_least=0)
         self.max_concurrent_trials = (
-            None if max_concurrent_trials is None else _count("max_concurrent_trials", max_concurrent_trials)
+            None if max_concurrent_trials is None else checked_count("max_concurrent_trials", max_concurrent_trials)
         )
-        self.resources_per_trial = _resources(resources_per_trial)
-        self.max_worker_memory = None if max_worker_memory is None else _count("max_worker_memory", max_worker_memory)
-        check_scheduler(scheduler)
+        self.resources_per_trial = checked_resources(resources_per_trial)
+        self.max_worker_memory = None if max_worker_memory is None else checked_count("max_worker_memory", max_worker_memory)
+        if scheduler is not None and not isinstance(scheduler, TrialScheduler):
+            raise TypeError(f"`scheduler` must be one of `ray.tune.schedulers`. Received: scheduler={scheduler!r}")
         self.scheduler = scheduler
         if search_alg is not None and not isinstance(search_alg, Searcher):
             raise TypeError(f"`search_alg` must be one of `ray.tune.search`. Received: search_alg={search_alg!r}")
         self.search_alg = search_alg
         self.declared_space = DeclaredSpace(space if space is not None else self.hypermodel.space())
-        self.callbacks = _sorted_callbacks(callbacks)
-        self.max_consecutive_failed_trials = _count("max_consecutive_failed_trials", max_consecutive_failed_trials)
+        self.initial_points = checked_points(initial_points)
+        self.warm_start = [project_directory(source) for source in warm_start]
+        self.callbacks = sorted_callbacks(callbacks)
+        self.max_consecutive_failed_trials = checked_count("max_consecutive_failed_trials", max_consecutive_failed_trials)
+        if max_trials_without_improvement is not None:
+            checked_count("max_trials_without_improvement", max_trials_without_improvement)
+        self.max_trials_without_improvement = max_trials_without_improvement
+        self.time_budget_s = None if time_budget_s is None else checked_seconds("time_budget_s", time_budget_s)
+        if stopper is not None and not isinstance(stopper, tune.Stopper):
+            raise TypeError(f"`stopper` must be a ray.tune.Stopper. Received: stopper={stopper!r}")
+        self.stopper = stopper
         if executor not in ("ray", "inline"):
             raise ValueError(f"`executor` must be 'ray' or 'inline'. Received: executor={executor!r}")
         if executor == "inline" and scheduler is not None:
@@ -152,8 +186,8 @@ class RayTuner:
             SearchError: If `max_consecutive_failed_trials` failed in a row.
             FatalError: If the user's code raised it.
         """
-        verbose = _verbosity(fit_kwargs.get("verbose", 1))
-        of_keras, of_ray = _sorted_callbacks(fit_kwargs.pop("callbacks", None))
+        verbose = checked_verbosity(fit_kwargs.get("verbose", 1))
+        of_keras, of_ray = sorted_callbacks(fit_kwargs.pop("callbacks", None))
         if of_ray:
             raise TypeError(
                 f"`search(callbacks=…)` takes Keras callbacks; pass Ray's to {type(self).__name__}. Received: {of_ray}"
@@ -166,14 +200,16 @@ class RayTuner:
         progress = Progress(verbose)
         job = self._job(arguments, of_keras + self.callbacks[0], verbose)
         with progress.preparing("Starting Ray"):
-            executor = self._executor(verbose, self.max_trials * self.executions_per_trial)
+            at_most = None if self.max_trials is None else self.max_trials * self.executions_per_trial
+            executor = self._executor(verbose, at_most)
         self._run(executor, job, progress)
 
-    def make_oracle(self, objective: Objective, seed: int, space: Sequence[HyperParameter]) -> Oracle:
+    def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
         """Makes what chooses the configurations. The one method that a variant of the tuner overrides."""
         if self.search_alg is not None:
-            return RaySearchOracle(copy.deepcopy(self.search_alg), objective, self.max_trials, seed, space)
-        return RandomSearchOracle(objective, self.max_trials, seed, space)
+            searcher = copy.deepcopy(self.search_alg)
+            return RaySearchOracle(searcher, objective, self.max_trials, seed, space, self.initial_points)
+        return RandomSearchOracle(objective, self.max_trials, seed, space, self.initial_points)
 
     # Results
 
@@ -194,20 +230,29 @@ class RayTuner:
             ModelError: If the weights do not fit the model that `build` returns now.
         """
         project = self._read()
-        return [self._load(trial, project) for trial in self._best(project, _count("num_models", num_models))]
+        return [self._load(trial, project) for trial in self._best(project, checked_count("num_models", num_models))]
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
         """The configurations of the best trials, best first; each can be given to `hypermodel.build`."""
-        best = self._best(self._read(), _count("num_trials", num_trials))
+        best = self._best(self._read(), checked_count("num_trials", num_trials))
         return [configuration(self.declared_space, trial.values, None) for trial in best]
 
     def results_dataframe(self) -> pd.DataFrame:
         """A table with one row a trial; see `glimr_keras.analysis.results_dataframe` for its columns."""
         return analysis.results_dataframe(self._read())
 
+    def pareto_front(self) -> pd.DataFrame:
+        """The best compromises between several objectives: trials that no other beats in one without being worse in another.
+
+        Returns:
+            The rows of `results_dataframe()` that these trials have, from best to worst in the first objective, with a column
+            for each objective after `score`.
+        """
+        return analysis.pareto_front(self._read())
+
     def results_summary(self, num_trials: int = 10) -> None:
         """Prints the best trials."""
-        print(analysis.results_summary(self._read(), self.project_dir, _count("num_trials", num_trials)))
+        print(analysis.results_summary(self._read(), self.project_dir, checked_count("num_trials", num_trials)))
 
     def search_space_summary(self) -> None:
         """Prints the hyperparameters: those of the project, or before the first search those that one build shows."""
@@ -218,18 +263,20 @@ class RayTuner:
         else:
             space = []
             executor = self._executor(0, at_most=1)
-            executor.execute(self._job(FitArguments(), (), 0), lambda found: space.extend(self._discovered_space(found)))
+            executor.execute(
+                self._job(FitArguments(), (), 0), lambda found: space.extend(self._discovered_space(found).parameters)
+            )
         print(analysis.search_space_summary(space))
 
     # How it works inside
 
-    def _executor(self, verbose: int, at_most: int) -> RayExecutor | InlineExecutor:
+    def _executor(self, verbose: int, at_most: int | None) -> RayExecutor | InlineExecutor:
         """Where trials run, with no more workers than `at_most`."""
         if self.executor == "inline":
             return InlineExecutor()
         return RayExecutor(
             self.resources_per_trial,
-            min(at_most, self.max_concurrent_trials or at_most),
+            min((bound for bound in (at_most, self.max_concurrent_trials) if bound is not None), default=None),
             self.max_worker_memory,
             self.scheduler,
             self.callbacks[1],
@@ -253,7 +300,7 @@ class RayTuner:
                 check_sendable(part, name)
         return job
 
-    def _discovered_space(self, found: Probe) -> list[HyperParameter]:
+    def _discovered_space(self, found: Probe) -> SearchSpace:
         """The hyperparameters that are known before the first trial.
 
         Raises:
@@ -264,9 +311,7 @@ class RayTuner:
                 "The model could not be built, neither with the default configuration nor with two others, so no trial was "
                 f"started. The first error:\n\n{found.error}"
             )
-        declared = self.declared_space.parameters
-        names = {parameter.name for parameter in declared}
-        return [*declared, *(parameter for parameter in found.parameters if parameter.name not in names)]
+        return SearchSpace([*self.declared_space.parameters, *found.parameters], found.observations)
 
     def _run(self, executor: RayExecutor | InlineExecutor, job: Job, progress: Progress) -> None:
         searches: list[_Search] = []
@@ -282,7 +327,7 @@ class RayTuner:
             building.enter_context(progress.preparing("Building the model once"))
             executor.execute(job, begin)
             for search in searches:
-                remark = None if search.coordinator.error else self._remark(search.coordinator.oracle, search.done_before)
+                remark = None if search.coordinator.error else self._remark(search)
         except KeyboardInterrupt:
             remark = "Stopped. What has finished is kept; run the script again to go on from here."
             raise
@@ -298,8 +343,8 @@ class RayTuner:
     def _begin(self, job: Job, found: Probe, progress: Progress) -> _Search:
         """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
         space = self._discovered_space(found)
-        self.objective = _checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
-        journal, project = self._open(self.objective, space)
+        self.objective = checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
+        journal, project = self._open(self.objective, space, found.is_complete)
         try:
             coordinator = self._coordinator(journal, project, space, progress)
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
@@ -310,35 +355,46 @@ class RayTuner:
             raise
         return _Search(journal, coordinator, len(done))
 
-    def _coordinator(self, journal: Journal, project: Project, space: list[HyperParameter], progress: Progress) -> Coordinator:
+    def _coordinator(self, journal: Journal, project: Project, space: SearchSpace, progress: Progress) -> Coordinator:
         """A coordinator that knows the trials of earlier sessions."""
-        late = (deserialize(stored) for stored in project.late_space)
-        oracle = self.make_oracle(project.objective, project.seed, [*space, *late])
+        space.update(deserialize(stored) for stored in project.late_space)
+        oracle = self.make_oracle(project.objective, project.seed, space)
+        for directory in self.warm_start:
+            learn_from(oracle, directory)
         for trial in project.trials.values():
             oracle.restore_trial(trial)
             if trial.status != TrialStatus.RUNNING:
                 oracle.end_trial(trial)
         return Coordinator(
-            oracle, journal, self.project_dir, self.executions_per_trial, self.max_consecutive_failed_trials, progress
+            oracle,
+            journal,
+            self.project_dir,
+            self.executions_per_trial,
+            self.max_consecutive_failed_trials,
+            progress,
+            Limits(oracle.objective, self.time_budget_s, self.max_trials_without_improvement, copy.deepcopy(self.stopper)),
         )
 
-    def _open(self, objective: Objective, space: list[HyperParameter]) -> tuple[Journal, Project]:
+    def _open(self, objective: Objective, space: SearchSpace, is_whole: bool) -> tuple[Journal, Project]:
         seed = self.seed if self.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
-        wanted = Project(objective, seed, self.executions_per_trial, serialized(space))
+        wanted = Project(objective, seed, self.executions_per_trial, serialized(space.parameters), is_whole)
         opened = open_project(self.project_dir, wanted, self._fresh)
         self._fresh = False
         return opened
 
-    def _remark(self, oracle: Oracle, done_before: int) -> str | None:
+    def _remark(self, search: _Search) -> str | None:
         """Why a search ended with fewer trials than were asked for, or did nothing."""
-        if done_before >= self.max_trials:
+        if self.max_trials is not None and search.done_before >= self.max_trials:
             return (
-                f"Nothing to do: the project in {self.project_dir} already has {done_before} finished trials. Raise "
+                f"Nothing to do: the project in {self.project_dir} already has {search.done_before} finished trials. Raise "
                 "`max_trials` to go on, or pass `overwrite=True` to start over."
             )
-        if len(oracle.trials) >= self.max_trials:
+        trials = search.coordinator.oracle.trials
+        if search.coordinator.remark is not None:
+            return f"{search.coordinator.remark} The project has {len(trials)} trials."
+        if self.max_trials is None or len(trials) >= self.max_trials:
             return None
-        return f"The search space is exhausted: after {len(oracle.trials)} trials, nothing new was found to try."
+        return f"The search space is exhausted: after {len(trials)} trials, nothing new was found to try."
 
     def _read(self) -> Project:
         if self._fresh:
@@ -378,65 +434,3 @@ class _Search:
     journal: Journal
     coordinator: Coordinator
     done_before: int
-
-
-def _checked_objective(objective: Objective, found: Probe, has_callbacks: bool) -> Objective:
-    """The objective with its direction, if the model logs it.
-
-    Raises:
-        ObjectiveError: If it does not.
-    """
-    directions = found.log_directions
-    if directions is None:  # a custom `fit` decides what is logged
-        return objective.resolved({objective.name: found.inferred_direction})
-    if has_callbacks and objective.direction is not None:  # a callback of the user may log it
-        return objective
-    if objective.name not in directions:
-        hint = did_you_mean(objective.name, directions)
-        if objective.name.startswith("val_") and not any(name.startswith("val_") for name in directions):
-            hint = " Names with `val_` need validation data: `validation_data`, `validation_split`, or from `HyperModel.data`."
-        raise ObjectiveError(
-            f"No metric of the compiled model is called {objective.name!r}.{hint} "
-            f"Keras will log: {', '.join(sorted(directions))}"
-        )
-    return objective.resolved(directions)
-
-
-def _count(name: str, value: Any, at_least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
-        raise ValueError(f"`{name}` must be an integer of at least {at_least}. Received: {name}={value!r}")
-    return int(value)
-
-
-def _resources(resources: Mapping[str, float] | None) -> dict[str, float]:
-    if resources is not None and not isinstance(resources, Mapping):
-        raise TypeError(f"`resources_per_trial` must be a dict such as {{'cpu': 1, 'gpu': 0.5}}. Received: {resources!r}")
-    given = {name.lower() if name.lower() in ("cpu", "gpu") else name: amount for name, amount in (resources or {}).items()}
-    wanted = {"cpu": 1, "gpu": 0, **given}
-    for name, amount in wanted.items():
-        if isinstance(amount, bool) or not isinstance(amount, (int, float)) or amount < 0:
-            raise ValueError(f"`resources_per_trial[{name!r}]` must be a number of at least 0. Received: {amount!r}")
-    if wanted["cpu"] == 0:
-        raise ValueError(f"`resources_per_trial['cpu']` must be above 0. Received: resources_per_trial={dict(resources or {})}")
-    return wanted
-
-
-def _verbosity(verbose: Any) -> int:
-    if verbose == "auto":
-        return 1
-    if isinstance(verbose, (bool, int)) and 0 <= verbose <= 3:
-        return int(verbose)
-    raise ValueError(f"`verbose` must be 0, 1, 2, 3 or 'auto'. Received: verbose={verbose!r}")
-
-
-def _sorted_callbacks(callbacks: Any) -> tuple[tuple[keras.callbacks.Callback, ...], tuple[tune.Callback, ...]]:
-    """Keras' callbacks, and Ray Tune's."""
-    if isinstance(callbacks, (keras.callbacks.Callback, tune.Callback)):
-        callbacks = [callbacks]
-    if callbacks is not None and not isinstance(callbacks, (list, tuple)):
-        raise TypeError(f"`callbacks` must be a list. Received: callbacks={callbacks!r}")
-    for callback in callbacks or ():
-        if not isinstance(callback, (keras.callbacks.Callback, tune.Callback)):
-            raise TypeError(f"`callbacks` must be Keras or Ray Tune callbacks. Received: {callback!r}")
-    of_keras = tuple(callback for callback in callbacks or () if isinstance(callback, keras.callbacks.Callback))
-    return of_keras, tuple(callback for callback in callbacks or () if isinstance(callback, tune.Callback))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import math
 import numbers
 import pathlib
+import shutil
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,11 +26,11 @@ from glimr_keras.data import FitArguments
 from glimr_keras.errors import FailedTrialError, FatalError, ModelError, ObjectiveError, did_you_mean, user_traceback
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters, sample
-from glimr_keras.objective import Objective, infer_direction, log_directions
+from glimr_keras.objective import Objective
 from glimr_keras.parameters import HyperParameter
 from glimr_keras.session import Session
 from glimr_keras.space import DeclaredSpace
-from glimr_keras.trials import Run, TrialStatus
+from glimr_keras.trials import Run, Stage, TrialStatus, state_directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Report:
         values: What the trial's code asked for so far, by full name.
         parameters: Definitions that the declared space does not have and that were not sent before.
         outcome: Given with the last report.
+        state: Directory of a checkpoint from which the training can be continued after this epoch. Who takes the report in
+            removes it.
     """
 
     epoch: int | None
@@ -69,6 +72,7 @@ class Report:
     values: dict[str, Any]
     parameters: list[HyperParameter]
     outcome: Outcome | None = None
+    state: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,24 +92,6 @@ class Outcome:
     message: str | None = None
     fatal: FatalError | None = None
     expected: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Probe:
-    """What one configuration, built once before the search, tells about all of them.
-
-    Attributes:
-        log_directions: Every name that Keras will log, with its direction where known; `None` if a custom `fit` or `run`
-            decides.
-        inferred_direction: Of the objective, by its name alone.
-        parameters: The hyperparameters met by `data` and `build`.
-        error: The user's error, as a traceback of their own code.
-    """
-
-    log_directions: dict[str, str | None] | None = None
-    inferred_direction: str | None = None
-    parameters: tuple[HyperParameter, ...] = ()
-    error: str | None = None
 
 
 class NotANumberError(ValueError):
@@ -129,15 +115,15 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
     voice = _Voice(report, settle, job.space)
     score, best_epoch, message, fatal, expected = None, None, None, None, False
     metrics: dict[str, float] = {}
-    with job.session.fresh(zlib.crc32(repr((run.sampling_key, run.execution)).encode())):
+    with job.session.fresh(_seed(run)):
         try:
             voice.config = configuration(job.space, run.values, run.sampling_key)
-            objective = dataclasses.replace(job.objective, direction=run.direction or job.objective.direction)
-            voice.callback = _TrialCallback(objective, pathlib.Path(run.directory), voice)
+            objective = job.objective if run.directions is None else job.objective.directed(run.directions)
+            voice.callback = _TrialCallback(objective, run, voice)
             if overrides(job.hypermodel, "run"):
                 score, best_epoch, metrics = _run(job.hypermodel, voice.config, voice.callback)
             else:
-                score, best_epoch, metrics = _train(job, voice.config, voice.callback)
+                score, best_epoch, metrics = _train(job, run, voice.config, voice.callback)
             status = TrialStatus.COMPLETED
         except Exception as error:
             status, message = TrialStatus.FAILED, user_traceback(error)
@@ -151,6 +137,16 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
         voice.end(metrics, Outcome(status, time.monotonic() - started, score, best_epoch, message, fatal, expected))
 
 
+def _own(config: HyperParameters) -> dict[str, Any]:
+    """What the configuration was asked for, without what says which part of a training it is."""
+    return {name: value for name, value in config.asked.items() if name not in Stage.NAMES}
+
+
+def _seed(run: Run) -> int:
+    key = (run.sampling_key, run.execution, *([run.initial_epoch] if run.initial_epoch else []))
+    return zlib.crc32(repr(key).encode())
+
+
 def configuration(space: DeclaredSpace, values: dict[str, Any], sampling_key: tuple[int, ...] | None) -> HyperParameters:
     """The object that a trial's `data`, `build` and `fit` get: the declared space filled in, and define-by-run beyond it.
 
@@ -160,14 +156,17 @@ def configuration(space: DeclaredSpace, values: dict[str, Any], sampling_key: tu
         sampling_key: Seeds what is sampled; `None` for defaults.
     """
     values = dict(values)
+    existing = []
     for parameter in space.parameters:
-        if parameter.name not in values:
-            values[parameter.name] = parameter.default_value if sampling_key is None else sample(parameter, sampling_key)
+        if parameter.exists(values):
+            existing.append(parameter.name)
+            if parameter.name not in values:
+                values[parameter.name] = parameter.default_value if sampling_key is None else sample(parameter, sampling_key)
     tree = space.fill(values)
-    derived = space.derived_values(tree)
+    derived = space.derived_values(tree, values)
     values |= derived
     config = HyperParameters(values, space=space.parameters, tree=tree, sampling_key=sampling_key)
-    config.mark_declared_as_asked([*(parameter.name for parameter in space.parameters), *derived])
+    config.mark_declared_as_asked([*existing, *derived, *Stage.NAMES & values.keys()])
     return config
 
 
@@ -191,58 +190,7 @@ def build(hypermodel: HyperModel, config: HyperParameters) -> Any:
     return model
 
 
-PROBED: tuple[tuple[int, ...] | None, ...] = (None, (0,), (1,))
-"""The configurations that are built before a search until one succeeds, by sampling key: the default one first."""
-
-
-def probe(job: Job, skipped: int = 0) -> Probe:
-    """Builds one configuration and evaluates a few samples, to learn which names Keras will log. Runs in a worker.
-
-    Args:
-        job: What will be searched.
-        skipped: How many of `PROBED` are left out; the others are tried in turn until one can be built.
-
-    Returns:
-        What was found, or else the first error.
-    """
-    first_error = None
-    for sampling_key in PROBED[skipped:]:
-        found = _probe(job, sampling_key)
-        if found.error is None:
-            return found
-        first_error = first_error or found
-    return first_error or Probe()
-
-
-def _probe(job: Job, sampling_key: tuple[int, ...] | None) -> Probe:
-    try:
-        with job.session.fresh():
-            config = configuration(job.space, {}, sampling_key)
-            if overrides(job.hypermodel, "run"):  # which is a whole trial, so its hyperparameters are met in trials
-                return Probe(None, infer_direction(job.objective.name), tuple(config.space))
-            arguments = data.with_data(job.hypermodel, config, job.arguments)
-            model = build(job.hypermodel, config)
-            batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
-            directions = None if batch is None else _directions(model, batch, arguments.has_validation)
-            return Probe(directions, infer_direction(job.objective.name), tuple(config.space))
-    except (Exception, SystemExit) as error:
-        return Probe(error=user_traceback(error))
-
-
-def _directions(model: Any, batch: tuple[Any, Any, Any], has_validation: bool) -> dict[str, str | None]:
-    model.run_eagerly = True  # a few samples are evaluated: tracing would cost more
-    x, y, sample_weight = batch
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            names = list(model.test_on_batch(x, y, sample_weight, return_dict=True))
-        except Exception:  # a model with a `train_step` of its own, or data that only `fit` takes
-            names = list(model.fit(x, y, sample_weight=sample_weight, verbose=0).history)
-    if has_validation:
-        names += [f"val_{name}" for name in names]
-    return log_directions(model, names)
-
-
-def _train(job: Job, config: HyperParameters, callback: _TrialCallback) -> tuple[float, int | None, dict[str, float]]:
+def _train(job: Job, run: Run, config: HyperParameters, callback: _TrialCallback) -> tuple[float, int | None, dict[str, float]]:
     """Data, build and fit. Returns the score, its epoch and the last metrics."""
     arguments = data.with_data(job.hypermodel, config, job.arguments)
     model = build(job.hypermodel, config)
@@ -253,10 +201,17 @@ def _train(job: Job, config: HyperParameters, callback: _TrialCallback) -> tuple
     kwargs = {**arguments.kwargs, "callbacks": [*job.callbacks, callback]}
     if "verbose" in kwargs or not overrides(job.hypermodel, "fit"):
         kwargs["verbose"] = job.fit_verbose
+    if run.epochs is not None:
+        kwargs["epochs"] = run.epochs
+    if run.state is not None:
+        kwargs["initial_epoch"] = checkpoints.load(model, run.state, _own(config)).epoch
     returned = job.hypermodel.fit(config, model, *arguments.args, **kwargs)
     if callback.model is None:
         callback.set_model(model)
-    return _score(returned, callback)
+    score = _score(returned, callback)
+    if run.keeps_state:
+        callback.save_state(state_directory(run.directory))
+    return score
 
 
 def _build_ahead(model: Any, arguments: FitArguments) -> None:
@@ -335,16 +290,18 @@ class _Voice:
 
     def __init__(self, report: Reporter, settle: Callable[[], None], space: DeclaredSpace) -> None:
         self._report, self._settle = report, settle
-        self._known = {parameter.name for parameter in space.parameters}
+        self._known = {parameter.key for parameter in space.parameters}
         self.config = HyperParameters()
         self.callback: _TrialCallback | None = None
         self.is_stopped = False  # by the executor, from inside a report
 
-    def say(self, epoch: int | None, metrics: dict[str, float], outcome: Outcome | None = None) -> None:
-        news = [parameter for parameter in self.config.space if parameter.name not in self._known]
-        self._known.update(parameter.name for parameter in news)
+    def say(
+        self, epoch: int | None, metrics: dict[str, float], outcome: Outcome | None = None, state: str | None = None
+    ) -> None:
+        news = [parameter for parameter in self.config.space if parameter.key not in self._known]
+        self._known.update(parameter.key for parameter in news)
         with self._listening():
-            self._report(Report(epoch, metrics, self.config.asked, news, outcome))
+            self._report(Report(epoch, metrics, self.config.asked, news, outcome, state))
 
     def settle(self) -> None:
         """Waits until what was said has been taken in."""
@@ -376,15 +333,22 @@ class _TrialCallback(TuneReportCheckpoint):
 
     waits_for_next_epoch = True
 
-    def __init__(self, objective: Objective, directory: pathlib.Path, voice: _Voice) -> None:
+    def __init__(self, objective: Objective, run: Run, voice: _Voice) -> None:
         super().__init__(checkpoint="best", monitor=objective.name, mode=objective.direction or "auto")
         self.objective = objective
+        if all(part.direction is not None for part in objective.parts):
+            self._objective = objective
         self.inputs: Any = None
         self.best_epoch: int | None = None
         self.last_epoch: int | None = None
         self.last_logs: dict[str, float] = {}
         self._offset = 0
-        self._directory, self._voice = directory, voice
+        self._directory, self._voice = pathlib.Path(run.directory), voice
+        self._reports_state = run.reports_state
+        self._state: str | None = None
+        if run.reports_state and run.state is not None and checkpoints.exists(self._directory):
+            earlier = checkpoints.describe(self._directory)  # what it saved before it was paused
+            self.best, self.best_epoch = earlier.score, earlier.epoch
 
     def improves(self, logs: Any) -> bool:
         if not self.objective.has_value(logs):
@@ -394,10 +358,10 @@ class _TrialCallback(TuneReportCheckpoint):
 
     def check(self, logs: Any) -> None:
         """Refuses metrics without the objective, or with nan as its value."""
-        if not self.objective.has_value(logs):
+        missing = self.objective.missing(logs)
+        if missing is not None:
             raise ObjectiveError(
-                f"The objective {self.objective.name!r} is not among the metrics.{did_you_mean(self.objective.name, logs)} "
-                f"Received: {sorted(logs)}"
+                f"The objective {missing!r} is not among the metrics.{did_you_mean(missing, logs)} Received: {sorted(logs)}"
             )
         if math.isnan(self.objective.get_value(logs)):
             raise NotANumberError(f"The objective {self.objective.name!r} is nan: the training diverged.")
@@ -407,6 +371,9 @@ class _TrialCallback(TuneReportCheckpoint):
             self._offset = self.last_epoch - epoch  # a second `fit` counts from the start again
         self.last_epoch, self.last_logs = self._offset + epoch + 1, scalars(logs or {})
         super().on_epoch_end(self._offset + epoch, logs)
+        if self._reports_state:
+            self._state = tempfile.mkdtemp(prefix="glimr_keras-")
+            self.save_state(pathlib.Path(self._state))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leaves the last epoch to `run_trial`, which sends it with the outcome."""
@@ -414,13 +381,22 @@ class _TrialCallback(TuneReportCheckpoint):
     def save(self, epoch: int) -> pathlib.Path:
         self._voice.settle()  # if the trial was stopped before this epoch, the checkpoint is that of an earlier one
         self.best_epoch = epoch
-        checkpoints.save(self.model, self._directory, checkpoints.Checkpoint(epoch, self.inputs))
+        checkpoints.save(self.model, self._directory, checkpoints.Checkpoint(epoch, self.inputs, score=self.best))
         return self._directory
 
+    def save_state(self, directory: pathlib.Path) -> None:
+        """Writes what the training can be continued from."""
+        epoch = self.last_epoch or 1
+        values = _own(self._voice.config)
+        checkpoints.save(self.model, directory, checkpoints.Checkpoint(epoch, self.inputs, has_optimizer=True, values=values))
+
     def deliver(self, epoch: int, metrics: dict[str, float], directory: pathlib.Path | None) -> None:
-        self._voice.say(epoch, metrics)
+        state, self._state = self._state, None
+        self._voice.say(epoch, metrics, state=state)
 
     def take_held(self) -> tuple[int | None, dict[str, float]]:
         """The epoch that is over and not reported yet, and its metrics."""
+        if self._state is not None:
+            shutil.rmtree(self._state, ignore_errors=True)
         held, self._held = self._held, None
         return (None, {}) if held is None else (held.epoch, held.logs)

@@ -1,15 +1,26 @@
 """What to try next: a contract that every oracle keeps, and what random search and Ray's searchers add to it."""
 
 import pytest
+from optuna import samplers
 from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from glimr_keras.objective import Objective
-from glimr_keras.oracles import Nothing, Oracle, RandomSearchOracle, RaySearchOracle, Suggestion
+from glimr_keras.objective import MultiObjective, Objective
+from glimr_keras.oracles import (
+    BayesianOptimizationOracle,
+    GridSearchOracle,
+    HyperbandOracle,
+    Nothing,
+    Oracle,
+    RandomSearchOracle,
+    RaySearchOracle,
+    Suggestion,
+)
 from glimr_keras.parameters import Boolean, Choice, Condition, Fixed, Float, Int
+from glimr_keras.search_space import SearchSpace
 from glimr_keras.space import DeclaredSpace
-from glimr_keras.trials import Execution, Trial, TrialStatus
+from glimr_keras.trials import Execution, Stage, Trial, TrialStatus
 
 MIN, MAX = Objective("val_loss", "min"), Objective("val_accuracy", "max")
 SPACE = [
@@ -38,7 +49,20 @@ def optuna(space=SPACE, max_trials=None, seed=0, objective=MIN):
     return RaySearchOracle(OptunaSearch(seed=seed), objective, max_trials, seed, space)
 
 
-every_oracle = pytest.mark.parametrize("make", [random_search, optuna])
+def grid(space=SPACE, max_trials=None, seed=0, objective=MIN):
+    return GridSearchOracle(objective, max_trials, seed, space)
+
+
+def bayesian(space=SPACE, max_trials=None, seed=0, objective=MIN, **options):
+    return BayesianOptimizationOracle(objective, max_trials, seed, space, **options)
+
+
+def hyperband(space=SPACE, max_trials=None, seed=0, objective=MIN, **options):
+    return HyperbandOracle(objective, max_trials, seed, space, **options)
+
+
+every_oracle = pytest.mark.parametrize("make", [random_search, grid, bayesian, hyperband, optuna])
+chooses_by_itself = pytest.mark.parametrize("make", [random_search, bayesian, hyperband, optuna])
 
 
 def end(oracle, trial, score=0.5):
@@ -50,10 +74,9 @@ def end(oracle, trial, score=0.5):
 
 
 def run(oracle, count):
-    """Runs trials one after the other; the score depends on the configuration."""
-    return [
-        end(oracle, trial, len(str(trial.suggested)) / 100).suggested for trial in (oracle.create_trial() for _ in range(count))
-    ]
+    """Runs trials one after the other; the score depends on the configuration. What says the part of a training is left out."""
+    trials = [end(oracle, trial, len(str(trial.suggested)) / 100) for trial in (oracle.create_trial() for _ in range(count))]
+    return [{name: value for name, value in trial.suggested.items() if name not in Stage.NAMES} for trial in trials]
 
 
 # The contract
@@ -80,7 +103,7 @@ def test_a_parameter_is_suggested_exactly_where_its_conditions_hold(make):
         assert ("depth" in values) == (values["kind"] == "sgd" and values["bias"])
 
 
-@every_oracle
+@chooses_by_itself
 def test_the_same_seed_gives_the_same_sequence(make):
     assert run(make(seed=1), 15) == run(make(seed=1), 15)
     assert run(make(seed=1), 15) != run(make(seed=2), 15)
@@ -95,7 +118,7 @@ def test_the_budget_counts_every_trial(make):
     assert oracle.create_trial() is Nothing.LEFT
 
 
-@every_oracle
+@chooses_by_itself
 def test_trials_run_side_by_side_and_are_recorded_in_their_order(make):
     oracle = make()
     trials = [oracle.create_trial() for _ in range(3)]
@@ -121,7 +144,7 @@ def test_parameters_that_a_trial_met_join_the_space_once(make):
     late = Int("late", 1, 4)
     assert oracle.update_space([SPACE[0], late]) == [late]
     assert oracle.update_space([late]) == []
-    assert oracle.space == [*SPACE, late]
+    assert oracle.space.parameters == [*SPACE, late]
 
 
 @every_oracle
@@ -281,6 +304,276 @@ def test_optuna_keeps_rays_own_meaning_of_a_quantised_domain():
     assert {suggested["a"] for suggested in run(optuna(space), 20)} <= {10, 20, 30, 40, 50}
 
 
-def test_a_domain_that_the_searcher_does_not_know_is_named():
-    with pytest.raises(ValueError, match=r"'noise'.*OptunaSearch"):
-        run(optuna(DeclaredSpace({"noise": tune.randn(0, 1)}).parameters), 1)
+def test_ray_searchers_draw_from_domains_without_bounds():
+    drawn = [values["noise"] for values in run(optuna(DeclaredSpace({"noise": tune.randn(5, 1)}).parameters), 20)]
+    assert 3 < sum(drawn) / 20 < 7
+
+
+# Initial points
+
+
+@pytest.mark.parametrize("make", [RandomSearchOracle, GridSearchOracle, BayesianOptimizationOracle, HyperbandOracle])
+def test_initial_points_come_first_and_are_completed(make):
+    points = [{"units": 7, "kind": "sgd"}, {"rate": 0.01}]
+    oracle = make(MIN, None, 0, SPACE, points)
+    (one, two), three = run(oracle, 2), run(oracle, 1)[0]
+    assert (one["units"], one["kind"], two["rate"]) == (7, "sgd", 0.01)
+    assert set(two) >= {"units", "rate", "kind"}
+    assert three not in (one, two)
+
+
+def test_initial_points_may_be_nested_and_name_options_by_object():
+    space = DeclaredSpace(
+        {"a": {"f": tune.choice([len, max]), "x": tune.uniform(0, 1)}, "d": tune.choice([{"k": 1}, {"k": 2}])}
+    )
+    oracle = RandomSearchOracle(MIN, None, 0, space.parameters, [{"a": {"f": max, "x": 0.25}, "d": {"k": 2}}])
+    assert space.fill(oracle.create_trial().suggested) == {"a": {"f": max, "x": 0.25}, "d": {"k": 2}}
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"unit": 3}, r"unknown hyperparameter 'unit'.*units"),
+        ({"units": 65}, r"value for 'units' that it cannot have. Received: 65; it is defined as Int"),
+        ({"act": "silu"}, r"value for 'act' that it cannot have. Received: 'silu'"),
+    ],
+)
+def test_an_initial_point_that_cannot_be_is_refused(point, message):
+    with pytest.raises(ValueError, match=message):
+        random_search().__class__(MIN, None, 0, SPACE, [point])
+
+
+# Grid search
+
+LAYERS = [Int("layers", 1, 3), *(Choice(f"units_{number}", (16, 32, 64)) for number in range(3))]
+
+
+def ask(trial, names=None):
+    """What a model with a loop over its layers asks for."""
+    layers = trial.suggested["layers"]
+    trial.values = {"layers": layers, **{f"units_{i}": trial.suggested.get(f"units_{i}", 16) for i in range(layers)}}
+    return trial
+
+
+def every_trial(oracle, workers=1):
+    """Runs a search to its end, so many trials at once."""
+    running, done = [], []
+    while True:
+        while len(running) < workers and isinstance(trial := oracle.create_trial(), Trial):
+            running.append(ask(trial))
+        if not running:
+            assert oracle.create_trial() is Nothing.LEFT
+            return done
+        done.append(end(oracle, running.pop(0)))
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_grid_search_trains_each_distinct_model_once(workers):
+    done = every_trial(grid(LAYERS), workers)
+    assert len(done) == len({str(trial.values) for trial in done}) == 3 + 9 + 27
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 20, 39])
+def test_grid_search_continues_with_what_is_left(kept):
+    whole = grid(LAYERS)
+    trials = every_trial(whole)
+    continued = grid(LAYERS)
+    for trial in trials[:kept]:
+        continued.restore_trial(trial)
+        continued.end_trial(trial)
+    rest = every_trial(continued)
+    assert {str(trial.values) for trial in trials[:kept] + rest} == {str(trial.values) for trial in trials}
+    assert len(rest) == 39 - kept
+
+
+def test_grid_search_does_not_repeat_what_was_running_when_it_was_continued():
+    first, continued = grid(LAYERS), grid(LAYERS)
+    done = [end(first, ask(first.create_trial())) for _ in range(3)]
+    running = ask(first.create_trial())
+    for trial in [*done, running]:
+        continued.restore_trial(trial)
+        if trial is not running:
+            continued.end_trial(trial)
+    end(continued, running)
+    rest = every_trial(continued)
+    assert len({str(trial.values) for trial in [*done, running, *rest]}) == 39
+    assert len(rest) == 35
+
+
+def test_grid_search_tries_ten_values_of_a_range_without_a_step():
+    oracle = grid([Float("rate", 1e-4, 1e-1, sampling="log"), Boolean("b")])
+    first = oracle.create_trial()
+    end(oracle, first)
+    rates, flags = set(), set()
+    while isinstance(trial := oracle.create_trial(), Trial):
+        end(oracle, trial)
+        rates.add(trial.suggested["rate"])
+        flags.add(trial.suggested["b"])
+    assert flags == {False, True}
+    assert len(rates - {first.suggested["rate"]}) == 10
+
+
+def test_grid_search_goes_round_a_configuration_that_fails():
+    oracle = grid([Int("a", 1, 2), Int("b", 1, 2)])
+    trial = oracle.create_trial()
+    trial.values = {}  # it failed before it had asked for anything
+    end(oracle, trial, score=None)
+    rest = [end(oracle, trial) for trial in iter(oracle.create_trial, Nothing.LEFT)]
+    assert {tuple(trial.suggested.values()) for trial in rest} == {(1, 2), (2, 1), (2, 2)}
+
+
+# Bayesian optimisation
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_bayesian_optimisation_never_repeats_while_others_remain(sampler):
+    tried = [str(values) for values in run(bayesian([Int("a", 1, 5), Boolean("b")], sampler=sampler), 10)]
+    assert len(set(tried)) == 10
+    oracle = bayesian([Int("a", 1, 2)])
+    run(oracle, 2)
+    assert oracle.create_trial() is Nothing.LEFT
+
+
+@pytest.mark.parametrize(("objective", "good"), [(MIN, 0.2), (MAX, 0.8)])
+def test_bayesian_optimisation_comes_closer_to_the_optimum(objective, good):
+    oracle = bayesian([Float("a", 0, 1), Float("b", 0, 1)], objective=objective)
+    values = [
+        end(oracle, trial, trial.suggested["a"] + trial.suggested["b"]).suggested["a"]
+        for trial in (oracle.create_trial() for _ in range(50))
+    ]
+    assert abs(sum(values[-10:]) / 10 - good) < 0.25
+
+
+def test_bayesian_optimisation_learns_of_a_hyperparameter_from_the_trials_that_had_it():
+    """Units of a layer that is not there make no difference; the model must not be told that they do."""
+    oracle = bayesian(SearchSpace(LAYERS, [{"layers": 1, "units_0": 16}, {"layers": 2, "units_0": 16, "units_1": 16}]))
+    for _ in range(12):
+        end(oracle, ask(oracle.create_trial()))
+    trials = [trial for trial in oracle._study.get_trials() if trial.state.name == "COMPLETE"]
+    assert len(trials) == 12
+    for trial in trials:
+        assert len(trial.params) == 1 + trial.params["layers"]
+
+
+def test_bayesian_optimisation_continues_from_the_trials_of_an_earlier_session():
+    first, continued = bayesian(), bayesian()
+    run(first, 15)
+    for trial in first.trials.values():
+        continued.restore_trial(trial)
+        continued.end_trial(trial)
+    assert run(continued, 3) == run(first, 3)
+
+
+def test_bayesian_optimisation_learns_from_another_project():
+    oracle, other = bayesian([Float("a", 0, 1)], num_initial_points=1), bayesian([Float("a", 0, 1)])
+    for _ in range(30):
+        trial = other.create_trial()
+        oracle.learn(end(other, trial, trial.suggested["a"]))
+    assert not oracle.trials
+    assert sum(values["a"] for values in run(oracle, 5)) / 5 < 0.3
+
+
+def test_running_trials_are_spread_out():
+    oracle = bayesian([Float("a", 0, 1)], num_initial_points=5)
+    for _ in range(20):
+        trial = oracle.create_trial()
+        end(oracle, trial, abs(trial.suggested["a"] - 0.5))
+    side_by_side = [oracle.create_trial().suggested["a"] for _ in range(5)]
+    assert len({round(value, 3) for value in side_by_side}) == 5
+
+
+def test_samplers_are_checked_when_the_oracle_is_made():
+    with pytest.raises(
+        ValueError, match=r"`sampler` must be 'tpe', 'gp', 'cmaes', 'nsga2' or one of `optuna.samplers`. Received"
+    ):
+        bayesian(sampler="annealing")
+
+
+def test_a_sampler_of_optunas_can_be_given():
+    assert len(run(bayesian(SPACE[:2], sampler=samplers.RandomSampler(seed=1)), 5)) == 5
+
+
+def test_several_objectives_give_a_front():
+    both = MultiObjective([Objective("accuracy", "max"), Objective("size", "min")], pareto=True)
+    oracle = bayesian([Float("a", 0, 1)], objective=both)
+    for _ in range(30):
+        trial = oracle.create_trial()
+        a = trial.suggested["a"]
+        trial.status, trial.executions[0] = TrialStatus.COMPLETED, Execution(TrialStatus.COMPLETED)
+        trial.executions[0].observe(1, {"accuracy": a, "size": a**2}, both)
+        oracle.end_trial(trial)
+    assert len(oracle._study.best_trials) > 5  # every a is a compromise of its own
+
+
+# Hyperband
+
+
+def search_hyperband(workers=1, **options):
+    """Runs a whole search; the score is a quality that a trial keeps through its stages."""
+    oracle = hyperband([Float("quality", 0, 1)], objective=MIN, **options)
+    running, done = [], []
+    while True:
+        while len(running) < workers and isinstance(trial := oracle.create_trial(), Trial):
+            running.append(trial)
+        if not running:
+            assert oracle.create_trial() is Nothing.LEFT
+            return done
+        trial = running.pop(0)
+        done.append(end(oracle, trial, trial.suggested["quality"]))
+
+
+@pytest.mark.parametrize("workers", [1, 7])
+def test_hyperband_has_the_brackets_of_keras_tuner(workers):
+    assert len(search_hyperband(workers, max_epochs=100, factor=3)) == 254
+    assert len(search_hyperband(workers, max_epochs=8, factor=2, hyperband_iterations=2)) % 2 == 0
+
+
+def test_hyperband_promotes_the_best_and_continues_their_training():
+    done = {trial.trial_id: trial for trial in search_hyperband(max_epochs=9, factor=3)}
+    promoted = [trial for trial in done.values() if Stage.PARENT in trial.suggested]
+    assert promoted
+    for trial in promoted:
+        parent = done[trial.suggested[Stage.PARENT]]
+        assert trial.suggested["quality"] == parent.suggested["quality"]
+        assert trial.suggested[Stage.INITIAL_EPOCH] == parent.suggested[Stage.EPOCHS]
+        assert trial.suggested[Stage.EPOCHS] > parent.suggested[Stage.EPOCHS]
+    first = [trial for trial in done.values() if trial.suggested[Stage.BRACKET] == 2 and trial.suggested[Stage.ROUND] == 0]
+    last = [trial for trial in done.values() if trial.suggested[Stage.BRACKET] == 2 and trial.suggested[Stage.ROUND] == 2]
+    assert max(trial.score for trial in last) < sorted(trial.score for trial in first)[len(first) // 2]
+
+
+def test_hyperband_promotes_before_a_rung_is_full():
+    oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
+    trials = [end(oracle, trial, trial.suggested["quality"]) for trial in (oracle.create_trial() for _ in range(3))]
+    promoted = oracle.create_trial()
+    assert promoted.suggested[Stage.PARENT] == min(trials, key=lambda trial: trial.score).trial_id
+
+
+def test_hyperband_is_continued_where_it_was():
+    whole = search_hyperband(max_epochs=9, factor=3)
+    continued = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
+    for trial in whole[:10]:
+        continued.restore_trial(trial)
+        continued.end_trial(trial)
+    rest = [end(continued, trial, trial.suggested["quality"]) for trial in iter(continued.create_trial, Nothing.LEFT)]
+    assert len(rest) == len(whole) - 10
+    assert [trial.suggested for trial in rest] == [trial.suggested for trial in whole[10:]]
+
+
+def test_hyperband_goes_on_without_failed_trials():
+    oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
+    scores = [None, 0.5]
+    done = [end(oracle, trial, scores[number % 2]) for number, trial in enumerate(iter(oracle.create_trial, Nothing.LEFT))]
+    assert any(trial.suggested[Stage.ROUND] == 2 for trial in done)
+
+
+def test_hyperband_ends_when_a_small_space_is_exhausted():
+    oracle = hyperband([Int("a", 1, 3)], max_epochs=9, factor=3)
+    done = [end(oracle, trial, trial.suggested["a"]) for trial in iter(oracle.create_trial, Nothing.LEFT)]
+    assert sum(trial.suggested[Stage.ROUND] == 0 for trial in done) == 3
+
+
+@pytest.mark.parametrize("options", [{"factor": 1}, {"max_epochs": 0}])
+def test_hyperband_refuses_numbers_that_make_no_sense(options):
+    with pytest.raises(ValueError, match=rf"`{next(iter(options))}` must be at least"):
+        hyperband(**options)

@@ -3,13 +3,14 @@
 import pytest
 
 from glimr_keras.coordinator import Coordinator
+from glimr_keras.discovery import PROBED, Probe
 from glimr_keras.errors import ShippingError
 from glimr_keras.journal import Journal, Project
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import RandomSearchOracle
 from glimr_keras.parameters import Float
 from glimr_keras.ray_bridge import Bridge
-from glimr_keras.worker import PROBED, Outcome, Probe, Report
+from glimr_keras.worker import Outcome, Report
 from tests.test_coordinator import Silent
 
 OBJECTIVE = Objective("score", "max")

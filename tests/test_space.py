@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
 
+from glimr_keras.domains import Options, RayDomain
 from glimr_keras.parameters import Choice, Float, Int, deserialize, serialize
-from glimr_keras.space import DeclaredSpace, Options, RayDomain
+from glimr_keras.space import DeclaredSpace
 
 SEEDS = range(300)
 

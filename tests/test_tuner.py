@@ -360,16 +360,6 @@ def test_bad_arguments_are_refused_by_the_constructor(project, arguments, error,
         gk.RayTuner(models.build, **{"objective": "val_loss", **project, **arguments})
 
 
-def test_schedulers_that_pause_are_refused(project):
-    pausing = [
-        tune.schedulers.PopulationBasedTraining(hyperparam_mutations={"units": [1, 2]}),
-        tune.schedulers.MedianStoppingRule(),
-    ]
-    for scheduler in pausing:
-        with pytest.raises(ValueError, match=rf"must be one that only stops trials.* Received: {type(scheduler).__name__}"):
-            gk.RayTuner(models.build, "val_loss", scheduler=scheduler, **project)
-
-
 def test_a_validation_metric_without_validation_data_is_explained(project):
     with pytest.raises(ObjectiveError, match=r"`val_` need validation data"):
         inline(project).search(*models.TRAIN, epochs=1, verbose=0)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from glimr_keras.errors import did_you_mean
+from glimr_keras.hyperparameters import sample
 from glimr_keras.objective import Objective
 from glimr_keras.parameters import HyperParameter
+from glimr_keras.search_space import SearchSpace
 from glimr_keras.trials import Trial, TrialStatus
 
 
@@ -37,41 +40,52 @@ class Oracle:
     """Decides which configuration is tried next, and keeps the record of every trial.
 
     A subclass overrides `populate_space`. An oracle knows neither Ray nor Keras: `create_trial` asks it, `end_trial` tells it.
+    All that it knows is in its arguments and in the trials, so one that is told the trials of an earlier session
+    (`restore_trial`, and `end_trial` for those that ended) goes on as that session would have.
 
     Args:
         objective: What is optimised, with its direction.
         max_trials: How many trials the project may have, failed ones included; `None` for no bound.
         seed: Two oracles with the same seed, told the same, choose the same.
-        space: The hyperparameters that are known so far.
+        space: The hyperparameters that are known so far; a `SearchSpace` also knows where each exists.
+        initial_points: Configurations that are tried first: value by name, flat or nested. What they leave out is drawn at
+            random.
 
     Attributes:
         trials: By id, in the order of their creation.
         learns: Whether results of earlier trials change what is chosen next.
+
+    Raises:
+        ValueError: If an initial point has an unknown name, or a value that its hyperparameter cannot have.
     """
 
     learns = False
 
     def __init__(
-        self, objective: Objective, max_trials: int | None = None, seed: int = 0, space: Iterable[HyperParameter] = ()
+        self,
+        objective: Objective,
+        max_trials: int | None = None,
+        seed: int = 0,
+        space: SearchSpace | Iterable[HyperParameter] = (),
+        initial_points: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.objective = objective
         self.max_trials = max_trials
         self.seed = seed
+        self.space = space if isinstance(space, SearchSpace) else SearchSpace(space)
         self.trials: dict[str, Trial] = {}
-        self._space = {parameter.name: parameter for parameter in space}
+        self._initial_points = [self.checked_point(point) for point in initial_points]
         self._tried: dict[tuple[str, ...], set[str]] = {}  # values by the names that a trial asked for
-
-    @property
-    def space(self) -> list[HyperParameter]:
-        """The hyperparameters that are known so far."""
-        return list(self._space.values())
 
     def create_trial(self) -> Trial | Nothing:
         """A new trial to run, or why there is none."""
         if self.max_trials is not None and len(self.trials) >= self.max_trials:
             return Nothing.LEFT
         trial_id = f"{len(self.trials):04d}"
-        chosen = self.populate_space(trial_id)
+        if len(self.trials) < len(self._initial_points):
+            chosen: Suggestion | Nothing = self.completed(self._initial_points[len(self.trials)], trial_id)
+        else:
+            chosen = self.populate_space(trial_id)
         if isinstance(chosen, Nothing):
             return chosen
         trial = Trial(trial_id, chosen.values, chosen.sampling_key)
@@ -87,13 +101,15 @@ class Oracle:
     def end_trial(self, trial: Trial) -> None:
         """Tells the oracle that a trial ended; `trial` has its final values, status and score."""
         if trial.status != TrialStatus.FAILED:  # which may have asked for a part of its values only
+            self.space.observe(trial.values)
             self._remember(trial.values)
+
+    def learn(self, trial: Trial) -> None:
+        """Tells the oracle of a trial of another project, which counts for no budget. For oracles that learn."""
 
     def update_space(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
         """Adds hyperparameters that a trial met, and returns those that were new."""
-        new = [parameter for parameter in parameters if parameter.name not in self._space]
-        self._space.update({parameter.name: parameter for parameter in new})
-        return new
+        return self.space.update(parameters)
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
         """Chooses the values of a new trial.
@@ -112,6 +128,45 @@ class Oracle:
     def _remember(self, values: Mapping[str, Any]) -> None:
         names = tuple(sorted(values))
         self._tried.setdefault(names, set()).add(_canonical(values, names))
+
+    def completed(self, point: Mapping[str, Any], trial_id: str) -> Suggestion:
+        """A configuration with these values, and the others drawn at random."""
+        key = (self.seed, int(trial_id))
+        return Suggestion(self.space.walk(lambda found: point[found.name] if found.name in point else sample(found, key)), key)
+
+    def checked_point(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """An initial point by full names, with its values as they are stored."""
+        named: dict[str, list[HyperParameter]] = {}
+        for parameter in self.space.parameters:
+            named.setdefault(parameter.name, []).append(parameter)
+        checked = {}
+        for name, value in _flat(point, named).items():
+            if name not in named:
+                raise ValueError(
+                    f"`initial_points` has the unknown hyperparameter {name!r}.{did_you_mean(name, named)} "
+                    f"Received: {dict(point)}"
+                )
+            encoded = [parameter.encode(value) for parameter in named[name]]
+            fitting = [code for code, parameter in zip(encoded, named[name], strict=True) if parameter.allows(code)]
+            if not fitting:
+                raise ValueError(
+                    f"`initial_points` has a value for {name!r} that it cannot have. Received: {value!r}; it is defined as "
+                    f"{' or '.join(map(str, named[name]))}"
+                )
+            checked[name] = fitting[0]
+        return checked
+
+
+def _flat(point: Mapping[str, Any], known: Mapping[str, Any], scope: str = "") -> dict[str, Any]:
+    """Value by full name; a dict that is no option of a known hyperparameter is a scope."""
+    flat: dict[str, Any] = {}
+    for key, value in point.items():
+        name = f"{scope}{key}"
+        if isinstance(value, Mapping) and name not in known:
+            flat |= _flat(value, known, f"{name}/")
+        else:
+            flat[name] = value
+    return flat
 
 
 def _canonical(values: Mapping[str, Any], names: Iterable[str]) -> str:

@@ -16,19 +16,21 @@ class RandomSearchOracle(Oracle):
     """
 
     max_collisions = 1000
-    """After so many draws in a row that were tried before, the space counts as exhausted."""
+    """After so many draws in a row that were tried before, what is left of a finite space is looked for one by one."""
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
-        for attempt in range(self.max_collisions):
-            key = (self.seed, int(trial_id), attempt)
-            values = self._draw(key)
-            if not self.is_tried(values):
-                return Suggestion(values, key)
-        return Nothing.LEFT
+        return untried(self, trial_id, self.max_collisions)
 
-    def _draw(self, key: tuple[int, ...]) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for parameter in self.space:
-            if all(condition.holds(values) for condition in parameter.conditions):
-                values[parameter.name] = sample(parameter, key)
-        return values
+
+def untried(oracle: Oracle, trial_id: str, max_collisions: int) -> Suggestion | Nothing:
+    """A configuration drawn at random that was not tried; the last ones of a finite space are found for certain."""
+    for attempt in range(max_collisions):
+        key = (oracle.seed, int(trial_id), attempt)
+        values = oracle.space.walk(lambda parameter, key=key: sample(parameter, key))  # type: ignore[misc]
+        if not oracle.is_tried(values):
+            return Suggestion(values, key)
+    key = (oracle.seed, int(trial_id), max_collisions)
+    left: dict[str, Any] | None = None
+    if oracle.space.is_finite:
+        left = next((values for values in oracle.space.every_configuration() if not oracle.is_tried(values)), None)
+    return Nothing.LEFT if left is None else Suggestion(left, key)

@@ -1,0 +1,98 @@
+"""Checks of what users pass to a tuner; each message says what was received and how to mend it. Runs in the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from ray import tune
+
+from glimr_keras.discovery import Probe
+from glimr_keras.errors import ObjectiveError, did_you_mean
+from glimr_keras.objective import Objective
+
+
+def checked_count(name: str, value: Any, at_least: int = 1) -> int:
+    """An integer of at least `at_least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
+        raise ValueError(f"`{name}` must be an integer of at least {at_least}. Received: {name}={value!r}")
+    return int(value)
+
+
+def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]:
+    """The resources of one execution by name, with CPUs and GPUs among them."""
+    if resources is not None and not isinstance(resources, Mapping):
+        raise TypeError(f"`resources_per_trial` must be a dict such as {{'cpu': 1, 'gpu': 0.5}}. Received: {resources!r}")
+    given = {name.lower() if name.lower() in ("cpu", "gpu") else name: amount for name, amount in (resources or {}).items()}
+    wanted = {"cpu": 1, "gpu": 0, **given}
+    for name, amount in wanted.items():
+        if isinstance(amount, bool) or not isinstance(amount, (int, float)) or amount < 0:
+            raise ValueError(f"`resources_per_trial[{name!r}]` must be a number of at least 0. Received: {amount!r}")
+    if wanted["cpu"] == 0:
+        raise ValueError(f"`resources_per_trial['cpu']` must be above 0. Received: resources_per_trial={dict(resources or {})}")
+    return wanted
+
+
+def checked_verbosity(verbose: Any) -> int:
+    """`verbose` as a number from 0 to 3."""
+    if verbose == "auto":
+        return 1
+    if isinstance(verbose, (bool, int)) and 0 <= verbose <= 3:
+        return int(verbose)
+    raise ValueError(f"`verbose` must be 0, 1, 2, 3 or 'auto'. Received: verbose={verbose!r}")
+
+
+def sorted_callbacks(callbacks: Any) -> tuple[tuple[keras.callbacks.Callback, ...], tuple[tune.Callback, ...]]:
+    """Keras' callbacks, and Ray Tune's."""
+    if isinstance(callbacks, (keras.callbacks.Callback, tune.Callback)):
+        callbacks = [callbacks]
+    if callbacks is not None and not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"`callbacks` must be a list. Received: callbacks={callbacks!r}")
+    for callback in callbacks or ():
+        if not isinstance(callback, (keras.callbacks.Callback, tune.Callback)):
+            raise TypeError(f"`callbacks` must be Keras or Ray Tune callbacks. Received: {callback!r}")
+    of_keras = tuple(callback for callback in callbacks or () if isinstance(callback, keras.callbacks.Callback))
+    return of_keras, tuple(callback for callback in callbacks or () if isinstance(callback, tune.Callback))
+
+
+def checked_seconds(name: str, value: Any) -> float:
+    """A positive number of seconds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ValueError(f"`{name}` must be a number of seconds above 0. Received: {name}={value!r}")
+    return float(value)
+
+
+def checked_points(points: Any) -> tuple[Mapping[str, Any], ...]:
+    """Configurations as a user gives them: a sequence of mappings."""
+    if points is None:
+        return ()
+    if isinstance(points, Mapping) or not all(isinstance(point, Mapping) for point in points):
+        raise TypeError(f"`initial_points` must be a list of dicts, one for each configuration. Received: {points!r}")
+    return tuple(points)
+
+
+def checked_objective(objective: Objective, found: Probe, has_callbacks: bool) -> Objective:
+    """The objective with its direction, if the model logs it.
+
+    Raises:
+        ObjectiveError: If it does not.
+    """
+    directions = found.log_directions
+    if directions is None:  # a custom `fit` decides what is logged
+        return objective.resolved(found.inferred_directions)
+    for part in objective.parts:
+        if has_callbacks and part.direction is not None:  # a callback of the user may log it
+            continue
+        if part.name not in directions:
+            hint = did_you_mean(part.name, directions)
+            if part.name.startswith("val_") and not any(name.startswith("val_") for name in directions):
+                hint = (
+                    " Names with `val_` need validation data: `validation_data`, `validation_split`, or from `HyperModel.data`."
+                )
+            raise ObjectiveError(
+                f"No metric of the compiled model is called {part.name!r}.{hint} "
+                f"Keras will log: {', '.join(sorted(directions))}"
+            )
+    return objective.resolved(directions)

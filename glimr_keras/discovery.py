@@ -1,0 +1,256 @@
+"""What is found out before the first trial: the whole space, and the names that Keras will log. Runs in a worker.
+
+One configuration is built, and evaluated with a few samples. Then others are built, each with one value changed from a
+configuration that was built before, so that every branch of the user's code that a hyperparameter decides is seen once, and
+what it asks for becomes known. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import io
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+from glimr_keras import data
+from glimr_keras.data import FitArguments
+from glimr_keras.errors import user_traceback
+from glimr_keras.hypermodel import overrides
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.objective import infer_direction, log_directions
+from glimr_keras.parameters import Choice, Float, HyperParameter, Int
+from glimr_keras.worker import Job, build, configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """What building some configurations before the search tells about all of them.
+
+    Attributes:
+        log_directions: Every name that Keras will log, with its direction where known; `None` if a custom `fit` or `run`
+            decides.
+        inferred_directions: Of the objective's parts, by their names alone.
+        parameters: The hyperparameters met by `data`, `build` and `fit`.
+        observations: What configurations asked for: value by name, in the order of asking.
+        is_complete: Whether every branch was looked at, and not only those that there was time for.
+        error: The user's error, as a traceback of their own code.
+    """
+
+    log_directions: dict[str, str | None] | None = None
+    inferred_directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    parameters: tuple[HyperParameter, ...] = ()
+    observations: tuple[dict[str, Any], ...] = ()
+    is_complete: bool = True
+    error: str | None = None
+
+
+PROBED: tuple[tuple[int, ...] | None, ...] = (None, (0,), (1,))
+"""The configurations that are built before a search until one succeeds, by sampling key: the default one first."""
+
+_MAX_SECONDS = 10.0
+_MAX_BUILDS = 200
+_MAX_VALUES = 32
+"""Of one hyperparameter that are looked at."""
+_DRAWS = 4
+"""Configurations drawn at random that find nothing new before the space counts as known."""
+
+
+def probe(job: Job, skipped: int = 0) -> Probe:
+    """Builds configurations to learn what there is to search and which names Keras will log.
+
+    Args:
+        job: What will be searched.
+        skipped: How many of `PROBED` are left out, because a process died of them; the others are tried in turn until one can
+            be built. If any is left out, no other configuration is built.
+
+    Returns:
+        What was found, or else the first error.
+    """
+    first_error = None
+    for sampling_key in PROBED[skipped:]:
+        found = _probe(job, sampling_key, explore=not skipped)
+        if found.error is None:
+            return found
+        first_error = first_error or found
+    return first_error or Probe()
+
+
+def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Probe:
+    started = time.monotonic()
+    inferred = {part.name: infer_direction(part.name) for part in job.objective.parts}
+    try:
+        with job.session.fresh():
+            config = configuration(job.space, {}, sampling_key)
+            if overrides(job.hypermodel, "run"):  # which is a whole trial, so its hyperparameters are met in trials
+                return Probe(None, inferred, tuple(config.space), (config.asked,))
+            arguments = data.with_data(job.hypermodel, config, job.arguments)
+            asks_for_data = len(config.asked) > len(job.space.parameters)
+            model = build(job.hypermodel, config)
+            batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
+            directions = None if batch is None else _directions(model, batch, arguments.has_validation)
+            _ask_fit(job, config, model, arguments)
+    except (Exception, SystemExit) as error:
+        return Probe(error=user_traceback(error))
+    explorer = _Explorer(job, config, None if asks_for_data else arguments, started)
+    if explore:
+        explorer.explore()
+    return Probe(
+        directions,
+        inferred,
+        tuple(explorer.parameters.values()),
+        tuple(explorer.observations),
+        explorer.is_complete and explore,
+    )
+
+
+class _Explorer:
+    """Builds configurations until no hyperparameter is met that was not known.
+
+    Args:
+        config: Of a configuration that was built.
+        arguments: Data for all configurations; `None` if each makes its own.
+        started: When the search for hyperparameters began, as `time.monotonic()` says it.
+    """
+
+    def __init__(self, job: Job, config: HyperParameters, arguments: FitArguments | None, started: float) -> None:
+        self.parameters: dict[Any, HyperParameter] = {}
+        self.observations: list[dict[str, Any]] = []
+        self.is_complete = True
+        self._job, self._arguments, self._deadline = job, arguments, started + _MAX_SECONDS
+        self._waiting: collections.deque[dict[str, Any]] = collections.deque()
+        self._looked_at: set[str] = set()
+        self._branching: set[str] = set()
+        self._builds = 1
+        self._take_in(config)
+
+    def explore(self) -> None:
+        while self._waiting and self._has_time():
+            self._build(self._waiting.popleft(), None)
+        without_news, key = 0, 0
+        draws = _DRAWS if self._branching else 1
+        while without_news < draws and not self._waiting and self._has_time():
+            key += 1
+            known = len(self.parameters)
+            self._build({}, (key,))
+            without_news = without_news + 1 if len(self.parameters) == known else 0
+            while self._waiting and self._has_time():
+                self._build(self._waiting.popleft(), None)
+        self.is_complete = not self._waiting and self._has_time()
+
+    def _has_time(self) -> bool:
+        return self._builds < _MAX_BUILDS and time.monotonic() < self._deadline
+
+    def _build(self, values: dict[str, Any], sampling_key: tuple[int, ...] | None) -> None:
+        self._builds += 1
+        job = self._job
+        with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()), job.session.fresh():
+            config = configuration(job.space, values, sampling_key)
+            try:
+                arguments = self._arguments or data.with_data(job.hypermodel, config, job.arguments)
+                _ask_fit(job, config, build(job.hypermodel, config), arguments)
+            except BaseException:
+                self.parameters.update({parameter.key: parameter for parameter in config.space})
+                raise
+            self._take_in(config)
+
+    def _take_in(self, config: HyperParameters) -> None:
+        """Takes in what a configuration asked for, and plans to change each value that is new."""
+        asked = config.asked
+        self.parameters.update({parameter.key: parameter for parameter in config.space})
+        self.observations.append(asked)
+        definitions = {parameter.name: parameter for parameter in config.space if config.is_active(parameter)}
+        for name in asked:
+            if name in definitions and name not in self._looked_at:
+                self._looked_at.add(name)
+                self._plan(asked, name, _ends(definitions[name]))
+        for name, definition in definitions.items():
+            if name in asked and name not in self._branching and self._decides(name):
+                self._branching.add(name)
+                self._plan(asked, name, _between(definition))
+
+    def _plan(self, asked: dict[str, Any], name: str, values: Iterator[Any]) -> None:
+        self._waiting.extend({**asked, name: value} for value in values if value != asked[name])
+
+    def _decides(self, name: str) -> bool:
+        """Whether two configurations that differ in this value alone asked for different things."""
+        *others, last = [asked for asked in self.observations if name in asked]
+        return any(
+            other[name] != last[name]
+            and set(other) != set(last)
+            and all(other[common] == last[common] for common in set(other) & set(last) - {name})
+            for other in others
+        )
+
+
+def _ends(parameter: HyperParameter) -> Iterator[Any]:
+    """Values with which code may do different things: every option, and the ends of a range."""
+    match parameter:
+        case Int() | Float():
+            yield parameter.max_value if parameter.count is None else parameter.prob_to_value(1 - 1e-12)
+            yield parameter.min_value
+        case Choice():
+            yield from parameter.values[:_MAX_VALUES]
+        case _ if parameter.count is not None and parameter.count <= _MAX_VALUES:
+            yield from parameter.every_value()
+
+
+def _between(parameter: HyperParameter) -> Iterator[Any]:
+    """The other values of a number whose ends make a difference."""
+    if isinstance(parameter, Int):
+        values = list(parameter.every_value())
+        step = -(-len(values) // _MAX_VALUES)
+        yield from values[1:-1:step]
+
+
+def _directions(model: Any, batch: tuple[Any, Any, Any], has_validation: bool) -> dict[str, str | None]:
+    model.run_eagerly = True  # a few samples are evaluated: tracing would cost more
+    x, y, sample_weight = batch
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            names = list(model.test_on_batch(x, y, sample_weight, return_dict=True))
+        except Exception:  # a model with a `train_step` of its own, or data that only `fit` takes
+            names = list(model.fit(x, y, sample_weight=sample_weight, verbose=0).history)
+    if has_validation:
+        names += [f"val_{name}" for name in names]
+    return log_directions(model, names)
+
+
+class _EnoughError(BaseException):
+    """Ends a training loop of the user's own where it would begin to train. (No `Exception`, which that loop may catch.)"""
+
+
+class _Ending(keras.callbacks.Callback):
+    """Ends a training loop that drives its callbacks by hand."""
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        raise _EnoughError
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        raise _EnoughError
+
+
+def _ask_fit(job: Job, config: HyperParameters, model: Any, arguments: FitArguments) -> None:
+    """Runs the user's own `fit` for what it asks for, with a model that does not train."""
+    if not overrides(job.hypermodel, "fit"):
+        return
+
+    def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
+        history = keras.callbacks.History()
+        history.history = collections.defaultdict(lambda: [0.0])
+        return history
+
+    def enough(*args: Any, **kwargs: Any) -> None:
+        raise _EnoughError
+
+    for name, replacement in (("fit", fit), ("train_on_batch", enough), ("evaluate", enough)):
+        object.__setattr__(model, name, replacement)
+    if model.optimizer is not None:
+        object.__setattr__(model.optimizer, "apply", enough)
+    kwargs = {**arguments.kwargs, "callbacks": [_Ending()], "verbose": 0}
+    with contextlib.suppress(Exception, SystemExit, _EnoughError), contextlib.redirect_stdout(io.StringIO()):
+        job.hypermodel.fit(config, model, *arguments.args, **kwargs)

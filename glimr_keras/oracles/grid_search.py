@@ -1,0 +1,87 @@
+"""Grid search."""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
+from glimr_keras.parameters import HyperParameter
+from glimr_keras.trials import Trial, TrialStatus
+
+_Path = tuple[tuple[str, Any], ...]
+
+
+class GridSearchOracle(Oracle):
+    """Tries every configuration once: all values of stepped ranges and options, ten values of ranges without a step.
+
+    Which hyperparameters there are depends on the values of others, so the grid is walked as the tree that it is. A trial shows
+    one path: the hyperparameters in the order in which it asked for them, with their values. For each of them, the same path up
+    to there with another of its values leads to configurations that were not tried, and to none that another path leads to. So
+    each distinct model is trained once, whatever conditions, loops and branches the user's code has.
+    """
+
+    learns = True  # what a trial asked for, and not its score
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._waiting: collections.deque[_Path] = collections.deque([()])
+        self._found: set[str] = {_canonical(())}  # paths that are or were waiting
+        self._taken: set[str] = set()  # paths that a trial has gone
+        self._under_way: dict[str, _Path] = {}
+        self._restored: list[Trial] = []  # running ones of an earlier session, whose place in the tree is not known
+
+    def populate_space(self, trial_id: str) -> Suggestion | Nothing:
+        while self._waiting:
+            path = self._waiting.popleft()
+            if _canonical(path) not in self._taken and not self._is_restored(path):
+                self._under_way[trial_id] = path
+                return Suggestion(self._completed(dict(path)), (self.seed, int(trial_id)))
+        running = any(trial.status == TrialStatus.RUNNING for trial in self.trials.values())
+        return Nothing.YET if running else Nothing.LEFT
+
+    def restore_trial(self, trial: Trial) -> None:
+        super().restore_trial(trial)
+        if trial.trial_id not in self._under_way:
+            self._restored.append(trial)
+
+    def end_trial(self, trial: Trial) -> None:
+        super().end_trial(trial)
+        self._under_way.pop(trial.trial_id, None)
+        asked = trial.values
+        if trial.status == TrialStatus.FAILED:  # it may have ended before it had asked for all
+            asked = asked | self._completed(trial.suggested | asked)
+        path: _Path = ()
+        for name, value in asked.items():
+            self._taken.add(_canonical(path))
+            definition = self._definition(name, asked)
+            for other in () if definition is None else definition.values:  # type: ignore[attr-defined]
+                if other != value:
+                    self._add((*path, (name, other)))
+            path = (*path, (name, value))
+        self._taken.add(_canonical(path))
+        self._restored = [restored for restored in self._restored if restored is not trial]
+
+    def _add(self, path: _Path) -> None:
+        key = _canonical(path)
+        if key not in self._found:
+            self._found.add(key)
+            self._waiting.append(path)
+
+    def _is_restored(self, path: _Path) -> bool:
+        """Whether a trial of an earlier session is on this path already."""
+        return any(all(trial.suggested.get(name) == value for name, value in path) for trial in self._restored)
+
+    def _completed(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values, and the default of every other hyperparameter that is expected to exist with them."""
+        return values | self.space.walk(lambda found: values.get(found.name, found.default_value))
+
+    def _definition(self, name: str, values: Mapping[str, Any]) -> HyperParameter | None:
+        named = [parameter for parameter in self.space.parameters if parameter.name == name]
+        return next((parameter for parameter in named if parameter.exists(values)), None)
+
+
+def _canonical(path: Iterable[tuple[str, Any]]) -> str:
+    return json.dumps(list(path))

@@ -1,0 +1,187 @@
+"""Hyperband, with asynchronous promotion."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from glimr_keras.objective import Objective
+from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
+from glimr_keras.oracles.random_search import RandomSearchOracle, untried
+from glimr_keras.parameters import HyperParameter
+from glimr_keras.search_space import SearchSpace
+from glimr_keras.trials import Stage, Trial
+
+
+@dataclasses.dataclass
+class _Rung:
+    """Trials of one bracket that are trained for equally many epochs.
+
+    Attributes:
+        size: How many trials there are at the end.
+        epochs: To how many epochs they are trained.
+        trials: Those that were started.
+        ended: Those of them that have ended, with their score.
+        promoted: Those of them that go on in the next rung.
+    """
+
+    size: int
+    epochs: int
+    trials: set[str] = dataclasses.field(default_factory=set)
+    ended: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    promoted: set[str] = dataclasses.field(default_factory=set)
+
+
+class HyperbandOracle(Oracle):
+    """Trains many configurations for a few epochs and goes on with the best of them, in brackets of different thrift.
+
+    Brackets and their sizes are those of Hyperband (Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter
+    Optimization", JMLR 2018). A configuration is promoted as soon as it is among the best 1/`factor` of those that have ended
+    in its rung, so no worker waits for the slowest of them (Li et al., "A System for Massively Parallel Hyperparameter
+    Tuning", MLSys 2020). Each promotion is a trial of its own, which continues the training of the promoted one from its
+    weights and its optimizer's state. Its values say so: `tuner/epochs`, `tuner/initial_epoch`, `tuner/bracket`,
+    `tuner/round`, `tuner/iteration`, and `tuner/trial_id` for the trial that it continues.
+
+    Args:
+        max_epochs: Epochs of the longest training.
+        factor: What the number of configurations is divided by from rung to rung, and the epochs are multiplied by.
+        hyperband_iterations: How often all brackets are run; 0 or `None` for no end.
+
+    Raises:
+        ValueError: If `factor` is below 2, or another number is below 1.
+    """
+
+    learns = True
+
+    def __init__(
+        self,
+        objective: Objective,
+        max_trials: int | None = None,
+        seed: int = 0,
+        space: SearchSpace | Iterable[HyperParameter] = (),
+        initial_points: Sequence[Mapping[str, Any]] = (),
+        max_epochs: int = 100,
+        factor: int = 3,
+        hyperband_iterations: int | None = 1,
+    ) -> None:
+        if factor < 2:
+            raise ValueError(f"`factor` must be at least 2. Received: factor={factor}")
+        if max_epochs < 1:
+            raise ValueError(f"`max_epochs` must be at least 1. Received: max_epochs={max_epochs}")
+        self.max_epochs, self.factor = max_epochs, factor
+        self.iterations = hyperband_iterations or None
+        self._first = next(bracket for bracket in range(max_epochs + 1) if factor ** (bracket + 1) > max_epochs)
+        self._brackets: list[list[_Rung]] = []
+        self._is_exhausted = False
+        super().__init__(objective, max_trials, seed, space)
+        self._points = [self.checked_point(point) for point in initial_points]
+
+    def populate_space(self, trial_id: str) -> Suggestion | Nothing:
+        for number, rungs in enumerate(self._brackets):
+            for index in reversed(range(1, len(rungs))):
+                promoted = self._promotable(rungs[index - 1], rungs[index])
+                if promoted is not None:
+                    rungs[index - 1].promoted.add(promoted)
+                    return self._promotion(number, index, self.trials[promoted])
+        unfilled = [number for number, rungs in enumerate(self._brackets) if len(rungs[0].trials) < rungs[0].size]
+        if unfilled or self._may_open():
+            return self._beginning(trial_id, unfilled[0] if unfilled else self._open())
+        is_over = all(
+            len(rung.ended) >= self._due(rungs, index) for rungs in self._brackets for index, rung in enumerate(rungs)
+        )
+        return Nothing.LEFT if is_over else Nothing.YET
+
+    def restore_trial(self, trial: Trial) -> None:
+        super().restore_trial(trial)
+        bracket, number = self._place(trial)
+        bracket[number].trials.add(trial.trial_id)
+        parent = trial.suggested.get(Stage.PARENT)
+        if parent is not None:
+            bracket[number - 1].promoted.add(parent)
+
+    def end_trial(self, trial: Trial) -> None:
+        super().end_trial(trial)
+        bracket, number = self._place(trial)
+        bracket[number].ended[trial.trial_id] = trial.score if trial.is_scored else None
+
+    def _remember(self, values: Mapping[str, Any]) -> None:
+        super()._remember({name: value for name, value in values.items() if name not in Stage.NAMES})
+
+    # Brackets
+
+    def _sizes(self, bracket: int) -> Iterator[tuple[int, int]]:
+        """How many trials each rung has and to how many epochs they are trained, from the lowest rung."""
+        levels = next(number for number in itertools.count(1) if self.factor ** (number - 1) >= self.max_epochs)
+        for rung in range(bracket + 1):
+            ratio = self.factor ** (bracket - rung)
+            yield -(-levels * ratio // (bracket + 1)), -(-self.max_epochs // ratio)  # both rounded up
+
+    def _open(self) -> int:
+        """Opens the next bracket: from the one with the most rungs down to the one that trains everything to the end."""
+        bracket = self._first - len(self._brackets) % (self._first + 1)
+        self._brackets.append([_Rung(size, epochs) for size, epochs in self._sizes(bracket)])
+        return len(self._brackets) - 1
+
+    def _may_open(self) -> bool:
+        if self._is_exhausted:
+            return False
+        return self.iterations is None or len(self._brackets) < self.iterations * (self._first + 1)
+
+    def _due(self, rungs: list[_Rung], index: int) -> int:
+        """How many trials a rung will have, given how many failed below it."""
+        if index == 0:
+            return rungs[0].size
+        below = rungs[index - 1]
+        usable = sum(score is not None for score in below.ended.values()) + len(below.trials) - len(below.ended)
+        return min(rungs[index].size, usable)
+
+    def _promotable(self, below: _Rung, above: _Rung) -> str | None:
+        """The best trial that may go on now."""
+        scored = [trial_id for trial_id, score in below.ended.items() if score is not None]
+        scored.sort(key=lambda trial_id: self.objective.sort_key(below.ended[trial_id]))
+        is_full = len(below.ended) == len(below.trials) >= below.size
+        room = above.size if is_full else min(above.size, len(below.ended) // self.factor)
+        best = scored[: max(room, 0)]
+        if len(below.promoted) >= room:
+            return None
+        return next((trial_id for trial_id in best if trial_id not in below.promoted), None)
+
+    def _place(self, trial: Trial) -> tuple[list[_Rung], int]:
+        """The bracket and the rung of a trial; brackets are found again in the order in which they were opened."""
+        number = trial.suggested[Stage.ITERATION] * (self._first + 1) + self._first - trial.suggested[Stage.BRACKET]
+        while len(self._brackets) <= number:
+            self._open()
+        return self._brackets[number], trial.suggested[Stage.ROUND]
+
+    # Trials
+
+    def _beginning(self, trial_id: str, number: int) -> Suggestion | Nothing:
+        started = sum(len(rungs[0].trials) for rungs in self._brackets)
+        if started < len(self._points):
+            chosen: Suggestion | Nothing = self.completed(self._points[started], trial_id)
+        else:
+            chosen = untried(self, trial_id, RandomSearchOracle.max_collisions)
+        if isinstance(chosen, Nothing):
+            self._is_exhausted = True
+            for rungs in self._brackets:
+                rungs[0].size = len(rungs[0].trials)
+            return self.populate_space(trial_id)
+        return dataclasses.replace(chosen, values=chosen.values | self._stage(number, 0))
+
+    def _promotion(self, number: int, rung: int, parent: Trial) -> Suggestion:
+        values = {name: value for name, value in parent.values.items() if name not in Stage.NAMES}
+        stage = self._stage(number, rung, parent)
+        return Suggestion({**values, **stage}, parent.sampling_key)
+
+    def _stage(self, number: int, rung: int, parent: Trial | None = None) -> dict[str, Any]:
+        rungs = self._brackets[number]
+        stage = {
+            Stage.EPOCHS: rungs[rung].epochs,
+            Stage.INITIAL_EPOCH: 0 if parent is None else rungs[rung - 1].epochs,
+            Stage.BRACKET: len(rungs) - 1,
+            Stage.ITERATION: number // (self._first + 1),
+            Stage.ROUND: rung,
+        }
+        return stage if parent is None else {**stage, Stage.PARENT: parent.trial_id}

@@ -1,0 +1,136 @@
+"""The hyperparameters of a search, and in which configurations each of them exists. Pure Python; runs anywhere.
+
+Conditions that the user wrote are known. Those that are code (`for i in range(layers): config.Int(f"units_{i}", …)`) are found
+by looking at what configurations asked for: `units_2` was asked for where `layers` was 3 or 4, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from glimr_keras.parameters import Condition, HyperParameter, Int
+
+_MAX_OBSERVATIONS = 1000
+_MAX_VALUES = 1000
+
+
+class SearchSpace:
+    """Known hyperparameters, in an order in which parents come before the ones that depend on them.
+
+    Args:
+        parameters: Their definitions.
+        observations: What configurations asked for: value by name, in the order of asking.
+    """
+
+    def __init__(self, parameters: Iterable[HyperParameter] = (), observations: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._parameters = {parameter.key: parameter for parameter in parameters}
+        self._observations: list[Mapping[str, Any]] = []
+        self._found: dict[str, tuple[Condition, ...]] = {}
+        self.observe(*observations)
+
+    @property
+    def parameters(self) -> list[HyperParameter]:
+        return list(self._parameters.values())
+
+    def update(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
+        """Adds hyperparameters, and returns those that were new."""
+        new = [parameter for parameter in parameters if parameter.key not in self._parameters]
+        self._parameters.update({parameter.key: parameter for parameter in new})
+        return new
+
+    def observe(self, *observations: Mapping[str, Any]) -> None:
+        """Learns from what configurations asked for, to the end of their `build` or `fit`."""
+        is_news = not all(map(self._explains, observations))
+        self._observations += observations[: _MAX_OBSERVATIONS - len(self._observations)]
+        if is_news:
+            self._found = {name: self._conditions_of(name) for name, _ in self._parameters}
+
+    def conditions(self, parameter: HyperParameter) -> tuple[Condition, ...]:
+        """Where it exists: the conditions that were written, and those that were found."""
+        return parameter.conditions + self._found.get(parameter.name, ())
+
+    def exists(self, parameter: HyperParameter, values: Mapping[str, Any]) -> bool:
+        """Whether a hyperparameter exists in a configuration, as far as is known."""
+        return all(condition.holds(values) for condition in self.conditions(parameter))
+
+    def walk(self, choose: Callable[[HyperParameter], Any]) -> dict[str, Any]:
+        """The values of one configuration, by name: each hyperparameter that exists is chosen, parents first."""
+        values: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.name not in values and self.exists(parameter, values):
+                values[parameter.name] = choose(parameter)
+        return values
+
+    @property
+    def is_finite(self) -> bool:
+        return all(parameter.count is not None for parameter in self.parameters)
+
+    def every_configuration(self) -> Iterator[dict[str, Any]]:
+        """All configurations of a finite space, one after the other."""
+        yield from self._extensions({}, self.parameters)
+
+    def _extensions(self, values: dict[str, Any], rest: list[HyperParameter]) -> Iterator[dict[str, Any]]:
+        for number, parameter in enumerate(rest):
+            if parameter.name not in values and self.exists(parameter, values):
+                for value in parameter.every_value():
+                    yield from self._extensions({**values, parameter.name: value}, rest[number + 1 :])
+                return
+        yield values
+
+    def _explains(self, asked: Mapping[str, Any]) -> bool:
+        """Whether these are the names that would be expected with these values."""
+        values: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.name not in values and self.exists(parameter, asked):
+                if parameter.name not in asked:
+                    return False
+                values[parameter.name] = asked[parameter.name]
+        return len(values) == len({name for name, _ in self._parameters} & set(asked))
+
+    def _conditions_of(self, name: str) -> tuple[Condition, ...]:
+        """The values of other hyperparameters that tell where this one was asked for from where it was not.
+
+        Only hyperparameters that were always asked for before this one are looked at. Where no such values tell the two apart,
+        the hyperparameter counts as existing everywhere.
+        """
+        written = [parameter for parameter in self.parameters if parameter.name == name]
+        with_it = [asked for asked in self._observations if name in asked]
+        without = [
+            asked for asked in self._observations if name not in asked and any(parameter.exists(asked) for parameter in written)
+        ]
+        if not with_it or not without:
+            return ()
+        always_before = [
+            other for other in _before(with_it[0], name) if all(other in _before(asked, name) for asked in with_it)
+        ]
+        found: list[Condition] = []
+        for other in reversed(always_before):  # the nearest first: a loop's count comes right before its body
+            condition = self._telling(
+                other, [asked[other] for asked in with_it], [asked[other] for asked in without if other in asked]
+            )
+            left = without if condition is None else [asked for asked in without if condition.holds(asked)]
+            if condition is not None and len(left) < len(without):
+                found.append(condition)
+                without = left
+            if not without:
+                return tuple(found)
+        return ()
+
+    def _telling(self, name: str, values: list[Any], others: list[Any]) -> Condition | None:
+        """A condition that holds for the values with which something was asked for; for a number it may be a threshold."""
+        parents = [parameter for parameter in self.parameters if parameter.name == name]
+        if len(parents) != 1 or parents[0].count is None or parents[0].count > _MAX_VALUES:
+            return None
+        every = list(parents[0].every_value())
+        if isinstance(parents[0], Int) and others and min(values) > max(others):
+            return Condition(name, tuple(value for value in every if value > max(others)))
+        if isinstance(parents[0], Int) and others and max(values) < min(others):
+            return Condition(name, tuple(value for value in every if value < min(others)))
+        seen = Condition(name, tuple(values))
+        return Condition(name, tuple(value for value in every if seen.holds({name: value})))
+
+
+def _before(asked: Mapping[str, Any], name: str) -> list[str]:
+    return list(itertools.takewhile(lambda other: other != name, asked))
