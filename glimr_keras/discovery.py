@@ -56,8 +56,8 @@ _MAX_SECONDS = 10.0
 _MAX_BUILDS = 200
 _MAX_VALUES = 32
 """Of one hyperparameter that are looked at."""
-_DRAWS = 4
-"""Configurations drawn at random that find nothing new before the space counts as known."""
+_DRAWS = 6
+"""Configurations drawn at random at the end, where branches may need several values together."""
 
 
 def probe(job: Job, skipped: int = 0) -> Probe:
@@ -88,15 +88,16 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
             config = configuration(job.space, {}, sampling_key)
             if overrides(job.hypermodel, "run"):  # which is a whole trial, so its hyperparameters are met in trials
                 return Probe(None, inferred, tuple(config.space), (config.asked,))
+            before = config.asked
             arguments = data.with_data(job.hypermodel, config, job.arguments)
-            asks_for_data = len(config.asked) > len(job.space.parameters)
+            depends = bool(job.space.parameters) or config.asked != before  # what is declared counts as asked for anyway
             model = build(job.hypermodel, config)
             batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
             directions = None if batch is None else _directions(model, batch, arguments.has_validation)
             _ask_fit(job, config, model, arguments)
     except (Exception, SystemExit) as error:
         return Probe(error=user_traceback(error))
-    explorer = _Explorer(job, config, None if asks_for_data else arguments, started)
+    explorer = _Explorer(job, config, None if depends and overrides(job.hypermodel, "data") else arguments, started)
     if explore:
         explorer.explore()
     return Probe(
@@ -129,18 +130,24 @@ class _Explorer:
         self._take_in(config)
 
     def explore(self) -> None:
+        """Changes one value after the other, then several at once, until nothing new is met."""
+        self._build_waiting()
+        together: list[tuple[dict[str, Any], tuple[int, ...] | None]] = [(self._last_options(), None)]
+        together += [({}, (number,)) for number in range(_DRAWS)] if len(together[0][0]) > 1 else []
+        for values, sampling_key in together:
+            if self._has_time():
+                self._build(values, sampling_key)
+                self._build_waiting()
+        self.is_complete = not self._waiting and self._has_time()
+
+    def _build_waiting(self) -> None:
         while self._waiting and self._has_time():
             self._build(self._waiting.popleft(), None)
-        without_news, key = 0, 0
-        draws = _DRAWS if self._branching else 1
-        while without_news < draws and not self._waiting and self._has_time():
-            key += 1
-            known = len(self.parameters)
-            self._build({}, (key,))
-            without_news = without_news + 1 if len(self.parameters) == known else 0
-            while self._waiting and self._has_time():
-                self._build(self._waiting.popleft(), None)
-        self.is_complete = not self._waiting and self._has_time()
+
+    def _last_options(self) -> dict[str, Any]:
+        """The last option of everything that is one of a few."""
+        few = [parameter for parameter in self.parameters.values() if 1 < (parameter.count or 0) <= _MAX_VALUES]
+        return {parameter.name: parameter.prob_to_value(1 - 1e-12) for parameter in few}
 
     def _has_time(self) -> bool:
         return self._builds < _MAX_BUILDS and time.monotonic() < self._deadline

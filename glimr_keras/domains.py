@@ -211,8 +211,6 @@ def _definition(domain: ray_sample.Domain) -> str:
 
 def _options(name: str, options: Any) -> HyperParameter:
     options = tuple(option.item() if isinstance(option, np.generic) else option for option in options)
-    if not options:
-        raise ValueError("a choice needs at least one option. Received: []")
     if all(map(is_scalar, options)) and _distinct(options):
         return Choice(name, options, ordered=False if any(isinstance(o, (bool, str, type(None))) for o in options) else None)
     labels: list[str] = []

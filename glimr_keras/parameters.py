@@ -65,8 +65,8 @@ class HyperParameter:
 
     @property
     def count(self) -> int | None:
-        """How many different values it can have; `None` where that is a continuum."""
-        raise NotImplementedError
+        """How many values it can have; `None` where that is a continuum."""
+        return len(self.values)  # type: ignore[attr-defined]  # a field in some kinds, a property in others
 
     def every_value(self) -> Iterable[Any]:
         """Its values, one after the other, where `count` is not `None`."""
@@ -334,10 +334,6 @@ class Choice(HyperParameter):
     def default_value(self) -> Scalar:
         return self.values[0] if self.default is None else self.default
 
-    @property
-    def count(self) -> int:
-        return len(self.values)
-
     def prob_to_value(self, prob: float) -> Scalar:
         return self.values[min(int(prob * len(self.values)), len(self.values) - 1)]
 
@@ -368,10 +364,6 @@ class Boolean(HyperParameter):
         return self.default
 
     @property
-    def count(self) -> int:
-        return 2
-
-    @property
     def values(self) -> tuple[bool, bool]:
         """Both values."""
         return False, True
@@ -399,10 +391,6 @@ class Fixed(HyperParameter):
     @property
     def default_value(self) -> Scalar:
         return self.value
-
-    @property
-    def count(self) -> int:
-        return 1
 
     @property
     def values(self) -> tuple[Scalar]:

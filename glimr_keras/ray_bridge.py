@@ -111,14 +111,15 @@ class Bridge:
 
     def start(self, ray_id: str) -> None:
         if self.coordinator is not None and ray_id in self.runs:
-            self._started.setdefault(ray_id, time.monotonic())
+            self._started[ray_id] = time.monotonic()
             self.coordinator.on_start(self.runs[ray_id])
 
-    def mutate(self, ray_id: str, config: dict[str, Any]) -> None:
-        """Takes in values that a scheduler changed in the configuration of a Ray trial, and makes the run in it its own again.
+    def prepare(self, ray_id: str, config: dict[str, Any]) -> None:
+        """A Ray trial is to be started, or to go on; takes in the values that a scheduler changed in its configuration.
 
-        A population-based scheduler copies whole configurations from one trial to another.
+        A population-based scheduler copies whole configurations from one trial to another, with the run in them.
         """
+        self._started.pop(ray_id, None)
         if self.coordinator is not None and ray_id in self.runs:
             self.runs[ray_id] = self.coordinator.mutated(self.runs[ray_id], _flat(config))
             config[TASK] = {"run": dataclasses.asdict(self.runs[ray_id])}
@@ -338,7 +339,7 @@ class PassingScheduler(FIFOScheduler):
             return None
         chosen = self._scheduler.choose_trial_to_run(_Controller(tune_controller, self._bridge))
         if chosen is not None:
-            self._bridge.mutate(chosen.trial_id, chosen.config)
+            self._bridge.prepare(chosen.trial_id, chosen.config)
         return chosen
 
     def debug_string(self) -> str:

@@ -28,6 +28,7 @@ class SearchSpace:
         self._parameters = {parameter.key: parameter for parameter in parameters}
         self._observations: list[Mapping[str, Any]] = []
         self._found: dict[str, tuple[Condition, ...]] = {}
+        self._is_known = False  # whether the observations were looked at since the last hyperparameter came
         self.observe(*observations)
 
     @property
@@ -38,14 +39,18 @@ class SearchSpace:
         """Adds hyperparameters, and returns those that were new."""
         new = [parameter for parameter in parameters if parameter.key not in self._parameters]
         self._parameters.update({parameter.key: parameter for parameter in new})
+        self._is_known = self._is_known and not new
         return new
 
     def observe(self, *observations: Mapping[str, Any]) -> None:
         """Learns from what configurations asked for, to the end of their `build` or `fit`."""
-        is_news = not all(map(self._explains, observations))
+        is_news = not self._is_known or not all(map(self._explains, observations))
         self._observations += observations[: _MAX_OBSERVATIONS - len(self._observations)]
         if is_news:
-            self._found = {name: self._conditions_of(name) for name, _ in self._parameters}
+            self._is_known = True
+            self._found = {}
+            for name in dict.fromkeys(name for name, _ in self._parameters):  # parents before those that depend on them
+                self._found[name] = self._conditions_of(name)
 
     def conditions(self, parameter: HyperParameter) -> tuple[Condition, ...]:
         """Where it exists: the conditions that were written, and those that were found."""
@@ -102,34 +107,36 @@ class SearchSpace:
         ]
         if not with_it or not without:
             return ()
-        always_before = [
-            other for other in _before(with_it[0], name) if all(other in _before(asked, name) for asked in with_it)
-        ]
+        before = [other for other in _before(with_it[0], name) if all(other in _before(asked, name) for asked in with_it)]
         found: list[Condition] = []
-        for other in reversed(always_before):  # the nearest first: a loop's count comes right before its body
-            condition = self._telling(
-                other, [asked[other] for asked in with_it], [asked[other] for asked in without if other in asked]
-            )
-            left = without if condition is None else [asked for asked in without if condition.holds(asked)]
-            if condition is not None and len(left) < len(without):
-                found.append(condition)
-                without = left
-            if not without:
-                return tuple(found)
-        return ()
+        while without:
+            candidates = [self._telling(other, with_it, without) for other in reversed(before)]  # the nearest first
+            left = [[asked for asked in without if all(c.holds(asked) for c in conditions)] for conditions in candidates]
+            best = min(range(len(candidates)), key=lambda number: len(left[number]), default=None)
+            if best is None or len(left[best]) == len(without):
+                return ()
+            found += candidates[best]
+            without = left[best]
+        return tuple(dict.fromkeys(found))
 
-    def _telling(self, name: str, values: list[Any], others: list[Any]) -> Condition | None:
-        """A condition that holds for the values with which something was asked for; for a number it may be a threshold."""
+    def _telling(self, name: str, with_it: list[Mapping[str, Any]], without: list[Mapping[str, Any]]) -> tuple[Condition, ...]:
+        """Conditions that one hyperparameter tells: where it exists itself, and its values; for a number maybe a threshold."""
         parents = [parameter for parameter in self.parameters if parameter.name == name]
-        if len(parents) != 1 or parents[0].count is None or parents[0].count > _MAX_VALUES:
-            return None
-        every = list(parents[0].every_value())
-        if isinstance(parents[0], Int) and others and min(values) > max(others):
-            return Condition(name, tuple(value for value in every if value > max(others)))
-        if isinstance(parents[0], Int) and others and max(values) < min(others):
-            return Condition(name, tuple(value for value in every if value < min(others)))
+        inherited = self._found.get(name, ()) + (parents[0].conditions if len(parents) == 1 else ())
+        values = [asked[name] for asked in with_it]
+        others = [asked[name] for asked in without if name in asked]
         seen = Condition(name, tuple(values))
-        return Condition(name, tuple(value for value in every if seen.holds({name: value})))
+        is_listed = len(parents) == 1 and parents[0].count is not None and parents[0].count <= _MAX_VALUES
+        if not is_listed or all(seen.holds({name: other}) for other in others):
+            return inherited
+        every = list(parents[0].every_value())
+        if isinstance(parents[0], Int) and min(values) > max(others):
+            every = [value for value in every if value > max(others)]
+        elif isinstance(parents[0], Int) and max(values) < min(others):
+            every = [value for value in every if value < min(others)]
+        else:
+            every = [value for value in every if seen.holds({name: value})]
+        return (*inherited, Condition(name, tuple(every)))
 
 
 def _before(asked: Mapping[str, Any], name: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The examples run as they stand."""
 
+import json
 import os
 import pathlib
 import re
@@ -11,11 +12,11 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def run_example(name, **settings):
+def run_example(name, arguments=(), directory=None, **settings):
     """Runs an example as a user does, and returns what it prints."""
     environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "examples" / name)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    command = [sys.executable, str(ROOT / "examples" / name), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False, cwd=directory)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -32,3 +33,15 @@ def test_the_quickstart_finds_a_good_model():
 @pytest.mark.slow
 def test_the_callback_resumes_in_a_function_of_the_user():
     assert re.search(r"accuracy 0\.\d+ after 6 epochs", run_example("ray_callback.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "figure"), [("speed.py", "trials/min"), ("search.py", "distinct among them")])
+def test_a_benchmark_runs_and_prints_its_table(name, figure, tmp_path):
+    printed = run_example(
+        f"benchmarks/{name}", arguments=["--quick", "--json", str(tmp_path / "table.json")], directory=tmp_path
+    )
+    assert "glimr_keras against its references" in printed
+    assert figure in printed
+    assert "FAILED" not in printed
+    assert json.loads((tmp_path / "table.json").read_text())

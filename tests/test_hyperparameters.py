@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ray import tune
 
 from glimr_keras.hyperparameters import HyperParameters, sample
-from glimr_keras.parameters import Condition, Float, Int
+from glimr_keras.parameters import Choice, Condition, Float, Int
 from glimr_keras.space import DeclaredSpace
 
 NAMES = st.lists(st.sampled_from(["a", "b", "c/d", "c/e", "units_0", "units_1"]), unique=True, min_size=1)
@@ -285,6 +285,57 @@ def test_repr_shows_the_values():
     assert repr(HyperParameters({"a": 1})) == "HyperParameters({'a': 1})"
 
 
+# Merging and completing
+
+
+def test_one_name_may_be_two_hyperparameters_in_two_branches():
+    for kind, units in (("a", 1), ("b", 100)):
+        config = HyperParameters({"kind": kind})
+        config.Choice("kind", ["a", "b"])
+        with config.conditional_scope("kind", "a"):
+            small = config.Int("units", 1, 4)
+        with config.conditional_scope("kind", "b"):
+            large = config.Int("units", 100, 400)
+        assert {small, large} == {units, None}
+        assert config["units"] == units
+        assert len(config.space) == 3
+
+
+@pytest.mark.parametrize(("overwrite", "maximum"), [(True, 8), (False, 4)])
+def test_merging_replaces_definitions_or_keeps_them_and_makes_no_duplicates(overwrite, maximum):
+    config, other = HyperParameters(), HyperParameters()
+    config.Int("units", 1, 4)
+    other.Int("units", 2, 8)
+    other.Boolean("bias")
+    config.merge(other, overwrite=overwrite)
+    assert [(parameter.name, getattr(parameter, "max_value", None)) for parameter in config.space] == [
+        ("units", maximum),
+        ("bias", None),
+    ]
+    assert config.values == {"units": 2 if overwrite else 1, "bias": False}
+
+
+def test_merging_takes_a_list_of_definitions_and_keeps_values_that_are_still_allowed():
+    config = HyperParameters({"units": 3})
+    config.merge([Int("units", 1, 4), Int("more", 5, 9, conditions=(Condition("units", (1,)),))])
+    assert config.values == {"units": 3}
+
+
+def test_missing_values_are_drawn_and_those_of_what_does_not_exist_go_away():
+    config = HyperParameters({"kind": "a", "units": 300})
+    config.merge([Choice("kind", ("a", "b")), Float("rate", 0, 1)])
+    config.merge([Int("units", 100, 400, conditions=(Condition("kind", ("b",)),))], overwrite=True)
+    del config.values["rate"]
+    config.ensure_active_values()
+    assert set(config.values) == {"kind", "rate"}
+
+
+def test_a_value_beyond_the_range_becomes_the_nearest_in_a_trial():
+    config = HyperParameters({"units": 100, "rate": 0.17}, sampling_key=(1,))
+    assert config.Int("units", 1, 64) == 64
+    assert config.Float("rate", 0, 1, step=0.1) == 0.2
+
+
 # Errors
 
 
@@ -293,7 +344,7 @@ def test_repr_shows_the_values():
     [
         lambda config: config.Int("units", 1, 8),
         lambda config: config.Float("units", 1, 4),
-        lambda config: config.Int("units", 1, 4, parent_name="flag", parent_values=True),
+        lambda config: config.Int("units", 1, 8, parent_name="flag", parent_values=False),
     ],
 )
 def test_two_different_definitions_of_one_name_are_both_shown(again):

@@ -1,5 +1,6 @@
 """What a search optimises: direction, comparison, and how Keras is asked for the direction."""
 
+import json
 import math
 import subprocess
 import sys
@@ -9,7 +10,15 @@ import numpy as np
 import pytest
 
 from glimr_keras.errors import ObjectiveError
-from glimr_keras.objective import Objective, as_objective, infer_direction, log_directions
+from glimr_keras.objective import (
+    MultiObjective,
+    Objective,
+    as_objective,
+    infer_direction,
+    log_directions,
+    objective_config,
+    objective_from_config,
+)
 
 MIN, MAX = Objective("val_loss", "min"), Objective("val_accuracy", "max")
 
@@ -123,7 +132,8 @@ def test_a_missing_direction_is_the_models():
         (lambda: Objective(""), r"`name` must be a metric's name\. Received: name=''"),
         (lambda: Objective(3), r"Received: name=3"),
         (lambda: as_objective(None), r"such as 'val_accuracy'.*Received: objective=None"),
-        (lambda: as_objective(["loss", "mae"]), r"Received: objective=\['loss', 'mae'\]"),
+        (lambda: as_objective({"loss": "min"}), r"Received: \{'loss': 'min'\}"),
+        (lambda: as_objective(["loss", "loss"]), r"at least two metrics of different names. Received: \['loss', 'loss'\]"),
     ],
 )  # fmt: skip
 def test_an_objective_that_cannot_be_used_is_refused(call, message):
@@ -160,3 +170,19 @@ def test_a_value_is_read_from_the_logs_as_a_float():
     assert MIN.has_value({"val_loss": 1})
     assert not MIN.has_value({"loss": 1})
     assert type(MIN.get_value({"val_loss": np.float32(0.5)})) is float
+
+
+def test_several_objectives_are_one_score_as_in_keras_tuner():
+    both = as_objective(["val_loss", Objective("val_auc", "max")]).resolved({"val_loss": "min", "val_auc": "max"})
+    assert both.get_value({"val_loss": 0.5, "val_auc": 0.9}) == pytest.approx(-0.4)
+    assert (both.name, both.direction, both.pareto) == ("multi_objective", "min", True)
+    assert both.name_to_direction == {"val_loss": "min", "val_auc": "max"}
+    assert both.missing({"val_loss": 1}) == "val_auc"
+    assert both.better_than(-0.4, -0.3)
+
+
+@pytest.mark.parametrize(
+    "objective", [Objective("loss", "min"), MultiObjective([Objective("a", "min"), Objective("b", "max")], True)]
+)
+def test_an_objective_comes_back_from_json(objective):
+    assert objective_from_config(json.loads(json.dumps(objective_config(objective)))) == objective

@@ -94,7 +94,7 @@ def test_every_suggested_value_is_one_of_its_parameter(make):
             )
 
 
-@every_oracle
+@chooses_by_itself
 def test_a_parameter_is_suggested_exactly_where_its_conditions_hold(make):
     suggestions = run(make(), 25)
     assert {values["kind"] for values in suggestions} == {"sgd", "adam"}

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from glimr_keras.parameters import (
@@ -32,12 +32,22 @@ CONDITIONS = st.lists(
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 
 
+def fitting(kind, *arguments, **options):
+    """A parameter, if its step fits into its range."""
+    try:
+        return kind("x", *arguments, **options)
+    except ValueError as error:
+        if "fits nowhere" in str(error):
+            reject()
+        raise
+
+
 @st.composite
 def ints(draw):
     sampling = draw(st.sampled_from(SAMPLINGS))
     low = draw(st.integers(-500 if sampling == "linear" else 1, 500))
     step = None if sampling == "reverse_log" else draw(st.none() | st.integers(2, 60))
-    return Int("x", low, draw(st.integers(low, 1000)), step, sampling, conditions=draw(CONDITIONS))
+    return fitting(Int, low, draw(st.integers(low, 1000)), step, sampling, conditions=draw(CONDITIONS))
 
 
 @st.composite
@@ -51,7 +61,7 @@ def floats(draw):
         "log": st.none() | st.integers(11, 100).map(lambda n: n / 10),
         "reverse_log": st.none(),
     }
-    return Float("x", low / 100, high / 100, draw(step[sampling]), sampling, conditions=draw(CONDITIONS))
+    return fitting(Float, low / 100, high / 100, draw(step[sampling]), sampling, conditions=draw(CONDITIONS))
 
 
 @st.composite
@@ -253,6 +263,40 @@ def test_a_definition_that_makes_no_sense_is_refused_with_what_was_received(make
 def test_choice_refuses_values_that_are_no_list(values):
     with pytest.raises(TypeError, match=r"Choice\('x'\): `values` must be a list or tuple\. Received: values="):
         Choice("x", values)
+
+
+@pytest.mark.parametrize(("kind", "arguments"), [(Int, (0, 5, 10)), (Float, (0, 1, 2.0)), (Int, (1, 7, 8, "log"))])
+def test_a_step_that_fits_nowhere_is_refused(kind, arguments):
+    with pytest.raises(ValueError, match=r"the `step` fits nowhere between `min_value` and `max_value`. Received: step="):
+        kind("x", *arguments)
+
+
+@LAW
+@given(ints() | floats(), st.floats(-2000, 2000))
+def test_the_nearest_value_is_allowed_and_a_value_is_its_own(parameter, number):
+    nearest = parameter.nearest(number)
+    assert parameter.allows(nearest)
+    assert parameter.nearest(nearest) == pytest.approx(nearest)
+    assert (
+        nearest == pytest.approx(min(max(number, parameter.min_value), parameter.max_value))
+        or parameter.step
+        or isinstance(parameter, Int)
+    )
+
+
+@LAW
+@given(ints() | choices() | st.just(Boolean("x")) | st.just(Fixed("x", 3)))
+def test_every_value_is_counted_and_different(parameter):
+    values = list(parameter.every_value())
+    assert len(values) == parameter.count
+    assert all(parameter.allows(value) for value in values)
+
+
+@LAW
+@given(ints() | floats() | choices())
+def test_values_to_try_are_values(parameter):
+    assert all(parameter.allows(value) for value in parameter.values)
+    assert len(parameter.values) <= 10 or len(parameter.values) == parameter.count
 
 
 def test_choice_refuses_objects_and_says_where_they_can_be():

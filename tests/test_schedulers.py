@@ -72,7 +72,9 @@ def test_population_based_training_continues_with_the_optimizer_and_the_mutated_
         if what != "begin":
             assert iterations == 2 * (what + 1)  # 64 samples in batches of 32, from the first epoch on
     assert set(table["learning_rate"]) <= {pytest.approx(configured) for _, configured, *_ in notes}
-    assert tuner.get_best_models()[0].evaluate(*models.VALIDATION, verbose=0)[0] == pytest.approx(table["score"].min(), rel=1e-4)
+    assert tuner.get_best_models()[0].evaluate(*models.VALIDATION, verbose=0)[0] == pytest.approx(
+        table["score"].min(), rel=1e-4
+    )
 
 
 def test_mutated_values_stay_within_their_range(local_ray, project, tmp_path):
@@ -144,4 +146,6 @@ def test_hyperband_continues_trainings_with_the_optimizer(local_ray, project, tm
     assert (table["epochs"] == table["tuner/epochs"]).all()
     best = tuner.get_best_hyperparameters()[0]
     assert best.values["tuner/epochs"] in (1, 2, 4)
-    assert tuner.get_best_models()[0].evaluate(*models.VALIDATION, verbose=0)[0] == pytest.approx(table["score"].min(), rel=1e-4)
+    assert tuner.get_best_models()[0].evaluate(*models.VALIDATION, verbose=0)[0] == pytest.approx(
+        table["score"].min(), rel=1e-4
+    )

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from ray import tune
 
 from glimr_keras.domains import Options, RayDomain
-from glimr_keras.parameters import Choice, Float, Int, deserialize, serialize
-from glimr_keras.space import DeclaredSpace
+from glimr_keras.parameters import Choice, Condition, Float, Int, deserialize, serialize
+from glimr_keras.space import DeclaredSpace, prune_search, sample_space
+from glimr_keras.worker import configuration
 
 SEEDS = range(300)
 
@@ -49,7 +50,7 @@ def is_multiple(value, q):
         (tune.qloguniform(0.01, 1.0, 0.01), RayDomain),
         (tune.randn(3, 0.5), RayDomain),
         (tune.qrandn(3, 0.5, 0.25), RayDomain),
-        (tune.qrandint(5, 50, 10), RayDomain),
+        (tune.qrandint(5, 50, 10), Int),
         (tune.qlograndint(5, 100, 5), RayDomain),
     ],
 )
@@ -83,7 +84,7 @@ def test_a_real_domain_is_sampled_as_ray_does(domain, allowed):
 
 
 def test_a_domain_of_rays_own_can_be_stored_and_says_so_when_it_cannot_be_sampled():
-    parameter = parameter_of(tune.qrandint(5, 50, 10))
+    parameter = parameter_of(tune.qlograndint(5, 50, 10))
     back = deserialize(json.loads(json.dumps(serialize(parameter))))
     assert back == parameter
     assert parameter.default_value in range(10, 51, 10)
@@ -172,9 +173,100 @@ def test_a_dict_that_is_an_option_can_have_any_keys(option):
     assert space.fill({"class_weight": space.parameters[0].values[1]})["class_weight"] == option
 
 
-def test_an_option_with_domains_in_it_is_refused():
-    with pytest.raises(ValueError, match=r"space\['a'\]\['b'\]: an option that contains further domains .*Received: \{'c': "):
-        DeclaredSpace({"a": {"b": tune.choice([{"c": tune.uniform(0, 1)}, None])}})
+LOSSES = {
+    "task": {
+        "loss": tune.choice(
+            [
+                {"name": "smooth", "kwargs": {"smoothing": tune.uniform(0, 0.2), "axis": -1}},
+                {"name": "focal", "kwargs": {"gamma": tune.choice([1, 2]), "smoothing": tune.uniform(0.5, 0.6)}},
+                None,
+            ]
+        )
+    }
+}
+
+
+def test_domains_in_an_option_exist_where_it_is_chosen():
+    space = DeclaredSpace(LOSSES)
+    chosen = {label: (Condition("task/loss", (label,)),) for label in ("smooth", "focal")}
+    assert [(parameter.name, parameter.conditions) for parameter in space.parameters] == [
+        ("task/loss", ()),
+        ("task/loss/kwargs/smoothing", chosen["smooth"]),
+        ("task/loss/kwargs/gamma", chosen["focal"]),
+        ("task/loss/kwargs/smoothing", chosen["focal"]),
+    ]
+    values = {"task/loss": "focal", "task/loss/kwargs/gamma": 2, "task/loss/kwargs/smoothing": 0.55}
+    assert space.fill(values) == {"task": {"loss": {"name": "focal", "kwargs": {"gamma": 2, "smoothing": 0.55}}}}
+    assert space.fill({"task/loss": "None"}) == {"task": {"loss": None}}
+
+
+def test_a_configuration_of_a_conditional_space_has_only_what_it_uses():
+    for seed in range(20):
+        config = configuration(DeclaredSpace(LOSSES), {}, (seed,))
+        loss = config["task"]["loss"]
+        expected = {"task/loss"} | (
+            {f"task/loss/kwargs/{name}" for name in loss["kwargs"]} - {"task/loss/kwargs/axis"} if loss else set()
+        )
+        assert set(config.asked) == expected
+        if loss:
+            assert config["task/loss/kwargs/smoothing"] == loss["kwargs"]["smoothing"]
+
+
+def test_conditions_nest_and_derive():
+    inner = {
+        "name": "in",
+        "x": tune.choice([{"name": "deep", "y": tune.randint(1, 4)}, 7]),
+        "z": tune.sample_from(lambda c: c["k"]),
+    }
+    space = DeclaredSpace({"k": 5, "a": tune.choice([inner, 0])})
+    assert [len(parameter.conditions) for parameter in space.parameters] == [0, 1, 2]
+    assert space.fill({"a": "in", "a/x": "deep", "a/x/y": 3}) == {
+        "k": 5,
+        "a": {"name": "in", "x": {"name": "deep", "y": 3}, "z": 5},
+    }
+    assert space.fill({"a": "0"}) == {"k": 5, "a": 0}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sampling_a_space_gives_one_of_its_configurations(seed):
+    sampled = sample_space({**LOSSES, "n": tune.randint(1, 9)}, seed)
+    assert sampled == sample_space({**LOSSES, "n": tune.randint(1, 9)}, seed)
+    assert DeclaredSpace(sampled).parameters == []
+    assert sampled["n"] in range(1, 9)
+
+
+def test_pruning_leaves_what_is_searched():
+    rate, units = tune.loguniform(1e-4, 1e-1), tune.choice([4, 8])
+    space = {
+        "epochs": 10,
+        "optimization": {"rate": rate, "method": "adam"},
+        "layers": [units],
+        "fixed": {"a": 1},
+        "units": units,
+    }
+    assert prune_search(space) == {"optimization": {"rate": rate}, "units": units}
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        tune.randn(3, 0.5),
+        tune.qrandn(3, 0.5, 0.25),
+        tune.quniform(0.1, 1.0, 0.1),
+        tune.qloguniform(0.01, 1.0, 0.01),
+        tune.qlograndint(5, 100, 5),
+        tune.qrandint(5, 50, 10),
+)
+def test_a_domains_values_come_back_from_their_probability(domain):
+    parameter = parameter_of(domain)
+    for seed in range(60):
+        value = parameter.random_sample(seed)
+        assert parameter.allows(value)
+        assert parameter.prob_to_value(parameter.value_to_prob(value)) == pytest.approx(value)
+    probabilities = np.random.default_rng(0).random(4000)
+    ours, rays = sorted(map(parameter.prob_to_value, probabilities)), sorted(map(parameter.random_sample, range(4000)))
+    for share in (0.1, 0.5, 0.9):  # the same distribution, up to one step
+        assert ours[int(4000 * share)] == pytest.approx(rays[int(4000 * share)], rel=0.15, abs=0.11)
 
 
 def test_options_are_equal_where_their_labels_are():
@@ -265,8 +357,8 @@ def test_a_derived_value_that_is_given_is_kept():
     space = DeclaredSpace({"n": tune.sample_from(lambda: next(counter)), "f": tune.sample_from(lambda: len)})
     counter = iter(range(10))
     first = space.fill({})
-    assert space.derived_values(first) == {"n": 0}
-    assert space.fill(space.derived_values(first)) == first == {"n": 0, "f": len}
+    assert space.derived_values(first, {}) == {"n": 0}
+    assert space.fill(space.derived_values(first, {})) == first == {"n": 0, "f": len}
     assert space.fill({})["n"] == 1
 
 
@@ -291,6 +383,9 @@ def test_derived_values_are_derived_in_their_order():
         ({"a": {3: tune.uniform(0, 1)}}, TypeError, r"Keys of a search space must be strings\. Received: 3 in space\['a'\]"),
         ({"a": {"b/c": 1}}, ValueError, r"without '/'\. Received: 'b/c' in space\['a'\]"),
         ({"": 1}, ValueError, r"must be non-empty .*Received: '' in space"),
+        ({"a": tune.choice([tune.uniform(0, 1), 2])}, ValueError, r"space\['a'\]: an option cannot be a domain itself"),
+        ({"a": {tune.uniform(0, 1)}}, ValueError, r"space\['a'\]: a set cannot hold domains"),
+        ({"a": {"b": tune.qrandint(3, 4, 10)}}, ValueError, r"space\['a'\]\['b'\]: no multiple of q=10 is in the range"),
         ({"a": {"b": tune.choice([])}}, ValueError, r"space\['a'\]\['b'\]: .*`values` must not be empty"),
     ],
 )

@@ -197,10 +197,10 @@ def show(rows: list[dict]) -> None:
         table.add_column(column, justify="left" if column in ("figure", "of", "target", "met?") else "right")
     for entry in rows:
         sign, bound = ("≤", entry["at_most"]) if entry["at_most"] is not None else ("≥", entry["at_least"])
-        table.add_row(
-            entry["figure"], f"{entry['glimr_keras']:.3g}", f"{entry['value']:.3g}", entry["reference"], f"{entry['ratio']:.2f}",
-            "" if bound is None else f"{sign} {bound:.2g}", {True: "yes", False: "NO", None: ""}[entry["met"]],
-        )  # fmt: skip
+        target = "" if bound is None else f"{sign} {bound:.2g}"
+        met = {True: "yes", False: "NO", None: ""}[entry["met"]]
+        numbers = f"{entry['glimr_keras']:.3g}", f"{entry['value']:.3g}"
+        table.add_row(entry["figure"], *numbers, entry["reference"], f"{entry['ratio']:.2f}", target, met)
     console.print(table)
     console.print("* Medians over seeds; the same budget, space and seeds for both.")
 

@@ -65,7 +65,7 @@ class BayesianOptimizationOracle(Oracle):
         self._make_sampler = sampler_maker(sampler, num_initial_points)
         self._forms: dict[str, tuple[HyperParameter, Form, BaseDistribution]] = {}
         self._under_way: dict[str, optuna.Trial] = {}
-        logging.getLogger("optuna").setLevel(logging.WARNING)  # else every new study prints a line
+        logging.getLogger("optuna").setLevel(logging.ERROR)  # else it prints a line for every study, and for every condition
         self._parts = objective.parts if isinstance(objective, MultiObjective) and objective.pareto else (objective,)
         ways = optuna.study.StudyDirection
         directions = [ways.MAXIMIZE if part.direction == "max" else ways.MINIMIZE for part in self._parts]
@@ -167,7 +167,7 @@ def sampler_maker(
     kind, options = kinds[sampler]
     if sampler != "nsga2":
         startup = 10 if num_initial_points is None else num_initial_points
-        options |= {"n_startup_trials": startup, "warn_independent_sampling": False}
+        options |= {"n_startup_trials": startup}
 
     def make(seed: int) -> optuna.samplers.BaseSampler:
         with _quiet():
