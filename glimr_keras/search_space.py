@@ -12,7 +12,7 @@ from typing import Any
 
 from glimr_keras.parameters import Condition, HyperParameter, Int
 
-_MAX_OBSERVATIONS = 1000
+_MAX_OBSERVATIONS = 400
 _MAX_VALUES = 1000
 
 

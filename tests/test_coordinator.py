@@ -156,7 +156,7 @@ def test_a_late_hyperparameter_joins_the_space_and_the_journal(coordinator_in, t
     coordinator = coordinator_in()
     run = coordinator.next_run()
     coordinator.on_report(run, Report(1, {"score": 1.0}, {"x": 0.5, "late": 0.1}, [Float("late", 0, 1)]))
-    assert [parameter.name for parameter in coordinator.oracle.space] == ["x", "late"]
+    assert [parameter.name for parameter in coordinator.oracle.space.parameters] == ["x", "late"]
     assert [entry["config"]["name"] for entry in Journal(tmp_path).read().late_space] == ["late"]
     assert "late" in coordinator.next_run().values
 

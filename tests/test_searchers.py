@@ -59,14 +59,8 @@ def nevergrad():
     return NevergradSearch(optimizer=nevergrad.optimizers.OnePlusOne)
 
 
-def zoopt():
-    from ray.tune.search.zoopt import ZOOptSearch
-
-    return ZOOptSearch(algo="Asracos", budget=40)
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("make", [optuna, hyperopt, bohb, nevergrad, zoopt])
+@pytest.mark.parametrize("make", [optuna, hyperopt, bohb, nevergrad])
 def test_a_searcher_chooses_exactly_what_the_definitions_allow(make):
     space = [*NUMBERS, *OPTIONS, *DECLARED]
     suggestions = run(RaySearchOracle(make(), Objective("val_loss", "min"), None, 0, space), 20)
