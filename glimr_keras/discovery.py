@@ -94,10 +94,12 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
             model = build(job.hypermodel, config)
             batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
             directions = None if batch is None else _directions(model, batch, arguments.has_validation)
+            before_fit = config.asked
             _ask_fit(job, config, model, arguments)
     except (Exception, SystemExit) as error:
         return Probe(error=user_traceback(error))
-    explorer = _Explorer(job, config, None if depends and overrides(job.hypermodel, "data") else arguments, started)
+    shared = None if depends and overrides(job.hypermodel, "data") else arguments
+    explorer = _Explorer(job, config, set(config.asked) - set(before_fit), shared, started)
     if explore:
         explorer.explore()
     return Probe(
@@ -112,22 +114,28 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
 class _Explorer:
     """Builds configurations until no hyperparameter is met that was not known.
 
+    The user's own `fit`, which may talk to the world, is run only where it is to be seen what its own values change.
+
     Args:
         config: Of a configuration that was built.
+        of_fit: What only `fit` asked for.
         arguments: Data for all configurations; `None` if each makes its own.
         started: When the search for hyperparameters began, as `time.monotonic()` says it.
     """
 
-    def __init__(self, job: Job, config: HyperParameters, arguments: FitArguments | None, started: float) -> None:
+    def __init__(
+        self, job: Job, config: HyperParameters, of_fit: set[str], arguments: FitArguments | None, started: float
+    ) -> None:
         self.parameters: dict[Any, HyperParameter] = {}
         self.observations: list[dict[str, Any]] = []
         self.is_complete = True
         self._job, self._arguments, self._deadline = job, arguments, started + _MAX_SECONDS
-        self._waiting: collections.deque[dict[str, Any]] = collections.deque()
+        self._of_fit = {name: value for name, value in config.asked.items() if name in of_fit}
+        self._waiting: collections.deque[tuple[str, dict[str, Any]]] = collections.deque()
         self._looked_at: set[str] = set()
         self._branching: set[str] = set()
         self._builds = 1
-        self._take_in(config)
+        self._take_in(config, config.asked)
 
     def explore(self) -> None:
         """Changes one value after the other, then several at once, until nothing new is met."""
@@ -142,7 +150,8 @@ class _Explorer:
 
     def _build_waiting(self) -> None:
         while self._waiting and self._has_time():
-            self._build(self._waiting.popleft(), None)
+            changed, values = self._waiting.popleft()
+            self._build(values, None, changed in self._of_fit)
 
     def _last_options(self) -> dict[str, Any]:
         """The last option of everything that is one of a few."""
@@ -152,25 +161,30 @@ class _Explorer:
     def _has_time(self) -> bool:
         return self._builds < _MAX_BUILDS and time.monotonic() < self._deadline
 
-    def _build(self, values: dict[str, Any], sampling_key: tuple[int, ...] | None) -> None:
+    def _build(self, values: dict[str, Any], sampling_key: tuple[int, ...] | None, with_fit: bool = False) -> None:
         self._builds += 1
         job = self._job
         with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()), job.session.fresh():
             config = configuration(job.space, values, sampling_key)
             try:
                 arguments = self._arguments or data.with_data(job.hypermodel, config, job.arguments)
-                _ask_fit(job, config, build(job.hypermodel, config), arguments)
+                model = build(job.hypermodel, config)
+                asked_by_fit = dict(self._of_fit)
+                if with_fit:
+                    before = config.asked
+                    _ask_fit(job, config, model, arguments)
+                    asked_by_fit = {name: value for name, value in config.asked.items() if name not in before}
+                    self._of_fit = asked_by_fit | self._of_fit
             except BaseException:
                 self.parameters.update({parameter.key: parameter for parameter in config.space})
                 raise
-            self._take_in(config)
+            self._take_in(config, asked_by_fit | config.asked)
 
-    def _take_in(self, config: HyperParameters) -> None:
+    def _take_in(self, config: HyperParameters, asked: dict[str, Any]) -> None:
         """Takes in what a configuration asked for, and plans to change each value that is new."""
-        asked = config.asked
         self.parameters.update({parameter.key: parameter for parameter in config.space})
         self.observations.append(asked)
-        definitions = {parameter.name: parameter for parameter in config.space if config.is_active(parameter)}
+        definitions = {parameter.name: parameter for parameter in self.parameters.values() if parameter.exists(asked)}
         for name in asked:
             if name in definitions and name not in self._looked_at:
                 self._looked_at.add(name)
@@ -181,7 +195,7 @@ class _Explorer:
                 self._plan(asked, name, _between(definition))
 
     def _plan(self, asked: dict[str, Any], name: str, values: Iterator[Any]) -> None:
-        self._waiting.extend({**asked, name: value} for value in values if value != asked[name])
+        self._waiting.extend((name, {**asked, name: value}) for value in values if value != asked[name])
 
     def _decides(self, name: str) -> bool:
         """Whether two configurations that differ in this value alone asked for different things."""

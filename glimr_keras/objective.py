@@ -121,12 +121,15 @@ class MultiObjective(Objective):
         return {part.name: part.direction for part in self.objectives}
 
     def directed(self, directions: Sequence[str | None]) -> MultiObjective:
+        """The same with other directions, one for each of its parts."""
         return MultiObjective((part.directed([way]) for part, way in zip(self.parts, directions, strict=True)), self.pareto)
 
     def get_value(self, logs: Mapping[str, Any]) -> float:
+        """The score: the sum of what is minimised, less the sum of what is maximised."""
         return sum(-part.get_value(logs) if part.direction == "max" else part.get_value(logs) for part in self.parts)
 
     def resolved(self, directions: Mapping[str, str | None]) -> MultiObjective:
+        """The same with the direction of each part, as for one objective."""
         return MultiObjective((part.resolved(directions) for part in self.parts), self.pareto)
 
     def __eq__(self, other: object) -> bool:
@@ -170,7 +173,9 @@ def as_objective(objective: Any) -> Objective:
             "`objective` must name the metric to optimise, such as 'val_accuracy' or Objective('val_auc', 'max'). "
             "Received: objective=None"
         )
-    raise ObjectiveError(f"`objective` must be a metric's name, an Objective, or a list of them. Received: {objective!r}")
+    raise ObjectiveError(
+        f"`objective` must be a metric's name, an Objective, or a list of them. Received: objective={objective!r}"
+    )
 
 
 def infer_direction(name: str) -> str | None:

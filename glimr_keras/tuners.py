@@ -53,6 +53,7 @@ class RandomSearch(_NamedTuner):
         super().__init__(hypermodel, objective, max_trials, **kwargs)
 
     def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
+        """Makes what chooses the configurations."""
         return RandomSearchOracle(objective, self.max_trials, seed, space, self.initial_points)
 
 
@@ -85,6 +86,7 @@ class GridSearch(_NamedTuner):
         super().__init__(hypermodel, objective, max_trials, **kwargs)
 
     def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
+        """Makes what chooses the configurations."""
         return GridSearchOracle(objective, self.max_trials, seed, space, self.initial_points)
 
 
@@ -130,6 +132,7 @@ class BayesianOptimization(_NamedTuner):
         self.make_oracle(self.objective, 0, SearchSpace())  # says now what is wrong with its arguments
 
     def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
+        """Makes what chooses the configurations."""
         return BayesianOptimizationOracle(
             objective,
             self.max_trials,
@@ -176,6 +179,7 @@ class Hyperband(_NamedTuner):
         self.make_oracle(self.objective, 0, SearchSpace())  # says now what is wrong with its arguments
 
     def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
+        """Makes what chooses the configurations."""
         return HyperbandOracle(
             objective,
             self.max_trials,

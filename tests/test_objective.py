@@ -132,7 +132,7 @@ def test_a_missing_direction_is_the_models():
         (lambda: Objective(""), r"`name` must be a metric's name\. Received: name=''"),
         (lambda: Objective(3), r"Received: name=3"),
         (lambda: as_objective(None), r"such as 'val_accuracy'.*Received: objective=None"),
-        (lambda: as_objective({"loss": "min"}), r"Received: \{'loss': 'min'\}"),
+        (lambda: as_objective({"loss": "min"}), r"Received: objective=\{'loss': 'min'\}"),
         (lambda: as_objective(["loss", "loss"]), r"at least two metrics of different names. Received: \['loss', 'loss'\]"),
     ],
 )  # fmt: skip

@@ -13,9 +13,13 @@ PUBLIC = {name: getattr(glimr_keras, name) for name in glimr_keras.__all__}
 
 def test_all_names_exist_and_are_sorted():
     assert set(glimr_keras.__all__) == {
+        "BayesianOptimization",
         "FailedTrialError",
+        "GridSearch",
         "HyperModel",
         "HyperParameters",
+        "Hyperband",
+        "MultiObjective",
         "Objective",
         "Oracle",
         "RandomSearch",
@@ -24,6 +28,8 @@ def test_all_names_exist_and_are_sorted():
         "__version__",
         "errors",
         "oracles",
+        "prune_search",
+        "sample_space",
         "tuners",
     }
     assert list(glimr_keras.__all__) == sorted(glimr_keras.__all__)

@@ -256,6 +256,7 @@ def test_pruning_leaves_what_is_searched():
         tune.qloguniform(0.01, 1.0, 0.01),
         tune.qlograndint(5, 100, 5),
         tune.qrandint(5, 50, 10),
+    ],
 )
 def test_a_domains_values_come_back_from_their_probability(domain):
     parameter = parameter_of(domain)
