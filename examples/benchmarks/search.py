@@ -75,6 +75,7 @@ def keras_tuner_regrets_of(function: Function, seed: int, budget: int) -> tuple[
     best, regrets, seconds = float("inf"), [], 0.0
     with tempfile.TemporaryDirectory() as directory:
         oracle._set_project_dir(directory, "project")
+        oracle.verbose = 0
         for _ in range(budget):
             started = time.perf_counter()
             trial = oracle.create_trial("tuner0")
