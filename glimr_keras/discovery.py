@@ -87,7 +87,7 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
         with job.session.fresh():
             config = configuration(job.space, {}, sampling_key)
             if overrides(job.hypermodel, "run"):  # which is a whole trial, so its hyperparameters are met in trials
-                return Probe(None, inferred, tuple(config.space), (config.asked,))
+                return Probe(None, inferred, tuple(config.space), (config.asked,), is_complete=False)
             before = config.asked
             arguments = data.with_data(job.hypermodel, config, job.arguments)
             depends = bool(job.space.parameters) or config.asked != before  # what is declared counts as asked for anyway
@@ -101,7 +101,8 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
     shared = None if depends and overrides(job.hypermodel, "data") else arguments
     explorer = _Explorer(job, config, set(config.asked) - set(before_fit), shared, started)
     if explore:
-        explorer.explore()
+        with job.session.fresh():
+            explorer.explore()
     return Probe(
         directions,
         inferred,
@@ -130,11 +131,13 @@ class _Explorer:
         self.observations: list[dict[str, Any]] = []
         self.is_complete = True
         self._job, self._arguments, self._deadline = job, arguments, started + _MAX_SECONDS
-        self._of_fit = {name: value for name, value in config.asked.items() if name in of_fit}
+        self._of_fit = of_fit
+        self._usual_of_fit = {name: value for name, value in config.asked.items() if name in of_fit}
         self._waiting: collections.deque[tuple[str, dict[str, Any]]] = collections.deque()
         self._looked_at: set[str] = set()
         self._branching: set[str] = set()
         self._builds = 1
+        self.parameters.update({parameter.key: parameter for parameter in config.space})
         self._take_in(config, config.asked)
 
     def explore(self) -> None:
@@ -164,25 +167,21 @@ class _Explorer:
     def _build(self, values: dict[str, Any], sampling_key: tuple[int, ...] | None, with_fit: bool = False) -> None:
         self._builds += 1
         job = self._job
-        with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()), job.session.fresh():
-            config = configuration(job.space, values, sampling_key)
+        config = configuration(job.space, values, sampling_key)
+        with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
             try:
                 arguments = self._arguments or data.with_data(job.hypermodel, config, job.arguments)
                 model = build(job.hypermodel, config)
-                asked_by_fit = dict(self._of_fit)
+                before = config.asked
                 if with_fit:
-                    before = config.asked
                     _ask_fit(job, config, model, arguments)
-                    asked_by_fit = {name: value for name, value in config.asked.items() if name not in before}
-                    self._of_fit = asked_by_fit | self._of_fit
-            except BaseException:
+                    self._of_fit |= set(config.asked) - set(before)
+            finally:
                 self.parameters.update({parameter.key: parameter for parameter in config.space})
-                raise
-            self._take_in(config, asked_by_fit | config.asked)
+            self._take_in(config, config.asked if with_fit else before | self._usual_of_fit)
 
     def _take_in(self, config: HyperParameters, asked: dict[str, Any]) -> None:
         """Takes in what a configuration asked for, and plans to change each value that is new."""
-        self.parameters.update({parameter.key: parameter for parameter in config.space})
         self.observations.append(asked)
         definitions = {parameter.name: parameter for parameter in self.parameters.values() if parameter.exists(asked)}
         for name in asked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pathlib
 import shutil
 import sys
 import tempfile
@@ -44,6 +45,7 @@ class RayExecutor:
         max_memory: Bytes of a worker's own memory, after which it is replaced when its trial has ended; `None` for no bound.
         scheduler: A Ray scheduler, which may stop trials early, or pause them and change their values.
         callbacks: Ray Tune callbacks of the user.
+        storage: A directory that all machines share, where what a paused trial continues from is kept meanwhile.
         address: Of a cluster to join; `None` for the environment's `RAY_ADDRESS`, or a local Ray.
         chatty: Show what Ray and the workers print.
     """
@@ -55,6 +57,7 @@ class RayExecutor:
         max_memory: int | None = None,
         scheduler: TrialScheduler | None = None,
         callbacks: Sequence[tune.Callback] = (),
+        storage: pathlib.Path | None = None,
         address: str | None = None,
         chatty: bool = False,
     ) -> None:
@@ -62,6 +65,7 @@ class RayExecutor:
         self._max_memory = max_memory
         self._scheduler = scheduler
         self._callbacks = list(callbacks)
+        self._storage = storage if _pauses(scheduler) else None  # else nothing that matters is kept
         self._chatty = chatty
         _ensure_ray(address, chatty)
         capacity = _capacity(self._resources)
@@ -81,7 +85,9 @@ class RayExecutor:
         """
         bridge = Bridge(begin, self._workers, self._max_runs, pauses=_pauses(self._scheduler))
         trainable = tune.with_parameters(Worker, shipment=self._ship(job))
-        storage = tempfile.mkdtemp(prefix="glimr_keras-ray-")
+        if self._storage is not None:
+            self._storage.mkdir(parents=True, exist_ok=True)
+        storage = tempfile.mkdtemp(prefix=".glimr_keras-ray-", dir=self._storage)
         try:
             with self._environment():
                 tune.Tuner(
@@ -103,6 +109,7 @@ class RayExecutor:
                             Forgetting(),
                         ],
                         stop=Stop(bridge),
+                        checkpoint_config=tune.CheckpointConfig(num_to_keep=4),  # others may continue from an earlier one
                         verbose=3 if self._chatty else 0,
                         progress_reporter=None if self._chatty else _Silent(),
                     ),

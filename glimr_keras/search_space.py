@@ -22,9 +22,16 @@ class SearchSpace:
     Args:
         parameters: Their definitions.
         observations: What configurations asked for: value by name, in the order of asking.
+        is_whole: Whether it is certain that there are no others.
     """
 
-    def __init__(self, parameters: Iterable[HyperParameter] = (), observations: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[HyperParameter] = (),
+        observations: Iterable[Mapping[str, Any]] = (),
+        is_whole: bool = True,
+    ) -> None:
+        self.is_whole = is_whole
         self._parameters = {parameter.key: parameter for parameter in parameters}
         self._observations: list[Mapping[str, Any]] = []
         self._found: dict[str, tuple[Condition, ...]] = {}

@@ -280,6 +280,7 @@ class RayTuner:
             self.max_worker_memory,
             self.scheduler,
             self.callbacks[1],
+            self.project_dir.parent,
             self.address,
             chatty=verbose >= 3,
         )
@@ -311,7 +312,7 @@ class RayTuner:
                 "The model could not be built, neither with the default configuration nor with two others, so no trial was "
                 f"started. The first error:\n\n{found.error}"
             )
-        return SearchSpace([*self.declared_space.parameters, *found.parameters], found.observations)
+        return SearchSpace([*self.declared_space.parameters, *found.parameters], found.observations, found.is_complete)
 
     def _run(self, executor: RayExecutor | InlineExecutor, job: Job, progress: Progress) -> None:
         searches: list[_Search] = []
@@ -344,7 +345,7 @@ class RayTuner:
         """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
         space = self._discovered_space(found)
         self.objective = checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
-        journal, project = self._open(self.objective, space, found.is_complete)
+        journal, project = self._open(self.objective, space)
         try:
             coordinator = self._coordinator(journal, project, space, progress)
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
@@ -375,9 +376,9 @@ class RayTuner:
             Limits(oracle.objective, self.time_budget_s, self.max_trials_without_improvement, copy.deepcopy(self.stopper)),
         )
 
-    def _open(self, objective: Objective, space: SearchSpace, is_whole: bool) -> tuple[Journal, Project]:
+    def _open(self, objective: Objective, space: SearchSpace) -> tuple[Journal, Project]:
         seed = self.seed if self.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
-        wanted = Project(objective, seed, self.executions_per_trial, serialized(space.parameters), is_whole)
+        wanted = Project(objective, seed, self.executions_per_trial, serialized(space.parameters), space.is_whole)
         opened = open_project(self.project_dir, wanted, self._fresh)
         self._fresh = False
         return opened

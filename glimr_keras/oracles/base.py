@@ -132,7 +132,9 @@ class Oracle:
     def completed(self, point: Mapping[str, Any], trial_id: str) -> Suggestion:
         """A configuration with these values, and the others drawn at random."""
         key = (self.seed, int(trial_id))
-        return Suggestion(self.space.walk(lambda found: point[found.name] if found.name in point else sample(found, key)), key)
+        known = self.space.walk(lambda found: point[found.name] if found.name in point else sample(found, key))
+        names = {parameter.name for parameter in self.space.parameters}
+        return Suggestion(known | {name: value for name, value in point.items() if name not in names}, key)
 
     def checked_point(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """An initial point by full names, with its values as they are stored."""
@@ -141,6 +143,9 @@ class Oracle:
             named.setdefault(parameter.name, []).append(parameter)
         checked = {}
         for name, value in _flat(point, named).items():
+            if name not in named and not self.space.is_whole:
+                checked[name] = value  # it may be met in a trial
+                continue
             if name not in named:
                 raise ValueError(
                     f"`initial_points` has the unknown hyperparameter {name!r}.{did_you_mean(name, named)} "

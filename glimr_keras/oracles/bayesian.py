@@ -65,6 +65,7 @@ class BayesianOptimizationOracle(Oracle):
         self._make_sampler = sampler_maker(sampler, num_initial_points)
         self._forms: dict[str, tuple[HyperParameter, Form, BaseDistribution]] = {}
         self._under_way: dict[str, optuna.Trial] = {}
+        self._to_learn: list[Trial] = []  # of other projects, until there is something known to learn of
         logging.getLogger("optuna").setLevel(logging.ERROR)  # else it prints a line for every study, and for every condition
         self._parts = objective.parts if isinstance(objective, MultiObjective) and objective.pareto else (objective,)
         ways = optuna.study.StudyDirection
@@ -73,6 +74,8 @@ class BayesianOptimizationOracle(Oracle):
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
         self._take_in_space()
+        while self._forms and self._to_learn:
+            self._learn(self._to_learn.pop(0))
         for attempt in range(_MAX_COLLISIONS):
             key = (self.seed, int(trial_id), attempt)
             self._study.sampler = self._make_sampler(int(np.random.SeedSequence(key).generate_state(1)[0]))
@@ -94,12 +97,15 @@ class BayesianOptimizationOracle(Oracle):
         if asked is not None:
             self._fail(asked)
         if trial.is_scored:
-            self.learn(trial)
+            self._take_in_space()
+            self._learn(trial)
 
     def learn(self, trial: Trial) -> None:
+        self._to_learn.append(trial)
+
+    def _learn(self, trial: Trial) -> None:
         import optuna
 
-        self._take_in_space()
         params, distributions = self._encoded(trial)
         self._study.add_trial(
             optuna.trial.create_trial(params=params, distributions=distributions, values=self._results(trial))
