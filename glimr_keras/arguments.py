@@ -68,9 +68,10 @@ def checked_points(points: Any) -> tuple[Mapping[str, Any], ...]:
     """Configurations as a user gives them: a sequence of mappings."""
     if points is None:
         return ()
-    if isinstance(points, Mapping) or not all(isinstance(point, Mapping) for point in points):
+    given = points if isinstance(points, Mapping) else tuple(points)
+    if isinstance(given, Mapping) or not all(isinstance(point, Mapping) for point in given):
         raise TypeError(f"`initial_points` must be a list of dicts, one for each configuration. Received: {points!r}")
-    return tuple(points)
+    return given
 
 
 def checked_objective(objective: Objective, found: Probe, has_callbacks: bool) -> Objective:

@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 from glimr_keras.discovery import Probe
 from glimr_keras.errors import FatalError, SearchError
+from glimr_keras.hyperparameters import sample
 from glimr_keras.journal import Journal
 from glimr_keras.limits import Limits
 from glimr_keras.oracles import Nothing, Oracle
+from glimr_keras.parameters import HyperParameter
 from glimr_keras.trials import Execution, Run, Stage, Trial, TrialStatus, execution_directory, state_directory
 from glimr_keras.worker import Outcome, Report
 
@@ -143,12 +145,17 @@ class Coordinator:
 
     def mutated(self, run: Run, values: Mapping[str, Any]) -> Run:
         """The run with values that a population-based scheduler changed, each made one that its hyperparameter can have."""
-        changed: dict[str, Any] = {}
-        for parameter in self.oracle.space.parameters:
-            if parameter.name in values and parameter.name in run.values:
-                nearest = parameter.nearest(parameter.encode(values[parameter.name]))
-                changed[parameter.name] = run.values[parameter.name] if nearest is None else nearest
-        return dataclasses.replace(run, values=run.values | changed)
+        if all(values.get(name, value) == value for name, value in run.values.items()):
+            return run
+
+        def choose(parameter: HyperParameter) -> Any:
+            for known in (values, run.values):
+                nearest = parameter.nearest(parameter.encode(known.get(parameter.name)))
+                if nearest is not None:
+                    return nearest
+            return sample(parameter, run.sampling_key)
+
+        return dataclasses.replace(run, values=run.values | self.oracle.space.walk(choose))
 
     def give_back(self, run: Run) -> None:
         """The run was given out and nothing of it was done; it is the next to be started."""

@@ -95,11 +95,11 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
             batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
             directions = None if batch is None else _directions(model, batch, arguments.has_validation)
             before_fit = config.asked
-            _ask_fit(job, config, model, arguments)
+            of_fit = _ask_fit(job, config, model, arguments)
     except (Exception, SystemExit) as error:
         return Probe(error=user_traceback(error))
     shared = None if depends and overrides(job.hypermodel, "data") else arguments
-    explorer = _Explorer(job, config, set(config.asked) - set(before_fit), shared, started)
+    explorer = _Explorer(job, config, set(before_fit), of_fit, shared, started)
     if explore:
         with job.session.fresh():
             explorer.explore()
@@ -119,20 +119,27 @@ class _Explorer:
 
     Args:
         config: Of a configuration that was built.
-        of_fit: What only `fit` asked for.
+        of_build: What `data` and `build` asked for.
+        of_fit: What `fit` asked for, or looked at.
         arguments: Data for all configurations; `None` if each makes its own.
         started: When the search for hyperparameters began, as `time.monotonic()` says it.
     """
 
     def __init__(
-        self, job: Job, config: HyperParameters, of_fit: set[str], arguments: FitArguments | None, started: float
+        self,
+        job: Job,
+        config: HyperParameters,
+        of_build: set[str],
+        of_fit: set[str],
+        arguments: FitArguments | None,
+        started: float,
     ) -> None:
         self.parameters: dict[Any, HyperParameter] = {}
         self.observations: list[dict[str, Any]] = []
         self.is_complete = True
         self._job, self._arguments, self._deadline = job, arguments, started + _MAX_SECONDS
         self._of_fit = of_fit
-        self._usual_of_fit = {name: value for name, value in config.asked.items() if name in of_fit}
+        self._usual_of_fit = {name: value for name, value in config.asked.items() if name not in of_build}
         self._waiting: collections.deque[tuple[str, dict[str, Any]]] = collections.deque()
         self._looked_at: set[str] = set()
         self._branching: set[str] = set()
@@ -174,8 +181,7 @@ class _Explorer:
                 model = build(job.hypermodel, config)
                 before = config.asked
                 if with_fit:
-                    _ask_fit(job, config, model, arguments)
-                    self._of_fit |= set(config.asked) - set(before)
+                    self._of_fit |= _ask_fit(job, config, model, arguments)
             finally:
                 self.parameters.update({parameter.key: parameter for parameter in config.space})
             self._take_in(config, config.asked if with_fit else before | self._usual_of_fit)
@@ -254,10 +260,10 @@ class _Ending(keras.callbacks.Callback):
         raise _EnoughError
 
 
-def _ask_fit(job: Job, config: HyperParameters, model: Any, arguments: FitArguments) -> None:
-    """Runs the user's own `fit` for what it asks for, with a model that does not train."""
+def _ask_fit(job: Job, config: HyperParameters, model: Any, arguments: FitArguments) -> set[str]:
+    """Runs the user's own `fit` with a model that does not train, and returns the names that it asks for or looks at."""
     if not overrides(job.hypermodel, "fit"):
-        return
+        return set()
 
     def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
         history = keras.callbacks.History()
@@ -272,5 +278,10 @@ def _ask_fit(job: Job, config: HyperParameters, model: Any, arguments: FitArgume
     if model.optimizer is not None:
         object.__setattr__(model.optimizer, "apply", enough)
     kwargs = {**arguments.kwargs, "callbacks": [_Ending()], "verbose": 0}
-    with contextlib.suppress(Exception, SystemExit, _EnoughError), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        config.watched() as names,
+        contextlib.suppress(Exception, SystemExit, _EnoughError),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         job.hypermodel.fit(config, model, *arguments.args, **kwargs)
+    return names

@@ -229,6 +229,17 @@ class HyperParameters:
             return hyperparameter.key in self._definitions and hyperparameter.exists(self.values)
         return any(definition.exists(self.values) for definition in self._named(hyperparameter))
 
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[set[str]]:
+        """Collects the names that are asked for inside the block, also those that were asked for before."""
+        before, self._asked = self._asked, {}
+        names: set[str] = set()
+        try:
+            yield names
+        finally:
+            names.update(self._asked)
+            self._asked = before | self._asked
+
     def mark_declared_as_asked(self, names: Iterable[str]) -> None:
         """Counts names of a declared space as asked for: a whole declared configuration is used by definition."""
         self._asked.update(dict.fromkeys(name for name in names if name in self.values))

@@ -97,8 +97,8 @@ class HyperParameter:
         return again == value or (isinstance(value, float) and math.isclose(again, value, rel_tol=1e-6))
 
     def nearest(self, value: Any) -> Any:
-        """The value that it can have and that is nearest to `value`; `None` where nothing is near."""
-        return value if self.allows(value) else None
+        """The value that it can have and that is nearest to `value`, in its own type; `None` where nothing is near."""
+        return self.prob_to_value(self.value_to_prob(value)) if self.allows(value) else None
 
     def random_sample(self, seed: Seed = None) -> Any:
         """Draws one value; the same seed gives the same value."""
@@ -192,8 +192,8 @@ class _Number(HyperParameter):
     def nearest(self, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
             return None
-        inside = min(max(value, self.min_value), self.max_value)
-        return inside if self.allows(inside) else self.prob_to_value(min(self.value_to_prob(inside), 1 - 1e-12))
+        inside = type(self.min_value)(min(max(value, self.min_value), self.max_value))
+        return inside if self.num_steps is None else self.prob_to_value(min(self.value_to_prob(inside), 1 - 1e-12))
 
     @property
     def count(self) -> int | None:

@@ -384,15 +384,17 @@ class _Controller:
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by full name as nested dicts, in which schedulers look for them; a name that is also a scope stays flat."""
+    """Values by full name as nested dicts, in which schedulers look for them; what is inside a value's own name stays flat."""
     tree: dict[str, Any] = {}
     for name, value in values.items():
         *scopes, leaf = name.split("/")
         branch = tree
         for scope in scopes:
             branch = branch.setdefault(scope, {}) if isinstance(branch, dict) else {}
-        if isinstance(branch, dict):
-            branch.setdefault(leaf, value)
+        if isinstance(branch, dict) and leaf not in branch:
+            branch[leaf] = value
+        else:
+            tree[name] = value
     return tree
 
 

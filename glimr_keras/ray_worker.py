@@ -197,7 +197,11 @@ class _Reporter:
         Raises:
             SystemExit: If Ray stopped the trial.
         """
-        self.finish()
+        try:
+            self.finish()
+        except BaseException:
+            _remove(report.state)
+            raise
         self._thread = threading.Thread(target=self._send, args=(_sendable(report),), daemon=True)
         self._thread.start()
         if report.outcome is None:
@@ -221,14 +225,18 @@ class _Reporter:
         except BaseException as error:  # raised where training can be ended by it
             self._error = error
         finally:
-            if report.state is not None:
-                shutil.rmtree(report.state, ignore_errors=True)
+            _remove(report.state)
 
     def _wait(self, seconds: float | None) -> None:
         if self._thread is not None:
             self._thread.join(seconds)
         if self._error is not None:
             raise self._error
+
+
+def _remove(directory: str | None) -> None:
+    if directory is not None:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _sendable(report: Report) -> Report:

@@ -51,9 +51,9 @@ class SearchSpace:
 
     def observe(self, *observations: Mapping[str, Any]) -> None:
         """Learns from what configurations asked for, to the end of their `build` or `fit`."""
-        is_news = not self._is_known or not all(map(self._explains, observations))
-        self._observations += observations[: _MAX_OBSERVATIONS - len(self._observations)]
-        if is_news:
+        room = max(_MAX_OBSERVATIONS - len(self._observations), 0)
+        self._observations += observations[:room]
+        if not self._is_known or (room and not all(map(self._explains, observations))):
             self._is_known = True
             self._found = {}
             for name in dict.fromkeys(name for name, _ in self._parameters):  # parents before those that depend on them

@@ -130,7 +130,7 @@ def prune_search(space: Mapping[str, Any]) -> dict[str, Any]:
     for key, branch in space.items():
         if is_domain(branch):
             if not isinstance(branch, ray_sample.Function):
-                pruned[key] = branch
+                pruned[key] = list(branch["grid_search"]) if isinstance(branch, Mapping) else branch
         elif isinstance(branch, Mapping) and prune_search(branch):
             pruned[key] = prune_search(branch)
     return pruned

@@ -83,7 +83,7 @@ class Execution:
         history: Metrics by epoch, epochs counted from 1.
         best_epoch: The epoch of the score and of the checkpoint, counted from 1.
         score: The objective at `best_epoch`.
-        duration: Seconds from the start of `data` to the end of `fit`.
+        duration: Seconds from the start of `data` to the end of `fit`; of a training that was paused, since it last went on.
         message: The traceback or reason of a failure.
     """
 

@@ -73,7 +73,8 @@ class RayTuner:
             resources of a cluster by name. By default one CPU and no GPU.
         max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared memory does not count);
             one with more is replaced when its trial has ended, and no trial is lost. By default there is no bound. On Linux.
-        scheduler: One of `ray.tune.schedulers` that stops trials early, such as `ASHAScheduler()`.
+        scheduler: One of `ray.tune.schedulers`, which stops trials early, such as `ASHAScheduler()`, or pauses them and changes
+            their values, such as `PopulationBasedTraining(…)`.
         search_alg: One of `ray.tune.search`, new and without a space of its own; by default random search.
         space: A declared search space, instead of `HyperModel.space()`.
         initial_points: Configurations to try first: dicts of value by name, flat or nested. What they leave out is drawn.
@@ -149,7 +150,8 @@ class RayTuner:
         self.search_alg = search_alg
         self.declared_space = DeclaredSpace(space if space is not None else self.hypermodel.space())
         self.initial_points = checked_points(initial_points)
-        self.warm_start = [project_directory(source) for source in warm_start]
+        sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, RayTuner)) else warm_start
+        self.warm_start = [project_directory(source) for source in sources]
         self.callbacks = sorted_callbacks(callbacks)
         self.max_consecutive_failed_trials = checked_count("max_consecutive_failed_trials", max_consecutive_failed_trials)
         if max_trials_without_improvement is not None:

@@ -129,7 +129,7 @@ class BayesianOptimization(_NamedTuner):
         kwargs |= {"seed": seed, "max_consecutive_failed_trials": max_consecutive_failed_trials}
         super().__init__(hypermodel, objective, max_trials, **kwargs)
         self.num_initial_points, self.sampler = num_initial_points, sampler
-        self.make_oracle(self.objective, 0, SearchSpace())  # says now what is wrong with its arguments
+        self.make_oracle(self.objective, 0, SearchSpace(is_whole=False))  # says now what is wrong with its arguments
 
     def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
         """Makes what chooses the configurations."""
@@ -138,7 +138,7 @@ class BayesianOptimization(_NamedTuner):
             self.max_trials,
             seed,
             space,
-            self.initial_points if space.parameters else (),
+            self.initial_points,
             self.num_initial_points,
             self.sampler,
         )
@@ -176,7 +176,7 @@ class Hyperband(_NamedTuner):
         kwargs |= {"seed": seed, "max_consecutive_failed_trials": max_consecutive_failed_trials}
         super().__init__(hypermodel, objective, max_trials, **kwargs)
         self.max_epochs, self.factor, self.hyperband_iterations = max_epochs, factor, hyperband_iterations
-        self.make_oracle(self.objective, 0, SearchSpace())  # says now what is wrong with its arguments
+        self.make_oracle(self.objective, 0, SearchSpace(is_whole=False))  # says now what is wrong with its arguments
 
     def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
         """Makes what chooses the configurations."""
@@ -185,7 +185,7 @@ class Hyperband(_NamedTuner):
             self.max_trials,
             seed,
             space,
-            self.initial_points if space.parameters else (),
+            self.initial_points,
             self.max_epochs,
             self.factor,
             self.hyperband_iterations,

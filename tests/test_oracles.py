@@ -343,6 +343,51 @@ def test_an_initial_point_that_cannot_be_is_refused(point, message):
         random_search().__class__(MIN, None, 0, SPACE, [point])
 
 
+@pytest.mark.parametrize(
+    ("point", "stored"),
+    [({"dropout": 0}, 0.0), ({"dropout": 0.1 * 3}, 0.3), ({"units": 7.0}, 7), ({"act": "gelu"}, "gelu")],
+)
+@pytest.mark.parametrize("make", [RandomSearchOracle, BayesianOptimizationOracle])
+def test_an_initial_value_is_stored_as_its_hyperparameter_has_it(make, point, stored):
+    oracle = make(MIN, None, 0, SPACE, [point])
+    trial = end(oracle, oracle.create_trial())
+    (name,) = point
+    assert (type(trial.suggested[name]), trial.suggested[name]) == (type(stored), stored)
+
+
+def test_a_name_that_is_not_known_yet_may_be_in_an_initial_point_where_the_space_is_not_whole():
+    oracle = RandomSearchOracle(MIN, None, 0, SearchSpace([Int("a", 1, 3)], is_whole=False), [{"a": 2, "late": 5}])
+    assert oracle.create_trial().suggested == {"a": 2, "late": 5}
+
+
+# What trials meet later
+
+
+@pytest.mark.parametrize("make", [random_search, bayesian])
+def test_a_search_goes_on_when_a_trial_meets_a_hyperparameter_late(make):
+    """`deep` is asked for first, and only where it is true also `n`: eleven configurations, of which none is known before."""
+    oracle, tried = make([]), set()
+    for _ in range(11):
+        trial = oracle.create_trial()
+        deep = trial.suggested.get("deep", False)
+        trial.values = {"deep": deep} | ({"n": trial.suggested.get("n", 1)} if deep else {})
+        oracle.update_space([Boolean("deep"), *([Int("n", 1, 10)] if deep else [])])
+        end(oracle, trial)
+        tried.add(str(trial.values))
+    assert len(tried) == 11
+    assert oracle.create_trial() is Nothing.LEFT
+
+
+def test_a_stopped_trial_is_not_taken_for_all_that_its_code_asks_for():
+    oracle = grid([Int("a", 1, 2), Int("b", 1, 2)])
+    trial = oracle.create_trial()
+    trial.values = {"a": 1}
+    trial.status, trial.executions[0] = TrialStatus.STOPPED, Execution(TrialStatus.STOPPED, score=1.0)
+    oracle.end_trial(trial)
+    rest = [end(oracle, trial) for trial in iter(oracle.create_trial, Nothing.LEFT)]
+    assert {tuple(trial.suggested.values()) for trial in rest} == {(1, 2), (2, 1), (2, 2)}
+
+
 # Grid search
 
 LAYERS = [Int("layers", 1, 3), *(Choice(f"units_{number}", (16, 32, 64)) for number in range(3))]
@@ -565,6 +610,29 @@ def test_hyperband_goes_on_without_failed_trials():
     scores = [None, 0.5]
     done = [end(oracle, trial, scores[number % 2]) for number, trial in enumerate(iter(oracle.create_trial, Nothing.LEFT))]
     assert any(trial.suggested[Stage.ROUND] == 2 for trial in done)
+
+
+def test_hyperband_does_not_promote_what_was_stopped():
+    oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
+    for number, trial in enumerate(iter(oracle.create_trial, Nothing.LEFT)):
+        assert (
+            Stage.PARENT not in trial.suggested or oracle.trials[trial.suggested[Stage.PARENT]].status == TrialStatus.COMPLETED
+        )
+        end(oracle, trial, trial.suggested["quality"])
+        if number % 2:
+            trial.status = TrialStatus.STOPPED
+            oracle.end_trial(trial)
+
+
+@pytest.mark.parametrize("good", [1, 2, 3])
+def test_hyperband_trains_to_the_end_however_few_are_left(good):
+    oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
+    done = []
+    for trial in iter(oracle.create_trial, Nothing.LEFT):
+        is_first = trial.suggested[Stage.BRACKET] == 2 and trial.suggested[Stage.ROUND] == 0
+        fails = is_first and sum(entry.score is not None for entry in done) >= good
+        done.append(end(oracle, trial, None if fails else 0.5))
+    assert any(trial.suggested[Stage.BRACKET] == 2 and trial.suggested[Stage.EPOCHS] == 9 for trial in done)
 
 
 def test_hyperband_ends_when_a_small_space_is_exhausted():

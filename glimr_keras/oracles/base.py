@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import json
@@ -75,7 +76,7 @@ class Oracle:
         self.space = space if isinstance(space, SearchSpace) else SearchSpace(space)
         self.trials: dict[str, Trial] = {}
         self._initial_points = [self.checked_point(point) for point in initial_points]
-        self._tried: dict[tuple[str, ...], set[str]] = {}  # values by the names that a trial asked for
+        self._tried: dict[tuple[str, ...], collections.Counter[str]] = {}  # values by the names that a trial asked for
 
     def create_trial(self) -> Trial | Nothing:
         """A new trial to run, or why there is none."""
@@ -95,13 +96,14 @@ class Oracle:
     def restore_trial(self, trial: Trial) -> None:
         """Takes a trial into the record, as `create_trial` does; also for those of an earlier session."""
         self.trials[trial.trial_id] = trial
-        if trial.suggested:
-            self._remember(trial.suggested)
+        self._remember(trial.suggested)
 
     def end_trial(self, trial: Trial) -> None:
         """Tells the oracle that a trial ended; `trial` has its final values, status and score."""
-        if trial.status != TrialStatus.FAILED:  # which may have asked for a part of its values only
+        if trial.status == TrialStatus.COMPLETED:  # others may have asked for a part of their values only
             self.space.observe(trial.values)
+            if trial.suggested.items() < trial.values.items():  # it met more, of which other values are not tried
+                self._remember(trial.suggested, times=-1)
             self._remember(trial.values)
 
     def learn(self, trial: Trial) -> None:
@@ -122,12 +124,15 @@ class Oracle:
     def is_tried(self, values: Mapping[str, Any]) -> bool:
         """Whether a trial agrees with these values in all that it asked for, so that it would only be repeated."""
         return any(
-            all(name in values for name in names) and _canonical(values, names) in tried for names, tried in self._tried.items()
+            all(name in values for name in names) and tried[_canonical(values, names)] > 0
+            for names, tried in self._tried.items()
         )
 
-    def _remember(self, values: Mapping[str, Any]) -> None:
+    def _remember(self, values: Mapping[str, Any], times: int = 1) -> None:
+        """Counts values as tried; those that were suggested count until it is known what the trial made of them."""
         names = tuple(sorted(values))
-        self._tried.setdefault(names, set()).add(_canonical(values, names))
+        if names:
+            self._tried.setdefault(names, collections.Counter())[_canonical(values, names)] += times
 
     def completed(self, point: Mapping[str, Any], trial_id: str) -> Suggestion:
         """A configuration with these values, and the others drawn at random."""
@@ -152,7 +157,8 @@ class Oracle:
                     f"Received: {dict(point)}"
                 )
             encoded = [parameter.encode(value) for parameter in named[name]]
-            fitting = [code for code, parameter in zip(encoded, named[name], strict=True) if parameter.allows(code)]
+            pairs = zip(encoded, named[name], strict=True)
+            fitting = [parameter.nearest(code) for code, parameter in pairs if parameter.allows(code)]
             if not fitting:
                 raise ValueError(
                     f"`initial_points` has a value for {name!r} that it cannot have. Received: {value!r}; it is defined as "

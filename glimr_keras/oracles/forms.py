@@ -62,6 +62,8 @@ def unit_form(parameter: HyperParameter) -> Form:
 
 def _index(kind: Literal["category", "integer"], values: Sequence[Any]) -> Form:
     def encode(value: Any) -> int:
-        return next(index for index, option in enumerate(values) if type(option) is type(value) and option == value)
+        exact = (index for index, option in enumerate(values) if type(option) is type(value) and option == value)
+        index = next(exact, None)
+        return list(values).index(value) if index is None else index
 
     return Form(kind, 0, len(values) - 1, lambda drawn: values[int(drawn)], encode)

@@ -15,7 +15,8 @@ _Path = tuple[tuple[str, Any], ...]
 
 
 class GridSearchOracle(Oracle):
-    """Tries every configuration once: all values of stepped ranges and options, ten values of ranges without a step.
+    """Tries every configuration once: all values of stepped ranges and options; of ranges without a step the default and ten
+    values that are spread over the range.
 
     Which hyperparameters there are depends on the values of others, so the grid is walked as the tree that it is. A trial shows
     one path: the hyperparameters in the order in which it asked for them, with their values. For each of them, the same path up
@@ -51,7 +52,7 @@ class GridSearchOracle(Oracle):
         super().end_trial(trial)
         self._under_way.pop(trial.trial_id, None)
         asked = trial.values
-        if trial.status == TrialStatus.FAILED:  # it may have ended before it had asked for all
+        if trial.status != TrialStatus.COMPLETED:  # it may have ended before it had asked for all
             asked = asked | self._completed(trial.suggested | asked)
         path: _Path = ()
         for name, value in asked.items():

@@ -12,7 +12,7 @@ from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
 from glimr_keras.oracles.random_search import RandomSearchOracle, untried
 from glimr_keras.parameters import HyperParameter
 from glimr_keras.search_space import SearchSpace
-from glimr_keras.trials import Stage, Trial
+from glimr_keras.trials import Stage, Trial, TrialStatus
 
 
 @dataclasses.dataclass
@@ -81,7 +81,7 @@ class HyperbandOracle(Oracle):
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
         for number, rungs in enumerate(self._brackets):
             for index in reversed(range(1, len(rungs))):
-                promoted = self._promotable(rungs[index - 1], rungs[index])
+                promoted = self._promotable(rungs, index - 1)
                 if promoted is not None:
                     rungs[index - 1].promoted.add(promoted)
                     return self._promotion(number, index, self.trials[promoted])
@@ -104,10 +104,11 @@ class HyperbandOracle(Oracle):
     def end_trial(self, trial: Trial) -> None:
         super().end_trial(trial)
         bracket, number = self._place(trial)
-        bracket[number].ended[trial.trial_id] = trial.score if trial.is_scored else None
+        is_whole = trial.status == TrialStatus.COMPLETED  # one that was stopped has left nothing to continue from
+        bracket[number].ended[trial.trial_id] = trial.score if is_whole and trial.is_scored else None
 
-    def _remember(self, values: Mapping[str, Any]) -> None:
-        super()._remember({name: value for name, value in values.items() if name not in Stage.NAMES})
+    def _remember(self, values: Mapping[str, Any], times: int = 1) -> None:
+        super()._remember({name: value for name, value in values.items() if name not in Stage.NAMES}, times)
 
     # Brackets
 
@@ -137,12 +138,18 @@ class HyperbandOracle(Oracle):
         usable = sum(score is not None for score in below.ended.values()) + len(below.trials) - len(below.ended)
         return min(rungs[index].size, usable)
 
-    def _promotable(self, below: _Rung, above: _Rung) -> str | None:
-        """The best trial that may go on now."""
+    def _is_settled(self, rungs: list[_Rung], index: int) -> bool:
+        """Whether a rung has all the trials that it will have, and all have ended."""
+        rung = rungs[index]
+        below_is = index == 0 or self._is_settled(rungs, index - 1)
+        return below_is and len(rung.ended) == len(rung.trials) >= self._due(rungs, index)
+
+    def _promotable(self, rungs: list[_Rung], index: int) -> str | None:
+        """The best trial of a rung that may go on now."""
+        below, above = rungs[index], rungs[index + 1]
         scored = [trial_id for trial_id, score in below.ended.items() if score is not None]
         scored.sort(key=lambda trial_id: self.objective.sort_key(below.ended[trial_id]))
-        is_full = len(below.ended) == len(below.trials) >= below.size
-        room = above.size if is_full else min(above.size, len(below.ended) // self.factor)
+        room = above.size if self._is_settled(rungs, index) else min(above.size, len(below.ended) // self.factor)
         best = scored[: max(room, 0)]
         if len(below.promoted) >= room:
             return None

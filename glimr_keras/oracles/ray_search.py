@@ -81,23 +81,30 @@ class RaySearchOracle(Oracle):
         super().end_trial(trial)
         failed = trial.status == TrialStatus.FAILED or trial.score is None
         if trial.trial_id not in self._asked:
-            if not failed:
-                self.learn(trial)
+            with contextlib.suppress(NotImplementedError):
+                if not failed:
+                    self._learn(trial)
         elif self._searched:
             result = None if failed else {self.objective.name: trial.score, "training_iteration": 1}
             self._searcher.on_trial_complete(trial.trial_id, result=result, error=failed)
 
     def learn(self, trial: Trial) -> None:
-        """Tells the algorithm of a trial that it did not choose, if it can learn from one and all values are there."""
+        try:
+            self._learn(trial)
+        except NotImplementedError:
+            name = type(self._searcher).__name__
+            raise ValueError(f"{name} cannot learn from the results of another project. {_OTHERS}") from None
+
+    def _learn(self, trial: Trial) -> None:
+        """Tells the algorithm of a trial that it did not choose, if all values are there."""
         known = trial.suggested | trial.values
         if any(not parameter.allows(known.get(parameter.name)) for parameter, _ in self._searched.values()):
             return
         encoded = {key: form.encode(known[parameter.name]) for key, (parameter, form) in self._searched.items()}
-        with contextlib.suppress(NotImplementedError):
-            self._searcher.add_evaluated_point(encoded, trial.score)
+        self._searcher.add_evaluated_point(encoded, trial.score)
 
 
-_OTHERS = "BayesianOptimization, and OptunaSearch or HyperOptSearch of Ray, can choose all kinds."
+_OTHERS = "BayesianOptimization, and OptunaSearch of Ray, can."
 
 _REALS_ONLY = {"BayesOptSearch"}
 _LINEAR_ONLY = {"BayesOptSearch", "ZOOptSearch"}
