@@ -7,7 +7,7 @@ from glimr_keras.errors import FatalValueError, SearchError
 from glimr_keras.journal import Journal, Project
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import RandomSearchOracle
-from glimr_keras.parameters import Float
+from glimr_keras.parameters import Choice, Condition, Float, Int
 from glimr_keras.worker import Outcome, Report
 
 OBJECTIVE = Objective("score", "max")
@@ -186,3 +186,30 @@ def test_a_kill_after_any_record_loses_no_trial(coordinator_in, tmp_path):
         trials = Journal(tmp_path).read().trials
         assert len(trials) == 4
         assert {trial.status for trial in trials.values()} <= {"COMPLETED", "FAILED"}
+
+
+KIND = Choice("kind", ("a", "b"))
+RATES = [
+    Float("kind/rate", 0, 1, conditions=(Condition("kind", ("a",)),)),
+    Float("kind/rate", 100, 200, conditions=(Condition("kind", ("b",)),)),
+    Int("units", 1, 64),
+]
+
+
+@pytest.mark.parametrize(
+    ("mutated", "expected"),
+    [
+        ({}, {"kind": "a", "kind/rate": 0.5, "units": 8}),
+        ({"kind": "b", "kind/rate": 150.0}, {"kind": "b", "kind/rate": 150.0, "units": 8}),
+        ({"kind/rate": 7.0, "units": 9.6}, {"kind": "a", "kind/rate": 1.0, "units": 9}),
+        ({"units": 1000}, {"kind": "a", "kind/rate": 0.5, "units": 64}),
+    ],
+)
+def test_values_that_a_scheduler_changed_become_ones_that_their_hyperparameters_can_have(tmp_path, mutated, expected):
+    journal = Journal(tmp_path)
+    journal.create(Project(OBJECTIVE, 0, 1, []))
+    oracle = RandomSearchOracle(OBJECTIVE, 1, 0, [KIND, *RATES], [{"kind": "a", "kind/rate": 0.5, "units": 8}])
+    coordinator = Coordinator(oracle, journal, tmp_path, 1, 3, Silent())
+    run = coordinator.next_run()
+    assert coordinator.mutated(run, run.values | mutated).values == expected
+    journal.close()

@@ -9,7 +9,7 @@ from glimr_keras.journal import Journal, Project
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import RandomSearchOracle
 from glimr_keras.parameters import Float
-from glimr_keras.ray_bridge import Bridge
+from glimr_keras.ray_bridge import Bridge, _flat, _nested
 from glimr_keras.worker import Outcome, Report
 from tests.test_coordinator import Silent
 
@@ -176,3 +176,10 @@ def test_nothing_is_run_where_only_the_space_was_asked_for():
     assert bridge.finished
     assert not bridge.interrupted
     assert bridge.next_task("r0") is None
+
+
+def test_values_are_nested_for_schedulers_and_read_back():
+    values = {"a": 1, "b/c": 2, "b/d/e": 3, "choice": "label", "choice/inner": 4}
+    nested = _nested(values)
+    assert nested == {"a": 1, "b": {"c": 2, "d": {"e": 3}}, "choice": "label", "choice/inner": 4}
+    assert values.items() <= _flat(nested).items()

@@ -243,8 +243,9 @@ def test_pruning_leaves_what_is_searched():
         "layers": [units],
         "fixed": {"a": 1},
         "units": units,
+        "grid": {"grid_search": [1, 2]},
     }
-    assert prune_search(space) == {"optimization": {"rate": rate}, "units": units}
+    assert prune_search(space) == {"optimization": {"rate": rate}, "units": units, "grid": [1, 2]}
 
 
 @pytest.mark.parametrize(
