@@ -250,8 +250,11 @@ def test_the_model_is_built_before_the_first_trial_in_a_process_that_then_runs_t
     tuner = on_ray(project, build_and_tell_who, max_trials=4)
     tuner.search(*models.TRAIN, **FIT)
     built = [int(pid) for pid in (tmp_path / "built").read_text().split()]
-    assert len(built) == 5
-    assert set(built) == set(tuner.results_dataframe()["process"])
+    before, in_trials = built[:-4], built[-4:]
+    assert len(before) > 1  # with other values too, to see what they change
+    assert len(set(before)) == 1
+    assert set(before) <= set(in_trials)
+    assert set(in_trials) == set(tuner.results_dataframe()["process"])
 
 
 def test_a_worker_that_has_become_too_large_is_replaced_and_no_trial_is_lost(local_ray, project):
