@@ -204,7 +204,9 @@ class _Reporter:
             raise
         self._thread = threading.Thread(target=self._send, args=(_sendable(report),), daemon=True)
         self._thread.start()
-        if report.outcome is None:
+        if report.state is not None:
+            self._wait(None)  # it may be paused, and what it would train meanwhile be lost
+        elif report.outcome is None:
             self._wait((time.monotonic() - self._last) * _PATIENCE)
         self._last = time.monotonic()
 

@@ -416,13 +416,13 @@ class RayTuner:
     def _load(self, trial: Trial, project: Project) -> keras.Model:
         if overrides(self.hypermodel, "run"):
             raise ModelError(f"There are no models to load: the trials of {type(self.hypermodel).__name__} are its own `run`.")
-        config = configuration(self.declared_space, trial.values, trial.sampling_key)
+        place = execution_directory(self.project_dir, trial.trial_id, trial.best_execution(project.objective) or 0)
+        values = checkpoints.describe(place).values or {}  # a scheduler may have changed them since
+        config = configuration(self.declared_space, trial.values | values, trial.sampling_key)
         if overrides(self.hypermodel, "data"):
             self.hypermodel.data(config)  # `build` may use what `data` made, such as an adapted layer
         model = build(self.hypermodel, config)
-        checkpoints.load(
-            model, execution_directory(self.project_dir, trial.trial_id, trial.best_execution(project.objective) or 0)
-        )
+        checkpoints.load(model, place)
         return model
 
 

@@ -381,7 +381,8 @@ class _TrialCallback(TuneReportCheckpoint):
     def save(self, epoch: int) -> pathlib.Path:
         self._voice.settle()  # if the trial was stopped before this epoch, the checkpoint is that of an earlier one
         self.best_epoch = epoch
-        checkpoints.save(self.model, self._directory, checkpoints.Checkpoint(epoch, self.inputs, score=self.best))
+        described = checkpoints.Checkpoint(epoch, self.inputs, values=_own(self._voice.config), score=self.best)
+        checkpoints.save(self.model, self._directory, described)
         return self._directory
 
     def save_state(self, directory: pathlib.Path) -> None:

@@ -220,7 +220,7 @@ def main() -> None:
         if part not in PARTS:
             parser.error(f"--only must be some of {','.join(PARTS)}. Received: {arguments.only}")
         rows += globals()[part](1 if arguments.quick else arguments.seeds, arguments.quick)
-    arguments.json.write_text(json.dumps({"machine": report.machine(), "rows": rows}, indent=1))
+    arguments.json.write_text(json.dumps({"machine": report.machine(), "rows": rows}, indent=1, default=float))
     show(rows)
 
 
