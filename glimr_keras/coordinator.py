@@ -118,9 +118,6 @@ class Coordinator:
         if new:
             self._journal.add_parameters(new)
         if report.epoch is not None:
-            if report.epoch in trial.executions[run.execution].history:
-                execution = trial.executions[run.execution]
-                trial.executions[run.execution] = execution.until(report.epoch, self.oracle.objective)
             trial.executions[run.execution].observe(report.epoch, report.metrics, self.oracle.objective)
             self._journal.add_epoch(run.trial_id, run.execution, report.epoch, report.metrics)
         if report.outcome is not None:

@@ -224,10 +224,7 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
 
 def _execution(project: Project, record: dict[str, Any]) -> Execution:
     executions = project.trials[record["trial_id"]].executions
-    execution = executions.setdefault(record["execution"], Execution())
-    if "epoch" in record and record["epoch"] in execution.history:
-        execution = executions[record["execution"]] = execution.until(record["epoch"], project.objective)
-    return execution
+    return executions.setdefault(record["execution"], Execution())
 
 
 def _as_json(value: Any) -> Any:

@@ -17,6 +17,7 @@ from ray.tune.search import sample as ray_sample
 from glimr_keras.domains import Options, compiled, holds_domain, is_domain, is_scalar
 from glimr_keras.hyperparameters import sample
 from glimr_keras.parameters import Condition, HyperParameter
+from glimr_keras.search_space import SearchSpace
 
 _Conditions = tuple[Condition, ...]
 _Place = tuple[tuple[str, ...], _Conditions]
@@ -112,12 +113,9 @@ def sample_space(space: Mapping[str, Any], seed: int | None = None) -> dict[str,
     Raises:
         TypeError, ValueError: If it is no search space; see `DeclaredSpace`.
     """
-    declared, values = DeclaredSpace(space), dict[str, Any]()
+    declared = DeclaredSpace(space)
     entropy = int(np.random.SeedSequence(seed).generate_state(1)[0])
-    for parameter in declared.parameters:
-        if all(condition.holds(values) for condition in parameter.conditions):
-            values[parameter.name] = sample(parameter, (entropy,))
-    return declared.fill(values)
+    return declared.fill(SearchSpace(declared.parameters).walk(lambda parameter: sample(parameter, (entropy,))))
 
 
 def prune_search(space: Mapping[str, Any]) -> dict[str, Any]:

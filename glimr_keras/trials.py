@@ -94,16 +94,16 @@ class Execution:
     duration: float | None = None
     message: str | None = None
 
-    def until(self, epoch: int, objective: Objective) -> Execution:
-        """The execution as it was before an epoch, which is trained again after a kill, or from an earlier checkpoint."""
-        before = Execution()
-        for number, metrics in self.history.items():
-            if number < epoch:
-                before.observe(number, metrics, objective)
-        return before
-
     def observe(self, epoch: int, metrics: dict[str, float], objective: Objective) -> None:
-        """Takes in the metrics of an epoch; the score is the best so far."""
+        """Takes in the metrics of an epoch; the score is the best so far.
+
+        An epoch that was seen before is trained again, after a kill or from an earlier checkpoint: what came after it is void.
+        """
+        if epoch in self.history:
+            before = {number: seen for number, seen in self.history.items() if number < epoch}
+            self.history, self.best_epoch, self.score = {}, None, None
+            for number, seen in before.items():
+                self.observe(number, seen, objective)
         self.history[epoch] = metrics
         if objective.has_value(metrics) and objective.better_than(objective.get_value(metrics), self.score):
             self.best_epoch, self.score = epoch, objective.get_value(metrics)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from glimr_keras.objective import Objective
-from glimr_keras.oracles import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, Oracle, RandomSearchOracle
+from glimr_keras.oracles import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, Oracle
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.tuner import RayTuner
 
@@ -49,12 +49,14 @@ class RandomSearch(_NamedTuner):
         max_consecutive_failed_trials: int = 3,
         **kwargs: Any,
     ) -> None:
-        kwargs |= {"seed": seed, "max_consecutive_failed_trials": max_consecutive_failed_trials}
-        super().__init__(hypermodel, objective, max_trials, **kwargs)
-
-    def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
-        """Makes what chooses the configurations."""
-        return RandomSearchOracle(objective, self.max_trials, seed, space, self.initial_points)
+        super().__init__(
+            hypermodel,
+            objective,
+            max_trials,
+            seed=seed,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+            **kwargs,
+        )
 
 
 class GridSearch(_NamedTuner):
@@ -82,8 +84,14 @@ class GridSearch(_NamedTuner):
         max_consecutive_failed_trials: int = 3,
         **kwargs: Any,
     ) -> None:
-        kwargs |= {"seed": seed, "max_consecutive_failed_trials": max_consecutive_failed_trials}
-        super().__init__(hypermodel, objective, max_trials, **kwargs)
+        super().__init__(
+            hypermodel,
+            objective,
+            max_trials,
+            seed=seed,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+            **kwargs,
+        )
 
     def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
         """Makes what chooses the configurations."""
@@ -126,8 +134,14 @@ class BayesianOptimization(_NamedTuner):
                 "`alpha` and `beta` belong to KerasTuner's Gaussian process and have no meaning for Optuna's samplers.",
                 stacklevel=2,
             )
-        kwargs |= {"seed": seed, "max_consecutive_failed_trials": max_consecutive_failed_trials}
-        super().__init__(hypermodel, objective, max_trials, **kwargs)
+        super().__init__(
+            hypermodel,
+            objective,
+            max_trials,
+            seed=seed,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+            **kwargs,
+        )
         self.num_initial_points, self.sampler = num_initial_points, sampler
         self.make_oracle(self.objective, 0, SearchSpace(is_whole=False))  # says now what is wrong with its arguments
 
@@ -173,8 +187,14 @@ class Hyperband(_NamedTuner):
         max_trials: int | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs |= {"seed": seed, "max_consecutive_failed_trials": max_consecutive_failed_trials}
-        super().__init__(hypermodel, objective, max_trials, **kwargs)
+        super().__init__(
+            hypermodel,
+            objective,
+            max_trials,
+            seed=seed,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+            **kwargs,
+        )
         self.max_epochs, self.factor, self.hyperband_iterations = max_epochs, factor, hyperband_iterations
         self.make_oracle(self.objective, 0, SearchSpace(is_whole=False))  # says now what is wrong with its arguments
 

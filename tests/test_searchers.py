@@ -5,17 +5,12 @@ from ray import tune
 
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import RaySearchOracle
-from glimr_keras.parameters import Boolean, Choice, Condition, Fixed, Float, Int
+from glimr_keras.parameters import Boolean, Choice, Condition, Fixed, Float
 from glimr_keras.space import DeclaredSpace
-from tests.test_oracles import run
+from tests.test_oracles import SPACE, run
 
 NUMBERS = [
-    Int("units", 1, 64),
-    Int("steps", 5, 50, step=10),
-    Int("width", 1, 100, sampling="log"),
-    Float("rate", 1e-4, 1e-1, sampling="log"),
-    Float("dropout", 0, 1, step=0.1),
-    Float("warmup", 1, 2, sampling="reverse_log"),
+    *SPACE[:6],
     Choice("size", (16, 32, 64)),
     Fixed("version", 3),
 ]

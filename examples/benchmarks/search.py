@@ -43,21 +43,15 @@ def regrets_of(function: Function, seed: int, budget: int) -> tuple[list[float],
         parameters |= {parameter.key: parameter for parameter in config.space}
     objective = gk.Objective("cost", "min")
     oracle = BayesianOptimizationOracle(objective, budget, seed, SearchSpace(parameters.values(), asked))
-    best, regrets, seconds = float("inf"), [], 0.0
-    for _ in range(budget):
-        started = time.perf_counter()
-        trial = oracle.create_trial()
-        seconds += time.perf_counter() - started
+
+    def evaluate(trial):
         config = gk.HyperParameters(trial.suggested)
         cost = function.ask(config)
         trial.values, trial.status = config.asked, TrialStatus.COMPLETED
         trial.executions[0] = Execution(TrialStatus.COMPLETED, {1: {"cost": cost}}, 1, cost)
-        started = time.perf_counter()
-        oracle.end_trial(trial)
-        seconds += time.perf_counter() - started
-        best = min(best, cost)
-        regrets.append(best - function.minimum)
-    return regrets, seconds
+        return cost
+
+    return searched(function, budget, oracle.create_trial, evaluate, oracle.end_trial)
 
 
 def keras_tuner_regrets_of(function: Function, seed: int, budget: int) -> tuple[list[float], float]:
@@ -72,22 +66,32 @@ def keras_tuner_regrets_of(function: Function, seed: int, budget: int) -> tuple[
     oracle = keras_tuner.oracles.BayesianOptimizationOracle(
         keras_tuner.Objective("cost", "min"), budget, seed=seed, hyperparameters=hyperparameters
     )
-    best, regrets, seconds = float("inf"), [], 0.0
+
+    def evaluate(trial):
+        cost = function.ask(trial.hyperparameters)
+        oracle.update_trial(trial.trial_id, {"cost": cost})
+        trial.status = "COMPLETED"
+        return cost
+
     with tempfile.TemporaryDirectory() as directory:
         oracle._set_project_dir(directory, "project")
         oracle.verbose = 0
-        for _ in range(budget):
-            started = time.perf_counter()
-            trial = oracle.create_trial("tuner0")
-            seconds += time.perf_counter() - started
-            cost = function.ask(trial.hyperparameters)
-            oracle.update_trial(trial.trial_id, {"cost": cost})
-            trial.status = "COMPLETED"
-            started = time.perf_counter()
-            oracle.end_trial(trial)
-            seconds += time.perf_counter() - started
-            best = min(best, cost)
-            regrets.append(best - function.minimum)
+        return searched(function, budget, lambda: oracle.create_trial("tuner0"), evaluate, oracle.end_trial)
+
+
+def searched(function: Function, budget: int, propose, evaluate, tell) -> tuple[list[float], float]:
+    """Evaluates one proposal after the other; only proposing and telling are timed."""
+    best, regrets, seconds = float("inf"), [], 0.0
+    for _ in range(budget):
+        started = time.perf_counter()
+        trial = propose()
+        seconds += time.perf_counter() - started
+        cost = evaluate(trial)
+        started = time.perf_counter()
+        tell(trial)
+        seconds += time.perf_counter() - started
+        best = min(best, cost)
+        regrets.append(best - function.minimum)
     return regrets, seconds
 
 

@@ -78,6 +78,11 @@ class Oracle:
         self._initial_points = [self.checked_point(point) for point in initial_points]
         self._tried: dict[tuple[str, ...], collections.Counter[str]] = {}  # values by the names that a trial asked for
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a trial has not ended."""
+        return any(trial.status == TrialStatus.RUNNING for trial in self.trials.values())
+
     def create_trial(self) -> Trial | Nothing:
         """A new trial to run, or why there is none."""
         if self.max_trials is not None and len(self.trials) >= self.max_trials:

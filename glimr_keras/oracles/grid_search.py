@@ -40,8 +40,7 @@ class GridSearchOracle(Oracle):
             if _canonical(path) not in self._taken and not self._is_restored(path):
                 self._under_way[trial_id] = path
                 return Suggestion(self._completed(dict(path)), (self.seed, int(trial_id)))
-        running = any(trial.status == TrialStatus.RUNNING for trial in self.trials.values())
-        return Nothing.YET if running else Nothing.LEFT
+        return Nothing.YET if self.is_running else Nothing.LEFT
 
     def restore_trial(self, trial: Trial) -> None:
         super().restore_trial(trial)

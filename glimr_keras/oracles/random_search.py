@@ -6,7 +6,6 @@ from typing import Any
 
 from glimr_keras.hyperparameters import sample
 from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
-from glimr_keras.trials import TrialStatus
 
 
 class RandomSearchOracle(Oracle):
@@ -34,6 +33,6 @@ def untried(oracle: Oracle, trial_id: str, max_collisions: int) -> Suggestion | 
     left: dict[str, Any] | None = None
     if oracle.space.is_finite:
         left = next((values for values in oracle.space.every_configuration() if not oracle.is_tried(values)), None)
-    if left is None and any(trial.status == TrialStatus.RUNNING for trial in oracle.trials.values()):
+    if left is None and oracle.is_running:
         return Nothing.YET  # what is running may meet hyperparameters that are not known
     return Nothing.LEFT if left is None else Suggestion(left, key)
