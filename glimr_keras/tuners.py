@@ -112,7 +112,8 @@ class BayesianOptimization(_NamedTuner):
         beta: Likewise.
         seed: As for `RayTuner`.
         max_consecutive_failed_trials: As for `RayTuner`.
-        sampler: `"tpe"`, `"gp"`, `"cmaes"`, `"nsga2"`, or a sampler of `optuna.samplers`.
+        sampler: `"gp"`, `"tpe"`, `"cmaes"`, `"nsga2"`, or a sampler of `optuna.samplers`; by default `"gp"`, and for a list of
+            objectives `"tpe"`.
         **kwargs: The other arguments of `RayTuner`, except `search_alg`.
     """
 
@@ -126,12 +127,12 @@ class BayesianOptimization(_NamedTuner):
         beta: float | None = None,
         seed: int | None = None,
         max_consecutive_failed_trials: int = 3,
-        sampler: str | optuna.samplers.BaseSampler = "tpe",
+        sampler: str | optuna.samplers.BaseSampler | None = None,
         **kwargs: Any,
     ) -> None:
         if alpha is not None or beta is not None:
             warnings.warn(
-                "`alpha` and `beta` belong to KerasTuner's Gaussian process and have no meaning for Optuna's samplers.",
+                "`alpha` and `beta` have no meaning here: the noise is estimated, and expected improvement needs no factor.",
                 stacklevel=2,
             )
         super().__init__(

@@ -1,0 +1,203 @@
+"""A study of Optuna: its samplers choose values in a search space with conditions. Optuna; runs in the driver."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glimr_keras.hyperparameters import sample
+from glimr_keras.objective import MultiObjective, Objective
+from glimr_keras.oracles.forms import Form, form_of
+from glimr_keras.parameters import HyperParameter
+from glimr_keras.search_space import SearchSpace
+from glimr_keras.trials import Trial
+
+if TYPE_CHECKING:  # heavy, and not needed in workers; imported where it is used
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+
+class Study:
+    """What Optuna knows of a search: the space, and the results of trials by what they used.
+
+    Args:
+        objective: A list of several becomes as many values of a trial; otherwise there is one, the score.
+        space: The hyperparameters, which may become more.
+        sampler: As for `sampler_maker`.
+        num_initial_points: So many trials are random before the sampler's model is used; `None` for 10.
+
+    Raises:
+        ValueError, ImportError: As `sampler_maker` does.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        space: SearchSpace,
+        sampler: str | optuna.samplers.BaseSampler,
+        num_initial_points: int | None = None,
+    ) -> None:
+        import optuna
+
+        self._objective, self._space = objective, space
+        self._make_sampler = sampler_maker(sampler, num_initial_points)
+        self._forms: dict[str, tuple[HyperParameter, Form, BaseDistribution]] = {}
+        self._under_way: dict[str, optuna.Trial] = {}
+        self._to_learn: list[Trial] = []  # of other projects, until there is something known to learn of
+        logging.getLogger("optuna").setLevel(logging.ERROR)  # else it prints a line for every study, and for every condition
+        self._parts = objective.parts if isinstance(objective, MultiObjective) and objective.pareto else (objective,)
+        ways = optuna.study.StudyDirection
+        directions = [ways.MAXIMIZE if part.direction == "max" else ways.MINIMIZE for part in self._parts]
+        self._study = optuna.create_study(directions=directions)
+
+    def proposals(self, trial_id: str, key: tuple[int, ...], attempts: int) -> Iterator[dict[str, Any]]:
+        """Values for a trial, which may be repetitions; the one that is taken is the last that was given out.
+
+        Args:
+            trial_id: Of the trial.
+            key: Seeds what is chosen, with the number of the attempt.
+            attempts: How many are given out at most.
+        """
+        self._take_in_space()
+        while self._forms and self._to_learn:
+            self.add(self._to_learn.pop(0))
+        for attempt in range(attempts):
+            seeded = (*key, attempt)
+            self._study.sampler = self._make_sampler(int(np.random.SeedSequence(seeded).generate_state(1)[0]))
+            if trial_id in self._under_way:
+                self._fail(self._under_way.pop(trial_id))
+            with _quiet():
+                self._under_way[trial_id] = self._study.ask()
+                values = self._suggested(self._under_way[trial_id], seeded)
+            yield values
+        self._fail(self._under_way.pop(trial_id))
+
+    def end(self, trial: Trial) -> None:
+        """Takes in how a trial ended."""
+        asked = self._under_way.pop(trial.trial_id, None)
+        if asked is not None and trial.is_scored and asked.params == self._encoded(trial)[0]:
+            self._study.tell(asked, self._results(trial))
+            return
+        if asked is not None:
+            self._fail(asked)
+        if trial.is_scored:
+            self._take_in_space()
+            self.add(trial)
+
+    def learn(self, trial: Trial) -> None:
+        """Takes in a trial of another project, when something of the space is known."""
+        self._to_learn.append(trial)
+
+    def add(self, trial: Trial) -> None:
+        """Takes in a finished trial that was not proposed here, or made something else of what was proposed."""
+        import optuna
+
+        params, distributions = self._encoded(trial)
+        self._study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=distributions, values=self._results(trial))
+        )
+
+    def _results(self, trial: Trial) -> list[float]:
+        values = trial.objective_values(self._objective) if len(self._parts) > 1 else None
+        return [trial.score or 0.0] if values is None else list(values)
+
+    def _take_in_space(self) -> None:
+        for parameter in self._space.parameters:
+            label = _label(parameter)
+            if label not in self._forms:
+                form = form_of(parameter)
+                self._forms[label] = parameter, form, _distribution(form)
+
+    def _fail(self, asked: optuna.Trial) -> None:
+        from optuna.trial import TrialState
+
+        self._study.tell(asked, state=TrialState.FAIL)
+
+    def _suggested(self, asked: optuna.Trial, key: tuple[int, ...]) -> dict[str, Any]:
+        def choose(parameter: HyperParameter) -> Any:
+            label = _label(parameter)
+            _, form, distribution = self._forms[label]
+            return sample(parameter, key) if distribution.single() else form.decode(asked._suggest(label, distribution))
+
+        return self._space.walk(choose)
+
+    def _encoded(self, trial: Trial) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """What a trial used, as Optuna knows it; what it did not ask for is not there."""
+        params, distributions = {}, {}
+        for label, (parameter, form, distribution) in self._forms.items():
+            value = trial.values.get(parameter.name)
+            if distribution.single() or not parameter.exists(trial.values) or not parameter.allows(value):
+                continue
+            params[label], distributions[label] = form.encode(value), distribution
+        return params, distributions
+
+
+def sampler_maker(
+    sampler: str | optuna.samplers.BaseSampler, num_initial_points: int | None
+) -> Callable[[int], optuna.samplers.BaseSampler]:
+    """Makes a sampler for a seed; a new one for each trial, so what is chosen does not depend on what was chosen before it.
+
+    Raises:
+        ValueError: If there is no such sampler.
+        ImportError: If a package that it needs is not installed.
+    """
+    from optuna import samplers
+
+    if isinstance(sampler, samplers.BaseSampler):
+        mine = copy.deepcopy(sampler)
+        return lambda seed: mine
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "tpe": (samplers.TPESampler, {"multivariate": True, "group": True, "constant_liar": True}),
+        "cmaes": (samplers.CmaEsSampler, {}),
+        "nsga2": (samplers.NSGAIISampler, {}),
+    }
+    if sampler not in kinds:
+        raise ValueError(
+            f"`sampler` must be 'gp', 'tpe', 'cmaes', 'nsga2' or one of `optuna.samplers`. Received: sampler={sampler!r}"
+        )
+    kind, options = kinds[sampler]
+    if sampler != "nsga2":
+        startup = 10 if num_initial_points is None else num_initial_points
+        options |= {"n_startup_trials": startup}
+
+    def make(seed: int) -> optuna.samplers.BaseSampler:
+        with _quiet():
+            made: optuna.samplers.BaseSampler = kind(seed=seed, **options)
+            return made
+
+    try:
+        make(0)
+    except ImportError as error:
+        raise ImportError(f"sampler={sampler!r} needs a package that is not installed: pip install {sampler}") from error
+    return make
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's warnings that options, which have been there for years, are experimental."""
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+def _label(parameter: HyperParameter) -> str:
+    """A name for Optuna; in two branches of a condition, one name may be two hyperparameters."""
+    return parameter.name if not parameter.conditions else f"{parameter.name} {parameter.conditions}"
+
+
+def _distribution(form: Form) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if form.kind == "category":
+        return CategoricalDistribution(tuple(range(int(form.high) + 1)))
+    if form.kind == "real":
+        return FloatDistribution(form.low, form.high, log=form.log)
+    return IntDistribution(int(form.low), int(form.high), log=form.log)
