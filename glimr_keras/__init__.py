@@ -7,12 +7,17 @@ from glimr_keras import startup  # isort: skip  # noqa: F401
 
 from glimr_keras import errors, oracles, tuners
 from glimr_keras.callback import TuneReportCheckpoint
+from glimr_keras.ensembles import ensemble
 from glimr_keras.errors import FailedTrialError
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.objective import MultiObjective, Objective
+from glimr_keras.optimizers import keras_optimizer, optimization_space
 from glimr_keras.oracles import Oracle
+from glimr_keras.search import Search
 from glimr_keras.space import prune_search, sample_space
+from glimr_keras.tables import config_table, default_checkpoints, experiment_table, top_k_configs, top_k_trials
+from glimr_keras.tasks import keras_losses, keras_metrics
 from glimr_keras.tuner import RayTuner
 from glimr_keras.tuners import BayesianOptimization, GridSearch, Hyperband, RandomSearch
 from glimr_keras.version import __version__
@@ -29,11 +34,22 @@ __all__ = [
     "Oracle",
     "RandomSearch",
     "RayTuner",
+    "Search",
     "TuneReportCheckpoint",
     "__version__",
+    "config_table",
+    "default_checkpoints",
+    "ensemble",
     "errors",
+    "experiment_table",
+    "keras_losses",
+    "keras_metrics",
+    "keras_optimizer",
+    "optimization_space",
     "oracles",
     "prune_search",
     "sample_space",
+    "top_k_configs",
+    "top_k_trials",
     "tuners",
 ]

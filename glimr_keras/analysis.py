@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import statistics
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,20 +22,25 @@ def results_dataframe(project: Project) -> pd.DataFrame:
     """One row a trial, in the order in which the trials were created.
 
     Returns:
-        Columns `trial_id` (str), `status` (str), `score` (float, nan without one), `best_epoch` (the epoch of the score in the
+        Columns `trial_id` (str), `status` (str), `score` (float, nan without one; with cross validation the mean, followed by
+        `std_score`, of the population as in scikit-learn, and `fold0_score`, …), `best_epoch` (the epoch of the score in the
         best execution, counted from 1), `epochs` (that the model has seen, with those of the trial that it continues, in the
         longest execution), `duration` (seconds, summed over executions), then one column for each hyperparameter, by full name,
         empty where a trial did not have it. A hyperparameter that has the name of another column gets `hyperparameters/` before
         its name.
     """
-    rows = [_row(trial, project) for trial in project.trials.values()]
+    of_folds = [] if project.cv_folds is None else ["std_score", *(f"fold{fold}_score" for fold in range(project.cv_folds))]
+    place = COLUMNS.index("score") + 1
+    columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:]]
+    rows = [_row(trial, project, columns) for trial in project.trials.values()]
     names = dict.fromkeys(name for row in rows for name in row)
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, *(name for name in names if name not in COLUMNS)])
-    for name in frame.columns.difference(COLUMNS):
+    frame = pd.DataFrame(rows, columns=[*columns, *(name for name in names if name not in columns)])
+    for name in frame.columns.difference(columns):
         present = [row[name] for row in rows if name in row]
         if len(present) < len(rows) and all(type(value) is int for value in present):
             frame[name] = frame[name].astype("Int64")  # not 32.0 because another trial lacks it
-    return frame.astype({"score": float, "duration": float, "best_epoch": "Int64", "epochs": "Int64"})
+    numbers = dict.fromkeys(["score", *of_folds, "duration"], "float64")
+    return frame.astype({**numbers, "best_epoch": "Int64", "epochs": "Int64"})
 
 
 def pareto_front(project: Project) -> pd.DataFrame:
@@ -47,7 +53,7 @@ def pareto_front(project: Project) -> pd.DataFrame:
     return frame
 
 
-def _row(trial: Trial, project: Project) -> dict[str, Any]:
+def _row(trial: Trial, project: Project, columns: list[str]) -> dict[str, Any]:
     number = trial.best_execution(project.objective)
     row = {
         "trial_id": trial.trial_id,
@@ -57,7 +63,11 @@ def _row(trial: Trial, project: Project) -> dict[str, Any]:
         "epochs": max((max(execution.history, default=0) for execution in trial.executions.values()), default=0),
         "duration": trial.duration,
     }
-    return row | {name if name not in COLUMNS else f"hyperparameters/{name}": value for name, value in trial.values.items()}
+    if project.cv_folds is not None:
+        scores = trial.fold_scores(project.cv_folds)
+        row |= {"std_score": statistics.pstdev(scores.values()) if len(scores) == project.cv_folds else None}
+        row |= {f"fold{fold}_score": score for fold, score in scores.items()}
+    return row | {name if name not in columns else f"hyperparameters/{name}": value for name, value in trial.values.items()}
 
 
 def results_summary(project: Project, directory: pathlib.Path, num_trials: int) -> str:

@@ -18,8 +18,8 @@ from glimr_keras.journal import Journal
 from glimr_keras.limits import Limits
 from glimr_keras.oracles import Nothing, Oracle
 from glimr_keras.parameters import HyperParameter
-from glimr_keras.trials import Execution, Run, Stage, Trial, TrialStatus, execution_directory, state_directory
-from glimr_keras.worker import Outcome, Report
+from glimr_keras.reporting import Outcome, Report
+from glimr_keras.trials import Execution, Run, Stage, Trial, TrialStatus, execution_directory, fold_of, state_directory
 
 
 class Observer(Protocol):
@@ -36,11 +36,12 @@ class Coordinator:
         oracle: Chooses configurations; it already knows the project's earlier trials.
         journal: Open for writing.
         directory: The project's directory.
-        executions_per_trial: How often each configuration is trained.
+        executions_per_trial: How often each configuration is trained, or each of its folds.
         max_consecutive_failed_trials: So many in a row stop the search, not counting those that diverged or raised
             `FailedTrialError`.
         observer: Told of every change.
         limits: What ends the search, or a trial, before its time.
+        cv_folds: Of the cross validation; `None` without.
 
     Attributes:
         error: Why the search stopped early, or `None`.
@@ -57,6 +58,7 @@ class Coordinator:
         max_consecutive_failed_trials: int,
         observer: Observer,
         limits: Limits | None = None,
+        cv_folds: int | None = None,
     ) -> None:
         self.oracle = oracle
         self.error: FatalError | SearchError | None = None
@@ -65,13 +67,15 @@ class Coordinator:
         self._limits = limits or Limits(oracle.objective)
         self._journal = journal
         self._directory = directory
-        self._executions_per_trial = executions_per_trial
+        self._cv_folds = cv_folds
+        self._executions = executions_per_trial * (cv_folds or 1)
         self._max_failed = max_consecutive_failed_trials
         self._observer = observer
         self._failed_in_a_row = 0
         self._waiting: collections.deque[Run] = collections.deque()
         self._open: set[tuple[str, int]] = set()  # given out and not ended
         self._running: set[tuple[str, int]] = set()
+        self._ends_as: dict[tuple[str, int], str] = {}  # status of those that are being stopped
 
     def resume(self) -> None:
         """Queues what was running when an earlier session of this project ended."""
@@ -127,14 +131,19 @@ class Coordinator:
         """Whether a run is to end with this report, though it could go on."""
         if report.outcome is not None or report.epoch is None:
             return False
-        return self._limits.stops(run.trial_id, report.epoch, report.metrics)
+        training = run.trial_id if self._executions == 1 else f"{run.trial_id}_{run.execution}"
+        status = self._limits.stops(training, report.epoch, report.metrics)
+        if status is not None:
+            self._ends_as[run.key] = status
+        return status is not None
 
     def on_stopped(self, run: Run, duration: float) -> None:
-        """A scheduler stopped the run. Nothing if the run has already ended, or if the whole search is being stopped."""
+        """The run was stopped. Nothing if the run has already ended, or if the whole search is being stopped."""
         if self.error is not None:
             return
         execution = self.oracle.trials[run.trial_id].executions[run.execution]
-        self._end(run, Outcome(TrialStatus.STOPPED, duration, execution.score, execution.best_epoch))
+        status = self._ends_as.pop(run.key, TrialStatus.STOPPED)
+        self._end(run, Outcome(status, duration, execution.score, execution.best_epoch))
 
     def on_lost(self, run: Run, duration: float, message: str) -> None:
         """The worker that ran it is gone. Nothing if the run has already ended."""
@@ -161,7 +170,7 @@ class Coordinator:
         self.finished = False
 
     def _queue(self, trial: Trial) -> None:
-        for number in range(self._executions_per_trial):
+        for number in range(self._executions):
             execution = trial.executions.get(number)
             if execution is None or execution.status == TrialStatus.RUNNING:
                 self._waiting.append(self._run(trial, number))
@@ -179,6 +188,8 @@ class Coordinator:
             initial_epoch=chosen.get(Stage.INITIAL_EPOCH, 0),
             state=None if parent is None else str(state_directory(execution_directory(self._directory, parent, number))),
             keeps_state=Stage.EPOCHS in chosen,
+            fold=fold_of(number, self._cv_folds),
+            num_folds=self._cv_folds,
         )
 
     def _end(self, run: Run, outcome: Outcome) -> None:
@@ -222,6 +233,35 @@ class Coordinator:
                 f"(`max_consecutive_failed_trials={self._max_failed}`). The last one, trial {trial.trial_id} with "
                 f"{trial.values}, failed with:\n\n{trial.message}"
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class Ongoing:
+    """A search that has begun, and the journal that it writes.
+
+    Attributes:
+        done_before: How many trials of the project ended in earlier sessions.
+    """
+
+    journal: Journal
+    coordinator: Coordinator
+    done_before: int
+
+    def remark(self, project: pathlib.Path) -> str | None:
+        """Why the search ended with fewer trials than were asked for, or did nothing."""
+        oracle = self.coordinator.oracle
+        if self.coordinator.error is not None:
+            return None
+        if oracle.max_trials is not None and self.done_before >= oracle.max_trials:
+            return (
+                f"Nothing to do: the project in {project} already has {self.done_before} finished trials. Raise `max_trials` "
+                "to go on, or pass `overwrite=True` to start over."
+            )
+        if self.coordinator.remark is not None:
+            return f"{self.coordinator.remark} The project has {len(oracle.trials)} trials."
+        if oracle.max_trials is None or len(oracle.trials) >= oracle.max_trials:
+            return None
+        return f"The search space is exhausted: after {len(oracle.trials)} trials, nothing new was found to try."
 
 
 Begin = Callable[[Probe], Coordinator | None]

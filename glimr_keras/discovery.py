@@ -19,12 +19,13 @@ import keras
 
 from glimr_keras import data
 from glimr_keras.data import FitArguments
-from glimr_keras.errors import user_traceback
-from glimr_keras.hypermodel import overrides
+from glimr_keras.errors import ModelError, user_traceback
+from glimr_keras.hypermodel import method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.objective import infer_direction, log_directions
 from glimr_keras.parameters import Choice, Float, HyperParameter, Int
-from glimr_keras.worker import Job, build, configuration
+from glimr_keras.tasks import TaskLogs
+from glimr_keras.worker import Job, configuration, fit_kwargs, task_logs, with_data, with_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,20 +86,21 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
     inferred = {part.name: infer_direction(part.name) for part in job.objective.parts}
     try:
         with job.session.fresh():
-            config = configuration(job.space, {}, sampling_key)
+            config = configuration(job.space, {}, sampling_key, *_first_fold(job))
             if overrides(job.hypermodel, "run"):  # which is a whole trial, so its hyperparameters are met in trials
                 return Probe(None, inferred, tuple(config.space), (config.asked,), is_complete=False)
             before = config.asked
-            arguments = data.with_data(job.hypermodel, config, job.arguments)
+            loaded = with_data(job, config)
             depends = bool(job.space.parameters) or config.asked != before  # what is declared counts as asked for anyway
-            model = build(job.hypermodel, config)
+            model, arguments = with_model(job, config, loaded)
             batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
-            directions = None if batch is None else _directions(model, batch, arguments.has_validation)
+            directions = None if batch is None else _directions(model, batch, arguments.has_validation, task_logs(job, config))
             before_fit = config.asked
             of_fit = _ask_fit(job, config, model, arguments)
+            _check_folds(job, config)
     except (Exception, SystemExit) as error:
         return Probe(error=user_traceback(error))
-    shared = None if depends and overrides(job.hypermodel, "data") else arguments
+    shared = None if depends and overrides(job.hypermodel, "data") else loaded
     explorer = _Explorer(job, config, set(before_fit), of_fit, shared, started)
     if explore:
         with job.session.fresh():
@@ -174,11 +176,10 @@ class _Explorer:
     def _build(self, values: dict[str, Any], sampling_key: tuple[int, ...] | None, with_fit: bool = False) -> None:
         self._builds += 1
         job = self._job
-        config = configuration(job.space, values, sampling_key)
+        config = configuration(job.space, values, sampling_key, *_first_fold(job))
         with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
             try:
-                arguments = self._arguments or data.with_data(job.hypermodel, config, job.arguments)
-                model = build(job.hypermodel, config)
+                model, arguments = with_model(job, config, self._arguments or with_data(job, config))
                 before = config.asked
                 if with_fit:
                     self._of_fit |= _ask_fit(job, config, model, arguments)
@@ -233,7 +234,26 @@ def _between(parameter: HyperParameter) -> Iterator[Any]:
         yield from values[1:-1:step]
 
 
-def _directions(model: Any, batch: tuple[Any, Any, Any], has_validation: bool) -> dict[str, str | None]:
+def _first_fold(job: Job) -> tuple[int | None, int | None]:
+    return (None, None) if job.folds is None else (0, job.folds.count)
+
+
+def _check_folds(job: Job, config: HyperParameters) -> None:
+    """Refuses a cross validation with a loader that knows nothing of folds.
+
+    Raises:
+        ModelError: If `data` is the user's own, and nothing of theirs looked at `config.fold`.
+    """
+    if job.folds is not None and overrides(job.hypermodel, "data") and not config.is_fold_used:
+        raise ModelError(
+            f"{method_name(job.hypermodel, 'data')} does not use `config.fold`, so every fold would be trained on the "
+            "same data. Return the data of fold `config.fold` of `config.num_folds`, or give arrays to `search()`."
+        )
+
+
+def _directions(
+    model: Any, batch: tuple[Any, Any, Any], has_validation: bool, task_logs: list[TaskLogs]
+) -> dict[str, str | None]:
     model.run_eagerly = True  # a few samples are evaluated: tracing would cost more
     x, y, sample_weight = batch
     with contextlib.redirect_stdout(io.StringIO()):
@@ -243,6 +263,8 @@ def _directions(model: Any, batch: tuple[Any, Any, Any], has_validation: bool) -
             names = list(model.fit(x, y, sample_weight=sample_weight, verbose=0).history)
     if has_validation:
         names += [f"val_{name}" for name in names]
+    for logs in task_logs:
+        names = list(logs.named(dict.fromkeys(names)))
     return log_directions(model, names)
 
 
@@ -277,7 +299,7 @@ def _ask_fit(job: Job, config: HyperParameters, model: Any, arguments: FitArgume
         object.__setattr__(model, name, replacement)
     if model.optimizer is not None:
         object.__setattr__(model.optimizer, "apply", enough)
-    kwargs = {**arguments.kwargs, "callbacks": [_Ending()], "verbose": 0}
+    kwargs = {**fit_kwargs(config, arguments), "callbacks": [_Ending()], "verbose": 0}
     with (
         config.watched() as names,
         contextlib.suppress(Exception, SystemExit, _EnoughError),

@@ -25,17 +25,28 @@ class HyperModel:
                 ])
                 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
                 return model
+
+    Attributes:
+        logs_validation_only: For models with `tasks` in their space: whether a metric's name without `val_` means what was
+            found on validation data, as in glimr; what was found in training is then called `train_…`.
     """
 
+    logs_validation_only = False
+
     def build(self, config: HyperParameters) -> Any:
-        """Returns a compiled Keras model for one configuration. Must be overridden."""
+        """Returns a compiled Keras model for one configuration. Must be overridden.
+
+        Where the space has sections `tasks` and `optimization`, the model may be returned as it is, or as
+        `(model, losses, loss_weights, metrics)`, and is compiled as they say.
+        """
         raise NotImplementedError(f"{type(self).__name__} must override `build(config)` and return a compiled Keras model.")
 
     def data(self, config: HyperParameters) -> tuple[Any, Any]:
         """Returns `(train, validation)` for one configuration. Optional: without it, data is given to `search()`.
 
         Each of the two is what Keras' `fit` takes as `x` (a `tf.data.Dataset`, a `keras.utils.PyDataset`, …) or a tuple
-        `(x, y)` or `(x, y, sample_weight)`; `validation` may be `None`.
+        `(x, y)` or `(x, y, sample_weight)`; `validation` may be `None`. In a cross validation it returns the data of fold
+        `config.fold` of `config.num_folds`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override `data(config)`.")
 

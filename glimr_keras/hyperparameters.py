@@ -43,8 +43,11 @@ class HyperParameters:
         tree: The declared space of this configuration with every value filled in: nested dicts of any objects.
         sampling_key: Integers that seed the values drawn for names that are not in `values`. A value depends only on the
             key and the name, never on the order of the calls.
+        fold, num_folds: See below.
 
     Attributes:
+        fold: In a cross validation, which part of the data this training is validated on, counted from 0; else `None`.
+        num_folds: In a cross validation, how many such parts there are; else `None`.
         values: Value by full name; options of a declared space that are no scalars are shown by their label.
         space: The definitions, in the order in which they became known.
 
@@ -64,11 +67,16 @@ class HyperParameters:
         space: Iterable[HyperParameter] = (),
         tree: Mapping[str, Any] | None = None,
         sampling_key: Sequence[int] | None = None,
+        fold: int | None = None,
+        num_folds: int | None = None,
     ) -> None:
         self.values: dict[str, Any] = dict(values or {})
         self._definitions = {parameter.key: parameter for parameter in space}
         self._tree = dict(tree or {})
         self._sampling_key = None if sampling_key is None else tuple(sampling_key)
+        self._fold = fold
+        self.num_folds = num_folds
+        self.is_fold_used = False
         self._scopes: list[str] = []
         self._conditions: list[Condition] = []
         self._asked: dict[str, None] = {}
@@ -211,7 +219,17 @@ class HyperParameters:
         self._asked.update(dict.fromkeys(self.values))
         return self._as_tree().items()
 
+    @property
+    def fold(self) -> int | None:
+        self.is_fold_used = True
+        return self._fold
+
     # Definitions
+
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        """The declared space of this configuration with every value filled in; looking at it asks for nothing."""
+        return self._tree
 
     @property
     def space(self) -> list[HyperParameter]:
@@ -274,7 +292,12 @@ class HyperParameters:
     def copy(self) -> HyperParameters:
         """A copy whose values and definitions can be changed independently."""
         return HyperParameters(
-            self.values, space=self._definitions.values(), tree=copy.copy(self._tree), sampling_key=self._sampling_key
+            self.values,
+            space=self._definitions.values(),
+            tree=copy.copy(self._tree),
+            sampling_key=self._sampling_key,
+            fold=self._fold,
+            num_folds=self.num_folds,
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -372,6 +395,24 @@ class HyperParameters:
 def sample(definition: HyperParameter, key: Sequence[int]) -> Any:
     """Draws a parameter's value for a configuration; it depends only on `key` and the parameter's name and range."""
     return definition.random_sample([*key, zlib.crc32(definition.name.encode())])
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by full name as nested dicts; an option with hyperparameters of its own is a dict with its label as `"name"`."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *scopes, leaf = name.split("/")
+        branch = tree
+        for scope in scopes:
+            inner = branch.setdefault(scope, {})
+            if not isinstance(inner, dict):
+                inner = branch[scope] = {"name": inner}
+            branch = inner
+        if isinstance(branch.get(leaf), dict):
+            branch[leaf] = {"name": value, **branch[leaf]}
+        else:
+            branch[leaf] = value
+    return tree
 
 
 def _at_path(tree: Any, path: str) -> Any:

@@ -10,9 +10,10 @@ import time
 
 from glimr_keras.coordinator import Begin, Coordinator
 from glimr_keras.discovery import probe
+from glimr_keras.reporting import Report
 from glimr_keras.session import prepare_process
 from glimr_keras.trials import Run
-from glimr_keras.worker import Job, Report, run_trial
+from glimr_keras.worker import Job, run_trial
 
 
 class InlineExecutor:

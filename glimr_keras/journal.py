@@ -42,6 +42,7 @@ class Project:
         is_whole: Whether every branch of the user's code was looked at for them.
         late_space: Those that trials met later, serialized.
         trials: By id, in the order of their creation.
+        cv_folds: Of the cross validation; `None` without.
     """
 
     objective: Objective
@@ -51,6 +52,7 @@ class Project:
     is_whole: bool = True
     late_space: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     trials: dict[str, Trial] = dataclasses.field(default_factory=dict)
+    cv_folds: int | None = None
 
 
 class Journal:
@@ -84,6 +86,7 @@ class Journal:
             executions_per_trial=project.executions_per_trial,
             space=project.space,
             is_whole=project.is_whole,
+            cv_folds=project.cv_folds,
         )
 
     def add_parameters(self, parameters: Sequence[HyperParameter]) -> None:
@@ -177,7 +180,12 @@ class Journal:
         with self._damage(1):
             objective = objective_from_config(header["objective"])
             project = Project(
-                objective, header["seed"], header["executions_per_trial"], header["space"], header.get("is_whole", True)
+                objective,
+                header["seed"],
+                header["executions_per_trial"],
+                header["space"],
+                header.get("is_whole", True),
+                cv_folds=header.get("cv_folds"),
             )
         for number, record in records:
             with self._damage(number):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from glimr_keras.objective import Objective
-from glimr_keras.trials import Trial
+from glimr_keras.trials import Trial, TrialStatus
 
 
 class Stopper(Protocol):
@@ -57,16 +57,21 @@ class Limits:
             return f"{type(self.stopper).__name__} ended the search."
         return None
 
-    def stops(self, trial_id: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Whether a trial is to end after an epoch."""
+    def stops(self, trial_id: str, epoch: int, metrics: Mapping[str, float]) -> str | None:
+        """With which status a trial is to end after an epoch; `None` if it is to go on.
+
+        A stopper that has seen enough of a training completes it, as Keras' `EarlyStopping` does.
+        """
         if self._is_late():
-            return True
+            return TrialStatus.STOPPED
         if self.stopper is None:
-            return False
+            return None
         result = {**metrics, "trial_id": trial_id, "training_iteration": epoch}
         if self.objective.has_value(metrics):
             result[self.objective.name] = self.objective.get_value(metrics)
-        return self.stopper(trial_id, result) or self.stopper.stop_all()
+        if self.stopper(trial_id, result):
+            return TrialStatus.COMPLETED
+        return TrialStatus.STOPPED if self.stopper.stop_all() else None
 
     def _is_late(self) -> bool:
         return self.seconds is not None and time.monotonic() - self._started > self.seconds

@@ -70,6 +70,21 @@ def rebuilt(graph: Any, element_spec: Any) -> Any:
     return dataset_ops._VariantDataset(tf.raw_ops.DatasetFromGraph(graph_def=bytes(graph)), element_spec)
 
 
+def shuffles(dataset: Any) -> bool:
+    """Whether a pipeline shuffles, so that its elements come in another order each time."""
+    return any("Shuffle" in name for name in _operations(graph_of(dataset)))
+
+
+def split(dataset: Any, count: int, fold: int) -> tuple[Any, Any]:
+    """The elements of a pipeline whose position modulo `count` is not `fold`, and those where it is."""
+
+    def taken(is_of_fold: bool) -> Any:
+        chosen = dataset.enumerate().filter(lambda index, *element: (index % count == fold) == is_of_fold)
+        return chosen.map(lambda index, element: element)
+
+    return taken(False), taken(True)
+
+
 def _operations(graph: bytes) -> Iterator[str]:
     import tensorflow as tf
 

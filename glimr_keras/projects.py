@@ -82,7 +82,7 @@ def _clear(directory: pathlib.Path) -> None:
 
 def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> None:
     differences = _space_differences(there.space, wanted.space, there.is_whole and wanted.is_whole)
-    for name in ("objective", "executions_per_trial"):
+    for name in ("objective", "executions_per_trial", "cv_folds"):
         before, now = getattr(there, name), getattr(wanted, name)
         if before != now:
             differences.append(f"{name} was {before}, is {now}")

@@ -14,15 +14,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ray import tune
-from ray.tune.experiment import Trial as RayTrial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from glimr_keras.coordinator import Begin, Coordinator
 from glimr_keras.discovery import PROBED, Probe
 from glimr_keras.ray_worker import REPORT, TASK
+from glimr_keras.reporting import Report
 from glimr_keras.trials import Run
-from glimr_keras.worker import Report
 
 _DEAD = "The worker process died while it ran `data` and `build` (out of memory, or a crash in a library)."
 
@@ -38,6 +36,7 @@ class Bridge:
         workers: How many processes are made ready.
         max_runs: How many runs may be given out at once; `None` for what Ray has room for.
         pauses: Whether a scheduler may pause runs, change their values and continue them.
+        shows: Whether Ray is to see the values of runs also where it changes none.
 
     Attributes:
         coordinator: `None` until the search has begun.
@@ -45,12 +44,12 @@ class Bridge:
         over: Whether nothing is to be done, or nothing any more.
     """
 
-    def __init__(self, begin: Begin, workers: int, max_runs: int | None, pauses: bool = False) -> None:
+    def __init__(self, begin: Begin, workers: int, max_runs: int | None, pauses: bool = False, shows: bool = False) -> None:
         self.coordinator: Coordinator | None = None
         self.error: Exception | None = None
         self.over = False
         self.runs: dict[str, Run] = {}
-        self.max_runs, self.pauses = max_runs, pauses
+        self.max_runs, self.pauses, self.shows = max_runs, pauses, pauses or shows
         self._begin, self._workers = begin, workers
         self._ours: set[str] = set()
         self._standing_by: dict[str, None] = {}
@@ -199,7 +198,7 @@ class BridgeSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         task = self._bridge.next_task(trial_id)
         if task is not None:
-            shown = _nested(task["run"]["values"]) if self._bridge.pauses and "run" in task else {}
+            shown = _nested(task["run"]["values"]) if self._bridge.shows and "run" in task else {}
             return {**shown, TASK: task}
         return Searcher.FINISHED if self._bridge.finished else None
 
@@ -268,6 +267,25 @@ class Passing(tune.Callback):
         self._callback.on_experiment_end(trials, **info)
 
 
+class PassingReporter(tune.ProgressReporter):
+    """A progress reporter of the user, shown the search's own trials only."""
+
+    def __init__(self, reporter: tune.ProgressReporter, bridge: Bridge) -> None:
+        self._reporter, self._bridge = reporter, bridge
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        self._reporter.setup(*args, **info)
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return bool(self._own(trials)) and self._reporter.should_report(self._own(trials), done)
+
+    def report(self, trials: list[Any], done: bool, *sys_info: Any) -> None:
+        self._reporter.report(self._own(trials), done, *sys_info)
+
+    def _own(self, trials: list[Any]) -> list[Any]:
+        return [trial for trial in trials if not self._bridge.is_ours(trial.trial_id)]
+
+
 class Forgetting(tune.Callback):
     """Takes statistics and configuration, some 16 KB, out of each of Ray's trials that has ended; Ray keeps the trials."""
 
@@ -284,103 +302,6 @@ class Forgetting(tune.Callback):
         trial.storage.syncer, trial.storage.sync_config = self._first.storage.syncer, self._first.storage.sync_config
 
     on_trial_error = on_trial_complete
-
-
-class PassingScheduler(FIFOScheduler):
-    """The user's scheduler, asked about the search's own trials only; without one, first come, first served."""
-
-    def __init__(self, scheduler: TrialScheduler | None, bridge: Bridge) -> None:
-        super().__init__()
-        self._scheduler, self._bridge = scheduler or FIFOScheduler(), bridge
-
-    @property
-    def metric(self) -> str | None:
-        return self._scheduler.metric
-
-    @property
-    def supports_buffered_results(self) -> bool:
-        return self._scheduler.supports_buffered_results
-
-    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        return True  # `on_trial_add` says them, when they are known
-
-    def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
-        coordinator = self._bridge.coordinator
-        if coordinator is None or self._bridge.is_ours(trial.trial_id):
-            return
-        if self._scheduler.metric is None:
-            objective = coordinator.oracle.objective
-            self._scheduler.set_search_properties(objective.name, objective.direction)
-        self._scheduler.on_trial_add(_Controller(tune_controller, self._bridge), trial)
-
-    def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
-        if not self._bridge.is_ours(trial.trial_id):
-            self._scheduler.on_trial_error(_Controller(tune_controller, self._bridge), trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
-        if self._bridge.is_ours(trial.trial_id):
-            return TrialScheduler.CONTINUE
-        coordinator = self._bridge.coordinator
-        if coordinator is not None and coordinator.oracle.objective.has_value(result):  # a sum of several is in no report
-            objective = coordinator.oracle.objective
-            result.setdefault(objective.name, objective.get_value(result))
-        return self._scheduler.on_trial_result(_Controller(tune_controller, self._bridge), trial, result)
-
-    def on_trial_complete(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> None:
-        if not self._bridge.is_ours(trial.trial_id):
-            self._scheduler.on_trial_complete(_Controller(tune_controller, self._bridge), trial, result)
-        _forget_cancelled(tune_controller)
-
-    def on_trial_remove(self, tune_controller: Any, trial: RayTrial) -> None:
-        if not self._bridge.is_ours(trial.trial_id):
-            self._scheduler.on_trial_remove(_Controller(tune_controller, self._bridge), trial)
-
-    def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
-        live = tune_controller.get_live_trials()
-        pending = {trial.trial_id: trial for trial in live if trial.status == RayTrial.PENDING}
-        first = next((pending[ray_id] for ray_id in self._bridge.in_order() if ray_id in pending), None)
-        if not self._bridge.pauses or (first is not None and self._bridge.is_ours(first.trial_id)):
-            return first
-        running = sum(trial.status == RayTrial.RUNNING and not self._bridge.is_ours(trial.trial_id) for trial in live)
-        if running == self._bridge.max_runs:
-            return None
-        chosen = self._scheduler.choose_trial_to_run(_Controller(tune_controller, self._bridge))
-        if chosen is not None:
-            self._bridge.prepare(chosen.trial_id, chosen.config)
-        return chosen
-
-    def debug_string(self) -> str:
-        return str(self._scheduler.debug_string())
-
-
-def _forget_cancelled(tune_controller: Any) -> None:
-    """Drops what Ray would keep for ever of each actor that it asked for and did not need, since another was reused."""
-    manager = getattr(tune_controller, "_actor_manager", None)
-    tasks = getattr(manager, "_pending_actors_to_enqueued_actor_tasks", {})
-    pending = getattr(manager, "_pending_actors_to_attrs", tasks)
-    for actor in [actor for actor in tasks if actor not in pending]:
-        del tasks[actor]
-
-
-class _Controller:
-    """Ray's controller as the user's scheduler sees it: with the search's own trials only, and without our searcher.
-
-    Population-based schedulers refuse searchers, which know nothing of changed configurations; ours does.
-    """
-
-    search_alg = None
-
-    def __init__(self, controller: Any, bridge: Bridge) -> None:
-        self._controller, self._bridge = controller, bridge
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._controller, name)
-
-    def get_trials(self) -> list[RayTrial]:
-        return [trial for trial in self._controller.get_trials() if not self._bridge.is_ours(trial.trial_id)]
-
-    def get_live_trials(self) -> list[RayTrial]:
-        return [trial for trial in self._controller.get_live_trials() if not self._bridge.is_ours(trial.trial_id)]
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from glimr_keras.coordinator import Begin
 from glimr_keras.errors import ResourcesError
-from glimr_keras.ray_bridge import Bridge, BridgeSearcher, Forgetting, Listener, Passing, PassingScheduler, Stop
+from glimr_keras.ray_bridge import Bridge, BridgeSearcher, Forgetting, Listener, Passing, PassingReporter, Stop
+from glimr_keras.ray_scheduler import PassingScheduler
 from glimr_keras.ray_store import Store
 from glimr_keras.ray_worker import Shipment, Worker
 from glimr_keras.shipping import pack
@@ -48,6 +49,7 @@ class RayExecutor:
         storage: A directory that all machines share, where what a paused trial continues from is kept meanwhile.
         address: Of a cluster to join; `None` for the environment's `RAY_ADDRESS`, or a local Ray.
         chatty: Show what Ray and the workers print.
+        reporter: A progress reporter of Ray's.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class RayExecutor:
         storage: pathlib.Path | None = None,
         address: str | None = None,
         chatty: bool = False,
+        reporter: tune.ProgressReporter | None = None,
     ) -> None:
+        self._reporter = reporter
         self._resources = dict(resources)
         self._max_memory = max_memory
         self._scheduler = scheduler
@@ -83,7 +87,7 @@ class RayExecutor:
             KeyboardInterrupt: If the user stopped the search.
             Exception: What `begin` raised.
         """
-        bridge = Bridge(begin, self._workers, self._max_runs, pauses=_pauses(self._scheduler))
+        bridge = Bridge(begin, self._workers, self._max_runs, _pauses(self._scheduler), shows=self._reporter is not None)
         trainable = tune.with_parameters(Worker, shipment=self._ship(job))
         if self._storage is not None:
             self._storage.mkdir(parents=True, exist_ok=True)
@@ -106,12 +110,12 @@ class RayExecutor:
                         callbacks=[
                             Listener(bridge),
                             *(Passing(callback, bridge) for callback in self._callbacks),
-                            Forgetting(),
+                            *([] if self._reporter is not None else [Forgetting()]),
                         ],
                         stop=Stop(bridge),
                         checkpoint_config=tune.CheckpointConfig(num_to_keep=4),  # others may continue from an earlier one
-                        verbose=3 if self._chatty else 0,
-                        progress_reporter=None if self._chatty else _Silent(),
+                        verbose=3 if self._chatty else int(self._reporter is not None),
+                        progress_reporter=self._shown(bridge),
                     ),
                 ).fit()
         finally:
@@ -120,6 +124,11 @@ class RayExecutor:
             raise bridge.error
         if bridge.interrupted:
             raise KeyboardInterrupt
+
+    def _shown(self, bridge: Bridge) -> tune.ProgressReporter | None:
+        if self._reporter is not None:
+            return PassingReporter(self._reporter, bridge)
+        return None if self._chatty else _Silent()
 
     def _ship(self, job: Job) -> Shipment:
         """Puts large arrays into Ray's shared memory, once; every trial maps them from there."""

@@ -22,11 +22,12 @@ from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from glimr_keras.discovery import probe
 from glimr_keras.errors import FatalError, ShippingError
+from glimr_keras.reporting import Report
 from glimr_keras.session import prepare_worker, private_memory
 from glimr_keras.shared_arrays import SharedArray
 from glimr_keras.shipping import unpack
 from glimr_keras.trials import Run
-from glimr_keras.worker import Job, Report, run_trial
+from glimr_keras.worker import Job, run_trial
 
 TASK = "glimr_keras"
 """Where a Ray trial's configuration has its task."""

@@ -68,6 +68,43 @@ class DeclaredSpace:
             filled = _replaced(filled, path, values[name] if name in values else domain.sample(config=filled))
         return dict(filled)
 
+    def values_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a configuration as it looks when it is filled, such as one of `sample_space`, by parameter name.
+
+        What is no part of the space, or is another constant there, is left as it is.
+        """
+        values: dict[str, Any] = {}
+        for key, branch in config.items():
+            read = self._read(self._template[key], branch, (key,), ()) if key in self._template else None
+            values |= {key: branch} if read is None else read
+        return values
+
+    def _read(self, tree: Any, filled: Any, path: tuple[str, ...], conditions: _Conditions) -> dict[str, Any] | None:
+        """The values with which `_fill` makes `filled` of `tree`; `None` if there are none."""
+        if is_domain(tree):
+            parameter = self._parameters.get((path, conditions))
+            if parameter is None:
+                return {"/".join(path): filled} if is_scalar(filled) else {}
+            if not isinstance(parameter, Options):
+                return {parameter.name: filled}
+            for label, option in zip(parameter.values, parameter.objects, strict=True):
+                inner = self._read(option, filled, path, (*conditions, Condition(parameter.name, (label,))))
+                if inner is not None or label == filled:
+                    return {parameter.name: label, **(inner or {})}
+            return None
+        if isinstance(tree, Mapping) and isinstance(filled, Mapping):
+            parts = [self._read(tree[key], branch, (*path, key), conditions) for key, branch in filled.items() if key in tree]
+            is_part = set(filled) <= set(tree)
+        elif type(tree) in (list, tuple) and type(filled) is type(tree):
+            pairs = enumerate(zip(tree, filled, strict=False))
+            parts = [self._read(branch, value, (*path, str(index)), conditions) for index, (branch, value) in pairs]
+            is_part = len(tree) == len(filled)
+        else:
+            return {} if tree is filled or (type(tree) is type(filled) and is_scalar(tree) and tree == filled) else None
+        if not is_part or any(part is None for part in parts):
+            return None
+        return {name: value for part in parts if part is not None for name, value in part.items()}
+
     def derived_values(self, filled: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """The values that `sample_from` functions gave in a filled configuration, by path, where they are scalars.
 

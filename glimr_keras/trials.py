@@ -1,7 +1,8 @@
 """What is known of a trial: its configuration, its executions with their histories, its status and score. Runs anywhere.
 
-A *trial* is one configuration. It is trained `executions_per_trial` times; each training is an *execution*. The score of an
-execution is the objective at its best epoch; the score of a trial is the mean over its executions.
+A *trial* is one configuration. It is trained `executions_per_trial` times, with cross validation so often for each fold; each
+training is an *execution*. Those of the first round come first, one for each fold, then those of the next round. The score of
+an execution is the objective at its best epoch; the score of a trial is the mean over its executions.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Run:
         state: Directory of a checkpoint that the training continues from.
         keeps_state: Whether a later trial may continue from its end.
         reports_state: Whether it may be paused after any epoch, and continued from there.
+        fold: Which part of the data it is validated on, counted from 0; `None` without cross validation.
+        num_folds: How many such parts there are.
     """
 
     trial_id: str
@@ -69,6 +72,8 @@ class Run:
     state: str | None = None
     keeps_state: bool = False
     reports_state: bool = False
+    fold: int | None = None
+    num_folds: int | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -140,6 +145,14 @@ class Trial:
             return None
         return statistics.fmean(score for score in scores if score is not None)
 
+    def fold_scores(self, cv_folds: int) -> dict[int, float]:
+        """The score of each fold, as the mean over its executions, without the folds that have none."""
+        scores: dict[int, list[float]] = {}
+        for number, execution in sorted(self.executions.items()):
+            if execution.score is not None:
+                scores.setdefault(number % cv_folds, []).append(execution.score)
+        return {fold: statistics.fmean(found) for fold, found in sorted(scores.items())}
+
     @property
     def is_scored(self) -> bool:
         """Whether the trial ended with a score; a failed one has none, whatever its epochs were."""
@@ -161,8 +174,21 @@ class Trial:
 
     def best_execution(self, objective: Objective) -> int | None:
         """The number of the execution with the best score, or `None` without any score."""
-        scored = [number for number, execution in self.executions.items() if execution.score is not None]
-        return min(scored, key=lambda number: objective.sort_key(self.executions[number].score), default=None)
+        return next(iter(self.best_executions(objective, 1)), None)
+
+    def best_executions(self, objective: Objective, cv_folds: int) -> list[int]:
+        """The number of the execution with the best score in each fold, without the folds that have no score."""
+        best: dict[int, int] = {}
+        for number, execution in sorted(self.executions.items()):
+            fold, score = number % cv_folds, execution.score
+            if score is not None and (fold not in best or objective.better_than(score, self.executions[best[fold]].score)):
+                best[fold] = number
+        return [best[fold] for fold in sorted(best)]
+
+
+def fold_of(execution: int, cv_folds: int | None) -> int | None:
+    """Which fold the execution of this number is validated on; `None` without cross validation."""
+    return None if cv_folds is None else execution % cv_folds
 
 
 def execution_directory(project: pathlib.Path, trial_id: str, execution: int) -> pathlib.Path:

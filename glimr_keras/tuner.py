@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -12,12 +11,11 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-import pandas as pd
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from glimr_keras import analysis, checkpoints, data
+from glimr_keras import analysis, data
 from glimr_keras.arguments import (
     checked_count,
     checked_objective,
@@ -27,10 +25,13 @@ from glimr_keras.arguments import (
     checked_verbosity,
     sorted_callbacks,
 )
-from glimr_keras.coordinator import Coordinator
+from glimr_keras.attempt import Attempt, attempt
+from glimr_keras.coordinator import Coordinator, Ongoing
 from glimr_keras.data import FitArguments
 from glimr_keras.discovery import Probe
 from glimr_keras.errors import ModelError, ProjectError
+from glimr_keras.folds import Folds
+from glimr_keras.folds import make as make_folds
 from glimr_keras.hypermodel import as_hypermodel, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.inline import InlineExecutor
@@ -42,16 +43,19 @@ from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
 from glimr_keras.projects import check_place, learn_from, open_project, project_directory, serialized
 from glimr_keras.ray_executor import RayExecutor
+from glimr_keras.results import Results
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.shipping import check_sendable
 from glimr_keras.space import DeclaredSpace
-from glimr_keras.trials import Trial, TrialStatus, execution_directory, ranked
-from glimr_keras.worker import Job, build, configuration
+from glimr_keras.trials import TrialStatus
+from glimr_keras.worker import Job
 
 Executor = Literal["ray", "inline"]
+_SPLITTING = {"groups": None, "stratify": "auto", "folds": None}
+"""How `search` splits data for cross validation unless it is told otherwise."""
 
 
-class RayTuner:
+class RayTuner(Results):
     """Searches the hyperparameters of a `HyperModel`, many trials side by side on Ray.
 
     The constructor checks its arguments and starts nothing; `search` starts Ray on this machine if it is not running. Every
@@ -64,6 +68,9 @@ class RayTuner:
         max_trials: How many configurations the project may have in all, failed ones included; `None` for as many as the oracle
             finds.
         executions_per_trial: How often each configuration is trained; its score is the mean.
+        cv_folds: Of a cross validation, at least 2: each configuration is trained once for each fold, side by side as there is
+            room, and its score is the mean. Arrays given to `search` are split; a `HyperModel` with `data` returns the
+            data of fold `config.fold` of `config.num_folds`. `None` for no cross validation.
         directory: Where projects are, by default the working directory.
         project_name: The project's own directory in there, by default `"untitled_project"`.
         overwrite: Start over, and remove the project's earlier trials when the first search starts.
@@ -84,6 +91,7 @@ class RayTuner:
         max_trials_without_improvement: So many trials in a row that are not better than the best before them end the search.
         time_budget_s: Seconds of wall-clock time that one call of `search` may take; then running trials are stopped.
         stopper: A `ray.tune.Stopper`, asked after each epoch of each trial.
+        reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live line.
         executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where breakpoints work.
         address: Of a Ray cluster to join, as `ray.init` takes it, unless this process already has a Ray. By default
             `RAY_ADDRESS`, or the Ray that runs on this machine, or a new one.
@@ -108,6 +116,7 @@ class RayTuner:
         objective: str | Objective | Sequence[str | Objective] | None = None,
         max_trials: int | None = 10,
         executions_per_trial: int = 1,
+        cv_folds: int | None = None,
         directory: str | os.PathLike[str] | None = None,
         project_name: str | None = None,
         overwrite: bool = False,
@@ -125,16 +134,19 @@ class RayTuner:
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
         stopper: tune.Stopper | None = None,
+        reporter: tune.ProgressReporter | None = None,
         executor: Executor = "ray",
         address: str | None = None,
     ) -> None:
-        self.hypermodel = as_hypermodel(hypermodel)
+        hypermodel = as_hypermodel(hypermodel)
         self.objective = as_objective(objective)
         self.max_trials = None if max_trials is None else checked_count("max_trials", max_trials)
         self.executions_per_trial = checked_count("executions_per_trial", executions_per_trial)
+        self.cv_folds = None if cv_folds is None else checked_count("cv_folds", cv_folds, at_least=2)
         self.directory = os.fspath(directory) if directory is not None else "."
         self.project_name = project_name if project_name is not None else "untitled_project"
-        self.project_dir = pathlib.Path(self.directory).absolute() / self.project_name
+        declared = DeclaredSpace(space if space is not None else hypermodel.space())
+        super().__init__(hypermodel, declared, pathlib.Path(self.directory).absolute() / self.project_name)
         self.overwrite = overwrite
         self.seed = None if seed is None else checked_count("seed", seed, at_least=0)
         self.max_concurrent_trials = (
@@ -148,8 +160,7 @@ class RayTuner:
         if search_alg is not None and not isinstance(search_alg, Searcher):
             raise TypeError(f"`search_alg` must be one of `ray.tune.search`. Received: search_alg={search_alg!r}")
         self.search_alg = search_alg
-        self.declared_space = DeclaredSpace(space if space is not None else self.hypermodel.space())
-        self.initial_points = checked_points(initial_points)
+        self.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
         sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, RayTuner)) else warm_start
         self.warm_start = [project_directory(source) for source in sources]
         self.callbacks = sorted_callbacks(callbacks)
@@ -161,26 +172,40 @@ class RayTuner:
         if stopper is not None and not isinstance(stopper, tune.Stopper):
             raise TypeError(f"`stopper` must be a ray.tune.Stopper. Received: stopper={stopper!r}")
         self.stopper = stopper
+        if reporter is not None and not isinstance(reporter, tune.ProgressReporter):
+            raise TypeError(f"`reporter` must be a ray.tune.ProgressReporter. Received: reporter={reporter!r}")
+        self.reporter = reporter
         if executor not in ("ray", "inline"):
             raise ValueError(f"`executor` must be 'ray' or 'inline'. Received: executor={executor!r}")
-        if executor == "inline" and scheduler is not None:
-            raise ValueError("A Ray `scheduler` needs `executor='ray'`. Received: executor='inline'")
+        for name, given in (("scheduler", scheduler), ("reporter", reporter)):
+            if executor == "inline" and given is not None:
+                raise ValueError(f"A Ray `{name}` needs `executor='ray'`. Received: executor='inline'")
         self.executor = executor
         self.address = address
         self._fresh = overwrite
 
     # Searching
 
-    def search(self, *fit_args: Any, **fit_kwargs: Any) -> None:
+    def search(self, *fit_args: Any, groups: Any = None, stratify: Any = "auto", folds: Any = None, **fit_kwargs: Any) -> None:
         """Runs trials until the project has `max_trials`; continues where an earlier search of this project ended.
 
         Args:
             *fit_args: What Keras' `fit` takes, such as `x, y`. Nothing when the `HyperModel` has `data`.
+            groups: With `cv_folds`, the group of each sample, shape (samples,), such as its patient. No group is both trained
+                on and validated on.
+            stratify: With `cv_folds`, the class of each sample, shape (samples,); each fold has the classes in the proportions
+                of the whole. By default those of the labels, where they are classes (strings, booleans, integers, 0 and 1,
+                one-hot rows); of several labels together where each combination is frequent enough, else of the first.
+                `None` to split without regard to classes.
+            folds: With `cv_folds`, the fold of each sample, shape (samples,), integers from 0, instead of a random split. (The
+                elements of a `tf.data.Dataset`, batches if it is batched, are dealt out by position: number i goes to fold
+                `i % cv_folds`. It must not shuffle.)
             **fit_kwargs: Likewise, such as `epochs`, `validation_data`, `validation_split`, `batch_size`, `callbacks`.
                 `verbose` is for the search: 0 shows nothing, 1 (and `"auto"`) one live line, 2 also a line for each
                 finished trial, 3 also what Ray prints and, if this search starts Ray, what the workers print.
 
         Raises:
+            ValueError: If the data cannot be split into folds.
             ModelError, ObjectiveError: If the model cannot be built or does not log the objective; found before any trial.
             ProjectError: If the directory belongs to something else or to a different search.
             ResourcesError: If no machine has what a trial asks for.
@@ -199,12 +224,53 @@ class RayTuner:
         if self.executor == "ray":
             arguments.check_repeatable()
         check_place(self.project_dir, self._fresh)
-        progress = Progress(verbose)
-        job = self._job(arguments, of_keras + self.callbacks[0], verbose)
+        progress = Progress(verbose if self.reporter is None else 0)
+        seed = self._project_seed()
+        parts = self._folds(arguments, seed, groups=groups, stratify=stratify, parts=folds)
+        job = self._job(arguments, of_keras + self.callbacks[0], verbose, parts)
         with progress.preparing("Starting Ray"):
-            at_most = None if self.max_trials is None else self.max_trials * self.executions_per_trial
-            executor = self._executor(verbose, at_most)
-        self._run(executor, job, progress)
+            runs = self.executions_per_trial * (self.cv_folds or 1)
+            executor = self._executor(verbose, None if self.max_trials is None else self.max_trials * runs)
+        self._run(executor, job, seed, progress)
+
+    def try_configuration(
+        self,
+        config: Mapping[str, Any] | HyperParameters | None = None,
+        *fit_args: Any,
+        batches: int | None = None,
+        **fit_kwargs: Any,
+    ) -> Attempt:
+        """Builds and trains one configuration for an epoch, in this process, so that mistakes show in seconds.
+
+        Nothing is written to the project. Keras' session is cleared before, and what was trained with is shown.
+
+        Args:
+            config: Value by name, flat or nested, such as one of `sample_space`; what it leaves out is the default.
+            *fit_args: As for `search`; nothing when the `HyperModel` has `data`.
+            batches: Train on so many batches only.
+            **fit_kwargs: As for `search`. With `cv_folds`, the first fold is tried.
+
+        Returns:
+            The trained model, shapes, number of parameters, memory, seconds per epoch and logs; printing it shows them.
+
+        Raises:
+            ValueError: If `config` has an unknown name or a value that it cannot have.
+            Exception: Whatever the user's code raises.
+
+        Example:
+            print(tuner.try_configuration({"units": 64}, x, y, batches=5))
+        """
+        how = {name: fit_kwargs.pop(name, default) for name, default in _SPLITTING.items()}
+        of_keras, _ = sorted_callbacks(fit_kwargs.pop("callbacks", None))
+        if batches is not None:
+            checked_count("batches", batches)
+        arguments = FitArguments(fit_args, fit_kwargs)
+        data.check_one_source(self.hypermodel, arguments)
+        folds = self._folds(arguments, self.seed or 0, **how)
+        known = SearchSpace(self.declared_space.parameters, is_whole=False)
+        given = config.values if isinstance(config, HyperParameters) else self.declared_space.values_of(config or {})
+        values = Oracle(self.objective, space=known).checked_point(given)
+        return attempt(self._job(arguments, of_keras + self.callbacks[0], folds=folds), values, batches)
 
     def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
         """Makes what chooses the configurations. The one method that a variant of the tuner overrides."""
@@ -212,49 +278,6 @@ class RayTuner:
             searcher = copy.deepcopy(self.search_alg)
             return RaySearchOracle(searcher, objective, self.max_trials, seed, space, self.initial_points)
         return RandomSearchOracle(objective, self.max_trials, seed, space, self.initial_points)
-
-    # Results
-
-    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
-        """Builds the models of the best trials and loads the weights of their best epoch.
-
-        Each is compiled, and evaluates on the validation data to the score of its trial (with several executions, of the best
-        one). As in a trial, `data` runs before `build`.
-
-        Args:
-            num_models: How many; fewer are returned if fewer trials have a score.
-
-        Returns:
-            Models from best to worst.
-
-        Raises:
-            ProjectError: If there is no finished trial with a score.
-            ModelError: If the weights do not fit the model that `build` returns now.
-        """
-        project = self._read()
-        return [self._load(trial, project) for trial in self._best(project, checked_count("num_models", num_models))]
-
-    def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
-        """The configurations of the best trials, best first; each can be given to `hypermodel.build`."""
-        best = self._best(self._read(), checked_count("num_trials", num_trials))
-        return [configuration(self.declared_space, trial.values, None) for trial in best]
-
-    def results_dataframe(self) -> pd.DataFrame:
-        """A table with one row a trial; see `glimr_keras.analysis.results_dataframe` for its columns."""
-        return analysis.results_dataframe(self._read())
-
-    def pareto_front(self) -> pd.DataFrame:
-        """The best compromises between several objectives: trials that no other beats in one without being worse in another.
-
-        Returns:
-            The rows of `results_dataframe()` that these trials have, from best to worst in the first objective, with a column
-            for each objective after `score`.
-        """
-        return analysis.pareto_front(self._read())
-
-    def results_summary(self, num_trials: int = 10) -> None:
-        """Prints the best trials."""
-        print(analysis.results_summary(self._read(), self.project_dir, checked_count("num_trials", num_trials)))
 
     def search_space_summary(self) -> None:
         """Prints the hyperparameters: those of the project, or before the first search those that one build shows."""
@@ -265,9 +288,7 @@ class RayTuner:
         else:
             space = []
             executor = self._executor(0, at_most=1)
-            executor.execute(
-                self._job(FitArguments(), (), 0), lambda found: space.extend(self._discovered_space(found).parameters)
-            )
+            executor.execute(self._job(FitArguments()), lambda found: space.extend(self._discovered_space(found).parameters))
         print(analysis.search_space_summary(space))
 
     # How it works inside
@@ -285,9 +306,34 @@ class RayTuner:
             self.project_dir.parent,
             self.address,
             chatty=verbose >= 3,
+            reporter=self.reporter,
         )
 
-    def _job(self, arguments: FitArguments, callbacks: tuple[keras.callbacks.Callback, ...], verbose: int) -> Job:
+    def _folds(self, arguments: FitArguments, seed: int, **how: Any) -> Folds | None:
+        """How the data is split for cross validation."""
+        if self.cv_folds is None:
+            given = [name for name, value in how.items() if value is not None and not isinstance(value, str)]
+            if given:
+                raise ValueError(f"`{given[0]}` is for cross validation. Pass `cv_folds` to {type(self).__name__}.")
+            return None
+        if any(overrides(self.hypermodel, method) for method in ("data", "run")):
+            return Folds(self.cv_folds)
+        return make_folds(arguments, self.cv_folds, seed % 2**32, **how)
+
+    def _project_seed(self) -> int:
+        """The seed of the project that is continued, or else the user's, or a new one."""
+        journal = Journal(self.project_dir)
+        if journal.exists() and not self._fresh:
+            return journal.read().seed
+        return self.seed if self.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
+
+    def _job(
+        self,
+        arguments: FitArguments,
+        callbacks: tuple[keras.callbacks.Callback, ...] = (),
+        verbose: int = 0,
+        folds: Folds | None = None,
+    ) -> Job:
         job = Job(
             self.hypermodel,
             self.declared_space,
@@ -296,6 +342,7 @@ class RayTuner:
             callbacks,
             cpus=self.resources_per_trial["cpu"],
             fit_verbose=2 if verbose >= 3 else 0,
+            folds=folds,
         )
         if self.executor == "ray":
             parts = {"hypermodel": self.hypermodel, "space": self.declared_space, "callbacks": callbacks}
@@ -316,13 +363,13 @@ class RayTuner:
             )
         return SearchSpace([*self.declared_space.parameters, *found.parameters], found.observations, found.is_complete)
 
-    def _run(self, executor: RayExecutor | InlineExecutor, job: Job, progress: Progress) -> None:
-        searches: list[_Search] = []
+    def _run(self, executor: RayExecutor | InlineExecutor, job: Job, seed: int, progress: Progress) -> None:
+        searches: list[Ongoing] = []
         building = contextlib.ExitStack()
 
         def begin(found: Probe) -> Coordinator:
             building.close()
-            searches.append(self._begin(job, found, progress))
+            searches.append(self._begin(job, found, seed, progress))
             return searches[0].coordinator
 
         remark = None
@@ -330,7 +377,7 @@ class RayTuner:
             building.enter_context(progress.preparing("Building the model once"))
             executor.execute(job, begin)
             for search in searches:
-                remark = None if search.coordinator.error else self._remark(search)
+                remark = search.remark(self.project_dir)
         except KeyboardInterrupt:
             remark = "Stopped. What has finished is kept; run the script again to go on from here."
             raise
@@ -343,11 +390,11 @@ class RayTuner:
             if search.coordinator.error is not None:
                 raise search.coordinator.error
 
-    def _begin(self, job: Job, found: Probe, progress: Progress) -> _Search:
+    def _begin(self, job: Job, found: Probe, seed: int, progress: Progress) -> Ongoing:
         """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
         space = self._discovered_space(found)
         self.objective = checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
-        journal, project = self._open(self.objective, space)
+        journal, project = self._open(self.objective, space, seed)
         try:
             coordinator = self._coordinator(journal, project, space, progress)
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
@@ -356,7 +403,7 @@ class RayTuner:
         except BaseException:
             journal.close()
             raise
-        return _Search(journal, coordinator, len(done))
+        return Ongoing(journal, coordinator, len(done))
 
     def _coordinator(self, journal: Journal, project: Project, space: SearchSpace, progress: Progress) -> Coordinator:
         """A coordinator that knows the trials of earlier sessions."""
@@ -376,64 +423,17 @@ class RayTuner:
             self.max_consecutive_failed_trials,
             progress,
             Limits(oracle.objective, self.time_budget_s, self.max_trials_without_improvement, copy.deepcopy(self.stopper)),
+            self.cv_folds,
         )
 
-    def _open(self, objective: Objective, space: SearchSpace) -> tuple[Journal, Project]:
-        seed = self.seed if self.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
-        wanted = Project(objective, seed, self.executions_per_trial, serialized(space.parameters), space.is_whole)
+    def _open(self, objective: Objective, space: SearchSpace, seed: int) -> tuple[Journal, Project]:
+        known = serialized(space.parameters)
+        wanted = Project(objective, seed, self.executions_per_trial, known, space.is_whole, cv_folds=self.cv_folds)
         opened = open_project(self.project_dir, wanted, self._fresh)
         self._fresh = False
         return opened
 
-    def _remark(self, search: _Search) -> str | None:
-        """Why a search ended with fewer trials than were asked for, or did nothing."""
-        if self.max_trials is not None and search.done_before >= self.max_trials:
-            return (
-                f"Nothing to do: the project in {self.project_dir} already has {search.done_before} finished trials. Raise "
-                "`max_trials` to go on, or pass `overwrite=True` to start over."
-            )
-        trials = search.coordinator.oracle.trials
-        if search.coordinator.remark is not None:
-            return f"{search.coordinator.remark} The project has {len(trials)} trials."
-        if self.max_trials is None or len(trials) >= self.max_trials:
-            return None
-        return f"The search space is exhausted: after {len(trials)} trials, nothing new was found to try."
-
     def _read(self) -> Project:
         if self._fresh:
             raise ProjectError("There are no results yet: `overwrite=True` starts over. Call `search()` first.")
-        return Journal(self.project_dir).read()
-
-    def _best(self, project: Project, count: int) -> list[Trial]:
-        trials = [trial for trial in project.trials.values() if trial.is_scored]
-        if not trials:
-            raise ProjectError(
-                f"No trial of the project in {self.project_dir} has finished with a score. "
-                f"Received: {len(project.trials)} trials."
-            )
-        return ranked(trials, project.objective)[:count]
-
-    def _load(self, trial: Trial, project: Project) -> keras.Model:
-        if overrides(self.hypermodel, "run"):
-            raise ModelError(f"There are no models to load: the trials of {type(self.hypermodel).__name__} are its own `run`.")
-        place = execution_directory(self.project_dir, trial.trial_id, trial.best_execution(project.objective) or 0)
-        values = checkpoints.describe(place).values or {}  # a scheduler may have changed them since
-        config = configuration(self.declared_space, trial.values | values, trial.sampling_key)
-        if overrides(self.hypermodel, "data"):
-            self.hypermodel.data(config)  # `build` may use what `data` made, such as an adapted layer
-        model = build(self.hypermodel, config)
-        checkpoints.load(model, place)
-        return model
-
-
-@dataclasses.dataclass(frozen=True)
-class _Search:
-    """A search that has begun.
-
-    Attributes:
-        done_before: How many trials of the project ended in earlier sessions.
-    """
-
-    journal: Journal
-    coordinator: Coordinator
-    done_before: int
+        return super()._read()

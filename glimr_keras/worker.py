@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import numbers
-import pathlib
-import shutil
-import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from glimr_keras import checkpoints, data
-from glimr_keras.callback import TuneReportCheckpoint, scalars
+from glimr_keras import checkpoints, data, folds, tasks
+from glimr_keras.callback import scalars
 from glimr_keras.data import FitArguments
-from glimr_keras.errors import FailedTrialError, FatalError, ModelError, ObjectiveError, did_you_mean, user_traceback
+from glimr_keras.errors import FailedTrialError, FatalError, ModelError, user_traceback
+from glimr_keras.folds import Folds
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters, sample
 from glimr_keras.objective import Objective
-from glimr_keras.parameters import HyperParameter
+from glimr_keras.reporting import NotANumberError, Outcome, Reporter, TrialCallback, Voice, own_values
 from glimr_keras.session import Session
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Run, Stage, TrialStatus, state_directory
@@ -42,6 +39,7 @@ class Job:
         cpus: CPUs of a trial, and so threads.
         fit_verbose: Keras' `verbose` inside the worker.
         session: Keras' settings in the driver.
+        folds: How the data is split for cross validation; `None` without.
     """
 
     hypermodel: HyperModel
@@ -52,53 +50,7 @@ class Job:
     cpus: float = 1
     fit_verbose: int = 0
     session: Session = dataclasses.field(default_factory=Session.current)
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What a worker says to the driver: after an epoch, and at the end.
-
-    Attributes:
-        epoch: The epoch that `metrics` belong to, counted from 1; `None` at the end of a trial that reported all of them.
-        values: What the trial's code asked for so far, by full name.
-        parameters: Definitions that the declared space does not have and that were not sent before.
-        outcome: Given with the last report.
-        state: Directory of a checkpoint from which the training can be continued after this epoch. Who takes the report in
-            removes it.
-    """
-
-    epoch: int | None
-    metrics: dict[str, float]
-    values: dict[str, Any]
-    parameters: list[HyperParameter]
-    outcome: Outcome | None = None
-    state: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How an execution ended.
-
-    Attributes:
-        fatal: The user's own error, when it is to stop the whole search.
-        expected: Whether the failure says something of the configuration only, and nothing of the code: it diverged, or
-            raised `FailedTrialError`.
-    """
-
-    status: str
-    duration: float
-    score: float | None = None
-    best_epoch: int | None = None
-    message: str | None = None
-    fatal: FatalError | None = None
-    expected: bool = False
-
-
-class NotANumberError(ValueError):
-    """The objective became nan."""
-
-
-Reporter = Callable[[Report], None]
+    folds: Folds | None = None
 
 
 def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] = lambda: None) -> None:
@@ -112,14 +64,14 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
         settle: For a `report` that does not wait for the answer: waits for it, and raises likewise.
     """
     started = time.monotonic()
-    voice = _Voice(report, settle, job.space)
+    voice = Voice(report, settle, job.space)
     score, best_epoch, message, fatal, expected = None, None, None, None, False
     metrics: dict[str, float] = {}
     with job.session.fresh(_seed(run)):
         try:
-            voice.config = configuration(job.space, run.values, run.sampling_key)
+            voice.config = configuration(job.space, run.values, run.sampling_key, run.fold, run.num_folds)
             objective = job.objective if run.directions is None else job.objective.directed(run.directions)
-            voice.callback = _TrialCallback(objective, run, voice)
+            voice.callback = TrialCallback(objective, run, voice)
             if overrides(job.hypermodel, "run"):
                 score, best_epoch, metrics = _run(job.hypermodel, voice.config, voice.callback)
             else:
@@ -137,23 +89,25 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
         voice.end(metrics, Outcome(status, time.monotonic() - started, score, best_epoch, message, fatal, expected))
 
 
-def _own(config: HyperParameters) -> dict[str, Any]:
-    """What the configuration was asked for, without what says which part of a training it is."""
-    return {name: value for name, value in config.asked.items() if name not in Stage.NAMES}
-
-
 def _seed(run: Run) -> int:
     key = (run.sampling_key, run.execution, *([run.initial_epoch] if run.initial_epoch else []))
     return zlib.crc32(repr(key).encode())
 
 
-def configuration(space: DeclaredSpace, values: dict[str, Any], sampling_key: tuple[int, ...] | None) -> HyperParameters:
+def configuration(
+    space: DeclaredSpace,
+    values: dict[str, Any],
+    sampling_key: tuple[int, ...] | None,
+    fold: int | None = None,
+    num_folds: int | None = None,
+) -> HyperParameters:
     """The object that a trial's `data`, `build` and `fit` get: the declared space filled in, and define-by-run beyond it.
 
     Args:
         space: The declared space, maybe empty.
         values: By full name; declared parameters that are missing are sampled, or default without `sampling_key`.
         sampling_key: Seeds what is sampled; `None` for defaults.
+        fold, num_folds: As `HyperParameters` has them.
     """
     values = dict(values)
     existing = []
@@ -165,46 +119,79 @@ def configuration(space: DeclaredSpace, values: dict[str, Any], sampling_key: tu
     tree = space.fill(values)
     derived = space.derived_values(tree, values)
     values |= derived
-    config = HyperParameters(values, space=space.parameters, tree=tree, sampling_key=sampling_key)
+    config = HyperParameters(
+        values, space=space.parameters, tree=tree, sampling_key=sampling_key, fold=fold, num_folds=num_folds
+    )
     config.mark_declared_as_asked([*existing, *derived, *Stage.NAMES & values.keys()])
     return config
 
 
 def build(hypermodel: HyperModel, config: HyperParameters) -> Any:
-    """Builds the model of a configuration and checks that it can be trained.
+    """Builds the model of a configuration, compiles it if it is not compiled and the configuration says how, and checks it.
 
     Raises:
-        ModelError: If `build` returns no Keras model, or one that is not compiled.
+        ModelError: If `build` returns no Keras model, or one that cannot be compiled.
     """
-    model = hypermodel.build(config)
+    built = hypermodel.build(config)
     name = method_name(hypermodel, "build")
+    model, *compiling = built if isinstance(built, tuple) else (built,)
+    if len(compiling) not in (0, 3):
+        raise ModelError(
+            f"{name} must return a model, or (model, losses, loss_weights, metrics). Received: a tuple of {len(built)}"
+        )
     if model is None:
         raise ModelError(f"{name} must return a compiled Keras model. Received: None. Is its `return model` missing?")
     if not isinstance(model, keras.Model):
         raise ModelError(f"{name} must return a compiled Keras model. Received: {model!r} of type {type(model).__name__}")
+    if compiling or (not model.compiled and tasks.can_compile(config.declared)):
+        if "optimization" not in config.declared:
+            raise ModelError(
+                f"{name} returned losses and metrics, and the space has no `optimization` section that says with which "
+                'optimizer the model is to be compiled. Add `"optimization": glimr_keras.optimization_space()` to it.'
+            )
+        tasks.compile_tasks(model, config.declared, *compiling)
     if not model.compiled:
         raise ModelError(
-            f"{name} returned a model that is not compiled, and its configuration has no `optimization` section. "
+            f"{name} returned a model that is not compiled, and its configuration has no sections `tasks` and `optimization`. "
             "Call `model.compile(optimizer, loss, metrics=…)` before returning it."
         )
     return model
 
 
-def _train(job: Job, run: Run, config: HyperParameters, callback: _TrialCallback) -> tuple[float, int | None, dict[str, float]]:
-    """Data, build and fit. Returns the score, its epoch and the last metrics."""
-    arguments = data.with_data(job.hypermodel, config, job.arguments)
+def with_model(job: Job, config: HyperParameters, arguments: FitArguments) -> tuple[Any, FitArguments]:
+    """The model of a configuration, and the data in the form that it takes.
+
+    Raises:
+        ModelError: If there is none, or its tasks are not those that have labels.
+    """
     model = build(job.hypermodel, config)
+    tasks.check_labels(tasks.task_names(config.declared), data.labels(arguments))
+    return model, data.with_bare_labels(arguments) if tasks.takes_bare_labels(model) else arguments
+
+
+def with_data(job: Job, config: HyperParameters) -> FitArguments:
+    """The data of a configuration, in a cross validation that of its fold."""
+    arguments = data.with_data(job.hypermodel, config, job.arguments)
+    if job.folds is None or overrides(job.hypermodel, "data"):
+        return arguments
+    return folds.split(arguments, job.folds, config.fold or 0)
+
+
+def _train(job: Job, run: Run, config: HyperParameters, callback: TrialCallback) -> tuple[float, int | None, dict[str, float]]:
+    """Data, build and fit. Returns the score, its epoch and the last metrics."""
+    model, arguments = with_model(job, config, with_data(job, config))
     if not model.built:
         callback.inputs = data.describe(arguments)
     if not overrides(job.hypermodel, "fit"):
         _build_ahead(model, arguments)
-    kwargs = {**arguments.kwargs, "callbacks": [*job.callbacks, callback]}
+    callbacks = [*task_logs(job, config), *job.callbacks, callback]
+    kwargs = {**fit_kwargs(config, arguments), "callbacks": callbacks}
     if "verbose" in kwargs or not overrides(job.hypermodel, "fit"):
         kwargs["verbose"] = job.fit_verbose
     if run.epochs is not None:
         kwargs["epochs"] = run.epochs
     if run.state is not None:
-        kwargs["initial_epoch"] = checkpoints.load(model, run.state, _own(config)).epoch
+        kwargs["initial_epoch"] = checkpoints.load(model, run.state, own_values(config)).epoch
     returned = job.hypermodel.fit(config, model, *arguments.args, **kwargs)
     if callback.model is None:
         callback.set_model(model)
@@ -212,6 +199,18 @@ def _train(job: Job, run: Run, config: HyperParameters, callback: _TrialCallback
     if run.keeps_state:
         callback.save_state(state_directory(run.directory))
     return score
+
+
+def fit_kwargs(config: HyperParameters, arguments: FitArguments) -> dict[str, Any]:
+    """The keyword arguments of `fit`; the configuration may say how many epochs there are."""
+    epochs = tasks.epochs_of(config.declared)
+    return arguments.kwargs if epochs is None else {"epochs": epochs, **arguments.kwargs}
+
+
+def task_logs(job: Job, config: HyperParameters) -> list[tasks.TaskLogs]:
+    """What names the logs after tasks, where there are any."""
+    names = tasks.task_names(config.declared)
+    return [tasks.TaskLogs(names, job.hypermodel.logs_validation_only)] if names else []
 
 
 def _build_ahead(model: Any, arguments: FitArguments) -> None:
@@ -227,7 +226,7 @@ def _build_ahead(model: Any, arguments: FitArguments) -> None:
         model._symbolic_build(data_batch=data.first_batch(arguments))
 
 
-def _run(hypermodel: HyperModel, config: HyperParameters, callback: _TrialCallback) -> tuple[float, int, dict[str, float]]:
+def _run(hypermodel: HyperModel, config: HyperParameters, callback: TrialCallback) -> tuple[float, int, dict[str, float]]:
     """A trial of the user's own. Returns the score, and as the metrics of its one epoch what it returned.
 
     Raises:
@@ -243,7 +242,7 @@ def _run(hypermodel: HyperModel, config: HyperParameters, callback: _TrialCallba
     return callback.objective.get_value(metrics), 1, metrics
 
 
-def _returned_metrics(returned: Any, callback: _TrialCallback) -> dict[str, float] | None:
+def _returned_metrics(returned: Any, callback: TrialCallback) -> dict[str, float] | None:
     """The metrics that a user's method returned, as a dict or as the objective's value alone; `None` if it was neither."""
     if isinstance(returned, numbers.Real):
         returned = {callback.objective.name: float(returned)}
@@ -254,7 +253,7 @@ def _returned_metrics(returned: Any, callback: _TrialCallback) -> dict[str, floa
     return metrics
 
 
-def _score(returned: Any, callback: _TrialCallback) -> tuple[float, int | None, dict[str, float]]:
+def _score(returned: Any, callback: TrialCallback) -> tuple[float, int | None, dict[str, float]]:
     """The score that `fit` returned, or that the callback saw where `fit` returned a `History` or nothing.
 
     Raises:
@@ -283,121 +282,3 @@ def _score(returned: Any, callback: _TrialCallback) -> tuple[float, int | None, 
             f"objective's value. Received: {returned!r}"
         )
     return callback.best, callback.best_epoch, {}
-
-
-class _Voice:
-    """Speaks for one trial: adds what its configuration was asked for to what it reports."""
-
-    def __init__(self, report: Reporter, settle: Callable[[], None], space: DeclaredSpace) -> None:
-        self._report, self._settle = report, settle
-        self._known = {parameter.key for parameter in space.parameters}
-        self.config = HyperParameters()
-        self.callback: _TrialCallback | None = None
-        self.is_stopped = False  # by the executor, from inside a report
-
-    def say(
-        self, epoch: int | None, metrics: dict[str, float], outcome: Outcome | None = None, state: str | None = None
-    ) -> None:
-        news = [parameter for parameter in self.config.space if parameter.key not in self._known]
-        self._known.update(parameter.key for parameter in news)
-        with self._listening():
-            self._report(Report(epoch, metrics, self.config.asked, news, outcome, state))
-
-    def settle(self) -> None:
-        """Waits until what was said has been taken in."""
-        with self._listening():
-            self._settle()
-
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[None]:
-        try:
-            yield
-        except SystemExit:
-            self.is_stopped = True
-            raise
-
-    def end(self, metrics: dict[str, float], outcome: Outcome) -> None:
-        """Sends the outcome together with the last epoch and the metrics that `fit` returned."""
-        epoch, last = (None, {}) if self.callback is None else self.callback.take_held()
-        if metrics and epoch is None:
-            epoch = 1
-        self.say(epoch, last | metrics, outcome)
-
-
-class _TrialCallback(TuneReportCheckpoint):
-    """The callback of our own trials: reports through the executor, and saves the best epoch's weights in the project.
-
-    An epoch is reported when the next begins, so the last one can be sent together with the outcome: a scheduler then sees
-    as many reports as there were epochs.
-    """
-
-    waits_for_next_epoch = True
-
-    def __init__(self, objective: Objective, run: Run, voice: _Voice) -> None:
-        super().__init__(checkpoint="best", monitor=objective.name, mode=objective.direction or "auto")
-        self.objective = objective
-        if all(part.direction is not None for part in objective.parts):
-            self._objective = objective
-        self.inputs: Any = None
-        self.best_epoch: int | None = None
-        self.last_epoch: int | None = None
-        self.last_logs: dict[str, float] = {}
-        self._offset = 0
-        self._directory, self._voice = pathlib.Path(run.directory), voice
-        self._reports_state = run.reports_state
-        self._state: str | None = None
-        if run.reports_state and run.state is not None and checkpoints.exists(self._directory):
-            earlier = checkpoints.describe(self._directory)  # what it saved before it was paused
-            self.best, self.best_epoch = earlier.score, earlier.epoch
-
-    def improves(self, logs: Any) -> bool:
-        if not self.objective.has_value(logs):
-            return False  # as with `validation_freq`; that it never came is said at the end
-        self.check(logs)
-        return super().improves(logs)
-
-    def check(self, logs: Any) -> None:
-        """Refuses metrics without the objective, or with nan as its value."""
-        missing = self.objective.missing(logs)
-        if missing is not None:
-            raise ObjectiveError(
-                f"The objective {missing!r} is not among the metrics.{did_you_mean(missing, logs)} Received: {sorted(logs)}"
-            )
-        if math.isnan(self.objective.get_value(logs)):
-            raise NotANumberError(f"The objective {self.objective.name!r} is nan: the training diverged.")
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.last_epoch is not None and self._offset + epoch < self.last_epoch:
-            self._offset = self.last_epoch - epoch  # a second `fit` counts from the start again
-        self.last_epoch, self.last_logs = self._offset + epoch + 1, scalars(logs or {})
-        super().on_epoch_end(self._offset + epoch, logs)
-        if self._reports_state:
-            self._state = tempfile.mkdtemp(prefix="glimr_keras-")
-            self.save_state(pathlib.Path(self._state))
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Leaves the last epoch to `run_trial`, which sends it with the outcome."""
-
-    def save(self, epoch: int) -> pathlib.Path:
-        self._voice.settle()  # if the trial was stopped before this epoch, the checkpoint is that of an earlier one
-        self.best_epoch = epoch
-        described = checkpoints.Checkpoint(epoch, self.inputs, values=_own(self._voice.config), score=self.best)
-        checkpoints.save(self.model, self._directory, described)
-        return self._directory
-
-    def save_state(self, directory: pathlib.Path) -> None:
-        """Writes what the training can be continued from."""
-        epoch = self.last_epoch or 1
-        values = _own(self._voice.config)
-        checkpoints.save(self.model, directory, checkpoints.Checkpoint(epoch, self.inputs, has_optimizer=True, values=values))
-
-    def deliver(self, epoch: int, metrics: dict[str, float], directory: pathlib.Path | None) -> None:
-        state, self._state = self._state, None
-        self._voice.say(epoch, metrics, state=state)
-
-    def take_held(self) -> tuple[int | None, dict[str, float]]:
-        """The epoch that is over and not reported yet, and its metrics."""
-        if self._state is not None:
-            shutil.rmtree(self._state, ignore_errors=True)
-        held, self._held = self._held, None
-        return (None, {}) if held is None else (held.epoch, held.logs)

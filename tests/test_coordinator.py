@@ -8,7 +8,7 @@ from glimr_keras.journal import Journal, Project
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import RandomSearchOracle
 from glimr_keras.parameters import Choice, Condition, Float, Int
-from glimr_keras.worker import Outcome, Report
+from glimr_keras.reporting import Outcome, Report
 
 OBJECTIVE = Objective("score", "max")
 

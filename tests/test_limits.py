@@ -23,7 +23,7 @@ def test_without_bounds_nothing_ends():
     for _ in range(100):
         limits.observe(trial(None))
     assert limits.reached() is None
-    assert not limits.stops("0000", 1, {"val_loss": 1.0})
+    assert limits.stops("0000", 1, {"val_loss": 1.0}) is None
 
 
 def test_trials_without_improvement_are_counted_from_the_best():
@@ -40,7 +40,7 @@ def test_a_time_budget_ends_trials_and_search():
     assert limits.reached() is None
     time.sleep(0.06)
     assert "time budget of 0.05 s" in limits.reached()
-    assert limits.stops("0000", 1, {})
+    assert limits.stops("0000", 1, {}) == "STOPPED"
 
 
 def test_a_stopper_sees_trial_epoch_and_metrics():
@@ -53,7 +53,7 @@ def test_a_stopper_sees_trial_epoch_and_metrics():
             return False
 
     limits = Limits(MIN, stopper=Sees())
-    assert not limits.stops("0007", 3, {"val_loss": 0.5})
+    assert limits.stops("0007", 3, {"val_loss": 0.5}) is None
     assert limits.stopper.seen == ("0007", 3, 0.5)
 
 
@@ -96,7 +96,7 @@ class TestBothExecutors:
 
     def test_a_stopper_ends_trials(self, project, executor, capsys):
         table, _ = search(project, executor, capsys, max_trials=2, stopper=AfterTwoEpochs())
-        assert list(table["status"]) == ["STOPPED", "STOPPED"]
+        assert list(table["status"]) == ["COMPLETED", "COMPLETED"]
         assert (table["epochs"] <= 3).all()
         assert (table["score"] == table["units"]).all()
 

@@ -10,7 +10,7 @@ from glimr_keras.objective import Objective
 from glimr_keras.oracles import RandomSearchOracle
 from glimr_keras.parameters import Float
 from glimr_keras.ray_bridge import Bridge, _flat, _nested
-from glimr_keras.worker import Outcome, Report
+from glimr_keras.reporting import Outcome, Report
 from tests.test_coordinator import Silent
 
 OBJECTIVE = Objective("score", "max")

@@ -1,0 +1,191 @@
+"""What a trial says while it runs, and what it saves: its reports and its callback. Runs in the worker."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from glimr_keras import checkpoints
+from glimr_keras.callback import TuneReportCheckpoint, scalars
+from glimr_keras.errors import FatalError, ObjectiveError, did_you_mean
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.objective import Objective
+from glimr_keras.parameters import HyperParameter
+from glimr_keras.space import DeclaredSpace
+from glimr_keras.trials import Run, Stage
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a worker says to the driver: after an epoch, and at the end.
+
+    Attributes:
+        epoch: The epoch that `metrics` belong to, counted from 1; `None` at the end of a trial that reported all of them.
+        values: What the trial's code asked for so far, by full name.
+        parameters: Definitions that the declared space does not have and that were not sent before.
+        outcome: Given with the last report.
+        state: Directory of a checkpoint from which the training can be continued after this epoch. Who takes the report in
+            removes it.
+    """
+
+    epoch: int | None
+    metrics: dict[str, float]
+    values: dict[str, Any]
+    parameters: list[HyperParameter]
+    outcome: Outcome | None = None
+    state: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How an execution ended.
+
+    Attributes:
+        fatal: The user's own error, when it is to stop the whole search.
+        expected: Whether the failure says something of the configuration only, and nothing of the code: it diverged, or
+            raised `FailedTrialError`.
+    """
+
+    status: str
+    duration: float
+    score: float | None = None
+    best_epoch: int | None = None
+    message: str | None = None
+    fatal: FatalError | None = None
+    expected: bool = False
+
+
+class NotANumberError(ValueError):
+    """The objective became nan."""
+
+
+Reporter = Callable[[Report], None]
+
+
+def own_values(config: HyperParameters) -> dict[str, Any]:
+    """What the configuration was asked for, without what says which part of a training it is."""
+    return {name: value for name, value in config.asked.items() if name not in Stage.NAMES}
+
+
+class Voice:
+    """Speaks for one trial: adds what its configuration was asked for to what it reports."""
+
+    def __init__(self, report: Reporter, settle: Callable[[], None], space: DeclaredSpace) -> None:
+        self._report, self._settle = report, settle
+        self._known = {parameter.key for parameter in space.parameters}
+        self.config = HyperParameters()
+        self.callback: TrialCallback | None = None
+        self.is_stopped = False  # by the executor, from inside a report
+
+    def say(
+        self, epoch: int | None, metrics: dict[str, float], outcome: Outcome | None = None, state: str | None = None
+    ) -> None:
+        news = [parameter for parameter in self.config.space if parameter.key not in self._known]
+        self._known.update(parameter.key for parameter in news)
+        with self._listening():
+            self._report(Report(epoch, metrics, self.config.asked, news, outcome, state))
+
+    def settle(self) -> None:
+        """Waits until what was said has been taken in."""
+        with self._listening():
+            self._settle()
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        try:
+            yield
+        except SystemExit:
+            self.is_stopped = True
+            raise
+
+    def end(self, metrics: dict[str, float], outcome: Outcome) -> None:
+        """Sends the outcome together with the last epoch and the metrics that `fit` returned."""
+        epoch, last = (None, {}) if self.callback is None else self.callback.take_held()
+        if metrics and epoch is None:
+            epoch = 1
+        self.say(epoch, last | metrics, outcome)
+
+
+class TrialCallback(TuneReportCheckpoint):
+    """The callback of our own trials: reports through the executor, and saves the best epoch's weights in the project.
+
+    An epoch is reported when the next begins, so the last one can be sent together with the outcome: a scheduler then sees
+    as many reports as there were epochs.
+    """
+
+    waits_for_next_epoch = True
+
+    def __init__(self, objective: Objective, run: Run, voice: Voice) -> None:
+        super().__init__(checkpoint="best", monitor=objective.name, mode=objective.direction or "auto")
+        self.objective = objective
+        if all(part.direction is not None for part in objective.parts):
+            self._objective = objective
+        self.inputs: Any = None
+        self.best_epoch: int | None = None
+        self.last_epoch: int | None = None
+        self.last_logs: dict[str, float] = {}
+        self._offset = 0
+        self._directory, self._voice = pathlib.Path(run.directory), voice
+        self._reports_state = run.reports_state
+        self._state: str | None = None
+        if run.reports_state and run.state is not None and checkpoints.exists(self._directory):
+            earlier = checkpoints.describe(self._directory)  # what it saved before it was paused
+            self.best, self.best_epoch = earlier.score, earlier.epoch
+
+    def improves(self, logs: Any) -> bool:
+        if not self.objective.has_value(logs):
+            return False  # as with `validation_freq`; that it never came is said at the end
+        self.check(logs)
+        return super().improves(logs)
+
+    def check(self, logs: Any) -> None:
+        """Refuses metrics without the objective, or with nan as its value."""
+        missing = self.objective.missing(logs)
+        if missing is not None:
+            raise ObjectiveError(
+                f"The objective {missing!r} is not among the metrics.{did_you_mean(missing, logs)} Received: {sorted(logs)}"
+            )
+        if math.isnan(self.objective.get_value(logs)):
+            raise NotANumberError(f"The objective {self.objective.name!r} is nan: the training diverged.")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.last_epoch is not None and self._offset + epoch < self.last_epoch:
+            self._offset = self.last_epoch - epoch  # a second `fit` counts from the start again
+        self.last_epoch, self.last_logs = self._offset + epoch + 1, scalars(logs or {})
+        super().on_epoch_end(self._offset + epoch, logs)
+        if self._reports_state:
+            self._state = tempfile.mkdtemp(prefix="glimr_keras-")
+            self.save_state(pathlib.Path(self._state))
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Leaves the last epoch to `run_trial`, which sends it with the outcome."""
+
+    def save(self, epoch: int) -> pathlib.Path:
+        self._voice.settle()  # if the trial was stopped before this epoch, the checkpoint is that of an earlier one
+        self.best_epoch = epoch
+        described = checkpoints.Checkpoint(epoch, self.inputs, values=own_values(self._voice.config), score=self.best)
+        checkpoints.save(self.model, self._directory, described)
+        return self._directory
+
+    def save_state(self, directory: pathlib.Path) -> None:
+        """Writes what the training can be continued from."""
+        epoch = self.last_epoch or 1
+        values = own_values(self._voice.config)
+        checkpoints.save(self.model, directory, checkpoints.Checkpoint(epoch, self.inputs, has_optimizer=True, values=values))
+
+    def deliver(self, epoch: int, metrics: dict[str, float], directory: pathlib.Path | None) -> None:
+        state, self._state = self._state, None
+        self._voice.say(epoch, metrics, state=state)
+
+    def take_held(self) -> tuple[int | None, dict[str, float]]:
+        """The epoch that is over and not reported yet, and its metrics."""
+        if self._state is not None:
+            shutil.rmtree(self._state, ignore_errors=True)
+        held, self._held = self._held, None
+        return (None, {}) if held is None else (held.epoch, held.logs)

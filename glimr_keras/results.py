@@ -1,0 +1,102 @@
+"""What came out of a search: the best configurations, models and tables of a project. Runs in the driver."""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+import pandas as pd
+
+from glimr_keras import analysis, checkpoints
+from glimr_keras.arguments import checked_count
+from glimr_keras.errors import ModelError, ProjectError
+from glimr_keras.hypermodel import HyperModel, overrides
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.journal import Journal, Project
+from glimr_keras.space import DeclaredSpace
+from glimr_keras.trials import Trial, execution_directory, fold_of, ranked
+from glimr_keras.worker import build, configuration
+
+
+class Results:
+    """The results of a project, read from its journal each time; a running search may be writing to it.
+
+    Args:
+        hypermodel: What the project's trials built.
+        space: The declared space, maybe empty.
+        project_dir: The project's directory.
+    """
+
+    def __init__(self, hypermodel: HyperModel, space: DeclaredSpace, project_dir: pathlib.Path) -> None:
+        self.hypermodel, self.declared_space, self.project_dir = hypermodel, space, project_dir
+
+    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
+        """Builds the models of the best trials and loads the weights of their best epoch.
+
+        Each is compiled, and evaluates on the validation data to the score of its trial (with several executions, of the best
+        one). As in a trial, `data` runs before `build`.
+
+        Args:
+            num_models: Of how many trials; fewer if fewer have a score.
+
+        Returns:
+            Models from best to worst. With `cv_folds`, there are so many of each trial, one for each fold, in the order of the
+            folds; `glimr_keras.ensemble` makes one model of them.
+
+        Raises:
+            ProjectError: If there is no finished trial with a score.
+            ModelError: If the weights do not fit the model that `build` returns now.
+        """
+        project = self._read()
+        return [
+            self._load(trial, project, execution)
+            for trial in self._best(project, checked_count("num_models", num_models))
+            for execution in trial.best_executions(project.objective, project.cv_folds or 1)
+        ]
+
+    def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
+        """The configurations of the best trials, best first; each can be given to `hypermodel.build`."""
+        best = self._best(self._read(), checked_count("num_trials", num_trials))
+        return [configuration(self.declared_space, trial.values, None) for trial in best]
+
+    def results_dataframe(self) -> pd.DataFrame:
+        """A table with one row a trial; see `glimr_keras.analysis.results_dataframe` for its columns."""
+        return analysis.results_dataframe(self._read())
+
+    def pareto_front(self) -> pd.DataFrame:
+        """The best compromises between several objectives: trials that no other beats in one without being worse in another.
+
+        Returns:
+            The rows of `results_dataframe()` that these trials have, from best to worst in the first objective, with a column
+            for each objective after `score`.
+        """
+        return analysis.pareto_front(self._read())
+
+    def results_summary(self, num_trials: int = 10) -> None:
+        """Prints the best trials."""
+        print(analysis.results_summary(self._read(), self.project_dir, checked_count("num_trials", num_trials)))
+
+    def _read(self) -> Project:
+        return Journal(self.project_dir).read()
+
+    def _best(self, project: Project, count: int) -> list[Trial]:
+        trials = [trial for trial in project.trials.values() if trial.is_scored]
+        if not trials:
+            raise ProjectError(
+                f"No trial of the project in {self.project_dir} has finished with a score. "
+                f"Received: {len(project.trials)} trials."
+            )
+        return ranked(trials, project.objective)[:count]
+
+    def _load(self, trial: Trial, project: Project, execution: int) -> keras.Model:
+        if overrides(self.hypermodel, "run"):
+            raise ModelError(f"There are no models to load: the trials of {type(self.hypermodel).__name__} are its own `run`.")
+        place = execution_directory(self.project_dir, trial.trial_id, execution)
+        values = trial.values | (checkpoints.describe(place).values or {})  # a scheduler may have changed them since
+        fold = fold_of(execution, project.cv_folds)
+        config = configuration(self.declared_space, values, trial.sampling_key, fold, project.cv_folds)
+        if overrides(self.hypermodel, "data"):
+            self.hypermodel.data(config)  # `build` may use what `data` made, such as an adapted layer
+        model = build(self.hypermodel, config)
+        checkpoints.load(model, place)
+        return model

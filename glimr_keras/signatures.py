@@ -1,0 +1,42 @@
+"""Which arguments a class or function takes, so that a wrong one is found before it is called. Runs in driver and worker."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from glimr_keras.errors import did_you_mean
+
+
+def arguments_of(function: Callable[..., Any]) -> frozenset[str] | None:
+    """The names of the keyword arguments that a function, or the constructor of a class, takes; `None` if it takes any."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters) and not _is_of_keras(function):
+        return None
+    return frozenset(
+        parameter.name
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    )
+
+
+def check_taken(given: Iterable[str], taken: frozenset[str] | None, who: str) -> None:
+    """Refuses arguments that are not taken.
+
+    Args:
+        given: The names of the arguments.
+        taken: As `arguments_of` gives them.
+        who: Whose arguments they are, for the message, such as `"the optimizer SGD"`.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name in given:
+        if taken is not None and name not in taken:
+            raise ValueError(f"{name!r} is no argument of {who}.{did_you_mean(name, taken)} It has: {', '.join(sorted(taken))}")
+
+
+def _is_of_keras(function: Callable[..., Any]) -> bool:
+    """Whether `**kwargs` are only for arguments of earlier versions, which are refused when they are passed."""
+    return function.__module__.startswith("keras.")
