@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,8 @@ def ensemble(models: Sequence[keras.Model]) -> Ensemble:
         raise ModelError(f"`ensemble` needs Keras models. Received: {models!r}")
     made = Ensemble(members)
     if members[0].compiled:
-        with contextlib.suppress(ValueError, TypeError):  # a loss or metric that is not registered with Keras
+        with contextlib.suppress(ValueError, TypeError), warnings.catch_warnings():  # of a loss that is not registered
+            warnings.simplefilter("ignore", UserWarning)
             made.compile_from_config(members[0].get_compile_config())
     return made
 

@@ -124,7 +124,7 @@ def _check_enough(classes: np.ndarray | None, groups: np.ndarray | None, size: i
         if groups is None and sizes.min() < count:
             raise ValueError(
                 f"Each class must have at least as many samples as there are folds, so that each fold has one. Received: "
-                f"{sizes.min()} of class {names[sizes.argmin()]!r}, cv_folds={count}.{hint}"
+                f"{sizes.min()} of class {names.tolist()[sizes.argmin()]!r}, cv_folds={count}.{hint}"
             )
 
 
@@ -134,7 +134,7 @@ def _checked_parts(parts: np.ndarray, count: int, groups: np.ndarray | None) -> 
             f"`folds` must have the fold of each sample, integers from 0 to {count - 1} of which each occurs. "
             f"Received: {sorted(set(parts.tolist()))[:10]}"
         )
-    for group in [] if groups is None else np.unique(groups):
+    for group in [] if groups is None else np.unique(groups).tolist():
         found = np.unique(parts[groups == group])
         if len(found) > 1:
             raise ValueError(

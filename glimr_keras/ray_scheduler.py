@@ -85,10 +85,12 @@ class PassingScheduler(FIFOScheduler):
         running = sum(trial.status == RayTrial.RUNNING and not self._bridge.is_ours(trial.trial_id) for trial in live)
         if running == self._bridge.max_runs:
             return None
-        for fold in self._of_folds or (None,):
+        for fold in list(self._of_folds) or (None,):
             chosen = self._of_fold(fold).choose_trial_to_run(self._controller(tune_controller, fold))
             if chosen is not None:
                 self._bridge.prepare(chosen.trial_id, chosen.config)
+                if fold is not None:
+                    self._of_folds[fold] = self._of_folds.pop(fold)  # it is the last to be asked next time
                 return chosen
         return None
 

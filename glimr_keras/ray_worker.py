@@ -6,9 +6,11 @@ import contextlib
 import dataclasses
 import functools
 import os
+import pathlib
 import queue
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -125,13 +127,30 @@ class Worker(FunctionTrainable):
 
 @contextlib.contextmanager
 def _continued(run: Run) -> Iterator[Run]:
-    """The run, from where it was paused, or from where a scheduler wants it to go on."""
+    """The run, from where it was paused, or from where a scheduler wants it to go on.
+
+    The checkpoint is copied at once: another trial that it is of may train on, and Ray removes its earlier ones.
+    """
     checkpoint = tune.get_checkpoint()
     if checkpoint is None:
         yield run
         return
-    with checkpoint.as_directory() as directory:
-        yield dataclasses.replace(run, state=directory)
+    copied = pathlib.Path(tempfile.mkdtemp(prefix="glimr_keras-"))
+    try:
+        with checkpoint.as_directory() as directory:
+            _copy(pathlib.Path(directory), copied)
+        yield dataclasses.replace(run, state=str(copied))
+    finally:
+        shutil.rmtree(copied, ignore_errors=True)
+
+
+def _copy(place: pathlib.Path, to: pathlib.Path) -> None:
+    """Copies a checkpoint; where it was removed, that of the next epoch which is still there."""
+    later = sorted(other for other in place.parent.glob("checkpoint_*") if other.name > place.name)
+    for source in (place, *later):
+        with contextlib.suppress(OSError, shutil.Error):
+            shutil.copytree(source, to, dirs_exist_ok=True)
+            return
 
 
 class _Thread:

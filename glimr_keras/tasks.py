@@ -131,8 +131,8 @@ def check_labels(tasks: Iterable[str], labels: Any) -> None:
 
 
 def takes_bare_labels(model: Any) -> bool:
-    """Whether Keras wants the labels of a model bare, since it has one output that has no name."""
-    return _has_one_output(model) and not isinstance(getattr(model, "output_shape", None), Mapping)
+    """Whether Keras takes the labels of a model without names, since it has one output. (With names it may not.)"""
+    return _has_one_output(model)
 
 
 class TaskLogs(keras.callbacks.Callback):

@@ -1,0 +1,89 @@
+"""Trying one configuration before a search."""
+
+import keras
+import pytest
+from ray import tune
+
+import glimr_keras as gk
+from tests import models
+
+DATA = {"x": models.TRAIN[0], "y": models.TRAIN[1], "validation_data": models.VALIDATION}
+
+
+def test_it_shows_what_a_training_is_like(project):
+    tried = gk.RayTuner(models.build, "val_accuracy", **project).try_configuration({"units": 16}, **DATA)
+    assert tried.config["units"] == 16
+    assert tried.inputs == (None, 6)
+    assert tried.outputs == (None, 2)
+    assert tried.parameters == tried.trainable == 6 * 16 + 16 + 16 * 2 + 2
+    assert tried.memory >= 4 * 4 * tried.parameters  # weights, gradients and two moments
+    assert set(tried.logs) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert tried.seconds_to_begin > 0
+    assert tried.seconds_per_epoch > 0
+    assert tried.model.evaluate(*models.VALIDATION, verbose=0)[1] == pytest.approx(tried.logs["val_accuracy"])
+    text = str(tried)
+    assert "units: 16" in text
+    assert f"Parameters: {tried.parameters}" in text
+    assert not project["directory"].joinpath("project").exists()
+
+
+def test_it_ends_after_some_batches(project):
+    tried = gk.RayTuner(models.build, "val_accuracy", **project).try_configuration(None, *models.TRAIN, batch_size=8, batches=2)
+    assert int(tried.model.optimizer.iterations) == 2
+    assert tried.seconds_per_epoch is not None
+
+
+def test_a_sample_of_the_space_can_be_tried(project):
+    space = {
+        "layer": {"units": tune.choice([4, 8]), "name": "first"},
+        "optimization": gk.optimization_space(epochs=1, method=tune.choice(["sgd", "adam"])),
+    }
+
+    def build(config):
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(config["layer"]["units"]), keras.layers.Dense(2)])
+        model.compile(gk.keras_optimizer(config["optimization"]), "mse")
+        return model
+
+    tuner = gk.RayTuner(build, "loss", space=space, **project)
+    for seed in range(4):
+        sampled = gk.sample_space(space, seed)
+        tried = tuner.try_configuration(sampled, models.X, models.X[:, :2], batches=1)
+        assert tried.config.declared == sampled
+        assert type(tried.model.optimizer).__name__.lower() == (
+            sampled["optimization"]["method"]
+            if isinstance(sampled["optimization"]["method"], str)
+            else sampled["optimization"]["method"]["name"]
+        )
+    flat = tuner.try_configuration({"layer/units": 8}, models.X, models.X[:, :2], batches=1)
+    assert flat.config["layer"]["units"] == 8
+
+
+def test_the_first_fold_is_tried(project):
+    folds = []
+
+    class Folded(gk.HyperModel):
+        def build(self, config):
+            return models.build(config)
+
+        def data(self, config):
+            folds.append((config.fold, config.num_folds))
+            return models.TRAIN, models.VALIDATION
+
+    gk.RayTuner(Folded(), "val_loss", cv_folds=3, **project).try_configuration(batches=1)
+    assert folds == [(0, 3)]
+
+
+def test_mistakes_are_shown_as_they_are(project):
+    tuner = gk.RayTuner(models.build, "val_accuracy", space={"rate": tune.uniform(0, 1)}, **project)
+    with pytest.raises(ValueError, match=r"has a value for 'rate' that it cannot have. Received: 3"):
+        tuner.try_configuration({"rate": 3.0}, **DATA)
+    with pytest.raises(ValueError, match="There is no data to train on"):
+        tuner.try_configuration()
+    with pytest.raises(ValueError, match="`batches` must be an integer of at least 1"):
+        tuner.try_configuration(batches=0, **DATA)
+
+    def broken(config):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        gk.RayTuner(broken, "val_accuracy", **project).try_configuration(**DATA)
