@@ -3,8 +3,8 @@
     pip install -e '.[survival]'
     python examples/survival.py
 
-It takes about five minutes on two cores; `--cohort gbsg2` runs one cohort only, `--trials 40` searches longer, and `--quick`
-needs a minute. Nothing is downloaded: both cohorts come with scikit-survival.
+It takes five minutes or so on two cores; `--cohort gbsg2` runs one cohort only, `--trials 40` searches longer, and `--quick`
+needs one or two. Nothing is downloaded: both cohorts come with scikit-survival.
 
 - `gbsg2`: 686 women with breast cancer; the event is recurrence or death.
 - `flchain`: 3,000 of 7,874 people whose immunoglobulin light chains were measured; the event is death. (Its column `chapter`,
@@ -324,9 +324,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cohort", choices=["gbsg2", "flchain"], help="only this one")
     parser.add_argument("--trials", type=int, help="configurations for each cohort, by default 16")
-    parser.add_argument("--quick", action="store_true", help="4 configurations each")
+    parser.add_argument("--quick", action="store_true", help="2 configurations each")
     given = parser.parse_args()
-    trials = given.trials or (4 if given.quick else 16)
+    trials = given.trials or (2 if given.quick else 16)
     with tempfile.TemporaryDirectory() as directory:
         names = [given.cohort] if given.cohort else ["gbsg2", "flchain"]
         problems = [compare(name, trials, directory) for name in names]

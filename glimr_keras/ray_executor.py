@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from glimr_keras.coordinator import Begin
@@ -109,6 +110,7 @@ class RayExecutor:
                         storage_path=storage,
                         callbacks=[
                             Listener(bridge),
+                            *([] if self._chatty else [_SilentProgress()]),
                             *(Passing(callback, bridge) for callback in self._callbacks),
                             *([] if self._reporter is not None else [Forgetting()]),
                         ],
@@ -163,6 +165,19 @@ class _Silent(tune.ProgressReporter):
 
     def report(self, trials: list[Any], done: bool, *sys_info: dict[str, Any]) -> None:
         """Nothing: progress is shown by the coordinator's observer."""
+
+
+class _SilentProgress(TrialProgressCallback):
+    """In the place of the callback that Ray adds, which prints a line for a trial that a scheduler ended from outside."""
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Nothing."""
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Nothing."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Nothing."""
 
 
 def _pauses(scheduler: TrialScheduler | None) -> bool:

@@ -148,7 +148,7 @@ class Search:
             mode=self.mode,
             sort_by_metric=sort_by_metric,
             max_report_frequency=max_report_frequency,
-            **kwargs,
+            **{"print_intermediate_tables": True, **kwargs},  # else it depends on what was searched before
         )
 
     def set_resources(self, resources: Mapping[str, float] | None = None) -> None:

@@ -147,7 +147,7 @@ def test_data_that_cannot_be_split_is_refused_before_anything_is_started(project
 
 
 class Ranked(gk.HyperModel):
-    """Scores by the number of units alone, except that all is harder in the last fold."""
+    """Scores by the number of units alone, except that all is harder in later folds."""
 
     def build(self, config):
         return models.build(config)
@@ -159,7 +159,7 @@ class Ranked(gk.HyperModel):
             for callback in callbacks:
                 callback.on_epoch_begin(epoch)
             for callback in callbacks:
-                callback.on_epoch_end(epoch, logs={"val_loss": config["units"] + 100.0 * (config.fold == 2)})
+                callback.on_epoch_end(epoch, logs={"val_loss": config["units"] + 100.0 * config.fold})
 
 
 def test_folds_run_side_by_side_in_warm_workers(local_ray, project):
@@ -175,27 +175,27 @@ def test_folds_run_side_by_side_in_warm_workers(local_ray, project):
 @pytest.mark.parametrize(
     "scheduler",
     [
-        schedulers.ASHAScheduler("training_iteration", max_t=9, grace_period=1, reduction_factor=3),
+        schedulers.ASHAScheduler("training_iteration", max_t=4, grace_period=1, reduction_factor=3),
         schedulers.MedianStoppingRule("training_iteration", grace_period=1, min_samples_required=2),
         schedulers.HyperBandScheduler(max_t=3, reduction_factor=3),
         schedulers.PopulationBasedTraining(
-            "training_iteration", perturbation_interval=1, hyperparam_mutations={"learning_rate": tune.loguniform(1e-3, 1e-1)}
+            "training_iteration", perturbation_interval=2, hyperparam_mutations={"learning_rate": tune.loguniform(1e-3, 1e-1)}
         ),
     ],
     ids=["asha", "median", "hyperband", "pbt"],
 )
 def test_a_scheduler_compares_a_fold_with_the_same_fold_of_others(local_ray, project, scheduler):
-    tuner = gk.RayTuner(Ranked(), gk.Objective("val_loss", "min"), 6, cv_folds=3, seed=0, scheduler=scheduler, **project)
-    tuner.search(models.X, models.Y, epochs=9, verbose=0)
+    tuner = gk.RayTuner(Ranked(), gk.Objective("val_loss", "min"), 5, cv_folds=2, seed=0, scheduler=scheduler, **project)
+    tuner.search(models.X, models.Y, epochs=4, verbose=0)
     results = tuner.results_dataframe()
-    assert len(results) == 6
+    assert len(results) == 5
     assert set(results["status"]) <= {"COMPLETED", "STOPPED"}
     best = gk.experiment_table(tuner)
     best = best[best["trial_id"] == results.loc[results["score"].idxmin(), "trial_id"]]
     longest = best.groupby("cv_index")["training_iteration"].max()
-    assert longest[2] == longest.max()  # as hard as it is, it was compared with its like
+    assert longest[1] >= 3  # as hard as it is, it was compared with its like
     if not isinstance(scheduler, schedulers.PopulationBasedTraining):
-        expected = results["units"] + 100 / 3
+        expected = results["units"] + 50
         assert results["score"].to_numpy() == pytest.approx(expected.to_numpy())
 
 
@@ -204,7 +204,7 @@ def test_searchers_are_told_the_mean(local_ray, project, search_alg):
     tuner = gk.RayTuner(Ranked(), gk.Objective("val_loss", "min"), 4, cv_folds=3, seed=0, search_alg=search_alg, **project)
     tuner.search(models.X, models.Y, epochs=1, verbose=0)
     results = tuner.results_dataframe()
-    assert results["score"].to_numpy() == pytest.approx((results["units"] + 100 / 3).to_numpy())
+    assert results["score"].to_numpy() == pytest.approx((results["units"] + 100).to_numpy())
 
 
 @pytest.mark.parametrize("kind", [gk.GridSearch, gk.BayesianOptimization, gk.Hyperband])

@@ -617,6 +617,12 @@ def test_hyperband_promotes_the_best_and_continues_their_training():
     assert max(trial.score for trial in last) < sorted(trial.score for trial in first)[len(first) // 2]
 
 
+def test_hyperband_learns_what_to_begin_with():
+    done = search_hyperband(max_epochs=27, factor=3)
+    begun = [trial.suggested["quality"] for trial in done if Stage.PARENT not in trial.suggested]
+    assert sum(begun[-12:]) / 12 < sum(begun[:8]) / 8 - 0.1  # two of three are proposed, where 0 is best
+
+
 def test_hyperband_promotes_before_a_rung_is_full():
     oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
     trials = [end(oracle, trial, trial.suggested["quality"]) for trial in (oracle.create_trial() for _ in range(3))]

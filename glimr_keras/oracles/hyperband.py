@@ -7,12 +7,18 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from glimr_keras.objective import Objective
 from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
 from glimr_keras.oracles.random_search import RandomSearchOracle, untried
+from glimr_keras.oracles.surrogate import Surrogate
 from glimr_keras.parameters import HyperParameter
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.trials import Stage, Trial, TrialStatus
+
+_RANDOM_EVERY = 3
+_MIN_RESULTS = 8
 
 
 @dataclasses.dataclass
@@ -43,6 +49,10 @@ class HyperbandOracle(Oracle):
     Tuning", MLSys 2020). Each promotion is a trial of its own, which continues the training of the promoted one from its
     weights and its optimizer's state. Its values say so: `tuner/epochs`, `tuner/initial_epoch`, `tuner/bracket`,
     `tuner/round`, `tuner/iteration`, and `tuner/trial_id` for the trial that it continues.
+
+    New configurations are random until there are enough results; then two of three are what the model of
+    `BayesianOptimizationOracle` proposes, told the results of the longest trainings of which there are enough (as in Falkner et
+    al., "BOHB: Robust and Efficient Hyperparameter Optimization at Scale", ICML 2018).
 
     Args:
         max_epochs: Epochs of the longest training.
@@ -169,13 +179,37 @@ class HyperbandOracle(Oracle):
         if started < len(self._points):
             chosen: Suggestion | Nothing = self.completed(self._points[started], trial_id)
         else:
-            chosen = untried(self, trial_id, RandomSearchOracle.max_collisions)
+            chosen = self._new(trial_id)
         if isinstance(chosen, Nothing):
             self._is_exhausted = True
             for rungs in self._brackets:
                 rungs[0].size = len(rungs[0].trials)
             return self.populate_space(trial_id)
         return dataclasses.replace(chosen, values=chosen.values | self._stage(number, 0))
+
+    def _new(self, trial_id: str) -> Suggestion | Nothing:
+        """A configuration that a model of the longest trainings expects to be good; every third is random."""
+        surrogate = None if int(trial_id) % _RANDOM_EVERY == 0 else self._surrogate()
+        key = (self.seed, int(trial_id))
+        for values in surrogate.proposals(np.random.default_rng(key)) if surrogate is not None else ():
+            if not self.is_tried(values):
+                return Suggestion(values, key)
+        return untried(self, trial_id, RandomSearchOracle.max_collisions)
+
+    def _surrogate(self) -> Surrogate | None:
+        """The model of the most epochs of which there are enough results; `None` while there are none."""
+        searched = sum(parameter.count != 1 for parameter in self.space.parameters)
+        scored: dict[int, list[Trial]] = {}
+        for trial in self.trials.values():
+            if trial.is_scored:
+                scored.setdefault(trial.suggested[Stage.EPOCHS], []).append(trial)
+        enough = [epochs for epochs, trials in scored.items() if len(trials) >= max(_MIN_RESULTS, 2 * searched)]
+        if not searched or not enough:
+            return None
+        trials = scored[max(enough)]
+        running = [trial.suggested for trial in self.trials.values() if trial.status == TrialStatus.RUNNING]
+        costs = [self.objective.sort_key(trial.score) for trial in trials]
+        return Surrogate(self.space, [trial.values for trial in trials], costs, running)
 
     def _promotion(self, number: int, rung: int, parent: Trial) -> Suggestion:
         values = {name: value for name, value in parent.values.items() if name not in Stage.NAMES}
