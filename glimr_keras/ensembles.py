@@ -68,8 +68,10 @@ class Ensemble(keras.Model):
         return keras.tree.map_structure(lambda *parts: keras.ops.mean(keras.ops.stack(parts), axis=0), *outputs)
 
     def get_config(self) -> dict[str, Any]:
-        """The models, serialized."""
-        return {**super().get_config(), "models": [keras.saving.serialize_keras_object(model) for model in self.models]}
+        """The models, serialized; how they were compiled, with optimizers whose state is not saved, is left out."""
+        members = [keras.saving.serialize_keras_object(model) for model in self.models]
+        members = [{key: value for key, value in member.items() if key != "compile_config"} for member in members]
+        return {**super().get_config(), "models": members}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Ensemble:

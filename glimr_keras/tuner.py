@@ -51,8 +51,6 @@ from glimr_keras.trials import TrialStatus
 from glimr_keras.worker import Job
 
 Executor = Literal["ray", "inline"]
-_SPLITTING = {"groups": None, "stratify": "auto", "folds": None}
-"""How `search` splits data for cross validation unless it is told otherwise."""
 
 
 class RayTuner(Results):
@@ -260,17 +258,18 @@ class RayTuner(Results):
         Example:
             print(tuner.try_configuration({"units": 64}, x, y, batches=5))
         """
-        how = {name: fit_kwargs.pop(name, default) for name, default in _SPLITTING.items()}
+        groups, folds = fit_kwargs.pop("groups", None), fit_kwargs.pop("folds", None)
+        stratify = fit_kwargs.pop("stratify", "auto")
         of_keras, _ = sorted_callbacks(fit_kwargs.pop("callbacks", None))
         if batches is not None:
             checked_count("batches", batches)
         arguments = FitArguments(fit_args, fit_kwargs)
         data.check_one_source(self.hypermodel, arguments)
-        folds = self._folds(arguments, self.seed or 0, **how)
+        parts = self._folds(arguments, self.seed or 0, groups=groups, stratify=stratify, parts=folds)
         known = SearchSpace(self.declared_space.parameters, is_whole=False)
         given = config.values if isinstance(config, HyperParameters) else self.declared_space.values_of(config or {})
         values = Oracle(self.objective, space=known).checked_point(given)
-        return attempt(self._job(arguments, of_keras + self.callbacks[0], folds=folds), values, batches)
+        return attempt(self._job(arguments, of_keras + self.callbacks[0], folds=parts), values, batches)
 
     def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
         """Makes what chooses the configurations. The one method that a variant of the tuner overrides."""

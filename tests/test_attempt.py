@@ -73,6 +73,14 @@ def test_the_first_fold_is_tried(project):
     assert folds == [(0, 3)]
 
 
+def test_arrays_are_split_into_folds(project):
+    tuner = gk.RayTuner(models.build, "val_loss", cv_folds=3, **project)
+    tried = tuner.try_configuration({"units": 4}, models.X, models.Y, batches=1)
+    assert "val_loss" in tried.logs
+    tried = tuner.try_configuration({"units": 4}, models.X, models.Y, folds=[0, 1, 2] * 32, batches=1)
+    assert "val_loss" in tried.logs
+
+
 def test_mistakes_are_shown_as_they_are(project):
     tuner = gk.RayTuner(models.build, "val_accuracy", space={"rate": tune.uniform(0, 1)}, **project)
     with pytest.raises(ValueError, match=r"has a value for 'rate' that it cannot have. Received: 3"):
