@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import pathlib
-import statistics
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from glimr_keras.journal import Project
@@ -65,7 +65,7 @@ def _row(trial: Trial, project: Project, columns: list[str]) -> dict[str, Any]:
     }
     if project.cv_folds is not None:
         scores = trial.fold_scores(project.cv_folds)
-        row |= {"std_score": statistics.pstdev(scores.values()) if len(scores) == project.cv_folds else None}
+        row |= {"std_score": float(np.std(list(scores.values()))) if len(scores) == project.cv_folds else None}
         row |= {f"fold{fold}_score": score for fold, score in scores.items()}
     return row | {name if name not in columns else f"hyperparameters/{name}": value for name, value in trial.values.items()}
 

@@ -57,7 +57,9 @@ def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) 
     """
     place = pathlib.Path(directory)
     place.mkdir(parents=True, exist_ok=True)
-    if not getattr(model.optimizer, "built", False):  # as of a model that the user's own loop trains with another
+    if not getattr(
+        getattr(model, "optimizer", None), "built", False
+    ):  # as of a model that the user's own loop trains with another
         checkpoint = dataclasses.replace(checkpoint, has_optimizer=False)
     beside = place / f".{os.getpid()}.weights.h5"
     with contextlib.nullcontext() if checkpoint.has_optimizer else _without_optimizer(model):

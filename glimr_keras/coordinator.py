@@ -134,7 +134,8 @@ class Coordinator:
         training = run.trial_id if self._executions == 1 else f"{run.trial_id}_{run.execution}"
         status = self._limits.stops(training, report.epoch, report.metrics)
         if status is not None:
-            self._ends_as[run.key] = status
+            # one that a later trial was to continue has left nothing to continue from
+            self._ends_as[run.key] = TrialStatus.STOPPED if run.keeps_state else status
         return status is not None
 
     def on_stopped(self, run: Run, duration: float) -> None:

@@ -152,11 +152,11 @@ def _check_dataset(dataset: Any, groups: Any, stratify: Any, parts: Any) -> None
             "A tf.data.Dataset is dealt out by position, so `groups`, `stratify` and `folds` need arrays. Give arrays, or "
             "override `HyperModel.data(config)` and return the data of fold `config.fold`."
         )
-    if pipelines.shuffles(dataset):
+    if pipelines.mixes(dataset):
         raise ValueError(
             "A tf.data.Dataset is dealt out by position: element i is in fold i % cv_folds, a batch if it is batched. This one "
-            "shuffles, so its positions are others each time, and samples would be trained on and validated on. Give it "
-            "without `shuffle`, or override `HyperModel.data(config)` and shuffle there, behind the split."
+            "shuffles or repeats, so an element has several positions, and would be trained on and validated on. Give it "
+            "without, or override `HyperModel.data(config)` and shuffle there, behind the split."
         )
 
 

@@ -70,9 +70,9 @@ def rebuilt(graph: Any, element_spec: Any) -> Any:
     return dataset_ops._VariantDataset(tf.raw_ops.DatasetFromGraph(graph_def=bytes(graph)), element_spec)
 
 
-def shuffles(dataset: Any) -> bool:
-    """Whether a pipeline shuffles, so that its elements come in another order each time."""
-    return any("Shuffle" in name for name in _operations(graph_of(dataset)))
+def mixes(dataset: Any) -> bool:
+    """Whether a pipeline shuffles or repeats, so that one element is at several positions."""
+    return any("Shuffle" in name or "RepeatDataset" in name for name in _operations(graph_of(dataset)))
 
 
 def split(dataset: Any, count: int, fold: int) -> tuple[Any, Any]:

@@ -11,7 +11,10 @@ from glimr_keras.errors import did_you_mean
 
 def arguments_of(function: Callable[..., Any]) -> frozenset[str] | None:
     """The names of the keyword arguments that a function, or the constructor of a class, takes; `None` if it takes any."""
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):  # of a builtin, which does not say
+        return None
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters) and not _is_of_keras(function):
         return None
     return frozenset(

@@ -165,8 +165,9 @@ def with_model(job: Job, config: HyperParameters, arguments: FitArguments) -> tu
         ModelError: If there is none, or its tasks are not those that have labels.
     """
     model = build(job.hypermodel, config)
-    tasks.check_labels(tasks.task_names(config.declared), data.labels(arguments))
-    return model, data.with_bare_labels(arguments) if tasks.takes_bare_labels(model) else arguments
+    names = tasks.task_names(config.declared)
+    tasks.check_labels(names, data.labels(arguments))
+    return model, data.with_bare_labels(arguments) if names and tasks.takes_bare_labels(model) else arguments
 
 
 def with_data(job: Job, config: HyperParameters) -> FitArguments:

@@ -180,8 +180,10 @@ def test_what_cannot_be_split_is_refused(kwargs, how, message):
 
 def test_a_dataset_that_shuffles_is_refused():
     dataset = tf.data.Dataset.from_tensor_slices((X, CLASSES))
-    with pytest.raises(ValueError, match=r"dealt out by position.* This one shuffles"):
+    with pytest.raises(ValueError, match=r"dealt out by position.* This one shuffles or repeats"):
         make(FitArguments((dataset.shuffle(10).batch(4),)), 3, 0)
+    with pytest.raises(ValueError, match=r"This one shuffles or repeats"):
+        make(FitArguments((dataset.batch(4).repeat(2),)), 3, 0)
     with pytest.raises(ValueError, match="`groups`, `stratify` and `folds` need arrays"):
         make(FitArguments((dataset,)), 3, 0, groups=np.arange(N))
 

@@ -79,6 +79,14 @@ def test_a_trial_that_diverged_does_not_hide_the_differences_of_the_others():
     assert np.mean([cost(values) for values in proposed]) < np.median(costs)
 
 
+def test_infinite_costs_are_no_error():
+    tried = drawn(10)
+    costs = [0.5] * 6 + [0.6, 0.7, 0.8, float("inf")]
+    process = Surrogate(SPACE, tried, costs)._process
+    assert np.isfinite(process.predict(np.full((1, process._points.shape[1]), 0.5))[0]).all()
+    assert first(tried, [float("inf")] * 10)
+
+
 def test_more_results_than_there_is_room_for():
     tried = drawn(700)
     assert cost(first(tried, [cost(values) for values in tried])) < 0.5

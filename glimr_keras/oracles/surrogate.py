@@ -173,5 +173,7 @@ def _most_telling(costs: np.ndarray) -> np.ndarray:
 
 def _limited(costs: np.ndarray) -> np.ndarray:
     """Costs without the extreme ones, as of trainings that diverged, beside which all others would look alike."""
+    finite = costs[np.isfinite(costs)]
+    costs = np.where(np.isfinite(costs), costs, finite.max() if len(finite) else 0.0)
     lower, median = np.quantile(costs, (0.25, 0.5))
     return np.minimum(costs, median + _CUT * (median - lower)) if median > lower else costs
