@@ -79,8 +79,7 @@ def attempt(job: Job, values: dict[str, Any], batches: int | None) -> Attempt:
         Exception: Whatever the user's code raises.
     """
     memory, started = private_memory(), time.monotonic()
-    fold = (None, None) if job.folds is None else (0, job.folds.count)
-    config = configuration(job.space, values, None, *fold)
+    config = configuration(job.space, values, None, *job.first_fold)
     model, arguments = with_model(job, config, with_data(job, config))
     clock = _Clock(batches)
     callbacks = [*task_logs(job, config), *job.callbacks, clock]

@@ -86,7 +86,7 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
     inferred = {part.name: infer_direction(part.name) for part in job.objective.parts}
     try:
         with job.session.fresh():
-            config = configuration(job.space, {}, sampling_key, *_first_fold(job))
+            config = configuration(job.space, {}, sampling_key, *job.first_fold)
             if overrides(job.hypermodel, "run"):  # which is a whole trial, so its hyperparameters are met in trials
                 return Probe(None, inferred, tuple(config.space), (config.asked,), is_complete=False)
             before = config.asked
@@ -176,7 +176,7 @@ class _Explorer:
     def _build(self, values: dict[str, Any], sampling_key: tuple[int, ...] | None, with_fit: bool = False) -> None:
         self._builds += 1
         job = self._job
-        config = configuration(job.space, values, sampling_key, *_first_fold(job))
+        config = configuration(job.space, values, sampling_key, *job.first_fold)
         with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
             try:
                 model, arguments = with_model(job, config, self._arguments or with_data(job, config))
@@ -232,10 +232,6 @@ def _between(parameter: HyperParameter) -> Iterator[Any]:
         values = list(parameter.every_value())
         step = -(-len(values) // _MAX_VALUES)
         yield from values[1:-1:step]
-
-
-def _first_fold(job: Job) -> tuple[int | None, int | None]:
-    return (None, None) if job.folds is None else (0, job.folds.count)
 
 
 def _check_folds(job: Job, config: HyperParameters) -> None:

@@ -197,7 +197,7 @@ def infer_direction(name: str) -> str | None:
         return "min"
     kinds = [kind for kind in vars(keras.metrics).values() if inspect.isclass(kind) and issubclass(kind, keras.metrics.Metric)]
     for kind in kinds:
-        if _squeezed(kind.__name__) == _squeezed(name):
+        if squeezed(kind.__name__) == squeezed(name):
             return metric_direction(_instance(kind))
     return "min" if _is_loss(name) else None
 
@@ -254,6 +254,6 @@ def _is_loss(name: str) -> bool:
         return False
 
 
-def _squeezed(name: str) -> str:
+def squeezed(name: str) -> str:
     """`MeanIoU` and `mean_io_u` alike, so that either spelling of a log name is found."""
     return name.replace("_", "").lower()

@@ -12,6 +12,7 @@ from ray import tune
 from ray.tune.search.sample import Categorical
 
 from glimr_keras.errors import did_you_mean
+from glimr_keras.objective import squeezed
 from glimr_keras.signatures import arguments_of, check_taken
 
 _ALIASES = {"rms": "rmsprop"}
@@ -132,7 +133,7 @@ def _method(method: Any) -> tuple[type, dict[str, Any]]:
     if not isinstance(method, str):
         raise TypeError(f"An optimization method must be a name, a class, or a dict with a 'name'. Received: {method!r}")
     known = _optimizers()
-    kind = known.get(_ALIASES.get(_squeezed(method), _squeezed(method))) or keras.saving.get_registered_object(method)
+    kind = known.get(_ALIASES.get(squeezed(method), squeezed(method))) or keras.saving.get_registered_object(method)
     if kind is None:
         names = sorted(kind.__name__ for kind in known.values())
         raise ValueError(f"There is no optimizer {method!r}.{did_you_mean(method, names)} Keras has: {', '.join(names)}")
@@ -146,7 +147,7 @@ def _schedule(schedule: Any, learning_rate: Any) -> Any:
     if not isinstance(schedule, Mapping) or "name" not in schedule:
         raise TypeError(f"A 'schedule' must be None or a dict with a 'name', such as 'cosine_decay'. Received: {schedule!r}")
     kinds = _kinds(keras.optimizers.schedules, keras.optimizers.schedules.LearningRateSchedule)
-    kind = kinds.get(_squeezed(schedule["name"]))
+    kind = kinds.get(squeezed(schedule["name"]))
     if kind is None:
         names = sorted(kind.__name__ for kind in kinds.values())
         raise ValueError(
@@ -175,9 +176,4 @@ def _optimizers() -> dict[str, type]:
 def _kinds(module: Any, base: type) -> dict[str, type]:
     """The subclasses of `base` that a module of Keras offers, by squeezed name."""
     found = [kind for kind in vars(module).values() if inspect.isclass(kind) and issubclass(kind, base) and kind is not base]
-    return {_squeezed(kind.__name__): kind for kind in found}
-
-
-def _squeezed(name: str) -> str:
-    """`RMSprop`, `rms_prop` and `rmsprop` alike."""
-    return name.replace("_", "").lower()
+    return {squeezed(kind.__name__): kind for kind in found}

@@ -52,6 +52,11 @@ class Job:
     session: Session = dataclasses.field(default_factory=Session.current)
     folds: Folds | None = None
 
+    @property
+    def first_fold(self) -> tuple[int | None, int | None]:
+        """The fold that is tried before a search, and how many there are; `None` for both without cross validation."""
+        return (None, None) if self.folds is None else (0, self.folds.count)
+
 
 def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] = lambda: None) -> None:
     """Trains one configuration once and reports it. Errors of the user's code are reported, not raised.

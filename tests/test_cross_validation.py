@@ -153,13 +153,8 @@ class Ranked(gk.HyperModel):
         return models.build(config)
 
     def fit(self, config, model, *args, callbacks, epochs, initial_epoch=0, **kwargs):
-        for callback in callbacks:
-            callback.set_model(model)
-        for epoch in range(initial_epoch, epochs):
-            for callback in callbacks:
-                callback.on_epoch_begin(epoch)
-            for callback in callbacks:
-                callback.on_epoch_end(epoch, logs={"val_loss": config["units"] + 100.0 * config.fold})
+        logs = {"val_loss": config["units"] + 100.0 * config.fold}
+        models.train_by_hand(model, callbacks, epochs, lambda epoch: logs, initial_epoch)
 
 
 def test_folds_run_side_by_side_in_warm_workers(local_ray, project):

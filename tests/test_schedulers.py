@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import time
 
 import keras
 import pytest
@@ -103,14 +102,10 @@ class Counted(gk.HyperModel):
         return models.build(config)
 
     def fit(self, config, model, *args, callbacks, epochs, initial_epoch=0, **kwargs):
-        for callback in callbacks:
-            callback.set_model(model)
-        for epoch in range(initial_epoch, epochs):
-            for callback in callbacks:
-                callback.on_epoch_begin(epoch)
-            time.sleep(0.1)
-            for callback in callbacks:
-                callback.on_epoch_end(epoch, logs={"val_loss": config["units"] + 1.0 / (epoch + 1)})
+        def logs(epoch):
+            return {"val_loss": config["units"] + 1.0 / (epoch + 1)}
+
+        models.train_by_hand(model, callbacks, epochs, logs, initial_epoch, seconds=0.1)
 
 
 @pytest.mark.parametrize(
