@@ -13,7 +13,7 @@ from ray.tune.search.sample import Categorical
 
 from glimr_keras.errors import did_you_mean
 from glimr_keras.objective import squeezed
-from glimr_keras.signatures import arguments_of, check_taken
+from glimr_keras.signatures import arguments_of, check_taken, named_arguments_of
 
 _ALIASES = {"rms": "rmsprop"}
 _WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer")
@@ -45,13 +45,13 @@ def keras_optimizer(config: Mapping[str, Any]) -> keras.optimizers.Optimizer:
         raise ValueError(f"The `optimization` section needs a 'method', such as 'adam'. Received: {dict(config)}")
     kind, own = _method(config["method"])
     taken = _hyperparameters(kind)
-    check_taken(own, taken, f"the optimizer {kind.__name__}")
+    check_taken(own, arguments_of(kind), f"the optimizer {kind.__name__}")
     shared = {name: value for name, value in config.items() if name not in _OF_TRAINING}
     if isinstance(shared.get("use_ema"), Mapping):  # an option of a choice, with its own hyperparameters
         averaging = {name: value for name, value in shared.pop("use_ema").items() if name != "name"}
         shared |= {"use_ema": True, **averaging}
     check_taken(shared, taken.union(*map(_hyperparameters, _optimizers().values())), "any optimizer of Keras")
-    hyperparameters = {name: value for name, value in (shared | own).items() if name in taken}
+    hyperparameters = {name: value for name, value in shared.items() if name in taken} | own
     if config.get("schedule") is not None:
         hyperparameters["learning_rate"] = _schedule(config["schedule"], hyperparameters.get("learning_rate"))
     return kind(**hyperparameters)
@@ -164,7 +164,7 @@ def _schedule(schedule: Any, learning_rate: Any) -> Any:
 
 def _hyperparameters(kind: type) -> frozenset[str]:
     """What can be searched of an optimizer."""
-    return (arguments_of(kind) or frozenset()) - {"name", "kwargs"}
+    return named_arguments_of(kind) - {"name"}
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from glimr_keras.journal import HIDDEN
 from glimr_keras.objective import Objective
 from glimr_keras.result_grid import ProjectResultGrid
 from glimr_keras.signatures import arguments_of, check_taken
-from glimr_keras.tasks import SECTION
+from glimr_keras.tasks import SECTION, name_of
 from glimr_keras.tuner import RayTuner
 
 _FILE = "search.pickle"
@@ -300,8 +300,7 @@ def _metric_names(task: Any) -> list[str]:
     """The names of a task's metrics, as far as they are said."""
     described = task.get("metrics", []) if isinstance(task, Mapping) else []
     metrics = described if isinstance(described, (list, tuple)) else [described]
-    named = [metric.get("name") if isinstance(metric, Mapping) else metric for metric in metrics]
-    return [name for name in named if isinstance(name, str)]
+    return [name for name in map(name_of, metrics) if isinstance(name, str)]
 
 
 def _first_metric(space: Mapping[str, Any]) -> str:

@@ -17,11 +17,20 @@ def arguments_of(function: Callable[..., Any]) -> frozenset[str] | None:
         return None
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters) and not _is_of_keras(function):
         return None
-    return frozenset(
-        parameter.name
-        for parameter in parameters
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    )
+    return _named(parameters)
+
+
+def named_arguments_of(kind: type) -> frozenset[str]:
+    """The names of the arguments that a constructor is sure to take: its own, and where it has `**kwargs`, those of the classes
+    that it extends, to which it is taken to hand them on.
+    """
+    taken: frozenset[str] = frozenset()
+    for base in kind.__mro__:
+        if "__init__" in vars(base):
+            taken |= _named(inspect.signature(base).parameters.values())
+            if arguments_of(base) is not None:
+                break
+    return taken
 
 
 def check_taken(given: Iterable[str], taken: frozenset[str] | None, who: str) -> None:
@@ -38,6 +47,10 @@ def check_taken(given: Iterable[str], taken: frozenset[str] | None, who: str) ->
     for name in given:
         if taken is not None and name not in taken:
             raise ValueError(f"{name!r} is no argument of {who}.{did_you_mean(name, taken)} It has: {', '.join(sorted(taken))}")
+
+
+def _named(parameters: Iterable[inspect.Parameter]) -> frozenset[str]:
+    return frozenset(each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY))
 
 
 def _is_of_keras(function: Callable[..., Any]) -> bool:

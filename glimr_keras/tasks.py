@@ -79,7 +79,7 @@ def compile_tasks(
     """Compiles a model for the tasks of a configuration, with the optimizer that its `optimization` section describes.
 
     Args:
-        model: With one output for each task, named like it; one alone may have any name.
+        model: With one output for each task, named like it (or in a dict with it as the key); one alone may have any name.
         config: The configuration.
         losses, loss_weights, metrics: By task; by default those that `config["tasks"]` describes.
 
@@ -93,7 +93,7 @@ def compile_tasks(
     for what, given in (("losses", losses), ("loss weights", loss_weights), ("metrics", metrics)):
         if isinstance(given, Mapping):
             _check_outputs(model, given, what)
-    if _has_one_output(model):
+    if takes_bare_labels(model):
         losses, loss_weights, metrics = (_only(given) for given in (losses, loss_weights, metrics))
         loss_weights = None if loss_weights is None else [loss_weights]
     model.compile(keras_optimizer(config[_OPTIMIZATION]), losses, loss_weights=loss_weights, metrics=metrics)
@@ -131,8 +131,11 @@ def check_labels(tasks: Iterable[str], labels: Any) -> None:
 
 
 def takes_bare_labels(model: Any) -> bool:
-    """Whether Keras takes the labels of a model without names, since it has one output. (With names it may not.)"""
-    return _has_one_output(model)
+    """Whether Keras takes a single label without its name: where the model has one output, or does not say what it has, as a
+    `Sequential` or subclassed one. (With the name it may not.)
+    """
+    names = _output_names(model)
+    return names is None or len(names) == 1
 
 
 class TaskLogs(keras.callbacks.Callback):
@@ -214,6 +217,7 @@ def _metric(whose: str, described: Any) -> Any:
                 "Give the class, such as keras.metrics.CategoricalAccuracy."
             )
         return metric
+    name = name_of(described)
     kind = _resolved(whose, metric, keras.metrics)
     if isinstance(kind, keras.metrics.Metric):  # one of its own for each model, since it holds state
         _check_no_kwargs(whose, kwargs)
@@ -222,6 +226,13 @@ def _metric(whose: str, described: Any) -> Any:
         return _made(whose, kind, kwargs if name is None else {**kwargs, "name": name}, keras.metrics.Metric)
     function = _with_kwargs(whose, kind, kwargs, name)
     return keras.metrics.MeanMetricWrapper(function, name=name or function.__name__)
+
+
+def name_of(described: Any) -> str | None:
+    """The name of a metric as far as its description says it: the given one, or that by which Keras knows a function."""
+    if isinstance(described, Mapping):
+        return described.get("name")
+    return described if isinstance(described, str) and not inspect.isclass(getattr(keras.metrics, described, None)) else None
 
 
 def _parts(whose: str, key: str, described: Any) -> tuple[str | None, Any, dict[str, Any]]:
@@ -284,8 +295,8 @@ def _check_no_kwargs(whose: str, kwargs: dict[str, Any]) -> None:
 
 
 def _check_outputs(model: Any, given: Mapping[str, Any], what: str) -> None:
-    names = getattr(model, "output_names", None)
-    if names is None or (_has_one_output(model) and len(given) == 1):
+    names = _output_names(model)
+    if names is None or (len(names) == 1 and len(given) == 1):
         return
     if set(given) != set(names):
         raise ModelError(
@@ -295,8 +306,12 @@ def _check_outputs(model: Any, given: Mapping[str, Any], what: str) -> None:
         )
 
 
-def _has_one_output(model: Any) -> bool:
-    return len(getattr(model, "output_names", None) or ()) == 1
+def _output_names(model: Any) -> list[str] | None:
+    """The names of a functional model's outputs; `None` of another, which does not have any."""
+    names = getattr(model, "output_names", None)
+    if names is None:
+        return None
+    return list(model.output if isinstance(model.output, dict) else names)
 
 
 def _only(given: Any) -> Any:

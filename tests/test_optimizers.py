@@ -37,6 +37,21 @@ def test_a_method_may_be_a_class_or_registered_or_have_hyperparameters_of_its_ow
     assert optimizer.momentum == 0.5
 
 
+class Mine(keras.optimizers.SGD):
+    """Hands what it does not name on."""
+
+    def __init__(self, boldness=1.0, **kwargs):
+        super().__init__(name="mine", **kwargs)
+        self.boldness = boldness
+
+
+def test_an_optimizer_of_ones_own_gets_what_it_names_and_what_it_hands_on():
+    made = keras_optimizer({"method": Mine, "learning_rate": 0.25, "momentum": 0.5, "boldness": 3.0, "rho": 0.9})
+    assert (float(made.learning_rate), made.momentum, made.boldness) == (0.25, 0.5, 3.0)
+    section = optimization_space(method=tune.choice([Mine, "adam"]), boldness=2.0)
+    assert section["method"].categories[0].keys() == {"name", "momentum", "boldness"}
+
+
 def test_a_schedule_begins_at_the_learning_rate():
     section = {"method": "sgd", "learning_rate": 0.5, "schedule": {"name": "cosine_decay", "decay_steps": 10, "alpha": 0.1}}
     schedule = keras_optimizer(section).get_config()["learning_rate"]["config"]

@@ -101,6 +101,39 @@ def test_an_instance_is_copied_since_it_holds_state():
     assert gk.keras_metrics(config(kind=task(metrics=metric)))["kind"][0] is not metric
 
 
+def _unnamed_outputs():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, {name: keras.layers.Dense(1)(inputs) for name in ("a", "b")})
+
+
+def test_the_keys_of_outputs_in_a_dict_are_their_names():
+    space = {"tasks": {name: task(metrics=["mae"]) for name in ("a", "b")}, "optimization": {"method": "sgd"}}
+    model = _unnamed_outputs()
+    compile_tasks(model, space)
+    logs = model.fit(np.ones((4, 4)), {"a": np.ones((4, 1)), "b": np.ones((4, 1))}, verbose=0).history
+    assert {"a_loss", "b_loss", "a_mae", "b_mae"} <= logs.keys()
+
+
+class Subclassed(keras.Model):
+    """Says nothing of its outputs before it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+@pytest.mark.parametrize("make", [Subclassed, lambda: keras.Sequential([keras.layers.Dense(1)])], ids=["subclass", "sequential"])
+def test_a_model_that_does_not_name_its_output_may_have_one_task(make, project):
+    space = {"tasks": {"only": task(metrics=["mae"])}, "optimization": {"method": "sgd", "learning_rate": 0.1, "epochs": 1}}
+    tuner = gk.RayTuner(lambda config: make(), "val_only_mae", max_trials=1, space=space, executor="inline", **project)
+    data = np.ones((8, 4)), {"only": np.ones((8, 1))}
+    tuner.search(*data, validation_data=data, verbose=0)
+    assert tuner.results_dataframe()["status"].tolist() == ["COMPLETED"]
+
+
 @pytest.mark.parametrize("as_dict", [False, True])
 def test_several_tasks_have_losses_weights_and_names_of_their_own(as_dict):
     model = two_outputs(as_dict)
