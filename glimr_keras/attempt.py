@@ -83,7 +83,7 @@ def attempt(job: Job, values: dict[str, Any], batches: int | None) -> Attempt:
     model, arguments = with_model(job, config, with_data(job, config))
     clock = _Clock(batches)
     callbacks = [*task_logs(job, config), *job.callbacks, clock]
-    kwargs = {**fit_kwargs(config, arguments), "epochs": 1, "verbose": 0, "callbacks": callbacks}
+    kwargs = {**fit_kwargs(job, config, arguments), "epochs": 1, "verbose": 0, "callbacks": callbacks}
     returned = job.hypermodel.fit(config, model, *arguments.args, **kwargs)
     grown = private_memory()
     logs = returned if isinstance(returned, dict) else clock.logs

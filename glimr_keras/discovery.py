@@ -238,11 +238,12 @@ def _check_folds(job: Job, config: HyperParameters) -> None:
     """Refuses a cross validation with a loader that knows nothing of folds.
 
     Raises:
-        ModelError: If `data` is the user's own, and nothing of theirs looked at `config.fold`.
+        ModelError: If the data is the user's own, and nothing of theirs looked at `config.fold`.
     """
-    if job.folds is not None and overrides(job.hypermodel, "data") and not config.is_fold_used:
+    if job.folds is not None and job.arguments.x is None and not config.is_fold_used:
+        loader = "data" if overrides(job.hypermodel, "data") else "fit"
         raise ModelError(
-            f"{method_name(job.hypermodel, 'data')} does not use `config.fold`, so every fold would be trained on the "
+            f"{method_name(job.hypermodel, loader)} does not use `config.fold`, so every fold would be trained on the "
             "same data. Return the data of fold `config.fold` of `config.num_folds`, or give arrays to `search()`."
         )
 
@@ -295,7 +296,7 @@ def _ask_fit(job: Job, config: HyperParameters, model: Any, arguments: FitArgume
         object.__setattr__(model, name, replacement)
     if model.optimizer is not None:
         object.__setattr__(model.optimizer, "apply", enough)
-    kwargs = {**fit_kwargs(config, arguments), "callbacks": [_Ending()], "verbose": 0}
+    kwargs = {**fit_kwargs(job, config, arguments), "callbacks": [_Ending()], "verbose": 0}
     with (
         config.watched() as names,
         contextlib.suppress(Exception, SystemExit, _EnoughError),

@@ -31,7 +31,7 @@ class Folds:
 
 
 def make(
-    arguments: FitArguments, count: int, seed: int, groups: Any = None, stratify: Any = "auto", parts: Any = None
+    arguments: FitArguments, count: int, seed: int, groups: Any = None, stratify: Any = "auto", folds: Any = None
 ) -> Folds:
     """Assigns the samples to folds, shuffled under `seed`.
 
@@ -44,11 +44,11 @@ def make(
         stratify: Classes, shape (samples,), which each fold has in the proportions of the whole; `"auto"` for those of the
             labels if they are classes (strings, booleans, integers, 0 and 1, one-hot rows), of several labels together where
             each combination is frequent enough and else of the first; `None` to leave them alone.
-        parts: The fold of each sample, shape (samples,), from 0 to `count - 1`, instead of all this.
+        folds: The fold of each sample, shape (samples,), from 0 to `count - 1`, instead of all this.
 
     Raises:
         ValueError: If there is validation data as well, sizes differ, a class or the number of groups is smaller than
-            `count`, a group is in two of `parts`, or the data cannot be split.
+            `count`, a group is in two of `folds`, or the data cannot be split.
         ModuleNotFoundError: If scikit-learn is needed and missing.
     """
     if arguments.has_validation:
@@ -57,12 +57,12 @@ def make(
             f"`validation_split`. Received: {sorted(arguments.kwargs)}"
         )
     if pipelines.is_dataset(arguments.x):
-        _check_dataset(arguments.x, groups, stratify, parts)
+        _check_dataset(arguments.x, groups, stratify, folds)
         return Folds(count)
     size = _size(arguments)
     groups = None if groups is None else _vector("groups", groups, size)
-    if parts is not None:
-        return Folds(count, _checked_parts(_vector("folds", parts, size), count, groups))
+    if folds is not None:
+        return Folds(count, _checked_parts(_vector("folds", folds, size), count, groups))
     if isinstance(stratify, str) and stratify == "auto":
         classes, hint = _classes(arguments.y, count), " Pass `stratify=None` to split without regard to the labels."
     else:
@@ -144,10 +144,10 @@ def _checked_parts(parts: np.ndarray, count: int, groups: np.ndarray | None) -> 
     return parts
 
 
-def _check_dataset(dataset: Any, groups: Any, stratify: Any, parts: Any) -> None:
+def _check_dataset(dataset: Any, groups: Any, stratify: Any, folds: Any) -> None:
     """Refuses a pipeline that cannot be dealt out by position."""
     automatic = isinstance(stratify, str) and stratify == "auto"
-    if groups is not None or parts is not None or not (automatic or stratify is None):
+    if groups is not None or folds is not None or not (automatic or stratify is None):
         raise ValueError(
             "A tf.data.Dataset is dealt out by position, so `groups`, `stratify` and `folds` need arrays. Give arrays, or "
             "override `HyperModel.data(config)` and return the data of fold `config.fold`."

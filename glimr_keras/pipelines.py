@@ -41,9 +41,7 @@ def graph_of(dataset: Any) -> bytes:
     import tensorflow as tf  # there, since there is a dataset
 
     try:
-        graph: bytes = tf.raw_ops.DatasetToGraphV2(
-            input_dataset=dataset._variant_tensor, external_state_policy=_IGNORE_STATE, strip_device_assignment=True
-        ).numpy()
+        graph = _serialized(dataset)
     except tf.errors.OpError as error:
         raise ShippingError(
             f"is a tf.data.Dataset that cannot be sent to a worker process. {_ADVICE}\nTensorFlow says: {error.message}"
@@ -71,8 +69,14 @@ def rebuilt(graph: Any, element_spec: Any) -> Any:
 
 
 def mixes(dataset: Any) -> bool:
-    """Whether a pipeline shuffles or repeats, so that one element is at several positions."""
-    return any("Shuffle" in name or "RepeatDataset" in name for name in _operations(graph_of(dataset)))
+    """Whether a pipeline shuffles or repeats, so that one element is at several positions, as far as it can be looked into."""
+    import tensorflow as tf
+
+    try:
+        graph = _serialized(dataset)
+    except tf.errors.OpError:
+        return False
+    return any("Shuffle" in name or "RepeatDataset" in name for name in _operations(graph))
 
 
 def split(dataset: Any, count: int, fold: int) -> tuple[Any, Any]:
@@ -83,6 +87,15 @@ def split(dataset: Any, count: int, fold: int) -> tuple[Any, Any]:
         return chosen.map(lambda index, element: element)
 
     return taken(False), taken(True)
+
+
+def _serialized(dataset: Any) -> bytes:
+    import tensorflow as tf
+
+    graph: bytes = tf.raw_ops.DatasetToGraphV2(
+        input_dataset=dataset._variant_tensor, external_state_policy=_IGNORE_STATE, strip_device_assignment=True
+    ).numpy()
+    return graph
 
 
 def _operations(graph: bytes) -> Iterator[str]:

@@ -14,6 +14,7 @@ from ray import tune
 from glimr_keras import tables
 from glimr_keras.hyperparameters import nested
 from glimr_keras.journal import Journal
+from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import TrialStatus
 
 _SCOPES = {"all": None, "avg": 0, "last-5-avg": 5, "last-10-avg": 10}
@@ -27,9 +28,10 @@ class ProjectResultGrid(tune.ResultGrid):
 
     Args:
         directory: The project's directory.
+        space: The declared space, with whose fixed values a result's `config` is whole; without, it has the searched ones.
     """
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, space: DeclaredSpace | None = None) -> None:
         self._directory = directory
         project = Journal(directory).read()
         self._metric, self._mode = project.objective.name, project.objective.direction
@@ -40,7 +42,8 @@ class ProjectResultGrid(tune.ResultGrid):
             for number, execution in sorted(trial.executions.items()):
                 rows = epochs.get((trial.trial_id, number), self._table.iloc[:0])
                 error = None if execution.status != TrialStatus.FAILED else RuntimeError(execution.message)
-                self._results.append(_result(rows.reset_index(drop=True), nested(trial.values), directory, error))
+                config = nested(trial.values) if space is None else space.fill(trial.values)
+                self._results.append(_result(rows.reset_index(drop=True), config, directory, error))
                 self._statuses.append(execution.status)
 
     @property
@@ -60,7 +63,7 @@ class ProjectResultGrid(tune.ResultGrid):
         scope: str = "last",
         filter_nan_and_inf: bool = True,
     ) -> tune.Result:
-        """The best training.
+        """The best training of those that did not fail.
 
         Args:
             metric: By default the search's own.
@@ -78,7 +81,7 @@ class ProjectResultGrid(tune.ResultGrid):
             raise ValueError(f"`scope` must be one of 'last', {', '.join(map(repr, _SCOPES))}. Received: scope={scope!r}")
         tables.top_k_trials(self._table, metric, mode or "", 1)  # says what is wrong with metric and mode
         scored = []
-        for result in self._results:
+        for result in (result for result in self._results if result.error is None):
             values = _values(result.metrics_dataframe, metric)
             score = _scored(values, scope, mode or "") if len(values) else math.nan
             if len(values) and (math.isfinite(score) or not filter_nan_and_inf):

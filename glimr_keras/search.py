@@ -13,15 +13,19 @@ from typing import Any
 from ray import cloudpickle, tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.search.sample import Domain
 from ray.tune.stopper import TrialPlateauStopper
 
+from glimr_keras.attempt import Attempt
 from glimr_keras.errors import ModelError, ProjectError
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.journal import HIDDEN
+from glimr_keras.journal import HIDDEN, Journal, Project
 from glimr_keras.objective import Objective
 from glimr_keras.result_grid import ProjectResultGrid
+from glimr_keras.search_space import SearchSpace
 from glimr_keras.signatures import arguments_of, check_taken
+from glimr_keras.space import DeclaredSpace
 from glimr_keras.tasks import SECTION, name_of
 from glimr_keras.tuner import RayTuner
 
@@ -47,9 +51,10 @@ class Search:
         stopper: A `ray.tune.Stopper`; by default `TrialPlateauStopper(metric)`.
         loader_kwargs: Further arguments of the loader, which are not searched.
         fit_kwargs: Arguments of Keras' `fit`.
+        seed: Makes the search draw the same configurations, and each training the same weights.
 
     Attributes:
-        metric, mode, stopper: As above.
+        space, builder, loader, metric, mode, cv_folds, stopper, loader_kwargs, fit_kwargs, seed: As above.
         checkpoint_config, reporter, resources: What the setters set; they can be set directly as well.
         failure_config, sync_config: Ray's, for scripts that set them.
         tuner: The `RayTuner` of the last experiment, with its `get_best_models`, `results_dataframe` and so on.
@@ -74,6 +79,7 @@ class Search:
         stopper: tune.Stopper | None = None,
         loader_kwargs: Mapping[str, Any] | None = None,
         fit_kwargs: Mapping[str, Any] | None = None,
+        seed: int | None = None,
     ) -> None:
         if mode not in ("min", "max"):
             raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={mode!r}")
@@ -86,13 +92,13 @@ class Search:
             raise ValueError(f"`stopper` must be a ray.tune.Stopper. Received: stopper={stopper!r}")
         self.space, self.builder, self.loader = space, builder, loader
         self.metric = metric if metric is not None else _first_metric(space)
-        self.mode, self.cv_folds = mode, cv_folds
+        self.mode, self.cv_folds, self.seed = mode, cv_folds, seed
         self.loader_kwargs, self.fit_kwargs = dict(loader_kwargs or {}), dict(fit_kwargs or {})
         self._check_loader()
         self.stopper = stopper if stopper is not None else TrialPlateauStopper(metric=self.metric, mode=None)
         self.reporter: tune.ProgressReporter | None = None
         self.failure_config, self.sync_config = tune.FailureConfig(max_failures=5), tune.SyncConfig()
-        self.tuner: RayTuner | None = None
+        self.tuner: _ExperimentTuner | None = None
         self.set_checkpoints()
         self.set_resources()
 
@@ -167,6 +173,7 @@ class Search:
         max_concurrent_trials: int = 8,
         scheduler: TrialScheduler | None = None,
         search_alg: Searcher | None = None,
+        **kwargs: Any,
     ) -> ProjectResultGrid:
         """Runs trials until the experiment has `num_samples` configurations; an experiment that is there is continued.
 
@@ -178,6 +185,7 @@ class Search:
             scheduler: One of `ray.tune.schedulers`; by default `AsyncHyperBandScheduler`, which stops bad trainings after 10
                 epochs at the earliest.
             search_alg: One of `ray.tune.search`; by default random search.
+            **kwargs: Others of `RayTuner`, such as `initial_points` or `time_budget_s`.
 
         Returns:
             A `ray.tune.ResultGrid` with a result for each training. Metrics have the names `task_metric` and `task_loss`.
@@ -191,11 +199,25 @@ class Search:
             "max_concurrent_trials": max_concurrent_trials,
             "scheduler": copy.deepcopy(scheduler),
             "search_alg": copy.deepcopy(search_alg),
+            **kwargs,
         }
         self.tuner = self._tuner(local_dir, name, **settings)
-        self._remember(self.tuner.project_dir, settings)
+        self.tuner.remembered = self._remembered(settings)
         self.tuner.search(**self.fit_kwargs)
-        return ProjectResultGrid(self.tuner.project_dir)
+        return ProjectResultGrid(self.tuner.project_dir, self.tuner.declared_space)
+
+    def try_configuration(self, config: Mapping[str, Any] | None = None, batches: int | None = None) -> Attempt:
+        """Builds and trains one configuration for an epoch, in this process, so that mistakes show before an experiment.
+
+        Args:
+            config: Such as one of `sample_space`; what it leaves out is the default.
+            batches: Train on so many batches only.
+
+        Returns:
+            What `RayTuner.try_configuration` does.
+        """
+        tuner = self._tuner(".", None, num_samples=1, max_concurrent_trials=1, scheduler=None, search_alg=None)
+        return tuner.try_configuration(config, batches=batches, **self.fit_kwargs)
 
     @classmethod
     def restore(cls, local_dir: str | os.PathLike[str], name: str | None = None) -> ProjectResultGrid:
@@ -225,13 +247,14 @@ class Search:
     def _tuner(
         self,
         local_dir: str | os.PathLike[str],
-        name: str,
+        name: str | None,
         num_samples: int,
         max_concurrent_trials: int,
         scheduler: TrialScheduler | None,
         search_alg: Searcher | None,
-    ) -> RayTuner:
-        return RayTuner(
+        **kwargs: Any,
+    ) -> _ExperimentTuner:
+        return _ExperimentTuner(
             _Built(self.builder, self.loader, self.loader_kwargs),
             Objective(self.metric, self.mode),
             max_trials=num_samples,
@@ -245,22 +268,27 @@ class Search:
             space=self.space,
             stopper=self.stopper,
             reporter=self.reporter,
+            seed=self.seed,
+            **kwargs,
         )
 
     def _default_scheduler(self) -> TrialScheduler:
-        epochs = self.space.get("optimization", {}).get("epochs")
-        longest = self.fit_kwargs.get("epochs", epochs if isinstance(epochs, int) else 100)
-        return AsyncHyperBandScheduler("training_iteration", max_t=max(longest, 1), grace_period=max(1, min(10, longest)))
+        longest = max(1, self._most_epochs())
+        return AsyncHyperBandScheduler("training_iteration", max_t=longest, grace_period=min(10, longest))
 
-    def _remember(self, directory: pathlib.Path, settings: dict[str, Any]) -> None:
-        """Writes what `restore` needs; nothing else reads it."""
+    def _most_epochs(self) -> int:
+        """Up to how many epochs a configuration may be trained, for a scheduler that ends a training there."""
+        epochs = self.fit_kwargs.get("epochs", (self.space.get("optimization") or {}).get("epochs", 100))
+        if isinstance(epochs, Domain):
+            whole = DeclaredSpace({"epochs": epochs}).parameters
+            epochs = max(parameter.prob_to_value(1 - 1e-12) for parameter in whole)
+        return int(epochs)
+
+    def _remembered(self, settings: dict[str, Any]) -> bytes:
+        """What `restore` needs."""
         remembered = copy.copy(self)
         remembered.tuner = None
-        file = directory / HIDDEN / _FILE
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(".new")
-        beside.write_bytes(cloudpickle.dumps((remembered, settings)))
-        beside.replace(file)
+        return cloudpickle.dumps((remembered, settings))
 
     def _check_loader(self) -> None:
         taken = arguments_of(self.loader)
@@ -272,6 +300,20 @@ class Search:
                 f"With `cv_folds`, the loader must take {' and '.join(map(repr, _FOLD_ARGUMENTS))}: the number of the fold, "
                 f"from 0, and how many there are. Received: loader={self.loader!r} without {', '.join(map(repr, missing))}"
             )
+
+
+class _ExperimentTuner(RayTuner):
+    """A tuner that leaves in its project what `Search.restore` needs; nothing else reads it."""
+
+    remembered: bytes
+
+    def _open(self, objective: Objective, space: SearchSpace, seed: int) -> tuple[Journal, Project]:
+        opened = super()._open(objective, space, seed)
+        file = self.project_dir / HIDDEN / _FILE
+        beside = file.with_suffix(".new")
+        beside.write_bytes(self.remembered)
+        beside.replace(file)
+        return opened
 
 
 class _Built(HyperModel):

@@ -60,7 +60,8 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
                     rows.append({**row, "checkpoint_path": path, "config": config, **values})
     names = dict.fromkeys([*_FIRST, *(name for row in rows for name in row)])
     later = [name for name in names if name in _LAST or name.startswith("config/")]
-    return pd.DataFrame(rows, columns=[*(name for name in names if name not in later), *_LAST, *later[len(_LAST) :]])
+    table = pd.DataFrame(rows, columns=[*(name for name in names if name not in later), *_LAST, *later[len(_LAST) :]])
+    return table.assign(checkpoint_path=pd.Series([row["checkpoint_path"] for row in rows], table.index, object))
 
 
 def default_checkpoints(df: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +81,7 @@ def top_k_trials(
     fold: int | None = None,
     config_filter: Callable[[dict[str, Any]], bool] | None = None,
 ) -> pd.DataFrame:
-    """The best trainings, each with its best epoch, from best to worst.
+    """The best trainings, each with its best epoch, from best to worst. Failed ones are left out.
 
     Args:
         df: As `experiment_table` returns it, or some of its rows.
@@ -108,7 +109,7 @@ def config_table(df: pd.DataFrame, metric: str, mode: str = "max", statistic: Ca
     """One row for each configuration, from best to worst, with what its folds (or executions) scored.
 
     Args:
-        df: As `experiment_table` returns it, or some of its rows; of each training the best epoch counts.
+        df: As `experiment_table` returns it, or some of its rows; of each training the best epoch counts, failed ones do not.
         metric: Of the columns.
         mode: `"max"` or `"min"`.
         statistic: Of the folds' values, shape (folds,), by which configurations are ranked.
@@ -178,8 +179,12 @@ def top_k_configs(
 
 
 def _best_epochs(df: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
-    """The best row of each training, the best first."""
-    ordered = df.dropna(subset=[metric]).sort_values(metric, ascending=mode == "min", kind="stable")
+    """The best row of each training, the best first. A failed one has no best, whatever its epochs were."""
+    ordered = (
+        df[df["status"] != TrialStatus.FAILED]
+        .dropna(subset=[metric])
+        .sort_values(metric, ascending=mode == "min", kind="stable")
+    )
     return ordered.drop_duplicates(_OF_A_TRAINING)
 
 

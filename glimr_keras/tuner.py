@@ -224,7 +224,7 @@ class RayTuner(Results):
         check_place(self.project_dir, self._fresh)
         progress = Progress(verbose if self.reporter is None else 0)
         seed = self._project_seed()
-        parts = self._folds(arguments, seed, groups=groups, stratify=stratify, parts=folds)
+        parts = self._folds(arguments, seed, groups=groups, stratify=stratify, folds=folds)
         job = self._job(arguments, of_keras + self.callbacks[0], verbose, parts)
         with progress.preparing("Starting Ray"):
             runs = self.executions_per_trial * (self.cv_folds or 1)
@@ -240,7 +240,7 @@ class RayTuner(Results):
     ) -> Attempt:
         """Builds and trains one configuration for an epoch, in this process, so that mistakes show in seconds.
 
-        Nothing is written to the project. Keras' session is cleared before, and what was trained with is shown.
+        Nothing is written to the project, and the Keras session of this process is left as it is.
 
         Args:
             config: Value by name, flat or nested, such as one of `sample_space`; what it leaves out is the default.
@@ -252,7 +252,8 @@ class RayTuner(Results):
             The trained model, shapes, number of parameters, memory, seconds per epoch and logs; printing it shows them.
 
         Raises:
-            ValueError: If `config` has an unknown name or a value that it cannot have.
+            ValueError: If `config` has an unknown name or a value that it cannot have, or there is nothing to build: the
+                `HyperModel` has its own `run`.
             Exception: Whatever the user's code raises.
 
         Example:
@@ -263,9 +264,14 @@ class RayTuner(Results):
         of_keras, _ = sorted_callbacks(fit_kwargs.pop("callbacks", None))
         if batches is not None:
             checked_count("batches", batches)
+        if overrides(self.hypermodel, "run"):
+            raise ValueError(
+                f"There is no model to try: {type(self.hypermodel).__name__} has its own `run(config)`. Call it, with a "
+                "configuration of `glimr_keras.sample_space` or a `HyperParameters()`."
+            )
         arguments = FitArguments(fit_args, fit_kwargs)
         data.check_one_source(self.hypermodel, arguments)
-        parts = self._folds(arguments, self.seed or 0, groups=groups, stratify=stratify, parts=folds)
+        parts = self._folds(arguments, self.seed or 0, groups=groups, stratify=stratify, folds=folds)
         known = SearchSpace(self.declared_space.parameters, is_whole=False)
         given = config.values if isinstance(config, HyperParameters) else self.declared_space.values_of(config or {})
         values = Oracle(self.objective, space=known).checked_point(given)
@@ -286,8 +292,11 @@ class RayTuner(Results):
             space = [deserialize(stored) for stored in project.space + project.late_space]
         else:
             space = []
+            folds = None if self.cv_folds is None else Folds(self.cv_folds)
             executor = self._executor(0, at_most=1)
-            executor.execute(self._job(FitArguments()), lambda found: space.extend(self._discovered_space(found).parameters))
+            executor.execute(
+                self._job(FitArguments(), folds=folds), lambda found: space.extend(self._discovered_space(found).parameters)
+            )
         print(analysis.search_space_summary(space))
 
     # How it works inside
@@ -310,12 +319,17 @@ class RayTuner(Results):
 
     def _folds(self, arguments: FitArguments, seed: int, **how: Any) -> Folds | None:
         """How the data is split for cross validation."""
+        given = [name for name, value in how.items() if value is not None and not isinstance(value, str)]
         if self.cv_folds is None:
-            given = [name for name, value in how.items() if value is not None and not isinstance(value, str)]
             if given:
                 raise ValueError(f"`{given[0]}` is for cross validation. Pass `cv_folds` to {type(self).__name__}.")
             return None
-        if any(overrides(self.hypermodel, method) for method in ("data", "run")):
+        if given and arguments.x is None:
+            raise ValueError(
+                f"`{given[0]}` says how the data that `search()` is given is split. {type(self.hypermodel).__name__} brings "
+                "its own: split it there, by `config.fold` and `config.num_folds`."
+            )
+        if arguments.x is None:
             return Folds(self.cv_folds)
         return make_folds(arguments, self.cv_folds, seed % 2**32, **how)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from glimr_keras import checkpoints, data, folds, tasks
+from glimr_keras import checkpoints, data, folds, pipelines, tasks
 from glimr_keras.callback import scalars
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import FailedTrialError, FatalError, ModelError, user_traceback
@@ -178,7 +178,7 @@ def with_model(job: Job, config: HyperParameters, arguments: FitArguments) -> tu
 def with_data(job: Job, config: HyperParameters) -> FitArguments:
     """The data of a configuration, in a cross validation that of its fold."""
     arguments = data.with_data(job.hypermodel, config, job.arguments)
-    if job.folds is None or overrides(job.hypermodel, "data"):
+    if job.folds is None or job.arguments.x is None:  # else the user's own code splits it
         return arguments
     return folds.split(arguments, job.folds, config.fold or 0)
 
@@ -191,7 +191,7 @@ def _train(job: Job, run: Run, config: HyperParameters, callback: TrialCallback)
     if not overrides(job.hypermodel, "fit"):
         _build_ahead(model, arguments)
     callbacks = [*task_logs(job, config), *job.callbacks, callback]
-    kwargs = {**fit_kwargs(config, arguments), "callbacks": callbacks}
+    kwargs = {**fit_kwargs(job, config, arguments), "callbacks": callbacks}
     if "verbose" in kwargs or not overrides(job.hypermodel, "fit"):
         kwargs["verbose"] = job.fit_verbose
     if run.epochs is not None:
@@ -207,10 +207,13 @@ def _train(job: Job, run: Run, config: HyperParameters, callback: TrialCallback)
     return score
 
 
-def fit_kwargs(config: HyperParameters, arguments: FitArguments) -> dict[str, Any]:
+def fit_kwargs(job: Job, config: HyperParameters, arguments: FitArguments) -> dict[str, Any]:
     """The keyword arguments of `fit`; the configuration may say how many epochs there are."""
     epochs = tasks.epochs_of(config.declared)
-    return arguments.kwargs if epochs is None else {"epochs": epochs, **arguments.kwargs}
+    kwargs = {} if epochs is None else {"epochs": epochs}
+    if pipelines.is_dataset(arguments.x) and not overrides(job.hypermodel, "fit"):
+        kwargs["shuffle"] = False  # by default Keras warns that it cannot shuffle a pipeline
+    return {**kwargs, **arguments.kwargs}
 
 
 def task_logs(job: Job, config: HyperParameters) -> list[tasks.TaskLogs]:

@@ -81,6 +81,15 @@ def test_arrays_are_split_into_folds(project):
     assert "val_loss" in tried.logs
 
 
+def test_a_trial_of_ones_own_has_no_model_to_try(project):
+    class Own(gk.HyperModel):
+        def run(self, config):
+            return config.Float("x", 0, 1)
+
+    with pytest.raises(ValueError, match=r"There is no model to try: Own has its own `run\(config\)`"):
+        gk.RayTuner(Own(), gk.Objective("score", "max"), **project).try_configuration()
+
+
 def test_mistakes_are_shown_as_they_are(project):
     tuner = gk.RayTuner(models.build, "val_accuracy", space={"rate": tune.uniform(0, 1)}, **project)
     with pytest.raises(ValueError, match=r"has a value for 'rate' that it cannot have. Received: 3"):

@@ -54,7 +54,7 @@ def test_the_score_is_the_mean_and_models_are_those_of_the_folds(project):
     fold_models = tuner.get_best_models()
     assert len(fold_models) == 3
     assert len(tuner.get_best_models(2)) == 6
-    parts = tuner._folds(gk.tuner.FitArguments((models.X, models.Y)), 0, groups=None, stratify="auto", parts=None).parts
+    parts = tuner._folds(gk.tuner.FitArguments((models.X, models.Y)), 0, groups=None, stratify="auto", folds=None).parts
     best = results.loc[results["score"].idxmin()]
     for fold, model in enumerate(fold_models):
         loss, _ = model.evaluate(models.X[parts == fold], models.Y[parts == fold], verbose=0)
@@ -113,6 +113,37 @@ def test_a_loader_returns_the_data_of_its_fold(project):
     assert len(tuner.get_best_models()) == 3
 
 
+class Fits(gk.HyperModel):
+    """Has the data in its `fit`."""
+
+    def build(self, config):
+        return models.build(config)
+
+    def fit(self, config, model, **kwargs):
+        chosen = np.arange(96) % config.num_folds == config.fold
+        return model.fit(models.X[~chosen], models.Y[~chosen], validation_data=(models.X[chosen], models.Y[chosen]), **kwargs)
+
+
+def test_so_may_a_fit_of_ones_own(project):
+    tuner = gk.RayTuner(Fits(), "val_loss", 1, cv_folds=3, executor="inline", **project)
+    tuner.search(epochs=1, verbose=0)
+    scores = tuner.results_dataframe()[["fold0_score", "fold1_score", "fold2_score"]]
+    assert scores.iloc[0].nunique() == 3
+
+
+def test_the_space_of_a_loader_is_shown(project, capsys):
+    gk.RayTuner(Loads(True), "val_loss", 1, cv_folds=3, executor="inline", **project).search_space_summary()
+    assert "units" in capsys.readouterr().out
+
+
+def test_how_to_split_is_for_data_that_is_given(project):
+    tuner = gk.RayTuner(Loads(True), "val_loss", 1, cv_folds=3, executor="inline", **project)
+    with pytest.raises(
+        ValueError, match=r"`groups` says how the data that `search\(\)` is given is split. Loads brings its own"
+    ):
+        tuner.search(epochs=1, verbose=0, groups=np.arange(96))
+
+
 def test_a_loader_that_knows_nothing_of_folds_is_refused(project):
     tuner = gk.RayTuner(Loads(False), "val_loss", 1, cv_folds=3, executor="inline", **project)
     with pytest.raises(ModelError, match=r"`Loads.data\(config\)` does not use `config.fold`"):
@@ -134,6 +165,8 @@ def test_bad_numbers_of_folds(project, arguments, message):
 def test_splits_need_a_cross_validation(project):
     with pytest.raises(ValueError, match=r"`groups` is for cross validation. Pass `cv_folds` to RayTuner"):
         searched(gk.RayTuner(models.build, "val_loss", 1, executor="inline", **project), groups=np.arange(96))
+    with pytest.raises(ValueError, match=r"`folds` is for cross validation."):
+        searched(gk.RayTuner(models.build, "val_loss", 1, executor="inline", **project), folds=np.arange(96) % 2)
 
 
 def test_data_that_cannot_be_split_is_refused_before_anything_is_started(project):

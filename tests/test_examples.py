@@ -36,6 +36,23 @@ def test_the_callback_resumes_in_a_function_of_the_user():
 
 
 @pytest.mark.slow
+def test_the_survival_example_is_as_good_as_the_cox_model(tmp_path):
+    printed = run_example("survival.py", ["--quick", "--cohort", "gbsg2"], tmp_path)  # which ends with an error if it is not
+    concordances = re.findall(r"(0\.\d{4}) ± 0\.\d{4}", printed)
+    assert len(concordances) == 4
+    assert all(float(concordance) > 0.65 for concordance in concordances)
+
+
+@pytest.mark.slow
+def test_the_bags_of_digits_are_told_apart(tmp_path):
+    printed = run_example("mil.py", ["--quick"], tmp_path)
+    auc = re.search(r"^test AUC (0\.\d{4})", printed, re.MULTILINE)
+    assert auc
+    assert float(auc[1]) > 0.8
+    assert "best validation AUC of each pooling" in printed
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parts", "figure"),
     [("speed.py", "a,d", "trials/min"), ("search.py", "bayesian,grid,hyperband", "distinct among them")],

@@ -93,8 +93,8 @@ def test_groups_may_be_names():
 
 def test_folds_may_be_given():
     given = np.arange(N) % 3
-    assert (parts(folds := None, parts=given) == given).all() and folds is None
-    assert (parts(parts=given, groups=np.arange(N) % 6) == given).all()
+    assert (parts(folds=given) == given).all()
+    assert (parts(folds=given, groups=np.arange(N) % 6) == given).all()
 
 
 # Splitting
@@ -164,11 +164,11 @@ def test_the_elements_of_a_dataset_are_dealt_out_by_position():
             r"`groups` must have an entry for each of 60 samples. Received: .*shape \(5,\)",
         ),
         ({}, {"stratify": CLASSES[:9]}, "`stratify` must have an entry"),
-        ({}, {"parts": np.arange(N) % 2}, r"integers from 0 to 2 of which each occurs. Received: \[0, 1\]"),
-        ({}, {"parts": VALUES}, "`folds` must have the fold of each sample"),
+        ({}, {"folds": np.arange(N) % 2}, r"integers from 0 to 2 of which each occurs. Received: \[0, 1\]"),
+        ({}, {"folds": VALUES}, "`folds` must have the fold of each sample"),
         (
             {},
-            {"parts": np.arange(N) % 3, "groups": np.arange(N) // 20},
+            {"folds": np.arange(N) % 3, "groups": np.arange(N) // 20},
             r"A group must be in one fold.* Received: group 0 in the folds \[0, 1, 2\]",
         ),
     ],
@@ -200,4 +200,4 @@ def test_scikit_learn_is_asked_for_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'glimr_keras\[sklearn\]', or give `folds=`"):
         parts()
-    assert set(parts(parts=np.arange(N) % 3)) == {0, 1, 2}
+    assert set(parts(folds=np.arange(N) % 3)) == {0, 1, 2}

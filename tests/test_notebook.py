@@ -1,4 +1,4 @@
-"""What a person sees in a notebook."""
+"""What a person sees in a notebook, and the notebooks among the examples."""
 
 import pathlib
 
@@ -6,6 +6,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),  # Jupyter's
+]
 ROOT = pathlib.Path(__file__).parents[1]
 CELLS = [
     f"import sys; sys.path.insert(0, {str(ROOT)!r})  # which the workers must learn of\n"
@@ -16,13 +20,27 @@ CELLS = [
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def executed(notebook, directory):
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(directory)}}).execute()
+    return [cell["outputs"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
 def test_a_search_in_a_notebook_leaves_one_line(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    imported, searched, table = (cell["outputs"] for cell in notebook["cells"])
+    imported, searched, table = executed(notebook, tmp_path)
     assert imported == []
     assert len(searched) == 1
     assert searched[0]["data"]["text/plain"].startswith("Search 3/3 trials, best val_loss 0.")
     assert "learning_rate" in table[0]["data"]["text/html"]
+
+
+@pytest.mark.parametrize("name", ["digits", "cross_validation"])
+def test_a_notebook_of_the_examples_runs(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)
+    assert all(cell.get("outputs", []) == [] for cell in notebook["cells"])  # stored without them
+    outputs = [output for outputs in executed(notebook, tmp_path) for output in outputs]
+    assert [output["text"] for output in outputs if output.get("name") == "stderr"] == []
+    tables = [output for output in outputs if "text/html" in output.get("data", {})]
+    assert len(tables) >= 2
+    assert list(tmp_path.iterdir()) == []

@@ -64,6 +64,8 @@ def test_it_returns_rays_results_with_glimrs_names(experiment):
         assert {"kind_acc", "kind_loss", "train_kind_acc"} <= set(result.metrics)
         assert result.metrics["kind_acc"] == result.metrics["val_kind_acc"]
         assert result.config["layer"]["units"] in (4, 8)
+        assert result.config["optimization"]["epochs"] == 3  # what is fixed too
+        assert builder(result.config)[1].keys() == {"kind"}  # and objects are objects
         assert len(result.metrics_dataframe) == 3
         assert result.checkpoint is not None
         assert result.error is None
@@ -134,6 +136,35 @@ def test_defaults_are_those_of_glimr_without_its_faults():
     assert isinstance(search.reporter, tune.JupyterNotebookReporter)
     with pytest.warns(UserWarning, match="The weights of one epoch are kept of each training, the best by 'kind_acc'"):
         search.set_checkpoints("kind_loss", "min", num_to_keep=3)
+
+
+def test_a_configuration_is_tried_before_an_experiment():
+    search = gk.Search(space(), builder, loader, cv_folds=2)
+    tried = search.try_configuration(gk.sample_space(space(), seed=1), batches=1)
+    assert tried.labels == {"kind": (None, 2)} or tried.labels == (None, 2)
+    assert "val_kind_acc" in tried.logs
+
+
+@pytest.mark.parametrize(
+    ("epochs", "longest"),
+    [(np.int64(7), 7), (tune.randint(5, 21), 20), (tune.choice([20, 40]), 40), (tune.quniform(10, 200, 10), 200), (300, 300)],
+)
+def test_the_default_scheduler_lets_each_configuration_train_to_its_end(epochs, longest):
+    described = {**space(), "optimization": gk.optimization_space(epochs=epochs)}
+    scheduler = gk.Search(described, builder, loader)._default_scheduler()
+    assert scheduler._max_t == longest
+
+
+def test_a_refused_experiment_leaves_what_is_there(local_ray, tmp_path):
+    search = gk.Search(space(), builder, loader, seed=3)
+    search.experiment(tmp_path, "one", num_samples=1, initial_points=[{"layer": {"units": 8}}])
+    before = (tmp_path / "one" / ".glimr_keras" / "search.pickle").read_bytes()
+    other = gk.Search({**space(), "layer": {"units": tune.choice([4, 8, 16])}}, builder, loader)
+    with pytest.raises(ProjectError, match="hyperparameter 'layer/units' was"):
+        other.experiment(tmp_path, "one", num_samples=2)
+    assert (tmp_path / "one" / ".glimr_keras" / "search.pickle").read_bytes() == before
+    results = gk.Search.restore(tmp_path, "one")
+    assert [result.config["layer"]["units"] for result in results] == [8]
 
 
 def test_mode_min_minimises_and_a_reporter_shows_the_trials(local_ray, tmp_path, capsys):

@@ -108,6 +108,17 @@ def test_a_stopped_configuration_ranks_below_completed_ones(table):
     assert list(gk.config_table(stopped, "quality")["config_enum"]) == [1, 0, 2, 3]
 
 
+def test_a_failed_training_is_never_the_best(table):
+    failed = table.assign(status=table["status"].where(table["trial_id"] != "0003", "FAILED"))
+    assert "0003" not in set(gk.top_k_trials(failed, "quality", k=None)["trial_id"])
+    assert set(gk.top_k_trials(table, "quality", k=1)["trial_id"]) == {"0003"}
+
+
+def test_a_row_without_weights_has_none(table):
+    paths = table["checkpoint_path"]
+    assert {type(path) for path in paths} == {str, type(None)}
+
+
 def test_what_is_given_is_not_changed(table):
     before = table.copy()
     for function in (gk.top_k_trials, gk.top_k_configs, gk.config_table):

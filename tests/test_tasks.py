@@ -125,7 +125,9 @@ class Subclassed(keras.Model):
         return self.dense(inputs)
 
 
-@pytest.mark.parametrize("make", [Subclassed, lambda: keras.Sequential([keras.layers.Dense(1)])], ids=["subclass", "sequential"])
+@pytest.mark.parametrize(
+    "make", [Subclassed, lambda: keras.Sequential([keras.layers.Dense(1)])], ids=["subclass", "sequential"]
+)
 def test_a_model_that_does_not_name_its_output_may_have_one_task(make, project):
     space = {"tasks": {"only": task(metrics=["mae"])}, "optimization": {"method": "sgd", "learning_rate": 0.1, "epochs": 1}}
     tuner = gk.RayTuner(lambda config: make(), "val_only_mae", max_trials=1, space=space, executor="inline", **project)
