@@ -269,6 +269,7 @@ WEIGHTED = FitArguments(
     ],
     ids=["arrays", "weighted", "dataset", "batches"],
 )
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed, but will be ignored:UserWarning")
 def test_a_model_with_one_output_takes_labels_by_task(arguments):
     model = one_output()
     compile_tasks(model, config(kind=task("categorical_crossentropy")))
