@@ -11,6 +11,7 @@ from ray import tune
 
 from glimr_keras.discovery import Probe
 from glimr_keras.errors import ObjectiveError, did_you_mean
+from glimr_keras.limits import Tolerance
 from glimr_keras.objective import Objective
 
 
@@ -62,6 +63,26 @@ def checked_seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise ValueError(f"`{name}` must be a number of seconds above 0. Received: {name}={value!r}")
     return float(value)
+
+
+def checked_tolerance(
+    max_consecutive_failed_trials: Any,
+    max_failures: Any,
+    max_retries_per_trial: Any,
+    trial_time_limit_s: Any,
+    state_interval_s: Any,
+    keep_top_k: Any,
+) -> Tolerance:
+    """What a search bears, by the names of a tuner's arguments."""
+    interval = state_interval_s
+    return Tolerance(
+        failed_in_a_row=checked_count("max_consecutive_failed_trials", max_consecutive_failed_trials),
+        failures=checked_count("max_failures", max_failures, at_least=-1),
+        retries=checked_count("max_retries_per_trial", max_retries_per_trial, at_least=0),
+        seconds=None if trial_time_limit_s is None else checked_seconds("trial_time_limit_s", trial_time_limit_s),
+        state_interval=interval if interval is None or interval == 0 else checked_seconds("state_interval_s", interval),
+        keep_top_k=None if keep_top_k is None else checked_count("keep_top_k", keep_top_k),
+    )
 
 
 def checked_points(points: Any) -> tuple[Mapping[str, Any], ...]:

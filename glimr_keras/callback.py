@@ -19,7 +19,7 @@ from glimr_keras.objective import Objective, log_directions
 
 
 @dataclasses.dataclass
-class _Held:
+class Held:
     """An epoch that is over and not reported yet."""
 
     epoch: int
@@ -73,7 +73,7 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
         self.monitor, self.mode = monitor, mode
         self.best: float | None = None
         self._objective: Objective | None = None
-        self._held: _Held | None = None
+        self._held: Held | None = None
 
     @staticmethod
     def restore(model: Any, checkpoint: tune.Checkpoint | None = None) -> int:
@@ -102,7 +102,7 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
         improved = self.checkpoint == "best" and self.improves(numbers)
         save = improved or (isinstance(self.checkpoint, int) and number % self.checkpoint == 0)
         due = isinstance(self.report, int) and number % self.report == 0
-        self._held = _Held(number, numbers, due, self.save(number) if save else None)
+        self._held = Held(number, numbers, due, self.save(number) if save else None)
         if not self.waits_for_next_epoch:
             self.flush()
 

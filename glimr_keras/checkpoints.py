@@ -1,27 +1,35 @@
 """Writing a model's weights and reading them back into a freshly built model. Keras; runs in driver and worker.
 
 A checkpoint is a directory with `checkpoint.weights.h5` (Keras' own format, with or without the optimizer's state) and
-`checkpoint.json` (the epoch, and the shapes of the model's inputs, from which a subclassed model is built again). Both are
-written beside their place and renamed, so neither is ever half a file, and neither holds code.
+`checkpoint.json` (the epoch, the shapes of the model's inputs, from which a subclassed model is built again, and a digest of
+the weights). Neither holds code. The new weights are written beside the old ones, then the new description replaces the old
+one, then the weights follow; so at any moment the weights that the description's digest is of are in one of the two places.
+
+A training's *states*, from which it can be continued, are checkpoints in a directory of their own, one for an epoch. With each
+goes a link to what the best weights were then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from glimr_keras.errors import ModelError
+from glimr_keras.errors import CheckpointError, ModelError, StorageError
 
 WEIGHTS = "checkpoint.weights.h5"
 DESCRIPTION = "checkpoint.json"
+_NEW = "new.weights.h5"
+_BEST = "best"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +44,8 @@ class Checkpoint:
         build_config: What Keras itself knows of how the model was built; filled in by `save`.
         values: The configuration that was trained, value by name.
         score: That it was saved for.
+        metrics: Of its epoch.
+        digest: Of the weights' file; filled in by `save`.
     """
 
     epoch: int
@@ -44,6 +54,8 @@ class Checkpoint:
     build_config: Any = None
     values: dict[str, Any] | None = None
     score: float | None = None
+    metrics: dict[str, float] | None = None
+    digest: str | None = None
 
 
 def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -54,21 +66,93 @@ def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) 
         directory: Created if missing.
         checkpoint: `has_optimizer` decides whether the optimizer's state is written too, which for Adam makes the file
             three times as large.
+
+    Raises:
+        StorageError: If it cannot be written, as on a full disk; what was there is still there then.
     """
     place = pathlib.Path(directory)
-    place.mkdir(parents=True, exist_ok=True)
     if not getattr(
         getattr(model, "optimizer", None), "built", False
     ):  # as of a model that the user's own loop trains with another
         checkpoint = dataclasses.replace(checkpoint, has_optimizer=False)
-    beside = place / f".{os.getpid()}.weights.h5"
-    with contextlib.nullcontext() if checkpoint.has_optimizer else _without_optimizer(model):
-        model.save_weights(beside)
-    beside.replace(place / WEIGHTS)
-    beside = place / f".{os.getpid()}.json"
-    checkpoint = dataclasses.replace(checkpoint, build_config=model.get_build_config())
-    beside.write_text(json.dumps(dataclasses.asdict(checkpoint), default=str))
-    beside.replace(place / DESCRIPTION)
+    with _storing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        with contextlib.nullcontext() if checkpoint.has_optimizer else _without_optimizer(model):
+            model.save_weights(place / _NEW)
+        described = dataclasses.replace(checkpoint, build_config=model.get_build_config(), digest=_digest(place / _NEW))
+        beside = place / f".{DESCRIPTION}"
+        beside.write_text(json.dumps(dataclasses.asdict(described), default=str))
+        beside.replace(place / DESCRIPTION)
+        (place / _NEW).replace(place / WEIGHTS)
+
+
+def save_state(
+    model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint, best: str | os.PathLike[str] | None = None
+) -> None:
+    """Writes a state of a training into the directory of its states; earlier ones are removed when it is whole.
+
+    Args:
+        model: As for `save`.
+        directory: Of all states of this training.
+        checkpoint: Of this one.
+        best: Directory of the checkpoint that is the training's best now, if there is one.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    states = pathlib.Path(directory)
+    place = states / f"epoch_{checkpoint.epoch:06d}"
+    beside = states / f".{place.name}"
+    with _storing(states):
+        shutil.rmtree(beside, ignore_errors=True)
+        save(model, beside, checkpoint)
+        if best is not None and exists(best):
+            _link(pathlib.Path(best), beside / _BEST)
+        earlier = [other for other in states.iterdir() if other != beside]
+        for other in earlier:
+            if other == place:
+                other.replace(states / f".old_{place.name}")
+        beside.replace(place)
+        for other in states.iterdir():
+            if other != place:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
+    """The whole checkpoint of the latest epoch in the directory of a training's states; `None` if there is none.
+
+    Args:
+        directory: Also that of a single checkpoint, which is then the one.
+    """
+    place = pathlib.Path(directory)
+    found = []
+    for each in [place, *(place.iterdir() if place.is_dir() else ())]:
+        with contextlib.suppress(CheckpointError):
+            found.append((describe(each).epoch, not each.name.startswith("."), each))
+    for _, _, each in sorted(found, reverse=True):
+        with contextlib.suppress(CheckpointError):
+            _intact(each)
+            return each
+    return None
+
+
+def go_back(directory: str | os.PathLike[str], state: pathlib.Path) -> None:
+    """Makes the best weights in a training's `directory` those that were the best when `state` was saved."""
+    place, kept = pathlib.Path(directory), state / _BEST
+    with contextlib.suppress(CheckpointError):
+        if exists(kept) and describe(place) == describe(kept):
+            _intact(place)
+            return
+    remove(place)
+    if exists(kept):
+        with _storing(place):
+            _link(kept, place)
+
+
+def remove(directory: str | os.PathLike[str]) -> None:
+    """Removes a checkpoint, and nothing else in its directory."""
+    for name in (DESCRIPTION, WEIGHTS, _NEW):
+        (pathlib.Path(directory) / name).unlink(missing_ok=True)
 
 
 def load(model: Any, directory: str | os.PathLike[str], values: Mapping[str, Any] | None = None) -> Checkpoint:
@@ -83,11 +167,11 @@ def load(model: Any, directory: str | os.PathLike[str], values: Mapping[str, Any
             it, the learning rate is the model's own, and not the one that the optimizer had.
 
     Raises:
-        FileNotFoundError: If there is no checkpoint in `directory`.
+        CheckpointError: If there is no checkpoint in `directory`, or it is damaged.
         ModelError: If the model cannot be built, or has other layers than the saved one.
     """
     place = pathlib.Path(directory)
-    checkpoint = describe(place)
+    checkpoint, weights = describe(place), _intact(place)
     _build(model, checkpoint)
     optimizer = getattr(model, "optimizer", None) if checkpoint.has_optimizer else None
     if optimizer is not None:
@@ -96,7 +180,7 @@ def load(model: Any, directory: str | os.PathLike[str], values: Mapping[str, Any
     rate = _learning_rate(optimizer) if is_changed else None
     with contextlib.nullcontext() if optimizer is not None else _without_optimizer(model):
         try:
-            model.load_weights(place / WEIGHTS)
+            model.load_weights(weights)
         except ValueError as error:
             raise ModelError(
                 f"The weights in {place} do not fit the model that was built. Does `build` depend on anything but its "
@@ -114,13 +198,69 @@ def _learning_rate(optimizer: Any) -> float | None:
 
 
 def describe(directory: str | os.PathLike[str]) -> Checkpoint:
-    """What the checkpoint in `directory` says about itself."""
-    return Checkpoint(**json.loads((pathlib.Path(directory) / DESCRIPTION).read_text()))
+    """What the checkpoint in `directory` says about itself.
+
+    Raises:
+        CheckpointError: If there is none, or what it says cannot be read.
+    """
+    file = pathlib.Path(directory) / DESCRIPTION
+    try:
+        return Checkpoint(**json.loads(file.read_text()))
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no checkpoint in {directory}.") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"The checkpoint in {directory} is damaged: {file.name} cannot be read: {error}") from error
 
 
 def exists(directory: str | os.PathLike[str]) -> bool:
-    """Whether `directory` holds a complete checkpoint."""
-    return (pathlib.Path(directory) / DESCRIPTION).exists() and (pathlib.Path(directory) / WEIGHTS).exists()
+    """Whether `directory` holds a checkpoint."""
+    place = pathlib.Path(directory)
+    return (place / DESCRIPTION).exists() and ((place / WEIGHTS).exists() or (place / _NEW).exists())
+
+
+def _intact(place: pathlib.Path) -> pathlib.Path:
+    """The file with the weights that the description in `place` is of.
+
+    Raises:
+        CheckpointError: If it is not there as it was written.
+    """
+    digest = describe(place).digest
+    for file in (place / WEIGHTS, place / _NEW):  # the second if the process died between two renames
+        with contextlib.suppress(OSError):
+            if digest is None or _digest(file) == digest:
+                return file
+    raise CheckpointError(f"The checkpoint in {place} is damaged: its weights are not those that were written.")
+
+
+def _digest(file: pathlib.Path) -> str:
+    with file.open("rb") as content:
+        summed = hashlib.blake2b(digest_size=16)
+        while block := content.read(1 << 20):
+            summed.update(block)
+        return summed.hexdigest()
+
+
+def _link(checkpoint: pathlib.Path, to: pathlib.Path) -> None:
+    """Has a checkpoint at another place too, without a second copy where the file system can do that."""
+    to.mkdir(parents=True, exist_ok=True)
+    for source, name in ((_intact(checkpoint), WEIGHTS), (checkpoint / DESCRIPTION, DESCRIPTION)):
+        beside = to / f".{name}"
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
+        beside.replace(to / name)
+
+
+@contextlib.contextmanager
+def _storing(place: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, StorageError) or not (isinstance(error, OSError) or "errno" in str(error)):  # as HDF5 says it
+            raise
+        raise StorageError(f"A checkpoint cannot be written to {place}: {type(error).__name__}: {error}") from error
 
 
 def describe_inputs(x: Any) -> Any:

@@ -8,18 +8,30 @@ from __future__ import annotations
 import collections
 import dataclasses
 import pathlib
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from glimr_keras import checkpoints
 from glimr_keras.discovery import Probe
-from glimr_keras.errors import FatalError, SearchError
+from glimr_keras.errors import FatalError, SearchError, StorageError
 from glimr_keras.hyperparameters import sample
 from glimr_keras.journal import Journal
-from glimr_keras.limits import Limits
+from glimr_keras.limits import Limits, Tolerance
 from glimr_keras.oracles import Nothing, Oracle
 from glimr_keras.parameters import HyperParameter
 from glimr_keras.reporting import Outcome, Report
-from glimr_keras.trials import Execution, Run, Stage, Trial, TrialStatus, execution_directory, fold_of, state_directory
+from glimr_keras.trials import (
+    Execution,
+    Run,
+    Stage,
+    Trial,
+    TrialStatus,
+    execution_directory,
+    fold_of,
+    ranked,
+    state_directory,
+)
 
 
 class Observer(Protocol):
@@ -37,15 +49,15 @@ class Coordinator:
         journal: Open for writing.
         directory: The project's directory.
         executions_per_trial: How often each configuration is trained, or each of its folds.
-        max_consecutive_failed_trials: So many in a row stop the search, not counting those that diverged or raised
-            `FailedTrialError`.
         observer: Told of every change.
+        tolerance: What is done about failures.
         limits: What ends the search, or a trial, before its time.
         cv_folds: Of the cross validation; `None` without.
 
     Attributes:
         error: Why the search stopped early, or `None`.
         finished: Whether nothing will be started any more.
+        all_given_out: Whether nothing is left to be started, unless a process is lost.
         remark: Why it ended before its budget was spent, where there was no error.
     """
 
@@ -55,21 +67,22 @@ class Coordinator:
         journal: Journal,
         directory: pathlib.Path,
         executions_per_trial: int,
-        max_consecutive_failed_trials: int,
         observer: Observer,
+        tolerance: Tolerance | None = None,
         limits: Limits | None = None,
         cv_folds: int | None = None,
     ) -> None:
         self.oracle = oracle
-        self.error: FatalError | SearchError | None = None
-        self.finished = False
+        self.error: FatalError | SearchError | StorageError | None = None
+        self.finished = self.all_given_out = False
         self.remark: str | None = None
         self._limits = limits or Limits(oracle.objective)
         self._journal = journal
         self._directory = directory
         self._cv_folds = cv_folds
         self._executions = executions_per_trial * (cv_folds or 1)
-        self._max_failed = max_consecutive_failed_trials
+        self._tolerance = tolerance or Tolerance()
+        self._kept: list[Trial] = []  # those whose weights are there, where that is bounded
         self._observer = observer
         self._failed_in_a_row = 0
         self._waiting: collections.deque[Run] = collections.deque()
@@ -82,6 +95,7 @@ class Coordinator:
         for trial in self.oracle.trials.values():
             if trial.status != TrialStatus.RUNNING:
                 self._limits.observe(trial)
+                self._keep_best(trial)
                 continue
             if not any(execution.status == TrialStatus.FAILED for execution in trial.executions.values()):
                 self._queue(trial)
@@ -100,13 +114,18 @@ class Coordinator:
         if not self._waiting:
             trial = self.oracle.create_trial()
             if isinstance(trial, Nothing):
-                self.finished = trial is Nothing.LEFT or not self._open
+                self.all_given_out = trial is Nothing.LEFT
+                self.finished = not self._open  # one of those may have to be started again
                 return None
-            self._journal.add_trial(trial)
+            self._write(self._journal.add_trial, trial)
+            if self.error is not None:
+                return self.next_run()
             self._queue(trial)
         run = self._waiting.popleft()
         self._open.add(run.key)
-        self.oracle.trials[run.trial_id].executions[run.execution] = Execution()
+        executions = self.oracle.trials[run.trial_id].executions
+        if not run.resumes:
+            executions[run.execution] = Execution(attempt=run.attempt)
         return run
 
     def on_start(self, run: Run) -> None:
@@ -120,10 +139,10 @@ class Coordinator:
         trial.values = report.values
         new = self.oracle.update_space(report.parameters)
         if new:
-            self._journal.add_parameters(new)
+            self._write(self._journal.add_parameters, new)
         if report.epoch is not None:
             trial.executions[run.execution].observe(report.epoch, report.metrics, self.oracle.objective)
-            self._journal.add_epoch(run.trial_id, run.execution, report.epoch, report.metrics)
+            self._write(self._journal.add_epoch, run.trial_id, run.execution, report.epoch, report.metrics)
         if report.outcome is not None:
             self._end(run, report.outcome)
 
@@ -147,8 +166,23 @@ class Coordinator:
         self._end(run, Outcome(status, duration, execution.score, execution.best_epoch))
 
     def on_lost(self, run: Run, duration: float, message: str) -> None:
-        """The worker that ran it is gone. Nothing if the run has already ended."""
-        self._end(run, Outcome(TrialStatus.FAILED, duration, message=message))
+        """The process that ran it is gone: another goes on with it, unless that has happened too often. Nothing if the run has
+        already ended, or if the whole search is being stopped.
+        """
+        if self.error is not None or run.key not in self._open:
+            return
+        execution = self.oracle.trials[run.trial_id].executions[run.execution]
+        if self._tolerance.seconds is not None and duration >= self._tolerance.seconds:
+            self._end(run, _hung(execution, duration, self._tolerance.seconds))
+            return
+        execution.lost += 1
+        self._write(self._journal.add_loss, run.trial_id, run.execution, message)
+        if 0 <= self._tolerance.failures < execution.lost:
+            times = "" if execution.lost == 1 else f" {execution.lost} times, as often as `max_failures` allows and once more"
+            message = f"The process that trained this was lost{times}. The last time:\n{message}"
+            self._end(run, Outcome(TrialStatus.FAILED, duration, message=message))
+        else:
+            self._again(run, resumes=True)
 
     def mutated(self, run: Run, values: Mapping[str, Any]) -> Run:
         """The run with values that a population-based scheduler changed, each made one that its hyperparameter can have."""
@@ -168,15 +202,23 @@ class Coordinator:
         """The run was given out and nothing of it was done; it is the next to be started."""
         self._open.discard(run.key)
         self._waiting.appendleft(run)
-        self.finished = False
+        self.finished = self.all_given_out = False
+
+    def _again(self, run: Run, resumes: bool) -> None:
+        """The run is the next to be started, from where it was or from its beginning."""
+        self._open.discard(run.key)
+        self._running.discard(run.key)
+        self._waiting.appendleft(self._run(self.oracle.trials[run.trial_id], run.execution, resumes))
+        self.finished = self.all_given_out = False
+        self._observer.on_running(len(self._running))
 
     def _queue(self, trial: Trial) -> None:
         for number in range(self._executions):
             execution = trial.executions.get(number)
             if execution is None or execution.status == TrialStatus.RUNNING:
-                self._waiting.append(self._run(trial, number))
+                self._waiting.append(self._run(trial, number, resumes=execution is not None))
 
-    def _run(self, trial: Trial, number: int) -> Run:
+    def _run(self, trial: Trial, number: int, resumes: bool) -> Run:
         chosen, parent = trial.suggested, trial.suggested.get(Stage.PARENT)
         return Run(
             trial.trial_id,
@@ -189,6 +231,10 @@ class Coordinator:
             initial_epoch=chosen.get(Stage.INITIAL_EPOCH, 0),
             state=None if parent is None else str(state_directory(execution_directory(self._directory, parent, number))),
             keeps_state=Stage.EPOCHS in chosen,
+            resumes=resumes,
+            attempt=trial.executions[number].attempt if number in trial.executions else 0,
+            state_interval=self._tolerance.state_interval,
+            time_limit=self._tolerance.seconds,
             fold=fold_of(number, self._cv_folds),
             num_folds=self._cv_folds,
         )
@@ -196,13 +242,24 @@ class Coordinator:
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.key not in self._open:
             return
-        self._open.discard(run.key)
-        self._running.discard(run.key)
         trial = self.oracle.trials[run.trial_id]
         execution = trial.executions[run.execution]
+        if outcome.status == TrialStatus.RUNNING:  # it cannot go on now, and will when the search is continued
+            self.error = outcome.fatal
+        elif outcome.status == TrialStatus.FAILED and self._may_retry(execution, outcome):
+            self._write(self._journal.add_retry, run.trial_id, run.execution, outcome.message)
+            trial.executions[run.execution] = Execution(attempt=execution.attempt + 1)
+            self._again(run, resumes=False)
+            return
+        self._open.discard(run.key)
+        self._running.discard(run.key)
+        if outcome.status == TrialStatus.RUNNING:
+            return
         execution.status, execution.duration, execution.message = outcome.status, outcome.duration, outcome.message
         execution.score, execution.best_epoch = outcome.score, outcome.best_epoch
-        self._journal.end_execution(run.trial_id, run.execution, execution)
+        self._write(self._journal.end_execution, run.trial_id, run.execution, execution)
+        if not run.keeps_state:
+            shutil.rmtree(state_directory(run.directory), ignore_errors=True)
         if outcome.fatal is not None:
             self.error = outcome.fatal
         if outcome.status == TrialStatus.FAILED:
@@ -221,19 +278,50 @@ class Coordinator:
         if failed:
             trial.status, trial.message = TrialStatus.FAILED, failed[0].message
         self.oracle.end_trial(trial)
-        self._journal.end_trial(trial)
+        self._write(self._journal.end_trial, trial)
+        self._keep_best(trial)
         self._observer.on_trial_end(trial)
         self._limits.observe(trial)
         if not failed:
             self._failed_in_a_row = 0
         elif not expected:
             self._failed_in_a_row += 1
-        if self._failed_in_a_row >= self._max_failed and self.error is None:
+        if self._failed_in_a_row >= self._tolerance.failed_in_a_row and self.error is None:
             self.error = SearchError(
                 f"{self._failed_in_a_row} trials in a row failed, so the search was stopped "
-                f"(`max_consecutive_failed_trials={self._max_failed}`). The last one, trial {trial.trial_id} with "
-                f"{trial.values}, failed with:\n\n{trial.message}"
+                f"(`max_consecutive_failed_trials={self._tolerance.failed_in_a_row}`). The last one, trial {trial.trial_id} "
+                f"with {trial.values}, failed with:\n\n{trial.message}"
             )
+
+    def _may_retry(self, execution: Execution, outcome: Outcome) -> bool:
+        return outcome.fatal is None and not outcome.final and execution.attempt < self._tolerance.retries
+
+    def _keep_best(self, trial: Trial) -> None:
+        """Removes the weights of trials that are not among the best, where only those are kept."""
+        if self._tolerance.keep_top_k is None:
+            return
+        self._kept = ranked([*self._kept, trial], self.oracle.objective)
+        self._kept, others = self._kept[: self._tolerance.keep_top_k], self._kept[self._tolerance.keep_top_k :]
+        for other in others:
+            for number in other.executions:
+                checkpoints.remove(execution_directory(self._directory, other.trial_id, number))
+
+    def _write(self, write: Callable[..., None], *record: Any) -> None:
+        """Writes to the journal. When that is not possible, the search ends, and nothing more is written."""
+        if isinstance(self.error, StorageError):
+            return
+        try:
+            write(*record)
+        except StorageError as error:
+            self.error = error
+
+
+def _hung(execution: Execution, duration: float, limit: float) -> Outcome:
+    """The end of a training that did not end by itself."""
+    if execution.score is None:
+        message = f"No epoch was over within `trial_time_limit_s={limit:g}`; its process was ended."
+        return Outcome(TrialStatus.FAILED, duration, message=message, expected=True, final=True)
+    return Outcome(TrialStatus.STOPPED, duration, execution.score, execution.best_epoch)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -200,12 +200,21 @@ def first_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
 
 def describe(arguments: FitArguments) -> Any:
     """The structure of the model's inputs, for `checkpoints.Checkpoint.inputs`; `None` if it cannot be found."""
+    return _described(arguments, 0)
+
+
+def describe_labels(arguments: FitArguments) -> Any:
+    """Likewise, of the labels."""
+    return _described(arguments, 1)
+
+
+def _described(arguments: FitArguments, part: int) -> Any:
     if pipelines.is_dataset(arguments.x):  # whose first batch may cost a whole shuffle buffer
         batch = keras.utils.unpack_x_y_sample_weight(arguments.x.element_spec)
     else:
         batch = first_batch(arguments)
     try:
-        return None if batch is None else checkpoints.describe_inputs(batch[0])
+        return None if batch is None or batch[part] is None else checkpoints.describe_inputs(batch[part])
     except (AttributeError, TypeError, ValueError):
         return None
 

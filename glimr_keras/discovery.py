@@ -38,6 +38,7 @@ class Probe:
         inferred_directions: Of the objective's parts, by their names alone.
         parameters: The hyperparameters met by `data`, `build` and `fit`.
         observations: What configurations asked for: value by name, in the order of asking.
+        shapes: Of one sample of the inputs and of the labels, as far as they are known.
         is_complete: Whether every branch was looked at, and not only those that there was time for.
         error: The user's error, as a traceback of their own code.
     """
@@ -47,6 +48,7 @@ class Probe:
     parameters: tuple[HyperParameter, ...] = ()
     observations: tuple[dict[str, Any], ...] = ()
     is_complete: bool = True
+    shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
     error: str | None = None
 
 
@@ -95,6 +97,7 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
             model, arguments = with_model(job, config, loaded)
             batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
             directions = None if batch is None else _directions(model, batch, arguments.has_validation, task_logs(job, config))
+            shapes = {"inputs": data.describe(arguments), "labels": data.describe_labels(arguments)}
             before_fit = config.asked
             of_fit = _ask_fit(job, config, model, arguments)
             _check_folds(job, config)
@@ -111,6 +114,7 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
         tuple(explorer.parameters.values()),
         tuple(explorer.observations),
         explorer.is_complete and explore,
+        {name: shape for name, shape in shapes.items() if shape is not None},
     )
 
 

@@ -6,11 +6,13 @@ Exception
 │   ├── FatalValueError            also a ValueError
 │   ├── FatalTypeError             also a TypeError
 │   └── FatalRuntimeError          also a RuntimeError
+├── CheckpointError (ValueError)   a checkpoint is damaged, or gone
 ├── ModelError (ValueError)        what `build`, `data` or `fit` returned cannot be used
 ├── ObjectiveError (ValueError)    no such metric, or its direction is unknown
 ├── ProjectError (ValueError)      the project directory cannot be used for this search
 ├── ResourcesError (ValueError)    a trial asks for more than any machine has
 ├── ShippingError (TypeError)      something cannot be sent to a worker
+├── StorageError (RuntimeError)    the project cannot be written to, as on a full disk
 └── SearchError (RuntimeError)     too many trials failed in a row
 """
 
@@ -43,6 +45,10 @@ class FatalRuntimeError(FatalError, RuntimeError):
     """A fatal error that is also a `RuntimeError`."""
 
 
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, or is not there any more."""
+
+
 class ModelError(ValueError):
     """What `build`, `data` or `fit` returned cannot be used."""
 
@@ -61,6 +67,10 @@ class ResourcesError(ValueError):
 
 class ShippingError(TypeError):
     """An object cannot be sent to a worker process."""
+
+
+class StorageError(RuntimeError):
+    """The project directory cannot be written to, as on a full disk. What is in it is whole; the search can be continued."""
 
 
 class SearchError(RuntimeError):

@@ -2,8 +2,8 @@
 
 One JSON object a line, in `<project>/.glimr_keras/journal.jsonl`. The first line describes the project; then come new
 hyperparameters, new trials, epochs, and ends of executions and trials. Every record is handed to the operating system before
-the search goes on, so a killed process loses none; ends of trials are also forced to the disk. All results are read from
-here, and nothing in it is code.
+the search goes on, so a killed process loses none; the description and the ends of trials are also forced to the disk (fsync),
+so a power cut loses at most epochs of trials that had not ended. All results are read from here, and nothing in it is code.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ import json
 import math
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from glimr_keras.errors import ProjectError
+from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.objective import Objective, objective_config, objective_from_config
 from glimr_keras.parameters import HyperParameter, serialize
-from glimr_keras.trials import Execution, Trial
+from glimr_keras.trials import Execution, Stage, Trial
 
 try:
     import fcntl
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-VERSION = 1
+VERSION = 2
+"""Of what is written. Version 1 had neither losses nor retries, and no shapes of the data; it is read as well."""
 HIDDEN = ".glimr_keras"
 FILE = "journal.jsonl"
 
@@ -43,6 +45,7 @@ class Project:
         late_space: Those that trials met later, serialized.
         trials: By id, in the order of their creation.
         cv_folds: Of the cross validation; `None` without.
+        shapes: Of one sample of the inputs and of the labels, as far as they are known.
     """
 
     objective: Objective
@@ -53,6 +56,7 @@ class Project:
     late_space: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     trials: dict[str, Trial] = dataclasses.field(default_factory=dict)
     cv_folds: int | None = None
+    shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Journal:
@@ -64,7 +68,7 @@ class Journal:
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.path = directory / HIDDEN / FILE
-        self._file: io.TextIOWrapper | None = None
+        self._file: io.FileIO | None = None
 
     def exists(self) -> bool:
         """Whether there is a project: a journal whose first line was written to its end."""
@@ -77,7 +81,8 @@ class Journal:
 
     def create(self, project: Project) -> None:
         """Starts the journal of a new project."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._storing():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         self._append(
             "project",
             version=VERSION,
@@ -87,7 +92,9 @@ class Journal:
             space=project.space,
             is_whole=project.is_whole,
             cv_folds=project.cv_folds,
+            shapes=project.shapes,
         )
+        self._force()
 
     def add_parameters(self, parameters: Sequence[HyperParameter]) -> None:
         self._append("space", parameters=[serialize(parameter) for parameter in parameters])
@@ -97,6 +104,14 @@ class Journal:
 
     def add_epoch(self, trial_id: str, execution: int, epoch: int, metrics: dict[str, float]) -> None:
         self._append("epoch", trial_id=trial_id, execution=execution, epoch=epoch, metrics=_as_json(metrics))
+
+    def add_loss(self, trial_id: str, execution: int, message: str) -> None:
+        """The process that trained it was lost, and another goes on with it."""
+        self._append("loss", trial_id=trial_id, execution=execution, message=message)
+
+    def add_retry(self, trial_id: str, execution: int, message: str | None) -> None:
+        """It failed, and is begun again."""
+        self._append("retry", trial_id=trial_id, execution=execution, message=message)
 
     def end_execution(self, trial_id: str, number: int, execution: Execution) -> None:
         self._append(
@@ -112,8 +127,7 @@ class Journal:
 
     def end_trial(self, trial: Trial) -> None:
         self._append("end", trial_id=trial.trial_id, status=trial.status, values=trial.values, message=trial.message)
-        if self._file is not None:
-            os.fsync(self._file.fileno())
+        self._force()
 
     def close(self) -> None:
         if self._file is not None:
@@ -121,23 +135,47 @@ class Journal:
             self._file = None
 
     def _append(self, record: str, **fields: Any) -> None:
-        file = self.claim()
-        file.write(json.dumps({"record": record, **fields}) + "\n")
-        file.flush()
+        line = (json.dumps({"record": record, **fields}) + "\n").encode()
+        with self._storing():
+            file = self.claim()
+            size = os.fstat(file.fileno()).st_size
+            try:
+                written = file.write(line)
+                while written < len(line):  # a disk that is nearly full takes a part
+                    written += file.write(line[written:])
+            except OSError:
+                file.truncate(size)
+                raise
 
-    def claim(self) -> io.TextIOWrapper:
+    def _force(self) -> None:
+        """Has the system put on the disk what was handed to it."""
+        if self._file is not None:
+            with self._storing():
+                os.fsync(self._file.fileno())
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} cannot be written: {error}. What is in the project is whole; make room, or whatever is missing, "
+                "and run the script again to go on from here."
+            ) from error
+
+    def claim(self) -> io.FileIO:
         """Opens the journal for writing, as the only writer.
 
         Raises:
             ProjectError: If another search is writing to it.
         """
         if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8")
+            self._file = self.path.open("ab", buffering=0)
             self._lock(self._file)
             self._cut_torn_end()
         return self._file
 
-    def _lock(self, file: io.TextIOWrapper) -> None:
+    def _lock(self, file: io.FileIO) -> None:
         """Keeps a second search out of the project, where the system has such locks; they end with the process."""
         if fcntl is None:
             return
@@ -186,6 +224,7 @@ class Journal:
                 header["space"],
                 header.get("is_whole", True),
                 cv_folds=header.get("cv_folds"),
+                shapes=header.get("shapes", {}),
             )
         for number, record in records:
             with self._damage(number):
@@ -210,16 +249,27 @@ class Journal:
             raise ProjectError(f"{self.path} is damaged in line {number}: {type(error).__name__}: {error}") from error
 
 
+_TRIAL_ID = re.compile(r"[0-9]+")
+
+
 def _replay(project: Project, record: dict[str, Any]) -> None:
     match record["record"]:
         case "space":
             project.late_space += record["parameters"]
         case "trial":
+            for trial_id in (record["trial_id"], record["values"].get(Stage.PARENT)):  # which are parts of paths
+                if trial_id is not None and not _TRIAL_ID.fullmatch(trial_id):
+                    raise ValueError(f"{trial_id!r} is no trial's id")
             trial = Trial(record["trial_id"], record["values"], tuple(record["sampling_key"]))
             project.trials[trial.trial_id] = trial
         case "epoch":
             metrics = {name: float(value) for name, value in record["metrics"].items()}
             _execution(project, record).observe(record["epoch"], metrics, project.objective)
+        case "loss":
+            _execution(project, record).lost += 1
+        case "retry":
+            execution = _execution(project, record)
+            project.trials[record["trial_id"]].executions[record["execution"]] = Execution(attempt=execution.attempt + 1)
         case "execution":
             execution = _execution(project, record)
             execution.status, execution.message = record["status"], record["message"]

@@ -1,4 +1,4 @@
-"""What ends a search, or a trial, before its time. Runs in the driver."""
+"""What ends a search, or a trial, before its time, and what is done about failures. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -9,6 +9,28 @@ from typing import Any, Protocol
 
 from glimr_keras.objective import Objective
 from glimr_keras.trials import Trial, TrialStatus
+
+
+@dataclasses.dataclass(frozen=True)
+class Tolerance:
+    """What a search bears.
+
+    Attributes:
+        failed_in_a_row: So many failed trials in a row stop the search, not counting those that diverged or raised
+            `FailedTrialError`.
+        failures: How often a training is continued when its process was lost; below 0 for any number.
+        retries: How often a training is begun again that failed by itself.
+        seconds: Wall-clock time that one training may take; `None` for any.
+        state_interval: Seconds between two states that are kept of a training in case it is interrupted; `None` for none.
+        keep_top_k: Of so many trials the weights are kept; `None` for all.
+    """
+
+    failed_in_a_row: int = 3
+    failures: int = 3
+    retries: int = 0
+    seconds: float | None = None
+    state_interval: float | None = None
+    keep_top_k: int | None = None
 
 
 class Stopper(Protocol):

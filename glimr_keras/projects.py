@@ -86,12 +86,24 @@ def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> Non
         before, now = getattr(there, name), getattr(wanted, name)
         if before != now:
             differences.append(f"{name} was {before}, is {now}")
+    for name, shape in there.shapes.items():
+        if wanted.shapes.get(name, shape) != shape:
+            differences.append(f"{name} were {_shown(shape)}, are {_shown(wanted.shapes[name])}")
     if differences:
         raise ProjectError(
             f"The project in {directory} holds results of a different search, with {len(there.trials)} trials: "
             + "; ".join(differences)
             + ". Choose another `project_name`, or pass `overwrite=True` to remove those results."
         )
+
+
+def _shown(shapes: Any) -> str:
+    """Shapes of one sample for people: `(8,) float32`."""
+    if "dict" in shapes:
+        return "{" + ", ".join(f"{name!r}: {_shown(part)}" for name, part in shapes["dict"].items()) + "}"
+    if "list" in shapes:
+        return "[" + ", ".join(map(_shown, shapes["list"])) + "]"
+    return f"{tuple(shapes['shape'])} {shapes['dtype']}"
 
 
 def _space_differences(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], is_known: bool) -> list[str]:

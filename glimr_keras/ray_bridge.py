@@ -101,7 +101,7 @@ class Bridge:
         """Whether a process that stands by is to take on a trial; not before there is one, or Ray would end the process."""
         if ray_id not in self._standing_by:
             return False
-        if self.finished:
+        if self.finished or (self.coordinator is not None and self.coordinator.all_given_out):
             return True
         if self._given == 0:
             return False

@@ -9,6 +9,7 @@ import os
 import pathlib
 import queue
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -38,6 +39,8 @@ REPORT = "glimr_keras"
 
 _STANDING_BY_S = 0.05
 
+_HANGS = 1.1
+"""So many times the limit of its time is what a trial gets that does not end by itself."""
 _PATIENCE = 0.02
 """The part of an epoch's time during which Ray's answer to its report is waited for."""
 
@@ -101,13 +104,17 @@ class Worker(FunctionTrainable):
     def _work(self, config: dict[str, Any]) -> None:
         task = config[TASK]
         if "run" in task:
-            reporter = _Reporter()
-            with _continued(Run(**task["run"])) as run:
+            reporter = _Reporter(self._count)
+            with _continued(Run(**task["run"])) as run, _ended_after(run.time_limit):
                 run_trial(self._shipment.unpack(), run, reporter, settle=reporter.finish)
             reporter.finish()
         else:
             _stand_by(self._shipment, task["skipped"])
         tune.report({RESULT_DUPLICATE: True})  # by which Ray knows a function's end
+
+    def _count(self, epoch: int) -> None:
+        """Makes the report that follows Ray's number `epoch`, also of a training that did not begin here."""
+        self._iteration = epoch - 1
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Makes ready for another trial.
@@ -151,6 +158,21 @@ def _copy(place: pathlib.Path, to: pathlib.Path) -> None:
         with contextlib.suppress(OSError, shutil.Error):
             shutil.copytree(source, to, dirs_exist_ok=True)
             return
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float | None) -> Iterator[None]:
+    """Has the system end this process if the block takes much longer, as code that hangs does. (Code that does not ends by
+    itself, after a batch.)
+    """
+    if seconds is None or not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, seconds * _HANGS + 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class _Thread:
@@ -204,9 +226,13 @@ class _Reporter:
     Ray answers each report, and its answer may be that the trial is stopped. It is waited for during a small part of the time
     that an epoch takes: a trial with long epochs stops at once, and one with short epochs, where waiting would cost a good part
     of the training, an epoch later.
+
+    Args:
+        count: Called with the number of an epoch before it is reported.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
         self._thread: threading.Thread | None = None
         self._last = time.monotonic()
         self._error: BaseException | None = None
@@ -242,6 +268,8 @@ class _Reporter:
         try:
             said = dataclasses.replace(report, state=None)
             checkpoint = None if report.state is None else tune.Checkpoint.from_directory(report.state)
+            if report.epoch is not None:
+                self._count(report.epoch)
             # "done" saves Ray another round trip to learn that the function has returned
             tune.report({**report.metrics, REPORT: said, "done": report.outcome is not None}, checkpoint=checkpoint)
         except BaseException as error:  # raised where training can be ended by it

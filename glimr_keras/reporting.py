@@ -8,17 +8,18 @@ import math
 import pathlib
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from glimr_keras import checkpoints
-from glimr_keras.callback import TuneReportCheckpoint, scalars
-from glimr_keras.errors import FatalError, ObjectiveError, did_you_mean
+from glimr_keras.callback import Held, TuneReportCheckpoint, scalars
+from glimr_keras.errors import FailedTrialError, FatalError, ObjectiveError, StorageError, did_you_mean
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.objective import Objective
 from glimr_keras.parameters import HyperParameter
 from glimr_keras.space import DeclaredSpace
-from glimr_keras.trials import Run, Stage
+from glimr_keras.trials import Run, Stage, state_directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +48,11 @@ class Outcome:
     """How an execution ended.
 
     Attributes:
-        fatal: The user's own error, when it is to stop the whole search.
+        status: `"RUNNING"` if it did not, but cannot go on now.
+        fatal: What is to stop the whole search: the user's own error, or that nothing can be stored.
         expected: Whether the failure says something of the configuration only, and nothing of the code: it diverged, or
             raised `FailedTrialError`.
+        final: Whether it would only fail again, as the user says by `FailedTrialError`.
     """
 
     status: str
@@ -57,12 +60,17 @@ class Outcome:
     score: float | None = None
     best_epoch: int | None = None
     message: str | None = None
-    fatal: FatalError | None = None
+    fatal: FatalError | StorageError | None = None
     expected: bool = False
+    final: bool = False
 
 
 class NotANumberError(ValueError):
-    """The objective became nan."""
+    """The objective became nan, or infinitely good."""
+
+
+class TimeIsUpError(BaseException):
+    """The training has taken as long as it may. No `Exception`, so that no code of the user's goes on with it."""
 
 
 Reporter = Callable[[Report], None]
@@ -121,7 +129,7 @@ class TrialCallback(TuneReportCheckpoint):
 
     waits_for_next_epoch = True
 
-    def __init__(self, objective: Objective, run: Run, voice: Voice) -> None:
+    def __init__(self, objective: Objective, run: Run, voice: Voice, max_model_size: int | None = None) -> None:
         super().__init__(checkpoint="best", monitor=objective.name, mode=objective.direction or "auto")
         self.objective = objective
         if all(part.direction is not None for part in objective.parts):
@@ -134,9 +142,37 @@ class TrialCallback(TuneReportCheckpoint):
         self._directory, self._voice = pathlib.Path(run.directory), voice
         self._reports_state = run.reports_state
         self._state: str | None = None
-        if run.reports_state and run.state is not None and checkpoints.exists(self._directory):
-            earlier = checkpoints.describe(self._directory)  # what it saved before it was paused
+        self._state_interval, self._max_model_size = run.state_interval, max_model_size
+        self._state_saved = time.monotonic()
+        self._deadline = None if run.time_limit is None else time.monotonic() + run.time_limit
+        if run.state is not None and checkpoints.exists(self._directory):
+            earlier = checkpoints.describe(self._directory)  # what it saved before it was paused, or interrupted
             self.best, self.best_epoch = earlier.score, earlier.epoch
+
+    def go_on_from(self, state: checkpoints.Checkpoint) -> None:
+        """An interrupted training goes on. Its last epoch is reported again, since it may not have been."""
+        self.last_epoch, self.last_logs = state.epoch, state.metrics or {}
+        self._held = Held(state.epoch, self.last_logs, due=True, checkpoint=None)
+
+    def check_size(self, model: Any) -> None:
+        """Refuses a model that is larger than allowed.
+
+        Raises:
+            FailedTrialError: If it is.
+        """
+        if self._max_model_size is not None and model.count_params() > self._max_model_size:
+            raise FailedTrialError(
+                f"The model has {model.count_params():,} parameters, more than `max_model_size={self._max_model_size}` allows."
+            )
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._check_time()
+        if batch == 0:  # a model may be built as late as by its first batch
+            self.check_size(self.model)
+
+    def _check_time(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise TimeIsUpError
 
     def improves(self, logs: Any) -> bool:
         if not self.objective.has_value(logs):
@@ -151,8 +187,11 @@ class TrialCallback(TuneReportCheckpoint):
             raise ObjectiveError(
                 f"The objective {missing!r} is not among the metrics.{did_you_mean(missing, logs)} Received: {sorted(logs)}"
             )
-        if math.isnan(self.objective.get_value(logs)):
+        value = self.objective.get_value(logs)
+        if math.isnan(value):
             raise NotANumberError(f"The objective {self.objective.name!r} is nan: the training diverged.")
+        if math.isinf(value) and self.objective.better_than(value, 0.0):
+            raise NotANumberError(f"The objective {self.objective.name!r} is {value}: an overflow, and not a good model.")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.last_epoch is not None and self._offset + epoch < self.last_epoch:
@@ -161,7 +200,12 @@ class TrialCallback(TuneReportCheckpoint):
         super().on_epoch_end(self._offset + epoch, logs)
         if self._reports_state:
             self._state = tempfile.mkdtemp(prefix="glimr_keras-")
-            self.save_state(pathlib.Path(self._state))
+            checkpoints.save(self.model, self._state, self._described())
+        if self._is_state_due():
+            self.save_state()
+            self._state_saved = time.monotonic()
+        if not self._is_last_epoch():
+            self._check_time()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leaves the last epoch to `run_trial`, which sends it with the outcome."""
@@ -173,11 +217,21 @@ class TrialCallback(TuneReportCheckpoint):
         checkpoints.save(self.model, self._directory, described)
         return self._directory
 
-    def save_state(self, directory: pathlib.Path) -> None:
+    def save_state(self) -> None:
         """Writes what the training can be continued from."""
-        epoch = self.last_epoch or 1
-        values = own_values(self._voice.config)
-        checkpoints.save(self.model, directory, checkpoints.Checkpoint(epoch, self.inputs, has_optimizer=True, values=values))
+        checkpoints.save_state(self.model, state_directory(self._directory), self._described(), self._directory)
+
+    def _described(self) -> checkpoints.Checkpoint:
+        values, metrics = own_values(self._voice.config), self.last_logs
+        return checkpoints.Checkpoint(self.last_epoch or 1, self.inputs, has_optimizer=True, values=values, metrics=metrics)
+
+    def _is_state_due(self) -> bool:
+        if self._state_interval is None or time.monotonic() - self._state_saved < self._state_interval:
+            return False
+        return not self._is_last_epoch()  # after which comes the outcome
+
+    def _is_last_epoch(self) -> bool:
+        return self.last_epoch == (self.params or {}).get("epochs")
 
     def deliver(self, epoch: int, metrics: dict[str, float], directory: pathlib.Path | None) -> None:
         state, self._state = self._state, None

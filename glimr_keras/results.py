@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pathlib
+import warnings
 
 import keras
 import pandas as pd
 
 from glimr_keras import analysis, checkpoints
 from glimr_keras.arguments import checked_count
-from glimr_keras.errors import ModelError, ProjectError
+from glimr_keras.errors import CheckpointError, ModelError, ProjectError
 from glimr_keras.hypermodel import HyperModel, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.journal import Journal, Project
@@ -22,19 +23,19 @@ class Results:
     """The results of a project, read from its journal each time; a running search may be writing to it.
 
     Args:
-        hypermodel: What the project's trials built.
+        hypermodel: What the project's trials built; `None` if no models are to be loaded.
         space: The declared space, maybe empty.
         project_dir: The project's directory.
     """
 
-    def __init__(self, hypermodel: HyperModel, space: DeclaredSpace, project_dir: pathlib.Path) -> None:
+    def __init__(self, hypermodel: HyperModel | None, space: DeclaredSpace, project_dir: pathlib.Path) -> None:
         self.hypermodel, self.declared_space, self.project_dir = hypermodel, space, project_dir
 
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
         """Builds the models of the best trials and loads the weights of their best epoch.
 
         Each is compiled, and evaluates on the validation data to the score of its trial (with several executions, of the best
-        one). As in a trial, `data` runs before `build`.
+        one). As in a trial, `data` runs before `build`. A trial whose weights are damaged is left out, with a warning.
 
         Args:
             num_models: Of how many trials; fewer if fewer have a score.
@@ -45,14 +46,27 @@ class Results:
 
         Raises:
             ProjectError: If there is no finished trial with a score.
+            CheckpointError: If none of them has its weights.
             ModelError: If the weights do not fit the model that `build` returns now.
         """
         project = self._read()
-        return [
-            self._load(trial, project, execution)
-            for trial in self._best(project, checked_count("num_models", num_models))
-            for execution in trial.best_executions(project.objective, project.cv_folds or 1)
-        ]
+        checked_count("num_models", num_models)
+        models: list[keras.Model] = []
+        damage: CheckpointError | None = None
+        found = 0
+        for trial in self._best(project, len(project.trials)):
+            try:
+                executions = trial.best_executions(project.objective, project.cv_folds or 1)
+                models += [self._load(trial, project, execution) for execution in executions]
+                found += 1
+            except CheckpointError as error:
+                damage = error
+                warnings.warn(f"Trial {trial.trial_id} is left out: {error}", stacklevel=2)
+            if found == num_models:
+                break
+        if damage is not None and not models:
+            raise damage
+        return models
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
         """The configurations of the best trials, best first; each can be given to `hypermodel.build`."""
@@ -89,6 +103,8 @@ class Results:
         return ranked(trials, project.objective)[:count]
 
     def _load(self, trial: Trial, project: Project, execution: int) -> keras.Model:
+        if self.hypermodel is None:
+            raise ModelError("Models are built by the `HyperModel` and then loaded. Pass it to `RayTuner.open`.")
         if overrides(self.hypermodel, "run"):
             raise ModelError(f"There are no models to load: the trials of {type(self.hypermodel).__name__} are its own `run`.")
         place = execution_directory(self.project_dir, trial.trial_id, execution)

@@ -307,8 +307,8 @@ class _ExperimentTuner(RayTuner):
 
     remembered: bytes
 
-    def _open(self, objective: Objective, space: SearchSpace, seed: int) -> tuple[Journal, Project]:
-        opened = super()._open(objective, space, seed)
+    def _open(self, objective: Objective, space: SearchSpace, seed: int, shapes: dict[str, Any]) -> tuple[Journal, Project]:
+        opened = super()._open(objective, space, seed, shapes)
         file = self.project_dir / HIDDEN / _FILE
         beside = file.with_suffix(".new")
         beside.write_bytes(self.remembered)

@@ -57,6 +57,11 @@ class Run:
         state: Directory of a checkpoint that the training continues from.
         keeps_state: Whether a later trial may continue from its end.
         reports_state: Whether it may be paused after any epoch, and continued from there.
+        resumes: Whether it was begun before, and goes on from the newest state that it has.
+        attempt: How many times it failed before.
+        state_interval: So many seconds, at least, are between two states that are kept in case it is interrupted; `None` for
+            none.
+        time_limit: Seconds after which it is ended; `None` for no limit.
         fold: Which part of the data it is validated on, counted from 0; `None` without cross validation.
         num_folds: How many such parts there are.
     """
@@ -72,6 +77,10 @@ class Run:
     state: str | None = None
     keeps_state: bool = False
     reports_state: bool = False
+    resumes: bool = False
+    attempt: int = 0
+    state_interval: float | None = None
+    time_limit: float | None = None
     fold: int | None = None
     num_folds: int | None = None
 
@@ -90,6 +99,8 @@ class Execution:
         score: The objective at `best_epoch`.
         duration: Seconds from the start of `data` to the end of `fit`; of a training that was paused, since it last went on.
         message: The traceback or reason of a failure.
+        attempt: How many times it failed before and was tried again.
+        lost: How many times the process that trained it was lost.
     """
 
     status: str = TrialStatus.RUNNING
@@ -98,6 +109,8 @@ class Execution:
     score: float | None = None
     duration: float | None = None
     message: str | None = None
+    attempt: int = 0
+    lost: int = 0
 
     def observe(self, epoch: int, metrics: dict[str, float], objective: Objective) -> None:
         """Takes in the metrics of an epoch; the score is the best so far.
@@ -198,7 +211,7 @@ def execution_directory(project: pathlib.Path, trial_id: str, execution: int) ->
 
 
 def state_directory(directory: str | pathlib.Path) -> pathlib.Path:
-    """Where in an execution's folder the checkpoint is from which its training can be continued."""
+    """Where in an execution's folder the states are from which its training can be continued."""
     return pathlib.Path(directory) / "latest"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 import pathlib
@@ -10,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras
-import numpy as np
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
@@ -18,42 +16,33 @@ from ray.tune.search import Searcher
 from glimr_keras import analysis, data
 from glimr_keras.arguments import (
     checked_count,
-    checked_objective,
     checked_points,
     checked_resources,
     checked_seconds,
+    checked_tolerance,
     checked_verbosity,
     sorted_callbacks,
 )
 from glimr_keras.attempt import Attempt, attempt
-from glimr_keras.coordinator import Coordinator, Ongoing
 from glimr_keras.data import FitArguments
-from glimr_keras.discovery import Probe
-from glimr_keras.errors import ModelError, ProjectError
 from glimr_keras.folds import Folds
-from glimr_keras.folds import make as make_folds
 from glimr_keras.hypermodel import as_hypermodel, overrides
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.inline import InlineExecutor
-from glimr_keras.journal import Journal, Project
-from glimr_keras.limits import Limits
+from glimr_keras.journal import Journal
 from glimr_keras.objective import Objective, as_objective
 from glimr_keras.oracles import Oracle, RandomSearchOracle, RaySearchOracle
 from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
-from glimr_keras.projects import check_place, learn_from, open_project, project_directory, serialized
-from glimr_keras.ray_executor import RayExecutor
+from glimr_keras.projects import check_place, project_directory
 from glimr_keras.results import Results
 from glimr_keras.search_space import SearchSpace
-from glimr_keras.shipping import check_sendable
+from glimr_keras.searching import Searching
 from glimr_keras.space import DeclaredSpace
-from glimr_keras.trials import TrialStatus
-from glimr_keras.worker import Job
 
 Executor = Literal["ray", "inline"]
 
 
-class RayTuner(Results):
+class RayTuner(Searching):
     """Searches the hyperparameters of a `HyperModel`, many trials side by side on Ray.
 
     The constructor checks its arguments and starts nothing; `search` starts Ray on this machine if it is not running. Every
@@ -86,8 +75,17 @@ class RayTuner(Results):
         warm_start: Finished projects (directories, or tuners) whose results the search learns from. They count for no budget.
         callbacks: Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run here.
         max_consecutive_failed_trials: So many failed trials in a row stop the search.
+        max_retries_per_trial: How often a training that failed is begun again, except by `FailedTrialError`.
+        max_failures: How often a training is continued whose process was lost: killed, out of memory, or with its machine. Then
+            its trial has failed. -1 for any number.
+        max_model_size: How many parameters a model may have; a trial with more fails, before it trains.
         max_trials_without_improvement: So many trials in a row that are not better than the best before them end the search.
         time_budget_s: Seconds of wall-clock time that one call of `search` may take; then running trials are stopped.
+        trial_time_limit_s: Seconds of wall-clock time that one training may take. It is ended after the batch in which they are
+            over, and has the score of its best epoch; without any epoch its trial has failed. One that hangs loses its process.
+        state_interval_s: At ends of epochs, so many seconds apart at least, the state of a training is kept until the training
+            ends; one that is interrupted goes on from there. 0 for each epoch, `None` to begin anew.
+        keep_top_k: Of so many trials, the best, the weights are kept; by default of all.
         stopper: A `ray.tune.Stopper`, asked after each epoch of each trial.
         reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live line.
         executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where breakpoints work.
@@ -129,8 +127,14 @@ class RayTuner(Results):
         warm_start: Sequence[str | os.PathLike[str] | RayTuner] = (),
         callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
         max_consecutive_failed_trials: int = 3,
+        max_retries_per_trial: int = 0,
+        max_failures: int = 3,
+        max_model_size: int | None = None,
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
+        trial_time_limit_s: float | None = None,
+        state_interval_s: float | None = 10.0,
+        keep_top_k: int | None = None,
         stopper: tune.Stopper | None = None,
         reporter: tune.ProgressReporter | None = None,
         executor: Executor = "ray",
@@ -162,7 +166,15 @@ class RayTuner(Results):
         sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, RayTuner)) else warm_start
         self.warm_start = [project_directory(source) for source in sources]
         self.callbacks = sorted_callbacks(callbacks)
-        self.max_consecutive_failed_trials = checked_count("max_consecutive_failed_trials", max_consecutive_failed_trials)
+        self.tolerance = checked_tolerance(
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+            max_failures=max_failures,
+            max_retries_per_trial=max_retries_per_trial,
+            trial_time_limit_s=trial_time_limit_s,
+            state_interval_s=state_interval_s,
+            keep_top_k=keep_top_k,
+        )
+        self.max_model_size = None if max_model_size is None else checked_count("max_model_size", max_model_size)
         if max_trials_without_improvement is not None:
             checked_count("max_trials_without_improvement", max_trials_without_improvement)
         self.max_trials_without_improvement = max_trials_without_improvement
@@ -181,6 +193,33 @@ class RayTuner(Results):
         self.executor = executor
         self.address = address
         self._fresh = overwrite
+
+    @staticmethod
+    def open(project: str | os.PathLike[str], hypermodel: Any = None, space: Mapping[str, Any] | None = None) -> Results:
+        """Opens a project to read its results, also while a search is running in it, in whichever process.
+
+        Nothing in the project is changed, and nothing in it is executed.
+
+        Args:
+            project: The project's directory.
+            hypermodel: As for `RayTuner`; only `get_best_models` needs it.
+            space: The declared space, if it was passed to `RayTuner`.
+
+        Returns:
+            An object with `get_best_models`, `get_best_hyperparameters`, `results_dataframe`, `results_summary` and
+            `pareto_front`, as a tuner has them. `experiment_table` takes it as well.
+
+        Raises:
+            ProjectError: If there is no project.
+
+        Example:
+            RayTuner.open("runs/digits").results_dataframe()
+        """
+        model = None if hypermodel is None else as_hypermodel(hypermodel)
+        declared = DeclaredSpace(space if space is not None or model is None else model.space())
+        directory = pathlib.Path(project).absolute()
+        Journal(directory).read()
+        return Results(model, declared, directory)
 
     # Searching
 
@@ -298,155 +337,3 @@ class RayTuner(Results):
                 self._job(FitArguments(), folds=folds), lambda found: space.extend(self._discovered_space(found).parameters)
             )
         print(analysis.search_space_summary(space))
-
-    # How it works inside
-
-    def _executor(self, verbose: int, at_most: int | None) -> RayExecutor | InlineExecutor:
-        """Where trials run, with no more workers than `at_most`."""
-        if self.executor == "inline":
-            return InlineExecutor()
-        return RayExecutor(
-            self.resources_per_trial,
-            min((bound for bound in (at_most, self.max_concurrent_trials) if bound is not None), default=None),
-            self.max_worker_memory,
-            self.scheduler,
-            self.callbacks[1],
-            self.project_dir.parent,
-            self.address,
-            chatty=verbose >= 3,
-            reporter=self.reporter,
-        )
-
-    def _folds(self, arguments: FitArguments, seed: int, **how: Any) -> Folds | None:
-        """How the data is split for cross validation."""
-        given = [name for name, value in how.items() if value is not None and not isinstance(value, str)]
-        if self.cv_folds is None:
-            if given:
-                raise ValueError(f"`{given[0]}` is for cross validation. Pass `cv_folds` to {type(self).__name__}.")
-            return None
-        if given and arguments.x is None:
-            raise ValueError(
-                f"`{given[0]}` says how the data that `search()` is given is split. {type(self.hypermodel).__name__} brings "
-                "its own: split it there, by `config.fold` and `config.num_folds`."
-            )
-        if arguments.x is None:
-            return Folds(self.cv_folds)
-        return make_folds(arguments, self.cv_folds, seed % 2**32, **how)
-
-    def _project_seed(self) -> int:
-        """The seed of the project that is continued, or else the user's, or a new one."""
-        journal = Journal(self.project_dir)
-        if journal.exists() and not self._fresh:
-            return journal.read().seed
-        return self.seed if self.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
-
-    def _job(
-        self,
-        arguments: FitArguments,
-        callbacks: tuple[keras.callbacks.Callback, ...] = (),
-        verbose: int = 0,
-        folds: Folds | None = None,
-    ) -> Job:
-        job = Job(
-            self.hypermodel,
-            self.declared_space,
-            self.objective,
-            arguments,
-            callbacks,
-            cpus=self.resources_per_trial["cpu"],
-            fit_verbose=2 if verbose >= 3 else 0,
-            folds=folds,
-        )
-        if self.executor == "ray":
-            parts = {"hypermodel": self.hypermodel, "space": self.declared_space, "callbacks": callbacks}
-            for name, part in {**parts, **dict(arguments.named())}.items():
-                check_sendable(part, name)
-        return job
-
-    def _discovered_space(self, found: Probe) -> SearchSpace:
-        """The hyperparameters that are known before the first trial.
-
-        Raises:
-            ModelError: If the model could not be built.
-        """
-        if found.error is not None:
-            raise ModelError(
-                "The model could not be built, neither with the default configuration nor with two others, so no trial was "
-                f"started. The first error:\n\n{found.error}"
-            )
-        return SearchSpace([*self.declared_space.parameters, *found.parameters], found.observations, found.is_complete)
-
-    def _run(self, executor: RayExecutor | InlineExecutor, job: Job, seed: int, progress: Progress) -> None:
-        searches: list[Ongoing] = []
-        building = contextlib.ExitStack()
-
-        def begin(found: Probe) -> Coordinator:
-            building.close()
-            searches.append(self._begin(job, found, seed, progress))
-            return searches[0].coordinator
-
-        remark = None
-        try:
-            building.enter_context(progress.preparing("Building the model once"))
-            executor.execute(job, begin)
-            for search in searches:
-                remark = search.remark(self.project_dir)
-        except KeyboardInterrupt:
-            remark = "Stopped. What has finished is kept; run the script again to go on from here."
-            raise
-        finally:
-            building.close()
-            for search in searches:
-                progress.on_search_end(remark)
-                search.journal.close()
-        for search in searches:
-            if search.coordinator.error is not None:
-                raise search.coordinator.error
-
-    def _begin(self, job: Job, found: Probe, seed: int, progress: Progress) -> Ongoing:
-        """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
-        space = self._discovered_space(found)
-        self.objective = checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
-        journal, project = self._open(self.objective, space, seed)
-        try:
-            coordinator = self._coordinator(journal, project, space, progress)
-            done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
-            progress.on_search_begin(project.objective, self.max_trials, done)
-            coordinator.resume()
-        except BaseException:
-            journal.close()
-            raise
-        return Ongoing(journal, coordinator, len(done))
-
-    def _coordinator(self, journal: Journal, project: Project, space: SearchSpace, progress: Progress) -> Coordinator:
-        """A coordinator that knows the trials of earlier sessions."""
-        space.update(deserialize(stored) for stored in project.late_space)
-        oracle = self.make_oracle(project.objective, project.seed, space)
-        for directory in self.warm_start:
-            learn_from(oracle, directory)
-        for trial in project.trials.values():
-            oracle.restore_trial(trial)
-            if trial.status != TrialStatus.RUNNING:
-                oracle.end_trial(trial)
-        return Coordinator(
-            oracle,
-            journal,
-            self.project_dir,
-            self.executions_per_trial,
-            self.max_consecutive_failed_trials,
-            progress,
-            Limits(oracle.objective, self.time_budget_s, self.max_trials_without_improvement, copy.deepcopy(self.stopper)),
-            self.cv_folds,
-        )
-
-    def _open(self, objective: Objective, space: SearchSpace, seed: int) -> tuple[Journal, Project]:
-        known = serialized(space.parameters)
-        wanted = Project(objective, seed, self.executions_per_trial, known, space.is_whole, cv_folds=self.cv_folds)
-        opened = open_project(self.project_dir, wanted, self._fresh)
-        self._fresh = False
-        return opened
-
-    def _read(self) -> Project:
-        if self._fresh:
-            raise ProjectError("There are no results yet: `overwrite=True` starts over. Call `search()` first.")
-        return super()._read()

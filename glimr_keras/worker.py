@@ -19,13 +19,14 @@ import keras
 from glimr_keras import checkpoints, data, folds, pipelines, tasks
 from glimr_keras.callback import scalars
 from glimr_keras.data import FitArguments
-from glimr_keras.errors import FailedTrialError, FatalError, ModelError, user_traceback
+from glimr_keras.errors import FailedTrialError, FatalError, ModelError, StorageError, user_traceback
 from glimr_keras.folds import Folds
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters, sample
 from glimr_keras.objective import Objective
-from glimr_keras.reporting import NotANumberError, Outcome, Reporter, TrialCallback, Voice, own_values
+from glimr_keras.reporting import NotANumberError, Outcome, Reporter, TimeIsUpError, TrialCallback, Voice, own_values
 from glimr_keras.session import Session
+from glimr_keras.signatures import arguments_of
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Run, Stage, TrialStatus, state_directory
 
@@ -40,6 +41,7 @@ class Job:
         fit_verbose: Keras' `verbose` inside the worker.
         session: Keras' settings in the driver.
         folds: How the data is split for cross validation; `None` without.
+        max_model_size: Parameters that a model may have; `None` for any number.
     """
 
     hypermodel: HyperModel
@@ -51,6 +53,7 @@ class Job:
     fit_verbose: int = 0
     session: Session = dataclasses.field(default_factory=Session.current)
     folds: Folds | None = None
+    max_model_size: int | None = None
 
     @property
     def first_fold(self) -> tuple[int | None, int | None]:
@@ -69,34 +72,83 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
         settle: For a `report` that does not wait for the answer: waits for it, and raises likewise.
     """
     started = time.monotonic()
+    given, run = run, _from_its_state(job, run)
     voice = Voice(report, settle, job.space)
-    score, best_epoch, message, fatal, expected = None, None, None, None, False
+    score: float | None = None
+    best_epoch: int | None = None
+    message: str | None = None
+    fatal: FatalError | StorageError | None = None
+    expected = final = False
     metrics: dict[str, float] = {}
     with job.session.fresh(_seed(run)):
         try:
             voice.config = configuration(job.space, run.values, run.sampling_key, run.fold, run.num_folds)
             objective = job.objective if run.directions is None else job.objective.directed(run.directions)
-            voice.callback = TrialCallback(objective, run, voice)
+            voice.callback = TrialCallback(objective, run, voice, job.max_model_size)
             if overrides(job.hypermodel, "run"):
                 score, best_epoch, metrics = _run(job.hypermodel, voice.config, voice.callback)
             else:
                 score, best_epoch, metrics = _train(job, run, voice.config, voice.callback)
             status = TrialStatus.COMPLETED
+        except _StateDoesNotFitError:
+            status = _AGAIN
+        except StorageError as error:
+            status, fatal = TrialStatus.RUNNING, error
+        except TimeIsUpError:
+            status, score, best_epoch, message = _out_of_time(run, voice.callback)
+            expected = final = True
         except Exception as error:
             status, message = TrialStatus.FAILED, user_traceback(error)
             fatal = error if isinstance(error, FatalError) else None
             expected = isinstance(error, (FailedTrialError, NotANumberError))
+            final = isinstance(error, FailedTrialError)
         except SystemExit as error:
             if voice.is_stopped:
                 raise
             status, message = TrialStatus.FAILED, user_traceback(error)
-        # Said before the session is cleared: an executor may take it in meanwhile
-        voice.end(metrics, Outcome(status, time.monotonic() - started, score, best_epoch, message, fatal, expected))
+        if status != _AGAIN:
+            # Said before the session is cleared: an executor may take it in meanwhile
+            duration = time.monotonic() - started
+            voice.end(metrics, Outcome(status, duration, score, best_epoch, message, fatal, expected, final))
+    if status == _AGAIN:
+        run_trial(job, dataclasses.replace(given, resumes=False), report, settle)
+
+
+_AGAIN = "AGAIN"
+"""In the place of a status: the training is begun anew."""
+
+
+class _StateDoesNotFitError(Exception):
+    """The model is not the one whose state was kept: the script was changed since."""
 
 
 def _seed(run: Run) -> int:
-    key = (run.sampling_key, run.execution, *([run.initial_epoch] if run.initial_epoch else []))
+    key = (run.sampling_key, run.execution, *filter(None, (run.initial_epoch, run.attempt)))
     return zlib.crc32(repr(key).encode())
+
+
+def _from_its_state(job: Job, run: Run) -> Run:
+    """The run with the checkpoint from which its training goes on, or from its beginning where none is whole."""
+    if run.resumes:
+        fit = arguments_of(job.hypermodel.fit)
+        own = None
+        if not overrides(job.hypermodel, "run") and (fit is None or "initial_epoch" in fit):
+            own = checkpoints.newest(state_directory(run.directory))
+        with contextlib.suppress(StorageError):
+            if own is not None:
+                checkpoints.go_back(run.directory, own)
+                return dataclasses.replace(run, state=str(own), initial_epoch=checkpoints.describe(own).epoch)
+    state = None if run.state is None else checkpoints.newest(run.state)
+    if state is None:
+        return dataclasses.replace(run, state=None, initial_epoch=0, resumes=False)
+    return dataclasses.replace(run, state=str(state), resumes=False)
+
+
+def _out_of_time(run: Run, callback: TrialCallback | None) -> tuple[str, float | None, int | None, str | None]:
+    """Status, score, its epoch and a message for a training that has taken as long as it may."""
+    if callback is None or callback.best is None:
+        return TrialStatus.FAILED, None, None, f"No epoch was over within `trial_time_limit_s={run.time_limit:g}`."
+    return TrialStatus.STOPPED, callback.best, callback.best_epoch, None
 
 
 def configuration(
@@ -186,7 +238,9 @@ def with_data(job: Job, config: HyperParameters) -> FitArguments:
 def _train(job: Job, run: Run, config: HyperParameters, callback: TrialCallback) -> tuple[float, int | None, dict[str, float]]:
     """Data, build and fit. Returns the score, its epoch and the last metrics."""
     model, arguments = with_model(job, config, with_data(job, config))
-    if not model.built:
+    if model.built:
+        callback.check_size(model)
+    else:
         callback.inputs = data.describe(arguments)
     if not overrides(job.hypermodel, "fit"):
         _build_ahead(model, arguments)
@@ -197,13 +251,21 @@ def _train(job: Job, run: Run, config: HyperParameters, callback: TrialCallback)
     if run.epochs is not None:
         kwargs["epochs"] = run.epochs
     if run.state is not None:
-        kwargs["initial_epoch"] = checkpoints.load(model, run.state, own_values(config)).epoch
+        try:
+            state = checkpoints.load(model, run.state, own_values(config))
+        except ModelError as error:
+            if run.resumes:
+                raise _StateDoesNotFitError from error
+            raise
+        kwargs["initial_epoch"] = state.epoch
+        if run.resumes:
+            callback.go_on_from(state)
     returned = job.hypermodel.fit(config, model, *arguments.args, **kwargs)
     if callback.model is None:
         callback.set_model(model)
     score = _score(returned, callback)
     if run.keeps_state:
-        callback.save_state(state_directory(run.directory))
+        callback.save_state()
     return score
 
 

@@ -1,6 +1,7 @@
 """Weights are written and read back, whatever kind of model it is."""
 
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from glimr_keras import checkpoints
 from glimr_keras.checkpoints import Checkpoint
-from glimr_keras.errors import ModelError
+from glimr_keras.errors import CheckpointError, ModelError, StorageError
 from glimr_keras.hyperparameters import HyperParameters
 from tests import models
 
@@ -86,5 +87,110 @@ def test_a_model_that_cannot_be_built_is_explained(tmp_path):
 
 def test_without_a_checkpoint_there_is_an_error(tmp_path):
     assert not checkpoints.exists(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(CheckpointError):
         checkpoints.load(models.build(HyperParameters()), tmp_path)
+
+
+# Damage, and states
+
+
+def saved(tmp_path, epoch=1, **described):
+    model = models.build(HyperParameters())
+    checkpoints.save(model, tmp_path, Checkpoint(epoch, **described))
+    return model
+
+
+def same_weights(model, other):
+    return all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone", "of another"])
+def test_damaged_weights_are_never_loaded(tmp_path, damage):
+    saved(tmp_path)
+    weights = tmp_path / checkpoints.WEIGHTS
+    content = bytearray(weights.read_bytes())
+    match damage:
+        case "cut":
+            weights.write_bytes(content[: len(content) // 2])
+        case "changed":
+            content[-100] ^= 1
+            weights.write_bytes(content)
+        case "gone":
+            weights.unlink()
+        case "of another":
+            saved(tmp_path / "other")
+            (tmp_path / "other" / checkpoints.WEIGHTS).replace(weights)
+    with pytest.raises(CheckpointError, match="is damaged: its weights are not those that were written"):
+        checkpoints.load(models.build(HyperParameters()), tmp_path)
+
+
+def test_a_damaged_description_is_said(tmp_path):
+    saved(tmp_path)
+    (tmp_path / checkpoints.DESCRIPTION).write_text("{")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.json cannot be read"):
+        checkpoints.load(models.build(HyperParameters()), tmp_path)
+
+
+class Killed(BaseException):
+    """In the place of a kill."""
+
+
+@pytest.mark.parametrize("survived", range(3))
+def test_a_process_that_dies_while_it_saves_leaves_the_old_or_the_new(tmp_path, monkeypatch, survived):
+    old = saved(tmp_path, epoch=1)
+    new = models.build(HyperParameters())
+    replaced = []
+
+    def replace(self, target):
+        if len(replaced) == survived:
+            raise Killed
+        replaced.append(target)
+        return original(self, target)
+
+    original = pathlib.Path.replace
+    monkeypatch.setattr(pathlib.Path, "replace", replace)
+    if survived < 2:
+        with pytest.raises(Killed):
+            checkpoints.save(new, tmp_path, Checkpoint(2))
+    else:
+        checkpoints.save(new, tmp_path, Checkpoint(2))
+    monkeypatch.undo()
+    found = models.build(HyperParameters())
+    epoch = checkpoints.load(found, tmp_path).epoch
+    assert epoch == (1 if survived == 0 else 2)
+    assert same_weights(found, old if survived == 0 else new)
+
+
+def test_the_newest_whole_state_is_found_and_earlier_ones_are_removed(tmp_path):
+    model = models.build(HyperParameters())
+    assert checkpoints.newest(tmp_path / "nothing") is None
+    for epoch in (1, 2, 3, 3):
+        checkpoints.save_state(model, tmp_path, Checkpoint(epoch))
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch_000003"]
+    saved(tmp_path / "epoch_000002", epoch=2)
+    (tmp_path / "epoch_000003" / checkpoints.WEIGHTS).write_bytes(b"cut")
+    assert checkpoints.newest(tmp_path) == tmp_path / "epoch_000002"
+
+
+def test_a_state_has_what_was_the_best_then(tmp_path):
+    best, states = tmp_path / "trial", tmp_path / "trial" / "latest"
+    then = saved(best, epoch=2, score=0.5)
+    checkpoints.save_state(models.build(HyperParameters()), states, Checkpoint(3), best)
+    saved(best, epoch=4, score=0.4)
+    checkpoints.go_back(best, checkpoints.newest(states))
+    found = models.build(HyperParameters())
+    assert checkpoints.load(found, best).score == 0.5
+    assert same_weights(found, then)
+
+
+def test_a_state_from_before_the_first_best_has_none(tmp_path):
+    checkpoints.save_state(models.build(HyperParameters()), tmp_path / "latest", Checkpoint(1), tmp_path)
+    saved(tmp_path, epoch=2)
+    checkpoints.go_back(tmp_path, checkpoints.newest(tmp_path / "latest"))
+    assert not checkpoints.exists(tmp_path)
+
+
+def test_what_cannot_be_written_is_an_error_of_storage(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="A checkpoint cannot be written to"):
+        saved(tmp_path / "file")

@@ -3,8 +3,9 @@
 import pytest
 
 from glimr_keras.coordinator import Coordinator
-from glimr_keras.errors import FatalValueError, SearchError
+from glimr_keras.errors import FatalValueError, SearchError, StorageError
 from glimr_keras.journal import Journal, Project
+from glimr_keras.limits import Tolerance
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import RandomSearchOracle
 from glimr_keras.parameters import Choice, Condition, Float, Int
@@ -31,24 +32,24 @@ def coordinator_in(tmp_path):
     """Makes coordinators of the project in a directory, and closes their journals at the end."""
     journals = []
 
-    def make(executions=1, max_trials=4, restored=()):
+    def make(executions=1, max_trials=4, restored=(), **tolerance):
         for journal in journals:
             journal.close()
         journals.append(Journal(tmp_path))
-        return coordinator_of(journals[-1], tmp_path, executions, max_trials, restored)
+        return coordinator_of(journals[-1], tmp_path, executions, max_trials, restored, **tolerance)
 
     yield make
     for journal in journals:
         journal.close()
 
 
-def coordinator_of(journal, directory, executions, max_trials, restored):
+def coordinator_of(journal, directory, executions, max_trials, restored, **tolerance):
     oracle = RandomSearchOracle(OBJECTIVE, max_trials, 0, [Float("x", 0, 1)])
     for trial in restored:
         oracle.restore_trial(trial)
     if not journal.exists():
         journal.create(Project(OBJECTIVE, 0, executions, []))
-    return Coordinator(oracle, journal, directory, executions, 2, Silent())
+    return Coordinator(oracle, journal, directory, executions, Silent(), Tolerance(2, **tolerance))
 
 
 def finish(coordinator, run, status="COMPLETED", score=1.0, message=None, fatal=None, expected=False):
@@ -63,6 +64,11 @@ def test_it_gives_out_exactly_the_budget(coordinator_in, tmp_path):
     runs = [coordinator.next_run() for _ in range(5)]
     assert [run.trial_id for run in runs[:4]] == ["0000", "0001", "0002", "0003"]
     assert runs[4] is None
+    assert coordinator.all_given_out
+    assert not coordinator.finished  # one may have to be started again
+    for run in runs[:4]:
+        finish(coordinator, run)
+    assert coordinator.next_run() is None
     assert coordinator.finished
 
 
@@ -70,9 +76,9 @@ def test_a_run_that_is_given_back_is_the_next_to_be_given_out(coordinator_in, tm
     coordinator = coordinator_in(max_trials=2)
     first, second = coordinator.next_run(), coordinator.next_run()
     assert coordinator.next_run() is None
-    assert coordinator.finished
+    assert coordinator.all_given_out
     coordinator.give_back(first)
-    assert not coordinator.finished
+    assert not coordinator.all_given_out
     assert coordinator.next_run() is first
     for run in (first, second):
         finish(coordinator, run)
@@ -209,7 +215,142 @@ def test_values_that_a_scheduler_changed_become_ones_that_their_hyperparameters_
     journal = Journal(tmp_path)
     journal.create(Project(OBJECTIVE, 0, 1, []))
     oracle = RandomSearchOracle(OBJECTIVE, 1, 0, [KIND, *RATES], [{"kind": "a", "kind/rate": 0.5, "units": 8}])
-    coordinator = Coordinator(oracle, journal, tmp_path, 1, 3, Silent())
+    coordinator = Coordinator(oracle, journal, tmp_path, 1, Silent())
     run = coordinator.next_run()
     assert coordinator.mutated(run, run.values | mutated).values == expected
     journal.close()
+
+
+# What a search bears
+
+
+def report(coordinator, run, epoch, score):
+    coordinator.on_report(run, Report(epoch, {"score": score}, {"x": run.values["x"]}, []))
+
+
+def test_a_lost_training_is_the_next_to_go_on_with_what_it_reported(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    first, _ = coordinator.next_run(), coordinator.next_run()
+    coordinator.on_start(first)
+    report(coordinator, first, 1, 5.0)
+    report(coordinator, first, 2, 4.0)
+    coordinator.on_lost(first, 1.0, "gone")
+    again = coordinator.next_run()
+    assert (again.key, again.values, again.resumes) == (first.key, first.values, True)
+    report(coordinator, again, 2, 3.0)  # from the state after the first epoch
+    coordinator.on_report(again, Report(3, {"score": 2.0}, {"x": 0.5}, [], Outcome("COMPLETED", 2.0, 5.0, 1)))
+    execution = Journal(tmp_path).read().trials[first.trial_id].executions[0]
+    assert {epoch: metrics["score"] for epoch, metrics in execution.history.items()} == {1: 5.0, 2: 3.0, 3: 2.0}
+    assert (execution.score, execution.best_epoch, execution.lost, execution.status) == (5.0, 1, 1, "COMPLETED")
+
+
+def test_losses_count_across_sessions(coordinator_in, tmp_path):
+    coordinator = coordinator_in(failures=1)
+    run = coordinator.next_run()
+    coordinator.on_lost(run, 1.0, "gone")
+    restored = Journal(tmp_path).read().trials.values()
+    coordinator = coordinator_in(failures=1, restored=restored)
+    coordinator.resume()
+    run = coordinator.next_run()
+    assert run.resumes
+    coordinator.on_lost(run, 1.0, "gone again")
+    assert Journal(tmp_path).read().trials[run.trial_id].status == "FAILED"
+
+
+def test_losses_may_be_borne_for_ever(coordinator_in):
+    coordinator = coordinator_in(failures=-1)
+    for _ in range(20):
+        coordinator.on_lost(coordinator.next_run(), 1.0, "gone")
+    assert coordinator.next_run().trial_id == "0000"
+
+
+def test_a_failed_training_is_begun_again_as_often_as_allowed(coordinator_in, tmp_path):
+    coordinator = coordinator_in(retries=2)
+    attempts = []
+    for _ in range(3):
+        run = coordinator.next_run()
+        attempts.append((run.trial_id, run.attempt, run.resumes))
+        finish(coordinator, run, "FAILED", message="mine")
+    assert attempts == [("0000", 0, False), ("0000", 1, False), ("0000", 2, False)]
+    assert coordinator.next_run().trial_id == "0001"
+    trial = Journal(tmp_path).read().trials["0000"]
+    assert (trial.status, trial.message, trial.executions[0].attempt) == ("FAILED", "mine", 2)
+
+
+def test_what_the_user_calls_failed_is_not_begun_again(coordinator_in):
+    coordinator = coordinator_in(retries=2)
+    run = coordinator.next_run()
+    coordinator.on_report(run, Report(None, {}, {}, [], Outcome("FAILED", 1.0, message="no", expected=True, final=True)))
+    assert coordinator.next_run().trial_id == "0001"
+
+
+def test_a_hung_training_has_the_score_of_its_best_epoch_or_has_failed(coordinator_in, tmp_path):
+    coordinator = coordinator_in(seconds=5.0)
+    first, second, third = (coordinator.next_run() for _ in range(3))
+    report(coordinator, first, 1, 3.0)
+    coordinator.on_lost(first, 6.0, "killed")
+    coordinator.on_lost(second, 6.0, "killed")
+    coordinator.on_lost(third, 1.0, "killed")  # by somebody else
+    assert coordinator.next_run().key == third.key
+    trials = Journal(tmp_path).read().trials
+    assert (trials["0000"].status, trials["0000"].score) == ("STOPPED", 3.0)
+    assert (trials["0001"].status, trials["0002"].status) == ("FAILED", "RUNNING")
+    assert "No epoch was over within `trial_time_limit_s=5`" in trials["0001"].message
+
+
+class FullDisk(Journal):
+    """Takes so many records."""
+
+    room = 3
+
+    def _append(self, record, **fields):
+        if self.room == 0:
+            raise StorageError("The disk is full.")
+        self.room -= 1
+        super()._append(record, **fields)
+
+
+def test_a_search_that_cannot_be_written_down_ends_and_is_continued(tmp_path):
+    journal = FullDisk(tmp_path)
+    coordinator = coordinator_of(journal, tmp_path, 1, 4, ())
+    first, second = coordinator.next_run(), coordinator.next_run()
+    report(coordinator, first, 1, 1.0)
+    assert isinstance(coordinator.error, StorageError)
+    finish(coordinator, second)
+    assert coordinator.next_run() is None
+    assert coordinator.finished
+    journal.close()
+    restored = Journal(tmp_path).read().trials
+    assert [trial.status for trial in restored.values()] == ["RUNNING"] * 2
+    journal = Journal(tmp_path)
+    coordinator = coordinator_of(journal, tmp_path, 1, 4, restored.values())
+    coordinator.resume()
+    assert [coordinator.next_run().trial_id for _ in range(4)] == ["0000", "0001", "0002", "0003"]
+    journal.close()
+
+
+def test_a_training_that_could_not_be_stored_has_not_ended(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    run = coordinator.next_run()
+    error = StorageError("The disk is full.")
+    coordinator.on_report(run, Report(1, {"score": 1.0}, {"x": 0.5}, [], Outcome("RUNNING", 1.0, fatal=error)))
+    assert coordinator.error is error
+    assert Journal(tmp_path).read().trials["0000"].status == "RUNNING"
+
+
+def test_the_weights_of_the_best_are_kept(coordinator_in, tmp_path):
+    coordinator = coordinator_in(keep_top_k=2, max_trials=6)
+    for number, score in enumerate((1.0, 5.0, 3.0, 4.0, 2.0)):
+        run = coordinator.next_run()
+        place = tmp_path / f"trial_{number:04d}"
+        place.mkdir()
+        for name in ("checkpoint.json", "checkpoint.weights.h5", "of_the_user.txt"):
+            (place / name).touch()
+        finish(coordinator, run, score=score)
+    kept = [number for number in range(5) if (tmp_path / f"trial_{number:04d}" / "checkpoint.weights.h5").exists()]
+    assert kept == [1, 3]
+    assert len(list(tmp_path.glob("trial_*/of_the_user.txt"))) == 5
+    restored = Journal(tmp_path).read().trials.values()
+    coordinator = coordinator_in(keep_top_k=1, max_trials=6, restored=restored)
+    coordinator.resume()
+    assert [path.parent.name for path in tmp_path.glob("trial_*/checkpoint.json")] == ["trial_0001"]

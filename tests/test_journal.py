@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glimr_keras.errors import ProjectError
+from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.journal import VERSION, Journal, Project
 from glimr_keras.objective import Objective
 from glimr_keras.parameters import Choice, Float, Int, deserialize, serialize
@@ -213,6 +213,73 @@ def test_a_newer_version_is_refused(journal):
     header = json.loads(journal.path.read_text().splitlines()[0]) | {"version": VERSION + 1}
     with pytest.raises(ProjectError, match=rf"has version {VERSION + 1}, and this glimr_keras reads up to {VERSION}\. Update"):
         damaged(journal, 1, json.dumps(header).encode()).read()
+
+
+def test_the_first_version_is_read(empty):
+    """Written by the first version, in the words of its own file."""
+    empty.path.parent.mkdir(parents=True)
+    empty.path.write_text(
+        '{"record": "project", "version": 1, "objective": {"name": "val_loss", "direction": "min"}, "seed": 3, '
+        '"executions_per_trial": 1, "space": [], "is_whole": true, "cv_folds": null}\n'
+        '{"record": "trial", "trial_id": "0000", "values": {"x": 1}, "sampling_key": [3, 0]}\n'
+        '{"record": "epoch", "trial_id": "0000", "execution": 0, "epoch": 1, "metrics": {"val_loss": 0.5}}\n'
+        '{"record": "execution", "trial_id": "0000", "execution": 0, "status": "COMPLETED", "score": 0.5, "best_epoch": 1, '
+        '"duration": 1.5, "message": null}\n'
+        '{"record": "end", "trial_id": "0000", "status": "COMPLETED", "values": {"x": 1}, "message": null}\n'
+    )
+    project = empty.read()
+    assert (project.trials["0000"].score, project.trials["0000"].status, project.shapes) == (0.5, "COMPLETED", {})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"trial_id": "../../elsewhere", "values": {}},
+        {"trial_id": "/etc", "values": {}},
+        {"trial_id": "0001", "values": {"tuner/trial_id": "../0000"}},
+        {"trial_id": 7, "values": {}},
+    ],
+)
+def test_paths_in_records_cannot_leave_the_project(journal, record):
+    line = json.dumps({"record": "trial", "sampling_key": [], **record}).encode()
+    with pytest.raises(ProjectError, match="is damaged in line 3: "):
+        damaged(journal, 3, line).read()
+
+
+def test_losses_and_retries_are_counted(empty):
+    empty.create(new_project())
+    empty.add_trial(Trial("0000", {}))
+    empty.add_epoch("0000", 0, 1, {"val_loss": 0.5})
+    empty.add_loss("0000", 0, "gone")
+    execution = empty.read().trials["0000"].executions[0]
+    assert (execution.lost, execution.attempt, list(execution.history)) == (1, 0, [1])
+    empty.add_retry("0000", 0, "mine")
+    execution = empty.read().trials["0000"].executions[0]
+    assert (execution.lost, execution.attempt, list(execution.history)) == (0, 1, [])
+
+
+def test_a_record_that_does_not_fit_on_the_disk_leaves_nothing_of_itself(empty, monkeypatch):
+    empty.create(new_project())
+    before = empty.path.read_bytes()
+    file = empty.claim()
+
+    class Full:
+        """Takes ten bytes, and no more."""
+
+        fileno, truncate, close = file.fileno, file.truncate, file.close
+
+        def write(self, content):
+            if len(empty.path.read_bytes()) > len(before):
+                raise OSError(28, "No space left on device")
+            return file.write(content[:10])
+
+    empty._file = Full()
+    with pytest.raises(StorageError, match=r"journal.jsonl cannot be written: .*No space left on device.*make room"):
+        empty.add_trial(Trial("0000", {}))
+    assert empty.path.read_bytes() == before
+    empty._file = file
+    empty.add_trial(Trial("0000", {}))
+    assert list(empty.read().trials) == ["0000"]
 
 
 def test_reading_where_there_is_no_project_says_so(tmp_path):

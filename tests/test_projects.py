@@ -101,6 +101,17 @@ def test_a_different_search_is_refused_with_what_differs(directory, project, mes
     assert files(directory) == before
 
 
+def test_data_of_other_shapes_is_refused(directory):
+    image, label = {"shape": [8, 8], "dtype": "float32"}, {"shape": [], "dtype": "int64"}
+    before = dataclasses.replace(wanted(), shapes={"inputs": image, "labels": label})
+    opened(directory, before)
+    opened(directory, dataclasses.replace(before, shapes={"inputs": image}))  # what is not known does not differ
+    now = dataclasses.replace(before, shapes={"inputs": {"dict": {"a": image, "b": {"list": [label]}}}, "labels": label})
+    message = r"inputs were \(8, 8\) float32, are {'a': \(8, 8\) float32, 'b': \[\(\) int64\]}"
+    with pytest.raises(ProjectError, match=message):
+        opened(directory, now)
+
+
 def test_a_directory_of_something_else_is_refused_and_untouched(tmp_path):
     for name in "abcdefg":
         (tmp_path / f"{name}.txt").write_text(name)

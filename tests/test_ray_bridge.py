@@ -32,7 +32,7 @@ def begin(tmp_path):
         if found.error:
             raise ValueError(found.error)
         journal.create(Project(OBJECTIVE, 0, 1, []))
-        return Coordinator(oracle(OBJECTIVE, 4, 0, [Float("x", 0, 1)]), journal, tmp_path, 1, 3, Silent())
+        return Coordinator(oracle(OBJECTIVE, 4, 0, [Float("x", 0, 1)]), journal, tmp_path, 1, Silent())
 
     yield begin_with
     journal.close()
@@ -77,8 +77,8 @@ def test_all_leave_when_there_is_nothing_left(begin):
     bridge = begun(begin, workers=8)
     for number in range(5):
         bridge.next_task(f"r{number}")
-    assert bridge.finished
     assert all(bridge.may_leave(f"s{number}") for number in range(8))
+    assert not bridge.finished  # a run whose process is lost is given to another
 
 
 def test_the_search_goes_to_its_end(begin):
@@ -121,18 +121,27 @@ def test_a_run_that_a_process_did_not_begin_is_given_to_others_but_not_for_ever(
     for number in range(3):
         bridge.lose(f"r{number}", "no room")
         assert bridge.next_task(f"r{number + 1}") == task
-    bridge.lose("r3", "no room")
-    assert bridge.next_task("r4") != task
-    assert bridge.coordinator.oracle.trials[task["run"]["trial_id"]].message == "no room"
+    for number in range(3, 6):  # from then on it counts as lost
+        bridge.lose(f"r{number}", "no room")
+        assert bridge.next_task(f"r{number + 1}")["run"]["trial_id"] == task["run"]["trial_id"]
+    bridge.lose("r6", "no room")
+    assert bridge.next_task("r7")["run"]["trial_id"] != task["run"]["trial_id"]
+    assert "no room" in bridge.coordinator.oracle.trials[task["run"]["trial_id"]].message
 
 
-def test_a_run_whose_worker_is_lost_has_failed(begin):
+def test_a_run_whose_worker_is_lost_goes_on_in_another_but_not_for_ever(begin):
     bridge = begun(begin)
-    bridge.next_task("r0")
-    bridge.start("r0")
-    bridge.lose("r0", "The worker was lost")
+    for number in range(4):
+        run = bridge.next_task(f"r{number}")["run"]
+        assert (run["trial_id"], run["resumes"]) == ("0000", number > 0)
+        bridge.start(f"r{number}")
+        bridge.lose(f"r{number}", "The worker was lost")
     (trial,) = bridge.coordinator.oracle.trials.values()
-    assert (trial.status, trial.message) == ("FAILED", "The worker was lost")
+    assert trial.status == "FAILED"
+    assert trial.message == (
+        "The process that trained this was lost 4 times, as often as `max_failures` allows and once more. The last time:\n"
+        "The worker was lost"
+    )
 
 
 def test_a_process_that_dies_while_it_builds_is_followed_by_another_configuration(begin):

@@ -5,6 +5,8 @@ import json
 import math
 import pathlib
 import re
+import shutil
+import time
 import zlib
 
 import keras
@@ -399,3 +401,175 @@ def test_a_trial_that_was_stopped_meanwhile_keeps_the_checkpoint_of_its_last_epo
         run_trial(job(models.build, objective=("loss", "min")), run, reports.append, settle=stopped)
     assert [report.epoch for report in reports] == [1]
     assert json.loads((pathlib.Path(run.directory) / checkpoints.DESCRIPTION).read_text())["epoch"] == 1
+
+
+# Interrupted trainings
+
+
+class Stopped(BaseException):
+    """In the place of a kill, after some epochs."""
+
+
+class Interrupted(keras.callbacks.Callback):
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.after:
+            raise Stopped
+
+
+class SlowThenFast(gk.HyperModel):
+    """The third epoch is the best; a new model begins anew."""
+
+    def build(self, config):
+        return models.build(config)
+
+    def fit(self, config, model, *args, callbacks, epochs, initial_epoch=0, **kwargs):
+        scores = [5.0, 4.0, 1.0, 2.0, 3.0]
+        models.train_by_hand(model, callbacks, epochs, lambda epoch: {"val_loss": scores[epoch]}, initial_epoch)
+
+
+def interrupted(job, run, after):
+    reports = []
+    with pytest.raises(Stopped):
+        run_trial(dataclasses.replace(job, callbacks=(Interrupted(after),)), run, reports.append)
+    return reports
+
+
+def test_an_interrupted_training_goes_on_with_weights_optimizer_and_epoch(run):
+    run = dataclasses.replace(run, state_interval=0.0)
+    reports = interrupted(job(models.build), run, after=2)
+    assert [report.epoch for report in reports] == [1]  # the second is reported when the third begins
+    seen = []
+
+    class Seen(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen.append((int(self.model.optimizer.iterations), self.model.get_weights()))
+
+    going_on = dataclasses.replace(job(models.build), callbacks=(Seen(),))
+    reports = reports_of(going_on, dataclasses.replace(run, resumes=True))
+    assert [report.epoch for report in reports] == [2, 3]
+    assert reports[-1].outcome.status == "COMPLETED"
+    ((iterations, weights),) = seen
+    assert iterations == 2 * 2
+    kept = models.build(HyperParameters({"units": 4}))
+    checkpoints.load(kept, checkpoints.newest(pathlib.Path(run.directory) / "latest"))
+    assert all(np.array_equal(before, now) for before, now in zip(kept.get_weights(), weights, strict=True))
+
+
+def test_the_best_weights_are_those_of_an_epoch_that_counts(run):
+    """Killed in the fourth epoch, it goes on from the second: the best one, the third, is trained again."""
+    run = dataclasses.replace(run, state_interval=0.0)
+    longer = job(SlowThenFast(), arguments=FitArguments(models.TRAIN, {"epochs": 5}))
+    interrupted(longer, run, after=2)
+    states = pathlib.Path(run.directory) / "latest"
+    state = checkpoints.newest(states)
+    kept = state.rename(states.parent / "kept")
+    interrupted(longer, dataclasses.replace(run, resumes=False), after=4)
+    for other in states.iterdir():
+        shutil.rmtree(other)
+    kept.rename(state)
+    assert checkpoints.describe(run.directory).epoch == 3
+    interrupted(longer, dataclasses.replace(run, resumes=True, state_interval=None), after=2)
+    assert checkpoints.describe(run.directory).epoch == 2  # what was the best at its end
+    outcome = outcome_of(longer, dataclasses.replace(run, resumes=True))
+    assert (outcome.score, outcome.best_epoch) == (1.0, 3)
+
+
+def test_one_that_was_killed_after_its_last_epoch_only_says_so(run):
+    run = dataclasses.replace(run, state_interval=0.0)
+    interrupted(job(SlowThenFast(), arguments=FitArguments(models.TRAIN, {"epochs": 4})), run, after=3)
+    reports = reports_of(
+        job(SlowThenFast(), arguments=FitArguments(models.TRAIN, {"epochs": 3})), dataclasses.replace(run, resumes=True)
+    )
+    assert [report.epoch for report in reports] == [3]
+    assert (reports[0].metrics["val_loss"], reports[0].outcome.score, reports[0].outcome.best_epoch) == (1.0, 1.0, 3)
+
+
+class OwnLoop(Returns):
+    """A loop that knows no `initial_epoch`."""
+
+    def fit(self, config, model, x, y, callbacks, validation_data, epochs, verbose=0):
+        models.train_by_hand(model, callbacks, epochs, lambda epoch: {"val_loss": float(epoch)})
+
+
+@pytest.mark.parametrize("why", ["no state", "damaged", "another model", "own loop"])
+def test_otherwise_it_begins_anew(run, why):
+    run = dataclasses.replace(run, state_interval=None if why == "no state" else 0.0)
+    build = OwnLoop(None) if why == "own loop" else models.build
+    interrupted(job(build), run, after=2)
+    if why == "damaged":
+        for file in pathlib.Path(run.directory).glob("latest/*/checkpoint.weights.h5"):
+            file.write_bytes(b"cut")
+    if why == "another model":
+        build = models.build_normalized
+    reports = reports_of(job(build), dataclasses.replace(run, resumes=True))
+    assert [report.epoch for report in reports] == [1, 2, 3]
+    assert reports[-1].outcome.status == "COMPLETED"
+
+
+def test_states_are_kept_at_intervals(run):
+    run = dataclasses.replace(run, state_interval=1000.0)
+    interrupted(job(models.build), run, after=2)
+    assert not (pathlib.Path(run.directory) / "latest").exists()
+
+
+# Bounds
+
+
+def test_a_training_ends_when_its_time_is_over(run):
+    class Slow(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            time.sleep(0.6 if epoch == 1 else 0.0)
+
+    slow = dataclasses.replace(job(models.build), callbacks=(Slow(),))
+    run_trial(job(models.build), run, lambda report: None)  # what is slow once was done
+    outcome = outcome_of(slow, dataclasses.replace(run, time_limit=time_of(slow, run) + 0.3))
+    assert (outcome.status, outcome.best_epoch) == ("STOPPED", 1)
+    outcome = outcome_of(slow, dataclasses.replace(run, time_limit=1e-6))
+    assert (outcome.status, outcome.score, outcome.final) == ("FAILED", None, True)
+    assert "No epoch was over within `trial_time_limit_s=1e-06`" in outcome.message
+
+
+def time_of(slow, run):
+    """Seconds to the end of the first epoch."""
+    started, times = time.monotonic(), []
+    run_trial(
+        dataclasses.replace(
+            slow,
+            callbacks=(
+                keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: times.append(time.monotonic() - started)),
+            ),
+        ),
+        run,
+        lambda report: None,
+    )
+    return times[0]
+
+
+@pytest.mark.parametrize("build", [models.build, models.build_deferred])
+def test_a_model_may_be_too_large(build, run):
+    outcome = outcome_of(dataclasses.replace(job(build), max_model_size=10), run)
+    assert (outcome.status, outcome.expected) == ("FAILED", True)
+    assert re.search(r"The model has \d+ parameters, more than `max_model_size=10` allows", outcome.message)
+    assert outcome_of(dataclasses.replace(job(build), max_model_size=10_000), run).status == "COMPLETED"
+
+
+@pytest.mark.parametrize(("direction", "good", "bad"), [("min", -math.inf, math.inf), ("max", math.inf, -math.inf)])
+def test_an_infinitely_good_score_is_an_overflow(run, direction, good, bad):
+    outcome = outcome_of(job(Returns(good), ("val_loss", direction)), run)
+    assert (outcome.status, outcome.expected) == ("FAILED", True)
+    assert "an overflow, and not a good model" in outcome.message
+    assert outcome_of(job(Returns(bad), ("val_loss", direction)), run).score == bad
+
+
+def test_a_disk_that_is_full_ends_the_search_and_not_the_training(run, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save_weights", full)
+    outcome = outcome_of(job(models.build), run)
+    assert (outcome.status, type(outcome.fatal).__name__) == ("RUNNING", "StorageError")
+    assert "No space left on device" in str(outcome.fatal)

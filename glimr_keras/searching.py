@@ -1,0 +1,220 @@
+"""How a search runs: from data and arguments to a job, an executor and a coordinator. Runs in the driver."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
+
+from glimr_keras.arguments import checked_objective
+from glimr_keras.coordinator import Coordinator, Ongoing
+from glimr_keras.data import FitArguments
+from glimr_keras.discovery import Probe
+from glimr_keras.errors import ModelError, ProjectError
+from glimr_keras.folds import Folds
+from glimr_keras.folds import make as make_folds
+from glimr_keras.hypermodel import HyperModel
+from glimr_keras.inline import InlineExecutor
+from glimr_keras.journal import Journal, Project
+from glimr_keras.limits import Limits, Tolerance
+from glimr_keras.objective import Objective
+from glimr_keras.oracles import Oracle
+from glimr_keras.parameters import deserialize
+from glimr_keras.progress import Progress
+from glimr_keras.projects import learn_from, open_project, serialized
+from glimr_keras.ray_executor import RayExecutor
+from glimr_keras.results import Results
+from glimr_keras.search_space import SearchSpace
+from glimr_keras.shipping import check_sendable
+from glimr_keras.trials import TrialStatus
+from glimr_keras.worker import Job
+
+
+class Searching(Results):
+    """What `RayTuner` does when it searches; its arguments are that class'."""
+
+    hypermodel: HyperModel
+    objective: Objective
+    max_trials: int | None
+    executions_per_trial: int
+    cv_folds: int | None
+    seed: int | None
+    max_concurrent_trials: int | None
+    max_trials_without_improvement: int | None
+    max_model_size: int | None
+    max_worker_memory: int | None
+    resources_per_trial: dict[str, float]
+    scheduler: TrialScheduler | None
+    stopper: tune.Stopper | None
+    reporter: tune.ProgressReporter | None
+    callbacks: tuple[tuple[keras.callbacks.Callback, ...], tuple[tune.Callback, ...]]
+    warm_start: Sequence[pathlib.Path]
+    tolerance: Tolerance
+    time_budget_s: float | None
+    executor: str
+    address: str | None
+    _fresh: bool
+
+    def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
+        """Makes what chooses the configurations."""
+        raise NotImplementedError
+
+    def _executor(self, verbose: int, at_most: int | None) -> RayExecutor | InlineExecutor:
+        """Where trials run, with no more workers than `at_most`."""
+        if self.executor == "inline":
+            return InlineExecutor()
+        return RayExecutor(
+            self.resources_per_trial,
+            min((bound for bound in (at_most, self.max_concurrent_trials) if bound is not None), default=None),
+            self.max_worker_memory,
+            self.scheduler,
+            self.callbacks[1],
+            self.project_dir.parent,
+            self.address,
+            chatty=verbose >= 3,
+            reporter=self.reporter,
+        )
+
+    def _folds(self, arguments: FitArguments, seed: int, **how: Any) -> Folds | None:
+        """How the data is split for cross validation."""
+        given = [name for name, value in how.items() if value is not None and not isinstance(value, str)]
+        if self.cv_folds is None:
+            if given:
+                raise ValueError(f"`{given[0]}` is for cross validation. Pass `cv_folds` to {type(self).__name__}.")
+            return None
+        if given and arguments.x is None:
+            raise ValueError(
+                f"`{given[0]}` says how the data that `search()` is given is split. {type(self.hypermodel).__name__} brings "
+                "its own: split it there, by `config.fold` and `config.num_folds`."
+            )
+        if arguments.x is None:
+            return Folds(self.cv_folds)
+        return make_folds(arguments, self.cv_folds, seed % 2**32, **how)
+
+    def _project_seed(self) -> int:
+        """The seed of the project that is continued, or else the user's, or a new one."""
+        journal = Journal(self.project_dir)
+        if journal.exists() and not self._fresh:
+            return journal.read().seed
+        return self.seed if self.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
+
+    def _job(
+        self,
+        arguments: FitArguments,
+        callbacks: tuple[keras.callbacks.Callback, ...] = (),
+        verbose: int = 0,
+        folds: Folds | None = None,
+    ) -> Job:
+        job = Job(
+            self.hypermodel,
+            self.declared_space,
+            self.objective,
+            arguments,
+            callbacks,
+            cpus=self.resources_per_trial["cpu"],
+            fit_verbose=2 if verbose >= 3 else 0,
+            folds=folds,
+            max_model_size=self.max_model_size,
+        )
+        if self.executor == "ray":
+            parts = {"hypermodel": self.hypermodel, "space": self.declared_space, "callbacks": callbacks}
+            for name, part in {**parts, **dict(arguments.named())}.items():
+                check_sendable(part, name)
+        return job
+
+    def _discovered_space(self, found: Probe) -> SearchSpace:
+        """The hyperparameters that are known before the first trial.
+
+        Raises:
+            ModelError: If the model could not be built.
+        """
+        if found.error is not None:
+            raise ModelError(
+                "The model could not be built, neither with the default configuration nor with two others, so no trial was "
+                f"started. The first error:\n\n{found.error}"
+            )
+        return SearchSpace([*self.declared_space.parameters, *found.parameters], found.observations, found.is_complete)
+
+    def _run(self, executor: RayExecutor | InlineExecutor, job: Job, seed: int, progress: Progress) -> None:
+        searches: list[Ongoing] = []
+        building = contextlib.ExitStack()
+
+        def begin(found: Probe) -> Coordinator:
+            building.close()
+            searches.append(self._begin(job, found, seed, progress))
+            return searches[0].coordinator
+
+        remark = None
+        try:
+            building.enter_context(progress.preparing("Building the model once"))
+            executor.execute(job, begin)
+            for search in searches:
+                remark = search.remark(self.project_dir)
+        except KeyboardInterrupt:
+            remark = "Stopped. What has finished is kept; run the script again to go on from here."
+            raise
+        finally:
+            building.close()
+            for search in searches:
+                progress.on_search_end(remark)
+                search.journal.close()
+        for search in searches:
+            if search.coordinator.error is not None:
+                raise search.coordinator.error
+
+    def _begin(self, job: Job, found: Probe, seed: int, progress: Progress) -> Ongoing:
+        """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
+        space = self._discovered_space(found)
+        self.objective = checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
+        journal, project = self._open(self.objective, space, seed, found.shapes)
+        try:
+            coordinator = self._coordinator(journal, project, space, progress)
+            done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
+            progress.on_search_begin(project.objective, self.max_trials, done)
+            coordinator.resume()
+        except BaseException:
+            journal.close()
+            raise
+        return Ongoing(journal, coordinator, len(done))
+
+    def _coordinator(self, journal: Journal, project: Project, space: SearchSpace, progress: Progress) -> Coordinator:
+        """A coordinator that knows the trials of earlier sessions."""
+        space.update(deserialize(stored) for stored in project.late_space)
+        oracle = self.make_oracle(project.objective, project.seed, space)
+        for directory in self.warm_start:
+            learn_from(oracle, directory)
+        for trial in project.trials.values():
+            oracle.restore_trial(trial)
+            if trial.status != TrialStatus.RUNNING:
+                oracle.end_trial(trial)
+        return Coordinator(
+            oracle,
+            journal,
+            self.project_dir,
+            self.executions_per_trial,
+            progress,
+            self.tolerance,
+            Limits(oracle.objective, self.time_budget_s, self.max_trials_without_improvement, copy.deepcopy(self.stopper)),
+            self.cv_folds,
+        )
+
+    def _open(self, objective: Objective, space: SearchSpace, seed: int, shapes: dict[str, Any]) -> tuple[Journal, Project]:
+        known = serialized(space.parameters)
+        wanted = Project(
+            objective, seed, self.executions_per_trial, known, space.is_whole, cv_folds=self.cv_folds, shapes=shapes
+        )
+        opened = open_project(self.project_dir, wanted, self._fresh)
+        self._fresh = False
+        return opened
+
+    def _read(self) -> Project:
+        if self._fresh:
+            raise ProjectError("There are no results yet: `overwrite=True` starts over. Call `search()` first.")
+        return super()._read()
