@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import keras
+
 from glimr_keras import checkpoints
 from glimr_keras.callback import Held, TuneReportCheckpoint, scalars
 from glimr_keras.errors import FailedTrialError, FatalError, ObjectiveError, StorageError, did_you_mean
@@ -120,6 +122,21 @@ class Voice:
         self.say(epoch, last | metrics, outcome)
 
 
+class BatchCallback(keras.callbacks.Callback):
+    """Looks after each batch whether a training is to be ended. Only used where there are such bounds: with a callback for
+    batches, Keras waits for each of them.
+    """
+
+    def __init__(self, callback: TrialCallback) -> None:
+        super().__init__()
+        self._callback = callback
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._callback.check_time()
+        if batch == 0:  # a model may be built as late as by its first batch
+            self._callback.check_size(self.model)
+
+
 class TrialCallback(TuneReportCheckpoint):
     """The callback of our own trials: reports through the executor, and saves the best epoch's weights in the project.
 
@@ -165,12 +182,12 @@ class TrialCallback(TuneReportCheckpoint):
                 f"The model has {model.count_params():,} parameters, more than `max_model_size={self._max_model_size}` allows."
             )
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._check_time()
-        if batch == 0:  # a model may be built as late as by its first batch
-            self.check_size(self.model)
+    def check_time(self) -> None:
+        """Ends the training if it has taken as long as it may.
 
-    def _check_time(self) -> None:
+        Raises:
+            TimeIsUpError: If so.
+        """
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise TimeIsUpError
 
@@ -205,7 +222,7 @@ class TrialCallback(TuneReportCheckpoint):
             self.save_state()
             self._state_saved = time.monotonic()
         if not self._is_last_epoch():
-            self._check_time()
+            self.check_time()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leaves the last epoch to `run_trial`, which sends it with the outcome."""
@@ -218,7 +235,8 @@ class TrialCallback(TuneReportCheckpoint):
         return self._directory
 
     def save_state(self) -> None:
-        """Writes what the training can be continued from."""
+        """Writes what the training can be continued from, when all epochs before are written down."""
+        self._voice.settle()
         checkpoints.save_state(self.model, state_directory(self._directory), self._described(), self._directory)
 
     def _described(self) -> checkpoints.Checkpoint:

@@ -24,7 +24,16 @@ from glimr_keras.folds import Folds
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters, sample
 from glimr_keras.objective import Objective
-from glimr_keras.reporting import NotANumberError, Outcome, Reporter, TimeIsUpError, TrialCallback, Voice, own_values
+from glimr_keras.reporting import (
+    BatchCallback,
+    NotANumberError,
+    Outcome,
+    Reporter,
+    TimeIsUpError,
+    TrialCallback,
+    Voice,
+    own_values,
+)
 from glimr_keras.session import Session
 from glimr_keras.signatures import arguments_of
 from glimr_keras.space import DeclaredSpace
@@ -245,6 +254,8 @@ def _train(job: Job, run: Run, config: HyperParameters, callback: TrialCallback)
     if not overrides(job.hypermodel, "fit"):
         _build_ahead(model, arguments)
     callbacks = [*task_logs(job, config), *job.callbacks, callback]
+    if run.time_limit is not None or (job.max_model_size is not None and not model.built):
+        callbacks.append(BatchCallback(callback))
     kwargs = {**fit_kwargs(job, config, arguments), "callbacks": callbacks}
     if "verbose" in kwargs or not overrides(job.hypermodel, "fit"):
         kwargs["verbose"] = job.fit_verbose

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import keras
 import numpy as np
@@ -94,7 +95,7 @@ def deadly(config):
 
 
 def test_a_killed_worker_fails_its_trial_only(local_ray, project, capfd):
-    tuner = on_ray(project, deadly, max_trials=5, max_consecutive_failed_trials=5)
+    tuner = on_ray(project, deadly, max_trials=5, max_consecutive_failed_trials=5, max_failures=0)
     tuner.search(*models.TRAIN, **FIT)
     table = tuner.results_dataframe()
     assert ((table["units"] > 8) == (table["status"] == "FAILED")).all()
@@ -102,6 +103,33 @@ def test_a_killed_worker_fails_its_trial_only(local_ray, project, capfd):
     failed = table[table["status"] == "FAILED"]["trial_id"].iloc[0]
     assert "The worker was lost" in tuner._read().trials[failed].message
     assert "".join(capfd.readouterr()) == ""
+
+
+class Hanging(gk.HyperModel):
+    """Sleeps in its second epoch with 4 units, and before its first with 8, in one call that ends by no exception."""
+
+    def build(self, config):
+        self.units = config.Choice("units", [2, 4, 8])
+        return models.compiled(keras.Sequential([keras.Input((6,)), keras.layers.Dense(self.units), keras.layers.Dense(2)]))
+
+    def fit(self, config, model, *args, callbacks, epochs, initial_epoch=0, **kwargs):
+        def logs(epoch):
+            if (config["units"], epoch) in ((4, 1), (8, 0)):
+                time.sleep(60)
+            return {"val_loss": config["units"] + epoch}
+
+        models.train_by_hand(model, callbacks, epochs, logs, initial_epoch, 0.1)
+
+
+def test_a_training_that_hangs_loses_its_process_and_its_trial_has_the_epochs_before(local_ray, project):
+    tuner = gk.GridSearch(Hanging(), "val_loss", trial_time_limit_s=5, **project)
+    tuner.search(*models.TRAIN, **{**FIT, "epochs": 3})
+    table = tuner.results_dataframe().sort_values("units")
+    assert table["status"].tolist() == ["COMPLETED", "STOPPED", "FAILED"]
+    assert table["score"].tolist()[:2] == [2.0, 4.0]
+    failed = tuner._read().trials[table["trial_id"].iloc[2]]
+    assert "No epoch was over within `trial_time_limit_s=5`; its process was ended" in failed.message
+    assert failed.executions[0].lost == 0
 
 
 def test_a_build_that_kills_every_process_is_reported_before_any_trial(local_ray, project):
