@@ -80,10 +80,7 @@ def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) 
         with contextlib.nullcontext() if checkpoint.has_optimizer else _without_optimizer(model):
             model.save_weights(place / _NEW)
         described = dataclasses.replace(checkpoint, build_config=model.get_build_config(), digest=_digest(place / _NEW))
-        beside = place / f".{DESCRIPTION}"
-        beside.write_text(json.dumps(dataclasses.asdict(described), default=str))
-        beside.replace(place / DESCRIPTION)
-        (place / _NEW).replace(place / WEIGHTS)
+        _settle(place, json.dumps(dataclasses.asdict(described), default=str).encode())
 
 
 def save_state(
@@ -100,22 +97,49 @@ def save_state(
     Raises:
         StorageError: If it cannot be written.
     """
-    states = pathlib.Path(directory)
-    place = states / f"epoch_{checkpoint.epoch:06d}"
-    beside = states / f".{place.name}"
-    with _storing(states):
-        shutil.rmtree(beside, ignore_errors=True)
-        save(model, beside, checkpoint)
+    with _new_state(pathlib.Path(directory), checkpoint.epoch) as place:
+        save(model, place, checkpoint)
         if best is not None and exists(best):
-            _link(pathlib.Path(best), beside / _BEST)
-        earlier = [other for other in states.iterdir() if other != beside]
-        for other in earlier:
-            if other == place:
-                other.replace(states / f".old_{place.name}")
-        beside.replace(place)
-        for other in states.iterdir():
-            if other != place:
-                shutil.rmtree(other, ignore_errors=True)
+            _link(pathlib.Path(best), place / _BEST)
+
+
+def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
+    """The content of a checkpoint's files by their names, and of those that a state has beside it; for `put` and `put_state`.
+
+    Raises:
+        CheckpointError: If it is damaged.
+    """
+    place = pathlib.Path(directory)
+    files = {WEIGHTS: _intact(place).read_bytes(), DESCRIPTION: (place / DESCRIPTION).read_bytes()}
+    if exists(place / _BEST):
+        files |= {f"{_BEST}/{name}": content for name, content in packed(place / _BEST).items()}
+    return files
+
+
+def put(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+    """Writes a checkpoint that was packed elsewhere, as `save` does.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    place = pathlib.Path(directory)
+    with _storing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / _NEW).write_bytes(files[WEIGHTS])
+        _settle(place, files[DESCRIPTION])
+
+
+def put_state(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+    """Writes a state that was packed elsewhere, as `save_state` does.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    with _new_state(pathlib.Path(directory), json.loads(files[DESCRIPTION])["epoch"]) as place:
+        put(place, files)
+        best = {name.removeprefix(f"{_BEST}/"): content for name, content in files.items() if name.startswith(f"{_BEST}/")}
+        if best:
+            put(place / _BEST, best)
 
 
 def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
@@ -251,6 +275,30 @@ def _link(checkpoint: pathlib.Path, to: pathlib.Path) -> None:
         except OSError:
             shutil.copyfile(source, beside)
         beside.replace(to / name)
+
+
+def _settle(place: pathlib.Path, description: bytes) -> None:
+    """Puts a description, and the new weights that it is of, in the places of the old ones."""
+    beside = place / f".{DESCRIPTION}"
+    beside.write_bytes(description)
+    beside.replace(place / DESCRIPTION)
+    (place / _NEW).replace(place / WEIGHTS)
+
+
+@contextlib.contextmanager
+def _new_state(states: pathlib.Path, epoch: int) -> Iterator[pathlib.Path]:
+    """A directory for a state that is to be written; it gets its place, and earlier ones are removed, when it is whole."""
+    place = states / f"epoch_{epoch:06d}"
+    beside = states / f".{place.name}"
+    with _storing(states):
+        shutil.rmtree(beside, ignore_errors=True)
+        yield beside
+        if place.exists():
+            place.replace(states / f".old_{place.name}")
+        beside.replace(place)
+        for other in states.iterdir():
+            if other != place:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 @contextlib.contextmanager

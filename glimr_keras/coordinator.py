@@ -53,6 +53,7 @@ class Coordinator:
         tolerance: What is done about failures.
         limits: What ends the search, or a trial, before its time.
         cv_folds: Of the cross validation; `None` without.
+        project_id: Of the project.
 
     Attributes:
         error: Why the search stopped early, or `None`.
@@ -71,6 +72,7 @@ class Coordinator:
         tolerance: Tolerance | None = None,
         limits: Limits | None = None,
         cv_folds: int | None = None,
+        project_id: str | None = None,
     ) -> None:
         self.oracle = oracle
         self.error: FatalError | SearchError | StorageError | None = None
@@ -79,7 +81,7 @@ class Coordinator:
         self._limits = limits or Limits(oracle.objective)
         self._journal = journal
         self._directory = directory
-        self._cv_folds = cv_folds
+        self._cv_folds, self._project_id = cv_folds, project_id
         self._executions = executions_per_trial * (cv_folds or 1)
         self._tolerance = tolerance or Tolerance()
         self._kept: list[Trial] = []  # those whose weights are there, where that is bounded
@@ -140,6 +142,7 @@ class Coordinator:
         new = self.oracle.update_space(report.parameters)
         if new:
             self._write(self._journal.add_parameters, new)
+        self._put(run, report.files)
         if report.epoch is not None:
             trial.executions[run.execution].observe(report.epoch, report.metrics, self.oracle.objective)
             self._write(self._journal.add_epoch, run.trial_id, run.execution, report.epoch, report.metrics)
@@ -235,6 +238,7 @@ class Coordinator:
             attempt=trial.executions[number].attempt if number in trial.executions else 0,
             state_interval=self._tolerance.state_interval,
             time_limit=self._tolerance.seconds,
+            project=self._project_id,
             fold=fold_of(number, self._cv_folds),
             num_folds=self._cv_folds,
         )
@@ -306,8 +310,15 @@ class Coordinator:
             for number in other.executions:
                 checkpoints.remove(execution_directory(self._directory, other.trial_id, number))
 
+    def _put(self, run: Run, files: Mapping[str, Mapping[str, bytes]]) -> None:
+        """Writes checkpoints that came with a report from a machine that does not see the project's directory."""
+        if "best" in files:
+            self._write(checkpoints.put, run.directory, files["best"])
+        if "latest" in files:
+            self._write(checkpoints.put_state, state_directory(run.directory), files["latest"])
+
     def _write(self, write: Callable[..., None], *record: Any) -> None:
-        """Writes to the journal. When that is not possible, the search ends, and nothing more is written."""
+        """Writes to the project. When that is not possible, the search ends, and nothing more is written."""
         if isinstance(self.error, StorageError):
             return
         try:

@@ -16,6 +16,7 @@ import math
 import os
 import pathlib
 import re
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -45,6 +46,7 @@ class Project:
         late_space: Those that trials met later, serialized.
         trials: By id, in the order of their creation.
         cv_folds: Of the cross validation; `None` without.
+        project_id: That no other project has; `None` of projects of the first version.
         shapes: Of one sample of the inputs and of the labels, as far as they are known.
     """
 
@@ -57,6 +59,7 @@ class Project:
     trials: dict[str, Trial] = dataclasses.field(default_factory=dict)
     cv_folds: int | None = None
     shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    project_id: str | None = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class Journal:
@@ -77,6 +80,14 @@ class Journal:
         with self.path.open("rb") as file:
             return file.readline().endswith(b"\n")
 
+    def is_of(self, project_id: str) -> bool:
+        """Whether this is the journal of that project; tells without reading it."""
+        try:
+            with self.path.open("rb") as file:
+                return f'"project_id": "{project_id}"'.encode() in file.readline()
+        except OSError:
+            return False
+
     # Writing
 
     def create(self, project: Project) -> None:
@@ -93,6 +104,7 @@ class Journal:
             is_whole=project.is_whole,
             cv_folds=project.cv_folds,
             shapes=project.shapes,
+            project_id=project.project_id,
         )
         self._force()
 
@@ -225,6 +237,7 @@ class Journal:
                 header.get("is_whole", True),
                 cv_folds=header.get("cv_folds"),
                 shapes=header.get("shapes", {}),
+                project_id=header.get("project_id"),
             )
         for number, record in records:
             with self._damage(number):

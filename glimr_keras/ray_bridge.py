@@ -10,17 +10,19 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from glimr_keras.checkpoints import newest, packed
 from glimr_keras.coordinator import Begin, Coordinator
 from glimr_keras.discovery import PROBED, Probe
 from glimr_keras.ray_worker import REPORT, TASK
 from glimr_keras.reporting import Report
-from glimr_keras.trials import Run
+from glimr_keras.trials import Run, state_directory
 
 _DEAD = "The worker process died while it ran `data` and `build` (out of memory, or a crash in a library)."
 
@@ -37,6 +39,7 @@ class Bridge:
         max_runs: How many runs may be given out at once; `None` for what Ray has room for.
         pauses: Whether a scheduler may pause runs, change their values and continue them.
         shows: Whether Ray is to see the values of runs also where it changes none.
+        is_cluster: Says whether there are other machines now.
 
     Attributes:
         coordinator: `None` until the search has begun.
@@ -44,7 +47,15 @@ class Bridge:
         over: Whether nothing is to be done, or nothing any more.
     """
 
-    def __init__(self, begin: Begin, workers: int, max_runs: int | None, pauses: bool = False, shows: bool = False) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        workers: int,
+        max_runs: int | None,
+        pauses: bool = False,
+        shows: bool = False,
+        is_cluster: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.coordinator: Coordinator | None = None
         self.error: Exception | None = None
         self.over = False
@@ -57,6 +68,7 @@ class Bridge:
         self._probing: str | None = None
         self._probes_lost = 0
         self._started: dict[str, float] = {}
+        self._is_cluster = is_cluster
         self._refused: collections.Counter[tuple[str, int]] = collections.Counter()
 
     @property
@@ -77,8 +89,11 @@ class Bridge:
 
     def in_order(self) -> Iterator[str]:
         """The Ray trials that are not over, in the order in which they were given out."""
-        yield from self._standing_by
+        if self.coordinator is None:
+            yield from self._standing_by
         yield from self.runs
+        if self.coordinator is not None:
+            yield from self._standing_by
 
     def next_task(self, ray_id: str) -> dict[str, Any] | None:
         """What a new Ray trial is to do; `None` if there is nothing to do now."""
@@ -88,6 +103,10 @@ class Bridge:
             return self._next_stand_by(ray_id)
         waiting = len(self.runs) - len(self._started)
         is_full = len(self.runs) == self.max_runs and not self.pauses  # paused ones make room
+        if not is_full and self._waits_for_machines():
+            self._ours.add(ray_id)
+            self._standing_by[ray_id] = None
+            return {"skipped": None}
         if is_full or (waiting and self.coordinator.oracle.learns):
             return None  # what is chosen later is chosen with more results
         run = self.coordinator.next_run()
@@ -95,7 +114,7 @@ class Bridge:
             return None
         self.runs[ray_id] = dataclasses.replace(run, reports_state=self.pauses)
         self._given += bool(self._standing_by)
-        return {"run": dataclasses.asdict(self.runs[ray_id])}
+        return self._task(self.runs[ray_id])
 
     def may_leave(self, ray_id: str) -> bool:
         """Whether a process that stands by is to take on a trial; not before there is one, or Ray would end the process."""
@@ -112,6 +131,8 @@ class Bridge:
         if self.coordinator is not None and ray_id in self.runs:
             self._started[ray_id] = time.monotonic()
             self.coordinator.on_start(self.runs[ray_id])
+        elif self.coordinator is not None:
+            self._given = min(len(self.runs) - len(self._started), 1)  # one that waits is for the process that has joined
 
     def prepare(self, ray_id: str, config: dict[str, Any]) -> None:
         """A Ray trial is to be started, or to go on; takes in the values that a scheduler changed in its configuration.
@@ -121,7 +142,7 @@ class Bridge:
         self._started.pop(ray_id, None)
         if self.coordinator is not None and ray_id in self.runs:
             self.runs[ray_id] = self.coordinator.mutated(self.runs[ray_id], _flat(config))
-            config[TASK] = {"run": dataclasses.asdict(self.runs[ray_id])}
+            config[TASK] = self._task(self.runs[ray_id])
 
     def wants_stop(self, ray_id: str, said: Any) -> bool:
         """Whether the run is to end with this report."""
@@ -158,6 +179,24 @@ class Bridge:
             self._probing, self._probes_lost = None, self._probes_lost + 1
             if self._probes_lost == len(PROBED):
                 self._begin_with(Probe(error=_DEAD))
+
+    def _waits_for_machines(self) -> bool:
+        """Whether a Ray trial is to wait for a machine that joins, and make a process ready there. The runs themselves would
+        not: each would go to a process that is ready sooner, and never let a new one start.
+        """
+        coordinator = self.coordinator
+        if coordinator is None or coordinator.all_given_out or self.pauses or self._standing_by:
+            return False
+        return len(self._started) > 0 and self._is_cluster()
+
+    def _task(self, run: Run) -> dict[str, Any]:
+        """A run for a worker, with what it goes on from if that may be on a machine that does not see the project."""
+        states = {"own": state_directory(run.directory) if run.resumes else None, "given": run.state}
+        sent = {}
+        if any(states.values()) and self._is_cluster():
+            found = {name: newest(place) for name, place in states.items() if place is not None}
+            sent = {name: packed(place) for name, place in found.items() if place is not None}
+        return {"run": dataclasses.asdict(run), "states": ray.put(sent) if sent else None}
 
     def _next_stand_by(self, ray_id: str) -> dict[str, Any] | None:
         if self._probing is None:

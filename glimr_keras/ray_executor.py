@@ -7,6 +7,7 @@ import logging
 import os
 import pathlib
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,11 +89,19 @@ class RayExecutor:
             KeyboardInterrupt: If the user stopped the search.
             Exception: What `begin` raised.
         """
-        bridge = Bridge(begin, self._workers, self._max_runs, _pauses(self._scheduler), shows=self._reporter is not None)
+        bridge = Bridge(
+            begin,
+            self._workers,
+            self._max_runs,
+            _pauses(self._scheduler),
+            shows=self._reporter is not None,
+            is_cluster=lambda: len(_machines()) > 1,
+        )
         trainable = tune.with_parameters(Worker, shipment=self._ship(job))
         if self._storage is not None:
             self._storage.mkdir(parents=True, exist_ok=True)
-        storage = tempfile.mkdtemp(prefix=".glimr_keras-ray-", dir=self._storage)
+        _tidy(pathlib.Path(self._storage or tempfile.gettempdir()))
+        storage = tempfile.mkdtemp(prefix=f"{_OURS}{socket.gethostname()}-{os.getpid()}-", dir=self._storage)
         try:
             with self._environment():
                 tune.Tuner(
@@ -144,8 +153,8 @@ class RayExecutor:
         """Ray's settings for the time of a search, and its loggers quiet."""
         logger = logging.getLogger("ray.tune")
         level = logger.level
-        # Trials may wait for workers, so that all workers start side by side
-        settings = {"TUNE_MAX_PENDING_TRIALS_PG": str(self._workers), **_QUIET_AND_FAST}
+        # Trials may wait for workers, so that all workers start side by side, and one for a machine that joins
+        settings = {"TUNE_MAX_PENDING_TRIALS_PG": str(self._workers + 1), **_QUIET_AND_FAST}
         if self._chatty:
             del settings["RAY_AIR_NEW_OUTPUT"]
         else:
@@ -155,6 +164,29 @@ class RayExecutor:
                 yield
         finally:
             logger.setLevel(level)
+
+
+_OURS = ".glimr_keras-ray-"
+
+
+def _tidy(place: pathlib.Path) -> None:
+    """Removes what searches left there whose processes on this machine were killed."""
+    for left in place.glob(f"{_OURS}*-*-*"):
+        host, process, _ = left.name.removeprefix(_OURS).rsplit("-", 2)
+        if host == socket.gethostname() and process.isdigit() and not _is_alive(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # where a signal would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
 
 
 class _Silent(tune.ProgressReporter):
@@ -218,6 +250,11 @@ def _ensure_ray(address: str | None, chatty: bool) -> None:
         ray.init(include_dashboard=False, **quiet)
 
 
+def _machines() -> list[dict[str, float]]:
+    """The resources of each machine of the cluster."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def _capacity(resources: Mapping[str, float]) -> int:
     """How many trials the cluster has room for at once.
 
@@ -225,7 +262,7 @@ def _capacity(resources: Mapping[str, float]) -> int:
         ResourcesError: If there is no machine with room for one, for which Ray would wait without an end.
     """
     wanted = {{"cpu": "CPU", "gpu": "GPU"}.get(name, name): amount for name, amount in resources.items() if amount > 0}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = _machines()
     capacity = sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
     if capacity > 0:
         return capacity

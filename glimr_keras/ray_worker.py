@@ -23,13 +23,15 @@ from ray import cloudpickle, tune
 from ray.tune.result import RESULT_DUPLICATE
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
+from glimr_keras.checkpoints import put_state
 from glimr_keras.discovery import probe
 from glimr_keras.errors import FatalError, ShippingError
+from glimr_keras.journal import Journal
 from glimr_keras.reporting import Report
 from glimr_keras.session import prepare_worker, private_memory
 from glimr_keras.shared_arrays import SharedArray
 from glimr_keras.shipping import unpack
-from glimr_keras.trials import Run
+from glimr_keras.trials import Run, state_directory
 from glimr_keras.worker import Job, run_trial
 
 TASK = "glimr_keras"
@@ -105,7 +107,7 @@ class Worker(FunctionTrainable):
         task = config[TASK]
         if "run" in task:
             reporter = _Reporter(self._count)
-            with _continued(Run(**task["run"])) as run, _ended_after(run.time_limit):
+            with _at_hand(Run(**task["run"]), task["states"]) as here, _continued(here) as run, _ended_after(run.time_limit):
                 run_trial(self._shipment.unpack(), run, reporter, settle=reporter.finish)
             reporter.finish()
         else:
@@ -130,6 +132,25 @@ class Worker(FunctionTrainable):
         if bound is not None and used is not None and used > bound:
             raise RuntimeError(f"This process uses {used} bytes of memory, more than {bound}.")
         return True
+
+
+@contextlib.contextmanager
+def _at_hand(run: Run, states: ray.ObjectRef | None) -> Iterator[Run]:
+    """The run, with directories that this machine has. Where it does not see the project's, checkpoints are sent."""
+    *project, _ = pathlib.Path(run.directory).parts  # an execution's folder may be in its trial's
+    seen = [pathlib.Path(*project[:depth]) for depth in (len(project), len(project) - 1)]
+    if run.project is None or any(Journal(place).is_of(run.project) for place in seen):
+        yield run
+        return
+    with tempfile.TemporaryDirectory(prefix="glimr_keras-") as scratch:
+        here = pathlib.Path(scratch)
+        sent = {} if states is None else ray.get(states)
+        if "own" in sent:
+            put_state(state_directory(here / "own"), sent["own"])
+        if "given" in sent:
+            put_state(here / "given", sent["given"])
+        given = str(here / "given") if "given" in sent else None
+        yield dataclasses.replace(run, directory=str(here / "own"), state=given, is_carried=True)
 
 
 @contextlib.contextmanager

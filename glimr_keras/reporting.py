@@ -35,6 +35,7 @@ class Report:
         outcome: Given with the last report.
         state: Directory of a checkpoint from which the training can be continued after this epoch. Who takes the report in
             removes it.
+        files: Checkpoints that the driver is to write, as they are packed: the `"best"`, and the `"latest"` state.
     """
 
     epoch: int | None
@@ -43,6 +44,7 @@ class Report:
     parameters: list[HyperParameter]
     outcome: Outcome | None = None
     state: str | None = None
+    files: dict[str, dict[str, bytes]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,11 @@ class Voice:
         self.config = HyperParameters()
         self.callback: TrialCallback | None = None
         self.is_stopped = False  # by the executor, from inside a report
+        self._sent: dict[str, pathlib.Path] = {}
+
+    def send(self, name: str, checkpoint: pathlib.Path) -> None:
+        """Has a checkpoint go with the next report, for a driver that does not see this machine's files."""
+        self._sent[name] = checkpoint
 
     def say(
         self, epoch: int | None, metrics: dict[str, float], outcome: Outcome | None = None, state: str | None = None
@@ -99,7 +106,9 @@ class Voice:
         news = [parameter for parameter in self.config.space if parameter.key not in self._known]
         self._known.update(parameter.key for parameter in news)
         with self._listening():
-            self._report(Report(epoch, metrics, self.config.asked, news, outcome, state))
+            files = {name: checkpoints.packed(checkpoint) for name, checkpoint in self._sent.items()}
+            self._sent.clear()
+            self._report(Report(epoch, metrics, self.config.asked, news, outcome, state, files))
 
     def settle(self) -> None:
         """Waits until what was said has been taken in."""
@@ -157,7 +166,7 @@ class TrialCallback(TuneReportCheckpoint):
         self.last_logs: dict[str, float] = {}
         self._offset = 0
         self._directory, self._voice = pathlib.Path(run.directory), voice
-        self._reports_state = run.reports_state
+        self._reports_state, self._is_carried = run.reports_state, run.is_carried
         self._state: str | None = None
         self._state_interval, self._max_model_size = run.state_interval, max_model_size
         self._state_saved = time.monotonic()
@@ -170,6 +179,8 @@ class TrialCallback(TuneReportCheckpoint):
         """An interrupted training goes on. Its last epoch is reported again, since it may not have been."""
         self.last_epoch, self.last_logs = state.epoch, state.metrics or {}
         self._held = Held(state.epoch, self.last_logs, due=True, checkpoint=None)
+        if self._is_carried and checkpoints.exists(self._directory):
+            self._voice.send("best", self._directory)
 
     def check_size(self, model: Any) -> None:
         """Refuses a model that is larger than allowed.
@@ -232,12 +243,18 @@ class TrialCallback(TuneReportCheckpoint):
         self.best_epoch = epoch
         described = checkpoints.Checkpoint(epoch, self.inputs, values=own_values(self._voice.config), score=self.best)
         checkpoints.save(self.model, self._directory, described)
+        if self._is_carried:
+            self._voice.send("best", self._directory)
         return self._directory
 
     def save_state(self) -> None:
         """Writes what the training can be continued from, when all epochs before are written down."""
         self._voice.settle()
-        checkpoints.save_state(self.model, state_directory(self._directory), self._described(), self._directory)
+        states = state_directory(self._directory)
+        checkpoints.save_state(self.model, states, self._described(), self._directory)
+        newest = checkpoints.newest(states) if self._is_carried else None
+        if newest is not None:
+            self._voice.send("latest", newest)
 
     def _described(self) -> checkpoints.Checkpoint:
         values, metrics = own_values(self._voice.config), self.last_logs

@@ -203,6 +203,7 @@ class Searching(Results):
             self.tolerance,
             Limits(oracle.objective, self.time_budget_s, self.max_trials_without_improvement, copy.deepcopy(self.stopper)),
             self.cv_folds,
+            project.project_id,
         )
 
     def _open(self, objective: Objective, space: SearchSpace, seed: int, shapes: dict[str, Any]) -> tuple[Journal, Project]:

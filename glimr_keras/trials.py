@@ -62,6 +62,8 @@ class Run:
         state_interval: So many seconds, at least, are between two states that are kept in case it is interrupted; `None` for
             none.
         time_limit: Seconds after which it is ended; `None` for no limit.
+        project: The id of the project, by which a worker sees whether `directory` is there the same as in the driver.
+        is_carried: Whether it is not, so that checkpoints are sent with the reports.
         fold: Which part of the data it is validated on, counted from 0; `None` without cross validation.
         num_folds: How many such parts there are.
     """
@@ -81,6 +83,8 @@ class Run:
     attempt: int = 0
     state_interval: float | None = None
     time_limit: float | None = None
+    project: str | None = None
+    is_carried: bool = False
     fold: int | None = None
     num_folds: int | None = None
 

@@ -1,6 +1,6 @@
 """A search in which something goes wrong once, at a given moment. Also a script, with directory, kind, moment and executor.
 
-The moments of a journal's records are the driver's; the others are the worker's, in the second epoch of the configuration `BAD`.
+The moments of journal records are the driver's; the others are the worker's, in the second epoch of the configuration `BAD`.
 """
 
 import functools
