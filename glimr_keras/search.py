@@ -56,7 +56,8 @@ class Search:
     Attributes:
         space, builder, loader, metric, mode, cv_folds, stopper, loader_kwargs, fit_kwargs, seed: As above.
         checkpoint_config, reporter, resources: What the setters set; they can be set directly as well.
-        failure_config, sync_config: Ray's, for scripts that set them.
+        failure_config: Of which `max_failures` says how often a training is continued whose process was lost.
+        sync_config: Ray's, for scripts that set it.
         tuner: The `RayTuner` of the last experiment, with its `get_best_models`, `results_dataframe` and so on.
 
     Raises:
@@ -269,7 +270,7 @@ class Search:
             stopper=self.stopper,
             reporter=self.reporter,
             seed=self.seed,
-            **kwargs,
+            **{"max_failures": self.failure_config.max_failures, **kwargs},
         )
 
     def _default_scheduler(self) -> TrialScheduler:
