@@ -11,6 +11,7 @@ from typing import Any
 
 from glimr_keras.errors import ProjectError
 from glimr_keras.journal import HIDDEN, Journal, Project
+from glimr_keras.mirrors import Mirror, is_uri
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.parameters import HyperParameter, serialize
 
@@ -143,13 +144,23 @@ def serialized(space: Sequence[HyperParameter]) -> list[dict[str, Any]]:
     return stored
 
 
+def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror | None]:
+    """Where a project is on this machine, and what keeps it the same as the one at its URI, if it is at one."""
+    if not is_uri(directory):
+        return pathlib.Path(directory).absolute() / name, None
+    mirror = Mirror(f"{directory.rstrip('/')}/{name}")
+    return mirror.directory, mirror
+
+
 def project_directory(source: Any) -> pathlib.Path:
-    """Where a project to learn from is, given its directory or its tuner.
+    """Where a project to learn from is, given its directory, its URI or its tuner.
 
     Raises:
         ProjectError: If there is none.
     """
-    directory = pathlib.Path(getattr(source, "project_dir", source)).absolute()
+    directory, mirror = project_place(getattr(source, "project_dir", source))
+    if mirror is not None:
+        mirror.pull()
     if not Journal(directory).exists():
         raise ProjectError(f"`warm_start` needs the directory of a glimr_keras project. Received: {directory}")
     return directory

@@ -14,6 +14,7 @@ from glimr_keras.errors import CheckpointError, ModelError, ProjectError
 from glimr_keras.hypermodel import HyperModel, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.journal import Journal, Project
+from glimr_keras.mirrors import Mirror
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Trial, execution_directory, fold_of, ranked
 from glimr_keras.worker import build, configuration
@@ -26,10 +27,14 @@ class Results:
         hypermodel: What the project's trials built; `None` if no models are to be loaded.
         space: The declared space, maybe empty.
         project_dir: The project's directory.
+        mirror: What keeps it the same as a project at a URI; `None` of a project that is there alone.
     """
 
-    def __init__(self, hypermodel: HyperModel | None, space: DeclaredSpace, project_dir: pathlib.Path) -> None:
+    def __init__(
+        self, hypermodel: HyperModel | None, space: DeclaredSpace, project_dir: pathlib.Path, mirror: Mirror | None = None
+    ) -> None:
         self.hypermodel, self.declared_space, self.project_dir = hypermodel, space, project_dir
+        self._mirror = mirror
 
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
         """Builds the models of the best trials and loads the weights of their best epoch.
@@ -91,6 +96,8 @@ class Results:
         print(analysis.results_summary(self._read(), self.project_dir, checked_count("num_trials", num_trials)))
 
     def _read(self) -> Project:
+        if self._mirror is not None:
+            self._mirror.pull()
         return Journal(self.project_dir).read()
 
     def _best(self, project: Project, count: int) -> list[Trial]:
@@ -108,6 +115,8 @@ class Results:
         if overrides(self.hypermodel, "run"):
             raise ModelError(f"There are no models to load: the trials of {type(self.hypermodel).__name__} are its own `run`.")
         place = execution_directory(self.project_dir, trial.trial_id, execution)
+        if self._mirror is not None:
+            self._mirror.fetch(place)
         values = trial.values | (checkpoints.describe(place).values or {})  # a scheduler may have changed them since
         fold = fold_of(execution, project.cv_folds)
         config = configuration(self.declared_space, values, trial.sampling_key, fold, project.cv_folds)

@@ -165,6 +165,8 @@ class Searching(Results):
             for search in searches:
                 progress.on_search_end(remark)
                 search.journal.close()
+                if self._mirror is not None:
+                    self._mirror.close()
         for search in searches:
             if search.coordinator.error is not None:
                 raise search.coordinator.error
@@ -173,7 +175,11 @@ class Searching(Results):
         """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
         space = self._discovered_space(found)
         self.objective = checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
+        if self._mirror is not None and self._fresh:
+            self._mirror.clear()
         journal, project = self._open(self.objective, space, seed, found.shapes)
+        if self._mirror is not None:
+            self._mirror.start()
         try:
             coordinator = self._coordinator(journal, project, space, progress)
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]

@@ -17,6 +17,7 @@ from glimr_keras import checkpoints
 from glimr_keras.errors import did_you_mean
 from glimr_keras.hyperparameters import nested
 from glimr_keras.journal import Journal
+from glimr_keras.mirrors import Mirror, is_uri
 from glimr_keras.trials import TrialStatus, execution_directory, fold_of
 
 _OF_A_TRAINING = ["config_enum", "execution"]
@@ -28,7 +29,8 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
     """One row for each epoch of each training of a project.
 
     Args:
-        source: The project's directory, or its tuner. A search may be running in it.
+        source: The project's directory, its URI (then all checkpoints are brought here), or its tuner. A search may be running
+            in it.
         checkpointed: Only the epochs whose weights are there: the best one of each training.
 
     Returns:
@@ -41,7 +43,13 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
     Raises:
         ProjectError: If there is no project.
     """
-    directory = pathlib.Path(os.fspath(getattr(source, "project_dir", source))).absolute()
+    if is_uri(source):
+        mirror = Mirror(source)
+        mirror.pull()
+        mirror.fetch_all()
+        directory = mirror.directory
+    else:
+        directory = pathlib.Path(os.fspath(getattr(source, "project_dir", source))).absolute()
     project = Journal(directory).read()
     rows = []
     for trial in project.trials.values():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -33,7 +32,7 @@ from glimr_keras.objective import Objective, as_objective
 from glimr_keras.oracles import Oracle, RandomSearchOracle, RaySearchOracle
 from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
-from glimr_keras.projects import check_place, project_directory
+from glimr_keras.projects import check_place, project_directory, project_place
 from glimr_keras.results import Results
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.searching import Searching
@@ -58,7 +57,9 @@ class RayTuner(Searching):
         cv_folds: Of a cross validation, at least 2: each configuration is trained once for each fold, side by side as there is
             room, and its score is the mean. Arrays given to `search` are split; a `HyperModel` with `data` returns the
             data of fold `config.fold` of `config.num_folds`. `None` for no cross validation.
-        directory: Where projects are, by default the working directory.
+        directory: Where projects are, by default the working directory; a path, or a URI such as `"s3://bucket/runs"` that
+            `pyarrow.fs` or fsspec knows. A project at a URI is worked on as a local copy (in `GLIMR_KERAS_CACHE`, or else in
+            the user's cache directory), which is sent there every few seconds, and at the end.
         project_name: The project's own directory in there, by default `"untitled_project"`.
         overwrite: Start over, and remove the project's earlier trials when the first search starts.
         seed: Makes the search draw the same configurations, and each trial the same weights and batches.
@@ -95,7 +96,7 @@ class RayTuner(Searching):
     Attributes:
         hypermodel: The object that was passed (a function is wrapped).
         objective: The `Objective`; its direction is known when the first search has built the model once.
-        project_dir: The project's directory.
+        project_dir: The project's directory; of one at a URI, its local copy.
 
     Raises:
         ValueError, TypeError: If an argument cannot be used; the message says what was received and how to mend it.
@@ -148,7 +149,7 @@ class RayTuner(Searching):
         self.directory = os.fspath(directory) if directory is not None else "."
         self.project_name = project_name if project_name is not None else "untitled_project"
         declared = DeclaredSpace(space if space is not None else hypermodel.space())
-        super().__init__(hypermodel, declared, pathlib.Path(self.directory).absolute() / self.project_name)
+        super().__init__(hypermodel, declared, *project_place(self.directory, self.project_name))
         self.overwrite = overwrite
         self.seed = None if seed is None else checked_count("seed", seed, at_least=0)
         self.max_concurrent_trials = (
@@ -201,7 +202,7 @@ class RayTuner(Searching):
         Nothing in the project is changed, and nothing in it is executed.
 
         Args:
-            project: The project's directory.
+            project: The project's directory, or its URI.
             hypermodel: As for `RayTuner`; only `get_best_models` needs it.
             space: The declared space, if it was passed to `RayTuner`.
 
@@ -217,9 +218,9 @@ class RayTuner(Searching):
         """
         model = None if hypermodel is None else as_hypermodel(hypermodel)
         declared = DeclaredSpace(space if space is not None or model is None else model.space())
-        directory = pathlib.Path(project).absolute()
-        Journal(directory).read()
-        return Results(model, declared, directory)
+        results = Results(model, declared, *project_place(project))
+        results._read()
+        return results
 
     # Searching
 
@@ -260,6 +261,9 @@ class RayTuner(Searching):
         data.check_one_source(self.hypermodel, arguments)
         if self.executor == "ray":
             arguments.check_repeatable()
+        if self._mirror is not None and not self._fresh:
+            self._mirror.pull()
+            self._mirror.pull_states()
         check_place(self.project_dir, self._fresh)
         progress = Progress(verbose if self.reporter is None else 0)
         seed = self._project_seed()

@@ -64,7 +64,7 @@ class Faulty(gk.HyperModel):
 
     def is_trial(self):
         """Whether a search has begun, and this is no look at the model before it."""
-        return any(self.notes.glob("../*/.glimr_keras/journal.jsonl"))
+        return any(any(self.notes.glob(f"../{place}/.glimr_keras/journal.jsonl")) for place in ("*", "*/glimr_keras/*"))
 
     def at_rename(self):
         """Acts when a checkpoint's weights would be put in their place."""
