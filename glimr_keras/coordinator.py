@@ -98,6 +98,8 @@ class Coordinator:
             if trial.status != TrialStatus.RUNNING:
                 self._limits.observe(trial)
                 self._keep_best(trial)
+                for number in trial.executions:
+                    self._forget_state(self._run(trial, number, resumes=False))
                 continue
             if not any(execution.status == TrialStatus.FAILED for execution in trial.executions.values()):
                 self._queue(trial)
@@ -262,8 +264,7 @@ class Coordinator:
         execution.status, execution.duration, execution.message = outcome.status, outcome.duration, outcome.message
         execution.score, execution.best_epoch = outcome.score, outcome.best_epoch
         self._write(self._journal.end_execution, run.trial_id, run.execution, execution)
-        if not run.keeps_state:
-            shutil.rmtree(state_directory(run.directory), ignore_errors=True)
+        self._forget_state(run)
         if outcome.fatal is not None:
             self.error = outcome.fatal
         if outcome.status == TrialStatus.FAILED:
@@ -296,6 +297,11 @@ class Coordinator:
                 f"(`max_consecutive_failed_trials={self._tolerance.failed_in_a_row}`). The last one, trial {trial.trial_id} "
                 f"with {trial.values}, failed with:\n\n{trial.message}"
             )
+
+    def _forget_state(self, run: Run) -> None:
+        """Removes what an ended training would have gone on from, unless another is to go on from there."""
+        if not run.keeps_state:
+            shutil.rmtree(state_directory(run.directory), ignore_errors=True)
 
     def _may_retry(self, execution: Execution, outcome: Outcome) -> bool:
         return outcome.fatal is None and not outcome.final and execution.attempt < self._tolerance.retries
