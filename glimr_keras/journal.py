@@ -59,7 +59,7 @@ class Project:
     trials: dict[str, Trial] = dataclasses.field(default_factory=dict)
     cv_folds: int | None = None
     shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
-    project_id: str | None = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+    project_id: str | None = dataclasses.field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
 
 class Journal:
