@@ -58,7 +58,8 @@ class HyperModel:
         """Trains the model, by default with `model.fit(*args, **kwargs)`.
 
         Override it to tune arguments of `fit` or to write a training loop of your own; pass `callbacks` on, they report and
-        checkpoint. Before a search it is called with a model that does not train, to see which hyperparameters it asks for.
+        checkpoint. A training that was interrupted goes on with `initial_epoch`, if `fit` takes it. Before a search it is
+        called with a model that does not train, to see which hyperparameters it asks for.
         May return Keras' `History`, a dict of metrics, or the objective's value.
         """
         return model.fit(*args, **kwargs)

@@ -43,4 +43,5 @@ def _take_in(coordinator: Coordinator, run: Run, started: float, report: Report)
     coordinator.on_report(run, report)
     if stops:
         coordinator.on_stopped(run, time.monotonic() - started)
+    if stops or (coordinator.error is not None and report.outcome is None):
         raise _StoppedError

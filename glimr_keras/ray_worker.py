@@ -167,7 +167,7 @@ def _continued(run: Run) -> Iterator[Run]:
     try:
         with checkpoint.as_directory() as directory:
             _copy(pathlib.Path(directory), copied)
-        yield dataclasses.replace(run, state=str(copied))
+        yield dataclasses.replace(run, state=str(copied), resumes=False)
     finally:
         shutil.rmtree(copied, ignore_errors=True)
 

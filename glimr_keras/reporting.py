@@ -171,7 +171,7 @@ class TrialCallback(TuneReportCheckpoint):
         self._state_interval, self._max_model_size = run.state_interval, max_model_size
         self._state_saved = time.monotonic()
         self._deadline = None if run.time_limit is None else time.monotonic() + run.time_limit
-        if run.state is not None and checkpoints.exists(self._directory):
+        if (run.reports_state or run.resumes) and run.state is not None and checkpoints.exists(self._directory):
             earlier = checkpoints.describe(self._directory)  # what it saved before it was paused, or interrupted
             self.best, self.best_epoch = earlier.score, earlier.epoch
 

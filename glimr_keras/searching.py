@@ -187,6 +187,8 @@ class Searching(Results):
             coordinator.resume()
         except BaseException:
             journal.close()
+            if self._mirror is not None:
+                self._mirror.close()
             raise
         return Ongoing(journal, coordinator, len(done))
 

@@ -573,3 +573,17 @@ def test_a_disk_that_is_full_ends_the_search_and_not_the_training(run, monkeypat
     outcome = outcome_of(job(models.build), run)
     assert (outcome.status, type(outcome.fatal).__name__) == ("RUNNING", "StorageError")
     assert "No space left on device" in str(outcome.fatal)
+
+
+def test_a_stage_that_begins_anew_forgets_the_best_of_its_first_attempt(run, tmp_path):
+    """As a trial of Hyperband's that goes on from its parent, and was killed before it kept a state."""
+    parent = tmp_path / "parent"
+    checkpoints.save_state(models.build(HyperParameters({"units": 4})), parent, checkpoints.Checkpoint(1, has_optimizer=True))
+    run = dataclasses.replace(run, state=str(parent), initial_epoch=1)
+    longer = job(SlowThenFast(), arguments=FitArguments(models.TRAIN, {"epochs": 5}))
+    interrupted(longer, run, after=4)
+    assert checkpoints.describe(run.directory).epoch == 3
+    shorter = job(SlowThenFast(), arguments=FitArguments(models.TRAIN, {"epochs": 2}))
+    outcome = outcome_of(shorter, dataclasses.replace(run, resumes=True))
+    assert (outcome.score, outcome.best_epoch) == (4.0, 2)
+    assert checkpoints.describe(run.directory).epoch == 2
