@@ -64,3 +64,11 @@ def test_a_benchmark_runs_and_prints_its_table(name, parts, figure, tmp_path):
     assert figure in printed
     assert "FAILED" not in printed
     assert json.loads((tmp_path / "table.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_again_and_again_is_whole(tmp_path):
+    run_example("benchmarks/soak.py", ["--quick", "--json", str(tmp_path / "figures.json")])  # which fails if it is not
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert (figures["completed"], figures["scripts killed"], figures["processes left behind"]) == (60, 1, 0)
+    assert figures["workers killed"] >= 2
