@@ -98,9 +98,9 @@ def save_state(
         StorageError: If it cannot be written.
     """
     with _new_state(pathlib.Path(directory), checkpoint.epoch) as place:
-        save(model, place, checkpoint)
         if best is not None and exists(best):
             _link(pathlib.Path(best), place / _BEST)
+        save(model, place, checkpoint)  # last, since what it writes says that there is a state
 
 
 def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
@@ -110,7 +110,10 @@ def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
         CheckpointError: If it is damaged.
     """
     place = pathlib.Path(directory)
-    files = {WEIGHTS: _intact(place).read_bytes(), DESCRIPTION: (place / DESCRIPTION).read_bytes()}
+    files = {DESCRIPTION: (place / DESCRIPTION).read_bytes(), WEIGHTS: _intact(place).read_bytes()}
+    digest = json.loads(files[DESCRIPTION]).get("digest")
+    if digest not in (None, hashlib.blake2b(files[WEIGHTS], digest_size=16).hexdigest()):
+        raise CheckpointError(f"The checkpoint in {place} is being written.")
     if exists(place / _BEST):
         files |= {f"{_BEST}/{name}": content for name, content in packed(place / _BEST).items()}
     return files
@@ -135,11 +138,11 @@ def put_state(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> 
     Raises:
         StorageError: If it cannot be written.
     """
+    best = {name.removeprefix(f"{_BEST}/"): content for name, content in files.items() if name.startswith(f"{_BEST}/")}
     with _new_state(pathlib.Path(directory), json.loads(files[DESCRIPTION])["epoch"]) as place:
-        put(place, files)
-        best = {name.removeprefix(f"{_BEST}/"): content for name, content in files.items() if name.startswith(f"{_BEST}/")}
         if best:
             put(place / _BEST, best)
+        put(place, files)
 
 
 def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
@@ -156,6 +159,8 @@ def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
     for _, _, each in sorted(found, reverse=True):
         with contextlib.suppress(CheckpointError):
             _intact(each)
+            if exists(each / _BEST):
+                _intact(each / _BEST)
             return each
     return None
 

@@ -111,7 +111,7 @@ class Coordinator:
         if self.error is not None:
             self.finished = True
             return None
-        self.remark = self._limits.reached()
+        self.remark = self.remark or self._limits.reached()
         if self.remark is not None:
             self.finished = True
             return None
@@ -207,15 +207,20 @@ class Coordinator:
         """The run was given out and nothing of it was done; it is the next to be started."""
         self._open.discard(run.key)
         self._waiting.appendleft(run)
-        self.finished = self.all_given_out = False
+        self._reopen()
 
     def _again(self, run: Run, resumes: bool) -> None:
         """The run is the next to be started, from where it was or from its beginning."""
         self._open.discard(run.key)
         self._running.discard(run.key)
         self._waiting.appendleft(self._run(self.oracle.trials[run.trial_id], run.execution, resumes))
-        self.finished = self.all_given_out = False
+        self._reopen()
         self._observer.on_running(len(self._running))
+
+    def _reopen(self) -> None:
+        """Something is to be started again; not if the search has come to a limit, after which Ray asks for no more."""
+        if self.remark is None:
+            self.finished = self.all_given_out = False
 
     def _queue(self, trial: Trial) -> None:
         for number in range(self._executions):
@@ -255,6 +260,7 @@ class Coordinator:
         elif outcome.status == TrialStatus.FAILED and self._may_retry(execution, outcome):
             self._write(self._journal.add_retry, run.trial_id, run.execution, outcome.message)
             trial.executions[run.execution] = Execution(attempt=execution.attempt + 1)
+            shutil.rmtree(state_directory(run.directory), ignore_errors=True)
             self._again(run, resumes=False)
             return
         self._open.discard(run.key)
@@ -264,10 +270,15 @@ class Coordinator:
         execution.status, execution.duration, execution.message = outcome.status, outcome.duration, outcome.message
         execution.score, execution.best_epoch = outcome.score, outcome.best_epoch
         self._write(self._journal.end_execution, run.trial_id, run.execution, execution)
+        if isinstance(self.error, StorageError):
+            return
         self._forget_state(run)
         if outcome.fatal is not None:
             self.error = outcome.fatal
         if outcome.status == TrialStatus.FAILED:
+            for waiting in self._waiting:
+                if waiting.trial_id == run.trial_id:
+                    self._forget_state(waiting)
             self._waiting = collections.deque(waiting for waiting in self._waiting if waiting.trial_id != run.trial_id)
         if not any(key[0] == run.trial_id for key in self._open) and not self._is_waiting(run.trial_id):
             self._end_trial(trial, outcome.expected)
@@ -284,6 +295,8 @@ class Coordinator:
             trial.status, trial.message = TrialStatus.FAILED, failed[0].message
         self.oracle.end_trial(trial)
         self._write(self._journal.end_trial, trial)
+        if isinstance(self.error, StorageError):
+            return
         self._keep_best(trial)
         self._observer.on_trial_end(trial)
         self._limits.observe(trial)

@@ -203,9 +203,22 @@ def describe(arguments: FitArguments) -> Any:
     return _described(arguments, 0)
 
 
-def describe_labels(arguments: FitArguments) -> Any:
-    """Likewise, of the labels."""
-    return _described(arguments, 1)
+def shapes_of(arguments: FitArguments) -> dict[str, Any]:
+    """The structure of `"inputs"` and `"labels"`, as far as it is known and will be the same for the same data: of sources of
+    batches, such as a `PyDataset`, the last axes only, since batches may be padded.
+    """
+    found = {"inputs": _described(arguments, 0), "labels": _described(arguments, 1)}
+    is_batched = isinstance(arguments.x, keras.utils.PyDataset) or type(arguments.x).__module__.startswith("torch.")
+    return {name: _last_axes(shape) if is_batched else shape for name, shape in found.items() if shape is not None}
+
+
+def _last_axes(shapes: Any) -> Any:
+    if "dict" in shapes:
+        return {"dict": {name: _last_axes(part) for name, part in shapes["dict"].items()}}
+    if "list" in shapes:
+        return {"list": [_last_axes(part) for part in shapes["list"]]}
+    shape = shapes["shape"]
+    return {**shapes, "shape": [None] * (len(shape) - 1) + shape[-1:]}
 
 
 def _described(arguments: FitArguments, part: int) -> Any:

@@ -97,7 +97,7 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
             model, arguments = with_model(job, config, loaded)
             batch = None if overrides(job.hypermodel, "fit") else data.first_batch(arguments)
             directions = None if batch is None else _directions(model, batch, arguments.has_validation, task_logs(job, config))
-            shapes = {"inputs": data.describe(arguments), "labels": data.describe_labels(arguments)}
+            shapes = data.shapes_of(arguments)
             before_fit = config.asked
             of_fit = _ask_fit(job, config, model, arguments)
             _check_folds(job, config)
@@ -114,7 +114,7 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
         tuple(explorer.parameters.values()),
         tuple(explorer.observations),
         explorer.is_complete and explore,
-        {name: shape for name, shape in shapes.items() if shape is not None},
+        shapes,
     )
 
 

@@ -81,6 +81,7 @@ class Mirror:
                     "same. Remove the one that is to be given up."
                 )
             shutil.rmtree(self.directory)  # another project was started there
+            self._sent, self._journal_sent = {}, 0
         _write(here, there)
 
     def pull_states(self) -> None:
@@ -131,7 +132,7 @@ class Mirror:
     def start(self) -> None:
         """Sends what changes, from now on, in the background."""
         known = self.directory / HIDDEN / _SENT
-        if known.exists():
+        with contextlib.suppress(OSError, ValueError):
             self._sent = json.loads(known.read_text()) | self._sent
         self._done.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -184,7 +185,7 @@ class Mirror:
         while not self._done.wait(SECONDS):
             try:
                 self.send()
-            except StorageError:
+            except Exception:
                 continue  # it may be possible again; if it is not at the end, that is said
 
     def _local(self) -> Iterator[str]:
@@ -227,7 +228,9 @@ class Mirror:
     def _storing(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, pyarrow.ArrowException) as error:
+        except CheckpointError:
+            raise
+        except Exception as error:  # each kind of file system has errors of its own
             raise StorageError(
                 f"{self.uri} cannot be read or written: {error}. The local copy of the project, with all that was done here, "
                 f"is in {self.directory}; run the script again when it can."

@@ -131,6 +131,10 @@ class Voice:
         self.say(epoch, last | metrics, outcome)
 
 
+class BeginsAnewError(BaseException):
+    """The training cannot go on from its state, and is to begin anew. No `Exception`, for the same reason."""
+
+
 class BatchCallback(keras.callbacks.Callback):
     """Looks after each batch whether a training is to be ended. Only used where there are such bounds: with a callback for
     batches, Keras waits for each of them.
@@ -170,6 +174,8 @@ class TrialCallback(TuneReportCheckpoint):
         self._state: str | None = None
         self._state_interval, self._max_model_size = run.state_interval, max_model_size
         self._state_saved = time.monotonic()
+        self._goes_on_at: int | None = None  # the epoch, counted from 0, with which an interrupted training goes on
+        self._fits = 0
         self._deadline = None if run.time_limit is None else time.monotonic() + run.time_limit
         if (run.reports_state or run.resumes) and run.state is not None and checkpoints.exists(self._directory):
             earlier = checkpoints.describe(self._directory)  # what it saved before it was paused, or interrupted
@@ -177,7 +183,7 @@ class TrialCallback(TuneReportCheckpoint):
 
     def go_on_from(self, state: checkpoints.Checkpoint) -> None:
         """An interrupted training goes on. Its last epoch is reported again, since it may not have been."""
-        self.last_epoch, self.last_logs = state.epoch, state.metrics or {}
+        self.last_epoch, self.last_logs, self._goes_on_at = state.epoch, state.metrics or {}, state.epoch
         self._held = Held(state.epoch, self.last_logs, due=True, checkpoint=None)
         if self._is_carried and checkpoints.exists(self._directory):
             self._voice.send("best", self._directory)
@@ -221,7 +227,14 @@ class TrialCallback(TuneReportCheckpoint):
         if math.isinf(value) and self.objective.better_than(value, 0.0):
             raise NotANumberError(f"The objective {self.objective.name!r} is {value}: an overflow, and not a good model.")
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._fits += 1
+        if self._fits > 1 and self._goes_on_at is not None:
+            raise BeginsAnewError  # a state says nothing of which `fit` it is of
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._goes_on_at is not None and epoch < self._goes_on_at:
+            raise BeginsAnewError  # `fit` does not pass `initial_epoch` on
         if self.last_epoch is not None and self._offset + epoch < self.last_epoch:
             self._offset = self.last_epoch - epoch  # a second `fit` counts from the start again
         self.last_epoch, self.last_logs = self._offset + epoch + 1, scalars(logs or {})
@@ -263,7 +276,7 @@ class TrialCallback(TuneReportCheckpoint):
     def _is_state_due(self) -> bool:
         if self._state_interval is None or time.monotonic() - self._state_saved < self._state_interval:
             return False
-        return not self._is_last_epoch()  # after which comes the outcome
+        return self._offset == 0 and not self._is_last_epoch()  # after which comes the outcome
 
     def _is_last_epoch(self) -> bool:
         return self.last_epoch == (self.params or {}).get("epochs")

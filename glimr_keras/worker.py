@@ -19,13 +19,14 @@ import keras
 from glimr_keras import checkpoints, data, folds, pipelines, tasks
 from glimr_keras.callback import scalars
 from glimr_keras.data import FitArguments
-from glimr_keras.errors import FailedTrialError, FatalError, ModelError, StorageError, user_traceback
+from glimr_keras.errors import CheckpointError, FailedTrialError, FatalError, ModelError, StorageError, user_traceback
 from glimr_keras.folds import Folds
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters, sample
 from glimr_keras.objective import Objective
 from glimr_keras.reporting import (
     BatchCallback,
+    BeginsAnewError,
     NotANumberError,
     Outcome,
     Reporter,
@@ -99,7 +100,7 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
             else:
                 score, best_epoch, metrics = _train(job, run, voice.config, voice.callback)
             status = TrialStatus.COMPLETED
-        except _StateDoesNotFitError:
+        except BeginsAnewError:
             status = _AGAIN
         except StorageError as error:
             status, fatal = TrialStatus.RUNNING, error
@@ -127,10 +128,6 @@ _AGAIN = "AGAIN"
 """In the place of a status: the training is begun anew."""
 
 
-class _StateDoesNotFitError(Exception):
-    """The model is not the one whose state was kept: the script was changed since."""
-
-
 def _seed(run: Run) -> int:
     key = (run.sampling_key, run.execution, *filter(None, (run.initial_epoch, run.attempt)))
     return zlib.crc32(repr(key).encode())
@@ -143,7 +140,7 @@ def _from_its_state(job: Job, run: Run) -> Run:
         own = None
         if not overrides(job.hypermodel, "run") and (fit is None or "initial_epoch" in fit):
             own = checkpoints.newest(state_directory(run.directory))
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(StorageError, CheckpointError):
             if own is not None:
                 checkpoints.go_back(run.directory, own)
                 return dataclasses.replace(run, state=str(own), initial_epoch=checkpoints.describe(own).epoch)
@@ -265,8 +262,8 @@ def _train(job: Job, run: Run, config: HyperParameters, callback: TrialCallback)
         try:
             state = checkpoints.load(model, run.state, own_values(config))
         except ModelError as error:
-            if run.resumes:
-                raise _StateDoesNotFitError from error
+            if run.resumes:  # the script was changed since
+                raise BeginsAnewError from error
             raise
         kwargs["initial_epoch"] = state.epoch
         if run.resumes:

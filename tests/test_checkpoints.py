@@ -194,3 +194,36 @@ def test_what_cannot_be_written_is_an_error_of_storage(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="A checkpoint cannot be written to"):
         saved(tmp_path / "file")
+
+
+def test_a_process_that_dies_while_it_writes_a_state_leaves_the_one_before(tmp_path, monkeypatch):
+    saved(tmp_path, epoch=1, score=0.5)
+    states = tmp_path / "latest"
+    model = models.build(HyperParameters())
+    checkpoints.save_state(model, states, Checkpoint(1), tmp_path)
+
+    def dies(*args):
+        raise Killed
+
+    monkeypatch.setattr(checkpoints, "_link", dies)
+    with pytest.raises(Killed):
+        checkpoints.save_state(model, states, Checkpoint(2), tmp_path)
+    assert checkpoints.describe(checkpoints.newest(states)).epoch == 1
+
+
+def test_a_state_whose_best_weights_are_damaged_is_none(tmp_path):
+    saved(tmp_path, epoch=1, score=0.5)
+    checkpoints.save_state(models.build(HyperParameters()), tmp_path / "latest", Checkpoint(1), tmp_path)
+    (best,) = tmp_path.glob("latest/*/best/checkpoint.weights.h5")
+    best.write_bytes(b"cut")
+    assert checkpoints.newest(tmp_path / "latest") is None
+
+
+def test_a_state_that_is_packed_and_put_elsewhere_is_the_same(tmp_path):
+    saved(tmp_path / "here", epoch=1, score=0.5)
+    checkpoints.save_state(models.build(HyperParameters()), tmp_path / "states", Checkpoint(3), tmp_path / "here")
+    state = checkpoints.newest(tmp_path / "states")
+    checkpoints.put_state(tmp_path / "there", checkpoints.packed(state))
+    there = checkpoints.newest(tmp_path / "there")
+    assert checkpoints.packed(there) == checkpoints.packed(state)
+    assert checkpoints.describe(there / "best").score == 0.5

@@ -5,7 +5,7 @@ import pytest
 from glimr_keras.coordinator import Coordinator
 from glimr_keras.errors import FatalValueError, SearchError, StorageError
 from glimr_keras.journal import Journal, Project
-from glimr_keras.limits import Tolerance
+from glimr_keras.limits import Limits, Tolerance
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import RandomSearchOracle
 from glimr_keras.parameters import Choice, Condition, Float, Int
@@ -354,3 +354,50 @@ def test_the_weights_of_the_best_are_kept(coordinator_in, tmp_path):
     coordinator = coordinator_in(keep_top_k=1, max_trials=6, restored=restored)
     coordinator.resume()
     assert [path.parent.name for path in tmp_path.glob("trial_*/checkpoint.json")] == ["trial_0001"]
+
+
+class Late(Limits):
+    """Has come to a limit as soon as it is asked to."""
+
+    late = False
+
+    def reached(self):
+        return "It is late." if self.late else None
+
+
+def test_a_search_that_has_come_to_a_limit_starts_nothing_again(tmp_path):
+    journal = Journal(tmp_path)
+    journal.create(Project(OBJECTIVE, 0, 1, []))
+    oracle = RandomSearchOracle(OBJECTIVE, 4, 0, [Float("x", 0, 1)])
+    limits = Late(OBJECTIVE)
+    coordinator = Coordinator(oracle, journal, tmp_path, 1, Silent(), limits=limits)
+    run = coordinator.next_run()
+    limits.late = True
+    assert coordinator.next_run() is None
+    assert coordinator.finished
+    coordinator.on_lost(run, 1.0, "gone")
+    assert coordinator.finished  # the training goes on when the search is continued
+    assert coordinator.next_run() is None
+    journal.close()
+    assert Journal(tmp_path).read().trials["0000"].status == "RUNNING"
+
+
+def test_a_further_attempt_does_not_go_on_from_the_one_that_failed(coordinator_in, tmp_path):
+    coordinator = coordinator_in(retries=1)
+    run = coordinator.next_run()
+    (tmp_path / "trial_0000" / "latest" / "epoch_000001").mkdir(parents=True)
+    finish(coordinator, run, "FAILED", message="mine")
+    assert not (tmp_path / "trial_0000" / "latest").exists()
+
+
+def test_what_could_not_be_recorded_keeps_its_state(tmp_path):
+    journal = FullDisk(tmp_path)
+    journal.room = 2
+    coordinator = coordinator_of(journal, tmp_path, 1, 4, ())
+    run = coordinator.next_run()
+    state = tmp_path / "trial_0000" / "latest" / "epoch_000001"
+    state.mkdir(parents=True)
+    finish(coordinator, run)
+    assert isinstance(coordinator.error, StorageError)
+    assert state.exists()
+    journal.close()

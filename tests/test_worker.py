@@ -587,3 +587,30 @@ def test_a_stage_that_begins_anew_forgets_the_best_of_its_first_attempt(run, tmp
     outcome = outcome_of(shorter, dataclasses.replace(run, resumes=True))
     assert (outcome.score, outcome.best_epoch) == (4.0, 2)
     assert checkpoints.describe(run.directory).epoch == 2
+
+
+class TwoFits(gk.HyperModel):
+    def build(self, config):
+        return models.build(config)
+
+    def fit(self, config, model, *args, **kwargs):
+        model.fit(*args, **kwargs)
+        return model.fit(*args, **kwargs)
+
+
+class Forgetful(TwoFits):
+    """Takes `initial_epoch`, and does not pass it on."""
+
+    def fit(self, config, model, *args, initial_epoch=0, **kwargs):
+        return model.fit(*args, **kwargs)
+
+
+@pytest.mark.parametrize(("kind", "epochs"), [(TwoFits, 6), (Forgetful, 3)])
+def test_a_fit_that_cannot_go_on_begins_anew(run, kind, epochs):
+    run = dataclasses.replace(run, state_interval=0.0)
+    interrupted(job(kind()), run, after=2)
+    assert checkpoints.newest(pathlib.Path(run.directory) / "latest")
+    reports = reports_of(job(kind()), dataclasses.replace(run, resumes=True))
+    told = [report.epoch for report in reports]
+    assert told[told.index(1) :] == list(range(1, epochs + 1))
+    assert reports[-1].outcome.status == "COMPLETED"
