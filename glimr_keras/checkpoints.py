@@ -107,9 +107,10 @@ def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
     """The content of a checkpoint's files by their names, and of those that a state has beside it; for `put` and `put_state`.
 
     Raises:
-        CheckpointError: If it is damaged.
+        CheckpointError: If there is none, or it is damaged.
     """
     place = pathlib.Path(directory)
+    describe(place)
     files = {DESCRIPTION: (place / DESCRIPTION).read_bytes(), WEIGHTS: _intact(place).read_bytes()}
     digest = json.loads(files[DESCRIPTION]).get("digest")
     if digest not in (None, hashlib.blake2b(files[WEIGHTS], digest_size=16).hexdigest()):

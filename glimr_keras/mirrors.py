@@ -95,12 +95,20 @@ class Mirror:
                 _write(self.directory / name, self._content(name) or b"")
                 self._sent[name] = _stamp(self.directory / name) or []
 
-    def fetch(self, directory: pathlib.Path) -> None:
-        """Brings the checkpoint of an execution's folder, if it is another than the one that is here.
+    def fetch(self, directory: pathlib.Path, score: float | None = None) -> None:
+        """Brings the checkpoint of an execution's folder, unless the right one is here.
+
+        Args:
+            directory: The execution's folder.
+            score: That it is of, by which one from before another machine went on is known; `None` for any.
 
         Raises:
             StorageError: If it cannot be read.
         """
+        with contextlib.suppress(CheckpointError):
+            checkpoints.packed(directory)  # is whole
+            if score is None or checkpoints.describe(directory).score == score:
+                return
         name = directory.relative_to(self.directory).as_posix()
         description = self._content(f"{name}/{checkpoints.DESCRIPTION}")
         here = directory / checkpoints.DESCRIPTION

@@ -116,7 +116,7 @@ class Results:
             raise ModelError(f"There are no models to load: the trials of {type(self.hypermodel).__name__} are its own `run`.")
         place = execution_directory(self.project_dir, trial.trial_id, execution)
         if self._mirror is not None:
-            self._mirror.fetch(place)
+            self._mirror.fetch(place, trial.executions[execution].score)
         values = trial.values | (checkpoints.describe(place).values or {})  # a scheduler may have changed them since
         fold = fold_of(execution, project.cv_folds)
         config = configuration(self.declared_space, values, trial.sampling_key, fold, project.cv_folds)

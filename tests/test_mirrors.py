@@ -155,3 +155,16 @@ def test_what_fsspec_knows(machine):
     assert len(gk.RayTuner.open("memory://runs/p").results_dataframe()) == 1
     with pytest.raises(StorageError, match="There is no file system for nonsense://runs"):
         gk.RayTuner.open("nonsense://runs")
+
+
+def test_what_is_here_and_was_not_sent_yet_is_not_replaced(bucket, machine, monkeypatch):
+    tuner = searched(bucket, 1)
+    older = {path: path.read_bytes() for path in tuner.project_dir.glob("trial_0000/checkpoint.*")}
+    again = searched(bucket, 1, overwrite=True)
+    newer = {path: path.read_bytes() for path in again.project_dir.glob("trial_0000/checkpoint.*")}
+    mirror = mirrors.Mirror(f"{bucket}/p")
+    for path, content in older.items():
+        mirror._put(path.relative_to(mirror.directory).as_posix(), content)
+    again.get_best_models()
+    gk.experiment_table(f"{bucket}/p")
+    assert {path: path.read_bytes() for path in newer} == newer
