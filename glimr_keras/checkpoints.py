@@ -71,9 +71,8 @@ def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) 
         StorageError: If it cannot be written, as on a full disk; what was there is still there then.
     """
     place = pathlib.Path(directory)
-    if not getattr(
-        getattr(model, "optimizer", None), "built", False
-    ):  # as of a model that the user's own loop trains with another
+    optimizer = getattr(model, "optimizer", None)
+    if not getattr(optimizer, "built", False):  # as of a model that the user's own loop trains with another
         checkpoint = dataclasses.replace(checkpoint, has_optimizer=False)
     with _storing(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -177,6 +176,13 @@ def go_back(directory: str | os.PathLike[str], state: pathlib.Path) -> None:
     if exists(kept):
         with _storing(place):
             _link(kept, place)
+
+
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file beside its place and renames it, so that there is never half of it. Its directory is there."""
+    beside = path.with_name(f".{path.name}")
+    beside.write_bytes(content)
+    beside.replace(path)
 
 
 def remove(directory: str | os.PathLike[str]) -> None:
@@ -285,9 +291,7 @@ def _link(checkpoint: pathlib.Path, to: pathlib.Path) -> None:
 
 def _settle(place: pathlib.Path, description: bytes) -> None:
     """Puts a description, and the new weights that it is of, in the places of the old ones."""
-    beside = place / f".{DESCRIPTION}"
-    beside.write_bytes(description)
-    beside.replace(place / DESCRIPTION)
+    write_whole(place / DESCRIPTION, description)
     (place / _NEW).replace(place / WEIGHTS)
 
 

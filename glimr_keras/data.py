@@ -200,14 +200,15 @@ def first_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
 
 def describe(arguments: FitArguments) -> Any:
     """The structure of the model's inputs, for `checkpoints.Checkpoint.inputs`; `None` if it cannot be found."""
-    return _described(arguments, 0)
+    return _described(_a_batch(arguments), 0)
 
 
 def shapes_of(arguments: FitArguments) -> dict[str, Any]:
     """The structure of `"inputs"` and `"labels"`, as far as it is known and will be the same for the same data: of sources of
     batches, such as a `PyDataset`, the last axes only, since batches may be padded.
     """
-    found = {"inputs": _described(arguments, 0), "labels": _described(arguments, 1)}
+    batch = _a_batch(arguments)
+    found = {"inputs": _described(batch, 0), "labels": _described(batch, 1)}
     is_batched = isinstance(arguments.x, keras.utils.PyDataset) or type(arguments.x).__module__.startswith("torch.")
     return {name: _last_axes(shape) if is_batched else shape for name, shape in found.items() if shape is not None}
 
@@ -221,11 +222,14 @@ def _last_axes(shapes: Any) -> Any:
     return {**shapes, "shape": [None] * (len(shape) - 1) + shape[-1:]}
 
 
-def _described(arguments: FitArguments, part: int) -> Any:
-    if pipelines.is_dataset(arguments.x):  # whose first batch may cost a whole shuffle buffer
-        batch = keras.utils.unpack_x_y_sample_weight(arguments.x.element_spec)
-    else:
-        batch = first_batch(arguments)
+def _a_batch(arguments: FitArguments) -> Any:
+    """A first batch, or of a pipeline, whose first batch may cost a whole shuffle buffer, its specification."""
+    if pipelines.is_dataset(arguments.x):
+        return keras.utils.unpack_x_y_sample_weight(arguments.x.element_spec)
+    return first_batch(arguments)
+
+
+def _described(batch: Any, part: int) -> Any:
     try:
         return None if batch is None or batch[part] is None else checkpoints.describe_inputs(batch[part])
     except (AttributeError, TypeError, ValueError):

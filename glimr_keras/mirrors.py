@@ -245,6 +245,14 @@ class Mirror:
             ) from error
 
 
+def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror | None]:
+    """Where a project is on this machine, and what keeps it the same as the one at its URI, if it is at one."""
+    if not is_uri(directory):
+        return pathlib.Path(directory).absolute() / name, None
+    mirror = Mirror(f"{directory.rstrip('/')}/{name}")
+    return mirror.directory, mirror
+
+
 def _file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     try:
         files, path = pyarrow.fs.FileSystem.from_uri(uri)
@@ -271,6 +279,4 @@ def _stamp(path: pathlib.Path) -> list[int] | None:
 
 def _write(path: pathlib.Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}")
-    beside.write_bytes(content)
-    beside.replace(path)
+    checkpoints.write_whole(path, content)

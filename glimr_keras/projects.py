@@ -11,7 +11,7 @@ from typing import Any
 
 from glimr_keras.errors import ProjectError
 from glimr_keras.journal import HIDDEN, Journal, Project
-from glimr_keras.mirrors import Mirror, is_uri
+from glimr_keras.mirrors import project_place
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.parameters import HyperParameter, serialize
 
@@ -142,14 +142,6 @@ def serialized(space: Sequence[HyperParameter]) -> list[dict[str, Any]]:
     """A space as JSON types, as a journal has it."""
     stored: list[dict[str, Any]] = json.loads(json.dumps([serialize(parameter) for parameter in space]))
     return stored
-
-
-def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror | None]:
-    """Where a project is on this machine, and what keeps it the same as the one at its URI, if it is at one."""
-    if not is_uri(directory):
-        return pathlib.Path(directory).absolute() / name, None
-    mirror = Mirror(f"{directory.rstrip('/')}/{name}")
-    return mirror.directory, mirror
 
 
 def project_directory(source: Any) -> pathlib.Path:

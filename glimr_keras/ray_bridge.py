@@ -104,9 +104,7 @@ class Bridge:
         waiting = len(self.runs) - len(self._started)
         is_full = len(self.runs) == self.max_runs and not self.pauses  # paused ones make room
         if not is_full and self._waits_for_machines():
-            self._ours.add(ray_id)
-            self._standing_by[ray_id] = None
-            return {"skipped": None}
+            return self._stand_by(ray_id, None)
         if is_full or (waiting and self.coordinator.oracle.learns):
             return None  # what is chosen later is chosen with more results
         run = self.coordinator.next_run()
@@ -205,6 +203,9 @@ class Bridge:
             skipped = None
         else:
             return None
+        return self._stand_by(ray_id, skipped)
+
+    def _stand_by(self, ray_id: str, skipped: int | None) -> dict[str, Any]:
         self._ours.add(ray_id)
         self._standing_by[ray_id] = None
         return {"skipped": skipped}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import pathlib
 import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -95,7 +97,7 @@ class RayExecutor:
             self._max_runs,
             _pauses(self._scheduler),
             shows=self._reporter is not None,
-            is_cluster=lambda: len(_machines()) > 1,
+            is_cluster=_Cluster(),
         )
         trainable = tune.with_parameters(Worker, shipment=self._ship(job))
         if self._storage is not None:
@@ -248,6 +250,20 @@ def _ensure_ray(address: str | None, chatty: bool) -> None:
     # Workers find modules where this process does, also on paths that a notebook added
     with _settings({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
         ray.init(include_dashboard=False, **quiet)
+
+
+class _Cluster:
+    """Says whether there are several machines. Ray is asked every few seconds only, since this is wanted for each trial."""
+
+    _SECONDS = 2.0
+
+    def __init__(self) -> None:
+        self._answer, self._asked = False, -math.inf
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._asked > self._SECONDS:
+            self._answer, self._asked = len(_machines()) > 1, time.monotonic()
+        return self._answer
 
 
 def _machines() -> list[dict[str, float]]:

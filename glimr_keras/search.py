@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.sample import Domain
 from ray.tune.stopper import TrialPlateauStopper
 
+from glimr_keras import checkpoints
 from glimr_keras.attempt import Attempt
 from glimr_keras.errors import ModelError, ProjectError
 from glimr_keras.hypermodel import HyperModel
@@ -310,10 +311,7 @@ class _ExperimentTuner(RayTuner):
 
     def _open(self, objective: Objective, space: SearchSpace, seed: int, shapes: dict[str, Any]) -> tuple[Journal, Project]:
         opened = super()._open(objective, space, seed, shapes)
-        file = self.project_dir / HIDDEN / _FILE
-        beside = file.with_suffix(".new")
-        beside.write_bytes(self.remembered)
-        beside.replace(file)
+        checkpoints.write_whole(self.project_dir / HIDDEN / _FILE, self.remembered)
         return opened
 
 

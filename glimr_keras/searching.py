@@ -164,9 +164,7 @@ class Searching(Results):
             building.close()
             for search in searches:
                 progress.on_search_end(remark)
-                search.journal.close()
-                if self._mirror is not None:
-                    self._mirror.close()
+                self._close(search.journal)
         for search in searches:
             if search.coordinator.error is not None:
                 raise search.coordinator.error
@@ -186,11 +184,15 @@ class Searching(Results):
             progress.on_search_begin(project.objective, self.max_trials, done)
             coordinator.resume()
         except BaseException:
-            journal.close()
-            if self._mirror is not None:
-                self._mirror.close()
+            self._close(journal)
             raise
         return Ongoing(journal, coordinator, len(done))
+
+    def _close(self, journal: Journal) -> None:
+        """Ends the writing to the project, and sends the rest of one at a URI."""
+        journal.close()
+        if self._mirror is not None:
+            self._mirror.close()
 
     def _coordinator(self, journal: Journal, project: Project, space: SearchSpace, progress: Progress) -> Coordinator:
         """A coordinator that knows the trials of earlier sessions."""

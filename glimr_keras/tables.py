@@ -5,8 +5,6 @@ A *configuration* is a trial of the search; with cross validation it is trained 
 
 from __future__ import annotations
 
-import os
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +15,7 @@ from glimr_keras import checkpoints
 from glimr_keras.errors import did_you_mean
 from glimr_keras.hyperparameters import nested
 from glimr_keras.journal import Journal
-from glimr_keras.mirrors import Mirror, is_uri
+from glimr_keras.mirrors import project_place
 from glimr_keras.trials import TrialStatus, execution_directory, fold_of
 
 _OF_A_TRAINING = ["config_enum", "execution"]
@@ -43,13 +41,10 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
     Raises:
         ProjectError: If there is no project.
     """
-    if is_uri(source):
-        mirror = Mirror(source)
+    directory, mirror = project_place(getattr(source, "project_dir", source))
+    if mirror is not None:
         mirror.pull()
         mirror.fetch_all()
-        directory = mirror.directory
-    else:
-        directory = pathlib.Path(os.fspath(getattr(source, "project_dir", source))).absolute()
     project = Journal(directory).read()
     rows = []
     for trial in project.trials.values():

@@ -28,11 +28,12 @@ from glimr_keras.folds import Folds
 from glimr_keras.hypermodel import as_hypermodel, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.journal import Journal
+from glimr_keras.mirrors import project_place
 from glimr_keras.objective import Objective, as_objective
 from glimr_keras.oracles import Oracle, RandomSearchOracle, RaySearchOracle
 from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
-from glimr_keras.projects import check_place, project_directory, project_place
+from glimr_keras.projects import check_place, project_directory
 from glimr_keras.results import Results
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.searching import Searching
