@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ import keras
 import numpy as np
 from ray import tune
 
-from glimr_keras import checkpoints
+from glimr_keras import checkpoints, scratch
 from glimr_keras.errors import ObjectiveError, did_you_mean
 from glimr_keras.objective import Objective, log_directions
 
@@ -134,7 +133,7 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
 
     def save(self, epoch: int) -> pathlib.Path:
         """Writes a checkpoint of the model after `epoch` and returns its directory, which `deliver` gets."""
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="glimr_keras-"))
+        directory = scratch.make()
         checkpoints.save(self.model, directory, checkpoints.Checkpoint(epoch, has_optimizer=True))
         return directory
 

@@ -28,7 +28,8 @@ from glimr_keras.errors import CheckpointError, ModelError, StorageError
 
 WEIGHTS = "checkpoint.weights.h5"
 DESCRIPTION = "checkpoint.json"
-_NEW = "new.weights.h5"
+NEW = "new.weights.h5"
+"""Of weights that are to take the place of those before."""
 _BEST = "best"
 
 
@@ -77,8 +78,8 @@ def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) 
     with _storing(place):
         place.mkdir(parents=True, exist_ok=True)
         with contextlib.nullcontext() if checkpoint.has_optimizer else _without_optimizer(model):
-            model.save_weights(place / _NEW)
-        described = dataclasses.replace(checkpoint, build_config=model.get_build_config(), digest=_digest(place / _NEW))
+            model.save_weights(place / NEW)
+        described = dataclasses.replace(checkpoint, build_config=model.get_build_config(), digest=_digest(place / NEW))
         _settle(place, json.dumps(dataclasses.asdict(described), default=str).encode())
 
 
@@ -109,14 +110,24 @@ def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
         CheckpointError: If there is none, or it is damaged.
     """
     place = pathlib.Path(directory)
-    describe(place)
-    files = {DESCRIPTION: (place / DESCRIPTION).read_bytes(), WEIGHTS: _intact(place).read_bytes()}
-    digest = json.loads(files[DESCRIPTION]).get("digest")
-    if digest not in (None, hashlib.blake2b(files[WEIGHTS], digest_size=16).hexdigest()):
-        raise CheckpointError(f"The checkpoint in {place} is being written.")
+    files = {DESCRIPTION: _read(place / DESCRIPTION)}
+    candidates = (file for file in (place / WEIGHTS, place / NEW) if file.exists())
+    weights = (content for content in map(_read, candidates) if fits(files[DESCRIPTION], content))
+    files[WEIGHTS] = next(weights, b"")
+    if not files[WEIGHTS]:
+        raise _damaged(place)
     if exists(place / _BEST):
         files |= {f"{_BEST}/{name}": content for name, content in packed(place / _BEST).items()}
     return files
+
+
+def fits(description: bytes, weights: bytes) -> bool:
+    """Whether a packed description is of these weights."""
+    try:
+        digest = Checkpoint(**json.loads(description)).digest
+    except (ValueError, TypeError):
+        return False
+    return digest in (None, hashlib.blake2b(weights, digest_size=16).hexdigest())
 
 
 def put(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
@@ -128,7 +139,7 @@ def put(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
     place = pathlib.Path(directory)
     with _storing(place):
         place.mkdir(parents=True, exist_ok=True)
-        (place / _NEW).write_bytes(files[WEIGHTS])
+        (place / NEW).write_bytes(files[WEIGHTS])
         _settle(place, files[DESCRIPTION])
 
 
@@ -187,7 +198,7 @@ def write_whole(path: pathlib.Path, content: bytes) -> None:
 
 def remove(directory: str | os.PathLike[str]) -> None:
     """Removes a checkpoint, and nothing else in its directory."""
-    for name in (DESCRIPTION, WEIGHTS, _NEW):
+    for name in (DESCRIPTION, WEIGHTS, NEW):
         (pathlib.Path(directory) / name).unlink(missing_ok=True)
 
 
@@ -251,7 +262,27 @@ def describe(directory: str | os.PathLike[str]) -> Checkpoint:
 def exists(directory: str | os.PathLike[str]) -> bool:
     """Whether `directory` holds a checkpoint."""
     place = pathlib.Path(directory)
-    return (place / DESCRIPTION).exists() and ((place / WEIGHTS).exists() or (place / _NEW).exists())
+    return (place / DESCRIPTION).exists() and ((place / WEIGHTS).exists() or (place / NEW).exists())
+
+
+def is_whole(directory: str | os.PathLike[str]) -> bool:
+    """Whether `directory` holds a checkpoint as it was written."""
+    with contextlib.suppress(CheckpointError):
+        return _intact(pathlib.Path(directory)).exists()
+    return False
+
+
+def force(directory: str | os.PathLike[str]) -> None:
+    """Has the system put the checkpoint in `directory`, if there is one, on the disk, as a power cut asks for.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    place = pathlib.Path(directory)
+    with _storing(place):
+        for file in (place / WEIGHTS, place / DESCRIPTION):
+            with contextlib.suppress(FileNotFoundError), file.open("rb+") as content:
+                os.fsync(content.fileno())
 
 
 def _intact(place: pathlib.Path) -> pathlib.Path:
@@ -261,11 +292,22 @@ def _intact(place: pathlib.Path) -> pathlib.Path:
         CheckpointError: If it is not there as it was written.
     """
     digest = describe(place).digest
-    for file in (place / WEIGHTS, place / _NEW):  # the second if the process died between two renames
+    for file in (place / WEIGHTS, place / NEW):  # the second if the process died between two renames
         with contextlib.suppress(OSError):
             if digest is None or _digest(file) == digest:
                 return file
-    raise CheckpointError(f"The checkpoint in {place} is damaged: its weights are not those that were written.")
+    raise _damaged(place)
+
+
+def _damaged(place: pathlib.Path) -> CheckpointError:
+    return CheckpointError(f"The checkpoint in {place} is damaged: its weights are not those that were written.")
+
+
+def _read(file: pathlib.Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"The checkpoint in {file.parent} cannot be read: {error}") from error
 
 
 def _digest(file: pathlib.Path) -> str:
@@ -292,7 +334,7 @@ def _link(checkpoint: pathlib.Path, to: pathlib.Path) -> None:
 def _settle(place: pathlib.Path, description: bytes) -> None:
     """Puts a description, and the new weights that it is of, in the places of the old ones."""
     write_whole(place / DESCRIPTION, description)
-    (place / _NEW).replace(place / WEIGHTS)
+    (place / NEW).replace(place / WEIGHTS)
 
 
 @contextlib.contextmanager

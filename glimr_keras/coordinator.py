@@ -84,6 +84,7 @@ class Coordinator:
         self._cv_folds, self._project_id = cv_folds, project_id
         self._executions = executions_per_trial * (cv_folds or 1)
         self._tolerance = tolerance or Tolerance()
+        self._ended: set[str] = set()  # trials whose states may still be there
         self._kept: list[Trial] = []  # those whose weights are there, where that is bounded
         self._observer = observer
         self._failed_in_a_row = 0
@@ -98,13 +99,13 @@ class Coordinator:
             if trial.status != TrialStatus.RUNNING:
                 self._limits.observe(trial)
                 self._keep_best(trial)
-                for number in trial.executions:
-                    self._forget_state(self._run(trial, number, resumes=False))
+                self._ended.add(trial.trial_id)
                 continue
             if not any(execution.status == TrialStatus.FAILED for execution in trial.executions.values()):
                 self._queue(trial)
             if not self._is_waiting(trial.trial_id):
                 self._end_trial(trial)  # all that was missing is the record of its end
+        self._forget_states()
 
     def next_run(self) -> Run | None:
         """The next run to start, or `None`: then `finished` says whether to ask again when a run has ended."""
@@ -178,7 +179,7 @@ class Coordinator:
             return
         execution = self.oracle.trials[run.trial_id].executions[run.execution]
         if self._tolerance.seconds is not None and duration >= self._tolerance.seconds:
-            self._end(run, _hung(execution, duration, self._tolerance.seconds))
+            self._end(run, _hung(execution, duration, self._tolerance.seconds, run.directory))
             return
         execution.lost += 1
         self._write(self._journal.add_loss, run.trial_id, run.execution, message)
@@ -272,13 +273,11 @@ class Coordinator:
         self._write(self._journal.end_execution, run.trial_id, run.execution, execution)
         if isinstance(self.error, StorageError):
             return
-        self._forget_state(run)
+        if not run.keeps_state:
+            shutil.rmtree(state_directory(run.directory), ignore_errors=True)
         if outcome.fatal is not None:
             self.error = outcome.fatal
         if outcome.status == TrialStatus.FAILED:
-            for waiting in self._waiting:
-                if waiting.trial_id == run.trial_id:
-                    self._forget_state(waiting)
             self._waiting = collections.deque(waiting for waiting in self._waiting if waiting.trial_id != run.trial_id)
         if not any(key[0] == run.trial_id for key in self._open) and not self._is_waiting(run.trial_id):
             self._end_trial(trial, outcome.expected)
@@ -298,6 +297,8 @@ class Coordinator:
         if isinstance(self.error, StorageError):
             return
         self._keep_best(trial)
+        self._ended.add(trial.trial_id)
+        self._forget_states()
         self._observer.on_trial_end(trial)
         self._limits.observe(trial)
         if not failed:
@@ -311,10 +312,13 @@ class Coordinator:
                 f"with {trial.values}, failed with:\n\n{trial.message}"
             )
 
-    def _forget_state(self, run: Run) -> None:
-        """Removes what an ended training would have gone on from, unless another is to go on from there."""
-        if not run.keeps_state:
-            shutil.rmtree(state_directory(run.directory), ignore_errors=True)
+    def _forget_states(self) -> None:
+        """Removes what ended trainings would have gone on from, unless a later trial may go on from there."""
+        for trial_id in [each for each in self._ended if not self.oracle.is_continued(self.oracle.trials[each])]:
+            self._ended.discard(trial_id)
+            for number in range(self._executions):
+                states = state_directory(execution_directory(self._directory, trial_id, number))
+                shutil.rmtree(states, ignore_errors=True)
 
     def _may_retry(self, execution: Execution, outcome: Outcome) -> bool:
         return outcome.fatal is None and not outcome.final and execution.attempt < self._tolerance.retries
@@ -346,12 +350,17 @@ class Coordinator:
             self.error = error
 
 
-def _hung(execution: Execution, duration: float, limit: float) -> Outcome:
-    """The end of a training that did not end by itself."""
-    if execution.score is None:
+def _hung(execution: Execution, duration: float, limit: float, directory: str) -> Outcome:
+    """The end of a training that did not end by itself. Its best epoch may be one that was not reported any more."""
+    score, best_epoch = execution.score, execution.best_epoch
+    if checkpoints.is_whole(directory):
+        saved = checkpoints.describe(directory)
+        if saved.score is not None and (best_epoch is None or saved.epoch > best_epoch):
+            score, best_epoch = saved.score, saved.epoch
+    if score is None:
         message = f"No epoch was over within `trial_time_limit_s={limit:g}`; its process was ended."
         return Outcome(TrialStatus.FAILED, duration, message=message, expected=True, final=True)
-    return Outcome(TrialStatus.STOPPED, duration, execution.score, execution.best_epoch)
+    return Outcome(TrialStatus.STOPPED, duration, score, best_epoch)
 
 
 @dataclasses.dataclass(frozen=True)

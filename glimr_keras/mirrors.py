@@ -1,7 +1,8 @@
 """A project at a URI, such as `s3://bucket/runs/digits`: worked on as a local copy, which is sent there. Runs in the driver.
 
-What is at the URI is whole at any time: checkpoints are sent as they are written (new weights, description, then the weights
-take their place), and the journal after them, up to where it was before.
+What is at the URI is whole at any time. The best checkpoints are sent as they are written (new weights, description, then the
+weights take their place), then the journal as it was before them, and then the states of trainings, which are from before that:
+a state that were ahead of the journal would lack the epochs between them. What is gone here is removed there at the end.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
 import threading
+import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow
@@ -57,7 +58,8 @@ class Mirror:
         place = pathlib.Path(cache).expanduser().absolute() / "glimr_keras"
         self.directory = place / urllib.parse.quote(self.uri, safe="")
         self._sent: dict[str, list[int]] = {}  # size and time of change of each file as it was sent
-        self._journal_sent = 0
+        self._there: Any = None  # the journal's size and time of change there, when it was last known to be ours
+        self._conflict: ProjectError | None = None
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -80,8 +82,9 @@ class Mirror:
                     f"The project at {self.uri} and its local copy in {self.directory} were both continued since they were the "
                     "same. Remove the one that is to be given up."
                 )
-            shutil.rmtree(self.directory)  # another project was started there
-            self._sent, self._journal_sent = {}, 0
+            # another project was started there
+            self.directory.rename(self.directory.with_name(f"{self.directory.name}.{time.time_ns()}"))
+            self._sent = {}
         _write(here, there)
 
     def pull_states(self) -> None:
@@ -105,18 +108,19 @@ class Mirror:
         Raises:
             StorageError: If it cannot be read.
         """
-        with contextlib.suppress(CheckpointError):
-            checkpoints.packed(directory)  # is whole
-            if score is None or checkpoints.describe(directory).score == score:
-                return
+        is_whole = checkpoints.is_whole(directory)
+        if is_whole and (score is None or checkpoints.describe(directory).score == score):
+            return
         name = directory.relative_to(self.directory).as_posix()
         description = self._content(f"{name}/{checkpoints.DESCRIPTION}")
         here = directory / checkpoints.DESCRIPTION
-        if description is None or (here.exists() and here.read_bytes() == description):
+        if description is None or (is_whole and here.read_bytes() == description):
             return
-        weights = self._content(f"{name}/{checkpoints.WEIGHTS}")
-        if weights is not None:
-            checkpoints.put(directory, {checkpoints.DESCRIPTION: description, checkpoints.WEIGHTS: weights})
+        for file in (checkpoints.WEIGHTS, checkpoints.NEW):  # the second if a machine was lost while it sent them
+            weights = self._content(f"{name}/{file}")
+            if weights is not None and checkpoints.fits(description, weights):
+                checkpoints.put(directory, {checkpoints.DESCRIPTION: description, checkpoints.WEIGHTS: weights})
+                return
 
     def fetch_all(self) -> None:
         """Brings all checkpoints.
@@ -130,18 +134,30 @@ class Mirror:
 
     # To there
 
-    def clear(self) -> None:
-        """Removes what glimr_keras wrote there."""
-        with self._storing():
-            for name in list(self._names()):
-                if name.startswith((f"{HIDDEN}/", "trial_")):
-                    self._files.delete_file(f"{self._root}/{name}")
+    def start(self, overwrites: Callable[[str], bool] | None = None) -> None:
+        """Sends what changes, from now on, in the background.
 
-    def start(self) -> None:
-        """Sends what changes, from now on, in the background."""
+        Args:
+            overwrites: Says of the first part of a name whether what is there under it belongs to the project that this one
+                takes the place of, and is removed.
+
+        Raises:
+            ProjectError: If the project there is not one that this one continues.
+            StorageError: If it cannot be read.
+        """
+        there = set(self._names())
+        if overwrites is not None:
+            with self._storing():
+                for name in [name for name in there if overwrites(name.partition("/")[0])]:
+                    self._files.delete_file(f"{self._root}/{name}")
+                    there.discard(name)
         known = self.directory / HIDDEN / _SENT
         with contextlib.suppress(OSError, ValueError):
             self._sent = json.loads(known.read_text()) | self._sent
+        self._sent = {name: stamp for name, stamp in self._sent.items() if name in there}
+        self._there, self._conflict = None, None
+        with self._storing():
+            self._check_journal((self.directory / _JOURNAL).read_bytes())
         self._done.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self._thread.start()
@@ -163,31 +179,74 @@ class Mirror:
         """Sends what has changed since it was sent.
 
         Raises:
+            ProjectError: If another search has written to the project there.
             StorageError: If that is not possible; the local copy has all of it.
         """
+        if self._conflict is not None:
+            raise self._conflict
         with self._storing():
-            journal = (self.directory / _JOURNAL).read_bytes()
             here = {name: _stamp(self.directory / name) for name in self._local()}
-            changed = {name.rpartition("/")[0] for name, stamp in here.items() if self._sent.get(name) != stamp}
-            unsent = {folder for folder in sorted(changed) if not self._send_checkpoint(folder)}
+            changed = sorted({name.rpartition("/")[0] for name, stamp in here.items() if self._sent.get(name) != stamp})
+            states = {folder: self._put_weights(folder) for folder in changed if "/latest/" in folder}
+            journal = (self.directory / _JOURNAL).read_bytes()
+            self._check_journal(journal)
+            best = {folder: self._put_weights(folder) for folder in changed if folder not in states}
+            self._describe(best)
+            self._put_journal(journal)
+            self._describe(states)
             for name in set(self._sent) - set(here):
                 self._delete(name)
-            if len(journal) != self._journal_sent:
-                self._put(_JOURNAL, journal)
-        self._journal_sent = len(journal)
+        unsent = {folder for folder, description in (best | states).items() if description is None}
         self._sent = {name: stamp for name, stamp in here.items() if stamp and name.rpartition("/")[0] not in unsent}
         _write(self.directory / HIDDEN / _SENT, json.dumps(self._sent).encode())
 
-    def _send_checkpoint(self, folder: str) -> bool:
-        """Whether it was there, whole, and is now there too."""
+    def _check_journal(self, ours: bytes) -> None:
+        """Refuses to go on where another search has written."""
+        if self._there is not None and self._journal_there() == self._there:
+            return
+        there = self._content(_JOURNAL)
+        if there is not None and not ours.startswith(there):
+            self._conflict = ProjectError(
+                f"Another search has written to the project at {self.uri}, so this one sends nothing more there. What was done "
+                f"here is in {self.directory}, and can be given to other searches as `warm_start`."
+            )
+            raise self._conflict
+        self._there = self._journal_there()
+
+    def _journal_there(self) -> Any:
+        found = self._files.get_file_info(f"{self._root}/{_JOURNAL}")
+        return None if found.type != pyarrow.fs.FileType.File else (found.size, found.mtime_ns)
+
+    def _put_journal(self, journal: bytes) -> None:
+        if self._there is not None and self._there[0] == len(journal):
+            return
+        if self._files.type_name in _WITHOUT_DIRECTORIES:  # where a file is there when it is whole
+            self._put(_JOURNAL, journal)
+        else:
+            self._put(f"{_JOURNAL}.new", journal)
+            self._files.move(f"{self._root}/{_JOURNAL}.new", f"{self._root}/{_JOURNAL}")
+        self._there = self._journal_there()
+
+    def _put_weights(self, folder: str) -> bytes | None:
+        """Sends the weights of a checkpoint, beside those that are there.
+
+        Returns:
+            The description that is to follow; `None` if there is no whole checkpoint, since it is being written or removed.
+        """
         try:
             files = checkpoints.packed(self.directory / folder)
-        except (CheckpointError, FileNotFoundError):  # it is being written, or removed
-            return False
-        self._put(f"{folder}/new.weights.h5", files[checkpoints.WEIGHTS])
-        self._put(f"{folder}/{checkpoints.DESCRIPTION}", files[checkpoints.DESCRIPTION])
-        self._files.move(f"{self._root}/{folder}/new.weights.h5", f"{self._root}/{folder}/{checkpoints.WEIGHTS}")
-        return True
+        except CheckpointError:
+            return None
+        self._put(f"{folder}/{checkpoints.NEW}", files[checkpoints.WEIGHTS])
+        return files[checkpoints.DESCRIPTION]
+
+    def _describe(self, descriptions: Mapping[str, bytes | None]) -> None:
+        """Sends descriptions, and puts the weights that they are of in their place."""
+        for folder, description in descriptions.items():
+            if description is not None:
+                self._put(f"{folder}/{checkpoints.DESCRIPTION}", description)
+                place = f"{self._root}/{folder}"
+                self._files.move(f"{place}/{checkpoints.NEW}", f"{place}/{checkpoints.WEIGHTS}")
 
     def _loop(self) -> None:
         while not self._done.wait(SECONDS):
@@ -198,10 +257,10 @@ class Mirror:
 
     def _local(self) -> Iterator[str]:
         """The names of the files of checkpoints."""
-        for path in self.directory.glob("trial_*/**/checkpoint.*"):
-            name = path.relative_to(self.directory).as_posix()
-            if path.name in (checkpoints.WEIGHTS, checkpoints.DESCRIPTION) and "/." not in name:
-                yield name
+        for folder, _, files in os.walk(self.directory):
+            name = pathlib.Path(folder).relative_to(self.directory).as_posix()
+            if name.startswith("trial_") and "/." not in name:
+                yield from (f"{name}/{file}" for file in files if file in (checkpoints.WEIGHTS, checkpoints.DESCRIPTION))
 
     def _names(self) -> Iterator[str]:
         """The names of the files that are there."""
@@ -236,7 +295,7 @@ class Mirror:
     def _storing(self) -> Iterator[None]:
         try:
             yield
-        except CheckpointError:
+        except (CheckpointError, ProjectError):
             raise
         except Exception as error:  # each kind of file system has errors of its own
             raise StorageError(

@@ -68,12 +68,17 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
         )
 
 
+def is_of_a_project(name: str) -> bool:
+    """Whether glimr_keras (or KerasTuner) gives a file or directory in a project such a name."""
+    return _OURS.fullmatch(name) is not None
+
+
 def _clear(directory: pathlib.Path) -> None:
     """Removes what glimr_keras (or KerasTuner) wrote into a project, and nothing else."""
     if not (directory / HIDDEN).exists() and not (directory / "oracle.json").exists():
         return
     for path in directory.iterdir():
-        if not _OURS.fullmatch(path.name):
+        if not is_of_a_project(path.name):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -8,9 +8,7 @@ import math
 import os
 import pathlib
 import shutil
-import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +18,7 @@ from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
+from glimr_keras import scratch
 from glimr_keras.coordinator import Begin
 from glimr_keras.errors import ResourcesError
 from glimr_keras.ray_bridge import Bridge, BridgeSearcher, Forgetting, Listener, Passing, PassingReporter, Stop
@@ -102,8 +101,8 @@ class RayExecutor:
         trainable = tune.with_parameters(Worker, shipment=self._ship(job))
         if self._storage is not None:
             self._storage.mkdir(parents=True, exist_ok=True)
-        _tidy(pathlib.Path(self._storage or tempfile.gettempdir()))
-        storage = tempfile.mkdtemp(prefix=f"{_OURS}{socket.gethostname()}-{os.getpid()}-", dir=self._storage)
+        scratch.tidy(_OURS, self._storage)
+        storage = scratch.make(_OURS, self._storage)
         try:
             with self._environment():
                 tune.Tuner(
@@ -169,26 +168,6 @@ class RayExecutor:
 
 
 _OURS = ".glimr_keras-ray-"
-
-
-def _tidy(place: pathlib.Path) -> None:
-    """Removes what searches left there whose processes on this machine were killed."""
-    for left in place.glob(f"{_OURS}*-*-*"):
-        host, process, _ = left.name.removeprefix(_OURS).rsplit("-", 2)
-        if host == socket.gethostname() and process.isdigit() and not _is_alive(int(process)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    if os.name == "nt":  # where a signal would end it
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is somebody else's
-        return True
-    return True
 
 
 class _Silent(tune.ProgressReporter):

@@ -11,7 +11,6 @@ import queue
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from ray import cloudpickle, tune
 from ray.tune.result import RESULT_DUPLICATE
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
+from glimr_keras import scratch
 from glimr_keras.checkpoints import put_state
 from glimr_keras.discovery import probe
 from glimr_keras.errors import FatalError, ShippingError
@@ -96,6 +96,7 @@ class Worker(FunctionTrainable):
     """One process that runs trials, one after the other."""
 
     def setup(self, config: dict[str, Any], shipment: Shipment) -> None:
+        scratch.tidy()
         self._shipment = shipment
         self._thread = _Thread()
         super().setup(config)
@@ -142,8 +143,8 @@ def _at_hand(run: Run, states: ray.ObjectRef | None) -> Iterator[Run]:
     if run.project is None or any(Journal(place).is_of(run.project) for place in seen):
         yield run
         return
-    with tempfile.TemporaryDirectory(prefix="glimr_keras-") as scratch:
-        here = pathlib.Path(scratch)
+    here = scratch.make()
+    try:
         sent = {} if states is None else ray.get(states)
         if "own" in sent:
             put_state(state_directory(here / "own"), sent["own"])
@@ -151,6 +152,8 @@ def _at_hand(run: Run, states: ray.ObjectRef | None) -> Iterator[Run]:
             put_state(here / "given", sent["given"])
         given = str(here / "given") if "given" in sent else None
         yield dataclasses.replace(run, directory=str(here / "own"), state=given, is_carried=True)
+    finally:
+        shutil.rmtree(here, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -163,7 +166,7 @@ def _continued(run: Run) -> Iterator[Run]:
     if checkpoint is None:
         yield run
         return
-    copied = pathlib.Path(tempfile.mkdtemp(prefix="glimr_keras-"))
+    copied = scratch.make()
     try:
         with checkpoint.as_directory() as directory:
             _copy(pathlib.Path(directory), copied)

@@ -7,14 +7,13 @@ import dataclasses
 import math
 import pathlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
-from glimr_keras import checkpoints
+from glimr_keras import checkpoints, scratch
 from glimr_keras.callback import Held, TuneReportCheckpoint, scalars
 from glimr_keras.errors import FailedTrialError, FatalError, ObjectiveError, StorageError, did_you_mean
 from glimr_keras.hyperparameters import HyperParameters
@@ -149,6 +148,9 @@ class BatchCallback(keras.callbacks.Callback):
         if batch == 0:  # a model may be built as late as by its first batch
             self._callback.check_size(self.model)
 
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._callback.check_time()
+
 
 class TrialCallback(TuneReportCheckpoint):
     """The callback of our own trials: reports through the executor, and saves the best epoch's weights in the project.
@@ -240,7 +242,7 @@ class TrialCallback(TuneReportCheckpoint):
         self.last_epoch, self.last_logs = self._offset + epoch + 1, scalars(logs or {})
         super().on_epoch_end(self._offset + epoch, logs)
         if self._reports_state:
-            self._state = tempfile.mkdtemp(prefix="glimr_keras-")
+            self._state = str(scratch.make())
             checkpoints.save(self.model, self._state, self._described())
         if self._is_state_due():
             self.save_state()

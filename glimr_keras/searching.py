@@ -17,7 +17,7 @@ from glimr_keras.arguments import checked_objective
 from glimr_keras.coordinator import Coordinator, Ongoing
 from glimr_keras.data import FitArguments
 from glimr_keras.discovery import Probe
-from glimr_keras.errors import ModelError, ProjectError
+from glimr_keras.errors import ModelError, ProjectError, StorageError
 from glimr_keras.folds import Folds
 from glimr_keras.folds import make as make_folds
 from glimr_keras.hypermodel import HyperModel
@@ -28,7 +28,7 @@ from glimr_keras.objective import Objective
 from glimr_keras.oracles import Oracle
 from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
-from glimr_keras.projects import learn_from, open_project, serialized
+from glimr_keras.projects import is_of_a_project, learn_from, open_project, serialized
 from glimr_keras.ray_executor import RayExecutor
 from glimr_keras.results import Results
 from glimr_keras.search_space import SearchSpace
@@ -164,7 +164,9 @@ class Searching(Results):
             building.close()
             for search in searches:
                 progress.on_search_end(remark)
-                self._close(search.journal)
+                error = search.coordinator.error
+                with contextlib.nullcontext() if error is None else contextlib.suppress(ProjectError, StorageError):
+                    self._close(search.journal)
         for search in searches:
             if search.coordinator.error is not None:
                 raise search.coordinator.error
@@ -173,12 +175,11 @@ class Searching(Results):
         """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
         space = self._discovered_space(found)
         self.objective = checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
-        if self._mirror is not None and self._fresh:
-            self._mirror.clear()
+        overwrites = is_of_a_project if self._fresh else None
         journal, project = self._open(self.objective, space, seed, found.shapes)
-        if self._mirror is not None:
-            self._mirror.start()
         try:
+            if self._mirror is not None:
+                self._mirror.start(overwrites)
             coordinator = self._coordinator(journal, project, space, progress)
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
             progress.on_search_begin(project.objective, self.max_trials, done)

@@ -272,6 +272,7 @@ def _train(job: Job, run: Run, config: HyperParameters, callback: TrialCallback)
     if callback.model is None:
         callback.set_model(model)
     score = _score(returned, callback)
+    checkpoints.force(run.directory)
     if run.keeps_state:
         callback.save_state()
     return score

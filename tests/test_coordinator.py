@@ -2,14 +2,17 @@
 
 import pytest
 
+from glimr_keras import checkpoints
 from glimr_keras.coordinator import Coordinator
 from glimr_keras.errors import FatalValueError, SearchError, StorageError
+from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.journal import Journal, Project
 from glimr_keras.limits import Limits, Tolerance
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import RandomSearchOracle
 from glimr_keras.parameters import Choice, Condition, Float, Int
 from glimr_keras.reporting import Outcome, Report
+from tests import models
 
 OBJECTIVE = Objective("score", "max")
 
@@ -296,6 +299,17 @@ def test_a_hung_training_has_the_score_of_its_best_epoch_or_has_failed(coordinat
     assert (trials["0000"].status, trials["0000"].score) == ("STOPPED", 3.0)
     assert (trials["0001"].status, trials["0002"].status) == ("FAILED", "RUNNING")
     assert "No epoch was over within `trial_time_limit_s=5`" in trials["0001"].message
+
+
+def test_a_hung_training_has_the_score_of_the_weights_that_are_there(coordinator_in, tmp_path):
+    coordinator = coordinator_in(seconds=5.0)
+    run = coordinator.next_run()
+    report(coordinator, run, 1, 3.0)
+    saved = checkpoints.Checkpoint(2, score=2.0)  # which was not reported any more
+    checkpoints.save(models.build(HyperParameters()), run.directory, saved)
+    coordinator.on_lost(run, 6.0, "killed")
+    execution = Journal(tmp_path).read().trials["0000"].executions[0]
+    assert (execution.status, execution.score, execution.best_epoch) == ("STOPPED", 2.0, 2)
 
 
 class FullDisk(Journal):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from glimr_keras.data import FitArguments, check_one_source, describe, first_batch, with_data
+from glimr_keras.data import FitArguments, check_one_source, describe, first_batch, shapes_of, with_data
 from glimr_keras.errors import ModelError, ShippingError
 from glimr_keras.hypermodel import FunctionHyperModel, HyperModel
 from glimr_keras.hyperparameters import HyperParameters
@@ -210,3 +210,25 @@ def test_a_hypermodel_with_a_run_of_its_own_gets_no_data():
         ValueError, match=r"`Runs\.run\(config\)` gets nothing but `config`.*search\(\)'s argument 1, search\(\)'s epochs"
     ):
         check_one_source(Runs(), given(X, epochs=2))
+
+
+class Padded(keras.utils.PyDataset):
+    """Batches as long as their longest sequence."""
+
+    def __init__(self, length):
+        super().__init__()
+        self.length = length
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return np.zeros((2, self.length, 4)), np.zeros((2, 1))
+
+
+def test_the_shapes_of_padded_batches_are_those_of_the_last_axes():
+    short, long = (shapes_of(FitArguments((Padded(length),), {})) for length in (3, 7))
+    assert short == long
+    assert short["inputs"]["shape"] == [None, 4]
+    array = shapes_of(FitArguments((np.zeros((5, 3, 4), "float32"),), {}))
+    assert array == {"inputs": {"shape": [3, 4], "dtype": "float32"}}

@@ -1,7 +1,9 @@
 """Projects at URIs: on a local S3 server, and on file systems that fsspec knows."""
 
+import threading
 import uuid
 
+import keras
 import pytest
 
 import glimr_keras as gk
@@ -168,3 +170,109 @@ def test_what_is_here_and_was_not_sent_yet_is_not_replaced(bucket, machine, monk
     again.get_best_models()
     gk.experiment_table(f"{bucket}/p")
     assert {path: path.read_bytes() for path in newer} == newer
+
+
+def test_two_machines_that_search_at_once_are_told(bucket, machine, monkeypatch):
+    monkeypatch.setattr(mirrors, "SECONDS", 3600.0)
+    searched(bucket, 1)
+
+    class Interrupted(Plain):
+        def fit(self, config, model, *args, **kwargs):
+            machine("second")
+            searched(bucket, 2)
+            machine("first")
+            return super().fit(config, model, *args, **kwargs)
+
+    tuner = gk.RandomSearch(Interrupted(), "val_loss", 3, seed=0, directory=bucket, project_name="p", executor="inline")
+    with pytest.raises(ProjectError, match=r"Another search has written to the project at s3://.*was done here is in .*first"):
+        tuner.search(*models.TRAIN, **SEARCH)
+    machine("third")
+    table = gk.RayTuner.open(f"{bucket}/p").results_dataframe()
+    assert len(table) == 2
+    assert set(table["status"]) == {"COMPLETED"}
+
+
+def test_what_cannot_be_sent_now_is_sent_later(bucket, machine, monkeypatch):
+    monkeypatch.setattr(mirrors, "SECONDS", 0.02)
+    send, failed, sent = mirrors.Mirror.send, [], threading.Event()
+
+    def first_fails(mirror):
+        if not failed:
+            failed.append(True)
+            raise StorageError("for now")
+        send(mirror)
+        if threading.current_thread() is mirror._thread:
+            sent.set()
+
+    class Waiting(Plain):
+        def fit(self, *args, **kwargs):
+            assert sent.wait(60)
+            return super().fit(*args, **kwargs)
+
+    monkeypatch.setattr(mirrors.Mirror, "send", first_fails)
+    tuner = gk.RandomSearch(Waiting(), "val_loss", 1, directory=bucket, project_name="p", executor="inline")
+    tuner.search(*models.TRAIN, **SEARCH)
+    assert failed
+    assert set(tuner.results_dataframe()["status"]) == {"COMPLETED"}
+
+
+def test_what_is_gone_at_the_uri_is_sent_again(bucket, machine):
+    searched(bucket, 1)
+    mirror = mirrors.Mirror(f"{bucket}/p")
+    names = set(mirror._names())
+    for name in names:
+        mirror._delete(name)
+    searched(bucket, 1)
+    assert set(mirror._names()) == names
+
+
+def test_a_damaged_local_copy_is_brought_again(bucket, machine):
+    tuner = searched(bucket, 1)
+    weights = tuner.project_dir / "trial_0000" / checkpoints.WEIGHTS
+    content = weights.read_bytes()
+    weights.write_bytes(b"nothing")
+    tuner.get_best_models()
+    assert weights.read_bytes() == content
+
+
+def test_weights_whose_sending_was_not_ended_are_found(bucket, machine):
+    searched(bucket, 1)
+    mirror = mirrors.Mirror(f"{bucket}/p")
+    there = f"{mirror._root}/trial_0000/"
+    mirror._files.move(there + checkpoints.WEIGHTS, there + checkpoints.NEW)
+    machine("second")
+    (model,) = gk.RayTuner.open(f"{bucket}/p", Plain()).get_best_models()
+    assert model.built
+
+
+def test_reading_removes_no_local_copy(bucket, machine):
+    tuner = searched(bucket, 2)
+    machine("second")
+    searched(bucket, 1, overwrite=True)
+    machine("first")
+    assert len(tuner.results_dataframe()) == 1
+    (aside,) = tuner.project_dir.parent.glob(f"{tuner.project_dir.name}.*")
+    assert len(gk.RayTuner.open(aside).results_dataframe()) == 2
+
+
+def test_states_at_the_uri_are_never_ahead_of_the_journal(bucket, machine, notes, monkeypatch):
+    monkeypatch.setattr(mirrors, "SECONDS", 3600.0)
+    order = []
+    put = mirrors.Mirror._put
+    monkeypatch.setattr(mirrors.Mirror, "_put", lambda mirror, name, content: (order.append(name), put(mirror, name, content)))
+
+    class Sending(Plain):
+        def fit(self, config, model, *args, callbacks=(), **kwargs):
+            class Sends(keras.callbacks.Callback):
+                def on_epoch_begin(self, epoch, logs=None):
+                    tuner._mirror.send()
+
+            return super().fit(config, model, *args, callbacks=[*callbacks, Sends()], **kwargs)
+
+    tuner = gk.RandomSearch(Sending(), "val_loss", 1, directory=bucket, project_name="p", executor="inline", state_interval_s=0)
+    tuner.search(*models.TRAIN, **{**SEARCH, "epochs": 3})
+    described = [name for name in order if name.endswith((".json", ".jsonl"))]
+    states = [place for place, name in enumerate(described) if "/latest/" in name and "/best/" not in name]
+    assert states
+    for place in states:
+        assert any(name.endswith(".jsonl") for name in described[:place])

@@ -630,6 +630,25 @@ def test_hyperband_promotes_before_a_rung_is_full():
     assert promoted.suggested[Stage.PARENT] == min(trials, key=lambda trial: trial.score).trial_id
 
 
+@pytest.mark.parametrize("workers", [1, 5])
+def test_hyperband_knows_from_where_trials_may_go_on(workers):
+    oracle = hyperband([Float("quality", 0, 1)], objective=MIN, max_epochs=9, factor=3)
+    running, kept = [], set()
+    while True:
+        while len(running) < workers and isinstance(trial := oracle.create_trial(), Trial):
+            assert trial.suggested.get(Stage.PARENT) in {None, *kept}
+            running.append(trial)
+        if not running:
+            break
+        ended = running.pop(0)
+        end(oracle, ended, ended.suggested["quality"])
+        before, kept = kept | {ended.trial_id}, {each.trial_id for each in oracle.trials.values() if oracle.is_continued(each)}
+        assert kept <= before  # what was removed is never asked for
+        for child in running:
+            assert child.suggested.get(Stage.PARENT) in {None, *kept}
+    assert not kept
+
+
 def test_hyperband_is_continued_where_it_was():
     whole = search_hyperband(max_epochs=9, factor=3)
     continued = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)

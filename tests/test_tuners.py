@@ -112,6 +112,7 @@ def test_hyperband_inline_is_a_search_of_stages(tmp_path):
     table = tuner.results_dataframe()
     assert set(table["tuner/bracket"]) == {0, 1}
     assert (table["epochs"] == table["tuner/epochs"]).all()
+    assert not list(tmp_path.rglob("latest"))
     assert len(tuner.get_best_models(2)) == 2
     assert "learning_rate" in tuner.get_best_hyperparameters()[0].values
 

@@ -111,6 +111,10 @@ class Oracle:
                 self._remember(trial.suggested, times=-1)
             self._remember(trial.values)
 
+    def is_continued(self, trial: Trial) -> bool:
+        """Whether a later trial may go on from where this one ended, so that its state is to be kept."""
+        return False
+
     def learn(self, trial: Trial) -> None:
         """Tells the oracle of a trial of another project, which counts for no budget. For oracles that learn."""
 

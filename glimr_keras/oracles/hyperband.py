@@ -117,6 +117,16 @@ class HyperbandOracle(Oracle):
         is_whole = trial.status == TrialStatus.COMPLETED  # one that was stopped has left nothing to continue from
         bracket[number].ended[trial.trial_id] = trial.score if is_whole and trial.is_scored else None
 
+    def is_continued(self, trial: Trial) -> bool:
+        rungs, number = self._place(trial)
+        rung = rungs[number]
+        if number + 1 == len(rungs) or rung.ended.get(trial.trial_id) is None:
+            return False
+        if trial.trial_id in rung.promoted:
+            continuing = (other for other in self.trials.values() if other.suggested.get(Stage.PARENT) == trial.trial_id)
+            return any(other.status == TrialStatus.RUNNING for other in continuing)
+        return not self._is_settled(rungs, number) or trial.trial_id in self._best(rung, rungs[number + 1].size)
+
     def _remember(self, values: Mapping[str, Any], times: int = 1) -> None:
         super()._remember({name: value for name, value in values.items() if name not in Stage.NAMES}, times)
 
@@ -157,13 +167,15 @@ class HyperbandOracle(Oracle):
     def _promotable(self, rungs: list[_Rung], index: int) -> str | None:
         """The best trial of a rung that may go on now."""
         below, above = rungs[index], rungs[index + 1]
-        scored = [trial_id for trial_id, score in below.ended.items() if score is not None]
-        scored.sort(key=lambda trial_id: self.objective.sort_key(below.ended[trial_id]))
         room = above.size if self._is_settled(rungs, index) else min(above.size, len(below.ended) // self.factor)
-        best = scored[: max(room, 0)]
         if len(below.promoted) >= room:
             return None
-        return next((trial_id for trial_id in best if trial_id not in below.promoted), None)
+        return next((trial_id for trial_id in self._best(below, room) if trial_id not in below.promoted), None)
+
+    def _best(self, rung: _Rung, count: int) -> list[str]:
+        """So many of a rung's trials that have ended, best first."""
+        scored = [trial_id for trial_id, score in rung.ended.items() if score is not None]
+        return sorted(scored, key=lambda trial_id: self.objective.sort_key(rung.ended[trial_id]))[:count]
 
     def _place(self, trial: Trial) -> tuple[list[_Rung], int]:
         """The bracket and the rung of a trial; brackets are found again in the order in which they were opened."""

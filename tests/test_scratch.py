@@ -1,0 +1,19 @@
+"""Directories that killed processes left."""
+
+import subprocess
+import sys
+
+from glimr_keras import scratch
+
+LEAVES = "import pathlib, sys; from glimr_keras import scratch; print(scratch.make(within=pathlib.Path(sys.argv[1])))"
+
+
+def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path):
+    mine = scratch.make(within=tmp_path)
+    left = subprocess.run([sys.executable, "-c", LEAVES, tmp_path], capture_output=True, text=True, check=True).stdout.strip()
+    others = [tmp_path / "glimr_keras-elsewhere-99999999-x", tmp_path / "glimr_keras-", tmp_path / "glimr_keras-a-b-c"]
+    for other in others:
+        other.mkdir()
+    assert tmp_path / left != mine
+    scratch.tidy(within=tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([mine, *others])
