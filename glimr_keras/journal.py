@@ -3,7 +3,8 @@
 One JSON object a line, in `<project>/.glimr_keras/journal.jsonl`. The first line describes the project; then come new
 hyperparameters, new trials, epochs, and ends of executions and trials. Every record is handed to the operating system before
 the search goes on, so a killed process loses none; the description and the ends of trials (whose weights were before) are also
-forced to the disk (fsync), so a power cut loses at most epochs of trials that had not ended. All results are read from here, and nothing in it is code.
+forced to the disk (fsync), so a power cut loses at most epochs of trials that had not ended. All results are read from here; it
+holds no code.
 """
 
 from __future__ import annotations
