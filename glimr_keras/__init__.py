@@ -14,11 +14,13 @@ from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.objective import MultiObjective, Objective
 from glimr_keras.optimizers import keras_optimizer, optimization_space
 from glimr_keras.oracles import Oracle
+from glimr_keras.oracles.own_loop import synchronized
+from glimr_keras.ray_tuner import RayTuner
 from glimr_keras.search import Search
 from glimr_keras.space import prune_search, sample_space
 from glimr_keras.tables import config_table, default_checkpoints, experiment_table, top_k_configs, top_k_trials
 from glimr_keras.tasks import keras_losses, keras_metrics
-from glimr_keras.tuner import RayTuner
+from glimr_keras.tuner import Tuner
 from glimr_keras.tuners import BayesianOptimization, GridSearch, Hyperband, RandomSearch
 from glimr_keras.version import __version__
 
@@ -36,6 +38,7 @@ __all__ = [
     "RayTuner",
     "Search",
     "TuneReportCheckpoint",
+    "Tuner",
     "__version__",
     "config_table",
     "default_checkpoints",
@@ -49,6 +52,7 @@ __all__ = [
     "oracles",
     "prune_search",
     "sample_space",
+    "synchronized",
     "top_k_configs",
     "top_k_trials",
     "tuners",

@@ -12,7 +12,7 @@ from ray import tune
 from glimr_keras.discovery import Probe
 from glimr_keras.errors import ObjectiveError, did_you_mean
 from glimr_keras.limits import Tolerance
-from glimr_keras.objective import Objective
+from glimr_keras.objective import DEFAULT, Objective
 
 
 def checked_count(name: str, value: Any, at_least: int = 1) -> int:
@@ -107,6 +107,12 @@ def checked_objective(objective: Objective, found: Probe, has_callbacks: bool) -
     for part in objective.parts:
         if has_callbacks and part.direction is not None:  # a callback of the user may log it
             continue
+        if part == DEFAULT:
+            raise ObjectiveError(
+                "`objective` must name the metric to optimise, such as 'val_accuracy' or Objective('val_auc', 'max'), unless "
+                f"`fit` is your own and returns a number to be minimised. Received: objective=None; Keras will log: "
+                f"{', '.join(sorted(directions))}"
+            )
         if part.name not in directions:
             hint = did_you_mean(part.name, directions)
             if part.name.startswith("val_") and not any(name.startswith("val_") for name in directions):

@@ -54,6 +54,7 @@ class Coordinator:
         limits: What ends the search, or a trial, before its time.
         cv_folds: Of the cross validation; `None` without.
         project_id: Of the project.
+        directions: Of the metrics that will be logged, by name, as far as they are known; it is added to.
 
     Attributes:
         error: Why the search stopped early, or `None`.
@@ -73,6 +74,7 @@ class Coordinator:
         limits: Limits | None = None,
         cv_folds: int | None = None,
         project_id: str | None = None,
+        directions: dict[str, str | None] | None = None,
     ) -> None:
         self.oracle = oracle
         self.error: FatalError | SearchError | StorageError | None = None
@@ -82,6 +84,7 @@ class Coordinator:
         self._journal = journal
         self._directory = directory
         self._cv_folds, self._project_id = cv_folds, project_id
+        self._directions: dict[str, str | None] = {} if directions is None else directions
         self._executions = executions_per_trial * (cv_folds or 1)
         self._tolerance = tolerance or Tolerance()
         self._ended: set[str] = set()  # trials whose states may still be there
@@ -117,12 +120,14 @@ class Coordinator:
             self.finished = True
             return None
         if not self._waiting:
-            trial = self.oracle.create_trial()
+            trial = self.oracle.next_trial()
             if isinstance(trial, Nothing):
                 self.all_given_out = trial is Nothing.LEFT
                 self.finished = not self._open  # one of those may have to be started again
                 return None
+            trial.directions = self._directions
             self._write(self._journal.add_trial, trial)
+            self._write(self.oracle.save_trial, trial)
             if self.error is not None:
                 return self.next_run()
             self._queue(trial)
@@ -142,6 +147,7 @@ class Coordinator:
         """Takes in what a worker says about a run."""
         trial = self.oracle.trials[run.trial_id]
         trial.values = report.values
+        trial.hyperparameters.define(report.parameters)
         new = self.oracle.update_space(report.parameters)
         if new:
             self._write(self._journal.add_parameters, new)
@@ -150,7 +156,15 @@ class Coordinator:
             trial.executions[run.execution].observe(report.epoch, report.metrics, self.oracle.objective)
             self._write(self._journal.add_epoch, run.trial_id, run.execution, report.epoch, report.metrics)
         if report.outcome is not None:
+            self._learn_directions(report.outcome.directions)
             self._end(run, report.outcome)
+
+    def _learn_directions(self, directions: Mapping[str, str | None]) -> None:
+        """Remembers of metrics that were not known before the search whether more of them is better."""
+        new = {name: direction for name, direction in directions.items() if name not in self._directions}
+        if new:
+            self._directions.update(new)
+            self._write(self._journal.add_directions, new)
 
     def stops(self, run: Run, report: Report) -> bool:
         """Whether a run is to end with this report, though it could go on."""
@@ -292,7 +306,7 @@ class Coordinator:
         trial.status = TrialStatus.STOPPED if TrialStatus.STOPPED in statuses else TrialStatus.COMPLETED
         if failed:
             trial.status, trial.message = TrialStatus.FAILED, failed[0].message
-        self.oracle.end_trial(trial)
+        self._write(self.oracle.end_trial, trial)
         self._write(self._journal.end_trial, trial)
         if isinstance(self.error, StorageError):
             return

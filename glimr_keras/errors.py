@@ -57,6 +57,10 @@ class ObjectiveError(ValueError):
     """The objective is missing, unknown to the model, or its direction cannot be inferred."""
 
 
+class InvalidObjectiveError(ObjectiveError, TypeError):
+    """What was given as `objective` is no objective."""
+
+
 class ProjectError(ValueError):
     """The project directory belongs to something else, or to a different search."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import keras
 
-from glimr_keras.errors import ObjectiveError
+from glimr_keras.errors import InvalidObjectiveError, ObjectiveError
 
 DIRECTIONS = ("min", "max")
 
@@ -156,11 +157,18 @@ def objective_from_config(config: Mapping[str, Any]) -> Objective:
     return Objective(**config)
 
 
+Goal = str | Objective | Sequence[str | Objective] | None
+"""What a user may give as objective."""
+
+DEFAULT = Objective("default_objective", "min")
+"""What is minimised where the user names nothing: the one number that `fit` or `run_trial` returns."""
+
+
 def as_objective(objective: Any) -> Objective:
     """The `Objective` that a user's argument means.
 
     Raises:
-        ObjectiveError: If it is missing or neither a name, an `Objective`, nor a list of them.
+        InvalidObjectiveError: If it is neither a name, an `Objective`, nor a list of them.
     """
     if isinstance(objective, Objective):
         return objective
@@ -169,15 +177,13 @@ def as_objective(objective: Any) -> Objective:
     if isinstance(objective, str):
         return Objective(objective)
     if objective is None:
-        raise ObjectiveError(
-            "`objective` must name the metric to optimise, such as 'val_accuracy' or Objective('val_auc', 'max'). "
-            "Received: objective=None"
-        )
-    raise ObjectiveError(
-        f"`objective` must be a metric's name, an Objective, or a list of them. Received: objective={objective!r}"
+        return DEFAULT
+    raise InvalidObjectiveError(
+        f"`objective` not understood, expected str, an Objective, or a list of them. Received: objective={objective!r}"
     )
 
 
+@functools.cache
 def infer_direction(name: str) -> str | None:
     """The direction of a metric by its name in the logs, as the metrics of Keras themselves say.
 

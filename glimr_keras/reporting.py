@@ -56,6 +56,7 @@ class Outcome:
         expected: Whether the failure says something of the configuration only, and nothing of the code: it diverged, or
             raised `FailedTrialError`.
         final: Whether it would only fail again, as the user says by `FailedTrialError`.
+        directions: Of metrics whose names were not known before, as far as Keras knows them.
     """
 
     status: str
@@ -66,6 +67,7 @@ class Outcome:
     fatal: FatalError | StorageError | None = None
     expected: bool = False
     final: bool = False
+    directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
 
 
 class NotANumberError(ValueError):

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
@@ -38,14 +37,12 @@ from glimr_keras.worker import Job
 
 
 class Searching(Results):
-    """What `RayTuner` does when it searches; its arguments are that class'."""
+    """What a `Tuner` does when it searches; its arguments are that class'."""
 
     hypermodel: HyperModel
-    objective: Objective
-    max_trials: int | None
+    oracle: Oracle
     executions_per_trial: int
     cv_folds: int | None
-    seed: int | None
     max_concurrent_trials: int | None
     max_trials_without_improvement: int | None
     max_model_size: int | None
@@ -61,10 +58,6 @@ class Searching(Results):
     executor: str
     address: str | None
     _fresh: bool
-
-    def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
-        """Makes what chooses the configurations."""
-        raise NotImplementedError
 
     def _executor(self, verbose: int, at_most: int | None) -> RayExecutor | InlineExecutor:
         """Where trials run, with no more workers than `at_most`."""
@@ -103,7 +96,7 @@ class Searching(Results):
         journal = Journal(self.project_dir)
         if journal.exists() and not self._fresh:
             return journal.read().seed
-        return self.seed if self.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
+        return self.oracle.seed
 
     def _job(
         self,
@@ -115,7 +108,7 @@ class Searching(Results):
         job = Job(
             self.hypermodel,
             self.declared_space,
-            self.objective,
+            self.oracle.objective,
             arguments,
             callbacks,
             cpus=self.resources_per_trial["cpu"],
@@ -140,7 +133,10 @@ class Searching(Results):
                 "The model could not be built, neither with the default configuration nor with two others, so no trial was "
                 f"started. The first error:\n\n{found.error}"
             )
-        return SearchSpace([*self.declared_space.parameters, *found.parameters], found.observations, found.is_complete)
+        known = self.declared_space.parameters
+        if self.declared_space.new_entries == "searched":
+            return SearchSpace([*known, *found.parameters], found.observations, found.is_complete)
+        return SearchSpace(known, found.observations)
 
     def _run(self, executor: RayExecutor | InlineExecutor, job: Job, seed: int, progress: Progress) -> None:
         searches: list[Ongoing] = []
@@ -174,15 +170,15 @@ class Searching(Results):
     def _begin(self, job: Job, found: Probe, seed: int, progress: Progress) -> Ongoing:
         """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
         space = self._discovered_space(found)
-        self.objective = checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
+        objective = checked_objective(self.oracle.objective, found, has_callbacks=bool(job.callbacks))
         overwrites = is_of_a_project if self._fresh else None
-        journal, project = self._open(self.objective, space, seed, found.shapes)
+        journal, project = self._open(objective, space, seed, found)
         try:
             if self._mirror is not None:
                 self._mirror.start(overwrites)
             coordinator = self._coordinator(journal, project, space, progress)
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
-            progress.on_search_begin(project.objective, self.max_trials, done)
+            progress.on_search_begin(project.objective, self.oracle.max_trials, done)
             coordinator.resume()
         except BaseException:
             self._close(journal)
@@ -198,13 +194,14 @@ class Searching(Results):
     def _coordinator(self, journal: Journal, project: Project, space: SearchSpace, progress: Progress) -> Coordinator:
         """A coordinator that knows the trials of earlier sessions."""
         space.update(deserialize(stored) for stored in project.late_space)
-        oracle = self.make_oracle(project.objective, project.seed, space)
+        oracle = self.oracle
+        oracle.begin(project.objective, project.seed, space)
         for directory in self.warm_start:
             learn_from(oracle, directory)
         for trial in project.trials.values():
             oracle.restore_trial(trial)
-            if trial.status != TrialStatus.RUNNING:
-                oracle.end_trial(trial)
+        for trial_id in project.end_order:
+            oracle.trial_ended(project.trials[trial_id])
         return Coordinator(
             oracle,
             journal,
@@ -215,12 +212,24 @@ class Searching(Results):
             Limits(oracle.objective, self.time_budget_s, self.max_trials_without_improvement, copy.deepcopy(self.stopper)),
             self.cv_folds,
             project.project_id,
+            project.directions,
         )
 
-    def _open(self, objective: Objective, space: SearchSpace, seed: int, shapes: dict[str, Any]) -> tuple[Journal, Project]:
-        known = serialized(space.parameters)
+    def _recall(self, project: Project) -> None:
+        """Has the oracle know a project's trials, to look at them."""
+        space = [deserialize(stored) for stored in project.space + project.late_space]
+        self.oracle.recall(project.objective, SearchSpace(space, is_whole=False), project.trials, project.end_order)
+
+    def _open(self, objective: Objective, space: SearchSpace, seed: int, found: Probe) -> tuple[Journal, Project]:
         wanted = Project(
-            objective, seed, self.executions_per_trial, known, space.is_whole, cv_folds=self.cv_folds, shapes=shapes
+            objective,
+            seed,
+            self.executions_per_trial,
+            serialized(space.parameters),
+            space.is_whole,
+            cv_folds=self.cv_folds,
+            shapes=found.shapes,
+            directions={**(found.log_directions or {}), **{part.name: part.direction for part in objective.parts}},
         )
         opened = open_project(self.project_dir, wanted, self._fresh)
         self._fresh = False

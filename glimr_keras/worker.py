@@ -183,7 +183,14 @@ def configuration(
     derived = space.derived_values(tree, values)
     values |= derived
     config = HyperParameters(
-        values, space=space.parameters, tree=tree, sampling_key=sampling_key, fold=fold, num_folds=num_folds
+        values,
+        space=space.parameters,
+        tree=tree,
+        sampling_key=sampling_key,
+        given=space.given,
+        new_entries=space.new_entries,
+        fold=fold,
+        num_folds=num_folds,
     )
     config.mark_declared_as_asked([*existing, *derived, *Stage.NAMES & values.keys()])
     return config
