@@ -58,6 +58,7 @@ class Searching(Results):
     executor: str
     address: str | None
     _fresh: bool
+    _wanted: Objective
 
     def _executor(self, verbose: int, at_most: int | None) -> RayExecutor | InlineExecutor:
         """Where trials run, with no more workers than `at_most`."""
@@ -108,7 +109,7 @@ class Searching(Results):
         job = Job(
             self.hypermodel,
             self.declared_space,
-            self.oracle.objective,
+            self._wanted,
             arguments,
             callbacks,
             cpus=self.resources_per_trial["cpu"],
@@ -170,7 +171,7 @@ class Searching(Results):
     def _begin(self, job: Job, found: Probe, seed: int, progress: Progress) -> Ongoing:
         """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
         space = self._discovered_space(found)
-        objective = checked_objective(self.oracle.objective, found, has_callbacks=bool(job.callbacks))
+        objective = checked_objective(self._wanted, found, has_callbacks=bool(job.callbacks))
         overwrites = is_of_a_project if self._fresh else None
         journal, project = self._open(objective, space, seed, found)
         try:

@@ -154,7 +154,7 @@ class Tuner(Searching):
     ) -> None:
         if not isinstance(oracle, Oracle):
             raise FatalTypeError(f"Expected `oracle` argument to be an instance of `Oracle`. Received: oracle={oracle!r}")
-        self.oracle = oracle
+        self.oracle, self._wanted = oracle, oracle.objective
         if oracle.max_trials is not None:
             checked_count("max_trials", oracle.max_trials)
         checked_count("seed", oracle.seed, at_least=0)
@@ -224,6 +224,10 @@ class Tuner(Searching):
     def max_trials(self) -> int | None:
         """How many trials the project may have."""
         return self.oracle.max_trials
+
+    @max_trials.setter
+    def max_trials(self, max_trials: int | None) -> None:
+        self.oracle.max_trials = max_trials
 
     @property
     def remaining_trials(self) -> int | None:
