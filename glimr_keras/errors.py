@@ -53,8 +53,24 @@ class ModelError(ValueError):
     """What `build`, `data` or `fit` returned cannot be used."""
 
 
+class HyperModelError(ModelError, FatalValueError):
+    """What was given as `hypermodel` is none."""
+
+
+class NoModelError(ModelError, FatalTypeError):
+    """What `build` returned is no model."""
+
+
+class NoMetricsError(ModelError, FatalTypeError):
+    """What `fit`, `run` or `run_trial` returned says nothing of the objective."""
+
+
 class ObjectiveError(ValueError):
     """The objective is missing, unknown to the model, or its direction cannot be inferred."""
+
+
+class MissingObjectiveError(ObjectiveError, FatalValueError):
+    """The objective is not among the metrics that `fit`, `run` or `run_trial` returned."""
 
 
 class InvalidObjectiveError(ObjectiveError, TypeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from glimr_keras.errors import ModelError
+from glimr_keras.errors import HyperModelError
 from glimr_keras.hyperparameters import HyperParameters
 
 
@@ -26,12 +26,22 @@ class HyperModel:
                 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
                 return model
 
+    Args:
+        name: For people only.
+        tunable: Whether what `build` asks for is searched. If not, it has its defaults.
+
     Attributes:
+        name, tunable: As they were given.
         logs_validation_only: For models with `tasks` in their space: whether a metric's name without `val_` means what was
             found on validation data, as in glimr; what was found in training is then called `train_…`.
     """
 
     logs_validation_only = False
+    name: str | None = None
+    tunable = True  # these two hold also where a subclass does not call this constructor
+
+    def __init__(self, name: str | None = None, tunable: bool = True) -> None:
+        self.name, self.tunable = name, tunable
 
     def build(self, config: HyperParameters) -> Any:
         """Returns a compiled Keras model for one configuration. Must be overridden.
@@ -40,6 +50,9 @@ class HyperModel:
         `(model, losses, loss_weights, metrics)`, and is compiled as they say.
         """
         raise NotImplementedError(f"{type(self).__name__} must override `build(config)` and return a compiled Keras model.")
+
+    def declare_hyperparameters(self, config: HyperParameters) -> None:
+        """Asks for hyperparameters that are searched whether `build` asks for them or not. Optional."""
 
     def data(self, config: HyperParameters) -> tuple[Any, Any]:
         """Returns `(train, validation)` for one configuration. Optional: without it, data is given to `search()`.
@@ -60,7 +73,7 @@ class HyperModel:
         Override it to tune arguments of `fit` or to write a training loop of your own; pass `callbacks` on, they report and
         checkpoint. A training that was interrupted goes on with `initial_epoch`, if `fit` takes it. Before a search it is
         called with a model that does not train, to see which hyperparameters it asks for.
-        May return Keras' `History`, a dict of metrics, or the objective's value.
+        May return Keras' `History`, a dict of metrics, the objective's value, or a list of those, of which the mean counts.
         """
         return model.fit(*args, **kwargs)
 
@@ -77,6 +90,7 @@ class FunctionHyperModel(HyperModel):
     """A plain function `build(config)` as a `HyperModel`."""
 
     def __init__(self, function: Callable[[HyperParameters], Any]) -> None:
+        super().__init__()
         self.function = function
 
     def build(self, config: HyperParameters) -> Any:
@@ -90,17 +104,17 @@ def as_hypermodel(hypermodel: Any) -> HyperModel:
     """The `HyperModel` that a user's argument means; an instance is returned as it is.
 
     Raises:
-        ModelError: If it is neither an instance of `HyperModel` nor a function.
+        HyperModelError: If it is neither an instance of `HyperModel` nor a function.
     """
     if isinstance(hypermodel, HyperModel):
         return hypermodel
     if isinstance(hypermodel, type) and issubclass(hypermodel, HyperModel):
-        raise ModelError(
+        raise HyperModelError(
             f"`hypermodel` must be an instance. Received the class {hypermodel.__name__}; pass `{hypermodel.__name__}()`."
         )
     if callable(hypermodel) and not isinstance(hypermodel, type):
         return FunctionHyperModel(hypermodel)
-    raise ModelError(
+    raise HyperModelError(
         "`hypermodel` argument should be either a HyperModel or a function `build(config)` that returns a compiled Keras "
         f"model. Received: hypermodel={hypermodel!r}"
     )

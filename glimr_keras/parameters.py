@@ -105,12 +105,16 @@ class HyperParameter:
         return self.prob_to_value(float(np.random.default_rng(seed).random()))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the definition as JSON types."""
-        return dataclasses.asdict(self)
+        """Returns the definition as JSON types, in KerasTuner's form."""
+        names = [field.name for field in dataclasses.fields(self)]
+        first = [name for name in ("name", "default") if name in names]
+        config = {name: getattr(self, name) for name in first} | {"conditions": conditions_config(self)}
+        return config | {name: _as_json(getattr(self, name)) for name in names if name not in config}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> HyperParameter:
-        conditions = tuple(Condition(c["name"], tuple(c["values"])) for c in config.get("conditions", ()))
+        described = [condition.get("config", condition) for condition in config.get("conditions", ())]
+        conditions = tuple(Condition(each["name"], tuple(each["values"])) for each in described)
         return cls(**{**config, "conditions": conditions})
 
 
@@ -147,6 +151,7 @@ class _Number(HyperParameter):
             )
         if self.step is not None:
             self._check_step()
+        object.__setattr__(self, "default", self.default_value)
 
     def _check_step(self) -> None:
         if self.sampling == "reverse_log":
@@ -259,6 +264,10 @@ class Int(_Number):
     def every_value(self) -> Iterable[int]:
         return range(self.min_value, self.max_value + 1) if self.num_steps is None else super().every_value()
 
+    def get_config(self) -> dict[str, Any]:
+        default = None if self.default == self.min_value else self.default  # which is what it means
+        return super().get_config() | {"default": default}
+
     def prob_to_value(self, prob: float) -> int:
         if self.num_steps is not None:
             return int(self._at(min(int(prob * self.num_steps), self.num_steps - 1)))
@@ -329,6 +338,7 @@ class Choice(HyperParameter):
                 f"Choice({self.name!r}): `default` must be one of `values`. "
                 f"Received: default={self.default!r}, values={values!r}"
             )
+        object.__setattr__(self, "default", self.default_value)
 
     @property
     def default_value(self) -> Scalar:
@@ -412,7 +422,10 @@ def spread(parameter: HyperParameter, number: int = 10) -> tuple[Any, ...]:
 
 def conditions_config(parameter: HyperParameter) -> list[dict[str, Any]]:
     """A parameter's conditions as JSON types."""
-    return [dataclasses.asdict(condition) for condition in parameter.conditions]
+    return [
+        {"class_name": "Parent", "config": {"name": condition.name, "values": list(condition.values)}}
+        for condition in parameter.conditions
+    ]
 
 
 def serialize(parameter: HyperParameter) -> dict[str, Any]:
@@ -430,6 +443,10 @@ def deserialize(stored: Mapping[str, Any]) -> HyperParameter:
     if kind is None:
         raise ValueError(f"Unknown kind of hyperparameter {stored['class_name']!r}; known: {sorted(HyperParameter.kinds)}.")
     return kind.from_config(stored["config"])
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _same(left: Any, right: Any) -> bool:
