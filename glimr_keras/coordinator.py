@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from glimr_keras import checkpoints
 from glimr_keras.discovery import Probe
-from glimr_keras.errors import FatalError, SearchError, StorageError
+from glimr_keras.errors import SearchError, StorageError
 from glimr_keras.hyperparameters import sample
 from glimr_keras.journal import Journal
 from glimr_keras.limits import Limits, Tolerance
@@ -38,6 +38,8 @@ class Observer(Protocol):
     """What is told how a search goes on, to show it."""
 
     def on_running(self, running: int) -> None: ...
+    def before_trial(self) -> None: ...
+    def on_trial_begin(self, trial: Trial) -> None: ...
     def on_trial_end(self, trial: Trial) -> None: ...
 
 
@@ -77,7 +79,7 @@ class Coordinator:
         directions: dict[str, str | None] | None = None,
     ) -> None:
         self.oracle = oracle
-        self.error: FatalError | SearchError | StorageError | None = None
+        self.error: Exception | None = None
         self.finished = self.all_given_out = False
         self.remark: str | None = None
         self._limits = limits or Limits(oracle.objective)
@@ -91,6 +93,7 @@ class Coordinator:
         self._kept: list[Trial] = []  # those whose weights are there, where that is bounded
         self._observer = observer
         self._failed_in_a_row = 0
+        self._begun: set[str] = set()  # in this session
         self._waiting: collections.deque[Run] = collections.deque()
         self._open: set[tuple[str, int]] = set()  # given out and not ended
         self._running: set[tuple[str, int]] = set()
@@ -120,6 +123,9 @@ class Coordinator:
             self.finished = True
             return None
         if not self._waiting:
+            self._tell(self._observer.before_trial)
+            if self.error is not None:
+                return self.next_run()
             trial = self.oracle.next_trial()
             if isinstance(trial, Nothing):
                 self.all_given_out = trial is Nothing.LEFT
@@ -136,6 +142,9 @@ class Coordinator:
         executions = self.oracle.trials[run.trial_id].executions
         if not run.resumes:
             executions[run.execution] = Execution(attempt=run.attempt)
+        if run.trial_id not in self._begun:
+            self._begun.add(run.trial_id)
+            self._tell(self._observer.on_trial_begin, self.oracle.trials[run.trial_id])
         return run
 
     def on_start(self, run: Run) -> None:
@@ -313,7 +322,7 @@ class Coordinator:
         self._keep_best(trial)
         self._ended.add(trial.trial_id)
         self._forget_states()
-        self._observer.on_trial_end(trial)
+        self._tell(self._observer.on_trial_end, trial)
         self._limits.observe(trial)
         if not failed:
             self._failed_in_a_row = 0
@@ -353,6 +362,13 @@ class Coordinator:
             self._write(checkpoints.put, run.directory, files["best"])
         if "latest" in files:
             self._write(checkpoints.put_state, state_directory(run.directory), files["latest"])
+
+    def _tell(self, tell: Callable[..., None], *what: Any) -> None:
+        """Tells the observer, in which code of the user's may run. Its error ends the search."""
+        try:
+            tell(*what)
+        except Exception as error:
+            self.error = self.error or error
 
     def _write(self, write: Callable[..., None], *record: Any) -> None:
         """Writes to the project. When that is not possible, the search ends, and nothing more is written."""

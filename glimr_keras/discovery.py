@@ -19,13 +19,13 @@ import keras
 
 from glimr_keras import data
 from glimr_keras.data import FitArguments
-from glimr_keras.errors import ModelError, user_traceback
-from glimr_keras.hypermodel import method_name, overrides
+from glimr_keras.errors import FatalError, ModelError, user_traceback
+from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.job import Job, build, configuration, fit_kwargs, task_logs, with_data, with_model
 from glimr_keras.objective import infer_direction, log_directions
 from glimr_keras.parameters import Choice, Float, HyperParameter, Int
 from glimr_keras.tasks import TaskLogs
-from glimr_keras.worker import Job, configuration, fit_kwargs, task_logs, with_data, with_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Probe:
         shapes: Of one sample of the inputs and of the labels, as far as they are known.
         is_complete: Whether every branch was looked at, and not only those that there was time for.
         error: The user's error, as a traceback of their own code.
+        fatal: The error itself, if it is one that stops a search.
     """
 
     log_directions: dict[str, str | None] | None = None
@@ -50,6 +51,7 @@ class Probe:
     is_complete: bool = True
     shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
     error: str | None = None
+    fatal: FatalError | None = None
 
 
 PROBED: tuple[tuple[int, ...] | None, ...] = (None, (0,), (1,))
@@ -77,7 +79,7 @@ def probe(job: Job, skipped: int = 0) -> Probe:
     first_error = None
     for sampling_key in PROBED[skipped:]:
         found = _probe(job, sampling_key, explore=not skipped)
-        if found.error is None:
+        if found.error is None or found.fatal is not None:
             return found
         first_error = first_error or found
     return first_error or Probe()
@@ -88,9 +90,11 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
     inferred = {part.name: infer_direction(part.name) for part in job.objective.parts}
     try:
         with job.session.fresh():
-            config = configuration(job.space, {}, sampling_key, *job.first_fold)
+            config = configuration(job.space, {}, sampling_key, *job.first_fold, job.hypermodel)
             if overrides(job.hypermodel, "run"):  # which is a whole trial, so its hyperparameters are met in trials
                 return Probe(None, inferred, tuple(config.space), (config.asked,), is_complete=False)
+            if job.tuner is not None and job.tuner.has_own_loop:
+                return _of_own_loop(job, config, inferred, explore, started)
             before = config.asked
             loaded = with_data(job, config)
             depends = bool(job.space.parameters) or config.asked != before  # what is declared counts as asked for anyway
@@ -102,7 +106,7 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
             of_fit = _ask_fit(job, config, model, arguments)
             _check_folds(job, config)
     except (Exception, SystemExit) as error:
-        return Probe(error=user_traceback(error))
+        return Probe(error=user_traceback(error), fatal=error if isinstance(error, FatalError) else None)
     shared = None if depends and overrides(job.hypermodel, "data") else loaded
     explorer = _Explorer(job, config, set(before_fit), of_fit, shared, started)
     if explore:
@@ -116,6 +120,18 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
         explorer.is_complete and explore,
         shapes,
     )
+
+
+def _of_own_loop(job: Job, config: HyperParameters, inferred: dict[str, str | None], explore: bool, started: float) -> Probe:
+    """What `build` asks for, where a tuner of the user's own runs the trials. What that asks for is met in trials."""
+    if type(job.hypermodel) is HyperModel:  # there is none
+        return Probe(None, inferred, tuple(config.space), is_complete=False)
+    data.with_data(job.hypermodel, config, job.arguments)
+    build(job.hypermodel, config, job.compiling)
+    explorer = _Explorer(job, config, set(config.asked), set(), None, started)
+    if explore:
+        explorer.explore()
+    return Probe(None, inferred, tuple(explorer.parameters.values()), is_complete=False)
 
 
 class _Explorer:
@@ -180,8 +196,8 @@ class _Explorer:
     def _build(self, values: dict[str, Any], sampling_key: tuple[int, ...] | None, with_fit: bool = False) -> None:
         self._builds += 1
         job = self._job
-        config = configuration(job.space, values, sampling_key, *job.first_fold)
         with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
+            config = configuration(job.space, values, sampling_key, *job.first_fold, job.hypermodel)
             try:
                 model, arguments = with_model(job, config, self._arguments or with_data(job, config))
                 before = config.asked

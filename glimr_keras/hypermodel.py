@@ -100,14 +100,19 @@ class FunctionHyperModel(HyperModel):
         return f"FunctionHyperModel({getattr(self.function, '__qualname__', self.function)!s})"
 
 
-def as_hypermodel(hypermodel: Any) -> HyperModel:
+def as_hypermodel(hypermodel: Any, is_needed: bool = True) -> HyperModel:
     """The `HyperModel` that a user's argument means; an instance is returned as it is.
+
+    Args:
+        is_needed: If not, `None` means one that builds nothing.
 
     Raises:
         HyperModelError: If it is neither an instance of `HyperModel` nor a function.
     """
     if isinstance(hypermodel, HyperModel):
         return hypermodel
+    if hypermodel is None and not is_needed:
+        return HyperModel()
     if isinstance(hypermodel, type) and issubclass(hypermodel, HyperModel):
         raise HyperModelError(
             f"`hypermodel` must be an instance. Received the class {hypermodel.__name__}; pass `{hypermodel.__name__}()`."
@@ -116,7 +121,7 @@ def as_hypermodel(hypermodel: Any) -> HyperModel:
         return FunctionHyperModel(hypermodel)
     raise HyperModelError(
         "`hypermodel` argument should be either a HyperModel or a function `build(config)` that returns a compiled Keras "
-        f"model. Received: hypermodel={hypermodel!r}"
+        f"model. It may be left out where a subclass of `Tuner` overrides `run_trial`. Received: hypermodel={hypermodel!r}"
     )
 
 

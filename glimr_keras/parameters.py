@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from glimr_keras.scales import SAMPLINGS, scaled, unscaled
+
 Scalar = bool | int | float | str | None
 Seed = int | Sequence[int] | None
-
-SAMPLINGS = ("linear", "log", "reverse_log")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,22 +215,6 @@ class _Number(HyperParameter):
         value = low * step**index if self.sampling == "log" else low + step * index
         return type(self.min_value)(value)
 
-    def _scale(self, prob: float, low: float, high: float) -> float:
-        if self.sampling == "log":
-            return low * (high / low) ** prob
-        if self.sampling == "reverse_log":
-            return low + high - low * (high / low) ** (1.0 - prob)
-        return low + prob * (high - low)
-
-    def _unscale(self, value: float, low: float, high: float) -> float:
-        if high == low:
-            return 0.5
-        if self.sampling == "log":
-            return math.log(value / low) / math.log(high / low)
-        if self.sampling == "reverse_log":
-            return 1.0 - math.log((low + high - value) / low) / math.log(high / low)
-        return (value - low) / (high - low)
-
     def _index_to_prob(self, index: float, count: int) -> float:
         return (min(max(index, 0), count - 1) + 0.5) / count
 
@@ -271,13 +255,13 @@ class Int(_Number):
     def prob_to_value(self, prob: float) -> int:
         if self.num_steps is not None:
             return int(self._at(min(int(prob * self.num_steps), self.num_steps - 1)))
-        value = int(self._scale(prob, self.min_value, self.max_value + 1))
+        value = int(scaled(self.sampling, prob, self.min_value, self.max_value + 1))
         return min(max(value, self.min_value), self.max_value)
 
     def value_to_prob(self, value: Any) -> float:
         if self.num_steps is not None:
             return self._index_to_prob(self._index_of(value), self.num_steps)
-        return self._unscale(value + 0.5, self.min_value, self.max_value + 1)
+        return unscaled(self.sampling, value + 0.5, self.min_value, self.max_value + 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,15 +276,20 @@ class Float(_Number):
         value = super()._number(field, value)
         return None if value is None else float(value)
 
+    def allows(self, value: Any) -> bool:
+        if self.num_steps is not None:
+            return super().allows(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and self.min_value <= value <= self.max_value
+
     def prob_to_value(self, prob: float) -> float:
         if self.num_steps is not None:
             return float(self._at(min(int(prob * self.num_steps), self.num_steps - 1)))
-        return min(max(self._scale(prob, self.min_value, self.max_value), self.min_value), self.max_value)
+        return min(max(scaled(self.sampling, prob, self.min_value, self.max_value), self.min_value), self.max_value)
 
     def value_to_prob(self, value: Any) -> float:
         if self.num_steps is not None:
             return self._index_to_prob(self._index_of(value), self.num_steps)
-        return self._unscale(value, self.min_value, self.max_value)
+        return unscaled(self.sampling, value, self.min_value, self.max_value)
 
 
 @dataclasses.dataclass(frozen=True)

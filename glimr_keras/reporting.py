@@ -289,6 +289,12 @@ class TrialCallback(TuneReportCheckpoint):
         state, self._state = self._state, None
         self._voice.say(epoch, metrics, state=state)
 
+    def hold(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Takes in an epoch of a loop of the user's own, counted from 1, to be reported when the next comes, or at the end."""
+        self.flush()
+        self.last_epoch, self.last_logs = epoch, metrics
+        self._held = Held(epoch, metrics, due=True, checkpoint=None)
+
     def take_held(self) -> tuple[int | None, dict[str, float]]:
         """The epoch that is over and not reported yet, and its metrics."""
         if self._state is not None:

@@ -10,14 +10,15 @@ import pandas as pd
 
 from glimr_keras import analysis, checkpoints
 from glimr_keras.arguments import checked_count
+from glimr_keras.compiling import Compiling
 from glimr_keras.errors import CheckpointError, ModelError, ProjectError
 from glimr_keras.hypermodel import HyperModel, overrides
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.job import build, configuration
 from glimr_keras.journal import Journal, Project
 from glimr_keras.mirrors import Mirror
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Trial, execution_directory, fold_of, ranked
-from glimr_keras.worker import build, configuration
 
 
 class Results:
@@ -28,13 +29,19 @@ class Results:
         space: The declared space, maybe empty.
         project_dir: The project's directory.
         mirror: What keeps it the same as a project at a URI; `None` of a project that is there alone.
+        compiling: In the place of how models are compiled.
     """
 
     def __init__(
-        self, hypermodel: HyperModel | None, space: DeclaredSpace, project_dir: pathlib.Path, mirror: Mirror | None = None
+        self,
+        hypermodel: HyperModel | None,
+        space: DeclaredSpace,
+        project_dir: pathlib.Path,
+        mirror: Mirror | None = None,
+        compiling: Compiling | None = None,
     ) -> None:
         self.hypermodel, self.declared_space, self.project_dir = hypermodel, space, project_dir
-        self._mirror = mirror
+        self._mirror, self._compiling = mirror, compiling or Compiling()
 
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
         """Builds the models of the best trials and loads the weights of their best epoch.
@@ -119,9 +126,11 @@ class Results:
             self._mirror.fetch(place, trial.executions[execution].score)
         values = trial.values | (checkpoints.describe(place).values or {})  # a scheduler may have changed them since
         fold = fold_of(execution, project.cv_folds)
-        config = configuration(self.declared_space, values, trial.sampling_key, fold, project.cv_folds)
+        space = self.declared_space
+        config = configuration(space, values, trial.sampling_key, fold, project.cv_folds, self.hypermodel)
         if overrides(self.hypermodel, "data"):
             self.hypermodel.data(config)  # `build` may use what `data` made, such as an adapted layer
-        model = build(self.hypermodel, config)
-        checkpoints.load(model, place)
+        model = build(self.hypermodel, config, self._compiling)
+        with self._compiling.scope():
+            checkpoints.load(model, place)
         return model

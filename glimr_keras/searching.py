@@ -21,10 +21,11 @@ from glimr_keras.folds import Folds
 from glimr_keras.folds import make as make_folds
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.inline import InlineExecutor
+from glimr_keras.job import Job
 from glimr_keras.journal import Journal, Project
 from glimr_keras.limits import Limits, Tolerance
 from glimr_keras.objective import Objective
-from glimr_keras.oracles import Oracle
+from glimr_keras.overriding import Overridable
 from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
 from glimr_keras.projects import is_of_a_project, learn_from, open_project, serialized
@@ -32,15 +33,26 @@ from glimr_keras.ray_executor import RayExecutor
 from glimr_keras.results import Results
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.shipping import check_sendable
-from glimr_keras.trials import TrialStatus
-from glimr_keras.worker import Job
+from glimr_keras.trials import Trial, TrialStatus
 
 
-class Searching(Results):
+class _Told:
+    """Tells of trials those who show them, and the user's own tuner."""
+
+    def __init__(self, progress: Progress, tuner: Overridable) -> None:
+        self._tuner = tuner
+        self.on_running, self._show_end = progress.on_running, progress.on_trial_end
+        self.before_trial, self.on_trial_begin = tuner.pre_create_trial, tuner.on_trial_begin
+
+    def on_trial_end(self, trial: Trial) -> None:
+        self._show_end(trial)
+        self._tuner.on_trial_end(trial)
+
+
+class Searching(Overridable, Results):
     """What a `Tuner` does when it searches; its arguments are that class'."""
 
     hypermodel: HyperModel
-    oracle: Oracle
     executions_per_trial: int
     cv_folds: int | None
     max_concurrent_trials: int | None
@@ -106,19 +118,24 @@ class Searching(Results):
         verbose: int = 0,
         folds: Folds | None = None,
     ) -> Job:
+        tuner = self._in_worker(self._wanted, self.executor == "inline")
+        if tuner is not None and tuner.has_own_loop and callbacks:  # which it passes on itself
+            arguments, callbacks = FitArguments(arguments.args, {**arguments.kwargs, "callbacks": list(callbacks)}), ()
         job = Job(
             self.hypermodel,
             self.declared_space,
             self._wanted,
             arguments,
-            callbacks,
+            callbacks + self.callbacks[0],
             cpus=self.resources_per_trial["cpu"],
             fit_verbose=2 if verbose >= 3 else 0,
             folds=folds,
             max_model_size=self.max_model_size,
+            compiling=self._compiling,
+            tuner=tuner,
         )
         if self.executor == "ray":
-            parts = {"hypermodel": self.hypermodel, "space": self.declared_space, "callbacks": callbacks}
+            parts = {"hypermodel": self.hypermodel, "space": self.declared_space, "callbacks": job.callbacks, "tuner": tuner}
             for name, part in {**parts, **dict(arguments.named())}.items():
                 check_sendable(part, name)
         return job
@@ -128,7 +145,10 @@ class Searching(Results):
 
         Raises:
             ModelError: If the model could not be built.
+            FatalError: If the user's code raised it.
         """
+        if found.fatal is not None:
+            raise found.fatal
         if found.error is not None:
             raise ModelError(
                 "The model could not be built, neither with the default configuration nor with two others, so no trial was "
@@ -154,6 +174,8 @@ class Searching(Results):
             executor.execute(job, begin)
             for search in searches:
                 remark = search.remark(self.project_dir)
+            if searches and searches[0].coordinator.error is None:
+                self.on_search_end()
         except KeyboardInterrupt:
             remark = "Stopped. What has finished is kept; run the script again to go on from here."
             raise
@@ -181,6 +203,7 @@ class Searching(Results):
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
             progress.on_search_begin(project.objective, self.oracle.max_trials, done)
             coordinator.resume()
+            self.on_search_begin()
         except BaseException:
             self._close(journal)
             raise
@@ -208,7 +231,7 @@ class Searching(Results):
             journal,
             self.project_dir,
             self.executions_per_trial,
-            progress,
+            _Told(progress, self),
             self.tolerance,
             Limits(oracle.objective, self.time_budget_s, self.max_trials_without_improvement, copy.deepcopy(self.stopper)),
             self.cv_folds,

@@ -261,6 +261,15 @@ class Trial:
     def metrics(self, tracker: MetricsTracker) -> None:
         self._tracker = tracker
 
+    @property
+    def told(self) -> dict[int, dict[str, float]]:
+        """What a loop of the user's own measured: the mean over executions of each metric, by step, counted from 0."""
+        logs: dict[int, dict[str, float]] = {}
+        for name, history in self._tracker.metrics.items():
+            for observation in history.get_history():
+                logs.setdefault(observation.step, {})[name] = observation.mean()
+        return dict(sorted(logs.items()))
+
     # As KerasTuner's scripts read and write it
 
     def summary(self) -> None:

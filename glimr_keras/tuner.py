@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -22,6 +22,7 @@ from glimr_keras.arguments import (
     sorted_callbacks,
 )
 from glimr_keras.attempt import Attempt, attempt
+from glimr_keras.compiling import Compiling
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import FatalTypeError, ProjectError
 from glimr_keras.folds import Folds
@@ -43,7 +44,18 @@ from glimr_keras.space import DeclaredSpace
 Executor = Literal["ray", "inline"]
 
 
-class Tuner(Searching):
+class BaseTuner(Searching):
+    """What all tuners are; KerasTuner's scripts name it in annotations."""
+
+
+@contextlib.contextmanager
+def maybe_distribute(distribution_strategy: Any) -> Iterator[None]:
+    """The scope of a `tf.distribute.Strategy`, or none where it is `None`."""
+    with contextlib.nullcontext() if distribution_strategy is None else distribution_strategy.scope():
+        yield
+
+
+class Tuner(BaseTuner):
     """Searches the hyperparameters of a `HyperModel` with any oracle, many trials side by side on Ray.
 
     Use `RayTuner`, or one of the named tuners, unless the oracle is one of your own. Subclass it to run trials in your own way:
@@ -158,7 +170,7 @@ class Tuner(Searching):
         if oracle.max_trials is not None:
             checked_count("max_trials", oracle.max_trials)
         checked_count("seed", oracle.seed, at_least=0)
-        hypermodel = as_hypermodel(hypermodel)
+        hypermodel = as_hypermodel(hypermodel, is_needed=not self.has_own_loop)
         self.executions_per_trial = checked_count("executions_per_trial", executions_per_trial)
         self.cv_folds = None if cv_folds is None else checked_count("cv_folds", cv_folds, at_least=2)
         self.directory = os.fspath(directory) if directory is not None else "."
@@ -169,7 +181,8 @@ class Tuner(Searching):
             oracle.hyperparameters,
             "refused" if not oracle.allow_new_entries else "searched" if oracle.tune_new_entries else "default",
         )
-        super().__init__(hypermodel, declared, *project_place(self.directory, self.project_name))
+        compiling = Compiling(optimizer, loss, metrics, distribution_strategy)
+        super().__init__(hypermodel, declared, *project_place(self.directory, self.project_name), compiling)
         self.overwrite = overwrite
         self.max_concurrent_trials = (
             None if max_concurrent_trials is None else checked_count("max_concurrent_trials", max_concurrent_trials)
@@ -305,7 +318,8 @@ class Tuner(Searching):
                 f"`search(callbacks=…)` takes Keras callbacks; pass Ray's to {type(self).__name__}. Received: {of_ray}"
             )
         arguments = FitArguments(fit_args, fit_kwargs)
-        data.check_one_source(self.hypermodel, arguments)
+        if not self.has_own_loop:
+            data.check_one_source(self.hypermodel, arguments)
         if self.executor == "ray":
             arguments.check_repeatable()
         if self._mirror is not None and not self._fresh:
@@ -315,7 +329,7 @@ class Tuner(Searching):
         progress = Progress(verbose if self.reporter is None else 0)
         seed = self._project_seed()
         parts = self._folds(arguments, seed, groups=groups, stratify=stratify, folds=folds)
-        job = self._job(arguments, of_keras + self.callbacks[0], verbose, parts)
+        job = self._job(arguments, of_keras, verbose, parts)
         with progress.preparing("Starting Ray"):
             runs = self.executions_per_trial * (self.cv_folds or 1)
             executor = self._executor(verbose, None if self.max_trials is None else self.max_trials * runs)
@@ -365,7 +379,7 @@ class Tuner(Searching):
         known = SearchSpace(self.declared_space.parameters, is_whole=False)
         given = config.values if isinstance(config, HyperParameters) else self.declared_space.values_of(config or {})
         values = checked_point(given, known)
-        return attempt(self._job(arguments, of_keras + self.callbacks[0], folds=parts), values, batches)
+        return attempt(self._job(arguments, of_keras, folds=parts), values, batches)
 
     def search_space_summary(self) -> None:
         """Prints the hyperparameters: those of the project, or before the first search those that one build shows."""

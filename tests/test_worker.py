@@ -20,10 +20,11 @@ from glimr_keras.data import FitArguments
 from glimr_keras.discovery import probe
 from glimr_keras.hypermodel import as_hypermodel
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.job import Job, configuration
 from glimr_keras.session import Session
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Run
-from glimr_keras.worker import Job, configuration, run_trial
+from glimr_keras.worker import run_trial
 from tests import models
 
 ARGUMENTS = FitArguments(models.TRAIN, {"validation_data": models.VALIDATION, "epochs": 3})

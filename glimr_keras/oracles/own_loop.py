@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import pathlib
-import statistics
 import threading
 import warnings
 import weakref
@@ -125,12 +124,8 @@ class OwnLoop:
         if trial.executions:
             return
         objective = self._directed()
-        logs: dict[int, dict[str, float]] = collections.defaultdict(dict)
-        for name, history in trial.metrics.metrics.items():
-            for observation in history.get_history():
-                logs[observation.step][name] = statistics.fmean(observation.value)
         trial.score = trial.best_step = None
-        for step, metrics in sorted(logs.items()):
+        for step, metrics in trial.told.items():
             if objective.has_value(metrics) and objective.better_than(objective.get_value(metrics), trial.score):
                 trial.score, trial.best_step = objective.get_value(metrics), step
 
