@@ -105,7 +105,7 @@ def build(hypermodel: HyperModel, config: HyperParameters, compiling: Compiling)
         ModelError: If it returns one that cannot be compiled.
     """
     with compiling.scope():
-        built = hypermodel.build(config if hypermodel.tunable else config.copy())
+        built = hypermodel.build(config if hypermodel.tunable else _untuned(config))
         model, *parts = built if isinstance(built, tuple) else (built,)
         name = method_name(hypermodel, "build")
         if len(parts) not in (0, 3):
@@ -127,6 +127,11 @@ def build(hypermodel: HyperModel, config: HyperParameters, compiling: Compiling)
             "Call `model.compile(optimizer, loss, metrics=…)` before returning it."
         )
     return model
+
+
+def _untuned(config: HyperParameters) -> HyperParameters:
+    """The configuration for a `HyperModel` that is not tuned: what it asks for has its default, and nobody learns of it."""
+    return HyperParameters(config.values, space=config.space, tree=config.declared)
 
 
 def _check_is_model(model: Any, name: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from glimr_keras import checkpoints, data
+from glimr_keras.callback import scalars
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import ModelError, NoMetricsError
 from glimr_keras.hypermodel import method_name, overrides
@@ -168,8 +169,9 @@ class Training:
         if isinstance(returned, keras.callbacks.History) and callback.model is not None:
             # `fit` did not pass the callbacks on: only the weights of the last epoch are there
             callback.last_epoch = len(returned.epoch)
-            returned = {metric: values[-1] for metric, values in returned.history.items() if values}
-        metrics, epoch = metrics_of(returned, objective, name)
+            metrics, epoch = scalars({metric: values[-1] for metric, values in returned.history.items() if values}), None
+        else:
+            metrics, epoch = metrics_of(returned, objective, name)
         callback.check(metrics)
         score = objective.get_value(metrics)
         if score != callback.best and callback.model is not None and not self._is_saved:

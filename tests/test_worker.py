@@ -262,9 +262,9 @@ def test_a_hand_written_loop_may_drive_the_callbacks(run):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (None, "returned nothing and no epoch was reported"),
-        ("text", "must return Keras' History, a dict of metrics, .* Received: 'text' of type str"),
-        ({"other": 1.0}, r"objective 'score' is not among the metrics. Received: \['other'\]"),
+        (None, "returned None, and no epoch was reported"),
+        ("text", "expected to be one of float, dict, keras.callbacks.History, .* Received: 'text' of type str"),
+        ({"other": 1.0}, r"must have the specified objective 'score'. Received: \['other'\]"),
         (math.nan, "objective 'score' is nan"),
     ],
 )
