@@ -27,6 +27,7 @@ def test_all_names_exist_and_are_sorted():
         "Search",
         "TuneReportCheckpoint",
         "__version__",
+        "applications",
         "config_table",
         "default_checkpoints",
         "ensemble",
