@@ -283,6 +283,16 @@ def test_efficientnet_tunes_how_images_are_augmented():
     assert not np.allclose(inner(IMAGES, training=True), IMAGES)
 
 
+def test_an_augmentation_that_is_not_tunable_has_its_defaults():
+    config = gk.HyperParameters(sampling_key=[0])
+    config.values.update(version="B0")
+    augment = HyperImageAugment(input_shape=SHAPE, rotate=[0.1, 0.5], tunable=False)
+    model = HyperEfficientNet(input_shape=SHAPE, classes=3, augmentation_model=augment).build(config)
+    assert not [name for name in config.values if name.startswith(("augment", "factor"))]
+    [step] = model.get_layer("image_rand_augment").layers[1:]
+    assert step.factors["rotate"] == 0.1
+
+
 def test_efficientnet_leaves_an_augmentation_model_as_it_was():
     given = keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(3, 1)], name="given")
     model = built(HyperEfficientNet(input_shape=SHAPE, classes=3, augmentation_model=given))

@@ -91,5 +91,6 @@ class HyperEfficientNet(ImageHyperModel):
         if self.augmentation_model is None:
             return images
         if isinstance(self.augmentation_model, HyperModel):
-            return self.augmentation_model.build(hp)(images)
+            own = hp if self.augmentation_model.tunable else HyperParameters(hp.values, space=hp.space)
+            return self.augmentation_model.build(own)(images)
         return copy_of(self.augmentation_model)(images)
