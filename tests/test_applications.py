@@ -49,8 +49,6 @@ def without_network(monkeypatch):
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)
-    yield
-    keras.backend.clear_session()
 
 
 def built(hypermodel, **values):
