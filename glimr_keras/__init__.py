@@ -5,7 +5,7 @@ Subclass `HyperModel` (what to build), give it to a `RayTuner` (how to search), 
 
 from glimr_keras import startup  # isort: skip  # noqa: F401
 
-from glimr_keras import errors, oracles, tuners
+from glimr_keras import applications, engine, errors, oracles, tuners
 from glimr_keras.callback import TuneReportCheckpoint
 from glimr_keras.ensembles import ensemble
 from glimr_keras.errors import FailedTrialError
@@ -40,8 +40,10 @@ __all__ = [
     "TuneReportCheckpoint",
     "Tuner",
     "__version__",
+    "applications",
     "config_table",
     "default_checkpoints",
+    "engine",
     "ensemble",
     "errors",
     "experiment_table",

@@ -8,7 +8,12 @@ Exception
 │   └── FatalRuntimeError          also a RuntimeError
 ├── CheckpointError (ValueError)   a checkpoint is damaged, or gone
 ├── ModelError (ValueError)        what `build`, `data` or `fit` returned cannot be used
+│   ├── HyperModelError            no `HyperModel`; also a FatalValueError
+│   ├── NoModelError               `build` returned no model; also a FatalTypeError
+│   └── NoMetricsError             nothing said what the objective is; also a FatalTypeError
 ├── ObjectiveError (ValueError)    no such metric, or its direction is unknown
+│   ├── MissingObjectiveError      not among the metrics returned; also a FatalValueError
+│   └── InvalidObjectiveError      no objective; also a TypeError
 ├── ProjectError (ValueError)      the project directory cannot be used for this search
 ├── ResourcesError (ValueError)    a trial asks for more than any machine has
 ├── ShippingError (TypeError)      something cannot be sent to a worker
