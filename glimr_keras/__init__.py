@@ -17,6 +17,7 @@ from glimr_keras.oracles import Oracle
 from glimr_keras.oracles.own_loop import synchronized
 from glimr_keras.ray_tuner import RayTuner
 from glimr_keras.search import Search
+from glimr_keras.sklearn_tuner import SklearnTuner
 from glimr_keras.space import prune_search, sample_space
 from glimr_keras.tables import config_table, default_checkpoints, experiment_table, top_k_configs, top_k_trials
 from glimr_keras.tasks import keras_losses, keras_metrics
@@ -37,6 +38,7 @@ __all__ = [
     "RandomSearch",
     "RayTuner",
     "Search",
+    "SklearnTuner",
     "TuneReportCheckpoint",
     "Tuner",
     "__version__",

@@ -22,7 +22,7 @@ from glimr_keras.data import FitArguments
 from glimr_keras.errors import FatalError, ModelError, user_traceback
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.job import Job, build, configuration, fit_kwargs, task_logs, with_data, with_model
+from glimr_keras.job import Job, configuration, fit_kwargs, task_logs, with_data, with_model
 from glimr_keras.objective import infer_direction, log_directions
 from glimr_keras.parameters import Choice, Float, HyperParameter, Int
 from glimr_keras.tasks import TaskLogs
@@ -127,7 +127,8 @@ def _of_own_loop(job: Job, config: HyperParameters, inferred: dict[str, str | No
     if type(job.hypermodel) is HyperModel:  # there is none
         return Probe(None, inferred, tuple(config.space), is_complete=False)
     data.with_data(job.hypermodel, config, job.arguments)
-    build(job.hypermodel, config, job.compiling)
+    with job.compiling.scope():
+        job.hypermodel.build(config)  # whatever that is
     explorer = _Explorer(job, config, set(config.asked), set(), None, started)
     if explore:
         explorer.explore()
@@ -199,10 +200,14 @@ class _Explorer:
         with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
             config = configuration(job.space, values, sampling_key, *job.first_fold, job.hypermodel)
             try:
-                model, arguments = with_model(job, config, self._arguments or with_data(job, config))
-                before = config.asked
-                if with_fit:
-                    self._of_fit |= _ask_fit(job, config, model, arguments)
+                if job.tuner is not None and job.tuner.has_own_loop:
+                    job.hypermodel.build(config)
+                    before = config.asked
+                else:
+                    model, arguments = with_model(job, config, self._arguments or with_data(job, config))
+                    before = config.asked
+                    if with_fit:
+                        self._of_fit |= _ask_fit(job, config, model, arguments)
             finally:
                 self.parameters.update({parameter.key: parameter for parameter in config.space})
             self._take_in(config, config.asked if with_fit else before | self._usual_of_fit)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from glimr_keras import checkpoints
 from glimr_keras.compiling import Compiling
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.hyperparameters import HyperParameters
@@ -69,6 +71,35 @@ class Overridable:
     def _build_hypermodel(self, hp: HyperParameters) -> keras.Model:
         """Builds and compiles the model of a configuration."""
         return build(self.hypermodel or HyperModel(), hp, self._compiling)
+
+    def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
+        """Saves the weights of a model that `run_trial` trained in its own way, so that `get_best_models` finds them.
+
+        Override it, and `load_model`, for models of another kind.
+
+        Args:
+            step: The epoch, counted from 0.
+        """
+        self._trains().save(model, step + 1)
+
+    def load_model(self, trial: Trial) -> Any:
+        """Loads what `save_model` saved: in `run_trial`, what this training has saved so far."""
+        if self._training is None:
+            return super().load_model(trial)  # type: ignore[misc]  # of `Results`
+        model = self._try_build(trial.hyperparameters)
+        checkpoints.load(model, self._training.run.directory)
+        return model
+
+    def get_trial_dir(self, trial_id: str) -> str:
+        """The directory of a trial; in `run_trial`, of the execution that runs."""
+        if self._training is None:
+            return str(super().get_trial_dir(trial_id))  # type: ignore[misc]  # of `Results`
+        pathlib.Path(self._training.run.directory).mkdir(parents=True, exist_ok=True)
+        return self._training.run.directory
+
+    @property
+    def _loads_otherwise(self) -> bool:
+        return self._overrides("load_model")
 
     def on_epoch_begin(self, trial: Trial, model: keras.Model, epoch: int, logs: Any = None) -> None:
         """Called in the worker at the beginning of each epoch, counted from 0."""

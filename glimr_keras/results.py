@@ -63,6 +63,8 @@ class Results:
         """
         project = self._read()
         checked_count("num_models", num_models)
+        if self._loads_otherwise:
+            return [self.load_model(trial) for trial in self._best(project, num_models)]
         models: list[keras.Model] = []
         damage: CheckpointError | None = None
         found = 0
@@ -79,6 +81,22 @@ class Results:
         if damage is not None and not models:
             raise damage
         return models
+
+    def load_model(self, trial: Trial) -> keras.Model:
+        """Builds the model of a trial and loads the weights of its best epoch, with several executions those of the best one.
+
+        Raises:
+            CheckpointError: If the weights are damaged, or not there.
+            ModelError: If they do not fit the model that `build` returns now.
+        """
+        project = self._read()
+        known = project.trials[trial.trial_id]
+        number = known.best_execution(project.objective)
+        return self._load(known, project, 0 if number is None else number)
+
+    def get_trial_dir(self, trial_id: str) -> str:
+        """The directory of a trial in the project."""
+        return str(execution_directory(self.project_dir, trial_id, 0))
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
         """The configurations of the best trials, best first; each can be given to `hypermodel.build`."""
@@ -101,6 +119,11 @@ class Results:
     def results_summary(self, num_trials: int = 10) -> None:
         """Prints the best trials."""
         print(analysis.results_summary(self._read(), self.project_dir, checked_count("num_trials", num_trials)))
+
+    @property
+    def _loads_otherwise(self) -> bool:
+        """Whether a subclass has models of another kind."""
+        return False
 
     def _read(self) -> Project:
         if self._mirror is not None:

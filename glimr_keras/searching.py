@@ -33,6 +33,7 @@ from glimr_keras.ray_executor import RayExecutor
 from glimr_keras.results import Results
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.shipping import check_sendable
+from glimr_keras.storage import write_json
 from glimr_keras.trials import Trial, TrialStatus
 
 
@@ -68,6 +69,7 @@ class Searching(Overridable, Results):
     tolerance: Tolerance
     time_budget_s: float | None
     executor: str
+    tuner_id: str
     address: str | None
     _fresh: bool
     _wanted: Objective
@@ -184,6 +186,8 @@ class Searching(Overridable, Results):
             for search in searches:
                 progress.on_search_end(remark)
                 error = search.coordinator.error
+                with contextlib.suppress(StorageError):
+                    self.save()
                 with contextlib.nullcontext() if error is None else contextlib.suppress(ProjectError, StorageError):
                     self._close(search.journal)
         for search in searches:
@@ -203,6 +207,7 @@ class Searching(Overridable, Results):
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
             progress.on_search_begin(project.objective, self.oracle.max_trials, done)
             coordinator.resume()
+            self.save()
             self.on_search_begin()
         except BaseException:
             self._close(journal)
@@ -226,6 +231,8 @@ class Searching(Overridable, Results):
             oracle.restore_trial(trial)
         for trial_id in project.end_order:
             oracle.trial_ended(project.trials[trial_id])
+        oracle._set_project_dir(self.project_dir.parent, self.project_dir.name)
+        oracle.restore_state()
         return Coordinator(
             oracle,
             journal,
@@ -258,6 +265,18 @@ class Searching(Overridable, Results):
         opened = open_project(self.project_dir, wanted, self._fresh)
         self._fresh = False
         return opened
+
+    def save(self) -> None:
+        """Writes `oracle.json` and `tuner0.json` into the project's directory, for who reads them there.
+
+        The search does so itself; nothing here reads them but an oracle with a `set_state` of its own.
+        """
+        self.oracle.save(self.project_dir / "oracle.json")
+        write_json(self.project_dir / f"{self.tuner_id}.json", self.get_state())
+
+    def get_state(self) -> dict[str, Any]:
+        """What `save` writes of the tuner itself."""
+        return {}
 
     def _read(self) -> Project:
         if self._fresh:

@@ -311,13 +311,23 @@ class Tuner(BaseTuner):
             SearchError: If `max_consecutive_failed_trials` failed in a row.
             FatalError: If the user's code raised it.
         """
-        verbose = checked_verbosity(fit_kwargs.get("verbose", 1))
         of_keras, of_ray = sorted_callbacks(fit_kwargs.pop("callbacks", None))
         if of_ray:
             raise TypeError(
                 f"`search(callbacks=…)` takes Keras callbacks; pass Ray's to {type(self).__name__}. Received: {of_ray}"
             )
-        arguments = FitArguments(fit_args, fit_kwargs)
+        how = {"groups": groups, "stratify": stratify, "folds": folds}
+        self._search(FitArguments(fit_args, fit_kwargs), of_keras, how, fit_kwargs.get("verbose", 1))
+
+    def _search(
+        self,
+        arguments: FitArguments,
+        callbacks: tuple[keras.callbacks.Callback, ...] = (),
+        how: Mapping[str, Any] | None = None,
+        verbose: Any = 1,
+    ) -> None:
+        """Searches with arguments that were taken apart; `how` the data is split for cross validation."""
+        verbose = checked_verbosity(verbose)
         if not self.has_own_loop:
             data.check_one_source(self.hypermodel, arguments)
         if self.executor == "ray":
@@ -328,8 +338,7 @@ class Tuner(BaseTuner):
         check_place(self.project_dir, self._fresh)
         progress = Progress(verbose if self.reporter is None else 0)
         seed = self._project_seed()
-        parts = self._folds(arguments, seed, groups=groups, stratify=stratify, folds=folds)
-        job = self._job(arguments, of_keras, verbose, parts)
+        job = self._job(arguments, callbacks, verbose, self._folds(arguments, seed, **(how or {})))
         with progress.preparing("Starting Ray"):
             runs = self.executions_per_trial * (self.cv_folds or 1)
             executor = self._executor(verbose, None if self.max_trials is None else self.max_trials * runs)
@@ -381,8 +390,12 @@ class Tuner(BaseTuner):
         values = checked_point(given, known)
         return attempt(self._job(arguments, of_keras, folds=parts), values, batches)
 
-    def search_space_summary(self) -> None:
-        """Prints the hyperparameters: those of the project, or before the first search those that one build shows."""
+    def search_space_summary(self, extended: bool = False) -> None:
+        """Prints the hyperparameters: those of the project, or before the first search those that one build shows.
+
+        Args:
+            extended: Has no meaning, as in KerasTuner.
+        """
         journal = Journal(self.project_dir)
         if journal.exists() and not self._fresh:
             project = journal.read()

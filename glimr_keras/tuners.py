@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.objective import Goal
 from glimr_keras.oracles import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, RandomSearchOracle
+from glimr_keras.sklearn_tuner import SklearnTuner
 from glimr_keras.tuner import Tuner
 
 if TYPE_CHECKING:  # heavy, and not needed in workers
     import optuna
+
+__all__ = ["BayesianOptimization", "GridSearch", "Hyperband", "RandomSearch", "SklearnTuner"]
 
 
 class RandomSearch(Tuner):

@@ -25,6 +25,7 @@ def test_all_names_exist_and_are_sorted():
         "RandomSearch",
         "RayTuner",
         "Search",
+        "SklearnTuner",
         "TuneReportCheckpoint",
         "Tuner",
         "__version__",
