@@ -2,9 +2,9 @@
 
     python runner.py LIBRARY DIRECTORY SCRIPT [SCRIPT ...] [--options JSON] [--seconds LIMIT]
 
-All scripts run one after the other in this process, each as `__main__`, as a user's script does. For each, one line of JSON goes to
-standard output as soon as it has ended: `{"script": …, "seconds": …}` with `"findings"` or `"error"`. Everything else that is
-printed goes to standard error. A script that takes longer than LIMIT seconds ends the process, with a traceback.
+All scripts run one after the other in this process, each as `__main__`, as a user's script does. For each, one line of JSON
+goes to standard output as soon as it has ended: `{"script": …, "seconds": …}` with `"findings"` or `"error"`. Everything else
+that is printed goes to standard error. A script that takes longer than LIMIT seconds ends the process, with a traceback.
 """
 
 import argparse

@@ -32,7 +32,8 @@ def main(directory, **tuner_options):
         project_name="outputs",
         **tuner_options,
     )
-    tuner.search(**{"x": x, "y": labels, "epochs": 1, "validation_data": (x[:20], {k: v[:20] for k, v in labels.items()})})
+    arguments = {"x": x, "y": labels, "epochs": 1, "validation_data": (x[:20], {k: v[:20] for k, v in labels.items()})}
+    tuner.search(**arguments)
     trial = tuner.oracle.get_best_trials()[0]
     model = tuner.get_best_models()[0]
     measured = model.evaluate(x[:20], {k: v[:20] for k, v in labels.items()}, verbose=0, return_dict=True)
