@@ -1,0 +1,55 @@
+"""`HyperModel.fit` may return a number, a dict, a `History`, or a list of them; what each trial records of it."""
+
+import keras
+import keras_tuner as kt
+import numpy as np
+
+x, y = np.linspace(0, 1, 64).reshape(64, 1), np.linspace(1, 3, 64)
+
+
+class Returning(kt.HyperModel):
+    def __init__(self, kind):
+        super().__init__(name=kind)
+        self.kind = kind
+
+    def build(self, hp):
+        model = keras.Sequential([keras.layers.Dense(1, kernel_initializer="zeros")])
+        model.compile(optimizer=keras.optimizers.SGD(hp.Float("rate", 0.01, 0.1)), loss="mse", metrics=["mae"])
+        return model
+
+    def fit(self, hp, model, *args, **kwargs):
+        history = model.fit(*args, **kwargs)
+        rate = hp.get("rate")
+        return {
+            "number": rate,
+            "numpy": np.float32(0.5),
+            "integer": 3,
+            "dict": {"val_mae": rate, "extra": 0.25},
+            "history": history,
+            "numbers": [1.0, 3.0],
+            "dicts": [{"val_mae": 1.0, "other": 4.0}, {"val_mae": 2.0, "other": 5.0}],
+            "histories": [history, history],
+        }[self.kind]
+
+
+def main(directory, **tuner_options):
+    findings = {}
+    for kind in ("number", "numpy", "integer", "dict", "history", "numbers", "dicts", "histories"):
+        tuner = kt.RandomSearch(
+            Returning(kind), "val_mae", max_trials=1, directory=directory, project_name=kind, overwrite=True, **tuner_options
+        )
+        tuner.search(x, y, validation_data=(x, y), epochs=2, verbose=0)
+        (trial,) = tuner.oracle.trials.values()
+        findings[kind] = {
+            "status": trial.status,
+            "metrics": {name: tracked.direction for name, tracked in sorted(trial.metrics.metrics.items())},
+            "observations": len(trial.metrics.get_history("val_mae")),
+            "executions": len(trial.metrics.get_history("val_mae")[0].value),
+            "best_step": trial.best_step,
+            "score is the rate": bool(np.isclose(trial.score, trial.hyperparameters.get("rate"))),
+        }
+        if kind in ("numpy", "integer", "numbers", "dicts"):
+            findings[kind]["score"] = trial.score
+        if kind == "dicts":
+            findings[kind]["other"] = trial.metrics.get_last_value("other")
+    return findings
