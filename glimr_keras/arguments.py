@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -13,6 +13,8 @@ from glimr_keras.discovery import Probe
 from glimr_keras.errors import ObjectiveError, did_you_mean
 from glimr_keras.limits import Tolerance
 from glimr_keras.objective import DEFAULT, Objective
+
+_Kind = TypeVar("_Kind")
 
 
 def checked_count(name: str, value: Any, at_least: int = 1) -> int:
@@ -56,6 +58,13 @@ def sorted_callbacks(callbacks: Any) -> tuple[tuple[keras.callbacks.Callback, ..
             raise TypeError(f"`callbacks` must be Keras or Ray Tune callbacks. Received: {callback!r}")
     of_keras = tuple(callback for callback in callbacks or () if isinstance(callback, keras.callbacks.Callback))
     return of_keras, tuple(callback for callback in callbacks or () if isinstance(callback, tune.Callback))
+
+
+def checked_kind(name: str, value: Any, kind: type[_Kind], described: str) -> _Kind | None:
+    """`None`, or an instance of `kind`."""
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"`{name}` must be {described}. Received: {name}={value!r}")
+    return value
 
 
 def checked_seconds(name: str, value: Any) -> float:

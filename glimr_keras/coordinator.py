@@ -126,7 +126,7 @@ class Coordinator:
             self._tell(self._observer.before_trial)
             if self.error is not None:
                 return self.next_run()
-            trial = self.oracle.next_trial()
+            trial = self.oracle.ask()
             if isinstance(trial, Nothing):
                 self.all_given_out = trial is Nothing.LEFT
                 self.finished = not self._open  # one of those may have to be started again
@@ -330,8 +330,8 @@ class Coordinator:
             self._failed_in_a_row += 1
         if self._failed_in_a_row >= self._tolerance.failed_in_a_row and self.error is None:
             self.error = SearchError(
-                f"{self._failed_in_a_row} trials in a row failed, so the search was stopped "
-                f"(`max_consecutive_failed_trials={self._tolerance.failed_in_a_row}`). The last one, trial {trial.trial_id} "
+                f"Number of consecutive failures exceeded the limit of {self._tolerance.failed_in_a_row} "
+                f"(`max_consecutive_failed_trials`), so the search was stopped. The last one, trial {trial.trial_id} "
                 f"with {trial.values}, failed with:\n\n{trial.message}"
             )
 

@@ -129,10 +129,23 @@ def _of_own_loop(job: Job, config: HyperParameters, inferred: dict[str, str | No
     data.with_data(job.hypermodel, config, job.arguments)
     with job.compiling.scope():
         job.hypermodel.build(config)  # whatever that is
-    explorer = _Explorer(job, config, set(config.asked), set(), None, started)
+    explorer = _Explorer(job, config, set(config.asked), set(), None, started, builds_only=True)
     if explore:
         explorer.explore()
     return Probe(None, inferred, tuple(explorer.parameters.values()), is_complete=False)
+
+
+def built_space(job: Job) -> list[HyperParameter]:
+    """The hyperparameters that `build` asks for, as far as they are found by calling it in this process.
+
+    Its errors are left to the search, which says them.
+    """
+    config = configuration(job.space, {}, None, *job.first_fold)
+    explorer = _Explorer(job, config, set(config.asked), set(), None, time.monotonic(), builds_only=True)
+    with job.compiling.scope():
+        explorer.begin()
+        explorer.explore()
+    return list(explorer.parameters.values())
 
 
 class _Explorer:
@@ -146,6 +159,7 @@ class _Explorer:
         of_fit: What `fit` asked for, or looked at.
         arguments: Data for all configurations; `None` if each makes its own.
         started: When the search for hyperparameters began, as `time.monotonic()` says it.
+        builds_only: Whether nothing but `build` is called, which may build anything.
     """
 
     def __init__(
@@ -156,12 +170,13 @@ class _Explorer:
         of_fit: set[str],
         arguments: FitArguments | None,
         started: float,
+        builds_only: bool = False,
     ) -> None:
         self.parameters: dict[Any, HyperParameter] = {}
         self.observations: list[dict[str, Any]] = []
         self.is_complete = True
         self._job, self._arguments, self._deadline = job, arguments, started + _MAX_SECONDS
-        self._of_fit = of_fit
+        self._of_fit, self._builds_only = of_fit, builds_only
         self._usual_of_fit = {name: value for name, value in config.asked.items() if name not in of_build}
         self._waiting: collections.deque[tuple[str, dict[str, Any]]] = collections.deque()
         self._looked_at: set[str] = set()
@@ -169,6 +184,10 @@ class _Explorer:
         self._builds = 1
         self.parameters.update({parameter.key: parameter for parameter in config.space})
         self._take_in(config, config.asked)
+
+    def begin(self) -> None:
+        """Builds the default configuration, where none was built before."""
+        self._build({}, None)
 
     def explore(self) -> None:
         """Changes one value after the other, then several at once, until nothing new is met."""
@@ -200,7 +219,7 @@ class _Explorer:
         with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
             config = configuration(job.space, values, sampling_key, *job.first_fold, job.hypermodel)
             try:
-                if job.tuner is not None and job.tuner.has_own_loop:
+                if self._builds_only:
                     job.hypermodel.build(config)
                     before = config.asked
                 else:

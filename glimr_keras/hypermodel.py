@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,11 @@ class HyperModel:
     logs_validation_only = False
     name: str | None = None
     tunable = True  # these two hold also where a subclass does not call this constructor
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in vars(cls):
+            cls.build = _tunable_only(vars(cls)["build"])  # type: ignore[method-assign]
 
     def __init__(self, name: str | None = None, tunable: bool = True) -> None:
         self.name, self.tunable = name, tunable
@@ -84,6 +90,23 @@ class HyperModel:
             The objective's value, or a dict of metrics with the objective among them.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override `run(config)`.")
+
+
+def _tunable_only(build: Callable[..., Any]) -> Callable[..., Any]:
+    """A `build` that, of a `HyperModel` that is not tunable, gets a configuration that nobody learns of."""
+
+    @functools.wraps(build)
+    def built(self: HyperModel, *args: Any, **kwargs: Any) -> Any:
+        if not self.tunable:
+            args = tuple(map(_untuned, args))
+            kwargs = {name: _untuned(value) for name, value in kwargs.items()}
+        return build(self, *args, **kwargs)
+
+    return built
+
+
+def _untuned(argument: Any) -> Any:
+    return argument.untuned() if isinstance(argument, HyperParameters) else argument
 
 
 class FunctionHyperModel(HyperModel):

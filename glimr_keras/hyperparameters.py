@@ -326,6 +326,10 @@ class HyperParameters:
             num_folds=self.num_folds,
         )
 
+    def untuned(self) -> HyperParameters:
+        """A copy in which what is asked for, and has no value yet, gets its default."""
+        return HyperParameters(self.values, space=self._definitions.values(), tree=copy.copy(self._tree))
+
     def get_config(self) -> dict[str, Any]:
         """Returns `{"space": […], "values": {…}}`, JSON types only."""
         return {"space": [serialize(parameter) for parameter in self.space], "values": dict(self.values)}

@@ -105,7 +105,7 @@ def build(hypermodel: HyperModel, config: HyperParameters, compiling: Compiling)
         ModelError: If it returns one that cannot be compiled.
     """
     with compiling.scope():
-        built = hypermodel.build(config if hypermodel.tunable else _untuned(config))
+        built = hypermodel.build(config)
         model, *parts = built if isinstance(built, tuple) else (built,)
         name = method_name(hypermodel, "build")
         if len(parts) not in (0, 3):
@@ -121,17 +121,12 @@ def build(hypermodel: HyperModel, config: HyperParameters, compiling: Compiling)
                 )
             tasks.compile_tasks(model, config.declared, *parts)
         compiling.apply(model)
-    if not model.compiled:
+    if not model.compiled and not overrides(hypermodel, "fit"):
         raise ModelError(
             f"{name} returned a model that is not compiled, and its configuration has no sections `tasks` and `optimization`. "
             "Call `model.compile(optimizer, loss, metrics=…)` before returning it."
         )
     return model
-
-
-def _untuned(config: HyperParameters) -> HyperParameters:
-    """The configuration for a `HyperModel` that is not tuned: what it asks for has its default, and nobody learns of it."""
-    return HyperParameters(config.values, space=config.space, tree=config.declared)
 
 
 def _check_is_model(model: Any, name: str) -> None:

@@ -213,8 +213,6 @@ def _listed(value: Any) -> list[float]:
 def infer_metric_direction(metric: Any) -> str | None:
     """Whether more or less of a metric is better, as Keras' own metrics say.
 
-    It may make a metric to ask it, which on TensorFlow starts the accelerator.
-
     Args:
         metric: A name, such as `"val_accuracy"`; or a Keras metric, a loss, or a function.
 

@@ -34,6 +34,9 @@ class Objective:
         if self.direction is not None and self.direction not in DIRECTIONS:
             raise ObjectiveError(f"An objective's `direction` must be one of {DIRECTIONS}. Received: {self.direction!r}")
 
+    def __str__(self) -> str:
+        return f'{type(self).__name__}(name="{self.name}", direction="{self.direction}")'
+
     @property
     def parts(self) -> tuple[Objective, ...]:
         """The metrics that are optimised: itself, or the several that it is made of."""
@@ -42,6 +45,10 @@ class Objective:
     def directed(self, directions: Sequence[str | None]) -> Objective:
         """The same with other directions, one for each of its parts."""
         return dataclasses.replace(self, direction=directions[0])
+
+    def inferred(self) -> Objective:
+        """The same with the directions that the names alone tell, as far as they do."""
+        return self.directed([part.direction or infer_direction(part.name) for part in self.parts])
 
     def missing(self, logs: Mapping[str, Any]) -> str | None:
         """The name of a metric that is not in `logs`."""
@@ -183,11 +190,15 @@ def as_objective(objective: Any) -> Objective:
     )
 
 
+_COUNTS = {"TruePositives": "max", "TrueNegatives": "max", "FalsePositives": "min", "FalseNegatives": "min"}
+"""Of which Keras does not say it."""
+
+
 @functools.cache
 def infer_direction(name: str) -> str | None:
     """The direction of a metric by its name in the logs, as the metrics of Keras themselves say.
 
-    It makes a metric to ask it, which on TensorFlow starts the accelerator: call it in a worker.
+    It makes a metric to ask it, without variables, so that no accelerator is started.
 
     Args:
         name: Such as `"val_accuracy"`, `"loss"` or `"val_f1_score"`.
@@ -204,7 +215,7 @@ def infer_direction(name: str) -> str | None:
     kinds = [kind for kind in vars(keras.metrics).values() if inspect.isclass(kind) and issubclass(kind, keras.metrics.Metric)]
     for kind in kinds:
         if squeezed(kind.__name__) == squeezed(name):
-            return metric_direction(_instance(kind))
+            return _COUNTS.get(kind.__name__) or metric_direction(_instance(kind))
     return "min" if _is_loss(name) else None
 
 
@@ -248,7 +259,8 @@ def _instance(kind: type) -> Any:
     ]
     placeholders = {"num_classes": 2, "target_class_ids": [0], "fn": keras.metrics.mean_squared_error}
     try:
-        return kind(**{name: placeholders.get(name, 0.5) for name in required})
+        with keras.StatelessScope(initialize_variables=False):
+            return kind(**{name: placeholders.get(name, 0.5) for name in required})
     except Exception:
         return None
 

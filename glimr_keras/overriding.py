@@ -25,7 +25,10 @@ from glimr_keras.oracles import Oracle
 from glimr_keras.training import Training
 from glimr_keras.trials import Trial
 
-_OF_DRIVER = ("_mirror", "_wanted", "stopper", "reporter", "scheduler", "callbacks", "tolerance", "warm_start")
+_OF_DRIVER = (
+    *("_mirror", "_wanted", "stopper", "reporter", "scheduler", "callbacks", "tolerance", "warm_start"),
+    *("optimizer", "loss", "distribution_strategy", "logger"),  # which `_compiling` has
+)
 _BATCHES = ("on_batch_begin", "on_batch_end")
 _OWN_LOOP = ("run_trial", "_build_and_fit_model", "_try_build", "_build_hypermodel")
 _IN_WORKER = (*_OWN_LOOP, "on_epoch_begin", "on_epoch_end", *_BATCHES)
@@ -70,7 +73,12 @@ class Overridable:
 
     def _build_hypermodel(self, hp: HyperParameters) -> keras.Model:
         """Builds and compiles the model of a configuration."""
-        return build(self.hypermodel or HyperModel(), hp, self._compiling)
+        return build(self._model, hp, self._compiling)
+
+    @property
+    def _model(self) -> HyperModel:
+        """The hypermodel, or one that builds nothing where there is none."""
+        return self.hypermodel or HyperModel()
 
     def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
         """Saves the weights of a model that `run_trial` trained in its own way, so that `get_best_models` finds them.

@@ -154,9 +154,7 @@ class _Number(HyperParameter):
         object.__setattr__(self, "default", self.default_value)
 
     def _check_step(self) -> None:
-        if self.sampling == "reverse_log":
-            raise ValueError(f"{self._where} `step` cannot be used with `sampling='reverse_log'`. Received: step={self.step}")
-        lowest = 1 if self.sampling == "log" else 0
+        lowest = 0 if self.sampling == "linear" else 1
         if self.step <= lowest:
             kind = "multiplies, so it must be above 1" if lowest else "must be above 0"
             raise ValueError(f"{self._where} with `sampling={self.sampling!r}` the `step` {kind}. Received: step={self.step}")
@@ -188,7 +186,7 @@ class _Number(HyperParameter):
         """How many values a stepped range has; `None` without `step`."""
         if self.step is None:
             return None
-        if self.sampling == "log":
+        if self.sampling != "linear":
             ratio = math.log(self.max_value / self.min_value) / math.log(self.step)
         else:
             ratio = (self.max_value - self.min_value) / self.step
@@ -212,8 +210,12 @@ class _Number(HyperParameter):
     def _at(self, index: int) -> Any:
         """The value `index` steps above the minimum, computed in decimals so that 0.1 * 3 is 0.3."""
         low, step = _decimal(self.min_value), _decimal(self.step)
-        value = low * step**index if self.sampling == "log" else low + step * index
-        return type(self.min_value)(value)
+        if self.sampling == "linear":
+            return type(self.min_value)(low + step * index)
+        if self.sampling == "log":
+            return type(self.min_value)(low * step**index)
+        rest = low * step ** ((self.num_steps or 1) - 1 - index)  # the steps are counted from the maximum
+        return type(self.min_value)(low + _decimal(self.max_value) - rest)
 
     def _index_to_prob(self, index: float, count: int) -> float:
         return (min(max(index, 0), count - 1) + 0.5) / count
@@ -221,6 +223,9 @@ class _Number(HyperParameter):
     def _index_of(self, value: float) -> float:
         if self.sampling == "log":
             return round(math.log(value / self.min_value) / math.log(self.step))
+        if self.sampling == "reverse_log":
+            rest = self.min_value + self.max_value - value
+            return (self.num_steps or 1) - 1 - round(math.log(rest / self.min_value) / math.log(self.step))
         return round((value - self.min_value) / self.step)
 
 
@@ -389,6 +394,11 @@ class Fixed(HyperParameter):
 
     @property
     def default_value(self) -> Scalar:
+        return self.value
+
+    @property
+    def default(self) -> Scalar:
+        """The only value."""
         return self.value
 
     @property

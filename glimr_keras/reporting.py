@@ -200,7 +200,8 @@ class TrialCallback(TuneReportCheckpoint):
         """
         if self._max_model_size is not None and model.count_params() > self._max_model_size:
             raise FailedTrialError(
-                f"The model has {model.count_params():,} parameters, more than `max_model_size={self._max_model_size}` allows."
+                f"Oversized model: {model.count_params()} parameters, more than `max_model_size={self._max_model_size}`. "
+                "Skip model."
             )
 
     def check_time(self) -> None:

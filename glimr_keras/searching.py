@@ -15,18 +15,17 @@ from ray.tune.schedulers import TrialScheduler
 from glimr_keras.arguments import checked_objective
 from glimr_keras.coordinator import Coordinator, Ongoing
 from glimr_keras.data import FitArguments
-from glimr_keras.discovery import Probe
+from glimr_keras.discovery import Probe, built_space
 from glimr_keras.errors import ModelError, ProjectError, StorageError
 from glimr_keras.folds import Folds
 from glimr_keras.folds import make as make_folds
-from glimr_keras.hypermodel import HyperModel
 from glimr_keras.inline import InlineExecutor
 from glimr_keras.job import Job
 from glimr_keras.journal import Journal, Project
 from glimr_keras.limits import Limits, Tolerance
 from glimr_keras.objective import Objective
 from glimr_keras.overriding import Overridable
-from glimr_keras.parameters import deserialize
+from glimr_keras.parameters import HyperParameter, deserialize
 from glimr_keras.progress import Progress
 from glimr_keras.projects import is_of_a_project, learn_from, open_project, serialized
 from glimr_keras.ray_executor import RayExecutor
@@ -53,7 +52,6 @@ class _Told:
 class Searching(Overridable, Results):
     """What a `Tuner` does when it searches; its arguments are that class'."""
 
-    hypermodel: HyperModel
     executions_per_trial: int
     cv_folds: int | None
     max_concurrent_trials: int | None
@@ -99,7 +97,7 @@ class Searching(Overridable, Results):
             return None
         if given and arguments.x is None:
             raise ValueError(
-                f"`{given[0]}` says how the data that `search()` is given is split. {type(self.hypermodel).__name__} brings "
+                f"`{given[0]}` says how the data that `search()` is given is split. {type(self._model).__name__} brings "
                 "its own: split it there, by `config.fold` and `config.num_folds`."
             )
         if arguments.x is None:
@@ -124,7 +122,7 @@ class Searching(Overridable, Results):
         if tuner is not None and tuner.has_own_loop and callbacks:  # which it passes on itself
             arguments, callbacks = FitArguments(arguments.args, {**arguments.kwargs, "callbacks": list(callbacks)}), ()
         job = Job(
-            self.hypermodel,
+            self._model,
             self.declared_space,
             self._wanted,
             arguments,
@@ -141,6 +139,10 @@ class Searching(Overridable, Results):
             for name, part in {**parts, **dict(arguments.named())}.items():
                 check_sendable(part, name)
         return job
+
+    def _populate_initial_space(self) -> list[HyperParameter]:
+        """What models ask for, as far as building some of them in this process tells."""
+        return built_space(Job(self._model, self.declared_space, self._wanted, FitArguments(), compiling=self._compiling))
 
     def _discovered_space(self, found: Probe) -> SearchSpace:
         """The hyperparameters that are known before the first trial.

@@ -118,7 +118,7 @@ class SklearnTuner(Tuner):
         """Fits and scores an estimator for each part of the data. Returns the mean of each metric over the parts."""
         found: dict[str, list[float]] = {}
         for train, test in self.cv.split(X, y, **({} if groups is None else {"groups": groups})):
-            model = self.hypermodel.build(trial.hyperparameters)
+            model = self._model.build(trial.hyperparameters)
             weights = [None if sample_weight is None else _rows(sample_weight, part) for part in (train, test)]
             model.fit(_rows(X, train), _rows(y, train), **_weighting(model, weights[0]))
             for name, value in self._scores(model, _rows(X, test), _rows(y, test), weights[1]).items():

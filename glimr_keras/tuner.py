@@ -14,6 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 from glimr_keras import analysis, data
 from glimr_keras.arguments import (
     checked_count,
+    checked_kind,
     checked_points,
     checked_resources,
     checked_seconds,
@@ -24,9 +25,9 @@ from glimr_keras.arguments import (
 from glimr_keras.attempt import Attempt, attempt
 from glimr_keras.compiling import Compiling
 from glimr_keras.data import FitArguments
-from glimr_keras.errors import FatalTypeError, ProjectError
+from glimr_keras.errors import FatalValueError, ProjectError
 from glimr_keras.folds import Folds
-from glimr_keras.hypermodel import as_hypermodel, overrides
+from glimr_keras.hypermodel import HyperModel, as_hypermodel, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.journal import Journal
 from glimr_keras.mirrors import project_place
@@ -44,10 +45,6 @@ from glimr_keras.space import DeclaredSpace
 Executor = Literal["ray", "inline"]
 
 
-class BaseTuner(Searching):
-    """What all tuners are; KerasTuner's scripts name it in annotations."""
-
-
 @contextlib.contextmanager
 def maybe_distribute(distribution_strategy: Any) -> Iterator[None]:
     """The scope of a `tf.distribute.Strategy`, or none where it is `None`."""
@@ -55,7 +52,7 @@ def maybe_distribute(distribution_strategy: Any) -> Iterator[None]:
         yield
 
 
-class Tuner(BaseTuner):
+class Tuner(Searching):
     """Searches the hyperparameters of a `HyperModel` with any oracle, many trials side by side on Ray.
 
     Use `RayTuner`, or one of the named tuners, unless the oracle is one of your own. Subclass it to run trials in your own way:
@@ -165,8 +162,8 @@ class Tuner(BaseTuner):
         address: str | None = None,
     ) -> None:
         if not isinstance(oracle, Oracle):
-            raise FatalTypeError(f"Expected `oracle` argument to be an instance of `Oracle`. Received: oracle={oracle!r}")
-        self.oracle, self._wanted = oracle, oracle.objective
+            raise FatalValueError(f"Expected `oracle` argument to be an instance of `Oracle`. Received: oracle={oracle!r}")
+        self.oracle, self._wanted = oracle, oracle.wanted
         if oracle.max_trials is not None:
             checked_count("max_trials", oracle.max_trials)
         checked_count("seed", oracle.seed, at_least=0)
@@ -183,15 +180,16 @@ class Tuner(BaseTuner):
         )
         compiling = Compiling(optimizer, loss, metrics, distribution_strategy)
         super().__init__(hypermodel, declared, *project_place(self.directory, self.project_name), compiling)
-        self.overwrite = overwrite
+        if type(hypermodel) is HyperModel:  # which builds nothing
+            self.hypermodel = None
+        self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
+        self.distribution_strategy, self.logger, self.overwrite = distribution_strategy, logger, overwrite
         self.max_concurrent_trials = (
             None if max_concurrent_trials is None else checked_count("max_concurrent_trials", max_concurrent_trials)
         )
         self.resources_per_trial = checked_resources(resources_per_trial)
         self.max_worker_memory = None if max_worker_memory is None else checked_count("max_worker_memory", max_worker_memory)
-        if scheduler is not None and not isinstance(scheduler, TrialScheduler):
-            raise TypeError(f"`scheduler` must be one of `ray.tune.schedulers`. Received: scheduler={scheduler!r}")
-        self.scheduler = scheduler
+        self.scheduler = checked_kind("scheduler", scheduler, TrialScheduler, "one of `ray.tune.schedulers`")
         if initial_points is not None:
             oracle.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
         sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, Tuner)) else warm_start
@@ -210,12 +208,8 @@ class Tuner(BaseTuner):
             checked_count("max_trials_without_improvement", max_trials_without_improvement)
         self.max_trials_without_improvement = max_trials_without_improvement
         self.time_budget_s = None if time_budget_s is None else checked_seconds("time_budget_s", time_budget_s)
-        if stopper is not None and not isinstance(stopper, tune.Stopper):
-            raise TypeError(f"`stopper` must be a ray.tune.Stopper. Received: stopper={stopper!r}")
-        self.stopper = stopper
-        if reporter is not None and not isinstance(reporter, tune.ProgressReporter):
-            raise TypeError(f"`reporter` must be a ray.tune.ProgressReporter. Received: reporter={reporter!r}")
-        self.reporter = reporter
+        self.stopper = checked_kind("stopper", stopper, tune.Stopper, "a ray.tune.Stopper")
+        self.reporter = checked_kind("reporter", reporter, tune.ProgressReporter, "a ray.tune.ProgressReporter")
         if executor not in ("ray", "inline"):
             raise ValueError(f"`executor` must be 'ray' or 'inline'. Received: executor={executor!r}")
         for name, given in (("scheduler", scheduler), ("reporter", reporter)):
@@ -224,6 +218,7 @@ class Tuner(BaseTuner):
         self.executor = executor
         self.address = address
         self._fresh = overwrite
+        oracle.discover_by(self._populate_initial_space)
         if not overwrite:
             with contextlib.suppress(ProjectError):
                 self.reload()
@@ -317,6 +312,9 @@ class Tuner(BaseTuner):
                 f"`search(callbacks=…)` takes Keras callbacks; pass Ray's to {type(self).__name__}. Received: {of_ray}"
             )
         how = {"groups": groups, "stratify": stratify, "folds": folds}
+        if self.cv_folds is None and (self.has_own_loop or overrides(self._model, "fit")):  # whose own arguments they are
+            fit_kwargs |= {name: value for name, value in how.items() if value is not None and value != "auto"}
+            how = {}
         self._search(FitArguments(fit_args, fit_kwargs), of_keras, how, fit_kwargs.get("verbose", 1))
 
     def _search(
@@ -329,7 +327,7 @@ class Tuner(BaseTuner):
         """Searches with arguments that were taken apart; `how` the data is split for cross validation."""
         verbose = checked_verbosity(verbose)
         if not self.has_own_loop:
-            data.check_one_source(self.hypermodel, arguments)
+            data.check_one_source(self._model, arguments)
         if self.executor == "ray":
             arguments.check_repeatable()
         if self._mirror is not None and not self._fresh:
@@ -377,13 +375,13 @@ class Tuner(BaseTuner):
         of_keras, _ = sorted_callbacks(fit_kwargs.pop("callbacks", None))
         if batches is not None:
             checked_count("batches", batches)
-        if overrides(self.hypermodel, "run"):
+        if overrides(self._model, "run"):
             raise ValueError(
-                f"There is no model to try: {type(self.hypermodel).__name__} has its own `run(config)`. Call it, with a "
+                f"There is no model to try: {type(self._model).__name__} has its own `run(config)`. Call it, with a "
                 "configuration of `glimr_keras.sample_space` or a `HyperParameters()`."
             )
         arguments = FitArguments(fit_args, fit_kwargs)
-        data.check_one_source(self.hypermodel, arguments)
+        data.check_one_source(self._model, arguments)
         parts = self._folds(arguments, self.oracle.seed, groups=groups, stratify=stratify, folds=folds)
         known = SearchSpace(self.declared_space.parameters, is_whole=False)
         given = config.values if isinstance(config, HyperParameters) else self.declared_space.values_of(config or {})
@@ -408,3 +406,7 @@ class Tuner(BaseTuner):
                 self._job(FitArguments(), folds=folds), lambda found: space.extend(self._discovered_space(found).parameters)
             )
         print(analysis.search_space_summary(space))
+
+
+BaseTuner = Tuner
+"""KerasTuner's name for what all tuners are."""

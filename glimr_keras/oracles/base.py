@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,6 @@ class Oracle(OwnLoop):
 
     Attributes:
         trials: By id, in the order of their creation.
-        hyperparameters: All that is known to be searched; the object that was passed, if any.
         start_order, end_order: Ids of the trials in the order in which they began, and ended.
         ongoing_trials: Those that have not ended, by who runs them.
         learns: Whether results of earlier trials change what is chosen next.
@@ -71,16 +70,18 @@ class Oracle(OwnLoop):
             name = "tune_new_entries" if allow_new_entries else "allow_new_entries"
             raise ValueError(f"If you set `{name}=False`, you must pass the search space as `hyperparameters`.")
         self.max_trials = max_trials
-        self.hyperparameters = HyperParameters() if hyperparameters is None else hyperparameters
+        self._hyperparameters = HyperParameters() if hyperparameters is None else hyperparameters
+        self._discover: Callable[[], Iterable[HyperParameter]] | None = None
         self.allow_new_entries, self.tune_new_entries = allow_new_entries, tune_new_entries
         self.max_retries_per_trial = max_retries_per_trial
         self.max_consecutive_failed_trials = max_consecutive_failed_trials
         self.initial_points = tuple(initial_points)
         self.tuner_ids: set[str] = set()
         self.verbose: int | str = 1
-        known = space if isinstance(space, SearchSpace) else SearchSpace([*self.hyperparameters.space, *space])
+        known = space if isinstance(space, SearchSpace) else SearchSpace([*self._hyperparameters.space, *space])
         drawn = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-        self.begin(as_objective(objective), drawn, known)
+        self.wanted = as_objective(objective)
+        self.begin(self.wanted.inferred(), drawn, known)
 
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
         """Readies the oracle for a search: without any trial, and with what is known now.
@@ -91,7 +92,8 @@ class Oracle(OwnLoop):
             space: What there is to search.
         """
         self.objective, self.seed, self.space = objective, seed, space
-        self.hyperparameters.merge(space.parameters, overwrite=False)
+        self._discover = None
+        self._hyperparameters.merge(space.parameters, overwrite=False)
         self.trials: dict[str, Trial] = {}
         self.start_order: list[str] = []
         self.end_order: list[str] = []
@@ -113,7 +115,33 @@ class Oracle(OwnLoop):
         """Whether a trial has not ended."""
         return any(trial.status == TrialStatus.RUNNING for trial in self.trials.values())
 
+    @property
+    def hyperparameters(self) -> HyperParameters:
+        """All that is known to be searched: the object that was passed, if any, with what models ask for.
+
+        Before the first search a model is built in this process to find that out, when this is looked at.
+        """
+        discover, self._discover = self._discover, None
+        if discover is not None:
+            self._hyperparameters.merge(discover(), overwrite=False)
+        return self._hyperparameters
+
+    @hyperparameters.setter
+    def hyperparameters(self, hyperparameters: HyperParameters) -> None:
+        self._hyperparameters = hyperparameters
+
+    def discover_by(self, discover: Callable[[], Iterable[HyperParameter]]) -> None:
+        """How to find out what models ask for, if that is wanted before a search."""
+        self._discover = discover
+
     # Asking
+
+    def ask(self) -> Trial | Nothing:
+        """What a search asks: `next_trial`, unless a subclass has a `create_trial` of its own."""
+        if type(self).create_trial is Oracle.create_trial:
+            return self.next_trial()
+        trial = self.create_trial(f"tuner{len(self.trials)}")
+        return {TrialStatus.IDLE: Nothing.YET, TrialStatus.STOPPED: Nothing.LEFT}.get(trial.status, trial)
 
     def next_trial(self) -> Trial | Nothing:
         """A new trial to run, or why there is none."""
@@ -177,6 +205,9 @@ class Oracle(OwnLoop):
         """
         own = self._own(trial, status)
         if own.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED):
+            if own.executions and type(self).update_trial is not Oracle.update_trial:  # which a loop of the user's own calls
+                means = {name: history.get_history()[0].mean() for name, history in own.metrics.metrics.items()}
+                self.update_trial(own.trial_id, means, step=own.best_step)
             self.score_trial(own)
         is_of_own_loop = not own.executions
         if is_of_own_loop and self._is_retried(own):
@@ -217,7 +248,7 @@ class Oracle(OwnLoop):
             raise RuntimeError(f"`allow_new_entries` is `False`, but found new entries {new}")
         if not new or not self.tune_new_entries:
             return []
-        self.hyperparameters.merge(new, overwrite=False)
+        self._hyperparameters.merge(new, overwrite=False)
         return self.space.update(new)
 
     # Looking

@@ -197,7 +197,7 @@ class HyperbandOracle(Oracle):
 
     def _place(self, trial: Trial) -> tuple[list[_Rung], int]:
         """The bracket and the rung of a trial; brackets are found again in the order in which they were opened."""
-        number = trial.suggested[Stage.ITERATION] * (self._first + 1) + self._first - trial.suggested[Stage.BRACKET]
+        number = trial.suggested.get(Stage.ITERATION, 0) * (self._first + 1) + self._first - trial.suggested[Stage.BRACKET]
         while len(self._brackets) <= number:
             self._open()
         return self._brackets[number], trial.suggested[Stage.ROUND]
@@ -252,7 +252,8 @@ class HyperbandOracle(Oracle):
             Stage.EPOCHS: rungs[rung].epochs,
             Stage.INITIAL_EPOCH: 0 if parent is None else rungs[rung - 1].epochs,
             Stage.BRACKET: len(rungs) - 1,
-            Stage.ITERATION: number // (self._first + 1),
             Stage.ROUND: rung,
         }
+        if number > self._first:  # KerasTuner has no such value
+            stage[Stage.ITERATION] = number // (self._first + 1)
         return stage if parent is None else {**stage, Stage.PARENT: parent.trial_id}

@@ -48,6 +48,7 @@ class OwnLoop:
         seed: int
         max_retries_per_trial: int
         max_consecutive_failed_trials: int
+        _hyperparameters: HyperParameters
         hyperparameters: HyperParameters
         trials: dict[str, Trial]
         ongoing_trials: dict[str, Trial]
