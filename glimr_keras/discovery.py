@@ -338,7 +338,7 @@ def _ask_fit(job: Job, config: HyperParameters, model: Any, arguments: FitArgume
 
     for name, replacement in (("fit", fit), ("train_on_batch", enough), ("evaluate", enough)):
         object.__setattr__(model, name, replacement)
-    if model.optimizer is not None:
+    if getattr(model, "optimizer", None) is not None:
         object.__setattr__(model.optimizer, "apply", enough)
     kwargs = {**fit_kwargs(job, config, arguments), "callbacks": [_Ending()], "verbose": 0}
     with (

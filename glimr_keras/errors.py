@@ -5,12 +5,12 @@ Exception
 ├── FatalError                     raised by user code: stop the whole search
 │   ├── FatalValueError            also a ValueError
 │   ├── FatalTypeError             also a TypeError
+│   │   └── NoMetricsError         nothing said what the objective is
 │   └── FatalRuntimeError          also a RuntimeError
 ├── CheckpointError (ValueError)   a checkpoint is damaged, or gone
 ├── ModelError (ValueError)        what `build`, `data` or `fit` returned cannot be used
 │   ├── HyperModelError            no `HyperModel`; also a FatalValueError
-│   ├── NoModelError               `build` returned no model; also a FatalTypeError
-│   └── NoMetricsError             nothing said what the objective is; also a FatalTypeError
+│   └── NoModelError               `build` returned no model; also a FatalTypeError
 ├── ObjectiveError (ValueError)    no such metric, or its direction is unknown
 │   ├── MissingObjectiveError      not among the metrics returned; also a FatalValueError
 │   └── InvalidObjectiveError      no objective; also a TypeError
@@ -46,6 +46,10 @@ class FatalTypeError(FatalError, TypeError):
     """A fatal error that is also a `TypeError`."""
 
 
+class NoMetricsError(FatalTypeError):
+    """What `fit`, `run` or `run_trial` returned says nothing of the objective."""
+
+
 class FatalRuntimeError(FatalError, RuntimeError):
     """A fatal error that is also a `RuntimeError`."""
 
@@ -64,10 +68,6 @@ class HyperModelError(ModelError, FatalValueError):
 
 class NoModelError(ModelError, FatalTypeError):
     """What `build` returned is no model."""
-
-
-class NoMetricsError(ModelError, FatalTypeError):
-    """What `fit`, `run` or `run_trial` returned says nothing of the objective."""
 
 
 class ObjectiveError(ValueError):

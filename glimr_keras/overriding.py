@@ -55,10 +55,10 @@ class Overridable:
 
         Returns:
             The objective's value, a dict of metrics with the objective among them, Keras' `History`, or a list of those, of
-            which the mean counts. `None` where `self.oracle.update_trial` was called instead.
+            which the mean counts; this method returns such a list. `None` where `self.oracle.update_trial` was called instead.
         """
         training = self._trains()
-        return self._build_and_fit_model(trial, *args, **training.arguments(args, kwargs))
+        return [self._build_and_fit_model(trial, *args, **training.arguments(args, kwargs))]
 
     def _build_and_fit_model(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
         """Builds and trains the model of a trial; `kwargs` have the callbacks that report and save."""

@@ -32,15 +32,16 @@ def metrics_of(returned: Any, objective: Objective, name: str) -> tuple[dict[str
     """
     if isinstance(returned, list) and returned:
         return _mean([metrics_of(each, objective, name) for each in returned])
+    if objective == DEFAULT and not isinstance(returned, numbers.Real) and returned is not None:
+        if not isinstance(returned, Mapping) or DEFAULT.name not in returned:
+            raise NoMetricsError(
+                f"Without an objective, {name} is expected to return a single float, which is minimised. Received: {returned!r}"
+            )
     if isinstance(returned, keras.callbacks.History):
         return _best_epoch(returned, objective)
     if isinstance(returned, numbers.Real):
         return {objective.name: float(returned)}, None
     if isinstance(returned, Mapping):
-        if objective == DEFAULT and DEFAULT.name not in returned:
-            raise NoMetricsError(
-                f"Without an objective, {name} is expected to return a single float, which is minimised. Received: {returned!r}"
-            )
         metrics = scalars(returned)
         _check(metrics, objective, name)
         return metrics, None

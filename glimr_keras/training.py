@@ -157,6 +157,8 @@ class Training:
             NoMetricsError: If there is neither.
         """
         callback, objective = self.callback, self.callback.objective
+        if isinstance(returned, list) and len(returned) == 1:
+            returned = returned[0]
         if callback.best is not None and (returned is None or isinstance(returned, keras.callbacks.History)):
             return callback.best, callback.best_epoch, {}
         if returned is None and callback.last_logs:
@@ -190,6 +192,8 @@ def _build_ahead(model: Any, arguments: FitArguments) -> None:
     freeze or unfreeze layers first; before the model has its weights; when a first batch is not at hand.
     """
     if keras.backend.backend() != "tensorflow" or not model.built or not data.is_at_hand(arguments):
+        return
+    if getattr(model, "_distribute_strategy", None) is not None:  # whose replicas make them
         return
     with contextlib.suppress(Exception):  # then Keras does it later, or says what is wrong
         model._symbolic_build(data_batch=data.first_batch(arguments))

@@ -13,6 +13,7 @@ import keras
 
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.reporting import own_values
+from glimr_keras.storage import write_whole
 from glimr_keras.trials import Run, Trial
 
 
@@ -23,7 +24,8 @@ def of_trial(
 
     `TensorBoard(log_dir)` writes to `log_dir/<trial>/execution<number>`, as in KerasTuner, and also the hyperparameters for
     the tab of that name, where the package tensorboard is installed. `ModelCheckpoint`, `CSVLogger` and `BackupAndRestore`
-    write into a folder `trial_<trial>` (and in it `execution_<number>`, but for the first) beside where they would have.
+    write into a folder `trial_<trial>` (and in it `execution_<number>`, but for the first) beside where they would have. What
+    `CSVLogger` wrote is copied to where it would have when the training has ended, so the last training's is there.
 
     Args:
         callbacks: Copies that belong to this training; they are changed.
@@ -40,7 +42,9 @@ def of_trial(
             continue
         for kind, attribute in _PATHS.items():
             if isinstance(callback, kind):
-                setattr(callback, attribute, _own(getattr(callback, attribute), run))
+                wanted = getattr(callback, attribute)
+                setattr(callback, attribute, _own(wanted, run))
+                found += [_Published(callback, wanted)] if kind is keras.callbacks.CSVLogger else []
     return found
 
 
@@ -72,6 +76,17 @@ def _hparams(directory: str, run: Run, config: HyperParameters) -> list[keras.ca
     with contextlib.suppress(ImportError):
         return [api.KerasCallback(directory, known, trial_id=run.trial_id)]
     return []
+
+
+class _Published(keras.callbacks.Callback):
+    """Copies the log of a training to where the user looks for it."""
+
+    def __init__(self, logger: keras.callbacks.CSVLogger, wanted: Any) -> None:
+        super().__init__()
+        self._logger, self._wanted = logger, pathlib.Path(os.fspath(wanted))
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        write_whole(self._wanted, pathlib.Path(self._logger.filename).read_bytes())
 
 
 class HookCallback(keras.callbacks.Callback):

@@ -153,7 +153,8 @@ class Trial:
         message: The traceback or reason of a failure.
 
     Attributes:
-        trial_id: In a search the index of the trial in the project with leading zeros, such as `"0007"`.
+        trial_id: In a search the index of the trial in the project, with leading zeros: `"07"` of up to 99 trials, `"0007"`
+            where there is no bound.
         suggested: The values that the oracle chose, by full name.
         sampling_key: Seeds the values of hyperparameters that the oracle did not know.
         executions: The trainings by number, counted from 0.

@@ -147,7 +147,7 @@ class Oracle(OwnLoop):
         """A new trial to run, or why there is none."""
         if self.remaining_trials() == 0:
             return Nothing.LEFT
-        trial_id = f"{len(self.trials):04d}"
+        trial_id = str(len(self.trials)).zfill(4 if self.max_trials is None else len(str(self.max_trials)))  # as KerasTuner's
         if len(self.trials) < len(self._initial_points):
             chosen: Any = completed(self._initial_points[len(self.trials)], self.space, (self.seed, int(trial_id)))
         else:
@@ -259,7 +259,11 @@ class Oracle(OwnLoop):
         Raises:
             KeyError: If there is none.
         """
-        return self.trials[trial_id if trial_id in self.trials or not trial_id.isdigit() else f"{int(trial_id):04d}"]
+        if trial_id in self.trials or not trial_id.isdigit():
+            return self.trials[trial_id]
+        return (
+            next((trial for known, trial in self.trials.items() if int(known) == int(trial_id)), None) or self.trials[trial_id]
+        )
 
     def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
         """The best trials, best first; where there are fewer with a score, then others."""
