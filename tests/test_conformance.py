@@ -89,16 +89,15 @@ def differences(expected, found, path="findings"):
     if isinstance(expected, dict) and isinstance(found, dict):
         missing = [f"{path}[{key!r}] is missing; expected {expected[key]!r}" for key in expected if key not in found]
         surplus = [f"{path}[{key!r}] is not expected: {found[key]!r}" for key in found if key not in expected]
-        common = [differences(expected[key], found[key], f"{path}[{key!r}]") for key in expected if key in found]
-        return missing + surplus + sum(common, [])
+        common = [(expected[key], found[key], f"{path}[{key!r}]") for key in expected if key in found]
+        return [*missing, *surplus, *(line for each in common for line in differences(*each))]
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        pairs = zip(expected, found, strict=True)
-        return sum((differences(*pair, f"{path}[{number}]") for number, pair in enumerate(pairs)), [])
-    if isinstance(expected, (int, float)) and isinstance(found, (int, float)):
-        return (
-            [] if found == pytest.approx(expected, rel=1e-6, nan_ok=True) else [f"{path}: expected {expected}, found {found}"]
-        )
-    return [] if expected == found else [f"{path}: expected {expected!r}, found {found!r}"]
+        common = [(*pair, f"{path}[{number}]") for number, pair in enumerate(zip(expected, found, strict=True))]
+        return [line for each in common for line in differences(*each)]
+    is_same = expected == found
+    if not is_same and isinstance(expected, (int, float)) and isinstance(found, (int, float)):
+        is_same = found == pytest.approx(expected, rel=1e-6, nan_ok=True)
+    return [] if is_same else [f"{path}: expected {expected!r}, found {found!r}"]
 
 
 @pytest.fixture(scope="session")

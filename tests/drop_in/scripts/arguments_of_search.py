@@ -1,4 +1,4 @@
-"""Keyword arguments of one's own that go through `search` to `fit`, lambdas as hypermodels, and the default project."""
+"""Keyword arguments of one's own that go through `search` to `fit`, closures as hypermodels, and the default project."""
 
 import os
 
@@ -39,7 +39,12 @@ def main(directory, **tuner_options):
         return build
 
     closure = keras_tuner.RandomSearch(
-        lambda hp: with_arguments("tanh")(hp), "val_mae", max_trials=1, directory=directory, project_name="l", **tuner_options
+        with_arguments(activation="tanh"),
+        "val_mae",
+        max_trials=1,
+        directory=directory,
+        project_name="l",
+        **tuner_options,
     )
     closure.search(data[:, :3], data[:, 3], validation_data=(data[:, :3], data[:, 3]))
     return {

@@ -42,6 +42,7 @@ def main(directory, **tuner_options):
             engine.trial.Trial is Trial,
             keras_tuner.engine.base_tuner is engine.base_tuner,
         ],
+        "oracle": oracles.RandomSearchOracle is RandomSearchOracle,
         "tuners": [issubclass(c, Tuner) for c in (RandomSearch, GridSearch, BayesianOptimization, Hyperband)],
         "base": [issubclass(c, BaseTuner) for c in (Tuner, SklearnTuner)],
         "oracles": [

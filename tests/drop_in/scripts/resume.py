@@ -40,7 +40,7 @@ def script(directory, options, max_trials, overwrite=False):
 
 
 def main(directory, **tuner_options):
-    first, values, told = script(directory, tuner_options, 2)
+    _, values, told = script(directory, tuner_options, 2)
     findings = {"first": [*told, sorted(values)]}
     second, more, told = script(directory, tuner_options, 4)
     findings["larger"] = [*told, sorted(more), {k: more[k] for k in values} == values]
@@ -52,7 +52,7 @@ def main(directory, **tuner_options):
     findings["model"] = third.get_best_models()[0].layers[0].units == third.get_best_hyperparameters()[0]["units"]
     third.search(x, y, epochs=1, verbose=0)
     findings["searched again"] = len(third.oracle.trials)
-    fourth, new, told = script(directory, tuner_options, 1, overwrite=True)
+    _, new, told = script(directory, tuner_options, 1, overwrite=True)
     findings["over"] = [*told, sorted(new)]
     project = os.path.join(directory, "resumed")
     findings["directories"] = sorted(name for name in os.listdir(project) if name.startswith("trial_"))
