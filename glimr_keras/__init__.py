@@ -5,7 +5,7 @@ Subclass `HyperModel` (what to build), give it to a `RayTuner` (how to search), 
 
 from glimr_keras import startup  # isort: skip  # noqa: F401
 
-from glimr_keras import errors, oracles, tuners
+from glimr_keras import applications, engine, errors, oracles, tuners
 from glimr_keras.callback import TuneReportCheckpoint
 from glimr_keras.ensembles import ensemble
 from glimr_keras.errors import FailedTrialError
@@ -14,11 +14,14 @@ from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.objective import MultiObjective, Objective
 from glimr_keras.optimizers import keras_optimizer, optimization_space
 from glimr_keras.oracles import Oracle
+from glimr_keras.oracles.own_loop import synchronized
+from glimr_keras.ray_tuner import RayTuner
 from glimr_keras.search import Search
+from glimr_keras.sklearn_tuner import SklearnTuner
 from glimr_keras.space import prune_search, sample_space
 from glimr_keras.tables import config_table, default_checkpoints, experiment_table, top_k_configs, top_k_trials
 from glimr_keras.tasks import keras_losses, keras_metrics
-from glimr_keras.tuner import RayTuner
+from glimr_keras.tuner import Tuner
 from glimr_keras.tuners import BayesianOptimization, GridSearch, Hyperband, RandomSearch
 from glimr_keras.version import __version__
 
@@ -35,10 +38,14 @@ __all__ = [
     "RandomSearch",
     "RayTuner",
     "Search",
+    "SklearnTuner",
     "TuneReportCheckpoint",
+    "Tuner",
     "__version__",
+    "applications",
     "config_table",
     "default_checkpoints",
+    "engine",
     "ensemble",
     "errors",
     "experiment_table",
@@ -49,6 +56,7 @@ __all__ = [
     "oracles",
     "prune_search",
     "sample_space",
+    "synchronized",
     "top_k_configs",
     "top_k_trials",
     "tuners",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -95,5 +94,5 @@ def search_space_summary(space: Iterable[HyperParameter]) -> str:
     lines = ["Search space summary", f"Default search space size: {len(stored)}"]
     for entry in stored:
         config = {name: value for name, value in entry["config"].items() if name != "name"}
-        lines += [f"{entry['config']['name']} ({entry['class_name']})", json.dumps(config)]
+        lines += [f"{entry['config']['name']} ({entry['class_name']})", str(config)]
     return "\n".join(lines)

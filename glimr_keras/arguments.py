@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -12,7 +12,9 @@ from ray import tune
 from glimr_keras.discovery import Probe
 from glimr_keras.errors import ObjectiveError, did_you_mean
 from glimr_keras.limits import Tolerance
-from glimr_keras.objective import Objective
+from glimr_keras.objective import DEFAULT, Objective
+
+_Kind = TypeVar("_Kind")
 
 
 def checked_count(name: str, value: Any, at_least: int = 1) -> int:
@@ -56,6 +58,13 @@ def sorted_callbacks(callbacks: Any) -> tuple[tuple[keras.callbacks.Callback, ..
             raise TypeError(f"`callbacks` must be Keras or Ray Tune callbacks. Received: {callback!r}")
     of_keras = tuple(callback for callback in callbacks or () if isinstance(callback, keras.callbacks.Callback))
     return of_keras, tuple(callback for callback in callbacks or () if isinstance(callback, tune.Callback))
+
+
+def checked_kind(name: str, value: Any, kind: type[_Kind], described: str) -> _Kind | None:
+    """`None`, or an instance of `kind`."""
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"`{name}` must be {described}. Received: {name}={value!r}")
+    return value
 
 
 def checked_seconds(name: str, value: Any) -> float:
@@ -107,6 +116,12 @@ def checked_objective(objective: Objective, found: Probe, has_callbacks: bool) -
     for part in objective.parts:
         if has_callbacks and part.direction is not None:  # a callback of the user may log it
             continue
+        if part == DEFAULT:
+            raise ObjectiveError(
+                "`objective` must name the metric to optimise, such as 'val_accuracy' or Objective('val_auc', 'max'), unless "
+                f"`fit` is your own and returns a number to be minimised. Received: objective=None; Keras will log: "
+                f"{', '.join(sorted(directions))}"
+            )
         if part.name not in directions:
             hint = did_you_mean(part.name, directions)
             if part.name.startswith("val_") and not any(name.startswith("val_") for name in directions):

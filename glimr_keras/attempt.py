@@ -13,8 +13,8 @@ import numpy as np
 from glimr_keras import data
 from glimr_keras.callback import scalars
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.job import Job, configuration, fit_kwargs, task_logs, with_data, with_model
 from glimr_keras.session import private_memory
-from glimr_keras.worker import Job, configuration, fit_kwargs, task_logs, with_data, with_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def attempt(job: Job, values: dict[str, Any], batches: int | None) -> Attempt:
         Exception: Whatever the user's code raises.
     """
     memory, started = private_memory(), time.monotonic()
-    config = configuration(job.space, values, None, *job.first_fold)
+    config = configuration(job.space, values, None, *job.first_fold, job.hypermodel)
     model, arguments = with_model(job, config, with_data(job, config))
     clock = _Clock(batches)
     callbacks = [*task_logs(job, config), *job.callbacks, clock]

@@ -25,6 +25,7 @@ import keras
 import numpy as np
 
 from glimr_keras.errors import CheckpointError, ModelError, StorageError
+from glimr_keras.storage import write_whole
 
 WEIGHTS = "checkpoint.weights.h5"
 DESCRIPTION = "checkpoint.json"
@@ -187,13 +188,6 @@ def go_back(directory: str | os.PathLike[str], state: pathlib.Path) -> None:
     if exists(kept):
         with _storing(place):
             _link(kept, place)
-
-
-def write_whole(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file beside its place and renames it, so that there is never half of it. Its directory is there."""
-    beside = path.with_name(f".{path.name}")
-    beside.write_bytes(content)
-    beside.replace(path)
 
 
 def remove(directory: str | os.PathLike[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from glimr_keras import checkpoints
 from glimr_keras.discovery import Probe
-from glimr_keras.errors import FatalError, SearchError, StorageError
+from glimr_keras.errors import SearchError, StorageError
 from glimr_keras.hyperparameters import sample
 from glimr_keras.journal import Journal
 from glimr_keras.limits import Limits, Tolerance
@@ -38,6 +38,8 @@ class Observer(Protocol):
     """What is told how a search goes on, to show it."""
 
     def on_running(self, running: int) -> None: ...
+    def before_trial(self) -> None: ...
+    def on_trial_begin(self, trial: Trial) -> None: ...
     def on_trial_end(self, trial: Trial) -> None: ...
 
 
@@ -54,6 +56,7 @@ class Coordinator:
         limits: What ends the search, or a trial, before its time.
         cv_folds: Of the cross validation; `None` without.
         project_id: Of the project.
+        directions: Of the metrics that will be logged, by name, as far as they are known; it is added to.
 
     Attributes:
         error: Why the search stopped early, or `None`.
@@ -73,21 +76,24 @@ class Coordinator:
         limits: Limits | None = None,
         cv_folds: int | None = None,
         project_id: str | None = None,
+        directions: dict[str, str | None] | None = None,
     ) -> None:
         self.oracle = oracle
-        self.error: FatalError | SearchError | StorageError | None = None
+        self.error: Exception | None = None
         self.finished = self.all_given_out = False
         self.remark: str | None = None
         self._limits = limits or Limits(oracle.objective)
         self._journal = journal
         self._directory = directory
         self._cv_folds, self._project_id = cv_folds, project_id
+        self._directions: dict[str, str | None] = {} if directions is None else directions
         self._executions = executions_per_trial * (cv_folds or 1)
         self._tolerance = tolerance or Tolerance()
         self._ended: set[str] = set()  # trials whose states may still be there
         self._kept: list[Trial] = []  # those whose weights are there, where that is bounded
         self._observer = observer
         self._failed_in_a_row = 0
+        self._begun: set[str] = set()  # in this session
         self._waiting: collections.deque[Run] = collections.deque()
         self._open: set[tuple[str, int]] = set()  # given out and not ended
         self._running: set[tuple[str, int]] = set()
@@ -117,12 +123,17 @@ class Coordinator:
             self.finished = True
             return None
         if not self._waiting:
-            trial = self.oracle.create_trial()
+            self._tell(self._observer.before_trial)
+            if self.error is not None:
+                return self.next_run()
+            trial = self.oracle.ask()
             if isinstance(trial, Nothing):
                 self.all_given_out = trial is Nothing.LEFT
                 self.finished = not self._open  # one of those may have to be started again
                 return None
+            trial.directions = self._directions
             self._write(self._journal.add_trial, trial)
+            self._write(self.oracle.save_trial, trial)
             if self.error is not None:
                 return self.next_run()
             self._queue(trial)
@@ -131,6 +142,9 @@ class Coordinator:
         executions = self.oracle.trials[run.trial_id].executions
         if not run.resumes:
             executions[run.execution] = Execution(attempt=run.attempt)
+        if run.trial_id not in self._begun:
+            self._begun.add(run.trial_id)
+            self._tell(self._observer.on_trial_begin, self.oracle.trials[run.trial_id])
         return run
 
     def on_start(self, run: Run) -> None:
@@ -142,6 +156,7 @@ class Coordinator:
         """Takes in what a worker says about a run."""
         trial = self.oracle.trials[run.trial_id]
         trial.values = report.values
+        trial.hyperparameters.define(report.parameters)
         new = self.oracle.update_space(report.parameters)
         if new:
             self._write(self._journal.add_parameters, new)
@@ -150,7 +165,15 @@ class Coordinator:
             trial.executions[run.execution].observe(report.epoch, report.metrics, self.oracle.objective)
             self._write(self._journal.add_epoch, run.trial_id, run.execution, report.epoch, report.metrics)
         if report.outcome is not None:
+            self._learn_directions(report.outcome.directions)
             self._end(run, report.outcome)
+
+    def _learn_directions(self, directions: Mapping[str, str | None]) -> None:
+        """Remembers of metrics that were not known before the search whether more of them is better."""
+        new = {name: direction for name, direction in directions.items() if name not in self._directions}
+        if new:
+            self._directions.update(new)
+            self._write(self._journal.add_directions, new)
 
     def stops(self, run: Run, report: Report) -> bool:
         """Whether a run is to end with this report, though it could go on."""
@@ -292,14 +315,14 @@ class Coordinator:
         trial.status = TrialStatus.STOPPED if TrialStatus.STOPPED in statuses else TrialStatus.COMPLETED
         if failed:
             trial.status, trial.message = TrialStatus.FAILED, failed[0].message
-        self.oracle.end_trial(trial)
+        self._write(self.oracle.end_trial, trial)
         self._write(self._journal.end_trial, trial)
         if isinstance(self.error, StorageError):
             return
         self._keep_best(trial)
         self._ended.add(trial.trial_id)
         self._forget_states()
-        self._observer.on_trial_end(trial)
+        self._tell(self._observer.on_trial_end, trial)
         self._limits.observe(trial)
         if not failed:
             self._failed_in_a_row = 0
@@ -307,8 +330,8 @@ class Coordinator:
             self._failed_in_a_row += 1
         if self._failed_in_a_row >= self._tolerance.failed_in_a_row and self.error is None:
             self.error = SearchError(
-                f"{self._failed_in_a_row} trials in a row failed, so the search was stopped "
-                f"(`max_consecutive_failed_trials={self._tolerance.failed_in_a_row}`). The last one, trial {trial.trial_id} "
+                f"Number of consecutive failures exceeded the limit of {self._tolerance.failed_in_a_row} "
+                f"(`max_consecutive_failed_trials`), so the search was stopped. The last one, trial {trial.trial_id} "
                 f"with {trial.values}, failed with:\n\n{trial.message}"
             )
 
@@ -339,6 +362,13 @@ class Coordinator:
             self._write(checkpoints.put, run.directory, files["best"])
         if "latest" in files:
             self._write(checkpoints.put_state, state_directory(run.directory), files["latest"])
+
+    def _tell(self, tell: Callable[..., None], *what: Any) -> None:
+        """Tells the observer, in which code of the user's may run. Its error ends the search."""
+        try:
+            tell(*what)
+        except Exception as error:
+            self.error = self.error or error
 
     def _write(self, write: Callable[..., None], *record: Any) -> None:
         """Writes to the project. When that is not possible, the search ends, and nothing more is written."""

@@ -19,13 +19,13 @@ import keras
 
 from glimr_keras import data
 from glimr_keras.data import FitArguments
-from glimr_keras.errors import ModelError, user_traceback
-from glimr_keras.hypermodel import method_name, overrides
+from glimr_keras.errors import FatalError, ModelError, user_traceback
+from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.job import Job, configuration, fit_kwargs, task_logs, with_data, with_model
 from glimr_keras.objective import infer_direction, log_directions
 from glimr_keras.parameters import Choice, Float, HyperParameter, Int
 from glimr_keras.tasks import TaskLogs
-from glimr_keras.worker import Job, configuration, fit_kwargs, task_logs, with_data, with_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Probe:
         shapes: Of one sample of the inputs and of the labels, as far as they are known.
         is_complete: Whether every branch was looked at, and not only those that there was time for.
         error: The user's error, as a traceback of their own code.
+        fatal: The error itself, if it is one that stops a search.
     """
 
     log_directions: dict[str, str | None] | None = None
@@ -50,6 +51,7 @@ class Probe:
     is_complete: bool = True
     shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
     error: str | None = None
+    fatal: FatalError | None = None
 
 
 PROBED: tuple[tuple[int, ...] | None, ...] = (None, (0,), (1,))
@@ -77,7 +79,7 @@ def probe(job: Job, skipped: int = 0) -> Probe:
     first_error = None
     for sampling_key in PROBED[skipped:]:
         found = _probe(job, sampling_key, explore=not skipped)
-        if found.error is None:
+        if found.error is None or found.fatal is not None:
             return found
         first_error = first_error or found
     return first_error or Probe()
@@ -88,9 +90,11 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
     inferred = {part.name: infer_direction(part.name) for part in job.objective.parts}
     try:
         with job.session.fresh():
-            config = configuration(job.space, {}, sampling_key, *job.first_fold)
+            config = configuration(job.space, {}, sampling_key, *job.first_fold, job.hypermodel)
             if overrides(job.hypermodel, "run"):  # which is a whole trial, so its hyperparameters are met in trials
                 return Probe(None, inferred, tuple(config.space), (config.asked,), is_complete=False)
+            if job.tuner is not None and job.tuner.has_own_loop:
+                return _of_own_loop(job, config, inferred, explore, started)
             before = config.asked
             loaded = with_data(job, config)
             depends = bool(job.space.parameters) or config.asked != before  # what is declared counts as asked for anyway
@@ -102,7 +106,7 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
             of_fit = _ask_fit(job, config, model, arguments)
             _check_folds(job, config)
     except (Exception, SystemExit) as error:
-        return Probe(error=user_traceback(error))
+        return Probe(error=user_traceback(error), fatal=error if isinstance(error, FatalError) else None)
     shared = None if depends and overrides(job.hypermodel, "data") else loaded
     explorer = _Explorer(job, config, set(before_fit), of_fit, shared, started)
     if explore:
@@ -118,6 +122,32 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
     )
 
 
+def _of_own_loop(job: Job, config: HyperParameters, inferred: dict[str, str | None], explore: bool, started: float) -> Probe:
+    """What `build` asks for, where a tuner of the user's own runs the trials. What that asks for is met in trials."""
+    if type(job.hypermodel) is HyperModel:  # there is none
+        return Probe(None, inferred, tuple(config.space), is_complete=False)
+    data.with_data(job.hypermodel, config, job.arguments)
+    with job.compiling.scope():
+        job.hypermodel.build(config)  # whatever that is
+    explorer = _Explorer(job, config, set(config.asked), set(), None, started, builds_only=True)
+    if explore:
+        explorer.explore()
+    return Probe(None, inferred, tuple(explorer.parameters.values()), is_complete=False)
+
+
+def built_space(job: Job) -> list[HyperParameter]:
+    """The hyperparameters that `build` asks for, as far as they are found by calling it in this process.
+
+    Its errors are left to the search, which says them.
+    """
+    config = configuration(job.space, {}, None, *job.first_fold)
+    explorer = _Explorer(job, config, set(config.asked), set(), None, time.monotonic(), builds_only=True)
+    with job.compiling.scope():
+        explorer.begin()
+        explorer.explore()
+    return list(explorer.parameters.values())
+
+
 class _Explorer:
     """Builds configurations until no hyperparameter is met that was not known.
 
@@ -129,6 +159,7 @@ class _Explorer:
         of_fit: What `fit` asked for, or looked at.
         arguments: Data for all configurations; `None` if each makes its own.
         started: When the search for hyperparameters began, as `time.monotonic()` says it.
+        builds_only: Whether nothing but `build` is called, which may build anything.
     """
 
     def __init__(
@@ -139,12 +170,13 @@ class _Explorer:
         of_fit: set[str],
         arguments: FitArguments | None,
         started: float,
+        builds_only: bool = False,
     ) -> None:
         self.parameters: dict[Any, HyperParameter] = {}
         self.observations: list[dict[str, Any]] = []
         self.is_complete = True
         self._job, self._arguments, self._deadline = job, arguments, started + _MAX_SECONDS
-        self._of_fit = of_fit
+        self._of_fit, self._builds_only = of_fit, builds_only
         self._usual_of_fit = {name: value for name, value in config.asked.items() if name not in of_build}
         self._waiting: collections.deque[tuple[str, dict[str, Any]]] = collections.deque()
         self._looked_at: set[str] = set()
@@ -152,6 +184,10 @@ class _Explorer:
         self._builds = 1
         self.parameters.update({parameter.key: parameter for parameter in config.space})
         self._take_in(config, config.asked)
+
+    def begin(self) -> None:
+        """Builds the default configuration, where none was built before."""
+        self._build({}, None)
 
     def explore(self) -> None:
         """Changes one value after the other, then several at once, until nothing new is met."""
@@ -180,13 +216,17 @@ class _Explorer:
     def _build(self, values: dict[str, Any], sampling_key: tuple[int, ...] | None, with_fit: bool = False) -> None:
         self._builds += 1
         job = self._job
-        config = configuration(job.space, values, sampling_key, *job.first_fold)
         with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
+            config = configuration(job.space, values, sampling_key, *job.first_fold, job.hypermodel)
             try:
-                model, arguments = with_model(job, config, self._arguments or with_data(job, config))
-                before = config.asked
-                if with_fit:
-                    self._of_fit |= _ask_fit(job, config, model, arguments)
+                if self._builds_only:
+                    job.hypermodel.build(config)
+                    before = config.asked
+                else:
+                    model, arguments = with_model(job, config, self._arguments or with_data(job, config))
+                    before = config.asked
+                    if with_fit:
+                        self._of_fit |= _ask_fit(job, config, model, arguments)
             finally:
                 self.parameters.update({parameter.key: parameter for parameter in config.space})
             self._take_in(config, config.asked if with_fit else before | self._usual_of_fit)
@@ -298,7 +338,7 @@ def _ask_fit(job: Job, config: HyperParameters, model: Any, arguments: FitArgume
 
     for name, replacement in (("fit", fit), ("train_on_batch", enough), ("evaluate", enough)):
         object.__setattr__(model, name, replacement)
-    if model.optimizer is not None:
+    if getattr(model, "optimizer", None) is not None:
         object.__setattr__(model.optimizer, "apply", enough)
     kwargs = {**fit_kwargs(job, config, arguments), "callbacks": [_Ending()], "verbose": 0}
     with (

@@ -5,10 +5,15 @@ Exception
 ├── FatalError                     raised by user code: stop the whole search
 │   ├── FatalValueError            also a ValueError
 │   ├── FatalTypeError             also a TypeError
+│   │   └── NoMetricsError         nothing said what the objective is
 │   └── FatalRuntimeError          also a RuntimeError
 ├── CheckpointError (ValueError)   a checkpoint is damaged, or gone
 ├── ModelError (ValueError)        what `build`, `data` or `fit` returned cannot be used
+│   ├── HyperModelError            no `HyperModel`; also a FatalValueError
+│   └── NoModelError               `build` returned no model; also a FatalTypeError
 ├── ObjectiveError (ValueError)    no such metric, or its direction is unknown
+│   ├── MissingObjectiveError      not among the metrics returned; also a FatalValueError
+│   └── InvalidObjectiveError      no objective; also a TypeError
 ├── ProjectError (ValueError)      the project directory cannot be used for this search
 ├── ResourcesError (ValueError)    a trial asks for more than any machine has
 ├── ShippingError (TypeError)      something cannot be sent to a worker
@@ -41,6 +46,10 @@ class FatalTypeError(FatalError, TypeError):
     """A fatal error that is also a `TypeError`."""
 
 
+class NoMetricsError(FatalTypeError):
+    """What `fit`, `run` or `run_trial` returned says nothing of the objective."""
+
+
 class FatalRuntimeError(FatalError, RuntimeError):
     """A fatal error that is also a `RuntimeError`."""
 
@@ -53,8 +62,24 @@ class ModelError(ValueError):
     """What `build`, `data` or `fit` returned cannot be used."""
 
 
+class HyperModelError(ModelError, FatalValueError):
+    """What was given as `hypermodel` is none."""
+
+
+class NoModelError(ModelError, FatalTypeError):
+    """What `build` returned is no model."""
+
+
 class ObjectiveError(ValueError):
     """The objective is missing, unknown to the model, or its direction cannot be inferred."""
+
+
+class MissingObjectiveError(ObjectiveError, FatalValueError):
+    """The objective is not among the metrics that `fit`, `run` or `run_trial` returned."""
+
+
+class InvalidObjectiveError(ObjectiveError, TypeError):
+    """What was given as `objective` is no objective."""
 
 
 class ProjectError(ValueError):

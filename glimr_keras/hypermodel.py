@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-from glimr_keras.errors import ModelError
+from glimr_keras.errors import HyperModelError
 from glimr_keras.hyperparameters import HyperParameters
 
 
@@ -26,12 +27,27 @@ class HyperModel:
                 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
                 return model
 
+    Args:
+        name: For people only.
+        tunable: Whether what `build` asks for is searched. If not, it has its defaults.
+
     Attributes:
+        name, tunable: As they were given.
         logs_validation_only: For models with `tasks` in their space: whether a metric's name without `val_` means what was
             found on validation data, as in glimr; what was found in training is then called `train_…`.
     """
 
     logs_validation_only = False
+    name: str | None = None
+    tunable = True  # these two hold also where a subclass does not call this constructor
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in vars(cls):
+            cls.build = _tunable_only(vars(cls)["build"])  # type: ignore[method-assign]
+
+    def __init__(self, name: str | None = None, tunable: bool = True) -> None:
+        self.name, self.tunable = name, tunable
 
     def build(self, config: HyperParameters) -> Any:
         """Returns a compiled Keras model for one configuration. Must be overridden.
@@ -40,6 +56,9 @@ class HyperModel:
         `(model, losses, loss_weights, metrics)`, and is compiled as they say.
         """
         raise NotImplementedError(f"{type(self).__name__} must override `build(config)` and return a compiled Keras model.")
+
+    def declare_hyperparameters(self, config: HyperParameters) -> None:
+        """Asks for hyperparameters that are searched whether `build` asks for them or not. Optional."""
 
     def data(self, config: HyperParameters) -> tuple[Any, Any]:
         """Returns `(train, validation)` for one configuration. Optional: without it, data is given to `search()`.
@@ -60,7 +79,7 @@ class HyperModel:
         Override it to tune arguments of `fit` or to write a training loop of your own; pass `callbacks` on, they report and
         checkpoint. A training that was interrupted goes on with `initial_epoch`, if `fit` takes it. Before a search it is
         called with a model that does not train, to see which hyperparameters it asks for.
-        May return Keras' `History`, a dict of metrics, or the objective's value.
+        May return Keras' `History`, a dict of metrics, the objective's value, or a list of those, of which the mean counts.
         """
         return model.fit(*args, **kwargs)
 
@@ -73,10 +92,28 @@ class HyperModel:
         raise NotImplementedError(f"{type(self).__name__} does not override `run(config)`.")
 
 
+def _tunable_only(build: Callable[..., Any]) -> Callable[..., Any]:
+    """A `build` that, of a `HyperModel` that is not tunable, gets a configuration that nobody learns of."""
+
+    @functools.wraps(build)
+    def built(self: HyperModel, *args: Any, **kwargs: Any) -> Any:
+        if not self.tunable:
+            args = tuple(map(_untuned, args))
+            kwargs = {name: _untuned(value) for name, value in kwargs.items()}
+        return build(self, *args, **kwargs)
+
+    return built
+
+
+def _untuned(argument: Any) -> Any:
+    return argument.untuned() if isinstance(argument, HyperParameters) else argument
+
+
 class FunctionHyperModel(HyperModel):
     """A plain function `build(config)` as a `HyperModel`."""
 
     def __init__(self, function: Callable[[HyperParameters], Any]) -> None:
+        super().__init__()
         self.function = function
 
     def build(self, config: HyperParameters) -> Any:
@@ -86,23 +123,28 @@ class FunctionHyperModel(HyperModel):
         return f"FunctionHyperModel({getattr(self.function, '__qualname__', self.function)!s})"
 
 
-def as_hypermodel(hypermodel: Any) -> HyperModel:
+def as_hypermodel(hypermodel: Any, is_needed: bool = True) -> HyperModel:
     """The `HyperModel` that a user's argument means; an instance is returned as it is.
 
+    Args:
+        is_needed: If not, `None` means one that builds nothing.
+
     Raises:
-        ModelError: If it is neither an instance of `HyperModel` nor a function.
+        HyperModelError: If it is neither an instance of `HyperModel` nor a function.
     """
     if isinstance(hypermodel, HyperModel):
         return hypermodel
+    if hypermodel is None and not is_needed:
+        return HyperModel()
     if isinstance(hypermodel, type) and issubclass(hypermodel, HyperModel):
-        raise ModelError(
+        raise HyperModelError(
             f"`hypermodel` must be an instance. Received the class {hypermodel.__name__}; pass `{hypermodel.__name__}()`."
         )
     if callable(hypermodel) and not isinstance(hypermodel, type):
         return FunctionHyperModel(hypermodel)
-    raise ModelError(
+    raise HyperModelError(
         "`hypermodel` argument should be either a HyperModel or a function `build(config)` that returns a compiled Keras "
-        f"model. Received: hypermodel={hypermodel!r}"
+        f"model. It may be left out where a subclass of `Tuner` overrides `run_trial`. Received: hypermodel={hypermodel!r}"
     )
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import itertools
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from glimr_keras.errors import did_you_mean
+from glimr_keras.errors import FatalRuntimeError, did_you_mean
 from glimr_keras.parameters import (
     Boolean,
     Choice,
@@ -27,8 +29,9 @@ from glimr_keras.parameters import (
     deserialize,
     serialize,
 )
+from glimr_keras.trees import MISSING, at_path, copied
 
-_REQUIRED: Any = object()
+NewEntries = Literal["searched", "default", "refused"]
 
 
 class HyperParameters:
@@ -43,6 +46,9 @@ class HyperParameters:
         tree: The declared space of this configuration with every value filled in: nested dicts of any objects.
         sampling_key: Integers that seed the values drawn for names that are not in `values`. A value depends only on the
             key and the name, never on the order of the calls.
+        given: Definitions that win over those of the same name that are asked for.
+        new_entries: What becomes of names that are asked for and neither in `space` nor `given`: they are `"searched"`, as
+            everything, or have their `"default"`, or are `"refused"`.
         fold, num_folds: See below.
 
     Attributes:
@@ -67,11 +73,19 @@ class HyperParameters:
         space: Iterable[HyperParameter] = (),
         tree: Mapping[str, Any] | None = None,
         sampling_key: Sequence[int] | None = None,
+        given: Iterable[HyperParameter] = (),
+        new_entries: NewEntries = "searched",
         fold: int | None = None,
         num_folds: int | None = None,
     ) -> None:
         self.values: dict[str, Any] = dict(values or {})
         self._definitions = {parameter.key: parameter for parameter in space}
+        self._given: dict[str, list[HyperParameter]] = {}
+        for parameter in given:
+            self._given.setdefault(parameter.name, []).append(parameter)
+            self._definitions.setdefault(parameter.key, parameter)
+        self._old = {name for name, _ in self._definitions}
+        self._new_entries = new_entries
         self._tree = dict(tree or {})
         self._sampling_key = None if sampling_key is None else tuple(sampling_key)
         self._fold = fold
@@ -178,7 +192,7 @@ class HyperParameters:
     def __getitem__(self, name: str) -> Any:
         return self.get(name)
 
-    def get(self, name: str, default: Any = _REQUIRED) -> Any:
+    def get(self, name: str, default: Any = MISSING) -> Any:
         """The value at a name or path, or the nested dict below it.
 
         Args:
@@ -191,10 +205,10 @@ class HyperParameters:
         """
         full_name = self._full_name(name)
         found = self._find(full_name)
-        if found is not _REQUIRED:
+        if found is not MISSING:
             self._asked.update(dict.fromkeys(n for n in self.values if n == full_name or n.startswith(full_name + "/")))
             return found
-        if default is not _REQUIRED:
+        if default is not MISSING:
             return default
         if self._is_defined(full_name):
             raise ValueError(f"Hyperparameter {full_name!r} is currently inactive: its condition does not hold.")
@@ -202,7 +216,7 @@ class HyperParameters:
         raise KeyError(f"Hyperparameter {full_name!r} does not exist.{did_you_mean(full_name, known)}")
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._find(self._full_name(name)) is not _REQUIRED
+        return isinstance(name, str) and self._find(self._full_name(name)) is not MISSING
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._as_tree())
@@ -235,6 +249,16 @@ class HyperParameters:
     def space(self) -> list[HyperParameter]:
         """The definitions, in the order in which they became known."""
         return list(self._definitions.values())
+
+    @property
+    def sampling_key(self) -> tuple[int, ...] | None:
+        """What seeds the values that are drawn; `None` where none are."""
+        return self._sampling_key
+
+    def define(self, parameters: Iterable[HyperParameter]) -> None:
+        """Makes definitions known that were not; gives nothing a value."""
+        for parameter in parameters:
+            self._definitions.setdefault(parameter.key, parameter)
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -274,8 +298,8 @@ class HyperParameters:
             if overwrite or definition.key not in self._definitions:
                 self._definitions[definition.key] = definition
         for definition in self.space:
-            value = self.values.get(definition.name, _REQUIRED)
-            if definition.exists(self.values) and (value is _REQUIRED or not definition.allows(value)):
+            value = self.values.get(definition.name, MISSING)
+            if definition.exists(self.values) and (value is MISSING or not definition.allows(value)):
                 self.values[definition.name] = definition.default_value
 
     def ensure_active_values(self) -> None:
@@ -296,9 +320,15 @@ class HyperParameters:
             space=self._definitions.values(),
             tree=copy.copy(self._tree),
             sampling_key=self._sampling_key,
+            given=itertools.chain.from_iterable(self._given.values()),
+            new_entries=self._new_entries,
             fold=self._fold,
             num_folds=self.num_folds,
         )
+
+    def untuned(self) -> HyperParameters:
+        """A copy in which what is asked for, and has no value yet, gets its default."""
+        return HyperParameters(self.values, space=self._definitions.values(), tree=copy.copy(self._tree))
 
     def get_config(self) -> dict[str, Any]:
         """Returns `{"space": […], "values": {…}}`, JSON types only."""
@@ -325,10 +355,10 @@ class HyperParameters:
 
     def _find(self, full_name: str) -> Any:
         """A value, or the nested dict at a path; a value comes before a scope of the same name."""
-        is_declared = _at_path(self._tree, full_name) is not _REQUIRED
+        is_declared = at_path(self._tree, full_name) is not MISSING
         if full_name in self.values and not is_declared and (not self._is_defined(full_name) or self.is_active(full_name)):
             return self.values[full_name]
-        return _at_path(self._as_tree(), full_name)
+        return at_path(self._as_tree(), full_name)
 
     def _condition(self, parent_name: str, parent_values: Any) -> Condition:
         full_name = self._full_name(parent_name)
@@ -347,17 +377,12 @@ class HyperParameters:
         if any(condition.name == definition.name for condition in conditions):
             raise ValueError(f"Hyperparameter {definition.name!r} cannot be a condition of itself.")
         definition = dataclasses.replace(definition, conditions=tuple(conditions))
-        known = self._definitions.setdefault(definition.key, definition)
-        is_active = definition.exists(self.values)
-        rivals = [rival for rival in self._named(definition.name) if is_active and rival.exists(self.values)]
-        for rival in [known, *rivals]:
-            if dataclasses.replace(rival, conditions=definition.conditions) != definition:
-                raise ValueError(
-                    f"Hyperparameter {definition.name!r} is defined twice, differently:\n  {rival}\n  {definition}\n"
-                    "Give the two different names, for example with `name_scope`."
-                )
-        if not is_active:
+        if definition.name not in self._given:
+            self._check_entry(definition)
+            self._definitions.setdefault(definition.key, definition)
+        if not definition.exists(self.values):
             return None
+        definition = self._winner(definition)
         if definition.name not in self.values:
             self.values[definition.name] = self._fallback(definition)
         elif not self._fits(definition):
@@ -366,18 +391,44 @@ class HyperParameters:
         self._asked[definition.name] = None
         return self.values[definition.name]
 
+    def _check_entry(self, definition: HyperParameter) -> None:
+        if self._new_entries == "refused" and definition.name not in self._old:
+            raise FatalRuntimeError(
+                f"`allow_new_entries` is `False`, but found new entries [{definition}]. Known: {', '.join(sorted(self._old))}"
+            )
+
+    def _winner(self, definition: HyperParameter) -> HyperParameter:
+        """The definition that counts: one that was given, or the first of this name, as in KerasTuner.
+
+        Raises:
+            ValueError: If the first is of a declared space.
+        """
+        rivals = [rival for rival in self._named(definition.name) if rival.exists(self.values)]
+        first = next(iter(rivals), definition)
+        if definition.name in self._given or dataclasses.replace(first, conditions=definition.conditions) == definition:
+            return first
+        message = (
+            f"Hyperparameter {definition.name!r} is defined twice, differently:\n  {first}\n  {definition}\n"
+            "Give the two different names, for example with `name_scope`."
+        )
+        if at_path(self._tree, definition.name) is not MISSING:
+            raise ValueError(message)
+        warnings.warn(f"{message} The first counts.", stacklevel=4)
+        return first
+
     def _fits(self, definition: HyperParameter) -> bool:
         """Whether the value that was chosen is one that this code allows; its range may have changed since."""
         return self._sampling_key is None or definition.allows(self.values[definition.name])
 
     def _fallback(self, definition: HyperParameter) -> Any:
-        if self._sampling_key is None:
+        is_new = definition.name not in self._old
+        if self._sampling_key is None or (is_new and self._new_entries == "default"):
             return definition.default_value
         return sample(definition, self._sampling_key)
 
     def _as_tree(self) -> dict[str, Any]:
         """The declared configuration with the define-by-run values added at their paths."""
-        tree: dict[str, Any] = _copy_dicts(self._tree)
+        tree: dict[str, Any] = copied(self._tree)
         for name, value in self.values.items():
             if self._is_defined(name) and not self.is_active(name):
                 continue
@@ -395,41 +446,3 @@ class HyperParameters:
 def sample(definition: HyperParameter, key: Sequence[int]) -> Any:
     """Draws a parameter's value for a configuration; it depends only on `key` and the parameter's name and range."""
     return definition.random_sample([*key, zlib.crc32(definition.name.encode())])
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by full name as nested dicts; an option with hyperparameters of its own is a dict with its label as `"name"`."""
-    tree: dict[str, Any] = {}
-    for name, value in values.items():
-        *scopes, leaf = name.split("/")
-        branch = tree
-        for scope in scopes:
-            inner = branch.setdefault(scope, {})
-            if not isinstance(inner, dict):
-                inner = branch[scope] = {"name": inner}
-            branch = inner
-        if isinstance(branch.get(leaf), dict):
-            branch[leaf] = {"name": value, **branch[leaf]}
-        else:
-            branch[leaf] = value
-    return tree
-
-
-def _at_path(tree: Any, path: str) -> Any:
-    for step in path.split("/"):
-        if isinstance(tree, Mapping) and step in tree:
-            tree = tree[step]
-        elif isinstance(tree, (list, tuple)) and step.isdigit() and int(step) < len(tree):
-            tree = tree[int(step)]
-        else:
-            return _REQUIRED
-    return tree
-
-
-def _copy_dicts(tree: Any) -> Any:
-    """A copy of the nested dicts and lists; the objects in them are shared."""
-    if type(tree) is dict:
-        return {key: _copy_dicts(value) for key, value in tree.items()}
-    if type(tree) is list:
-        return [_copy_dicts(value) for value in tree]
-    return tree

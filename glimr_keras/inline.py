@@ -9,11 +9,14 @@ import functools
 import time
 
 from glimr_keras.coordinator import Begin, Coordinator
+from glimr_keras.data import FitArguments
 from glimr_keras.discovery import probe
+from glimr_keras.job import Job
 from glimr_keras.reporting import Report
 from glimr_keras.session import prepare_process
+from glimr_keras.shipping import pack, unpack
 from glimr_keras.trials import Run
-from glimr_keras.worker import Job, run_trial
+from glimr_keras.worker import run_trial
 
 
 class InlineExecutor:
@@ -26,12 +29,28 @@ class InlineExecutor:
     def execute(self, job: Job, begin: Begin) -> None:
         """Builds the model once, and runs until the coordinator that `begin` then makes has nothing left to start."""
         prepare_process(job.session.backend, job.cpus)
-        coordinator = begin(probe(job))
+        coordinator = begin(probe(_with_own_hypermodel(job)))
         while coordinator is not None and (run := coordinator.next_run()) is not None:
             coordinator.on_start(run)
-            own = dataclasses.replace(job, callbacks=copy.deepcopy(job.callbacks))
+            own = _with_own_callbacks(job)
             with contextlib.suppress(_StoppedError):
                 run_trial(own, run, functools.partial(_take_in, coordinator, run, time.monotonic()))
+
+
+def _with_own_hypermodel(job: Job) -> Job:
+    """The job with a copy of its hypermodel, where it can be copied, so that looking at it does not change the user's own."""
+    with contextlib.suppress(Exception):
+        parcel = pack(job.hypermodel)
+        return dataclasses.replace(job, hypermodel=unpack(parcel.content, parcel.arrays))
+    return job
+
+
+def _with_own_callbacks(job: Job) -> Job:
+    """The job with copies of its callbacks."""
+    given = job.arguments
+    if given.kwargs.get("callbacks"):
+        given = FitArguments(given.args, {**given.kwargs, "callbacks": copy.deepcopy(given.kwargs["callbacks"])})
+    return dataclasses.replace(job, arguments=given, callbacks=copy.deepcopy(job.callbacks))
 
 
 class _StoppedError(SystemExit):

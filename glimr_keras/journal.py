@@ -23,7 +23,7 @@ from typing import Any
 
 from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.objective import Objective, objective_config, objective_from_config
-from glimr_keras.parameters import HyperParameter, serialize
+from glimr_keras.parameters import HyperParameter, deserialize, serialize
 from glimr_keras.trials import Execution, Stage, Trial
 
 try:
@@ -32,7 +32,8 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 VERSION = 2
-"""Of what is written. Version 1 had neither losses nor retries, and no shapes of the data; it is read as well."""
+"""Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no directions of metrics; it is read
+as well."""
 HIDDEN = ".glimr_keras"
 FILE = "journal.jsonl"
 
@@ -49,6 +50,8 @@ class Project:
         cv_folds: Of the cross validation; `None` without.
         project_id: That no other project has; `None` of projects of the first version.
         shapes: Of one sample of the inputs and of the labels, as far as they are known.
+        directions: Of the metrics, by name, as far as they are known.
+        end_order: Ids of the trials that ended, in that order.
     """
 
     objective: Objective
@@ -61,6 +64,8 @@ class Project:
     cv_folds: int | None = None
     shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
     project_id: str | None = dataclasses.field(default_factory=lambda: uuid.uuid4().hex, compare=False)
+    directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    end_order: list[str] = dataclasses.field(default_factory=list)
 
 
 class Journal:
@@ -106,11 +111,16 @@ class Journal:
             cv_folds=project.cv_folds,
             shapes=project.shapes,
             project_id=project.project_id,
+            directions=project.directions,
         )
         self._force()
 
     def add_parameters(self, parameters: Sequence[HyperParameter]) -> None:
         self._append("space", parameters=[serialize(parameter) for parameter in parameters])
+
+    def add_directions(self, directions: dict[str, str | None]) -> None:
+        """Of metrics that were not known when the project was created."""
+        self._append("directions", directions=directions)
 
     def add_trial(self, trial: Trial) -> None:
         self._append("trial", trial_id=trial.trial_id, values=trial.suggested, sampling_key=list(trial.sampling_key))
@@ -139,7 +149,8 @@ class Journal:
         )
 
     def end_trial(self, trial: Trial) -> None:
-        self._append("end", trial_id=trial.trial_id, status=trial.status, values=trial.values, message=trial.message)
+        given = {} if trial.given_score is None else {"score": _as_json(trial.given_score), "best_step": trial.best_step}
+        self._append("end", trial_id=trial.trial_id, status=trial.status, values=trial.values, message=trial.message, **given)
         self._force()
 
     def close(self) -> None:
@@ -239,10 +250,15 @@ class Journal:
                 cv_folds=header.get("cv_folds"),
                 shapes=header.get("shapes", {}),
                 project_id=header.get("project_id"),
+                directions=header.get("directions", {}),
             )
         for number, record in records:
             with self._damage(number):
                 _replay(project, record)
+        with self._damage(1):
+            space = [deserialize(stored) for stored in project.space + project.late_space]
+        for trial in project.trials.values():
+            trial.hyperparameters.define(space)
         return project
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -274,7 +290,8 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             for trial_id in (record["trial_id"], record["values"].get(Stage.PARENT)):  # which are parts of paths
                 if trial_id is not None and not _TRIAL_ID.fullmatch(trial_id):
                     raise ValueError(f"{trial_id!r} is no trial's id")
-            trial = Trial(record["trial_id"], record["values"], tuple(record["sampling_key"]))
+            key = tuple(record["sampling_key"])
+            trial = Trial.of(record["trial_id"], record["values"], key, directions=project.directions)
             project.trials[trial.trial_id] = trial
         case "epoch":
             metrics = {name: float(value) for name, value in record["metrics"].items()}
@@ -292,6 +309,11 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
         case "end":
             trial = project.trials[record["trial_id"]]
             trial.status, trial.values, trial.message = record["status"], record["values"], record["message"]
+            project.end_order.append(trial.trial_id)
+            if "score" in record:
+                trial.score, trial.best_step = float(record["score"]), record["best_step"]
+        case "directions":
+            project.directions.update(record["directions"])
 
 
 def _execution(project: Project, record: dict[str, Any]) -> Execution:

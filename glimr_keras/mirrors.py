@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow
 import pyarrow.fs
 
-from glimr_keras import checkpoints
+from glimr_keras import checkpoints, storage
 from glimr_keras.errors import CheckpointError, ProjectError, StorageError
 from glimr_keras.journal import FILE, HIDDEN
 
@@ -338,4 +338,4 @@ def _stamp(path: pathlib.Path) -> list[int] | None:
 
 def _write(path: pathlib.Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoints.write_whole(path, content)
+    storage.write_whole(path, content)

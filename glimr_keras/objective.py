@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import keras
 
-from glimr_keras.errors import ObjectiveError
+from glimr_keras.errors import InvalidObjectiveError, ObjectiveError
 
 DIRECTIONS = ("min", "max")
 
@@ -33,6 +34,9 @@ class Objective:
         if self.direction is not None and self.direction not in DIRECTIONS:
             raise ObjectiveError(f"An objective's `direction` must be one of {DIRECTIONS}. Received: {self.direction!r}")
 
+    def __str__(self) -> str:
+        return f'{type(self).__name__}(name="{self.name}", direction="{self.direction}")'
+
     @property
     def parts(self) -> tuple[Objective, ...]:
         """The metrics that are optimised: itself, or the several that it is made of."""
@@ -41,6 +45,10 @@ class Objective:
     def directed(self, directions: Sequence[str | None]) -> Objective:
         """The same with other directions, one for each of its parts."""
         return dataclasses.replace(self, direction=directions[0])
+
+    def inferred(self) -> Objective:
+        """The same with the directions that the names alone tell, as far as they do."""
+        return self.directed([part.direction or infer_direction(part.name) for part in self.parts])
 
     def missing(self, logs: Mapping[str, Any]) -> str | None:
         """The name of a metric that is not in `logs`."""
@@ -156,11 +164,18 @@ def objective_from_config(config: Mapping[str, Any]) -> Objective:
     return Objective(**config)
 
 
+Goal = str | Objective | Sequence[str | Objective] | None
+"""What a user may give as objective."""
+
+DEFAULT = Objective("default_objective", "min")
+"""What is minimised where the user names nothing: the one number that `fit` or `run_trial` returns."""
+
+
 def as_objective(objective: Any) -> Objective:
     """The `Objective` that a user's argument means.
 
     Raises:
-        ObjectiveError: If it is missing or neither a name, an `Objective`, nor a list of them.
+        InvalidObjectiveError: If it is neither a name, an `Objective`, nor a list of them.
     """
     if isinstance(objective, Objective):
         return objective
@@ -169,19 +184,21 @@ def as_objective(objective: Any) -> Objective:
     if isinstance(objective, str):
         return Objective(objective)
     if objective is None:
-        raise ObjectiveError(
-            "`objective` must name the metric to optimise, such as 'val_accuracy' or Objective('val_auc', 'max'). "
-            "Received: objective=None"
-        )
-    raise ObjectiveError(
-        f"`objective` must be a metric's name, an Objective, or a list of them. Received: objective={objective!r}"
+        return DEFAULT
+    raise InvalidObjectiveError(
+        f"`objective` not understood, expected str, an Objective, or a list of them. Received: objective={objective!r}"
     )
 
 
+_COUNTS = {"TruePositives": "max", "TrueNegatives": "max", "FalsePositives": "min", "FalseNegatives": "min"}
+"""Of which Keras does not say it."""
+
+
+@functools.cache
 def infer_direction(name: str) -> str | None:
     """The direction of a metric by its name in the logs, as the metrics of Keras themselves say.
 
-    It makes a metric to ask it, which on TensorFlow starts the accelerator: call it in a worker.
+    It makes a metric to ask it, without variables, so that no accelerator is started.
 
     Args:
         name: Such as `"val_accuracy"`, `"loss"` or `"val_f1_score"`.
@@ -198,7 +215,7 @@ def infer_direction(name: str) -> str | None:
     kinds = [kind for kind in vars(keras.metrics).values() if inspect.isclass(kind) and issubclass(kind, keras.metrics.Metric)]
     for kind in kinds:
         if squeezed(kind.__name__) == squeezed(name):
-            return metric_direction(_instance(kind))
+            return _COUNTS.get(kind.__name__) or metric_direction(_instance(kind))
     return "min" if _is_loss(name) else None
 
 
@@ -242,7 +259,8 @@ def _instance(kind: type) -> Any:
     ]
     placeholders = {"num_classes": 2, "target_class_ids": [0], "fn": keras.metrics.mean_squared_error}
     try:
-        return kind(**{name: placeholders.get(name, 0.5) for name in required})
+        with keras.StatelessScope(initialize_variables=False):
+            return kind(**{name: placeholders.get(name, 0.5) for name in required})
     except Exception:
         return None
 

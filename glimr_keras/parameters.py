@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from glimr_keras.scales import SAMPLINGS, scaled, unscaled
+
 Scalar = bool | int | float | str | None
 Seed = int | Sequence[int] | None
-
-SAMPLINGS = ("linear", "log", "reverse_log")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +105,16 @@ class HyperParameter:
         return self.prob_to_value(float(np.random.default_rng(seed).random()))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the definition as JSON types."""
-        return dataclasses.asdict(self)
+        """Returns the definition as JSON types, in KerasTuner's form."""
+        names = [field.name for field in dataclasses.fields(self)]
+        first = [name for name in ("name", "default") if name in names]
+        config = {name: getattr(self, name) for name in first} | {"conditions": conditions_config(self)}
+        return config | {name: _as_json(getattr(self, name)) for name in names if name not in config}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> HyperParameter:
-        conditions = tuple(Condition(c["name"], tuple(c["values"])) for c in config.get("conditions", ()))
+        described = [condition.get("config", condition) for condition in config.get("conditions", ())]
+        conditions = tuple(Condition(each["name"], tuple(each["values"])) for each in described)
         return cls(**{**config, "conditions": conditions})
 
 
@@ -147,11 +151,10 @@ class _Number(HyperParameter):
             )
         if self.step is not None:
             self._check_step()
+        object.__setattr__(self, "default", self.default_value)
 
     def _check_step(self) -> None:
-        if self.sampling == "reverse_log":
-            raise ValueError(f"{self._where} `step` cannot be used with `sampling='reverse_log'`. Received: step={self.step}")
-        lowest = 1 if self.sampling == "log" else 0
+        lowest = 0 if self.sampling == "linear" else 1
         if self.step <= lowest:
             kind = "multiplies, so it must be above 1" if lowest else "must be above 0"
             raise ValueError(f"{self._where} with `sampling={self.sampling!r}` the `step` {kind}. Received: step={self.step}")
@@ -183,7 +186,7 @@ class _Number(HyperParameter):
         """How many values a stepped range has; `None` without `step`."""
         if self.step is None:
             return None
-        if self.sampling == "log":
+        if self.sampling != "linear":
             ratio = math.log(self.max_value / self.min_value) / math.log(self.step)
         else:
             ratio = (self.max_value - self.min_value) / self.step
@@ -207,24 +210,12 @@ class _Number(HyperParameter):
     def _at(self, index: int) -> Any:
         """The value `index` steps above the minimum, computed in decimals so that 0.1 * 3 is 0.3."""
         low, step = _decimal(self.min_value), _decimal(self.step)
-        value = low * step**index if self.sampling == "log" else low + step * index
-        return type(self.min_value)(value)
-
-    def _scale(self, prob: float, low: float, high: float) -> float:
+        if self.sampling == "linear":
+            return type(self.min_value)(low + step * index)
         if self.sampling == "log":
-            return low * (high / low) ** prob
-        if self.sampling == "reverse_log":
-            return low + high - low * (high / low) ** (1.0 - prob)
-        return low + prob * (high - low)
-
-    def _unscale(self, value: float, low: float, high: float) -> float:
-        if high == low:
-            return 0.5
-        if self.sampling == "log":
-            return math.log(value / low) / math.log(high / low)
-        if self.sampling == "reverse_log":
-            return 1.0 - math.log((low + high - value) / low) / math.log(high / low)
-        return (value - low) / (high - low)
+            return type(self.min_value)(low * step**index)
+        rest = low * step ** ((self.num_steps or 1) - 1 - index)  # the steps are counted from the maximum
+        return type(self.min_value)(low + _decimal(self.max_value) - rest)
 
     def _index_to_prob(self, index: float, count: int) -> float:
         return (min(max(index, 0), count - 1) + 0.5) / count
@@ -232,6 +223,9 @@ class _Number(HyperParameter):
     def _index_of(self, value: float) -> float:
         if self.sampling == "log":
             return round(math.log(value / self.min_value) / math.log(self.step))
+        if self.sampling == "reverse_log":
+            rest = self.min_value + self.max_value - value
+            return (self.num_steps or 1) - 1 - round(math.log(rest / self.min_value) / math.log(self.step))
         return round((value - self.min_value) / self.step)
 
 
@@ -259,16 +253,20 @@ class Int(_Number):
     def every_value(self) -> Iterable[int]:
         return range(self.min_value, self.max_value + 1) if self.num_steps is None else super().every_value()
 
+    def get_config(self) -> dict[str, Any]:
+        default = None if self.default == self.min_value else self.default  # which is what it means
+        return super().get_config() | {"default": default}
+
     def prob_to_value(self, prob: float) -> int:
         if self.num_steps is not None:
             return int(self._at(min(int(prob * self.num_steps), self.num_steps - 1)))
-        value = int(self._scale(prob, self.min_value, self.max_value + 1))
+        value = int(scaled(self.sampling, prob, self.min_value, self.max_value + 1))
         return min(max(value, self.min_value), self.max_value)
 
     def value_to_prob(self, value: Any) -> float:
         if self.num_steps is not None:
             return self._index_to_prob(self._index_of(value), self.num_steps)
-        return self._unscale(value + 0.5, self.min_value, self.max_value + 1)
+        return unscaled(self.sampling, value + 0.5, self.min_value, self.max_value + 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,15 +281,20 @@ class Float(_Number):
         value = super()._number(field, value)
         return None if value is None else float(value)
 
+    def allows(self, value: Any) -> bool:
+        if self.num_steps is not None:
+            return super().allows(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and self.min_value <= value <= self.max_value
+
     def prob_to_value(self, prob: float) -> float:
         if self.num_steps is not None:
             return float(self._at(min(int(prob * self.num_steps), self.num_steps - 1)))
-        return min(max(self._scale(prob, self.min_value, self.max_value), self.min_value), self.max_value)
+        return min(max(scaled(self.sampling, prob, self.min_value, self.max_value), self.min_value), self.max_value)
 
     def value_to_prob(self, value: Any) -> float:
         if self.num_steps is not None:
             return self._index_to_prob(self._index_of(value), self.num_steps)
-        return self._unscale(value, self.min_value, self.max_value)
+        return unscaled(self.sampling, value, self.min_value, self.max_value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -329,6 +332,7 @@ class Choice(HyperParameter):
                 f"Choice({self.name!r}): `default` must be one of `values`. "
                 f"Received: default={self.default!r}, values={values!r}"
             )
+        object.__setattr__(self, "default", self.default_value)
 
     @property
     def default_value(self) -> Scalar:
@@ -393,6 +397,11 @@ class Fixed(HyperParameter):
         return self.value
 
     @property
+    def default(self) -> Scalar:
+        """The only value."""
+        return self.value
+
+    @property
     def values(self) -> tuple[Scalar]:
         """The only value."""
         return (self.value,)
@@ -412,7 +421,10 @@ def spread(parameter: HyperParameter, number: int = 10) -> tuple[Any, ...]:
 
 def conditions_config(parameter: HyperParameter) -> list[dict[str, Any]]:
     """A parameter's conditions as JSON types."""
-    return [dataclasses.asdict(condition) for condition in parameter.conditions]
+    return [
+        {"class_name": "Parent", "config": {"name": condition.name, "values": list(condition.values)}}
+        for condition in parameter.conditions
+    ]
 
 
 def serialize(parameter: HyperParameter) -> dict[str, Any]:
@@ -430,6 +442,10 @@ def deserialize(stored: Mapping[str, Any]) -> HyperParameter:
     if kind is None:
         raise ValueError(f"Unknown kind of hyperparameter {stored['class_name']!r}; known: {sorted(HyperParameter.kinds)}.")
     return kind.from_config(stored["config"])
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _same(left: Any, right: Any) -> bool:

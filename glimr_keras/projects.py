@@ -138,7 +138,7 @@ def _canonical(stored: dict[str, Any]) -> str:
     config = {
         name: value for name, value in stored["config"].items() if name not in ("name", "conditions") and value is not None
     }
-    conditions = stored["config"].get("conditions") or []
+    conditions = [condition.get("config", condition) for condition in stored["config"].get("conditions") or []]
     text = f"{stored['class_name']}({json.dumps(config, sort_keys=True)[1:-1]})"
     return text + (f" where {json.dumps(conditions)}" if conditions else "")
 

@@ -21,12 +21,12 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from glimr_keras import scratch
 from glimr_keras.coordinator import Begin
 from glimr_keras.errors import ResourcesError
+from glimr_keras.job import Job
 from glimr_keras.ray_bridge import Bridge, BridgeSearcher, Forgetting, Listener, Passing, PassingReporter, Stop
 from glimr_keras.ray_scheduler import PassingScheduler
 from glimr_keras.ray_store import Store
 from glimr_keras.ray_worker import Shipment, Worker
 from glimr_keras.shipping import pack
-from glimr_keras.worker import Job
 
 _STORE = Store()
 

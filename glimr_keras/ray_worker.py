@@ -24,15 +24,16 @@ from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from glimr_keras import scratch
 from glimr_keras.checkpoints import put_state
-from glimr_keras.discovery import probe
+from glimr_keras.discovery import Probe, probe
 from glimr_keras.errors import FatalError, ShippingError
+from glimr_keras.job import Job
 from glimr_keras.journal import Journal
 from glimr_keras.reporting import Report
 from glimr_keras.session import prepare_worker, private_memory
 from glimr_keras.shared_arrays import SharedArray
 from glimr_keras.shipping import unpack
 from glimr_keras.trials import Run, state_directory
-from glimr_keras.worker import Job, run_trial
+from glimr_keras.worker import run_trial
 
 TASK = "glimr_keras"
 """Where a Ray trial's configuration has its task."""
@@ -235,7 +236,7 @@ def _stand_by(shipment: Shipment, skipped: int | None) -> None:
     try:
         shipment.prepare()
         if skipped is not None:
-            said = probe(shipment.unpack(), skipped)
+            said = _sendable_probe(probe(shipment.unpack(), skipped))
     except Exception as error:
         said = error
     while True:
@@ -319,6 +320,13 @@ def _sendable(report: Report) -> Report:
     if outcome is None or outcome.fatal is None or _survives(outcome.fatal):
         return report
     return dataclasses.replace(report, outcome=dataclasses.replace(outcome, fatal=FatalError(outcome.message)))
+
+
+def _sendable_probe(found: Probe) -> Probe:
+    """What was found, with the user's error in it only if it can be sent."""
+    if found.fatal is None or _survives(found.fatal):
+        return found
+    return dataclasses.replace(found, fatal=FatalError(found.error))
 
 
 def _survives(error: Exception) -> bool:

@@ -56,6 +56,7 @@ class Outcome:
         expected: Whether the failure says something of the configuration only, and nothing of the code: it diverged, or
             raised `FailedTrialError`.
         final: Whether it would only fail again, as the user says by `FailedTrialError`.
+        directions: Of metrics whose names were not known before, as far as Keras knows them.
     """
 
     status: str
@@ -66,6 +67,7 @@ class Outcome:
     fatal: FatalError | StorageError | None = None
     expected: bool = False
     final: bool = False
+    directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
 
 
 class NotANumberError(ValueError):
@@ -198,7 +200,8 @@ class TrialCallback(TuneReportCheckpoint):
         """
         if self._max_model_size is not None and model.count_params() > self._max_model_size:
             raise FailedTrialError(
-                f"The model has {model.count_params():,} parameters, more than `max_model_size={self._max_model_size}` allows."
+                f"Oversized model: {model.count_params()} parameters, more than `max_model_size={self._max_model_size}`. "
+                "Skip model."
             )
 
     def check_time(self) -> None:
@@ -286,6 +289,12 @@ class TrialCallback(TuneReportCheckpoint):
     def deliver(self, epoch: int, metrics: dict[str, float], directory: pathlib.Path | None) -> None:
         state, self._state = self._state, None
         self._voice.say(epoch, metrics, state=state)
+
+    def hold(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Takes in an epoch of a loop of the user's own, counted from 1, to be reported when the next comes, or at the end."""
+        self.flush()
+        self.last_epoch, self.last_logs = epoch, metrics
+        self._held = Held(epoch, metrics, due=True, checkpoint=None)
 
     def take_held(self) -> tuple[int | None, dict[str, float]]:
         """The epoch that is over and not reported yet, and its metrics."""

@@ -12,9 +12,9 @@ import pyarrow.fs
 from ray import tune
 
 from glimr_keras import tables
-from glimr_keras.hyperparameters import nested
 from glimr_keras.journal import Journal
 from glimr_keras.space import DeclaredSpace
+from glimr_keras.trees import nested
 from glimr_keras.trials import TrialStatus
 
 _SCOPES = {"all": None, "avg": 0, "last-5-avg": 5, "last-10-avg": 10}

@@ -10,14 +10,15 @@ import pandas as pd
 
 from glimr_keras import analysis, checkpoints
 from glimr_keras.arguments import checked_count
+from glimr_keras.compiling import Compiling
 from glimr_keras.errors import CheckpointError, ModelError, ProjectError
 from glimr_keras.hypermodel import HyperModel, overrides
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.job import build, configuration
 from glimr_keras.journal import Journal, Project
 from glimr_keras.mirrors import Mirror
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Trial, execution_directory, fold_of, ranked
-from glimr_keras.worker import build, configuration
 
 
 class Results:
@@ -28,13 +29,19 @@ class Results:
         space: The declared space, maybe empty.
         project_dir: The project's directory.
         mirror: What keeps it the same as a project at a URI; `None` of a project that is there alone.
+        compiling: In the place of how models are compiled.
     """
 
     def __init__(
-        self, hypermodel: HyperModel | None, space: DeclaredSpace, project_dir: pathlib.Path, mirror: Mirror | None = None
+        self,
+        hypermodel: HyperModel | None,
+        space: DeclaredSpace,
+        project_dir: pathlib.Path,
+        mirror: Mirror | None = None,
+        compiling: Compiling | None = None,
     ) -> None:
         self.hypermodel, self.declared_space, self.project_dir = hypermodel, space, project_dir
-        self._mirror = mirror
+        self._mirror, self._compiling = mirror, compiling or Compiling()
 
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
         """Builds the models of the best trials and loads the weights of their best epoch.
@@ -56,6 +63,8 @@ class Results:
         """
         project = self._read()
         checked_count("num_models", num_models)
+        if self._loads_otherwise:
+            return [self.load_model(trial) for trial in self._best(project, num_models)]
         models: list[keras.Model] = []
         damage: CheckpointError | None = None
         found = 0
@@ -72,6 +81,22 @@ class Results:
         if damage is not None and not models:
             raise damage
         return models
+
+    def load_model(self, trial: Trial) -> keras.Model:
+        """Builds the model of a trial and loads the weights of its best epoch, with several executions those of the best one.
+
+        Raises:
+            CheckpointError: If the weights are damaged, or not there.
+            ModelError: If they do not fit the model that `build` returns now.
+        """
+        project = self._read()
+        known = project.trials[trial.trial_id]
+        number = known.best_execution(project.objective)
+        return self._load(known, project, 0 if number is None else number)
+
+    def get_trial_dir(self, trial_id: str) -> str:
+        """The directory of a trial in the project."""
+        return str(execution_directory(self.project_dir, trial_id, 0))
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
         """The configurations of the best trials, best first; each can be given to `hypermodel.build`."""
@@ -94,6 +119,11 @@ class Results:
     def results_summary(self, num_trials: int = 10) -> None:
         """Prints the best trials."""
         print(analysis.results_summary(self._read(), self.project_dir, checked_count("num_trials", num_trials)))
+
+    @property
+    def _loads_otherwise(self) -> bool:
+        """Whether a subclass has models of another kind."""
+        return False
 
     def _read(self) -> Project:
         if self._mirror is not None:
@@ -119,9 +149,11 @@ class Results:
             self._mirror.fetch(place, trial.executions[execution].score)
         values = trial.values | (checkpoints.describe(place).values or {})  # a scheduler may have changed them since
         fold = fold_of(execution, project.cv_folds)
-        config = configuration(self.declared_space, values, trial.sampling_key, fold, project.cv_folds)
+        space = self.declared_space
+        config = configuration(space, values, trial.sampling_key, fold, project.cv_folds, self.hypermodel)
         if overrides(self.hypermodel, "data"):
             self.hypermodel.data(config)  # `build` may use what `data` made, such as an adapted layer
-        model = build(self.hypermodel, config)
-        checkpoints.load(model, place)
+        model = build(self.hypermodel, config, self._compiling)
+        with self._compiling.scope():
+            checkpoints.load(model, place)
         return model

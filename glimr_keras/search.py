@@ -16,19 +16,20 @@ from ray.tune.search import Searcher
 from ray.tune.search.sample import Domain
 from ray.tune.stopper import TrialPlateauStopper
 
-from glimr_keras import checkpoints
+from glimr_keras import storage
 from glimr_keras.attempt import Attempt
+from glimr_keras.discovery import Probe
 from glimr_keras.errors import ModelError, ProjectError
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.journal import HIDDEN, Journal, Project
 from glimr_keras.objective import Objective
+from glimr_keras.ray_tuner import RayTuner
 from glimr_keras.result_grid import ProjectResultGrid
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.signatures import arguments_of, check_taken
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.tasks import SECTION, name_of
-from glimr_keras.tuner import RayTuner
 
 _FILE = "search.pickle"
 _FOLD_ARGUMENTS = ("cv_index", "cv_folds")
@@ -309,9 +310,9 @@ class _ExperimentTuner(RayTuner):
 
     remembered: bytes
 
-    def _open(self, objective: Objective, space: SearchSpace, seed: int, shapes: dict[str, Any]) -> tuple[Journal, Project]:
-        opened = super()._open(objective, space, seed, shapes)
-        checkpoints.write_whole(self.project_dir / HIDDEN / _FILE, self.remembered)
+    def _open(self, objective: Objective, space: SearchSpace, seed: int, found: Probe) -> tuple[Journal, Project]:
+        opened = super()._open(objective, space, seed, found)
+        storage.write_whole(self.project_dir / HIDDEN / _FILE, self.remembered)
         return opened
 
 

@@ -9,43 +9,51 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras.arguments import checked_objective
 from glimr_keras.coordinator import Coordinator, Ongoing
 from glimr_keras.data import FitArguments
-from glimr_keras.discovery import Probe
+from glimr_keras.discovery import Probe, built_space
 from glimr_keras.errors import ModelError, ProjectError, StorageError
 from glimr_keras.folds import Folds
 from glimr_keras.folds import make as make_folds
-from glimr_keras.hypermodel import HyperModel
 from glimr_keras.inline import InlineExecutor
+from glimr_keras.job import Job
 from glimr_keras.journal import Journal, Project
 from glimr_keras.limits import Limits, Tolerance
 from glimr_keras.objective import Objective
-from glimr_keras.oracles import Oracle
-from glimr_keras.parameters import deserialize
+from glimr_keras.overriding import Overridable
+from glimr_keras.parameters import HyperParameter, deserialize
 from glimr_keras.progress import Progress
 from glimr_keras.projects import is_of_a_project, learn_from, open_project, serialized
 from glimr_keras.ray_executor import RayExecutor
 from glimr_keras.results import Results
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.shipping import check_sendable
-from glimr_keras.trials import TrialStatus
-from glimr_keras.worker import Job
+from glimr_keras.storage import write_json
+from glimr_keras.trials import Trial, TrialStatus
 
 
-class Searching(Results):
-    """What `RayTuner` does when it searches; its arguments are that class'."""
+class _Told:
+    """Tells of trials those who show them, and the user's own tuner."""
 
-    hypermodel: HyperModel
-    objective: Objective
-    max_trials: int | None
+    def __init__(self, progress: Progress, tuner: Overridable) -> None:
+        self._tuner = tuner
+        self.on_running, self._show_end = progress.on_running, progress.on_trial_end
+        self.before_trial, self.on_trial_begin = tuner.pre_create_trial, tuner.on_trial_begin
+
+    def on_trial_end(self, trial: Trial) -> None:
+        self._show_end(trial)
+        self._tuner.on_trial_end(trial)
+
+
+class Searching(Overridable, Results):
+    """What a `Tuner` does when it searches; its arguments are that class'."""
+
     executions_per_trial: int
     cv_folds: int | None
-    seed: int | None
     max_concurrent_trials: int | None
     max_trials_without_improvement: int | None
     max_model_size: int | None
@@ -59,12 +67,10 @@ class Searching(Results):
     tolerance: Tolerance
     time_budget_s: float | None
     executor: str
+    tuner_id: str
     address: str | None
     _fresh: bool
-
-    def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
-        """Makes what chooses the configurations."""
-        raise NotImplementedError
+    _wanted: Objective
 
     def _executor(self, verbose: int, at_most: int | None) -> RayExecutor | InlineExecutor:
         """Where trials run, with no more workers than `at_most`."""
@@ -91,7 +97,7 @@ class Searching(Results):
             return None
         if given and arguments.x is None:
             raise ValueError(
-                f"`{given[0]}` says how the data that `search()` is given is split. {type(self.hypermodel).__name__} brings "
+                f"`{given[0]}` says how the data that `search()` is given is split. {type(self._model).__name__} brings "
                 "its own: split it there, by `config.fold` and `config.num_folds`."
             )
         if arguments.x is None:
@@ -103,7 +109,7 @@ class Searching(Results):
         journal = Journal(self.project_dir)
         if journal.exists() and not self._fresh:
             return journal.read().seed
-        return self.seed if self.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
+        return self.oracle.seed
 
     def _job(
         self,
@@ -112,35 +118,50 @@ class Searching(Results):
         verbose: int = 0,
         folds: Folds | None = None,
     ) -> Job:
+        tuner = self._in_worker(self._wanted, self.executor == "inline")
+        if tuner is not None and tuner.has_own_loop and callbacks:  # which it passes on itself
+            arguments, callbacks = FitArguments(arguments.args, {**arguments.kwargs, "callbacks": list(callbacks)}), ()
         job = Job(
-            self.hypermodel,
+            self._model,
             self.declared_space,
-            self.objective,
+            self._wanted,
             arguments,
-            callbacks,
+            callbacks + self.callbacks[0],
             cpus=self.resources_per_trial["cpu"],
             fit_verbose=2 if verbose >= 3 else 0,
             folds=folds,
             max_model_size=self.max_model_size,
+            compiling=self._compiling,
+            tuner=tuner,
         )
         if self.executor == "ray":
-            parts = {"hypermodel": self.hypermodel, "space": self.declared_space, "callbacks": callbacks}
+            parts = {"hypermodel": self.hypermodel, "space": self.declared_space, "callbacks": job.callbacks, "tuner": tuner}
             for name, part in {**parts, **dict(arguments.named())}.items():
                 check_sendable(part, name)
         return job
+
+    def _populate_initial_space(self) -> list[HyperParameter]:
+        """What models ask for, as far as building some of them in this process tells."""
+        return built_space(Job(self._model, self.declared_space, self._wanted, FitArguments(), compiling=self._compiling))
 
     def _discovered_space(self, found: Probe) -> SearchSpace:
         """The hyperparameters that are known before the first trial.
 
         Raises:
             ModelError: If the model could not be built.
+            FatalError: If the user's code raised it.
         """
+        if found.fatal is not None:
+            raise found.fatal
         if found.error is not None:
             raise ModelError(
                 "The model could not be built, neither with the default configuration nor with two others, so no trial was "
                 f"started. The first error:\n\n{found.error}"
             )
-        return SearchSpace([*self.declared_space.parameters, *found.parameters], found.observations, found.is_complete)
+        known = self.declared_space.parameters
+        if self.declared_space.new_entries == "searched":
+            return SearchSpace([*known, *found.parameters], found.observations, found.is_complete)
+        return SearchSpace(known, found.observations)
 
     def _run(self, executor: RayExecutor | InlineExecutor, job: Job, seed: int, progress: Progress) -> None:
         searches: list[Ongoing] = []
@@ -157,6 +178,8 @@ class Searching(Results):
             executor.execute(job, begin)
             for search in searches:
                 remark = search.remark(self.project_dir)
+            if searches and searches[0].coordinator.error is None:
+                self.on_search_end()
         except KeyboardInterrupt:
             remark = "Stopped. What has finished is kept; run the script again to go on from here."
             raise
@@ -165,6 +188,8 @@ class Searching(Results):
             for search in searches:
                 progress.on_search_end(remark)
                 error = search.coordinator.error
+                with contextlib.suppress(StorageError):
+                    self.save()
                 with contextlib.nullcontext() if error is None else contextlib.suppress(ProjectError, StorageError):
                     self._close(search.journal)
         for search in searches:
@@ -174,16 +199,18 @@ class Searching(Results):
     def _begin(self, job: Job, found: Probe, seed: int, progress: Progress) -> Ongoing:
         """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
         space = self._discovered_space(found)
-        self.objective = checked_objective(self.objective, found, has_callbacks=bool(job.callbacks))
+        objective = checked_objective(self._wanted, found, has_callbacks=bool(job.callbacks))
         overwrites = is_of_a_project if self._fresh else None
-        journal, project = self._open(self.objective, space, seed, found.shapes)
+        journal, project = self._open(objective, space, seed, found)
         try:
             if self._mirror is not None:
                 self._mirror.start(overwrites)
             coordinator = self._coordinator(journal, project, space, progress)
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
-            progress.on_search_begin(project.objective, self.max_trials, done)
+            progress.on_search_begin(project.objective, self.oracle.max_trials, done)
             coordinator.resume()
+            self.save()
+            self.on_search_begin()
         except BaseException:
             self._close(journal)
             raise
@@ -198,33 +225,60 @@ class Searching(Results):
     def _coordinator(self, journal: Journal, project: Project, space: SearchSpace, progress: Progress) -> Coordinator:
         """A coordinator that knows the trials of earlier sessions."""
         space.update(deserialize(stored) for stored in project.late_space)
-        oracle = self.make_oracle(project.objective, project.seed, space)
+        oracle = self.oracle
+        oracle.begin(project.objective, project.seed, space)
         for directory in self.warm_start:
             learn_from(oracle, directory)
         for trial in project.trials.values():
             oracle.restore_trial(trial)
-            if trial.status != TrialStatus.RUNNING:
-                oracle.end_trial(trial)
+        for trial_id in project.end_order:
+            oracle.trial_ended(project.trials[trial_id])
+        oracle._set_project_dir(self.project_dir.parent, self.project_dir.name)
+        oracle.restore_state()
         return Coordinator(
             oracle,
             journal,
             self.project_dir,
             self.executions_per_trial,
-            progress,
+            _Told(progress, self),
             self.tolerance,
             Limits(oracle.objective, self.time_budget_s, self.max_trials_without_improvement, copy.deepcopy(self.stopper)),
             self.cv_folds,
             project.project_id,
+            project.directions,
         )
 
-    def _open(self, objective: Objective, space: SearchSpace, seed: int, shapes: dict[str, Any]) -> tuple[Journal, Project]:
-        known = serialized(space.parameters)
+    def _recall(self, project: Project) -> None:
+        """Has the oracle know a project's trials, to look at them."""
+        space = [deserialize(stored) for stored in project.space + project.late_space]
+        self.oracle.recall(project.objective, SearchSpace(space, is_whole=False), project.trials, project.end_order)
+
+    def _open(self, objective: Objective, space: SearchSpace, seed: int, found: Probe) -> tuple[Journal, Project]:
         wanted = Project(
-            objective, seed, self.executions_per_trial, known, space.is_whole, cv_folds=self.cv_folds, shapes=shapes
+            objective,
+            seed,
+            self.executions_per_trial,
+            serialized(space.parameters),
+            space.is_whole,
+            cv_folds=self.cv_folds,
+            shapes=found.shapes,
+            directions={**(found.log_directions or {}), **{part.name: part.direction for part in objective.parts}},
         )
         opened = open_project(self.project_dir, wanted, self._fresh)
         self._fresh = False
         return opened
+
+    def save(self) -> None:
+        """Writes `oracle.json` and `tuner0.json` into the project's directory, for who reads them there.
+
+        The search does so itself; nothing here reads them but an oracle with a `set_state` of its own.
+        """
+        self.oracle.save(self.project_dir / "oracle.json")
+        write_json(self.project_dir / f"{self.tuner_id}.json", self.get_state())
+
+    def get_state(self) -> dict[str, Any]:
+        """What `save` writes of the tuner itself."""
+        return {}
 
     def _read(self) -> Project:
         if self._fresh:

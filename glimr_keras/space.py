@@ -15,7 +15,7 @@ import numpy as np
 from ray.tune.search import sample as ray_sample
 
 from glimr_keras.domains import Options, compiled, holds_domain, is_domain, is_scalar
-from glimr_keras.hyperparameters import sample
+from glimr_keras.hyperparameters import HyperParameters, NewEntries, sample
 from glimr_keras.parameters import Condition, HyperParameter
 from glimr_keras.search_space import SearchSpace
 
@@ -30,6 +30,8 @@ class DeclaredSpace:
 
     Args:
         space: Nested dicts, lists and tuples of fixed values and `ray.tune` domains. It is read, never changed.
+        given: Hyperparameters that win over those of the same name that a model asks for.
+        new_entries: What becomes of others; see `HyperParameters`.
 
     Attributes:
         parameters: One for each domain, named by its path; parents come before the parameters that depend on them.
@@ -39,7 +41,12 @@ class DeclaredSpace:
         ValueError: If a key is empty or contains `/`, or a domain cannot be used at its place.
     """
 
-    def __init__(self, space: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        space: Mapping[str, Any] | None = None,
+        given: HyperParameters | None = None,
+        new_entries: NewEntries = "searched",
+    ) -> None:
         if space is None:
             space = {}
         if not isinstance(space, Mapping):
@@ -50,10 +57,12 @@ class DeclaredSpace:
         found = list(_parameters_of(space, (), ()))
         self._parameters = {place: parameter for place, parameter in found if parameter is not None}
         self._derived = [place for place, parameter in found if parameter is None]
+        self.given = () if given is None else tuple(given.space)
+        self.new_entries: NewEntries = new_entries
 
     @property
     def parameters(self) -> list[HyperParameter]:
-        return list(self._parameters.values())
+        return [*self._parameters.values(), *self.given]
 
     def fill(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The nested dict of one configuration: every domain replaced by its value, options by their objects.

@@ -13,9 +13,9 @@ import pandas as pd
 
 from glimr_keras import checkpoints
 from glimr_keras.errors import did_you_mean
-from glimr_keras.hyperparameters import nested
 from glimr_keras.journal import Journal
 from glimr_keras.mirrors import project_place
+from glimr_keras.trees import nested
 from glimr_keras.trials import TrialStatus, execution_directory, fold_of
 
 _OF_A_TRAINING = ["config_enum", "execution"]

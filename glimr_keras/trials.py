@@ -8,17 +8,29 @@ an execution is the objective at its best epoch; the score of a trial is the mea
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import os
 import pathlib
 import statistics
+import uuid
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.metrics_tracking import MetricObservation, MetricsTracker
 from glimr_keras.objective import Objective
+from glimr_keras.parameters import HyperParameter
 
 
 class TrialStatus:
-    """What a trial, or an execution, can be."""
+    """What a trial, or an execution, can be. (An oracle may also answer that it is `IDLE`, when it has nothing to try yet, or
+    `STOPPED`, when it has nothing any more, as KerasTuner's do.)
+    """
 
+    IDLE = "IDLE"
+    INVALID = "INVALID"
+    """Failed, and maybe to be tried again; in what a user's own loop tells an oracle."""
     RUNNING = "RUNNING"
     COMPLETED = "COMPLETED"
     STOPPED = "STOPPED"
@@ -131,36 +143,202 @@ class Execution:
             self.best_epoch, self.score = epoch, objective.get_value(metrics)
 
 
-@dataclasses.dataclass
 class Trial:
-    """One configuration of a search.
+    """One configuration of a search, and what came of it.
+
+    Args:
+        hyperparameters: The values, and the definitions of what is known to be searched.
+        trial_id: By default a random one.
+        status: One of `TrialStatus`.
+        message: The traceback or reason of a failure.
 
     Attributes:
-        trial_id: The index of the trial in the project with leading zeros, such as `"0007"`.
+        trial_id: In a search the index of the trial in the project, with leading zeros: `"07"` of up to 99 trials, `"0007"`
+            where there is no bound.
         suggested: The values that the oracle chose, by full name.
-        values: The same until the trial says better: exactly the values that its own `data`, `build` and `fit` asked for.
-        executions: By number, counted from 0.
-        message: The traceback or reason of a failure.
+        sampling_key: Seeds the values of hyperparameters that the oracle did not know.
+        executions: The trainings by number, counted from 0.
+        directions: Of the metrics that were measured, by name, as far as they are known.
     """
 
-    trial_id: str
-    suggested: dict[str, Any]
-    sampling_key: tuple[int, ...] = ()
-    values: dict[str, Any] = dataclasses.field(default_factory=dict)
-    status: str = TrialStatus.RUNNING
-    executions: dict[int, Execution] = dataclasses.field(default_factory=dict)
-    message: str | None = None
+    def __init__(
+        self,
+        hyperparameters: HyperParameters | None = None,
+        trial_id: str | None = None,
+        status: str = TrialStatus.RUNNING,
+        message: str | None = None,
+    ) -> None:
+        self.hyperparameters = HyperParameters() if hyperparameters is None else hyperparameters
+        self.trial_id = uuid.uuid4().hex if trial_id is None else trial_id
+        self.status, self.message = status, message
+        self.suggested = dict(self.hyperparameters.values)
+        self.sampling_key: tuple[int, ...] = ()
+        self.executions: dict[int, Execution] = {}
+        self.directions: Mapping[str, str | None] = {}
+        self._tracker = MetricsTracker()
+        self._score: float | None = None
+        self._best_step: int | None = None
 
-    def __post_init__(self) -> None:
-        self.values = self.values or dict(self.suggested)
+    @classmethod
+    def of(
+        cls,
+        trial_id: str,
+        suggested: Mapping[str, Any],
+        sampling_key: tuple[int, ...] = (),
+        space: Iterable[HyperParameter] = (),
+        executions: Mapping[int, Execution] | None = None,
+        directions: Mapping[str, str | None] | None = None,
+        status: str = TrialStatus.RUNNING,
+        message: str | None = None,
+    ) -> Trial:
+        """A trial of a search."""
+        trial = cls(HyperParameters(suggested, space=space), trial_id, status, message)
+        trial.sampling_key = sampling_key
+        trial.executions = dict(executions or {})
+        trial.directions = {} if directions is None else directions
+        return trial
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Those that the oracle chose, until the trial says better: exactly those that its own `data`, `build` and `fit` asked
+        for, by full name.
+        """
+        return self.hyperparameters.values
+
+    @values.setter
+    def values(self, values: dict[str, Any]) -> None:
+        self.hyperparameters.values = values
 
     @property
     def score(self) -> float | None:
-        """Mean of the executions' scores; `None` until every execution that was started has one."""
+        """Mean of the executions' scores; `None` until every execution that was started has one. A score that was set wins."""
+        if self._score is not None:
+            return self._score
         scores = [execution.score for execution in self.executions.values()]
         if not scores or any(score is None or math.isnan(score) for score in scores):
             return None
         return statistics.fmean(score for score in scores if score is not None)
+
+    @score.setter
+    def score(self, score: float | None) -> None:
+        self._score = score
+
+    @property
+    def given_score(self) -> float | None:
+        """The score that was set, by an oracle that scores in its own way; else `None`."""
+        return self._score
+
+    @property
+    def best_step(self) -> int:
+        """The epoch of the score, counted from 0; the mean over executions, rounded down."""
+        if self._best_step is not None:
+            return self._best_step
+        epochs = [execution.best_epoch for execution in self.executions.values() if execution.best_epoch is not None]
+        return int(statistics.fmean(epochs)) - 1 if epochs else 0
+
+    @best_step.setter
+    def best_step(self, step: int | None) -> None:
+        self._best_step = step
+
+    @property
+    def metrics(self) -> MetricsTracker:
+        """What was measured at the epoch of the score: one observation of each metric, with a value for each execution.
+
+        The metrics of every epoch are in `executions`.
+        """
+        measured: dict[str, list[float]] = {}
+        for _, execution in sorted(self.executions.items()):
+            for name, value in execution.history.get(execution.best_epoch or 0, {}).items():
+                measured.setdefault(name, []).append(value)
+        if not measured:
+            return self._tracker
+        tracker = MetricsTracker()
+        for name, values in measured.items():
+            tracker.register(name, self.directions.get(name) or "min")
+            tracker.set_history(name, [MetricObservation(values, self.best_step)])
+        return tracker
+
+    @metrics.setter
+    def metrics(self, tracker: MetricsTracker) -> None:
+        self._tracker = tracker
+
+    @property
+    def told(self) -> dict[int, dict[str, float]]:
+        """What a loop of the user's own measured: the mean over executions of each metric, by step, counted from 0."""
+        logs: dict[int, dict[str, float]] = {}
+        for name, history in self._tracker.metrics.items():
+            for observation in history.get_history():
+                logs.setdefault(observation.step, {})[name] = observation.mean()
+        return dict(sorted(logs.items()))
+
+    # As KerasTuner's scripts read and write it
+
+    def summary(self) -> None:
+        """Prints the trial."""
+        print(self.described())
+
+    def display_hyperparameters(self) -> None:
+        """Prints the values."""
+        print("\n".join(self._described_values()))
+
+    def described(self) -> str:
+        """The trial in words."""
+        lines = [f"Trial {self.trial_id} summary", "Hyperparameters:", *self._described_values()]
+        lines += [] if self.score is None else [f"Score: {self.score}"]
+        return "\n".join(lines if self.message is None else [*lines, self.message.rstrip()])
+
+    def _described_values(self) -> list[str]:
+        return [f"{name}: {value}" for name, value in self.values.items()] or ["default configuration"]
+
+    def get_state(self) -> dict[str, Any]:
+        """The trial as JSON types, as KerasTuner's `trial.json` has it."""
+        return {
+            "trial_id": self.trial_id,
+            "hyperparameters": self.hyperparameters.get_config(),
+            "metrics": self.metrics.get_config(),
+            "score": self.score,
+            "best_step": self.best_step,
+            "status": self.status,
+            "message": self.message,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `get_state` returned."""
+        self.trial_id, self.status, self.message = state["trial_id"], state["status"], state["message"]
+        self.hyperparameters = HyperParameters.from_config(state["hyperparameters"])
+        self.suggested = dict(self.values)
+        self.executions = {}
+        self.metrics = MetricsTracker.from_config(state["metrics"])
+        self.score, self.best_step = state["score"], state["best_step"]
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Trial:
+        """The trial that `get_state` was called on."""
+        trial = cls()
+        trial.set_state(state)
+        return trial
+
+    def save(self, fname: str | os.PathLike[str]) -> None:
+        """Writes the trial to a JSON file."""
+        pathlib.Path(fname).write_text(json.dumps(self.get_state()), "utf-8")
+
+    @classmethod
+    def load(cls, fname: str | os.PathLike[str]) -> Trial:
+        """Reads a trial from a JSON file."""
+        return cls.from_state(json.loads(pathlib.Path(fname).read_text("utf-8")))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trial) and self._compared() == other._compared()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _compared(self) -> tuple[Any, ...]:
+        described = (self.trial_id, self.status, self.message, self.given_score)
+        return (*described, self.suggested, self.values, self.sampling_key, self.executions)
+
+    def __repr__(self) -> str:
+        names = ("trial_id", "status", "suggested", "values", "sampling_key", "executions", "given_score", "message")
+        return f"Trial({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     def fold_scores(self, cv_folds: int) -> dict[int, float]:
         """The score of each fold, as the mean over its executions, without the folds that have none."""

@@ -1,20 +1,20 @@
-"""`RayTuner`: how to search, and what came out. Runs in the driver."""
+"""`Tuner`: how to search with any oracle, and what came out. Runs in the driver."""
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import Searcher
 
 from glimr_keras import analysis, data
 from glimr_keras.arguments import (
     checked_count,
+    checked_kind,
     checked_points,
     checked_resources,
     checked_seconds,
@@ -23,14 +23,17 @@ from glimr_keras.arguments import (
     sorted_callbacks,
 )
 from glimr_keras.attempt import Attempt, attempt
+from glimr_keras.compiling import Compiling
 from glimr_keras.data import FitArguments
+from glimr_keras.errors import FatalValueError, ProjectError
 from glimr_keras.folds import Folds
-from glimr_keras.hypermodel import as_hypermodel, overrides
+from glimr_keras.hypermodel import HyperModel, as_hypermodel, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.journal import Journal
 from glimr_keras.mirrors import project_place
-from glimr_keras.objective import Objective, as_objective
-from glimr_keras.oracles import Oracle, RandomSearchOracle, RaySearchOracle
+from glimr_keras.objective import Objective
+from glimr_keras.oracles import Oracle
+from glimr_keras.oracles.points import checked_point
 from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
 from glimr_keras.projects import check_place, project_directory
@@ -42,28 +45,42 @@ from glimr_keras.space import DeclaredSpace
 Executor = Literal["ray", "inline"]
 
 
-class RayTuner(Searching):
-    """Searches the hyperparameters of a `HyperModel`, many trials side by side on Ray.
+@contextlib.contextmanager
+def maybe_distribute(distribution_strategy: Any) -> Iterator[None]:
+    """The scope of a `tf.distribute.Strategy`, or none where it is `None`."""
+    with contextlib.nullcontext() if distribution_strategy is None else distribution_strategy.scope():
+        yield
+
+
+class Tuner(Searching):
+    """Searches the hyperparameters of a `HyperModel` with any oracle, many trials side by side on Ray.
+
+    Use `RayTuner`, or one of the named tuners, unless the oracle is one of your own. Subclass it to run trials in your own way:
+    see `run_trial`.
 
     The constructor checks its arguments and starts nothing; `search` starts Ray on this machine if it is not running. Every
     trial is written down in the project directory as it happens. The same script run again continues its search.
 
     Args:
-        hypermodel: A `HyperModel`, or a function `build(config)` that returns a compiled Keras model.
-        objective: The metric to optimise, such as `"val_accuracy"`, or an `Objective` with its direction; a list of several for
-            a Pareto front.
-        max_trials: How many configurations the project may have in all, failed ones included; `None` for as many as the oracle
-            finds.
-        executions_per_trial: How often each configuration is trained; its score is the mean.
-        cv_folds: Of a cross validation, at least 2: each configuration is trained once for each fold, side by side as there is
-            room, and its score is the mean. Arrays given to `search` are split; a `HyperModel` with `data` returns the
-            data of fold `config.fold` of `config.num_folds`. `None` for no cross validation.
+        oracle: What chooses the configurations; its arguments say what is optimised, how many trials there are, and more.
+        hypermodel: A `HyperModel`, or a function `build(config)` that returns a compiled Keras model; may be left out by a
+            subclass with a `run_trial` of its own.
+        max_model_size: How many parameters a model may have; a trial with more fails, before it trains.
+        optimizer: In the place of the model's own, whatever `build` compiled it with. So are `loss` and `metrics`.
+        loss: Likewise.
+        metrics: Likewise.
+        distribution_strategy: A `tf.distribute.Strategy`, in whose scope models are built.
         directory: Where projects are, by default the working directory; a path, or a URI such as `"s3://bucket/runs"` that
             `pyarrow.fs` or fsspec knows. A project at a URI is worked on as a local copy (in `GLIMR_KERAS_CACHE`, or else in
             the user's cache directory), which is sent there every few seconds, and at the end.
         project_name: The project's own directory in there, by default `"untitled_project"`.
+        logger: Has no meaning any more, as in KerasTuner.
+        tuner_id: By default `"tuner0"`.
         overwrite: Start over, and remove the project's earlier trials when the first search starts.
-        seed: Makes the search draw the same configurations, and each trial the same weights and batches.
+        executions_per_trial: How often each configuration is trained; its score is the mean.
+        cv_folds: Of a cross validation, at least 2: each configuration is trained once for each fold, side by side as there is
+            room, and its score is the mean. Arrays given to `search` are split; a `HyperModel` with `data` returns the
+            data of fold `config.fold` of `config.num_folds`. `None` for no cross validation.
         max_concurrent_trials: At most so many executions at once; by default what the machine has room for.
         resources_per_trial: CPUs (also the number of threads) and GPUs (fractions allowed) of one execution, and custom
             resources of a cluster by name. By default one CPU and no GPU.
@@ -71,16 +88,12 @@ class RayTuner(Searching):
             one with more is replaced when its trial has ended, and no trial is lost. By default there is no bound. On Linux.
         scheduler: One of `ray.tune.schedulers`, which stops trials early, such as `ASHAScheduler()`, or pauses them and changes
             their values, such as `PopulationBasedTraining(…)`.
-        search_alg: One of `ray.tune.search`, new and without a space of its own; by default random search.
         space: A declared search space, instead of `HyperModel.space()`.
         initial_points: Configurations to try first: dicts of value by name, flat or nested. What they leave out is drawn.
         warm_start: Finished projects (directories, or tuners) whose results the search learns from. They count for no budget.
         callbacks: Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run here.
-        max_consecutive_failed_trials: So many failed trials in a row stop the search.
-        max_retries_per_trial: How often a training that failed is begun again, except by `FailedTrialError`.
         max_failures: How often a training is continued whose process was lost: killed, out of memory, or with its machine. Then
             its trial has failed. -1 for any number.
-        max_model_size: How many parameters a model may have; a trial with more fails, before it trains.
         max_trials_without_improvement: So many trials in a row that are not better than the best before them end the search.
         time_budget_s: Seconds of wall-clock time that one call of `search` may take; then running trials are stopped.
         trial_time_limit_s: Seconds of wall-clock time that one training may take. It is ended after the batch in which they are
@@ -95,43 +108,49 @@ class RayTuner(Searching):
             `RAY_ADDRESS`, or the Ray that runs on this machine, or a new one.
 
     Attributes:
+        oracle: The object that was passed; it has the project's trials, also while a search runs.
         hypermodel: The object that was passed (a function is wrapped).
-        objective: The `Objective`; its direction is known when the first search has built the model once.
         project_dir: The project's directory; of one at a URI, its local copy.
 
     Raises:
         ValueError, TypeError: If an argument cannot be used; the message says what was received and how to mend it.
 
     Example:
-        tuner = RayTuner(Digits(), objective="val_accuracy", max_trials=20, directory="runs", project_name="digits")
+        class Evolution(Oracle):
+            def populate_space(self, trial_id):
+                …
+
+        tuner = Tuner(Evolution("val_accuracy", max_trials=20), Digits(), directory="runs", project_name="digits")
         tuner.search(epochs=10)
         model = tuner.get_best_models()[0]
     """
 
     def __init__(
         self,
-        hypermodel: Any,
-        objective: str | Objective | Sequence[str | Objective] | None = None,
-        max_trials: int | None = 10,
-        executions_per_trial: int = 1,
-        cv_folds: int | None = None,
+        oracle: Oracle,
+        hypermodel: Any = None,
+        max_model_size: int | None = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        distribution_strategy: Any = None,
         directory: str | os.PathLike[str] | None = None,
         project_name: str | None = None,
+        logger: Any = None,
+        tuner_id: str | None = None,
         overwrite: bool = False,
-        seed: int | None = None,
+        executions_per_trial: int = 1,
+        *,
+        cv_folds: int | None = None,
         max_concurrent_trials: int | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
         max_worker_memory: int | None = None,
         scheduler: TrialScheduler | None = None,
-        search_alg: Searcher | None = None,
         space: Mapping[str, Any] | None = None,
         initial_points: Sequence[Mapping[str, Any]] | None = None,
-        warm_start: Sequence[str | os.PathLike[str] | RayTuner] = (),
+        warm_start: Sequence[str | os.PathLike[str] | Tuner] = (),
         callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
-        max_consecutive_failed_trials: int = 3,
-        max_retries_per_trial: int = 0,
         max_failures: int = 3,
-        max_model_size: int | None = None,
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
         trial_time_limit_s: float | None = None,
@@ -142,36 +161,44 @@ class RayTuner(Searching):
         executor: Executor = "ray",
         address: str | None = None,
     ) -> None:
-        hypermodel = as_hypermodel(hypermodel)
-        self.objective = as_objective(objective)
-        self.max_trials = None if max_trials is None else checked_count("max_trials", max_trials)
+        if not isinstance(oracle, Oracle):
+            raise FatalValueError(f"Expected `oracle` argument to be an instance of `Oracle`. Received: oracle={oracle!r}")
+        self.oracle, self._wanted = oracle, oracle.wanted
+        if oracle.max_trials is not None:
+            checked_count("max_trials", oracle.max_trials)
+        checked_count("seed", oracle.seed, at_least=0)
+        hypermodel = as_hypermodel(hypermodel, is_needed=not self.has_own_loop)
         self.executions_per_trial = checked_count("executions_per_trial", executions_per_trial)
         self.cv_folds = None if cv_folds is None else checked_count("cv_folds", cv_folds, at_least=2)
         self.directory = os.fspath(directory) if directory is not None else "."
         self.project_name = project_name if project_name is not None else "untitled_project"
-        declared = DeclaredSpace(space if space is not None else hypermodel.space())
-        super().__init__(hypermodel, declared, *project_place(self.directory, self.project_name))
-        self.overwrite = overwrite
-        self.seed = None if seed is None else checked_count("seed", seed, at_least=0)
+        self.tuner_id = tuner_id if tuner_id is not None else "tuner0"
+        declared = DeclaredSpace(
+            space if space is not None else hypermodel.space(),
+            oracle.hyperparameters,
+            "refused" if not oracle.allow_new_entries else "searched" if oracle.tune_new_entries else "default",
+        )
+        compiling = Compiling(optimizer, loss, metrics, distribution_strategy)
+        super().__init__(hypermodel, declared, *project_place(self.directory, self.project_name), compiling)
+        if type(hypermodel) is HyperModel:  # which builds nothing
+            self.hypermodel = None
+        self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
+        self.distribution_strategy, self.logger, self.overwrite = distribution_strategy, logger, overwrite
         self.max_concurrent_trials = (
             None if max_concurrent_trials is None else checked_count("max_concurrent_trials", max_concurrent_trials)
         )
         self.resources_per_trial = checked_resources(resources_per_trial)
         self.max_worker_memory = None if max_worker_memory is None else checked_count("max_worker_memory", max_worker_memory)
-        if scheduler is not None and not isinstance(scheduler, TrialScheduler):
-            raise TypeError(f"`scheduler` must be one of `ray.tune.schedulers`. Received: scheduler={scheduler!r}")
-        self.scheduler = scheduler
-        if search_alg is not None and not isinstance(search_alg, Searcher):
-            raise TypeError(f"`search_alg` must be one of `ray.tune.search`. Received: search_alg={search_alg!r}")
-        self.search_alg = search_alg
-        self.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
-        sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, RayTuner)) else warm_start
+        self.scheduler = checked_kind("scheduler", scheduler, TrialScheduler, "one of `ray.tune.schedulers`")
+        if initial_points is not None:
+            oracle.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
+        sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, Tuner)) else warm_start
         self.warm_start = [project_directory(source) for source in sources]
         self.callbacks = sorted_callbacks(callbacks)
         self.tolerance = checked_tolerance(
-            max_consecutive_failed_trials=max_consecutive_failed_trials,
+            max_consecutive_failed_trials=oracle.max_consecutive_failed_trials,
             max_failures=max_failures,
-            max_retries_per_trial=max_retries_per_trial,
+            max_retries_per_trial=oracle.max_retries_per_trial,
             trial_time_limit_s=trial_time_limit_s,
             state_interval_s=state_interval_s,
             keep_top_k=keep_top_k,
@@ -181,12 +208,8 @@ class RayTuner(Searching):
             checked_count("max_trials_without_improvement", max_trials_without_improvement)
         self.max_trials_without_improvement = max_trials_without_improvement
         self.time_budget_s = None if time_budget_s is None else checked_seconds("time_budget_s", time_budget_s)
-        if stopper is not None and not isinstance(stopper, tune.Stopper):
-            raise TypeError(f"`stopper` must be a ray.tune.Stopper. Received: stopper={stopper!r}")
-        self.stopper = stopper
-        if reporter is not None and not isinstance(reporter, tune.ProgressReporter):
-            raise TypeError(f"`reporter` must be a ray.tune.ProgressReporter. Received: reporter={reporter!r}")
-        self.reporter = reporter
+        self.stopper = checked_kind("stopper", stopper, tune.Stopper, "a ray.tune.Stopper")
+        self.reporter = checked_kind("reporter", reporter, tune.ProgressReporter, "a ray.tune.ProgressReporter")
         if executor not in ("ray", "inline"):
             raise ValueError(f"`executor` must be 'ray' or 'inline'. Received: executor={executor!r}")
         for name, given in (("scheduler", scheduler), ("reporter", reporter)):
@@ -195,6 +218,37 @@ class RayTuner(Searching):
         self.executor = executor
         self.address = address
         self._fresh = overwrite
+        oracle.discover_by(self._populate_initial_space)
+        if not overwrite:
+            with contextlib.suppress(ProjectError):
+                self.reload()
+
+    @property
+    def objective(self) -> Objective:
+        """What is optimised; its direction is known when the first search has built the model once."""
+        return self.oracle.objective
+
+    @property
+    def max_trials(self) -> int | None:
+        """How many trials the project may have."""
+        return self.oracle.max_trials
+
+    @max_trials.setter
+    def max_trials(self, max_trials: int | None) -> None:
+        self.oracle.max_trials = max_trials
+
+    @property
+    def remaining_trials(self) -> int | None:
+        """How many trials may still be started; `None` for any number."""
+        return self.oracle.remaining_trials()
+
+    def reload(self) -> None:
+        """Reads the project, so that `oracle` has its trials. The constructor does so as well.
+
+        Raises:
+            ProjectError: If there is none, or it is damaged.
+        """
+        self._recall(self._read())
 
     @staticmethod
     def open(project: str | os.PathLike[str], hypermodel: Any = None, space: Mapping[str, Any] | None = None) -> Results:
@@ -204,8 +258,8 @@ class RayTuner(Searching):
 
         Args:
             project: The project's directory, or its URI.
-            hypermodel: As for `RayTuner`; only `get_best_models` needs it.
-            space: The declared space, if it was passed to `RayTuner`.
+            hypermodel: As for a tuner; only `get_best_models` needs it.
+            space: The declared space, if it was passed to the tuner.
 
         Returns:
             An object with `get_best_models`, `get_best_hyperparameters`, `results_dataframe`, `results_summary` and
@@ -252,14 +306,28 @@ class RayTuner(Searching):
             SearchError: If `max_consecutive_failed_trials` failed in a row.
             FatalError: If the user's code raised it.
         """
-        verbose = checked_verbosity(fit_kwargs.get("verbose", 1))
         of_keras, of_ray = sorted_callbacks(fit_kwargs.pop("callbacks", None))
         if of_ray:
             raise TypeError(
                 f"`search(callbacks=…)` takes Keras callbacks; pass Ray's to {type(self).__name__}. Received: {of_ray}"
             )
-        arguments = FitArguments(fit_args, fit_kwargs)
-        data.check_one_source(self.hypermodel, arguments)
+        how = {"groups": groups, "stratify": stratify, "folds": folds}
+        if self.cv_folds is None and (self.has_own_loop or overrides(self._model, "fit")):  # whose own arguments they are
+            fit_kwargs |= {name: value for name, value in how.items() if value is not None and value != "auto"}
+            how = {}
+        self._search(FitArguments(fit_args, fit_kwargs), of_keras, how, fit_kwargs.get("verbose", 1))
+
+    def _search(
+        self,
+        arguments: FitArguments,
+        callbacks: tuple[keras.callbacks.Callback, ...] = (),
+        how: Mapping[str, Any] | None = None,
+        verbose: Any = 1,
+    ) -> None:
+        """Searches with arguments that were taken apart; `how` the data is split for cross validation."""
+        verbose = checked_verbosity(verbose)
+        if not self.has_own_loop:
+            data.check_one_source(self._model, arguments)
         if self.executor == "ray":
             arguments.check_repeatable()
         if self._mirror is not None and not self._fresh:
@@ -268,8 +336,7 @@ class RayTuner(Searching):
         check_place(self.project_dir, self._fresh)
         progress = Progress(verbose if self.reporter is None else 0)
         seed = self._project_seed()
-        parts = self._folds(arguments, seed, groups=groups, stratify=stratify, folds=folds)
-        job = self._job(arguments, of_keras + self.callbacks[0], verbose, parts)
+        job = self._job(arguments, callbacks, verbose, self._folds(arguments, seed, **(how or {})))
         with progress.preparing("Starting Ray"):
             runs = self.executions_per_trial * (self.cv_folds or 1)
             executor = self._executor(verbose, None if self.max_trials is None else self.max_trials * runs)
@@ -308,28 +375,25 @@ class RayTuner(Searching):
         of_keras, _ = sorted_callbacks(fit_kwargs.pop("callbacks", None))
         if batches is not None:
             checked_count("batches", batches)
-        if overrides(self.hypermodel, "run"):
+        if overrides(self._model, "run"):
             raise ValueError(
-                f"There is no model to try: {type(self.hypermodel).__name__} has its own `run(config)`. Call it, with a "
+                f"There is no model to try: {type(self._model).__name__} has its own `run(config)`. Call it, with a "
                 "configuration of `glimr_keras.sample_space` or a `HyperParameters()`."
             )
         arguments = FitArguments(fit_args, fit_kwargs)
-        data.check_one_source(self.hypermodel, arguments)
-        parts = self._folds(arguments, self.seed or 0, groups=groups, stratify=stratify, folds=folds)
+        data.check_one_source(self._model, arguments)
+        parts = self._folds(arguments, self.oracle.seed, groups=groups, stratify=stratify, folds=folds)
         known = SearchSpace(self.declared_space.parameters, is_whole=False)
         given = config.values if isinstance(config, HyperParameters) else self.declared_space.values_of(config or {})
-        values = Oracle(self.objective, space=known).checked_point(given)
-        return attempt(self._job(arguments, of_keras + self.callbacks[0], folds=parts), values, batches)
+        values = checked_point(given, known)
+        return attempt(self._job(arguments, of_keras, folds=parts), values, batches)
 
-    def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
-        """Makes what chooses the configurations. The one method that a variant of the tuner overrides."""
-        if self.search_alg is not None:
-            searcher = copy.deepcopy(self.search_alg)
-            return RaySearchOracle(searcher, objective, self.max_trials, seed, space, self.initial_points)
-        return RandomSearchOracle(objective, self.max_trials, seed, space, self.initial_points)
+    def search_space_summary(self, extended: bool = False) -> None:
+        """Prints the hyperparameters: those of the project, or before the first search those that one build shows.
 
-    def search_space_summary(self) -> None:
-        """Prints the hyperparameters: those of the project, or before the first search those that one build shows."""
+        Args:
+            extended: Has no meaning, as in KerasTuner.
+        """
         journal = Journal(self.project_dir)
         if journal.exists() and not self._fresh:
             project = journal.read()
@@ -342,3 +406,7 @@ class RayTuner(Searching):
                 self._job(FitArguments(), folds=folds), lambda found: space.extend(self._discovered_space(found).parameters)
             )
         print(analysis.search_space_summary(space))
+
+
+BaseTuner = Tuner
+"""KerasTuner's name for what all tuners are."""

@@ -1,32 +1,22 @@
-"""Named tuners: `RayTuner` with one slot filled, under the names that KerasTuner gave them. Runs in the driver."""
+"""Named tuners: `Tuner` with an oracle, under the names and with the arguments that KerasTuner has. Runs in the driver."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glimr_keras.objective import Objective
-from glimr_keras.oracles import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, Oracle
-from glimr_keras.search_space import SearchSpace
-from glimr_keras.tuner import RayTuner
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.objective import Goal
+from glimr_keras.oracles import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, RandomSearchOracle
+from glimr_keras.sklearn_tuner import SklearnTuner
+from glimr_keras.tuner import Tuner
 
 if TYPE_CHECKING:  # heavy, and not needed in workers
     import optuna
 
-_Objective = str | Objective | Sequence[str | Objective] | None
+__all__ = ["BayesianOptimization", "GridSearch", "Hyperband", "RandomSearch", "SklearnTuner"]
 
 
-class _NamedTuner(RayTuner):
-    """A tuner with an oracle of its own."""
-
-    def __init__(self, hypermodel: Any, objective: _Objective, max_trials: int | None, **kwargs: Any) -> None:
-        if kwargs.get("search_alg") is not None:
-            raise ValueError(f"{type(self).__name__} has its own way to choose; pass `search_alg` to RayTuner instead.")
-        super().__init__(hypermodel, objective, max_trials, **kwargs)
-
-
-class RandomSearch(_NamedTuner):
+class RandomSearch(Tuner):
     """Random search: every value is drawn independently from its range.
 
     Choose it for a first look at a space, for short budgets, or when many trials run at once: it never waits for a result.
@@ -35,31 +25,38 @@ class RandomSearch(_NamedTuner):
         hypermodel: As for `RayTuner`.
         objective: As for `RayTuner`.
         max_trials: As for `RayTuner`.
-        seed: As for `RayTuner`.
-        max_consecutive_failed_trials: As for `RayTuner`.
-        **kwargs: The other arguments of `RayTuner`, except `search_alg`.
+        seed, hyperparameters, tune_new_entries, allow_new_entries, max_retries_per_trial, max_consecutive_failed_trials: As for
+            `RayTuner`.
+        **kwargs: The other arguments of `Tuner`.
     """
 
     def __init__(
         self,
         hypermodel: Any = None,
-        objective: _Objective = None,
+        objective: Goal = None,
         max_trials: int | None = 10,
         seed: int | None = None,
+        hyperparameters: HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            hypermodel,
-            objective,
-            max_trials,
+        oracle = RandomSearchOracle(
+            objective=objective,
+            max_trials=max_trials,
             seed=seed,
+            hyperparameters=hyperparameters,
+            allow_new_entries=allow_new_entries,
+            tune_new_entries=tune_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
-            **kwargs,
         )
+        super().__init__(oracle, hypermodel, **kwargs)
 
 
-class GridSearch(_NamedTuner):
+class GridSearch(Tuner):
     """Grid search: every configuration once, as far as they make different models.
 
     Ranges without a step count with ten values. Choose it for few hyperparameters with few values each. Hyperparameters that a
@@ -70,35 +67,38 @@ class GridSearch(_NamedTuner):
         hypermodel: As for `RayTuner`.
         objective: As for `RayTuner`.
         max_trials: As for `RayTuner`; by default the whole grid.
-        seed: As for `RayTuner`.
-        max_consecutive_failed_trials: As for `RayTuner`.
-        **kwargs: The other arguments of `RayTuner`, except `search_alg`.
+        seed, hyperparameters, tune_new_entries, allow_new_entries, max_retries_per_trial, max_consecutive_failed_trials: As for
+            `RayTuner`.
+        **kwargs: The other arguments of `Tuner`.
     """
 
     def __init__(
         self,
         hypermodel: Any = None,
-        objective: _Objective = None,
+        objective: Goal = None,
         max_trials: int | None = None,
         seed: int | None = None,
+        hyperparameters: HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            hypermodel,
-            objective,
-            max_trials,
+        oracle = GridSearchOracle(
+            objective=objective,
+            max_trials=max_trials,
             seed=seed,
+            hyperparameters=hyperparameters,
+            allow_new_entries=allow_new_entries,
+            tune_new_entries=tune_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
-            **kwargs,
         )
-
-    def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
-        """Makes what chooses the configurations."""
-        return GridSearchOracle(objective, self.max_trials, seed, space, self.initial_points)
+        super().__init__(oracle, hypermodel, **kwargs)
 
 
-class BayesianOptimization(_NamedTuner):
+class BayesianOptimization(Tuner):
     """Bayesian optimisation: chooses what a model of the results so far expects to be better; see `BayesianOptimizationOracle`.
 
     Choose it when a trial is expensive and there are tens to a few hundred of them.
@@ -110,56 +110,48 @@ class BayesianOptimization(_NamedTuner):
         num_initial_points: So many trials are random before the model is used.
         alpha: Of KerasTuner's Gaussian process; has no meaning here.
         beta: Likewise.
-        seed: As for `RayTuner`.
-        max_consecutive_failed_trials: As for `RayTuner`.
+        seed, hyperparameters, tune_new_entries, allow_new_entries, max_retries_per_trial, max_consecutive_failed_trials: As for
+            `RayTuner`.
         sampler: `"gp"`, `"tpe"`, `"cmaes"`, `"nsga2"`, or a sampler of `optuna.samplers`; by default `"gp"`, and for a list of
             objectives `"tpe"`.
-        **kwargs: The other arguments of `RayTuner`, except `search_alg`.
+        **kwargs: The other arguments of `Tuner`.
     """
 
     def __init__(
         self,
         hypermodel: Any = None,
-        objective: _Objective = None,
+        objective: Goal = None,
         max_trials: int | None = 10,
         num_initial_points: int | None = None,
         alpha: float | None = None,
         beta: float | None = None,
         seed: int | None = None,
+        hyperparameters: HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
         sampler: str | optuna.samplers.BaseSampler | None = None,
         **kwargs: Any,
     ) -> None:
-        if alpha is not None or beta is not None:
-            warnings.warn(
-                "`alpha` and `beta` have no meaning here: the noise is estimated, and expected improvement needs no factor.",
-                stacklevel=2,
-            )
-        super().__init__(
-            hypermodel,
-            objective,
-            max_trials,
+        oracle = BayesianOptimizationOracle(
+            objective=objective,
+            max_trials=max_trials,
+            num_initial_points=num_initial_points,
+            alpha=alpha,
+            beta=beta,
             seed=seed,
+            hyperparameters=hyperparameters,
+            allow_new_entries=allow_new_entries,
+            tune_new_entries=tune_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
-            **kwargs,
+            sampler=sampler,
         )
-        self.num_initial_points, self.sampler = num_initial_points, sampler
-        self.make_oracle(self.objective, 0, SearchSpace(is_whole=False))  # says now what is wrong with its arguments
-
-    def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
-        """Makes what chooses the configurations."""
-        return BayesianOptimizationOracle(
-            objective,
-            self.max_trials,
-            seed,
-            space,
-            self.initial_points,
-            self.num_initial_points,
-            self.sampler,
-        )
+        super().__init__(oracle, hypermodel, **kwargs)
 
 
-class Hyperband(_NamedTuner):
+class Hyperband(Tuner):
     """Hyperband: many configurations for a few epochs, and more epochs for the best of them; see `HyperbandOracle`.
 
     Choose it when early epochs tell good configurations from bad ones. `epochs` of `search()` has no meaning: trainings go up
@@ -171,43 +163,39 @@ class Hyperband(_NamedTuner):
         max_epochs: Epochs of the longest training.
         factor: What the number of configurations is divided by, and their epochs are multiplied by, from round to round.
         hyperband_iterations: How often the whole algorithm runs; 0 or `None` for no end.
-        seed: As for `RayTuner`.
-        max_consecutive_failed_trials: As for `RayTuner`.
-        **kwargs: The other arguments of `RayTuner`, except `search_alg`; `max_trials` may bound the search further.
+        seed, hyperparameters, tune_new_entries, allow_new_entries, max_retries_per_trial, max_consecutive_failed_trials: As for
+            `RayTuner`.
+        max_trials: May bound the search further.
+        **kwargs: The other arguments of `Tuner`.
     """
 
     def __init__(
         self,
         hypermodel: Any = None,
-        objective: _Objective = None,
+        objective: Goal = None,
         max_epochs: int = 100,
         factor: int = 3,
         hyperband_iterations: int | None = 1,
         seed: int | None = None,
+        hyperparameters: HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
         max_trials: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            hypermodel,
-            objective,
-            max_trials,
+        oracle = HyperbandOracle(
+            objective=objective,
+            max_epochs=max_epochs,
+            factor=factor,
+            hyperband_iterations=hyperband_iterations,
             seed=seed,
+            hyperparameters=hyperparameters,
+            allow_new_entries=allow_new_entries,
+            tune_new_entries=tune_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
-            **kwargs,
+            max_trials=max_trials,
         )
-        self.max_epochs, self.factor, self.hyperband_iterations = max_epochs, factor, hyperband_iterations
-        self.make_oracle(self.objective, 0, SearchSpace(is_whole=False))  # says now what is wrong with its arguments
-
-    def make_oracle(self, objective: Objective, seed: int, space: SearchSpace) -> Oracle:
-        """Makes what chooses the configurations."""
-        return HyperbandOracle(
-            objective,
-            self.max_trials,
-            seed,
-            space,
-            self.initial_points,
-            self.max_epochs,
-            self.factor,
-            self.hyperband_iterations,
-        )
+        super().__init__(oracle, hypermodel, **kwargs)

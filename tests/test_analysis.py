@@ -25,16 +25,16 @@ def project_of(*trials):
 def project():
     """A completed trial of two executions, a failed one, a running one."""
     return project_of(
-        Trial(
+        Trial.of(
             "0000",
             {"layers": 1, "act": "relu"},
             status=TrialStatus.COMPLETED,
             executions={0: execution(0.5, 4, 3), 1: execution(0.75, 3, 2)},
         ),
-        Trial(
+        Trial.of(
             "0001", {"layers": 2, "act": "gelu", "units": 32}, status=TrialStatus.FAILED, message="Traceback\nValueError: no"
         ),
-        Trial("0002", {"layers": 2}, executions={0: Execution()}),
+        Trial.of("0002", {"layers": 2}, executions={0: Execution()}),
     )
 
 
@@ -67,14 +67,14 @@ def test_an_integer_stays_one_where_another_trial_does_not_have_it(project):
 
 
 def test_a_hyperparameter_with_the_name_of_a_column_does_not_replace_it():
-    frame = results_dataframe(project_of(Trial("0000", {"score": 7, "epochs": 3}, executions={0: execution(0.5, 2, 1)})))
+    frame = results_dataframe(project_of(Trial.of("0000", {"score": 7, "epochs": 3}, executions={0: execution(0.5, 2, 1)})))
     assert frame.score[0] == 0.5
     assert frame["hyperparameters/score"][0] == 7
     assert frame["hyperparameters/epochs"][0] == 3
 
 
 def test_values_keep_their_types():
-    trials = [Trial(f"000{i}", {"flag": i == 0, "rate": 0.5, "none": None}) for i in range(2)]
+    trials = [Trial.of(f"000{i}", {"flag": i == 0, "rate": 0.5, "none": None}) for i in range(2)]
     frame = results_dataframe(project_of(*trials))
     assert frame.flag.dtype == bool
     assert frame.rate.dtype == float
@@ -98,7 +98,7 @@ def test_changing_the_table_does_not_change_the_record(project):
 
 
 def test_the_results_summary_shows_the_best_trials_first(project):
-    project.trials["0003"] = Trial("0003", {"layers": 3}, status=TrialStatus.COMPLETED, executions={0: execution(0.9, 1, 1)})
+    project.trials["0003"] = Trial.of("0003", {"layers": 3}, status=TrialStatus.COMPLETED, executions={0: execution(0.9, 1, 1)})
     text = results_summary(project, pathlib.Path("runs/project"), 2)
     assert "Results in runs/project" in text
     assert 'Objective(name="val_accuracy", direction="max")' in text

@@ -47,7 +47,7 @@ def coordinator_in(tmp_path):
 
 
 def coordinator_of(journal, directory, executions, max_trials, restored, **tolerance):
-    oracle = RandomSearchOracle(OBJECTIVE, max_trials, 0, [Float("x", 0, 1)])
+    oracle = RandomSearchOracle(OBJECTIVE, max_trials, 0, space=[Float("x", 0, 1)])
     for trial in restored:
         oracle.restore_trial(trial)
     if not journal.exists():
@@ -217,7 +217,9 @@ RATES = [
 def test_values_that_a_scheduler_changed_become_ones_that_their_hyperparameters_can_have(tmp_path, mutated, expected):
     journal = Journal(tmp_path)
     journal.create(Project(OBJECTIVE, 0, 1, []))
-    oracle = RandomSearchOracle(OBJECTIVE, 1, 0, [KIND, *RATES], [{"kind": "a", "kind/rate": 0.5, "units": 8}])
+    oracle = RandomSearchOracle(
+        OBJECTIVE, 1, 0, space=[KIND, *RATES], initial_points=[{"kind": "a", "kind/rate": 0.5, "units": 8}]
+    )
     coordinator = Coordinator(oracle, journal, tmp_path, 1, Silent())
     run = coordinator.next_run()
     assert coordinator.mutated(run, run.values | mutated).values == expected
@@ -382,7 +384,7 @@ class Late(Limits):
 def test_a_search_that_has_come_to_a_limit_starts_nothing_again(tmp_path):
     journal = Journal(tmp_path)
     journal.create(Project(OBJECTIVE, 0, 1, []))
-    oracle = RandomSearchOracle(OBJECTIVE, 4, 0, [Float("x", 0, 1)])
+    oracle = RandomSearchOracle(OBJECTIVE, 4, 0, space=[Float("x", 0, 1)])
     limits = Late(OBJECTIVE)
     coordinator = Coordinator(oracle, journal, tmp_path, 1, Silent(), limits=limits)
     run = coordinator.next_run()

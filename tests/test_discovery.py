@@ -9,10 +9,10 @@ from glimr_keras import discovery
 from glimr_keras.data import FitArguments
 from glimr_keras.discovery import probe
 from glimr_keras.hypermodel import as_hypermodel
+from glimr_keras.job import Job
 from glimr_keras.parameters import Condition
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.space import DeclaredSpace
-from glimr_keras.worker import Job
 from tests import models
 
 ARGUMENTS = FitArguments(models.TRAIN, {"validation_data": models.VALIDATION, "epochs": 3})

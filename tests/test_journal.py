@@ -35,8 +35,9 @@ def write(journal, project, trials):
     """Plays a search: keeps its record in `project` and writes it down."""
     journal.create(project)
     for index, (suggested, values, histories, status, message) in enumerate(trials):
-        trial = project.trials[f"{index:04d}"] = Trial(f"{index:04d}", suggested, (7, index))
+        trial = project.trials[f"{index:04d}"] = Trial.of(f"{index:04d}", suggested, (7, index))
         journal.add_trial(trial)
+        trial.hyperparameters.define(map(deserialize, project.space))
         for number, history in enumerate(histories):
             execution = trial.executions[number] = Execution()
             for epoch, metrics in enumerate(history, start=1):
@@ -46,6 +47,7 @@ def write(journal, project, trials):
             journal.end_execution(trial.trial_id, number, execution)
         trial.status, trial.values, trial.message = status, values, message
         journal.end_trial(trial)
+        project.end_order.append(trial.trial_id)
     journal.close()
 
 
@@ -94,7 +96,7 @@ def test_nan_and_infinities_survive(journal):
 def test_an_infinite_value_survives(empty):
     clip = Choice("clip", (1.0, math.inf))
     empty.create(Project(Objective("val_loss", "min"), 0, 1, [serialize(clip)]))
-    empty.add_trial(Trial("0000", {"clip": math.inf}))
+    empty.add_trial(Trial.of("0000", {"clip": math.inf}))
     assert empty.read().trials["0000"].suggested == {"clip": math.inf}
     assert [deserialize(stored) for stored in empty.read().space] == [clip]
 
@@ -108,7 +110,7 @@ def test_parameters_that_were_met_late_are_kept_apart(journal):
 
 
 def test_a_running_trial_is_unfinished_and_keeps_its_epochs(journal):
-    journal.add_trial(Trial("0002", {"units": 3}))
+    journal.add_trial(Trial.of("0002", {"units": 3}))
     journal.add_epoch("0002", 0, 1, {"val_loss": 0.5})
     project = journal.read()
     assert [trial.trial_id for trial in project.trials.values() if trial.status == "RUNNING"] == ["0002"]
@@ -116,7 +118,7 @@ def test_a_running_trial_is_unfinished_and_keeps_its_epochs(journal):
 
 
 def test_an_execution_that_starts_over_forgets_its_first_attempt(journal):
-    journal.add_trial(Trial("0002", {"units": 3}))
+    journal.add_trial(Trial.of("0002", {"units": 3}))
     for epoch, loss in [(1, 0.1), (2, 0.2), (1, 0.6)]:
         journal.add_epoch("0002", 0, epoch, {"val_loss": loss})
     execution = journal.read().trials["0002"].executions[0]
@@ -125,7 +127,7 @@ def test_an_execution_that_starts_over_forgets_its_first_attempt(journal):
 
 
 def test_another_process_can_read_while_one_writes(journal):
-    journal.add_trial(Trial("0002", {"units": 3}))
+    journal.add_trial(Trial.of("0002", {"units": 3}))
     assert len(Journal(journal.path.parent.parent).read().trials) == 3
 
 
@@ -154,7 +156,7 @@ def test_wherever_writing_was_cut_the_project_can_be_read_and_continued(tmp_path
         trials = journal.read().trials
         assert list(trials) == list(whole.trials)[: len(trials)]
         continued = Journal(tmp_path)
-        continued.add_trial(Trial("0009", {"units": 4}))
+        continued.add_trial(Trial.of("0009", {"units": 4}))
         continued.close()
         assert list(continued.read().trials) == [*trials, "0009"]
 
@@ -163,7 +165,7 @@ def test_a_torn_last_line_is_ignored_and_cut_by_the_next_record(journal):
     with journal.path.open("ab") as file:
         file.write(b'{"record": "trial", "trial_')
     assert list(journal.read().trials) == ["0000", "0001"]
-    journal.add_trial(Trial("0002", {}))
+    journal.add_trial(Trial.of("0002", {}))
     assert b'"trial_{' not in journal.path.read_bytes()
     assert list(journal.read().trials) == ["0000", "0001", "0002"]
 
@@ -248,7 +250,7 @@ def test_paths_in_records_cannot_leave_the_project(journal, record):
 
 def test_losses_and_retries_are_counted(empty):
     empty.create(new_project())
-    empty.add_trial(Trial("0000", {}))
+    empty.add_trial(Trial.of("0000", {}))
     empty.add_epoch("0000", 0, 1, {"val_loss": 0.5})
     empty.add_loss("0000", 0, "gone")
     execution = empty.read().trials["0000"].executions[0]
@@ -275,10 +277,10 @@ def test_a_record_that_does_not_fit_on_the_disk_leaves_nothing_of_itself(empty, 
 
     empty._file = Full()
     with pytest.raises(StorageError, match=r"journal.jsonl cannot be written: .*No space left on device.*make room"):
-        empty.add_trial(Trial("0000", {}))
+        empty.add_trial(Trial.of("0000", {}))
     assert empty.path.read_bytes() == before
     empty._file = file
-    empty.add_trial(Trial("0000", {}))
+    empty.add_trial(Trial.of("0000", {}))
     assert list(empty.read().trials) == ["0000"]
 
 

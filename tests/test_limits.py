@@ -15,7 +15,7 @@ MIN = gk.Objective("val_loss", "min")
 
 def trial(score):
     status = "FAILED" if score is None else "COMPLETED"
-    return Trial("0000", {}, status=status, executions={0: Execution(status, score=score)})
+    return Trial.of("0000", {}, status=status, executions={0: Execution(status, score=score)})
 
 
 def test_without_bounds_nothing_ends():

@@ -123,6 +123,10 @@ def test_a_missing_direction_is_the_models():
     assert Objective("val_mae").resolved({"val_mae": "max"}) == Objective("val_mae", "max")
 
 
+def test_without_an_objective_the_one_number_that_is_returned_is_minimised():
+    assert as_objective(None) == Objective("default_objective", "min")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -131,7 +135,6 @@ def test_a_missing_direction_is_the_models():
         (lambda: Objective("loss", "up"), r"`direction` must be one of \('min', 'max'\)\. Received: 'up'"),
         (lambda: Objective(""), r"`name` must be a metric's name\. Received: name=''"),
         (lambda: Objective(3), r"Received: name=3"),
-        (lambda: as_objective(None), r"such as 'val_accuracy'.*Received: objective=None"),
         (lambda: as_objective({"loss": "min"}), r"Received: objective=\{'loss': 'min'\}"),
         (lambda: as_objective(["loss", "loss"]), r"at least two metrics of different names. Received: \['loss', 'loss'\]"),
     ],

@@ -42,23 +42,23 @@ BY_NAME = {parameter.name: parameter for parameter in SPACE}
 
 
 def random_search(space=SPACE, max_trials=None, seed=0, objective=MIN):
-    return RandomSearchOracle(objective, max_trials, seed, space)
+    return RandomSearchOracle(objective, max_trials, seed, space=space)
 
 
 def optuna(space=SPACE, max_trials=None, seed=0, objective=MIN):
-    return RaySearchOracle(OptunaSearch(seed=seed), objective, max_trials, seed, space)
+    return RaySearchOracle(OptunaSearch(seed=seed), objective, max_trials, seed=seed, space=space)
 
 
 def grid(space=SPACE, max_trials=None, seed=0, objective=MIN):
-    return GridSearchOracle(objective, max_trials, seed, space)
+    return GridSearchOracle(objective, max_trials, seed, space=space)
 
 
 def bayesian(space=SPACE, max_trials=None, seed=0, objective=MIN, **options):
-    return BayesianOptimizationOracle(objective, max_trials, seed, space, **options)
+    return BayesianOptimizationOracle(objective, max_trials, seed=seed, space=space, **options)
 
 
 def hyperband(space=SPACE, max_trials=None, seed=0, objective=MIN, **options):
-    return HyperbandOracle(objective, max_trials, seed, space, **options)
+    return HyperbandOracle(objective, max_trials=max_trials, seed=seed, space=space, **options)
 
 
 every_oracle = pytest.mark.parametrize("make", [random_search, grid, bayesian, hyperband, optuna])
@@ -75,7 +75,7 @@ def end(oracle, trial, score=0.5):
 
 def run(oracle, count):
     """Runs trials one after the other; the score depends on the configuration. What says the part of a training is left out."""
-    trials = [end(oracle, trial, len(str(trial.suggested)) / 100) for trial in (oracle.create_trial() for _ in range(count))]
+    trials = [end(oracle, trial, len(str(trial.suggested)) / 100) for trial in (oracle.next_trial() for _ in range(count))]
     return [{name: value for name, value in trial.suggested.items() if name not in Stage.NAMES} for trial in trials]
 
 
@@ -112,20 +112,20 @@ def test_the_same_seed_gives_the_same_sequence(make):
 @every_oracle
 def test_the_budget_counts_every_trial(make):
     oracle = make(max_trials=3)
-    end(oracle, oracle.create_trial())
-    end(oracle, oracle.create_trial(), score=None)
-    assert isinstance(oracle.create_trial(), Trial)
-    assert oracle.create_trial() is Nothing.LEFT
+    end(oracle, oracle.next_trial())
+    end(oracle, oracle.next_trial(), score=None)
+    assert isinstance(oracle.next_trial(), Trial)
+    assert oracle.next_trial() is Nothing.LEFT
 
 
 @chooses_by_itself
 def test_trials_run_side_by_side_and_are_recorded_in_their_order(make):
     oracle = make()
-    trials = [oracle.create_trial() for _ in range(3)]
+    trials = [oracle.next_trial() for _ in range(3)]
     assert oracle.trials == {"0000": trials[0], "0001": trials[1], "0002": trials[2]}
     for trial in reversed(trials):
         end(oracle, trial)
-    assert oracle.create_trial().trial_id == "0003"
+    assert oracle.next_trial().trial_id == "0003"
 
 
 @every_oracle
@@ -154,7 +154,7 @@ def test_a_continued_search_goes_on_with_the_next_trial(make):
     for trial in oracle.trials.values():
         continued.restore_trial(trial)
         continued.end_trial(trial)
-    assert continued.create_trial().trial_id == "0003"
+    assert continued.next_trial().trial_id == "0003"
 
 
 def test_an_oracle_of_ones_own_needs_one_method():
@@ -163,12 +163,12 @@ def test_an_oracle_of_ones_own_needs_one_method():
             return Nothing.YET if trial_id == "0001" else Suggestion({"n": int(trial_id)}, (1,))
 
     oracle = Counting(MIN)
-    first = oracle.create_trial()
+    first = oracle.next_trial()
     assert (first.suggested, first.sampling_key) == ({"n": 0}, (1,))
-    assert oracle.create_trial() is Nothing.YET
+    assert oracle.next_trial() is Nothing.YET
     assert list(oracle.trials) == ["0000"]
     with pytest.raises(NotImplementedError):
-        Oracle(MIN).create_trial()
+        Oracle(MIN).next_trial()
 
 
 # Random search
@@ -181,7 +181,7 @@ def test_random_search_tries_every_configuration_once_and_then_has_nothing_left(
     assert len(set(tried)) == 9
     oracle = random_search(SMALL)
     run(oracle, 9)
-    assert oracle.create_trial() is Nothing.LEFT
+    assert oracle.next_trial() is Nothing.LEFT
 
 
 def test_random_search_finds_the_last_configurations_of_a_larger_space():
@@ -190,12 +190,12 @@ def test_random_search_finds_the_last_configurations_of_a_larger_space():
 
 def test_random_search_repeats_neither_what_runs_nor_what_a_trial_made_of_its_suggestion():
     oracle = random_search([Int("a", 1, 2)])
-    trial = oracle.create_trial()
+    trial = oracle.next_trial()
     trial.values = {"a": 3 - trial.suggested["a"]}
     end(oracle, trial)
     assert oracle.is_tried({"a": 1})
     assert oracle.is_tried({"a": 2})
-    assert oracle.create_trial() is Nothing.LEFT
+    assert oracle.next_trial() is Nothing.LEFT
 
 
 @pytest.mark.parametrize("kept", range(9))
@@ -234,6 +234,9 @@ class Scripted(Searcher):
         self.properties = (metric, mode, config)
         return True
 
+    def __deepcopy__(self, memo):
+        return self  # so that a test sees what its oracle's copy is told
+
     def suggest(self, trial_id):
         return self.suggestions.pop(0)
 
@@ -255,7 +258,7 @@ def test_a_searcher_sees_steps_and_lists_as_an_index_over_exactly_their_values()
     oracle = RaySearchOracle(searcher, MIN, space=space)
     sizes = {name: len({domain.sample() for _ in range(300)}) for name, domain in searcher.properties[2].items()}
     assert sizes == {"a": 5, "b": 11, "c": 2, "d": 2, "e": 3}
-    suggestions = [oracle.create_trial().suggested for _ in range(11)]
+    suggestions = [oracle.next_trial().suggested for _ in range(11)]
     assert {values["a"] for values in suggestions} == {5, 15, 25, 35, 45}
     assert [values["b"] for values in suggestions] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     assert [values["c"] for values in suggestions[:2]] == ["x", "y"]
@@ -267,7 +270,7 @@ def test_a_searcher_is_told_the_score_or_the_failure_of_a_trial():
     searcher = Scripted({"a": 1}, {"a": 2}, {"a": 3})
     oracle = RaySearchOracle(searcher, MIN, space=[Int("a", 1, 3)])
     for score in (0.25, None, float("nan")):
-        end(oracle, oracle.create_trial(), score)
+        end(oracle, oracle.next_trial(), score)
     (good, result, error), *bad = searcher.told
     assert (good, result["val_loss"], error) == ("0000", 0.25, False)
     assert bad == [("0001", None, True), ("0002", None, True)]
@@ -275,14 +278,14 @@ def test_a_searcher_is_told_the_score_or_the_failure_of_a_trial():
 
 def test_a_searcher_may_wait_or_be_done():
     oracle = RaySearchOracle(Scripted(None, Searcher.FINISHED), MIN, space=[Int("a", 1, 3)])
-    assert oracle.create_trial() is Nothing.YET
-    assert oracle.create_trial() is Nothing.LEFT
+    assert oracle.next_trial() is Nothing.YET
+    assert oracle.next_trial() is Nothing.LEFT
     assert oracle.trials == {}
 
 
 def test_a_searcher_that_was_used_before_is_refused():
     searcher = OptunaSearch(seed=0)
-    RaySearchOracle(searcher, MIN, space=SPACE)
+    searcher.set_search_properties("loss", "min", {"a": tune.uniform(0, 1)})
     with pytest.raises(ValueError, match=r"`search_alg` must be a new OptunaSearch without a search space or metric"):
         RaySearchOracle(searcher, MIN, space=SPACE)
 
@@ -290,9 +293,7 @@ def test_a_searcher_that_was_used_before_is_refused():
 def test_optuna_finds_what_it_is_told_to_minimise_or_maximise():
     def mean_of_last(objective):
         oracle = optuna([Float("a", 0, 1)], objective=objective)
-        values = [
-            end(oracle, trial, trial.suggested["a"]).suggested["a"] for trial in (oracle.create_trial() for _ in range(40))
-        ]
+        values = [end(oracle, trial, trial.suggested["a"]).suggested["a"] for trial in (oracle.next_trial() for _ in range(40))]
         return sum(values[-10:]) / 10
 
     assert mean_of_last(MIN) < 0.3
@@ -315,7 +316,7 @@ def test_ray_searchers_draw_from_domains_without_bounds():
 @pytest.mark.parametrize("make", [RandomSearchOracle, GridSearchOracle, BayesianOptimizationOracle, HyperbandOracle])
 def test_initial_points_come_first_and_are_completed(make):
     points = [{"units": 7, "kind": "sgd"}, {"rate": 0.01}]
-    oracle = make(MIN, None, 0, SPACE, points)
+    oracle = make(MIN, seed=0, space=SPACE, initial_points=points)
     (one, two), three = run(oracle, 2), run(oracle, 1)[0]
     assert (one["units"], one["kind"], two["rate"]) == (7, "sgd", 0.01)
     assert set(two) >= {"units", "rate", "kind"}
@@ -326,8 +327,10 @@ def test_initial_points_may_be_nested_and_name_options_by_object():
     space = DeclaredSpace(
         {"a": {"f": tune.choice([len, max]), "x": tune.uniform(0, 1)}, "d": tune.choice([{"k": 1}, {"k": 2}])}
     )
-    oracle = RandomSearchOracle(MIN, None, 0, space.parameters, [{"a": {"f": max, "x": 0.25}, "d": {"k": 2}}])
-    assert space.fill(oracle.create_trial().suggested) == {"a": {"f": max, "x": 0.25}, "d": {"k": 2}}
+    oracle = RandomSearchOracle(
+        MIN, None, 0, space=space.parameters, initial_points=[{"a": {"f": max, "x": 0.25}, "d": {"k": 2}}]
+    )
+    assert space.fill(oracle.next_trial().suggested) == {"a": {"f": max, "x": 0.25}, "d": {"k": 2}}
 
 
 @pytest.mark.parametrize(
@@ -340,7 +343,7 @@ def test_initial_points_may_be_nested_and_name_options_by_object():
 )
 def test_an_initial_point_that_cannot_be_is_refused(point, message):
     with pytest.raises(ValueError, match=message):
-        random_search().__class__(MIN, None, 0, SPACE, [point])
+        RandomSearchOracle(MIN, seed=0, space=SPACE, initial_points=[point])
 
 
 @pytest.mark.parametrize(
@@ -349,15 +352,17 @@ def test_an_initial_point_that_cannot_be_is_refused(point, message):
 )
 @pytest.mark.parametrize("make", [RandomSearchOracle, BayesianOptimizationOracle])
 def test_an_initial_value_is_stored_as_its_hyperparameter_has_it(make, point, stored):
-    oracle = make(MIN, None, 0, SPACE, [point])
-    trial = end(oracle, oracle.create_trial())
+    oracle = make(MIN, seed=0, space=SPACE, initial_points=[point])
+    trial = end(oracle, oracle.next_trial())
     (name,) = point
     assert (type(trial.suggested[name]), trial.suggested[name]) == (type(stored), stored)
 
 
 def test_a_name_that_is_not_known_yet_may_be_in_an_initial_point_where_the_space_is_not_whole():
-    oracle = RandomSearchOracle(MIN, None, 0, SearchSpace([Int("a", 1, 3)], is_whole=False), [{"a": 2, "late": 5}])
-    assert oracle.create_trial().suggested == {"a": 2, "late": 5}
+    oracle = RandomSearchOracle(
+        MIN, None, 0, space=SearchSpace([Int("a", 1, 3)], is_whole=False), initial_points=[{"a": 2, "late": 5}]
+    )
+    assert oracle.next_trial().suggested == {"a": 2, "late": 5}
 
 
 # What trials meet later
@@ -368,23 +373,23 @@ def test_a_search_goes_on_when_a_trial_meets_a_hyperparameter_late(make):
     """`deep` is asked for first, and only where it is true also `n`: eleven configurations, of which none is known before."""
     oracle, tried = make([]), set()
     for _ in range(11):
-        trial = oracle.create_trial()
+        trial = oracle.next_trial()
         deep = trial.suggested.get("deep", False)
         trial.values = {"deep": deep} | ({"n": trial.suggested.get("n", 1)} if deep else {})
         oracle.update_space([Boolean("deep"), *([Int("n", 1, 10)] if deep else [])])
         end(oracle, trial)
         tried.add(str(trial.values))
     assert len(tried) == 11
-    assert oracle.create_trial() is Nothing.LEFT
+    assert oracle.next_trial() is Nothing.LEFT
 
 
 def test_a_stopped_trial_is_not_taken_for_all_that_its_code_asks_for():
     oracle = grid([Int("a", 1, 2), Int("b", 1, 2)])
-    trial = oracle.create_trial()
+    trial = oracle.next_trial()
     trial.values = {"a": 1}
     trial.status, trial.executions[0] = TrialStatus.STOPPED, Execution(TrialStatus.STOPPED, score=1.0)
     oracle.end_trial(trial)
-    rest = [end(oracle, trial) for trial in iter(oracle.create_trial, Nothing.LEFT)]
+    rest = [end(oracle, trial) for trial in iter(oracle.next_trial, Nothing.LEFT)]
     assert {tuple(trial.suggested.values()) for trial in rest} == {(1, 2), (2, 1), (2, 2)}
 
 
@@ -404,10 +409,10 @@ def every_trial(oracle, workers=1):
     """Runs a search to its end, so many trials at once."""
     running, done = [], []
     while True:
-        while len(running) < workers and isinstance(trial := oracle.create_trial(), Trial):
+        while len(running) < workers and isinstance(trial := oracle.next_trial(), Trial):
             running.append(ask(trial))
         if not running:
-            assert oracle.create_trial() is Nothing.LEFT
+            assert oracle.next_trial() is Nothing.LEFT
             return done
         done.append(end(oracle, running.pop(0)))
 
@@ -433,8 +438,8 @@ def test_grid_search_continues_with_what_is_left(kept):
 
 def test_grid_search_does_not_repeat_what_was_running_when_it_was_continued():
     first, continued = grid(LAYERS), grid(LAYERS)
-    done = [end(first, ask(first.create_trial())) for _ in range(3)]
-    running = ask(first.create_trial())
+    done = [end(first, ask(first.next_trial())) for _ in range(3)]
+    running = ask(first.next_trial())
     for trial in [*done, running]:
         continued.restore_trial(trial)
         if trial is not running:
@@ -447,10 +452,10 @@ def test_grid_search_does_not_repeat_what_was_running_when_it_was_continued():
 
 def test_grid_search_tries_ten_values_of_a_range_without_a_step():
     oracle = grid([Float("rate", 1e-4, 1e-1, sampling="log"), Boolean("b")])
-    first = oracle.create_trial()
+    first = oracle.next_trial()
     end(oracle, first)
     rates, flags = set(), set()
-    while isinstance(trial := oracle.create_trial(), Trial):
+    while isinstance(trial := oracle.next_trial(), Trial):
         end(oracle, trial)
         rates.add(trial.suggested["rate"])
         flags.add(trial.suggested["b"])
@@ -460,10 +465,10 @@ def test_grid_search_tries_ten_values_of_a_range_without_a_step():
 
 def test_grid_search_goes_round_a_configuration_that_fails():
     oracle = grid([Int("a", 1, 2), Int("b", 1, 2)])
-    trial = oracle.create_trial()
+    trial = oracle.next_trial()
     trial.values = {}  # it failed before it had asked for anything
     end(oracle, trial, score=None)
-    rest = [end(oracle, trial) for trial in iter(oracle.create_trial, Nothing.LEFT)]
+    rest = [end(oracle, trial) for trial in iter(oracle.next_trial, Nothing.LEFT)]
     assert {tuple(trial.suggested.values()) for trial in rest} == {(1, 2), (2, 1), (2, 2)}
 
 
@@ -479,7 +484,7 @@ def test_bayesian_optimisation_never_repeats_while_others_remain(sampler):
     assert len(set(tried)) == 10
     oracle = bayesian([Int("a", 1, 2)], sampler=sampler)
     run(oracle, 2)
-    assert oracle.create_trial() is Nothing.LEFT
+    assert oracle.next_trial() is Nothing.LEFT
 
 
 @every_sampler
@@ -488,7 +493,7 @@ def test_bayesian_optimisation_comes_closer_to_the_optimum(objective, good, samp
     oracle = bayesian([Float("a", 0, 1), Float("b", 0, 1)], objective=objective, sampler=sampler)
     values = [
         end(oracle, trial, trial.suggested["a"] + trial.suggested["b"]).suggested["a"]
-        for trial in (oracle.create_trial() for _ in range(50))
+        for trial in (oracle.next_trial() for _ in range(50))
     ]
     assert abs(sum(values[-10:]) / 10 - good) < 0.25
 
@@ -498,7 +503,7 @@ def test_bayesian_optimisation_learns_of_a_hyperparameter_from_the_trials_that_h
     space = SearchSpace(LAYERS, [{"layers": 1, "units_0": 16}, {"layers": 2, "units_0": 16, "units_1": 16}])
     oracle = bayesian(space, sampler="tpe")
     for _ in range(12):
-        end(oracle, ask(oracle.create_trial()))
+        end(oracle, ask(oracle.next_trial()))
     trials = [trial for trial in oracle._study._study.get_trials() if trial.state.name == "COMPLETE"]
     assert len(trials) == 12
     for trial in trials:
@@ -519,7 +524,7 @@ def test_bayesian_optimisation_continues_from_the_trials_of_an_earlier_session(s
 def test_bayesian_optimisation_learns_from_another_project(sampler):
     oracle, other = bayesian([Float("a", 0, 1)], num_initial_points=1, sampler=sampler), bayesian([Float("a", 0, 1)])
     for _ in range(30):
-        trial = other.create_trial()
+        trial = other.next_trial()
         oracle.learn(end(other, trial, trial.suggested["a"]))
     assert not oracle.trials
     assert sum(values["a"] for values in run(oracle, 5)) / 5 < 0.3
@@ -529,9 +534,9 @@ def test_bayesian_optimisation_learns_from_another_project(sampler):
 def test_running_trials_are_spread_out(sampler):
     oracle = bayesian([Float("a", 0, 1)], num_initial_points=5, sampler=sampler)
     for _ in range(20):
-        trial = oracle.create_trial()
+        trial = oracle.next_trial()
         end(oracle, trial, abs(trial.suggested["a"] - 0.5))
-    side_by_side = [oracle.create_trial().suggested["a"] for _ in range(5)]
+    side_by_side = [oracle.next_trial().suggested["a"] for _ in range(5)]
     assert len({round(value, 3) for value in side_by_side}) == 5
 
 
@@ -544,7 +549,7 @@ def test_samplers_are_checked_when_the_oracle_is_made():
 
 def test_cmaes_can_be_chosen():
     oracle = bayesian([Float("a", 0, 1), Float("b", 0, 1)], sampler="cmaes", num_initial_points=5)
-    values = [end(oracle, t, (t.suggested["a"] - 0.7) ** 2).suggested["a"] for t in (oracle.create_trial() for _ in range(60))]
+    values = [end(oracle, t, (t.suggested["a"] - 0.7) ** 2).suggested["a"] for t in (oracle.next_trial() for _ in range(60))]
     assert abs(sum(values[-10:]) / 10 - 0.7) < 0.15
 
 
@@ -558,7 +563,7 @@ def test_what_failed_is_avoided():
     oracle = bayesian([Float("a", 0, 1)], sampler="gp")
     values = []
     for _ in range(30):
-        trial = oracle.create_trial()
+        trial = oracle.next_trial()
         values.append(trial.suggested["a"])
         end(oracle, trial, None if values[-1] < 0.5 else values[-1])  # the best are next to those that fail
     assert sum(value < 0.5 for value in values[10:]) <= 10
@@ -572,7 +577,7 @@ def test_several_objectives_give_a_front():
     both = MultiObjective([Objective("accuracy", "max"), Objective("size", "min")], pareto=True)
     oracle = bayesian([Float("a", 0, 1)], objective=both)
     for _ in range(30):
-        trial = oracle.create_trial()
+        trial = oracle.next_trial()
         a = trial.suggested["a"]
         trial.status, trial.executions[0] = TrialStatus.COMPLETED, Execution(TrialStatus.COMPLETED)
         trial.executions[0].observe(1, {"accuracy": a, "size": a**2}, both)
@@ -588,10 +593,10 @@ def search_hyperband(workers=1, **options):
     oracle = hyperband([Float("quality", 0, 1)], objective=MIN, **options)
     running, done = [], []
     while True:
-        while len(running) < workers and isinstance(trial := oracle.create_trial(), Trial):
+        while len(running) < workers and isinstance(trial := oracle.next_trial(), Trial):
             running.append(trial)
         if not running:
-            assert oracle.create_trial() is Nothing.LEFT
+            assert oracle.next_trial() is Nothing.LEFT
             return done
         trial = running.pop(0)
         done.append(end(oracle, trial, trial.suggested["quality"]))
@@ -625,8 +630,8 @@ def test_hyperband_learns_what_to_begin_with():
 
 def test_hyperband_promotes_before_a_rung_is_full():
     oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
-    trials = [end(oracle, trial, trial.suggested["quality"]) for trial in (oracle.create_trial() for _ in range(3))]
-    promoted = oracle.create_trial()
+    trials = [end(oracle, trial, trial.suggested["quality"]) for trial in (oracle.next_trial() for _ in range(3))]
+    promoted = oracle.next_trial()
     assert promoted.suggested[Stage.PARENT] == min(trials, key=lambda trial: trial.score).trial_id
 
 
@@ -635,7 +640,7 @@ def test_hyperband_knows_from_where_trials_may_go_on(workers):
     oracle = hyperband([Float("quality", 0, 1)], objective=MIN, max_epochs=9, factor=3)
     running, kept = [], set()
     while True:
-        while len(running) < workers and isinstance(trial := oracle.create_trial(), Trial):
+        while len(running) < workers and isinstance(trial := oracle.next_trial(), Trial):
             assert trial.suggested.get(Stage.PARENT) in {None, *kept}
             running.append(trial)
         if not running:
@@ -655,7 +660,7 @@ def test_hyperband_is_continued_where_it_was():
     for trial in whole[:10]:
         continued.restore_trial(trial)
         continued.end_trial(trial)
-    rest = [end(continued, trial, trial.suggested["quality"]) for trial in iter(continued.create_trial, Nothing.LEFT)]
+    rest = [end(continued, trial, trial.suggested["quality"]) for trial in iter(continued.next_trial, Nothing.LEFT)]
     assert len(rest) == len(whole) - 10
     assert [trial.suggested for trial in rest] == [trial.suggested for trial in whole[10:]]
 
@@ -663,13 +668,13 @@ def test_hyperband_is_continued_where_it_was():
 def test_hyperband_goes_on_without_failed_trials():
     oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
     scores = [None, 0.5]
-    done = [end(oracle, trial, scores[number % 2]) for number, trial in enumerate(iter(oracle.create_trial, Nothing.LEFT))]
+    done = [end(oracle, trial, scores[number % 2]) for number, trial in enumerate(iter(oracle.next_trial, Nothing.LEFT))]
     assert any(trial.suggested[Stage.ROUND] == 2 for trial in done)
 
 
 def test_hyperband_does_not_promote_what_was_stopped():
     oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
-    for number, trial in enumerate(iter(oracle.create_trial, Nothing.LEFT)):
+    for number, trial in enumerate(iter(oracle.next_trial, Nothing.LEFT)):
         assert (
             Stage.PARENT not in trial.suggested or oracle.trials[trial.suggested[Stage.PARENT]].status == TrialStatus.COMPLETED
         )
@@ -683,7 +688,7 @@ def test_hyperband_does_not_promote_what_was_stopped():
 def test_hyperband_trains_to_the_end_however_few_are_left(good):
     oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
     done = []
-    for trial in iter(oracle.create_trial, Nothing.LEFT):
+    for trial in iter(oracle.next_trial, Nothing.LEFT):
         is_first = trial.suggested[Stage.BRACKET] == 2 and trial.suggested[Stage.ROUND] == 0
         fails = is_first and sum(entry.score is not None for entry in done) >= good
         done.append(end(oracle, trial, None if fails else 0.5))
@@ -692,7 +697,7 @@ def test_hyperband_trains_to_the_end_however_few_are_left(good):
 
 def test_hyperband_ends_when_a_small_space_is_exhausted():
     oracle = hyperband([Int("a", 1, 3)], max_epochs=9, factor=3)
-    done = [end(oracle, trial, trial.suggested["a"]) for trial in iter(oracle.create_trial, Nothing.LEFT)]
+    done = [end(oracle, trial, trial.suggested["a"]) for trial in iter(oracle.next_trial, Nothing.LEFT)]
     assert sum(trial.suggested[Stage.ROUND] == 0 for trial in done) == 3
 
 

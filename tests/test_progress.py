@@ -11,7 +11,8 @@ OBJECTIVE = Objective("val_loss", "min")
 
 def trial(number=0, score=0.5, status=TrialStatus.COMPLETED, values=None, message=None):
     execution = Execution(status, best_epoch=None if score is None else 3, score=score, duration=2.0)
-    return Trial(f"{number:04d}", values or {"units": 4, "rate": 0.123456}, (), {}, status, {0: execution}, message)
+    values = values or {"units": 4, "rate": 0.123456}
+    return Trial.of(f"{number:04d}", values, status=status, executions={0: execution}, message=message)
 
 
 def shown(capsys, verbose, *trials, total=3, earlier=(), remark=None):

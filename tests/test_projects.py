@@ -28,7 +28,7 @@ def opened(directory, project, overwrite=False):
 def started(directory):
     """A project with one trial."""
     journal, _ = open_project(directory, wanted(), overwrite=False)
-    journal.add_trial(Trial("0000", {"units": 2}))
+    journal.add_trial(Trial.of("0000", {"units": 2}))
     journal.close()
 
 

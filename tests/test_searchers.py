@@ -58,7 +58,7 @@ def nevergrad():
 @pytest.mark.parametrize("make", [optuna, hyperopt, bohb, nevergrad])
 def test_a_searcher_chooses_exactly_what_the_definitions_allow(make):
     space = [*NUMBERS, *OPTIONS, *DECLARED]
-    suggestions = run(RaySearchOracle(make(), Objective("val_loss", "min"), None, 0, space), 20)
+    suggestions = run(RaySearchOracle(make(), Objective("val_loss", "min"), None, seed=0, space=space), 20)
     for values in suggestions:
         existing = {parameter.name for parameter in space if parameter.exists(values)}
         assert set(values) == existing
@@ -85,7 +85,7 @@ class BayesOptSearch(tune.search.Searcher):
 
 
 def test_a_searcher_of_real_numbers_is_shown_every_number_as_one():
-    for values in run(RaySearchOracle(BayesOptSearch(), Objective("val_loss", "min"), None, 0, NUMBERS), 20):
+    for values in run(RaySearchOracle(BayesOptSearch(), Objective("val_loss", "min"), None, seed=0, space=NUMBERS), 20):
         assert all(parameter.allows(values[parameter.name]) for parameter in NUMBERS)
 
 
@@ -93,7 +93,7 @@ def test_a_searcher_that_cannot_choose_among_options_is_refused_by_name():
     with pytest.raises(
         ValueError, match=r"BayesOptSearch chooses numbers only, and hyperparameter 'kind' is one of 2 options.*Optuna"
     ):
-        RaySearchOracle(BayesOptSearch(), Objective("val_loss", "min"), None, 0, [*NUMBERS, *OPTIONS])
+        RaySearchOracle(BayesOptSearch(), Objective("val_loss", "min"), None, seed=0, space=[*NUMBERS, *OPTIONS])
 
 
 def test_what_a_searcher_says_of_a_space_that_it_refuses_is_passed_on():
@@ -104,4 +104,4 @@ def test_what_a_searcher_says_of_a_space_that_it_refuses_is_passed_on():
     with pytest.raises(
         ValueError, match=r"Refuses cannot search these hyperparameters: too many dimensions. Received: units, .*Bayesian"
     ):
-        RaySearchOracle(Refuses(), Objective("val_loss", "min"), None, 0, NUMBERS)
+        RaySearchOracle(Refuses(), Objective("val_loss", "min"), None, seed=0, space=NUMBERS)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ray import tune
 
 from glimr_keras.domains import Options, RayDomain
+from glimr_keras.job import configuration
 from glimr_keras.parameters import Choice, Condition, Float, Int, deserialize, serialize
 from glimr_keras.space import DeclaredSpace, prune_search, sample_space
-from glimr_keras.worker import configuration
 
 SEEDS = range(300)
 

@@ -12,7 +12,7 @@ MIN, MAX = Objective("val_loss", "min"), Objective("val_accuracy", "max")
 
 
 def trial(number, score=None, status=TrialStatus.COMPLETED):
-    return Trial(f"{number:04d}", {}, status=status, executions={0: Execution(status, score=score)})
+    return Trial.of(f"{number:04d}", {}, status=status, executions={0: Execution(status, score=score)})
 
 
 # Executions
@@ -49,24 +49,24 @@ def test_an_epoch_without_the_objective_is_history_but_no_score(metrics):
 
 def test_a_trials_score_is_the_mean_over_its_executions():
     executions = {0: Execution(score=0.25, duration=1.0), 1: Execution(score=0.75, duration=2.0)}
-    both = Trial("0000", {}, executions=executions)
+    both = Trial.of("0000", {}, executions=executions)
     assert both.score == 0.5
     assert both.duration == 3.0
 
 
 @pytest.mark.parametrize("missing", [None, math.nan])
 def test_a_trial_has_no_score_until_every_execution_has_one(missing):
-    assert Trial("0000", {}, executions={0: Execution(score=0.5), 1: Execution(score=missing)}).score is None
+    assert Trial.of("0000", {}, executions={0: Execution(score=0.5), 1: Execution(score=missing)}).score is None
 
 
 def test_a_trial_that_has_not_started_has_neither_score_nor_duration():
-    assert Trial("0000", {"a": 1}).score is None
-    assert Trial("0000", {"a": 1}).duration is None
-    assert Trial("0000", {"a": 1}).best_execution(MIN) is None
+    assert Trial.of("0000", {"a": 1}).score is None
+    assert Trial.of("0000", {"a": 1}).duration is None
+    assert Trial.of("0000", {"a": 1}).best_execution(MIN) is None
 
 
 def test_a_trials_values_are_the_suggested_ones_until_it_says_better():
-    trial = Trial("0000", {"a": 1})
+    trial = Trial.of("0000", {"a": 1})
     assert trial.values == {"a": 1}
     trial.values["b"] = 2
     assert trial.suggested == {"a": 1}
@@ -74,8 +74,8 @@ def test_a_trials_values_are_the_suggested_ones_until_it_says_better():
 
 def test_the_best_execution_follows_the_direction_and_is_never_nan():
     executions = {0: Execution(score=math.nan), 1: Execution(score=0.2), 2: Execution(score=0.3), 3: Execution()}
-    assert Trial("0000", {}, executions=executions).best_execution(MIN) == 1
-    assert Trial("0000", {}, executions=executions).best_execution(MAX) == 2
+    assert Trial.of("0000", {}, executions=executions).best_execution(MIN) == 1
+    assert Trial.of("0000", {}, executions=executions).best_execution(MAX) == 2
 
 
 def test_trials_are_ranked_completed_then_stopped_then_without_a_score():

@@ -20,10 +20,11 @@ from glimr_keras.data import FitArguments
 from glimr_keras.discovery import probe
 from glimr_keras.hypermodel import as_hypermodel
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.job import Job, configuration
 from glimr_keras.session import Session
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.trials import Run
-from glimr_keras.worker import Job, configuration, run_trial
+from glimr_keras.worker import run_trial
 from tests import models
 
 ARGUMENTS = FitArguments(models.TRAIN, {"validation_data": models.VALIDATION, "epochs": 3})
@@ -261,9 +262,9 @@ def test_a_hand_written_loop_may_drive_the_callbacks(run):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (None, "returned nothing and no epoch was reported"),
-        ("text", "must return Keras' History, a dict of metrics, .* Received: 'text' of type str"),
-        ({"other": 1.0}, r"objective 'score' is not among the metrics. Received: \['other'\]"),
+        (None, "returned None, and no epoch was reported"),
+        ("text", "expected to be one of float, dict, keras.callbacks.History, .* Received: 'text' of type str"),
+        ({"other": 1.0}, r"must have the specified objective 'score'. Received: \['other'\]"),
         (math.nan, "objective 'score' is nan"),
     ],
 )

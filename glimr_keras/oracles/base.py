@@ -3,108 +3,225 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
-import enum
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from glimr_keras.errors import did_you_mean
-from glimr_keras.hyperparameters import sample
-from glimr_keras.objective import Objective
+import numpy as np
+
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.objective import Objective, as_objective
+from glimr_keras.oracles.own_loop import OwnLoop, synchronized
+from glimr_keras.oracles.points import Nothing, Suggestion, checked_point, completed
 from glimr_keras.parameters import HyperParameter
 from glimr_keras.search_space import SearchSpace
-from glimr_keras.trials import Trial, TrialStatus
+from glimr_keras.trials import Trial, TrialStatus, ranked
 
 
-class Nothing(enum.Enum):
-    """An oracle's answer when it has no configuration to try."""
-
-    YET = "ask again when a trial has ended"
-    LEFT = "the budget is spent, or every configuration was tried"
-
-
-@dataclasses.dataclass(frozen=True)
-class Suggestion:
-    """A configuration to try.
-
-    Attributes:
-        values: Value by name for the known hyperparameters that exist in this configuration.
-        sampling_key: From which the trial samples names that are not known yet.
-    """
-
-    values: dict[str, Any]
-    sampling_key: tuple[int, ...]
-
-
-class Oracle:
+class Oracle(OwnLoop):
     """Decides which configuration is tried next, and keeps the record of every trial.
 
-    A subclass overrides `populate_space`. An oracle knows neither Ray nor Keras: `create_trial` asks it, `end_trial` tells it.
-    All that it knows is in its arguments and in the trials, so one that is told the trials of an earlier session
-    (`restore_trial`, and `end_trial` for those that ended) goes on as that session would have.
+    A subclass overrides `populate_space`, and maybe `score_trial`. An oracle knows neither Ray nor Keras: a search asks it by
+    `next_trial` and tells it by `end_trial`. All that it knows is in its arguments and in the trials, so one that is told the
+    trials of an earlier session (`restore_trial`, and `trial_ended` for those that ended) goes on as that session would have.
 
     Args:
-        objective: What is optimised, with its direction.
+        objective: What is optimised: a metric's name, an `Objective`, or a list of them; `None` where `fit` or `run_trial`
+            returns one number, which is then minimised.
         max_trials: How many trials the project may have, failed ones included; `None` for no bound.
+        hyperparameters: Hyperparameters that win over those of the same name that a model asks for.
+        allow_new_entries: Whether a model may ask for others. If not, that is an error.
+        tune_new_entries: Whether those others are searched. If not, they have their defaults.
         seed: Two oracles with the same seed, told the same, choose the same.
+        max_retries_per_trial: How often a training that failed is begun again, except by `FailedTrialError`.
+        max_consecutive_failed_trials: So many failed trials in a row stop the search.
         space: The hyperparameters that are known so far; a `SearchSpace` also knows where each exists.
         initial_points: Configurations that are tried first: value by name, flat or nested. What they leave out is drawn at
             random.
 
     Attributes:
         trials: By id, in the order of their creation.
+        start_order, end_order: Ids of the trials in the order in which they began, and ended.
+        ongoing_trials: Those that have not ended, by who runs them.
         learns: Whether results of earlier trials change what is chosen next.
 
     Raises:
-        ValueError: If an initial point has an unknown name, or a value that its hyperparameter cannot have.
+        ValueError: If an initial point has an unknown name, or a value that its hyperparameter cannot have; or new
+            hyperparameters are not allowed and no others given.
     """
 
     learns = False
 
     def __init__(
         self,
-        objective: Objective,
+        objective: str | Objective | Sequence[str | Objective] | None = None,
         max_trials: int | None = None,
-        seed: int = 0,
+        hyperparameters: HyperParameters | None = None,
+        allow_new_entries: bool = True,
+        tune_new_entries: bool = True,
+        seed: int | None = None,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+        *,
         space: SearchSpace | Iterable[HyperParameter] = (),
         initial_points: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        self.objective = objective
+        if hyperparameters is None and not (allow_new_entries and tune_new_entries):
+            name = "tune_new_entries" if allow_new_entries else "allow_new_entries"
+            raise ValueError(f"If you set `{name}=False`, you must pass the search space as `hyperparameters`.")
         self.max_trials = max_trials
-        self.seed = seed
-        self.space = space if isinstance(space, SearchSpace) else SearchSpace(space)
+        self._hyperparameters = HyperParameters() if hyperparameters is None else hyperparameters
+        self._discover: Callable[[], Iterable[HyperParameter]] | None = None
+        self.allow_new_entries, self.tune_new_entries = allow_new_entries, tune_new_entries
+        self.max_retries_per_trial = max_retries_per_trial
+        self.max_consecutive_failed_trials = max_consecutive_failed_trials
+        self.initial_points = tuple(initial_points)
+        self.tuner_ids: set[str] = set()
+        self.verbose: int | str = 1
+        known = space if isinstance(space, SearchSpace) else SearchSpace([*self._hyperparameters.space, *space])
+        drawn = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self.wanted = as_objective(objective)
+        self.begin(self.wanted.inferred(), drawn, known)
+
+    def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
+        """Readies the oracle for a search: without any trial, and with what is known now.
+
+        Args:
+            objective: With its direction.
+            seed: Of the project.
+            space: What there is to search.
+        """
+        self.objective, self.seed, self.space = objective, seed, space
+        self._discover = None
+        self._hyperparameters.merge(space.parameters, overwrite=False)
         self.trials: dict[str, Trial] = {}
-        self._initial_points = [self.checked_point(point) for point in initial_points]
+        self.start_order: list[str] = []
+        self.end_order: list[str] = []
+        self.ongoing_trials: dict[str, Trial] = {}
+        self._begin_own_loop()
+        self._initial_points = [checked_point(point, space) for point in self.initial_points]
         self._tried: dict[tuple[str, ...], collections.Counter[str]] = {}  # values by the names that a trial asked for
+
+    def recall(self, objective: Objective, space: SearchSpace, trials: Mapping[str, Trial], end_order: Iterable[str]) -> None:
+        """Takes in the trials of a project to be looked at, whichever oracle chose them."""
+        Oracle.begin(self, objective, self.seed, space)
+        for trial in trials.values():
+            Oracle.restore_trial(self, trial)
+        for trial_id in end_order:
+            Oracle.trial_ended(self, trials[trial_id])
 
     @property
     def is_running(self) -> bool:
         """Whether a trial has not ended."""
         return any(trial.status == TrialStatus.RUNNING for trial in self.trials.values())
 
-    def create_trial(self) -> Trial | Nothing:
+    @property
+    def hyperparameters(self) -> HyperParameters:
+        """All that is known to be searched: the object that was passed, if any, with what models ask for.
+
+        Before the first search a model is built in this process to find that out, when this is looked at.
+        """
+        discover, self._discover = self._discover, None
+        if discover is not None:
+            self._hyperparameters.merge(discover(), overwrite=False)
+        return self._hyperparameters
+
+    @hyperparameters.setter
+    def hyperparameters(self, hyperparameters: HyperParameters) -> None:
+        self._hyperparameters = hyperparameters
+
+    def discover_by(self, discover: Callable[[], Iterable[HyperParameter]]) -> None:
+        """How to find out what models ask for, if that is wanted before a search."""
+        self._discover = discover
+
+    # Asking
+
+    def ask(self) -> Trial | Nothing:
+        """What a search asks: `next_trial`, unless a subclass has a `create_trial` of its own."""
+        if type(self).create_trial is Oracle.create_trial:
+            return self.next_trial()
+        trial = self.create_trial(f"tuner{len(self.trials)}")
+        return {TrialStatus.IDLE: Nothing.YET, TrialStatus.STOPPED: Nothing.LEFT}.get(trial.status, trial)
+
+    def next_trial(self) -> Trial | Nothing:
         """A new trial to run, or why there is none."""
-        if self.max_trials is not None and len(self.trials) >= self.max_trials:
+        if self.remaining_trials() == 0:
             return Nothing.LEFT
-        trial_id = f"{len(self.trials):04d}"
+        trial_id = str(len(self.trials)).zfill(4 if self.max_trials is None else len(str(self.max_trials)))  # as KerasTuner's
         if len(self.trials) < len(self._initial_points):
-            chosen: Suggestion | Nothing = self.completed(self._initial_points[len(self.trials)], trial_id)
+            chosen: Any = completed(self._initial_points[len(self.trials)], self.space, (self.seed, int(trial_id)))
         else:
             chosen = self.populate_space(trial_id)
+        if isinstance(chosen, Mapping):
+            chosen = self._suggestion(chosen, trial_id)
         if isinstance(chosen, Nothing):
             return chosen
-        trial = Trial(trial_id, chosen.values, chosen.sampling_key)
+        trial = Trial.of(trial_id, chosen.values, chosen.sampling_key, self.space.parameters)
         self.restore_trial(trial)
         return trial
 
+    def populate_space(self, trial_id: str) -> Suggestion | Nothing | Mapping[str, Any]:
+        """Chooses the values of a new trial.
+
+        Args:
+            trial_id: Its id; `int(trial_id)` is its index in the project.
+
+        Returns:
+            A `Suggestion`, or `Nothing`; or as for KerasTuner a dict with `"status"` (`"RUNNING"`, or `"IDLE"` where there is
+            nothing to try before a running trial has ended, or `"STOPPED"`) and `"values"`. Values that are left out are drawn
+            at random.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override `populate_space(trial_id)`.")
+
+    def _suggestion(self, response: Mapping[str, Any], trial_id: str) -> Suggestion | Nothing:
+        """What a dict that `populate_space` returned means."""
+        if response["status"] == TrialStatus.STOPPED:
+            return Nothing.LEFT
+        if response["status"] == TrialStatus.IDLE:
+            return Nothing.YET
+        return completed(response.get("values") or {}, self.space, (self.seed, int(trial_id)))
+
+    # Telling
+
     def restore_trial(self, trial: Trial) -> None:
-        """Takes a trial into the record, as `create_trial` does; also for those of an earlier session."""
-        self.trials[trial.trial_id] = trial
+        """Takes a trial into the record, as `next_trial` does; also for those of an earlier session."""
+        self.trials[trial.trial_id] = self.ongoing_trials[trial.trial_id] = trial
+        self.start_order.append(trial.trial_id)
         self._remember(trial.suggested)
 
-    def end_trial(self, trial: Trial) -> None:
-        """Tells the oracle that a trial ended; `trial` has its final values, status and score."""
+    @synchronized
+    def end_trial(self, trial: Trial | str, status: str | None = None) -> None:
+        """Tells the oracle that a trial ended, and gives it its score.
+
+        A trial that a loop of the user's own ran, and that failed (`"INVALID"`), is run again as often as
+        `max_retries_per_trial` says.
+
+        Args:
+            trial: With its final values and status.
+            status: Deprecated, with an id in the place of the trial.
+
+        Raises:
+            RuntimeError: If a loop of the user's own has too many failed trials in a row.
+        """
+        own = self._own(trial, status)
+        if own.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED):
+            if own.executions and type(self).update_trial is not Oracle.update_trial:  # which a loop of the user's own calls
+                means = {name: history.get_history()[0].mean() for name, history in own.metrics.metrics.items()}
+                self.update_trial(own.trial_id, means, step=own.best_step)
+            self.score_trial(own)
+        is_of_own_loop = not own.executions
+        if is_of_own_loop and self._is_retried(own):
+            return
+        self.trial_ended(own)
+        self.save_trial(own)
+        self.save()
+        if is_of_own_loop:
+            self._check_failures()
+
+    def trial_ended(self, trial: Trial) -> None:
+        """Learns from a trial that has ended, and has its score."""
+        self.ongoing_trials = {key: ongoing for key, ongoing in self.ongoing_trials.items() if ongoing is not trial}
+        self.end_order.append(trial.trial_id)
         if trial.status == TrialStatus.COMPLETED:  # others may have asked for a part of their values only
             self.space.observe(trial.values)
             if trial.suggested.items() < trial.values.items():  # it met more, of which other values are not tried
@@ -118,17 +235,47 @@ class Oracle:
     def learn(self, trial: Trial) -> None:
         """Tells the oracle of a trial of another project, which counts for no budget. For oracles that learn."""
 
-    def update_space(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
-        """Adds hyperparameters that a trial met, and returns those that were new."""
-        return self.space.update(parameters)
+    def update_space(self, hyperparameters: HyperParameters | Iterable[HyperParameter]) -> list[HyperParameter]:
+        """Adds hyperparameters that a trial met, and returns those that were new.
 
-    def populate_space(self, trial_id: str) -> Suggestion | Nothing:
-        """Chooses the values of a new trial.
-
-        Args:
-            trial_id: Its id; `int(trial_id)` is its index in the project.
+        Raises:
+            RuntimeError: If there are new ones, and `allow_new_entries` is `False`.
         """
-        raise NotImplementedError
+        found = hyperparameters.space if isinstance(hyperparameters, HyperParameters) else list(hyperparameters)
+        known = {parameter.key for parameter in self.space.parameters}
+        new = [parameter for parameter in found if parameter.key not in known]
+        if new and not self.allow_new_entries:
+            raise RuntimeError(f"`allow_new_entries` is `False`, but found new entries {new}")
+        if not new or not self.tune_new_entries:
+            return []
+        self._hyperparameters.merge(new, overwrite=False)
+        return self.space.update(new)
+
+    # Looking
+
+    def get_trial(self, trial_id: str) -> Trial:
+        """The trial of this id, with or without its leading zeros.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        if trial_id in self.trials or not trial_id.isdigit():
+            return self.trials[trial_id]
+        return (
+            next((trial for known, trial in self.trials.items() if int(known) == int(trial_id)), None) or self.trials[trial_id]
+        )
+
+    def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
+        """The best trials, best first; where there are fewer with a score, then others."""
+        return ranked(list(self.trials.values()), self.objective)[:num_trials]
+
+    def get_space(self) -> HyperParameters:
+        """A copy of `hyperparameters`."""
+        return self.hyperparameters.copy()
+
+    def remaining_trials(self) -> int | None:
+        """How many trials may still be started; `None` for any number."""
+        return None if self.max_trials is None else max(self.max_trials - len(self.trials), 0)
 
     def is_tried(self, values: Mapping[str, Any]) -> bool:
         """Whether a trial agrees with these values in all that it asked for, so that it would only be repeated."""
@@ -142,51 +289,6 @@ class Oracle:
         names = tuple(sorted(values))
         if names:
             self._tried.setdefault(names, collections.Counter())[_canonical(values, names)] += times
-
-    def completed(self, point: Mapping[str, Any], trial_id: str) -> Suggestion:
-        """A configuration with these values, and the others drawn at random."""
-        key = (self.seed, int(trial_id))
-        known = self.space.walk(lambda found: point[found.name] if found.name in point else sample(found, key))
-        names = {parameter.name for parameter in self.space.parameters}
-        return Suggestion(known | {name: value for name, value in point.items() if name not in names}, key)
-
-    def checked_point(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """An initial point by full names, with its values as they are stored."""
-        named: dict[str, list[HyperParameter]] = {}
-        for parameter in self.space.parameters:
-            named.setdefault(parameter.name, []).append(parameter)
-        checked = {}
-        for name, value in _flat(point, named).items():
-            if name not in named and not self.space.is_whole:
-                checked[name] = value  # it may be met in a trial
-                continue
-            if name not in named:
-                raise ValueError(
-                    f"`initial_points` has the unknown hyperparameter {name!r}.{did_you_mean(name, named)} "
-                    f"Received: {dict(point)}"
-                )
-            encoded = [parameter.encode(value) for parameter in named[name]]
-            pairs = zip(encoded, named[name], strict=True)
-            fitting = [parameter.nearest(code) for code, parameter in pairs if parameter.allows(code)]
-            if not fitting:
-                raise ValueError(
-                    f"`initial_points` has a value for {name!r} that it cannot have. Received: {value!r}; it is defined as "
-                    f"{' or '.join(map(str, named[name]))}"
-                )
-            checked[name] = fitting[0]
-        return checked
-
-
-def _flat(point: Mapping[str, Any], known: Mapping[str, Any], scope: str = "") -> dict[str, Any]:
-    """Value by full name; a dict that is no option of a known hyperparameter is a scope."""
-    flat: dict[str, Any] = {}
-    for key, value in point.items():
-        name = f"{scope}{key}"
-        if isinstance(value, Mapping) and name not in known:
-            flat |= _flat(value, known, f"{name}/")
-        else:
-            flat[name] = value
-    return flat
 
 
 def _canonical(values: Mapping[str, Any], names: Iterable[str]) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glimr_keras.objective import MultiObjective, Objective
-from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.objective import Goal, MultiObjective, Objective
+from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.optuna_study import Study
+from glimr_keras.oracles.points import Nothing, Suggestion
 from glimr_keras.oracles.random_search import RandomSearchOracle, untried
 from glimr_keras.oracles.surrogate import Surrogate
-from glimr_keras.parameters import HyperParameter
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.trials import Trial, TrialStatus
 
@@ -32,6 +33,7 @@ class BayesianOptimizationOracle(Oracle):
     count as the worst. A configuration is never tried twice while others remain.
 
     Args:
+        alpha, beta: Of KerasTuner's Gaussian process; have no meaning here.
         num_initial_points: So many trials are random before the model is used; by default two for each hyperparameter, but
             from 5 to 20, and 10 for Optuna's samplers.
         sampler: `"gp"`, the Gaussian process; `"tpe"`, a tree of Parzen estimators over the hyperparameters that exist
@@ -49,22 +51,45 @@ class BayesianOptimizationOracle(Oracle):
 
     def __init__(
         self,
-        objective: Objective,
-        max_trials: int | None = None,
-        seed: int = 0,
-        space: SearchSpace | Iterable[HyperParameter] = (),
-        initial_points: Sequence[Mapping[str, Any]] = (),
+        objective: Goal = None,
+        max_trials: int | None = 10,
         num_initial_points: int | None = None,
+        alpha: float | None = None,
+        beta: float | None = None,
+        seed: int | None = None,
+        hyperparameters: HyperParameters | None = None,
+        allow_new_entries: bool = True,
+        tune_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
         sampler: str | optuna.samplers.BaseSampler | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(objective, max_trials, seed, space, initial_points)
-        self._num_initial_points = num_initial_points
+        if alpha is not None or beta is not None:
+            warnings.warn(
+                "`alpha` and `beta` have no meaning here: the noise is estimated, and expected improvement needs no factor.",
+                stacklevel=2,
+            )
+        self.num_initial_points, self.sampler = num_initial_points, sampler
+        super().__init__(
+            objective,
+            max_trials,
+            hyperparameters,
+            allow_new_entries,
+            tune_new_entries,
+            seed,
+            max_retries_per_trial,
+            max_consecutive_failed_trials,
+            **kwargs,
+        )
+
+    def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
+        super().begin(objective, seed, space)
         is_front = isinstance(objective, MultiObjective) and objective.pareto
-        if sampler is None:
-            sampler = "tpe" if is_front else "gp"
+        sampler = self.sampler or ("tpe" if is_front else "gp")
         if is_front and sampler == "gp":
             raise ValueError("sampler='gp' cannot look for a Pareto front. Use 'tpe' or 'nsga2' for a list of objectives.")
-        self._study = None if sampler == "gp" else Study(objective, self.space, sampler, num_initial_points)
+        self._study = None if sampler == "gp" else Study(objective, space, sampler, self.num_initial_points)
         self._of_others: list[Trial] = []
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
@@ -79,8 +104,8 @@ class BayesianOptimizationOracle(Oracle):
                     return Suggestion(values, key)
         return untried(self, trial_id, RandomSearchOracle.max_collisions)
 
-    def end_trial(self, trial: Trial) -> None:
-        super().end_trial(trial)
+    def trial_ended(self, trial: Trial) -> None:
+        super().trial_ended(trial)
         if self._study is not None:
             self._study.end(trial)
 
@@ -94,7 +119,7 @@ class BayesianOptimizationOracle(Oracle):
         known = [*self._of_others, *self.trials.values()]
         scored = [trial for trial in known if trial.is_scored]
         searched = sum(parameter.count != 1 for parameter in self.space.parameters)
-        wanted = int(np.clip(2 * searched, *_INITIAL_POINTS)) if self._num_initial_points is None else self._num_initial_points
+        wanted = int(np.clip(2 * searched, *_INITIAL_POINTS)) if self.num_initial_points is None else self.num_initial_points
         if not searched or len(scored) < max(1, wanted):
             return None
         costs = [self.objective.sort_key(trial.score) for trial in scored]

@@ -7,8 +7,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.objective import Goal, Objective
+from glimr_keras.oracles.base import Oracle
+from glimr_keras.oracles.points import Nothing, Suggestion
 from glimr_keras.parameters import HyperParameter
+from glimr_keras.search_space import SearchSpace
 from glimr_keras.trials import Trial, TrialStatus
 
 _Path = tuple[tuple[str, Any], ...]
@@ -26,8 +30,32 @@ class GridSearchOracle(Oracle):
 
     learns = True  # what a trial asked for, and not its score
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        objective: Goal = None,
+        max_trials: int | None = None,
+        seed: int | None = None,
+        hyperparameters: HyperParameters | None = None,
+        allow_new_entries: bool = True,
+        tune_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            objective,
+            max_trials,
+            hyperparameters,
+            allow_new_entries,
+            tune_new_entries,
+            seed,
+            max_retries_per_trial,
+            max_consecutive_failed_trials,
+            **kwargs,
+        )
+
+    def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
+        super().begin(objective, seed, space)
         self._waiting: collections.deque[_Path] = collections.deque([()])
         self._found: set[str] = {_canonical(())}  # paths that are or were waiting
         self._taken: set[str] = set()  # paths that a trial has gone
@@ -47,8 +75,8 @@ class GridSearchOracle(Oracle):
         if trial.trial_id not in self._under_way:
             self._restored.append(trial)
 
-    def end_trial(self, trial: Trial) -> None:
-        super().end_trial(trial)
+    def trial_ended(self, trial: Trial) -> None:
+        super().trial_ended(trial)
         self._under_way.pop(trial.trial_id, None)
         asked = trial.values
         if trial.status != TrialStatus.COMPLETED:  # it may have ended before it had asked for all

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from glimr_keras.objective import Objective
-from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.objective import Goal, Objective
+from glimr_keras.oracles.base import Oracle
+from glimr_keras.oracles.points import Nothing, Suggestion, completed
 from glimr_keras.oracles.random_search import RandomSearchOracle, untried
 from glimr_keras.oracles.surrogate import Surrogate
-from glimr_keras.parameters import HyperParameter
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.trials import Stage, Trial, TrialStatus
 
@@ -67,14 +68,18 @@ class HyperbandOracle(Oracle):
 
     def __init__(
         self,
-        objective: Objective,
-        max_trials: int | None = None,
-        seed: int = 0,
-        space: SearchSpace | Iterable[HyperParameter] = (),
-        initial_points: Sequence[Mapping[str, Any]] = (),
+        objective: Goal = None,
         max_epochs: int = 100,
         factor: int = 3,
         hyperband_iterations: int | None = 1,
+        seed: int | None = None,
+        hyperparameters: HyperParameters | None = None,
+        allow_new_entries: bool = True,
+        tune_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+        max_trials: int | None = None,
+        **kwargs: Any,
     ) -> None:
         if factor < 2:
             raise ValueError(f"`factor` must be at least 2. Received: factor={factor}")
@@ -83,10 +88,23 @@ class HyperbandOracle(Oracle):
         self.max_epochs, self.factor = max_epochs, factor
         self.iterations = hyperband_iterations or None
         self._first = next(bracket for bracket in range(max_epochs + 1) if factor ** (bracket + 1) > max_epochs)
+        super().__init__(
+            objective,
+            max_trials,
+            hyperparameters,
+            allow_new_entries,
+            tune_new_entries,
+            seed,
+            max_retries_per_trial,
+            max_consecutive_failed_trials,
+            **kwargs,
+        )
+
+    def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
+        super().begin(objective, seed, space)
         self._brackets: list[list[_Rung]] = []
         self._is_exhausted = False
-        super().__init__(objective, max_trials, seed, space)
-        self._points = [self.checked_point(point) for point in initial_points]
+        self._points, self._initial_points = self._initial_points, []  # they have their places in the lowest rungs
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
         for number, rungs in enumerate(self._brackets):
@@ -111,8 +129,8 @@ class HyperbandOracle(Oracle):
         if parent is not None:
             bracket[number - 1].promoted.add(parent)
 
-    def end_trial(self, trial: Trial) -> None:
-        super().end_trial(trial)
+    def trial_ended(self, trial: Trial) -> None:
+        super().trial_ended(trial)
         bracket, number = self._place(trial)
         is_whole = trial.status == TrialStatus.COMPLETED  # one that was stopped has left nothing to continue from
         bracket[number].ended[trial.trial_id] = trial.score if is_whole and trial.is_scored else None
@@ -179,7 +197,7 @@ class HyperbandOracle(Oracle):
 
     def _place(self, trial: Trial) -> tuple[list[_Rung], int]:
         """The bracket and the rung of a trial; brackets are found again in the order in which they were opened."""
-        number = trial.suggested[Stage.ITERATION] * (self._first + 1) + self._first - trial.suggested[Stage.BRACKET]
+        number = trial.suggested.get(Stage.ITERATION, 0) * (self._first + 1) + self._first - trial.suggested[Stage.BRACKET]
         while len(self._brackets) <= number:
             self._open()
         return self._brackets[number], trial.suggested[Stage.ROUND]
@@ -189,7 +207,7 @@ class HyperbandOracle(Oracle):
     def _beginning(self, trial_id: str, number: int) -> Suggestion | Nothing:
         started = sum(len(rungs[0].trials) for rungs in self._brackets)
         if started < len(self._points):
-            chosen: Suggestion | Nothing = self.completed(self._points[started], trial_id)
+            chosen: Suggestion | Nothing = completed(self._points[started], self.space, (self.seed, int(trial_id)))
         else:
             chosen = self._new(trial_id)
         if isinstance(chosen, Nothing):
@@ -234,7 +252,8 @@ class HyperbandOracle(Oracle):
             Stage.EPOCHS: rungs[rung].epochs,
             Stage.INITIAL_EPOCH: 0 if parent is None else rungs[rung - 1].epochs,
             Stage.BRACKET: len(rungs) - 1,
-            Stage.ITERATION: number // (self._first + 1),
             Stage.ROUND: rung,
         }
+        if number > self._first:  # KerasTuner has no such value
+            stage[Stage.ITERATION] = number // (self._first + 1)
         return stage if parent is None else {**stage, Stage.PARENT: parent.trial_id}

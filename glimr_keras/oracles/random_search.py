@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from glimr_keras.hyperparameters import sample
-from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
+from glimr_keras.hyperparameters import HyperParameters, sample
+from glimr_keras.objective import Goal
+from glimr_keras.oracles.base import Oracle
+from glimr_keras.oracles.points import Nothing, Suggestion
 
 
 class RandomSearchOracle(Oracle):
@@ -17,6 +19,30 @@ class RandomSearchOracle(Oracle):
 
     max_collisions = 1000
     """After so many draws in a row that were tried before, what is left of a finite space is looked for one by one."""
+
+    def __init__(
+        self,
+        objective: Goal = None,
+        max_trials: int | None = 10,
+        seed: int | None = None,
+        hyperparameters: HyperParameters | None = None,
+        allow_new_entries: bool = True,
+        tune_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            objective,
+            max_trials,
+            hyperparameters,
+            allow_new_entries,
+            tune_new_entries,
+            seed,
+            max_retries_per_trial,
+            max_consecutive_failed_trials,
+            **kwargs,
+        )
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
         return untried(self, trial_id, self.max_collisions)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
-from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ray import tune
@@ -12,9 +12,10 @@ from ray.tune.search import Searcher
 from ray.tune.search.sample import Domain
 
 from glimr_keras.hyperparameters import sample
-from glimr_keras.objective import Objective
-from glimr_keras.oracles.base import Nothing, Oracle, Suggestion
+from glimr_keras.objective import Goal, Objective
+from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.forms import Form, form_of, unit_form
+from glimr_keras.oracles.points import Nothing, Suggestion
 from glimr_keras.parameters import HyperParameter
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.trials import Trial, TrialStatus
@@ -27,7 +28,7 @@ class RaySearchOracle(Oracle):
     that a trial meets later are sampled at random.
 
     Args:
-        searcher: Such as `ray.tune.search.optuna.OptunaSearch()`, without a space of its own.
+        searcher: Such as `ray.tune.search.optuna.OptunaSearch()`, new and without a space of its own; each search has a copy.
     """
 
     learns = True
@@ -35,14 +36,16 @@ class RaySearchOracle(Oracle):
     def __init__(
         self,
         searcher: Searcher,
-        objective: Objective,
+        objective: Goal = None,
         max_trials: int | None = None,
-        seed: int = 0,
-        space: SearchSpace | Iterable[HyperParameter] = (),
-        initial_points: Sequence[Mapping[str, Any]] = (),
+        **kwargs: Any,
     ) -> None:
-        super().__init__(objective, max_trials, seed, space, initial_points)
-        self._searcher = searcher
+        self.searcher = searcher
+        super().__init__(objective, max_trials, **kwargs)
+
+    def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
+        super().begin(objective, seed, space)
+        searcher = self._searcher = copy.deepcopy(self.searcher)
         self._searched: dict[str, tuple[HyperParameter, Form]] = {}
         for parameter in self.space.parameters:
             key = parameter.name.replace("/", ".")  # Ray takes a slash for nesting
@@ -62,7 +65,7 @@ class RaySearchOracle(Oracle):
         if not is_taken:
             raise ValueError(
                 f"`search_alg` must be a new {type(searcher).__name__} without a search space or metric of its own; "
-                "glimr_keras gives it both. A searcher can be used for one search only."
+                "glimr_keras gives it both."
             )
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
@@ -77,8 +80,8 @@ class RaySearchOracle(Oracle):
         values = self.space.walk(lambda found: drawn[found.key] if found.key in drawn else sample(found, sampling_key))
         return Suggestion(values, sampling_key)
 
-    def end_trial(self, trial: Trial) -> None:
-        super().end_trial(trial)
+    def trial_ended(self, trial: Trial) -> None:
+        super().trial_ended(trial)
         failed = trial.status == TrialStatus.FAILED or trial.score is None
         if trial.trial_id not in self._asked:
             with contextlib.suppress(NotImplementedError):

@@ -45,7 +45,7 @@ def main(directory, **tuner_options):
     return {
         "statuses": sorted({trial.status for trial in [*tuner.oracle.trials.values(), *band.oracle.trials.values()]}),
         "scores": [trial.score for trial in tuner.oracle.trials.values()],
-        "checkpoints": sorted(name for name in os.listdir(directory) if name.endswith(".keras")),
+        "checkpoints": sorted(name for _, _, files in os.walk(directory) for name in files if name.endswith(".keras")),
         "header": [name for name in header if name != "learning_rate"],
         "epochs": epochs,
         "the given callbacks are not used themselves": [stop_early.stopped_epoch, getattr(stop_early, "model", None) is None],

@@ -24,8 +24,9 @@ class Counting(keras_tuner.HyperModel):
 
     def fit(self, hp, model, *args, **kwargs):
         history = model.fit(*args, **kwargs)
-        with open(os.path.join(self.directory, f"{hp['units']}.jsonl"), "a") as file:
-            file.write(json.dumps(min(history.history["val_loss"])) + "\n")
+        if history.epoch:  # glimr_keras calls it once before the search, with a model that does not train
+            with open(os.path.join(self.directory, f"{hp['units']}.jsonl"), "a") as file:
+                file.write(json.dumps(min(history.history["val_loss"])) + "\n")
         return history
 
 

@@ -1,0 +1,274 @@
+"""What an oracle is to a loop of the user's own, without a tuner, and to who reads its files. Runs in the driver.
+
+The verbs and files are KerasTuner's: `create_trial`, `update_trial`, `end_trial`, `trial.json`, `oracle.json`.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from glimr_keras.errors import did_you_mean
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.metrics_tracking import infer_metric_direction
+from glimr_keras.objective import Objective
+from glimr_keras.oracles.points import Nothing
+from glimr_keras.storage import write_json
+from glimr_keras.trials import Trial, TrialStatus
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+_LOCKS: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
+
+
+def synchronized(method: _Method) -> _Method:
+    """Lets one thread at a time into the methods of an oracle that are decorated with it."""
+
+    @functools.wraps(method)
+    def locked(oracle: Any, *args: Any, **kwargs: Any) -> Any:
+        with _LOCKS.setdefault(oracle, threading.RLock()):
+            return method(oracle, *args, **kwargs)
+
+    return locked  # type: ignore[return-value]  # the same to its callers
+
+
+class OwnLoop:
+    """The part of `Oracle` that a loop of the user's own calls."""
+
+    if TYPE_CHECKING:  # of `Oracle`
+        objective: Objective
+        seed: int
+        max_retries_per_trial: int
+        max_consecutive_failed_trials: int
+        _hyperparameters: HyperParameters
+        hyperparameters: HyperParameters
+        trials: dict[str, Trial]
+        ongoing_trials: dict[str, Trial]
+        start_order: list[str]
+        end_order: list[str]
+        tuner_ids: set[str]
+
+        def next_trial(self) -> Trial | Nothing: ...
+        def is_tried(self, values: Mapping[str, Any]) -> bool: ...
+        def update_space(self, hyperparameters: HyperParameters) -> Any: ...
+
+    _project_dir: pathlib.Path | None = None
+    _max_collisions = 20
+
+    @synchronized
+    def create_trial(self, tuner_id: str) -> Trial:
+        """A trial to run: the one that `tuner_id` already runs, one to be tried again, or a new one.
+
+        Returns:
+            A trial whose status is `"RUNNING"`; or `"IDLE"` where there is nothing to try before another has ended, or
+            `"STOPPED"` where there is nothing any more.
+        """
+        if tuner_id in self.ongoing_trials:
+            return self.ongoing_trials[tuner_id]
+        self.tuner_ids.add(tuner_id)
+        if self._retry_queue:
+            trial: Trial | Nothing = self.trials[self._retry_queue.pop()]
+        else:
+            trial = self.next_trial()
+        if isinstance(trial, Nothing):
+            if trial is Nothing.LEFT:
+                self.tuner_ids.discard(tuner_id)
+            return Trial(self.hyperparameters.copy(), status=TrialStatus.STOPPED if trial is Nothing.LEFT else TrialStatus.IDLE)
+        trial.status = TrialStatus.RUNNING
+        self.ongoing_trials.pop(trial.trial_id, None)
+        self.ongoing_trials[tuner_id] = trial
+        self.save_trial(trial)
+        self.save()
+        return trial
+
+    @synchronized
+    def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Trial:
+        """Adds what was measured.
+
+        Args:
+            trial_id: Of a trial that is running.
+            metrics: Value by name, with the objective among them.
+            step: Such as the epoch, counted from 0.
+
+        Raises:
+            ValueError: If the objective is not among them.
+        """
+        trial = self.trials[trial_id]
+        missing = self.objective.missing(metrics)
+        if missing is not None:
+            raise ValueError(
+                f"Objective value missing in metrics reported to the Oracle: expected {missing!r}, "
+                f"received {sorted(metrics)}.{did_you_mean(missing, metrics)}"
+            )
+        directions = {part.name: part.direction for part in self.objective.parts}
+        for name, value in metrics.items():
+            if not trial.metrics.exists(name):
+                trial.metrics.register(name, directions.get(name))
+            trial.metrics.update(name, value, step)
+        self.save_trial(trial)
+        return trial
+
+    def score_trial(self, trial: Trial) -> None:
+        """Scores a trial that has ended, by setting `trial.score` and `trial.best_step`.
+
+        By default the score is the objective at its best step: the mean over executions, as the trial itself says where it was
+        trained by a tuner, or else the best of what `update_trial` was told.
+        """
+        if trial.executions:
+            return
+        objective = self._directed()
+        trial.score = trial.best_step = None
+        for step, metrics in trial.told.items():
+            if objective.has_value(metrics) and objective.better_than(objective.get_value(metrics), trial.score):
+                trial.score, trial.best_step = objective.get_value(metrics), step
+
+    def _directed(self) -> Objective:
+        """The objective with its direction.
+
+        Raises:
+            ObjectiveError: If it cannot be inferred.
+        """
+        names = [part.name for part in self.objective.parts]
+        self.objective = self.objective.resolved({name: infer_metric_direction(name) for name in names})
+        return self.objective
+
+    def _own(self, trial: Trial | str, status: str | None) -> Trial:
+        """The oracle's own trial, with what a copy of it says that was run."""
+        if isinstance(trial, str):
+            warnings.warn(
+                "Call `end_trial(trial)` with the trial instead of its id and status.", DeprecationWarning, stacklevel=3
+            )
+            own = self.trials[trial]
+            own.status = status or TrialStatus.COMPLETED
+            return own
+        own = self.trials[trial.trial_id]
+        if own is not trial:
+            own.hyperparameters, own.status, own.message = trial.hyperparameters, trial.status, trial.message
+        if not own.executions:
+            self.update_space(own.hyperparameters)
+        return own
+
+    def _is_retried(self, trial: Trial) -> bool:
+        """Whether a trial of the user's own loop that failed is to be tried again."""
+        if trial.status == TrialStatus.COMPLETED and trial.score is None:
+            trial.status = TrialStatus.INVALID  # it has no score, or is nan
+        self._run_times[trial.trial_id] += 1
+        if trial.status != TrialStatus.INVALID:
+            return False
+        if self._run_times[trial.trial_id] > self.max_retries_per_trial:
+            trial.status = TrialStatus.FAILED
+            return False
+        self._retry_queue.append(trial.trial_id)
+        self.ongoing_trials = {key: ongoing for key, ongoing in self.ongoing_trials.items() if ongoing is not trial}
+        return True
+
+    def _check_failures(self) -> None:
+        """Ends the user's loop when too many trials in a row have failed.
+
+        Raises:
+            RuntimeError: If so.
+        """
+        last = [self.trials[trial_id] for trial_id in self.end_order[-self.max_consecutive_failed_trials :]]
+        if len(last) == self.max_consecutive_failed_trials and all(trial.status == TrialStatus.FAILED for trial in last):
+            raise RuntimeError(
+                f"Number of consecutive failures exceeded the limit of {self.max_consecutive_failed_trials}.\n"
+                f"{last[-1].message or ''}"
+            )
+
+    # For `populate_space` of the user's own
+
+    def _random_values(self) -> dict[str, Any] | None:
+        """Values at random that were not tried; `None` where none are found."""
+        for _ in range(self._max_collisions):
+            self._seed_state += 1
+            values: dict[str, Any] = {}
+            for parameter in self.hyperparameters.space:
+                if parameter.name not in values and parameter.exists(values):
+                    values[parameter.name] = parameter.random_sample([self.seed, self._seed_state, len(values)])
+            if not self.is_tried(values):
+                return values
+        return None
+
+    def _duplicate(self, values: Mapping[str, Any]) -> bool:
+        return self.is_tried(values)
+
+    def _begin_own_loop(self) -> None:
+        self._retry_queue: list[str] = []
+        self._run_times: collections.Counter[str] = collections.Counter()
+        self._seed_state = self.seed
+
+    # Files
+
+    def _set_project_dir(self, directory: str | os.PathLike[str], project_name: str) -> None:
+        """Has the oracle write `oracle.json` and each trial's `trial.json` into a project's directory."""
+        self._project_dir = pathlib.Path(directory, project_name)
+
+    def _get_trial_dir(self, trial_id: str) -> str:
+        return str(pathlib.Path(self._project_dir or ".", f"trial_{trial_id}"))
+
+    def save_trial(self, trial: Trial) -> None:
+        """Writes `trial.json`, if the oracle has a project's directory."""
+        if self._project_dir is not None:
+            write_json(pathlib.Path(self._get_trial_dir(trial.trial_id), "trial.json"), trial.get_state())
+
+    def save(self, fname: str | os.PathLike[str] | None = None) -> None:
+        """Writes the oracle's state to a JSON file, by default `oracle.json` in the project's directory, if there is one."""
+        if fname is None and self._project_dir is not None:
+            fname = self._project_dir / "oracle.json"
+        if fname is not None:
+            write_json(pathlib.Path(fname), self.get_state())
+
+    def reload(self) -> None:
+        """Reads the oracle's state, and all trials, from the project's directory."""
+        if self._project_dir is None:
+            raise RuntimeError("The oracle has no project's directory to read.")
+        self.trials = {}
+        for path in sorted(self._project_dir.glob("trial_*/trial.json")):
+            trial = Trial.load(path)
+            self.trials[trial.trial_id] = trial
+        self.set_state(json.loads((self._project_dir / "oracle.json").read_text("utf-8")))
+
+    def restore_state(self) -> None:
+        """When a search goes on, gives a subclass with a `set_state` of its own what its `get_state` returned before."""
+        path = None if self._project_dir is None else self._project_dir / "oracle.json"
+        if path is not None and path.exists() and type(self).set_state is not OwnLoop.set_state:
+            self.set_state(json.loads(path.read_text("utf-8")))
+
+    def get_state(self) -> dict[str, Any]:
+        """The oracle's state as JSON types, without its trials, under the names that KerasTuner's `oracle.json` has."""
+        hashes = {trial_id: _hash(trial.values) for trial_id, trial in self.trials.items()}
+        return {
+            "ongoing_trials": {tuner_id: trial.trial_id for tuner_id, trial in self.ongoing_trials.items()},
+            "hyperparameters": self.hyperparameters.get_config(),
+            "start_order": self.start_order,
+            "end_order": self.end_order,
+            "run_times": dict(self._run_times),
+            "retry_queue": self._retry_queue,
+            "seed": self.seed,
+            "seed_state": self._seed_state,
+            "tried_so_far": sorted(set(hashes.values())),
+            "id_to_hash": hashes,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `get_state` returned; the trials must be there."""
+        self.ongoing_trials = {tuner_id: self.trials[trial_id] for tuner_id, trial_id in state["ongoing_trials"].items()}
+        self.hyperparameters = HyperParameters.from_config(state["hyperparameters"])
+        self.start_order, self.end_order = list(state["start_order"]), list(state["end_order"])
+        self._run_times = collections.Counter(state["run_times"])
+        self._retry_queue = list(state["retry_queue"])
+        self.seed, self._seed_state = state["seed"], state["seed_state"]
+
+
+def _hash(values: Mapping[str, Any]) -> str:
+    """What tells configurations apart."""
+    text = json.dumps(sorted((name, value) for name, value in values.items()), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,182 @@
+"""What a subclass of a tuner may override, under the names that KerasTuner gave it. Runs in driver and worker.
+
+`run_trial` and what it calls, and what is told of epochs and batches, run in the worker, on a copy of the tuner without what
+only the driver has: what is set on `self` there stays there. `on_search_…` and `on_trial_…` run in the driver. With
+`executor="inline"` both are the same process, and the tuner is the user's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from glimr_keras import checkpoints
+from glimr_keras.compiling import Compiling
+from glimr_keras.hypermodel import HyperModel
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.job import build
+from glimr_keras.objective import Objective
+from glimr_keras.oracles import Oracle
+from glimr_keras.training import Training
+from glimr_keras.trials import Trial
+
+_OF_DRIVER = (
+    *("_mirror", "_wanted", "stopper", "reporter", "scheduler", "callbacks", "tolerance", "warm_start"),
+    *("optimizer", "loss", "distribution_strategy", "logger"),  # which `_compiling` has
+)
+_BATCHES = ("on_batch_begin", "on_batch_end")
+_OWN_LOOP = ("run_trial", "_build_and_fit_model", "_try_build", "_build_hypermodel")
+_IN_WORKER = (*_OWN_LOOP, "on_epoch_begin", "on_epoch_end", *_BATCHES)
+
+
+class Overridable:
+    """How a tuner runs a trial, and whom it tells."""
+
+    hypermodel: HyperModel | None
+    oracle: Oracle
+    _compiling: Compiling
+    _training: Training | None = None
+    """In the worker: the training that runs now."""
+
+    # In the worker
+
+    def run_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
+        """Runs one execution of a trial. Override it to run trials in your own way.
+
+        Args:
+            trial: Its `hyperparameters` are what `build` gets.
+            *args: What `search` was given; of a cross validation, the data of the fold.
+            **kwargs: Likewise. `super().run_trial(trial, *args, **kwargs)` takes them as Keras' `fit` does.
+
+        Returns:
+            The objective's value, a dict of metrics with the objective among them, Keras' `History`, or a list of those, of
+            which the mean counts; this method returns such a list. `None` where `self.oracle.update_trial` was called instead.
+        """
+        training = self._trains()
+        return [self._build_and_fit_model(trial, *args, **training.arguments(args, kwargs))]
+
+    def _build_and_fit_model(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
+        """Builds and trains the model of a trial; `kwargs` have the callbacks that report and save."""
+        return self._trains().fit(self._try_build(trial.hyperparameters), *args, **kwargs)
+
+    def _try_build(self, hp: HyperParameters) -> keras.Model:
+        """Builds the model of a configuration, and refuses one that is too large."""
+        model = self._build_hypermodel(hp)
+        if self._training is not None and model.built:
+            self._training.callback.check_size(model)
+        return model
+
+    def _build_hypermodel(self, hp: HyperParameters) -> keras.Model:
+        """Builds and compiles the model of a configuration."""
+        return build(self._model, hp, self._compiling)
+
+    @property
+    def _model(self) -> HyperModel:
+        """The hypermodel, or one that builds nothing where there is none."""
+        return self.hypermodel or HyperModel()
+
+    def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
+        """Saves the weights of a model that `run_trial` trained in its own way, so that `get_best_models` finds them.
+
+        Override it, and `load_model`, for models of another kind.
+
+        Args:
+            step: The epoch, counted from 0.
+        """
+        self._trains().save(model, step + 1)
+
+    def load_model(self, trial: Trial) -> Any:
+        """Loads what `save_model` saved: in `run_trial`, what this training has saved so far."""
+        if self._training is None:
+            return super().load_model(trial)  # type: ignore[misc]  # of `Results`
+        model = self._try_build(trial.hyperparameters)
+        checkpoints.load(model, self._training.run.directory)
+        return model
+
+    def get_trial_dir(self, trial_id: str) -> str:
+        """The directory of a trial; in `run_trial`, of the execution that runs."""
+        if self._training is None:
+            return str(super().get_trial_dir(trial_id))  # type: ignore[misc]  # of `Results`
+        pathlib.Path(self._training.run.directory).mkdir(parents=True, exist_ok=True)
+        return self._training.run.directory
+
+    @property
+    def _loads_otherwise(self) -> bool:
+        return self._overrides("load_model")
+
+    def on_epoch_begin(self, trial: Trial, model: keras.Model, epoch: int, logs: Any = None) -> None:
+        """Called in the worker at the beginning of each epoch, counted from 0."""
+
+    def on_epoch_end(self, trial: Trial, model: keras.Model, epoch: int, logs: Any = None) -> None:
+        """Called in the worker at the end of each epoch, counted from 0."""
+
+    def on_batch_begin(self, trial: Trial, model: keras.Model, batch: int, logs: Any = None) -> None:
+        """Called in the worker at the beginning of each batch of training, counted from 0."""
+
+    def on_batch_end(self, trial: Trial, model: keras.Model, batch: int, logs: Any = None) -> None:
+        """Called in the worker at the end of each batch of training, counted from 0."""
+
+    # In the driver
+
+    def on_search_begin(self) -> None:
+        """Called in the driver before the first trial."""
+
+    def on_search_end(self) -> None:
+        """Called in the driver after the last trial."""
+
+    def on_trial_begin(self, trial: Trial) -> None:
+        """Called in the driver when a trial begins, in the order of their ids."""
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """Called in the driver when a trial has ended, in the order in which they end; `trial` has its score."""
+
+    def pre_create_trial(self) -> None:
+        """Called in the driver before the oracle is asked for a trial."""
+
+    # What is overridden
+
+    def _overrides(self, *names: str) -> bool:
+        return any(getattr(type(self), name) is not getattr(Overridable, name) for name in names)
+
+    @property
+    def has_own_loop(self) -> bool:
+        """Whether a subclass runs trials in its own way."""
+        return self._overrides(*_OWN_LOOP)
+
+    @property
+    def is_told_of_batches(self) -> bool:
+        """Whether a subclass wants to know of batches."""
+        return self._overrides(*_BATCHES)
+
+    def _in_worker(self, objective: Objective, is_inline: bool) -> Any:
+        """The tuner as workers get it; `None` where nothing that runs there is overridden."""
+        if not self._overrides(*_IN_WORKER):
+            return None
+        if is_inline:
+            return self
+        tuner = copy.copy(self)
+        for name in _OF_DRIVER:
+            vars(tuner).pop(name, None)
+        tuner.oracle = Oracle(objective, self.oracle.max_trials, seed=self.oracle.seed)
+        return tuner
+
+    def _trains(self) -> Training:
+        if self._training is None:
+            raise RuntimeError(
+                "`run_trial` trains within a search. To train a model yourself, use `hypermodel.build` and `fit`."
+            )
+        return self._training
+
+    @contextlib.contextmanager
+    def _training_of(self, training: Training) -> Iterator[None]:
+        """In the worker: for the time of one training."""
+        self._training = training
+        try:
+            yield
+        finally:
+            self._training = None

@@ -1,0 +1,86 @@
+"""What the user's `fit`, `run` or `run_trial` returned means. Runs in the worker."""
+
+from __future__ import annotations
+
+import numbers
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from glimr_keras.callback import scalars
+from glimr_keras.errors import MissingObjectiveError, NoMetricsError, did_you_mean
+from glimr_keras.objective import DEFAULT, Objective
+
+KINDS = "Keras' History, a dict of metrics, the objective's value, or a list of those"
+
+
+def metrics_of(returned: Any, objective: Objective, name: str) -> tuple[dict[str, float], int | None]:
+    """The metrics in what a method of the user's returned, and of which epoch they are.
+
+    Args:
+        returned: One of `KINDS`. Of a list, the mean counts.
+        name: Of the method, for messages.
+
+    Returns:
+        Value by name, with the objective among them; and the epoch, counted from 1, if a `History` says it.
+
+    Raises:
+        MissingObjectiveError: If the objective is not among them.
+        NoMetricsError: If it is nothing of that kind.
+    """
+    if isinstance(returned, list) and returned:
+        return _mean([metrics_of(each, objective, name) for each in returned])
+    if objective == DEFAULT and not isinstance(returned, numbers.Real) and returned is not None:
+        if not isinstance(returned, Mapping) or DEFAULT.name not in returned:
+            raise NoMetricsError(
+                f"Without an objective, {name} is expected to return a single float, which is minimised. Received: {returned!r}"
+            )
+    if isinstance(returned, keras.callbacks.History):
+        return _best_epoch(returned, objective)
+    if isinstance(returned, numbers.Real):
+        return {objective.name: float(returned)}, None
+    if isinstance(returned, Mapping):
+        metrics = scalars(returned)
+        _check(metrics, objective, name)
+        return metrics, None
+    if returned is None:
+        raise NoMetricsError(f"{name} returned None. Did you forget to return the metrics? Expected: {KINDS}.")
+    raise NoMetricsError(
+        f"The return value of {name} is expected to be one of float, dict, keras.callbacks.History, or a list of those. "
+        f"Received: {returned!r} of type {type(returned).__name__}"
+    )
+
+
+def _check(metrics: Mapping[str, float], objective: Objective, name: str) -> None:
+    missing = objective.missing(metrics)
+    if missing is not None:
+        raise MissingObjectiveError(
+            f"The metrics that {name} returned must have the specified objective {missing!r}.{did_you_mean(missing, metrics)} "
+            f"Received: {sorted(metrics)}"
+        )
+
+
+def _best_epoch(history: keras.callbacks.History, objective: Objective) -> tuple[dict[str, float], int]:
+    """The metrics of the best epoch."""
+    epochs = [
+        scalars({name: values[index] for name, values in history.history.items() if index < len(values)})
+        for index in range(len(history.epoch))
+    ]
+    best: int | None = None
+    for index, metrics in enumerate(epochs):
+        if objective.has_value(metrics) and (
+            best is None or objective.better_than(objective.get_value(metrics), objective.get_value(epochs[best]))
+        ):
+            best = index
+    if best is None:
+        raise ValueError(f"No epoch of the returned History has the objective {objective.name!r}: {sorted(history.history)}")
+    return epochs[best], best + 1
+
+
+def _mean(several: list[tuple[dict[str, float], int | None]]) -> tuple[dict[str, float], int | None]:
+    names = [name for name in several[0][0] if all(name in metrics for metrics, _ in several)]
+    epochs = [epoch for _, epoch in several if epoch is not None]
+    mean = {name: statistics.fmean(metrics[name] for metrics, _ in several) for name in names}
+    return mean, int(statistics.fmean(epochs)) if epochs else None

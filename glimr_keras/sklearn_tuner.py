@@ -1,0 +1,192 @@
+"""`SklearnTuner`: any scikit-learn estimator or pipeline, cross-validated. Runs in driver and worker."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import pathlib
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from glimr_keras.data import FitArguments
+from glimr_keras.errors import CheckpointError, ObjectiveError, did_you_mean
+from glimr_keras.oracles import Oracle
+from glimr_keras.trials import Trial
+from glimr_keras.tuner import Tuner
+
+Persistence = Literal["joblib", "skops"]
+
+
+class SklearnTuner(Tuner):
+    """Searches the hyperparameters of scikit-learn estimators, by cross validation in each trial.
+
+    Args:
+        oracle: With the objective `Objective("score", "max")`, or one of the names of `metrics`.
+        hypermodel: A `HyperModel`, or a function, whose `build(hp)` returns an estimator or a pipeline.
+        scoring: Called as `scoring(estimator, X, y, sample_weight=None)` with each part that was left out; by default the
+            estimator's own `score`.
+        metrics: One, or several, called as `metric(y_true, y_pred, sample_weight=None)`; recorded under their `__name__`.
+        cv: A splitter of `sklearn.model_selection`; by default `KFold(5, shuffle=True, random_state=1)`.
+        persistence: How the estimator of the last part is stored in the trial's directory: `"joblib"` (as
+            `model.joblib`; like pickle, it may execute code when it is loaded), or `"skops"` (as `model.skops`; safe to load,
+            needs the package skops). In a project at a URI, and by workers that do not share a file system with the driver, it
+            is not stored.
+        **kwargs: The other arguments of `Tuner`.
+
+    Raises:
+        ImportError: If scikit-learn, or skops, is needed and not installed.
+        ObjectiveError: If the objective is none of the metrics.
+
+    Example:
+        def build(hp):
+            return make_pipeline(StandardScaler(), SVC(C=hp.Float("C", 0.01, 100, sampling="log")))
+
+        tuner = SklearnTuner(BayesianOptimizationOracle(Objective("score", "max"), max_trials=20), build)
+        tuner.search(X, y)
+        best = tuner.get_best_models()[0]
+    """
+
+    def __init__(
+        self,
+        oracle: Oracle,
+        hypermodel: Any,
+        scoring: Callable[..., float] | None = None,
+        metrics: Callable[..., float] | Sequence[Callable[..., float]] | None = None,
+        cv: Any = None,
+        persistence: Persistence = "joblib",
+        **kwargs: Any,
+    ) -> None:
+        for package in ("sklearn", persistence):
+            if importlib.util.find_spec(package) is None:
+                wanted = "scikit-learn" if package == "sklearn" else package
+                raise ImportError(f"SklearnTuner needs {wanted}. Install it: pip install {wanted}")
+        if persistence not in ("joblib", "skops"):
+            raise ValueError(f"`persistence` must be 'joblib' or 'skops'. Received: persistence={persistence!r}")
+        super().__init__(oracle, hypermodel, **kwargs)
+        self.scoring = scoring
+        several = isinstance(metrics, (list, tuple))
+        self.metrics: list[Any] = [*metrics] if several else [metrics] if metrics is not None else []  # type: ignore[misc]
+        self.cv = cv if cv is not None else _default_cv()
+        self.persistence = persistence
+        names = ["score", *(metric.__name__ for metric in self.metrics)]
+        for part in oracle.objective.parts:
+            if part.name not in names:
+                raise ObjectiveError(
+                    f'The objective of a SklearnTuner must be `Objective("score", "max")`, or one of its metrics.'
+                    f"{did_you_mean(part.name, names)} Received: objective={part}; known: {', '.join(names)}"
+                )
+
+    def search(  # type: ignore[override]  # as scikit-learn calls what it takes
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        verbose: Any = 1,
+    ) -> None:
+        """Runs trials until the project has `max_trials`.
+
+        Args:
+            X: Samples, a NumPy array or a pandas DataFrame of shape (samples, features).
+            y: Labels, a NumPy array, a pandas Series or a DataFrame of shape (samples,) or (samples, outputs).
+            sample_weight: Of each sample, shape (samples,); of a pipeline, for its last step.
+            groups: Of each sample, shape (samples,), for a `cv` that splits by groups.
+            verbose: As for `Tuner.search`.
+
+        Raises:
+            TypeError: If `X` or `y` is something else.
+        """
+        for name, value in (("X", X), ("y", y)):
+            if not isinstance(value, np.ndarray) and not hasattr(value, "iloc"):
+                raise TypeError(
+                    "Expected the data to be numpy.ndarray or pandas.DataFrame. "
+                    f"Received: {name} of type {type(value).__name__}"
+                )
+        self._search(FitArguments((X, y), {"sample_weight": sample_weight, "groups": groups}), verbose=verbose)
+
+    def run_trial(
+        self,
+        trial: Trial,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+    ) -> dict[str, float]:
+        """Fits and scores an estimator for each part of the data. Returns the mean of each metric over the parts."""
+        found: dict[str, list[float]] = {}
+        for train, test in self.cv.split(X, y, **({} if groups is None else {"groups": groups})):
+            model = self._model.build(trial.hyperparameters)
+            weights = [None if sample_weight is None else _rows(sample_weight, part) for part in (train, test)]
+            model.fit(_rows(X, train), _rows(y, train), **_weighting(model, weights[0]))
+            for name, value in self._scores(model, _rows(X, test), _rows(y, test), weights[1]).items():
+                found.setdefault(name, []).append(value)
+        self.save_model(trial.trial_id, model)
+        return {name: statistics.fmean(values) for name, values in found.items()}
+
+    def _scores(self, model: Any, samples: Any, y: Any, sample_weight: Any) -> dict[str, float]:
+        """The metrics of an estimator on the part that was left out."""
+        if self.scoring is None:
+            score = model.score(samples, y, **_weighted(sample_weight))
+        else:
+            score = self.scoring(model, samples, y, sample_weight=sample_weight)
+        predicted = model.predict(samples) if self.metrics else None
+        others = {metric.__name__: float(metric(y, predicted, sample_weight=sample_weight)) for metric in self.metrics}
+        return {"score": float(score), **others}
+
+    def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
+        """Stores an estimator in the trial's directory."""
+        path = pathlib.Path(self.get_trial_dir(trial_id), f"model.{self.persistence}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._library().dump(model, path)
+
+    def load_model(self, trial: Trial) -> Any:
+        """Loads the estimator of a trial.
+
+        Raises:
+            CheckpointError: If it was not stored, or holds types that skops does not trust.
+        """
+        path = pathlib.Path(self.get_trial_dir(trial.trial_id), f"model.{self.persistence}")
+        if not path.exists():
+            raise CheckpointError(f"The estimator of trial {trial.trial_id} is not in {path}.")
+        return self._library().load(path)
+
+    def _library(self) -> Any:
+        if self.persistence == "skops":
+            import skops.io  # an optional package
+
+            return skops.io
+        import joblib  # comes with scikit-learn, which is optional
+
+        return joblib
+
+
+def _default_cv() -> Any:
+    from sklearn.model_selection import KFold  # an optional package
+
+    return KFold(5, shuffle=True, random_state=1)
+
+
+def _rows(data: Any, index: Any) -> Any:
+    return data.iloc[index] if hasattr(data, "iloc") else data[index]
+
+
+def _weighted(sample_weight: Any) -> dict[str, Any]:
+    return {} if sample_weight is None else {"sample_weight": sample_weight}
+
+
+def _weighting(model: Any, sample_weight: Any) -> dict[str, Any]:
+    """The argument by which an estimator's `fit` takes sample weights, if it does; of a pipeline, that of its last step."""
+    if sample_weight is None:
+        return {}
+    steps = getattr(model, "steps", None)
+    if steps:
+        name, last = steps[-1]
+        return {f"{name}__sample_weight": sample_weight} if _takes_weights(last) else {}
+    return _weighted(sample_weight) if _takes_weights(model) else {}
+
+
+def _takes_weights(model: Any) -> bool:
+    return "sample_weight" in inspect.signature(model.fit).parameters

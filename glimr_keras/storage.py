@@ -1,0 +1,29 @@
+"""Files that are never half written. Runs anywhere."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+from glimr_keras.errors import StorageError
+
+
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file beside its place and renames it, so that there is never half of it. Its directory is there."""
+    beside = path.with_name(f".{path.name}")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes a JSON file, and makes its directory.
+
+    Raises:
+        StorageError: If it cannot be written, as on a full disk.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(content).encode())
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}") from error

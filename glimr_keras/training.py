@@ -1,0 +1,199 @@
+"""One training of a configuration: data, build, fit, and its score. Runs in the worker.
+
+`worker` says what becomes of its errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import keras
+
+from glimr_keras import checkpoints, data
+from glimr_keras.callback import scalars
+from glimr_keras.data import FitArguments
+from glimr_keras.errors import ModelError, NoMetricsError
+from glimr_keras.hypermodel import method_name, overrides
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.job import Job, adapted, build, fit_kwargs, task_logs, with_data
+from glimr_keras.metrics_tracking import MetricsTracker
+from glimr_keras.reporting import BatchCallback, BeginsAnewError, TrialCallback, own_values
+from glimr_keras.returned import KINDS, metrics_of
+from glimr_keras.trial_callbacks import HookCallback, of_trial
+from glimr_keras.trials import Run, Trial
+
+Score = tuple[float, int | None, dict[str, float]]
+"""The score, its epoch counted from 1, and the metrics that the user's code returned."""
+
+
+class Training:
+    """One execution of one configuration.
+
+    A tuner of the user's own calls it from `run_trial`; otherwise `score` does all.
+
+    Args:
+        job: What is built and trained.
+        run: The configuration.
+        config: The same, as the user's code asks for it.
+        callback: Reports and saves.
+    """
+
+    def __init__(self, job: Job, run: Run, config: HyperParameters, callback: TrialCallback) -> None:
+        self.job, self.run, self.config, self.callback = job, run, config, callback
+        self.trial = Trial(config, run.trial_id)
+        self._is_saved = False
+
+    def score(self) -> Score:
+        """Trains, and says what came of it.
+
+        Raises:
+            ModelError, ObjectiveError: If the user's code built or returned something else than it must.
+        """
+        job = self.job
+        if overrides(job.hypermodel, "run"):
+            score = self._of(job.hypermodel.run(self.config), method_name(job.hypermodel, "run"))
+        elif job.tuner is not None:
+            score = self._by_tuner()
+        else:
+            arguments = with_data(job, self.config)
+            model = self.build()
+            kwargs = self.arguments(arguments.args, arguments.kwargs, is_sized=model.built)
+            score = self._of(self.fit(model, *arguments.args, **kwargs), method_name(job.hypermodel, "fit"))
+        checkpoints.force(self.run.directory)
+        if self.run.keeps_state and self.callback.model is not None:
+            self.callback.save_state()
+        return score
+
+    def build(self) -> keras.Model:
+        """The compiled model."""
+        model = build(self.job.hypermodel, self.config, self.job.compiling)
+        if model.built:
+            self.callback.check_size(model)
+        return model
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any], is_sized: bool = False) -> dict[str, Any]:
+        """The keyword arguments of `fit`: those given, with our callbacks, and with as many epochs as this training has.
+
+        Args:
+            is_sized: Whether the size of the model was checked.
+        """
+        job, run = self.job, self.run
+        needs_batches = run.time_limit is not None or (job.max_model_size is not None and not is_sized)
+        callbacks = [
+            *task_logs(job, self.config),
+            *of_trial([*(kwargs.get("callbacks") or ()), *job.callbacks], run, self.config),
+            *([] if job.tuner is None else HookCallback.of(job.tuner, self.trial)),
+            self.callback,
+            *([BatchCallback(self.callback)] if needs_batches else []),
+        ]
+        kwargs = {**fit_kwargs(job, self.config, FitArguments(args, kwargs)), "callbacks": callbacks}
+        if "verbose" in kwargs or not overrides(job.hypermodel, "fit"):
+            kwargs["verbose"] = job.fit_verbose
+        return kwargs if run.epochs is None else {**kwargs, "epochs": run.epochs}
+
+    def fit(self, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        """Trains a model, from the state of an earlier training where there is one. Returns what the user's `fit` does."""
+        job, run, callback = self.job, self.run, self.callback
+        arguments = adapted(self.config, model, FitArguments(args, kwargs))
+        kwargs = dict(arguments.kwargs)
+        if not model.built:
+            callback.inputs = data.describe(arguments)
+        if not overrides(job.hypermodel, "fit"):
+            _build_ahead(model, arguments)
+        if run.state is not None:
+            kwargs["initial_epoch"] = self._go_on(model, run.state)
+        returned = job.hypermodel.fit(self.config, model, *arguments.args, **kwargs)
+        if callback.model is None:
+            callback.set_model(model)
+        return returned
+
+    def save(self, model: keras.Model, epoch: int) -> None:
+        """Saves a model of the user's own loop as that of this trial."""
+        self.callback.set_model(model)
+        self.callback.save(epoch)
+        self._is_saved = True
+
+    def _go_on(self, model: keras.Model, place: str) -> int:
+        """Loads the state of an earlier training, and returns its epoch."""
+        try:
+            state = checkpoints.load(model, place, own_values(self.config))
+        except ModelError as error:
+            if self.run.resumes:  # the script was changed since
+                raise BeginsAnewError from error
+            raise
+        if self.run.resumes:
+            self.callback.go_on_from(state)
+        return state.epoch
+
+    def _by_tuner(self) -> Score:
+        """A trial that a tuner of the user's own runs."""
+        tuner, trial = self.job.tuner, self.trial
+        arguments = with_data(self.job, self.config)
+        own = tuner.oracle.trials.setdefault(trial.trial_id, trial)
+        own.metrics = MetricsTracker()
+        tuner.oracle.objective = self.callback.objective
+        with tuner._training_of(self):
+            returned = tuner.run_trial(trial, *arguments.args, **arguments.kwargs)
+        steps = own.told
+        return (
+            self._of_steps(steps) if returned is None and steps else self._of(returned, f"`{type(tuner).__name__}.run_trial`")
+        )
+
+    def _of_steps(self, steps: dict[int, dict[str, float]]) -> Score:
+        """The score of what `oracle.update_trial` was told, by step."""
+        objective, best = self.callback.objective, min(steps)
+        for step, metrics in steps.items():
+            self.callback.check(metrics)
+            self.callback.hold(step + 1, metrics)
+            if objective.better_than(objective.get_value(metrics), objective.get_value(steps[best])):
+                best = step
+        return objective.get_value(steps[best]), best + 1, {}
+
+    def _of(self, returned: Any, name: str) -> Score:
+        """The score of what the user's method returned, or that the callback saw where that says no other.
+
+        Raises:
+            NoMetricsError: If there is neither.
+        """
+        callback, objective = self.callback, self.callback.objective
+        if isinstance(returned, list) and len(returned) == 1:
+            returned = returned[0]
+        if callback.best is not None and (returned is None or isinstance(returned, keras.callbacks.History)):
+            return callback.best, callback.best_epoch, {}
+        if returned is None and callback.last_logs:
+            callback.check(callback.last_logs)
+        if returned is None and callback.model is not None:
+            raise NoMetricsError(
+                f"{name} returned None, and no epoch was reported. Did you forget to return the metrics, or to pass "
+                f"`callbacks` on to `model.fit`? Expected: {KINDS}."
+            )
+        if isinstance(returned, keras.callbacks.History) and callback.model is not None:
+            # `fit` did not pass the callbacks on: only the weights of the last epoch are there
+            callback.last_epoch = len(returned.epoch)
+            metrics, epoch = scalars({metric: values[-1] for metric, values in returned.history.items() if values}), None
+        else:
+            metrics, epoch = metrics_of(returned, objective, name)
+        callback.check(metrics)
+        score = objective.get_value(metrics)
+        if score != callback.best and callback.model is not None and not self._is_saved:
+            callback.save(callback.last_epoch or 1)  # the score is that of the model as it was left
+        if callback.best_epoch is None and epoch is not None:
+            callback.hold(epoch, metrics)
+            return score, epoch, {}
+        return score, callback.best_epoch or 1, metrics
+
+
+def _build_ahead(model: Any, arguments: FitArguments) -> None:
+    """Makes the variables of optimizer, loss and metrics, as Keras itself does before it trains on JAX.
+
+    On TensorFlow it leaves that to the first training step, which therefore is traced twice, a fifth of a small trial's time,
+    and the first trace is never freed. It is left alone where it might not be the same: when `fit` is the user's own, which may
+    freeze or unfreeze layers first; before the model has its weights; when a first batch is not at hand.
+    """
+    if keras.backend.backend() != "tensorflow" or not model.built or not data.is_at_hand(arguments):
+        return
+    if getattr(model, "_distribute_strategy", None) is not None:  # whose replicas make them
+        return
+    with contextlib.suppress(Exception):  # then Keras does it later, or says what is wrong
+        model._symbolic_build(data_batch=data.first_batch(arguments))
