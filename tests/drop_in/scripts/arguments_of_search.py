@@ -1,4 +1,4 @@
-"""Keyword arguments of one's own that go through `search` to `fit`, closures as hypermodels, and the default project."""
+"""Keyword arguments of one's own that go through `search` to `fit`, lambdas as hypermodels, and the default project."""
 
 import os
 
@@ -30,16 +30,13 @@ def main(directory, **tuner_options):
     )
     trial = tuner.oracle.get_best_trials()[0]
 
-    def with_arguments(activation):
-        def build(hp):
-            model = keras.Sequential([keras.layers.Dense(hp.Int("units", 1, 8), activation), keras.layers.Dense(1)])
-            model.compile("sgd", "mse", metrics=["mae"])
-            return model
-
-        return build
+    def build(hp, activation):
+        model = keras.Sequential([keras.layers.Dense(hp.Int("units", 1, 8), activation), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", metrics=["mae"])
+        return model
 
     closure = keras_tuner.RandomSearch(
-        with_arguments(activation="tanh"),
+        lambda hp: build(hp, activation="tanh"),
         "val_mae",
         max_trials=1,
         directory=directory,

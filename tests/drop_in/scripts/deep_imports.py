@@ -4,7 +4,7 @@ import importlib
 
 import keras_tuner as kt
 import keras_tuner.engine.base_tuner
-from keras_tuner import applications, engine, errors, tuners
+from keras_tuner import applications, engine, errors, oracles, tuners
 from keras_tuner.applications import HyperEfficientNet, HyperImageAugment, HyperResNet, HyperXception
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.hypermodel import HyperModel
