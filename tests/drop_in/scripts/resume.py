@@ -21,8 +21,7 @@ def build_model(hp):
 
 def script(directory, options, max_trials, overwrite=False):
     """All that the user's script does."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(io.StringIO()):
         tuner = kt.RandomSearch(
             build_model,
             "loss",
@@ -36,7 +35,7 @@ def script(directory, options, max_trials, overwrite=False):
         remaining = tuner.remaining_trials
         tuner.search(x, y, epochs=1, verbose=0)
     values = {trial_id: trial.hyperparameters.values for trial_id, trial in tuner.oracle.trials.items()}
-    return tuner, values, [before, remaining, "Reloading" in printed.getvalue()]
+    return tuner, values, [before, remaining]
 
 
 def main(directory, **tuner_options):
