@@ -19,9 +19,9 @@ HERE = pathlib.Path(__file__).parent / "drop_in"
 SCRIPTS = sorted(path.stem for path in (HERE / "scripts").glob("*.py"))
 SECONDS = 300  # that one script may take
 LIBRARIES = {
-    "keras_tuner": ("keras_tuner", {}),
-    "inline": ("glimr_keras", {"executor": "inline"}),
-    "ray": ("glimr_keras", {"max_concurrent_trials": 2}),
+    "keras_tuner": ("keras_tuner", {}, []),
+    "inline": ("glimr_keras", {"executor": "inline"}, []),
+    "ray": ("glimr_keras", {"max_concurrent_trials": 2}, ["--cpus", "2"]),
 }
 # These run no trials, or their trials change lists of the script, for which they have to run in the script's process
 INLINE_ONLY = {
@@ -71,10 +71,10 @@ class Runs:
 
     def process(self, library, scripts, directory):
         """Runs scripts in one process; returns the results of those that ended, and what was printed."""
-        name, options = LIBRARIES[library]
+        name, options, more = LIBRARIES[library]
         paths = [str(HERE / "scripts" / f"{script}.py") for script in scripts]
         command = [sys.executable, str(HERE / "runner.py"), name, str(directory), *paths]
-        command += ["--options", json.dumps(options), "--seconds", str(SECONDS)]
+        command += ["--options", json.dumps(options), "--seconds", str(SECONDS), *more]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")])}
         with (directory.parent / f"{directory.name}.txt").open("w+") as printed:
             process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=printed, text=True, check=False)
