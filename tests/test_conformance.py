@@ -19,9 +19,9 @@ HERE = pathlib.Path(__file__).parent / "drop_in"
 SCRIPTS = sorted(path.stem for path in (HERE / "scripts").glob("*.py"))
 SECONDS = 300  # that one script may take
 LIBRARIES = {
-    "keras_tuner": ("keras_tuner", {}),
-    "inline": ("glimr_keras", {"executor": "inline"}),
-    "ray": ("glimr_keras", {"max_concurrent_trials": 2}),
+    "keras_tuner": ("keras_tuner", {}, []),
+    "inline": ("glimr_keras", {"executor": "inline"}, []),
+    "ray": ("glimr_keras", {"max_concurrent_trials": 2}, ["--cpus", "2"]),
 }
 # These run no trials, or their trials change lists of the script, for which they have to run in the script's process
 INLINE_ONLY = {
@@ -71,10 +71,10 @@ class Runs:
 
     def process(self, library, scripts, directory):
         """Runs scripts in one process; returns the results of those that ended, and what was printed."""
-        name, options = LIBRARIES[library]
+        name, options, more = LIBRARIES[library]
         paths = [str(HERE / "scripts" / f"{script}.py") for script in scripts]
         command = [sys.executable, str(HERE / "runner.py"), name, str(directory), *paths]
-        command += ["--options", json.dumps(options), "--seconds", str(SECONDS)]
+        command += ["--options", json.dumps(options), "--seconds", str(SECONDS), *more]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")])}
         with (directory.parent / f"{directory.name}.txt").open("w+") as printed:
             process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=printed, text=True, check=False)
@@ -89,16 +89,15 @@ def differences(expected, found, path="findings"):
     if isinstance(expected, dict) and isinstance(found, dict):
         missing = [f"{path}[{key!r}] is missing; expected {expected[key]!r}" for key in expected if key not in found]
         surplus = [f"{path}[{key!r}] is not expected: {found[key]!r}" for key in found if key not in expected]
-        common = [differences(expected[key], found[key], f"{path}[{key!r}]") for key in expected if key in found]
-        return missing + surplus + sum(common, [])
+        common = [(expected[key], found[key], f"{path}[{key!r}]") for key in expected if key in found]
+        return [*missing, *surplus, *(line for each in common for line in differences(*each))]
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        pairs = zip(expected, found, strict=True)
-        return sum((differences(*pair, f"{path}[{number}]") for number, pair in enumerate(pairs)), [])
-    if isinstance(expected, (int, float)) and isinstance(found, (int, float)):
-        return (
-            [] if found == pytest.approx(expected, rel=1e-6, nan_ok=True) else [f"{path}: expected {expected}, found {found}"]
-        )
-    return [] if expected == found else [f"{path}: expected {expected!r}, found {found!r}"]
+        common = [(*pair, f"{path}[{number}]") for number, pair in enumerate(zip(expected, found, strict=True))]
+        return [line for each in common for line in differences(*each)]
+    is_same = expected == found
+    if not is_same and isinstance(expected, (int, float)) and isinstance(found, (int, float)):
+        is_same = found == pytest.approx(expected, rel=1e-6, nan_ok=True)
+    return [] if is_same else [f"{path}: expected {expected!r}, found {found!r}"]
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,11 @@
 """Runs scripts that were written for KerasTuner, on KerasTuner or on glimr_keras in its place; see `tests/test_conformance.py`.
 
-    python runner.py LIBRARY DIRECTORY SCRIPT [SCRIPT ...] [--options JSON] [--seconds LIMIT]
+    python runner.py LIBRARY DIRECTORY SCRIPT [SCRIPT ...] [--options JSON] [--seconds LIMIT] [--cpus NUMBER]
 
 All scripts run one after the other in this process, each as `__main__`, as a user's script does. For each, one line of JSON
 goes to standard output as soon as it has ended: `{"script": …, "seconds": …}` with `"findings"` or `"error"`. Everything else
 that is printed goes to standard error. A script that takes longer than LIMIT seconds ends the process, with a traceback.
+With NUMBER, one Ray with so many CPUs is started first, for all of them.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import json
+import logging
 import os
 import pathlib
 import random
@@ -75,6 +77,12 @@ def clean_state():
     keras.utils.set_random_seed(7)
 
 
+def start_ray(cpus):
+    import ray
+
+    ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+
+
 def parsed_arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("library")
@@ -82,6 +90,7 @@ def parsed_arguments():
     parser.add_argument("scripts", nargs="+", type=pathlib.Path)
     parser.add_argument("--options", type=json.loads, default={})
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--cpus", type=int)
     return parser.parse_args()
 
 
@@ -117,6 +126,8 @@ def main():
         if arguments.library != NAME:
             importlib.import_module(arguments.library)
             sys.meta_path.insert(0, Alias(arguments.library))
+        if arguments.cpus is not None:
+            start_ray(arguments.cpus)
         for result in run(arguments):
             print(json.dumps(result), file=output, flush=True)
 

@@ -30,16 +30,18 @@ def main(directory, **tuner_options):
     )
     trial = tuner.oracle.get_best_trials()[0]
 
-    def with_arguments(activation):
-        def build(hp):
-            model = keras.Sequential([keras.layers.Dense(hp.Int("units", 1, 8), activation), keras.layers.Dense(1)])
-            model.compile("sgd", "mse", metrics=["mae"])
-            return model
-
-        return build
+    def build(hp, activation):
+        model = keras.Sequential([keras.layers.Dense(hp.Int("units", 1, 8), activation), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", metrics=["mae"])
+        return model
 
     closure = keras_tuner.RandomSearch(
-        lambda hp: with_arguments("tanh")(hp), "val_mae", max_trials=1, directory=directory, project_name="l", **tuner_options
+        lambda hp: build(hp, activation="tanh"),
+        "val_mae",
+        max_trials=1,
+        directory=directory,
+        project_name="l",
+        **tuner_options,
     )
     closure.search(data[:, :3], data[:, 3], validation_data=(data[:, :3], data[:, 3]))
     return {

@@ -28,7 +28,7 @@ def main(directory, **tuner_options):
         model = tuner.get_best_models()[0]
         trial = tuner.oracle.get_best_trials()[0]
         findings[name] = {
-            "optimizer": model.optimizer.name,
+            "optimizer": type(model.optimizer).__name__,
             "loss": model.loss if isinstance(model.loss, str) else type(model.loss).__name__,
             "metrics": sorted(trial.metrics.metrics),
             "rate": round(float(model.optimizer.learning_rate.numpy()), 5),

@@ -16,7 +16,7 @@ class MyHyperModel(keras_tuner.HyperModel):
         return keras.Model(inputs, keras.layers.Dense(1)(hidden))  # not compiled
 
     def fit(self, hp, model, x, y, validation_data, callbacks=None, **kwargs):
-        batch_size = hp.Int("batch_size", 16, 64, step=16, default=32)
+        batch_size = hp.Int("batch_size", 16, 64, step=2, sampling="log", default=32)
         train_ds = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
         validation_ds = tf.data.Dataset.from_tensor_slices(validation_data).batch(batch_size)
         optimizer = keras.optimizers.Adam(hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=1e-3))
@@ -59,6 +59,6 @@ def main(directory, **tuner_options):
         "statuses": [t.status for t in tuner.oracle.trials.values()],
         "metrics": {name: tracked.direction for name, tracked in trial.metrics.metrics.items()},
         "names": sorted(trial.hyperparameters.values),
-        "weights are of the best epoch": bool(np.isclose(error, trial.score, rtol=0.05)),
+        "weights are of the best epoch": bool(np.isclose(error, trial.score, rtol=1e-3)),
         "output": list(model.output_shape),
     }

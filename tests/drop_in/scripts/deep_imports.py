@@ -4,7 +4,7 @@ import importlib
 
 import keras_tuner as kt
 import keras_tuner.engine.base_tuner
-from keras_tuner import applications, engine, errors, tuners
+from keras_tuner import applications, engine, errors, oracles, tuners
 from keras_tuner.applications import HyperEfficientNet, HyperImageAugment, HyperResNet, HyperXception
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.hypermodel import HyperModel
@@ -42,6 +42,7 @@ def main(directory, **tuner_options):
             engine.trial.Trial is Trial,
             keras_tuner.engine.base_tuner is engine.base_tuner,
         ],
+        "oracle": oracles.RandomSearchOracle is RandomSearchOracle,
         "tuners": [issubclass(c, Tuner) for c in (RandomSearch, GridSearch, BayesianOptimization, Hyperband)],
         "base": [issubclass(c, BaseTuner) for c in (Tuner, SklearnTuner)],
         "oracles": [

@@ -32,7 +32,7 @@ def main(directory, **tuner_options):
     trials = tuner.oracle.get_best_trials(num_trials=3)
     best_hp = tuner.get_best_hyperparameters()[0]
     return {
-        "optimizer": built.optimizer.name,
+        "optimizer": type(built.optimizer).__name__,
         "space": tuner.oracle.get_space().get_config()["space"],
         "names": sorted(best_hp.values),
         "statuses": [trial.status for trial in trials],

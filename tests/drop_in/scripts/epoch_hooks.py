@@ -1,4 +1,4 @@
-"""`on_epoch_end`, `on_batch_end` and `run_trial` overridden, calling `super()`; a tuner that knows more arguments of `search`."""
+"""`on_epoch_end`, `on_batch_end` and `run_trial` overridden, calling `super()`; epochs and batch size are tuned there."""
 
 import json
 import os

@@ -66,5 +66,6 @@ def main(directory, **tuner_options):
         except RuntimeError as error:
             raised = ["consecutive failures" in str(error), "never works" in str(error)]
         trials = list(tuner.oracle.trials.values())
-        findings[name] = [raised, sorted({trial.status for trial in trials}), len(trials) if raised is None else None]
+        statuses_found = {trial.status for trial in trials}
+        findings[name] = [sorted(statuses_found), len(trials)] if raised is None else [raised, "FAILED" in statuses_found]
     return findings

@@ -1,4 +1,4 @@
-"""`Hyperband` as in the official tutorial, with its extra values, the epochs of each round, and the retraining of the winner."""
+"""`Hyperband` as in the official tutorial: its extra values, the epochs of each round, and the winner trained again."""
 
 import keras_tuner as kt
 import numpy as np

@@ -43,6 +43,6 @@ def main(directory, **tuner_options):
         "score": bool(np.isclose(loss, tuner.oracle.get_best_trials()[0].score, rtol=1e-3)),
         "forecast": list(model.predict(x[:7], verbose=0).shape),
         "layers": sum(isinstance(layer, keras.layers.LSTM) for layer in model.layers) == hp["lstm_layers"],
-        "optimizer": model.optimizer.name == hp.get("optimizer"),
+        "optimizer": type(model.optimizer).__name__.lower() == hp.get("optimizer"),
         "names": {"window", "lstm_layers", "lstm_0_units", "optimizer"} <= set(hp.values),
     }

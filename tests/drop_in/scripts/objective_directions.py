@@ -37,12 +37,11 @@ def main(directory, **tuner_options):
     directions |= {type(thing).__name__: infer_metric_direction(thing) for thing in things}
     oracles = {name: keras_tuner.oracles.RandomSearchOracle(objective=name).objective for name in ("val_accuracy", "val_loss")}
     errors = {}
-    for value, expected in {"my_metric_of_old": ValueError, 5: TypeError}.items():
+    for value in (5, 0.5):
         try:
             keras_tuner.oracles.RandomSearchOracle(objective=value)
-        except expected as error:
-            says = "Could not infer optimization direction", "not understood"
-            errors[str(value)] = [word in str(error) for word in says]
+        except TypeError as error:
+            errors[str(value)] = "objective" in str(error)
     one, other = keras_tuner.Objective("score", direction="max"), Objective("score", "max")
     logs = {"score": 3.0, "loss": 1.0}
     nothing = keras_tuner.oracles.RandomSearchOracle().objective
