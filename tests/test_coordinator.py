@@ -26,6 +26,12 @@ class Silent:
     def on_running(self, running):
         self.running = running
 
+    def before_trial(self):
+        """Nothing."""
+
+    def on_trial_begin(self, trial):
+        """Nothing."""
+
     def on_trial_end(self, trial):
         self.ended.append(trial.trial_id)
 
