@@ -32,14 +32,15 @@ def metrics_of(returned: Any, objective: Objective, name: str) -> tuple[dict[str
     """
     if isinstance(returned, list) and returned:
         return _mean([metrics_of(each, objective, name) for each in returned])
-    if objective == DEFAULT and not isinstance(returned, numbers.Real) and returned is not None:
-        if not isinstance(returned, Mapping) or DEFAULT.name not in returned:
-            raise NoMetricsError(
-                f"Without an objective, {name} is expected to return a single float, which is minimised. Received: {returned!r}"
-            )
+    is_number = isinstance(returned, numbers.Real)
+    names_it = isinstance(returned, Mapping) and DEFAULT.name in returned
+    if objective == DEFAULT and returned is not None and not (is_number or names_it):
+        raise NoMetricsError(
+            f"Without an objective, {name} is expected to return a single float, which is minimised. Received: {returned!r}"
+        )
     if isinstance(returned, keras.callbacks.History):
         return _best_epoch(returned, objective)
-    if isinstance(returned, numbers.Real):
+    if is_number:
         return {objective.name: float(returned)}, None
     if isinstance(returned, Mapping):
         metrics = scalars(returned)

@@ -86,7 +86,7 @@ class HyperbandOracle(Oracle):
         if max_epochs < 1:
             raise ValueError(f"`max_epochs` must be at least 1. Received: max_epochs={max_epochs}")
         self.max_epochs, self.factor = max_epochs, factor
-        self.iterations = hyperband_iterations or None
+        self.hyperband_iterations = hyperband_iterations or None
         self._first = next(bracket for bracket in range(max_epochs + 1) if factor ** (bracket + 1) > max_epochs)
         super().__init__(
             objective,
@@ -166,7 +166,7 @@ class HyperbandOracle(Oracle):
     def _may_open(self) -> bool:
         if self._is_exhausted:
             return False
-        return self.iterations is None or len(self._brackets) < self.iterations * (self._first + 1)
+        return self.hyperband_iterations is None or len(self._brackets) < self.hyperband_iterations * (self._first + 1)
 
     def _due(self, rungs: list[_Rung], index: int) -> int:
         """How many trials a rung will have, given how many failed below it."""
