@@ -116,7 +116,26 @@ def runs(request, tmp_path_factory):
     [("inline", script) for script in SCRIPTS] + [("ray", script) for script in SCRIPTS if script not in INLINE_ONLY],
 )
 def test_a_script_finds_what_it_finds_with_keras_tuner(runs, executor, script):
-    assert differences(runs.findings_of("keras_tuner", script), runs.findings_of(executor, script)) == []
+    found = differences(runs.findings_of("keras_tuner", script), runs.findings_of(executor, script))
+    assert not found, "\n".join(found)
+
+
+def test_a_script_that_ends_the_process_does_not_take_the_others_with_it(tmp_path, monkeypatch):
+    (tmp_path / "scripts").mkdir()
+    for name, body in {
+        "a": "return {'a': 1}",
+        "b": "os._exit(3)",
+        "c": "return {'c': 3}",
+        "d": "raise ValueError('bad')",
+    }.items():
+        (tmp_path / "scripts" / f"{name}.py").write_text(f"import os\ndef main(directory, **options):\n    {body}\n")
+    (tmp_path / "runner.py").write_text((HERE / "runner.py").read_text())
+    monkeypatch.setattr(sys.modules[__name__], "HERE", tmp_path)
+    runs = Runs({"keras_tuner": {"a", "b", "c", "d"}}, tmp_path)
+    assert [runs.findings_of("keras_tuner", script) for script in ("a", "c")] == [{"a": 1}, {"c": 3}]
+    for script, said in {"b": "the process ended", "d": "ValueError: bad"}.items():
+        with pytest.raises(AssertionError, match=said):
+            runs.findings_of("keras_tuner", script)
 
 
 def test_what_is_inline_only_is_there():

@@ -48,7 +48,10 @@ def main(directory, **tuner_options):
     )
     bounded.search(x, y, epochs=1, verbose=0)
     try:
-        keras_tuner.Tuner(keras_tuner.Oracle("loss"), build_model, directory=directory, project_name="none").search(x, y)
+        proposing_nothing = keras_tuner.Tuner(
+            keras_tuner.Oracle("loss"), build_model, directory=directory, project_name="none", **tuner_options
+        )
+        proposing_nothing.search(x, y, verbose=0)
         base = None
     except NotImplementedError:
         base = "not implemented"
