@@ -11,6 +11,13 @@ from typing import Any
 import keras
 
 
+@contextlib.contextmanager
+def maybe_distribute(distribution_strategy: Any) -> Iterator[None]:
+    """The scope of a `tf.distribute.Strategy`, or none where it is `None`."""
+    with contextlib.nullcontext() if distribution_strategy is None else distribution_strategy.scope():
+        yield
+
+
 class Compiling:
     """How models are made beyond what `build` says.
 
@@ -36,7 +43,7 @@ class Compiling:
         """Where models are built, and their weights loaded."""
         if isinstance(self._strategy, _Strategy):
             self._strategy = self._strategy.made()
-        with contextlib.nullcontext() if self._strategy is None else self._strategy.scope():
+        with maybe_distribute(self._strategy):
             yield
 
     def apply(self, model: Any) -> None:

@@ -80,7 +80,7 @@ def split(arguments: FitArguments, folds: Folds, fold: int) -> FitArguments:
     else:
         given = [arguments.x, arguments.y] + ([] if weight is None else [weight])
         pieces = [
-            tuple(_taken(part, np.flatnonzero(chosen)) for part in given)
+            tuple(taken(part, np.flatnonzero(chosen)) for part in given)
             for chosen in (folds.parts != fold, folds.parts == fold)
         ]
     (x, *rest), validation = pieces
@@ -219,14 +219,14 @@ def _leaves(part: Any) -> Iterator[Any]:
         yield part
 
 
-def _taken(part: Any, chosen: np.ndarray) -> Any:
+def taken(part: Any, chosen: np.ndarray) -> Any:
     """The chosen samples of nested data; frames keep their index."""
     if part is None:
         return None
     if isinstance(part, dict):
-        return {key: _taken(branch, chosen) for key, branch in part.items()}
+        return {key: taken(branch, chosen) for key, branch in part.items()}
     if isinstance(part, (list, tuple)):
-        return type(part)(_taken(branch, chosen) for branch in part)
+        return type(part)(taken(branch, chosen) for branch in part)
     if hasattr(part, "iloc"):
         return part.iloc[chosen]
     return keras.ops.take(part, chosen, axis=0) if keras.ops.is_tensor(part) else part[chosen]

@@ -67,6 +67,11 @@ class Project:
     directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
     end_order: list[str] = dataclasses.field(default_factory=list)
 
+    @property
+    def parameters(self) -> list[HyperParameter]:
+        """All hyperparameters that are known."""
+        return [deserialize(stored) for stored in self.space + self.late_space]
+
 
 class Journal:
     """The journal of the project in `directory`.
@@ -256,7 +261,7 @@ class Journal:
             with self._damage(number):
                 _replay(project, record)
         with self._damage(1):
-            space = [deserialize(stored) for stored in project.space + project.late_space]
+            space = project.parameters
         for trial in project.trials.values():
             trial.hyperparameters.define(space)
         return project

@@ -70,6 +70,11 @@ class Objective:
             return True
         return left > right if self.direction == "max" else left < right
 
+    def best_step(self, steps: Mapping[int, Mapping[str, Any]]) -> int | None:
+        """The first step whose metrics are the best, nan only where there is nothing else; `None` where none has them."""
+        values = {step: self.get_value(metrics) for step, metrics in steps.items() if self.has_value(metrics)}
+        return min(values, key=lambda step: (math.isnan(values[step]), self.sort_key(values[step])), default=None)
+
     def sort_key(self, score: float | None) -> float:
         """A key that sorts scores from best to worst, with nan and none last."""
         if score is None or math.isnan(score):

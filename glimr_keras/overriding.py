@@ -67,9 +67,7 @@ class Overridable:
     def _try_build(self, hp: HyperParameters) -> keras.Model:
         """Builds the model of a configuration, and refuses one that is too large."""
         model = self._build_hypermodel(hp)
-        if self._training is not None and model.built:
-            self._training.callback.check_size(model)
-        return model
+        return model if self._training is None else self._training.sized(model)
 
     def _build_hypermodel(self, hp: HyperParameters) -> keras.Model:
         """Builds and compiles the model of a configuration."""

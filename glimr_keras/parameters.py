@@ -7,14 +7,13 @@ work on it. Values are plain Python scalars and the definition is JSON, so both 
 from __future__ import annotations
 
 import dataclasses
-import decimal
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from glimr_keras.scales import SAMPLINGS, scaled, unscaled
+from glimr_keras.scales import SAMPLINGS, scaled, step_count, step_index, stepped, unscaled
 
 Scalar = bool | int | float | str | None
 Seed = int | Sequence[int] | None
@@ -186,11 +185,7 @@ class _Number(HyperParameter):
         """How many values a stepped range has; `None` without `step`."""
         if self.step is None:
             return None
-        if self.sampling != "linear":
-            ratio = math.log(self.max_value / self.min_value) / math.log(self.step)
-        else:
-            ratio = (self.max_value - self.min_value) / self.step
-        return math.floor(ratio + 1e-9) + 1
+        return step_count(self.sampling, self.min_value, self.max_value, self.step)
 
     def nearest(self, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
@@ -209,24 +204,14 @@ class _Number(HyperParameter):
 
     def _at(self, index: int) -> Any:
         """The value `index` steps above the minimum, computed in decimals so that 0.1 * 3 is 0.3."""
-        low, step = _decimal(self.min_value), _decimal(self.step)
-        if self.sampling == "linear":
-            return type(self.min_value)(low + step * index)
-        if self.sampling == "log":
-            return type(self.min_value)(low * step**index)
-        rest = low * step ** ((self.num_steps or 1) - 1 - index)  # the steps are counted from the maximum
-        return type(self.min_value)(low + _decimal(self.max_value) - rest)
+        count = self.num_steps or 1
+        return type(self.min_value)(stepped(self.sampling, self.min_value, self.max_value, self.step, index, count))
 
     def _index_to_prob(self, index: float, count: int) -> float:
         return (min(max(index, 0), count - 1) + 0.5) / count
 
     def _index_of(self, value: float) -> float:
-        if self.sampling == "log":
-            return round(math.log(value / self.min_value) / math.log(self.step))
-        if self.sampling == "reverse_log":
-            rest = self.min_value + self.max_value - value
-            return (self.num_steps or 1) - 1 - round(math.log(rest / self.min_value) / math.log(self.step))
-        return round((value - self.min_value) / self.step)
+        return step_index(self.sampling, self.min_value, self.max_value, self.step, value, self.num_steps or 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -451,7 +436,3 @@ def _as_json(value: Any) -> Any:
 def _same(left: Any, right: Any) -> bool:
     """Equality that tells `True` from `1`, but not `1` from `1.0`."""
     return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)
-
-
-def _decimal(number: float) -> decimal.Decimal:
-    return decimal.Decimal(repr(number))

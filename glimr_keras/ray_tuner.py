@@ -6,6 +6,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from glimr_keras.arguments import checked_kind
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.objective import Goal
 from glimr_keras.oracles import Oracle, RandomSearchOracle, RaySearchOracle
@@ -49,8 +50,7 @@ class RayTuner(Tuner):
         search_alg: Searcher | None = None,
         **kwargs: Any,
     ) -> None:
-        if search_alg is not None and not isinstance(search_alg, Searcher):
-            raise TypeError(f"`search_alg` must be one of `ray.tune.search`. Received: search_alg={search_alg!r}")
+        checked_kind("search_alg", search_alg, Searcher, "one of `ray.tune.search`")
         arguments: dict[str, Any] = {
             "objective": objective,
             "max_trials": max_trials,

@@ -69,12 +69,7 @@ def _best_epoch(history: keras.callbacks.History, objective: Objective) -> tuple
         scalars({name: values[index] for name, values in history.history.items() if index < len(values)})
         for index in range(len(history.epoch))
     ]
-    best: int | None = None
-    for index, metrics in enumerate(epochs):
-        if objective.has_value(metrics) and (
-            best is None or objective.better_than(objective.get_value(metrics), objective.get_value(epochs[best]))
-        ):
-            best = index
+    best = objective.best_step(dict(enumerate(epochs)))
     if best is None:
         raise ValueError(f"No epoch of the returned History has the objective {objective.name!r}: {sorted(history.history)}")
     return epochs[best], best + 1

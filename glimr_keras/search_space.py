@@ -42,9 +42,13 @@ class SearchSpace:
     def parameters(self) -> list[HyperParameter]:
         return list(self._parameters.values())
 
+    def unknown(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
+        """Those of the hyperparameters that are not known."""
+        return [parameter for parameter in parameters if parameter.key not in self._parameters]
+
     def update(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
         """Adds hyperparameters, and returns those that were new."""
-        new = [parameter for parameter in parameters if parameter.key not in self._parameters]
+        new = self.unknown(parameters)
         self._parameters.update({parameter.key: parameter for parameter in new})
         self._is_known = self._is_known and not new
         return new

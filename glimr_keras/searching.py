@@ -250,8 +250,8 @@ class Searching(Overridable, Results):
 
     def _recall(self, project: Project) -> None:
         """Has the oracle know a project's trials, to look at them."""
-        space = [deserialize(stored) for stored in project.space + project.late_space]
-        self.oracle.recall(project.objective, SearchSpace(space, is_whole=False), project.trials, project.end_order)
+        space = SearchSpace(project.parameters, is_whole=False)
+        self.oracle.recall(project.objective, space, project.trials, project.end_order)
 
     def _open(self, objective: Objective, space: SearchSpace, seed: int, found: Probe) -> tuple[Journal, Project]:
         wanted = Project(

@@ -13,6 +13,7 @@ import numpy as np
 
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import CheckpointError, ObjectiveError, did_you_mean
+from glimr_keras.folds import taken
 from glimr_keras.oracles import Oracle
 from glimr_keras.trials import Trial
 from glimr_keras.tuner import Tuner
@@ -119,9 +120,9 @@ class SklearnTuner(Tuner):
         found: dict[str, list[float]] = {}
         for train, test in self.cv.split(X, y, **({} if groups is None else {"groups": groups})):
             model = self._model.build(trial.hyperparameters)
-            weights = [None if sample_weight is None else _rows(sample_weight, part) for part in (train, test)]
-            model.fit(_rows(X, train), _rows(y, train), **_weighting(model, weights[0]))
-            for name, value in self._scores(model, _rows(X, test), _rows(y, test), weights[1]).items():
+            weights = [taken(sample_weight, part) for part in (train, test)]
+            model.fit(taken(X, train), taken(y, train), **_weighting(model, weights[0]))
+            for name, value in self._scores(model, taken(X, test), taken(y, test), weights[1]).items():
                 found.setdefault(name, []).append(value)
         self.save_model(trial.trial_id, model)
         return {name: statistics.fmean(values) for name, values in found.items()}
@@ -167,10 +168,6 @@ def _default_cv() -> Any:
     from sklearn.model_selection import KFold  # an optional package
 
     return KFold(5, shuffle=True, random_state=1)
-
-
-def _rows(data: Any, index: Any) -> Any:
-    return data.iloc[index] if hasattr(data, "iloc") else data[index]
 
 
 def _weighted(sample_weight: Any) -> dict[str, Any]:

@@ -67,7 +67,10 @@ class Training:
 
     def build(self) -> keras.Model:
         """The compiled model."""
-        model = build(self.job.hypermodel, self.config, self.job.compiling)
+        return self.sized(build(self.job.hypermodel, self.config, self.job.compiling))
+
+    def sized(self, model: keras.Model) -> keras.Model:
+        """The model, if it is not larger than allowed; one that is not built yet is looked at later."""
         if model.built:
             self.callback.check_size(model)
         return model
@@ -142,12 +145,11 @@ class Training:
 
     def _of_steps(self, steps: dict[int, dict[str, float]]) -> Score:
         """The score of what `oracle.update_trial` was told, by step."""
-        objective, best = self.callback.objective, min(steps)
+        objective = self.callback.objective
         for step, metrics in steps.items():
             self.callback.check(metrics)
             self.callback.hold(step + 1, metrics)
-            if objective.better_than(objective.get_value(metrics), objective.get_value(steps[best])):
-                best = step
+        best = objective.best_step(steps) or 0
         return objective.get_value(steps[best]), best + 1, {}
 
     def _of(self, returned: Any, name: str) -> Score:

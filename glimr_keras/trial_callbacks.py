@@ -14,7 +14,7 @@ import keras
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.reporting import own_values
 from glimr_keras.storage import write_whole
-from glimr_keras.trials import Run, Trial
+from glimr_keras.trials import Run, Trial, execution_directory
 
 
 def of_trial(
@@ -58,9 +58,7 @@ _PATHS: dict[type[keras.callbacks.Callback], str] = {
 def _own(path: Any, run: Run) -> str:
     """The path in a folder of the trial's own, which is made."""
     place = pathlib.Path(os.fspath(path))
-    folder = place.parent / f"trial_{run.trial_id}"
-    if run.execution:
-        folder /= f"execution_{run.execution}"
+    folder = execution_directory(place.parent, run.trial_id, run.execution)
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder / place.name)
 

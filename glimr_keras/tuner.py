@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -34,7 +34,6 @@ from glimr_keras.mirrors import project_place
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import Oracle
 from glimr_keras.oracles.points import checked_point
-from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
 from glimr_keras.projects import check_place, project_directory
 from glimr_keras.results import Results
@@ -43,13 +42,6 @@ from glimr_keras.searching import Searching
 from glimr_keras.space import DeclaredSpace
 
 Executor = Literal["ray", "inline"]
-
-
-@contextlib.contextmanager
-def maybe_distribute(distribution_strategy: Any) -> Iterator[None]:
-    """The scope of a `tf.distribute.Strategy`, or none where it is `None`."""
-    with contextlib.nullcontext() if distribution_strategy is None else distribution_strategy.scope():
-        yield
 
 
 class Tuner(Searching):
@@ -396,8 +388,7 @@ class Tuner(Searching):
         """
         journal = Journal(self.project_dir)
         if journal.exists() and not self._fresh:
-            project = journal.read()
-            space = [deserialize(stored) for stored in project.space + project.late_space]
+            space = journal.read().parameters
         else:
             space = []
             folds = None if self.cv_folds is None else Folds(self.cv_folds)

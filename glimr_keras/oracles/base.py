@@ -220,7 +220,7 @@ class Oracle(OwnLoop):
 
     def trial_ended(self, trial: Trial) -> None:
         """Learns from a trial that has ended, and has its score."""
-        self.ongoing_trials = {key: ongoing for key, ongoing in self.ongoing_trials.items() if ongoing is not trial}
+        self._leaves(trial)
         self.end_order.append(trial.trial_id)
         if trial.status == TrialStatus.COMPLETED:  # others may have asked for a part of their values only
             self.space.observe(trial.values)
@@ -242,8 +242,7 @@ class Oracle(OwnLoop):
             RuntimeError: If there are new ones, and `allow_new_entries` is `False`.
         """
         found = hyperparameters.space if isinstance(hyperparameters, HyperParameters) else list(hyperparameters)
-        known = {parameter.key for parameter in self.space.parameters}
-        new = [parameter for parameter in found if parameter.key not in known]
+        new = self.space.unknown(found)
         if new and not self.allow_new_entries:
             raise RuntimeError(f"`allow_new_entries` is `False`, but found new entries {new}")
         if not new or not self.tune_new_entries:

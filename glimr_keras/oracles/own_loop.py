@@ -8,7 +8,9 @@ from __future__ import annotations
 import collections
 import functools
 import hashlib
+import itertools
 import json
+import math
 import os
 import pathlib
 import threading
@@ -19,11 +21,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from glimr_keras.errors import did_you_mean
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.metrics_tracking import infer_metric_direction
 from glimr_keras.objective import Objective
 from glimr_keras.oracles.points import Nothing
+from glimr_keras.search_space import SearchSpace
 from glimr_keras.storage import write_json
-from glimr_keras.trials import Trial, TrialStatus
+from glimr_keras.trials import Trial, TrialStatus, execution_directory
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _LOCKS: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
@@ -109,10 +111,11 @@ class OwnLoop:
                 f"received {sorted(metrics)}.{did_you_mean(missing, metrics)}"
             )
         directions = {part.name: part.direction for part in self.objective.parts}
+        tracker = trial.metrics
         for name, value in metrics.items():
-            if not trial.metrics.exists(name):
-                trial.metrics.register(name, directions.get(name))
-            trial.metrics.update(name, value, step)
+            if not tracker.exists(name):
+                tracker.register(name, directions.get(name))
+            tracker.update(name, value, step)
         self.save_trial(trial)
         return trial
 
@@ -124,21 +127,10 @@ class OwnLoop:
         """
         if trial.executions:
             return
-        objective = self._directed()
-        trial.score = trial.best_step = None
-        for step, metrics in trial.told.items():
-            if objective.has_value(metrics) and objective.better_than(objective.get_value(metrics), trial.score):
-                trial.score, trial.best_step = objective.get_value(metrics), step
-
-    def _directed(self) -> Objective:
-        """The objective with its direction.
-
-        Raises:
-            ObjectiveError: If it cannot be inferred.
-        """
-        names = [part.name for part in self.objective.parts]
-        self.objective = self.objective.resolved({name: infer_metric_direction(name) for name in names})
-        return self.objective
+        self.objective = self.objective.inferred().resolved({})
+        step = self.objective.best_step(trial.told)
+        score = None if step is None else self.objective.get_value(trial.told[step])
+        trial.score, trial.best_step = (None, None) if score is None or math.isnan(score) else (score, step)
 
     def _own(self, trial: Trial | str, status: str | None) -> Trial:
         """The oracle's own trial, with what a copy of it says that was run."""
@@ -167,8 +159,12 @@ class OwnLoop:
             trial.status = TrialStatus.FAILED
             return False
         self._retry_queue.append(trial.trial_id)
-        self.ongoing_trials = {key: ongoing for key, ongoing in self.ongoing_trials.items() if ongoing is not trial}
+        self._leaves(trial)
         return True
+
+    def _leaves(self, trial: Trial) -> None:
+        """The trial is no more one of those that run."""
+        self.ongoing_trials = {key: ongoing for key, ongoing in self.ongoing_trials.items() if ongoing is not trial}
 
     def _check_failures(self) -> None:
         """Ends the user's loop when too many trials in a row have failed.
@@ -189,10 +185,9 @@ class OwnLoop:
         """Values at random that were not tried; `None` where none are found."""
         for _ in range(self._max_collisions):
             self._seed_state += 1
-            values: dict[str, Any] = {}
-            for parameter in self.hyperparameters.space:
-                if parameter.name not in values and parameter.exists(values):
-                    values[parameter.name] = parameter.random_sample([self.seed, self._seed_state, len(values)])
+            key, count = [self.seed, self._seed_state], itertools.count()
+            space = SearchSpace(self.hyperparameters.space)
+            values = space.walk(lambda parameter: parameter.random_sample([*key, next(count)]))  # noqa: B023  # at once
             if not self.is_tried(values):
                 return values
         return None
@@ -212,7 +207,7 @@ class OwnLoop:
         self._project_dir = pathlib.Path(directory, project_name)
 
     def _get_trial_dir(self, trial_id: str) -> str:
-        return str(pathlib.Path(self._project_dir or ".", f"trial_{trial_id}"))
+        return str(execution_directory(self._project_dir or pathlib.Path(), trial_id, 0))
 
     def save_trial(self, trial: Trial) -> None:
         """Writes `trial.json`, if the oracle has a project's directory."""
