@@ -71,7 +71,7 @@ def finish(coordinator, run, status="COMPLETED", score=1.0, message=None, fatal=
 def test_it_gives_out_exactly_the_budget(coordinator_in, tmp_path):
     coordinator = coordinator_in()
     runs = [coordinator.next_run() for _ in range(5)]
-    assert [run.trial_id for run in runs[:4]] == ["0000", "0001", "0002", "0003"]
+    assert [run.trial_id for run in runs[:4]] == ["0", "1", "2", "3"]
     assert runs[4] is None
     assert coordinator.all_given_out
     assert not coordinator.finished  # one may have to be started again
@@ -97,22 +97,22 @@ def test_a_run_that_is_given_back_is_the_next_to_be_given_out(coordinator_in, tm
 def test_a_trial_ends_when_its_executions_have_and_scores_their_mean(coordinator_in, tmp_path):
     coordinator = coordinator_in(executions=2)
     first, second = coordinator.next_run(), coordinator.next_run()
-    assert (first.key, second.key) == (("0000", 0), ("0000", 1))
+    assert (first.key, second.key) == (("0", 0), ("0", 1))
     assert first.values == second.values
     assert first.directory != second.directory
     finish(coordinator, first, score=1.0)
-    assert Journal(tmp_path).read().trials["0000"].status == "RUNNING"
+    assert Journal(tmp_path).read().trials["0"].status == "RUNNING"
     finish(coordinator, second, score=2.0)
-    trial = Journal(tmp_path).read().trials["0000"]
+    trial = Journal(tmp_path).read().trials["0"]
     assert (trial.status, trial.score, trial.duration) == ("COMPLETED", 1.5, 4.0)
 
 
 def test_a_failed_execution_fails_its_trial_and_spares_the_others(coordinator_in, tmp_path):
     coordinator = coordinator_in(executions=3)
     finish(coordinator, coordinator.next_run(), "FAILED", message="a mistake")
-    trial = Journal(tmp_path).read().trials["0000"]
+    trial = Journal(tmp_path).read().trials["0"]
     assert (trial.status, trial.message) == ("FAILED", "a mistake")
-    assert coordinator.next_run().trial_id == "0001"
+    assert coordinator.next_run().trial_id == "1"
 
 
 def test_failures_in_a_row_stop_the_search_with_the_last_message(coordinator_in, tmp_path):
@@ -120,7 +120,7 @@ def test_failures_in_a_row_stop_the_search_with_the_last_message(coordinator_in,
     for message in ("first", "second"):
         finish(coordinator, coordinator.next_run(), "FAILED", message=message)
     assert isinstance(coordinator.error, SearchError)
-    assert "2 trials in a row failed" in str(coordinator.error)
+    assert "consecutive failures exceeded the limit of 2" in str(coordinator.error)
     assert str(coordinator.error).endswith("second")
     assert coordinator.next_run() is None
     assert coordinator.finished
@@ -154,7 +154,7 @@ def test_a_stopped_run_keeps_the_score_of_its_best_epoch(coordinator_in, tmp_pat
     for epoch, score in enumerate((1.0, 3.0, 2.0), start=1):
         coordinator.on_report(run, Report(epoch, {"score": score}, {"x": 0.5}, []))
     coordinator.on_stopped(run, 1.0)
-    trial = Journal(tmp_path).read().trials["0000"]
+    trial = Journal(tmp_path).read().trials["0"]
     assert (trial.status, trial.score, trial.executions[0].best_epoch) == ("STOPPED", 3.0, 2)
 
 
@@ -164,7 +164,7 @@ def test_an_end_is_heard_once(coordinator_in, tmp_path):
     finish(coordinator, run)
     coordinator.on_stopped(run, 1.0)
     coordinator.on_lost(run, 1.0, "gone")
-    assert Journal(tmp_path).read().trials["0000"].status == "COMPLETED"
+    assert Journal(tmp_path).read().trials["0"].status == "COMPLETED"
 
 
 def test_a_late_hyperparameter_joins_the_space_and_the_journal(coordinator_in, tmp_path):
@@ -272,7 +272,7 @@ def test_losses_may_be_borne_for_ever(coordinator_in):
     coordinator = coordinator_in(failures=-1)
     for _ in range(20):
         coordinator.on_lost(coordinator.next_run(), 1.0, "gone")
-    assert coordinator.next_run().trial_id == "0000"
+    assert coordinator.next_run().trial_id == "0"
 
 
 def test_a_failed_training_is_begun_again_as_often_as_allowed(coordinator_in, tmp_path):
@@ -282,9 +282,9 @@ def test_a_failed_training_is_begun_again_as_often_as_allowed(coordinator_in, tm
         run = coordinator.next_run()
         attempts.append((run.trial_id, run.attempt, run.resumes))
         finish(coordinator, run, "FAILED", message="mine")
-    assert attempts == [("0000", 0, False), ("0000", 1, False), ("0000", 2, False)]
-    assert coordinator.next_run().trial_id == "0001"
-    trial = Journal(tmp_path).read().trials["0000"]
+    assert attempts == [("0", 0, False), ("0", 1, False), ("0", 2, False)]
+    assert coordinator.next_run().trial_id == "1"
+    trial = Journal(tmp_path).read().trials["0"]
     assert (trial.status, trial.message, trial.executions[0].attempt) == ("FAILED", "mine", 2)
 
 
@@ -292,7 +292,7 @@ def test_what_the_user_calls_failed_is_not_begun_again(coordinator_in):
     coordinator = coordinator_in(retries=2)
     run = coordinator.next_run()
     coordinator.on_report(run, Report(None, {}, {}, [], Outcome("FAILED", 1.0, message="no", expected=True, final=True)))
-    assert coordinator.next_run().trial_id == "0001"
+    assert coordinator.next_run().trial_id == "1"
 
 
 def test_a_hung_training_has_the_score_of_its_best_epoch_or_has_failed(coordinator_in, tmp_path):
@@ -304,9 +304,9 @@ def test_a_hung_training_has_the_score_of_its_best_epoch_or_has_failed(coordinat
     coordinator.on_lost(third, 1.0, "killed")  # by somebody else
     assert coordinator.next_run().key == third.key
     trials = Journal(tmp_path).read().trials
-    assert (trials["0000"].status, trials["0000"].score) == ("STOPPED", 3.0)
-    assert (trials["0001"].status, trials["0002"].status) == ("FAILED", "RUNNING")
-    assert "No epoch was over within `trial_time_limit_s=5`" in trials["0001"].message
+    assert (trials["0"].status, trials["0"].score) == ("STOPPED", 3.0)
+    assert (trials["1"].status, trials["2"].status) == ("FAILED", "RUNNING")
+    assert "No epoch was over within `trial_time_limit_s=5`" in trials["1"].message
 
 
 def test_a_hung_training_has_the_score_of_the_weights_that_are_there(coordinator_in, tmp_path):
@@ -316,7 +316,7 @@ def test_a_hung_training_has_the_score_of_the_weights_that_are_there(coordinator
     saved = checkpoints.Checkpoint(2, score=2.0)  # which was not reported any more
     checkpoints.save(models.build(HyperParameters()), run.directory, saved)
     coordinator.on_lost(run, 6.0, "killed")
-    execution = Journal(tmp_path).read().trials["0000"].executions[0]
+    execution = Journal(tmp_path).read().trials["0"].executions[0]
     assert (execution.status, execution.score, execution.best_epoch) == ("STOPPED", 2.0, 2)
 
 
@@ -347,7 +347,7 @@ def test_a_search_that_cannot_be_written_down_ends_and_is_continued(tmp_path):
     journal = Journal(tmp_path)
     coordinator = coordinator_of(journal, tmp_path, 1, 4, restored.values())
     coordinator.resume()
-    assert [coordinator.next_run().trial_id for _ in range(4)] == ["0000", "0001", "0002", "0003"]
+    assert [coordinator.next_run().trial_id for _ in range(4)] == ["0", "1", "2", "3"]
     journal.close()
 
 
@@ -357,25 +357,25 @@ def test_a_training_that_could_not_be_stored_has_not_ended(coordinator_in, tmp_p
     error = StorageError("The disk is full.")
     coordinator.on_report(run, Report(1, {"score": 1.0}, {"x": 0.5}, [], Outcome("RUNNING", 1.0, fatal=error)))
     assert coordinator.error is error
-    assert Journal(tmp_path).read().trials["0000"].status == "RUNNING"
+    assert Journal(tmp_path).read().trials["0"].status == "RUNNING"
 
 
 def test_the_weights_of_the_best_are_kept(coordinator_in, tmp_path):
     coordinator = coordinator_in(keep_top_k=2, max_trials=6)
     for number, score in enumerate((1.0, 5.0, 3.0, 4.0, 2.0)):
         run = coordinator.next_run()
-        place = tmp_path / f"trial_{number:04d}"
+        place = tmp_path / f"trial_{number}"
         place.mkdir()
         for name in ("checkpoint.json", "checkpoint.weights.h5", "of_the_user.txt"):
             (place / name).touch()
         finish(coordinator, run, score=score)
-    kept = [number for number in range(5) if (tmp_path / f"trial_{number:04d}" / "checkpoint.weights.h5").exists()]
+    kept = [number for number in range(5) if (tmp_path / f"trial_{number}" / "checkpoint.weights.h5").exists()]
     assert kept == [1, 3]
     assert len(list(tmp_path.glob("trial_*/of_the_user.txt"))) == 5
     restored = Journal(tmp_path).read().trials.values()
     coordinator = coordinator_in(keep_top_k=1, max_trials=6, restored=restored)
     coordinator.resume()
-    assert [path.parent.name for path in tmp_path.glob("trial_*/checkpoint.json")] == ["trial_0001"]
+    assert [path.parent.name for path in tmp_path.glob("trial_*/checkpoint.json")] == ["trial_1"]
 
 
 class Late(Limits):
@@ -401,15 +401,15 @@ def test_a_search_that_has_come_to_a_limit_starts_nothing_again(tmp_path):
     assert coordinator.finished  # the training goes on when the search is continued
     assert coordinator.next_run() is None
     journal.close()
-    assert Journal(tmp_path).read().trials["0000"].status == "RUNNING"
+    assert Journal(tmp_path).read().trials["0"].status == "RUNNING"
 
 
 def test_a_further_attempt_does_not_go_on_from_the_one_that_failed(coordinator_in, tmp_path):
     coordinator = coordinator_in(retries=1)
     run = coordinator.next_run()
-    (tmp_path / "trial_0000" / "latest" / "epoch_000001").mkdir(parents=True)
+    (tmp_path / "trial_0" / "latest" / "epoch_000001").mkdir(parents=True)
     finish(coordinator, run, "FAILED", message="mine")
-    assert not (tmp_path / "trial_0000" / "latest").exists()
+    assert not (tmp_path / "trial_0" / "latest").exists()
 
 
 def test_what_could_not_be_recorded_keeps_its_state(tmp_path):
@@ -417,7 +417,7 @@ def test_what_could_not_be_recorded_keeps_its_state(tmp_path):
     journal.room = 2
     coordinator = coordinator_of(journal, tmp_path, 1, 4, ())
     run = coordinator.next_run()
-    state = tmp_path / "trial_0000" / "latest" / "epoch_000001"
+    state = tmp_path / "trial_0" / "latest" / "epoch_000001"
     state.mkdir(parents=True)
     finish(coordinator, run)
     assert isinstance(coordinator.error, StorageError)

@@ -98,7 +98,7 @@ def test_only_what_belongs_to_the_project_is_there(bucket, machine):
     names = {".glimr_keras/journal.jsonl"} | {f"trial_{best}/checkpoint.{end}" for end in ("json", "weights.h5")}
     assert set(mirror._names()) == names
     searched(bucket, 1, overwrite=True)
-    assert set(mirror._names()) == {name.replace(best, "0000") for name in names}
+    assert set(mirror._names()) == {name.replace(f"trial_{best}", "trial_0") for name in names}
 
 
 def test_two_machines_that_went_different_ways_are_told(bucket, machine):
@@ -161,9 +161,9 @@ def test_what_fsspec_knows(machine):
 
 def test_what_is_here_and_was_not_sent_yet_is_not_replaced(bucket, machine, monkeypatch):
     tuner = searched(bucket, 1)
-    older = {path: path.read_bytes() for path in tuner.project_dir.glob("trial_0000/checkpoint.*")}
+    older = {path: path.read_bytes() for path in tuner.project_dir.glob("trial_0/checkpoint.*")}
     again = searched(bucket, 1, overwrite=True)
-    newer = {path: path.read_bytes() for path in again.project_dir.glob("trial_0000/checkpoint.*")}
+    newer = {path: path.read_bytes() for path in again.project_dir.glob("trial_0/checkpoint.*")}
     mirror = mirrors.Mirror(f"{bucket}/p")
     for path, content in older.items():
         mirror._put(path.relative_to(mirror.directory).as_posix(), content)
@@ -228,7 +228,7 @@ def test_what_is_gone_at_the_uri_is_sent_again(bucket, machine):
 
 def test_a_damaged_local_copy_is_brought_again(bucket, machine):
     tuner = searched(bucket, 1)
-    weights = tuner.project_dir / "trial_0000" / checkpoints.WEIGHTS
+    weights = tuner.project_dir / "trial_0" / checkpoints.WEIGHTS
     content = weights.read_bytes()
     weights.write_bytes(b"nothing")
     tuner.get_best_models()
@@ -238,7 +238,7 @@ def test_a_damaged_local_copy_is_brought_again(bucket, machine):
 def test_weights_whose_sending_was_not_ended_are_found(bucket, machine):
     searched(bucket, 1)
     mirror = mirrors.Mirror(f"{bucket}/p")
-    there = f"{mirror._root}/trial_0000/"
+    there = f"{mirror._root}/trial_0/"
     mirror._files.move(there + checkpoints.WEIGHTS, there + checkpoints.NEW)
     machine("second")
     (model,) = gk.RayTuner.open(f"{bucket}/p", Plain()).get_best_models()

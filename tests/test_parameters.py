@@ -238,7 +238,6 @@ def test_a_condition_tells_true_from_one():
         (lambda: Int("x", 1, 3, step=0), r"the `step` must be above 0\. Received: step=0"),
         (lambda: Int("x", 1, 3, step=2.5), r"`step` must be an int\. Received: step=2\.5"),
         (lambda: Int("x", 1, 9, step=1, sampling="log"), r"multiplies, so it must be above 1\. Received: step=1"),
-        (lambda: Int("x", 1, 9, step=2, sampling="reverse_log"), r"`step` cannot be used .* Received: step=2"),
         (lambda: Int("x", 1, 3, sampling="sqrt"), r"`sampling` must be one of \('linear', 'log', .*Received: sampling='sqrt'"),
         (lambda: Float("x", 0, 1, sampling="log"), r"Float\('x'\): .*negative values or zero.*Received: min_value=0\.0"),
         (lambda: Float("x", 0, math.inf), r"`max_value` must be finite\. Received: max_value=inf"),

@@ -372,7 +372,7 @@ def test_large_arrays_are_shared_and_not_copied_by_keras(local_ray, project):
     x, y = np.ones((2**17, 8), "float32"), np.ones(2**17, "float32")
     tuner = on_ray(project, Large(), max_trials=1)
     tuner.search(x, y, validation_data=(x, y), epochs=1, verbose=0)
-    values = tuner._read().trials["0000"].values
+    values = tuner._read().trials["0"].values
     assert values == {"given_in_place": True, "given_writeable": False, "own_in_place": True, "own_writeable": False}
 
 

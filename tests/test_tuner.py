@@ -6,7 +6,16 @@ import pytest
 from ray import tune
 
 import glimr_keras as gk
-from glimr_keras.errors import ModelError, ObjectiveError, ProjectError, ResourcesError, SearchError, ShippingError
+from glimr_keras.errors import (
+    MissingObjectiveError,
+    ModelError,
+    NoMetricsError,
+    ObjectiveError,
+    ProjectError,
+    ResourcesError,
+    SearchError,
+    ShippingError,
+)
 from glimr_keras.hyperparameters import HyperParameters
 from tests import models
 
@@ -27,7 +36,7 @@ class TestEveryTuner:
         tuner = inline(project, max_trials=3, kind=kind)
         assert tuner.search(*models.TRAIN, **FIT) is None
         table = tuner.results_dataframe()
-        assert list(table["trial_id"]) == ["0000", "0001", "0002"]
+        assert list(table["trial_id"]) == ["0", "1", "2"]
         assert set(table["status"]) == {"COMPLETED"}
         best = tuner.get_best_hyperparameters(2)
         ordered = table.sort_values("score")
@@ -162,7 +171,7 @@ def test_a_space_may_be_passed_beside_a_function(project):
 def test_executions_of_a_trial_are_averaged_and_the_best_one_is_loaded(project):
     tuner = inline(project, max_trials=1, executions_per_trial=2)
     tuner.search(*models.TRAIN, **FIT)
-    executions = tuner._read().trials["0000"].executions
+    executions = tuner._read().trials["0"].executions
     scores = [execution.score for execution in executions.values()]
     assert len(set(scores)) == 2
     assert tuner.results_dataframe()["score"][0] == pytest.approx(np.mean(scores))
@@ -245,7 +254,7 @@ def test_a_project_takes_one_search_at_a_time(project, overwrite):
 
     tuner = inline(project, Searches(), max_trials=1)
     tuner.search(*models.TRAIN, **FIT)
-    assert "Another search is running in" in tuner._read().trials["0000"].message
+    assert "Another search is running in" in tuner._read().trials["0"].message
 
 
 class Interrupts(keras.callbacks.Callback):
@@ -297,9 +306,9 @@ def test_verbose_shows_a_line_or_a_line_a_trial(project, capsys):
         printed = capsys.readouterr().out
         assert expected in printed
     assert "2/2 trials, best val_loss 0." in printed
-    assert "Trial 0000" not in printed
+    assert "Trial 0:" not in printed
     inline(project, max_trials=3).search(*models.TRAIN, **{**FIT, "verbose": 2})
-    assert "Trial 0002: val_loss=" in capsys.readouterr().out
+    assert "Trial 2: val_loss=" in capsys.readouterr().out
 
 
 def none(config):
@@ -438,7 +447,7 @@ def test_failures_in_a_row_stop_the_search_with_the_users_traceback(project):
         return models.build(config)
 
     tuner = inline(project, fragile, max_trials=9)
-    with pytest.raises(SearchError, match=r"3 trials in a row failed") as stopped:
+    with pytest.raises(SearchError, match=r"consecutive failures exceeded the limit of 3") as stopped:
         tuner.search(*models.TRAIN, **FIT)
     assert "RuntimeError: too many units" in str(stopped.value)
     assert len(tuner.results_dataframe()) == 3
@@ -503,12 +512,20 @@ def test_a_whole_trial_of_the_users_own(project):
         tuner.get_best_models()
 
 
-@pytest.mark.parametrize("returned", [None, "0.5", [0.5]])
-def test_a_run_must_return_a_score(project, returned):
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (None, NoMetricsError, r"`Wrong\.run\(config\)` returned None\. Did you forget to return the metrics\?"),
+        ("0.5", NoMetricsError, r"`Wrong\.run\(config\)` is expected to be one of float, dict, .* Received: '0\.5' of type str"),
+        ({"los": 0.5}, MissingObjectiveError, r"`Wrong\.run\(config\)` returned must have .* 'loss'. Did you mean 'los'\?"),
+    ],
+)
+def test_a_run_must_return_a_score(project, returned, error, message):
     class Wrong(gk.HyperModel):
         def run(self, config):
             return returned
 
-    tuner = inline(project, Wrong(), objective="loss", max_trials=1)
-    tuner.search(verbose=0)
-    assert "`Wrong.run(config)` must return the objective's value or a dict of metrics" in tuner._read().trials["0000"].message
+    tuner = inline(project, Wrong(), objective="loss", max_trials=3)
+    with pytest.raises(error, match=message):
+        tuner.search(verbose=0)
+    assert len(tuner._read().trials) == 1

@@ -554,7 +554,7 @@ def time_of(slow, run):
 def test_a_model_may_be_too_large(build, run):
     outcome = outcome_of(dataclasses.replace(job(build), max_model_size=10), run)
     assert (outcome.status, outcome.expected) == ("FAILED", True)
-    assert re.search(r"The model has \d+ parameters, more than `max_model_size=10` allows", outcome.message)
+    assert re.search(r"Oversized model: \d+ parameters, more than `max_model_size=10`", outcome.message)
     assert outcome_of(dataclasses.replace(job(build), max_model_size=10_000), run).status == "COMPLETED"
 
 
