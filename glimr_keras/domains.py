@@ -56,6 +56,10 @@ class RayDomain(HyperParameter):
     domain: Any = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
+    def is_known(self) -> bool:
+        return self.domain is not None
+
+    @property
     def default_value(self) -> Any:
         return self.random_sample(0)
 

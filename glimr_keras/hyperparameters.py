@@ -297,7 +297,7 @@ class HyperParameters:
         for definition in definitions:
             if overwrite or definition.key not in self._definitions:
                 self._definitions[definition.key] = definition
-        for definition in self.space:
+        for definition in (each for each in self.space if each.is_known):
             value = self.values.get(definition.name, MISSING)
             if definition.exists(self.values) and (value is MISSING or not definition.allows(value)):
                 self.values[definition.name] = definition.default_value

@@ -67,6 +67,11 @@ class HyperParameter:
         """How many values it can have; `None` where that is a continuum."""
         return len(self.values)  # type: ignore[attr-defined]  # a field in some kinds, a property in others
 
+    @property
+    def is_known(self) -> bool:
+        """Whether its values are known; of one that was read from a project it may be that only the name is."""
+        return True
+
     def every_value(self) -> Iterable[Any]:
         """Its values, one after the other, where `count` is not `None`."""
         return iter(self.values)  # type: ignore[attr-defined]  # a field in some kinds, a property in others

@@ -133,7 +133,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, (list, tuple)):
         yield from ((f"[{index}]", item) for index, item in enumerate(value))
     elif inspect.isfunction(value) or inspect.ismethod(value):
-        variables = inspect.getclosurevars(value)
+        variables = inspect.getclosurevars(inspect.unwrap(value))
         yield from ((f"'s variable `{name}`", item) for name, item in {**variables.nonlocals, **variables.globals}.items())
     elif hasattr(value, "__dict__") and not inspect.ismodule(value):
         yield from ((f".{name}", item) for name, item in vars(value).items())

@@ -118,6 +118,6 @@ def test_the_search_space_summary_shows_every_hyperparameter():
     text = search_space_summary([Int("units", 1, 4), Choice("act", ("relu", "gelu"))])
     assert "Default search space size: 2" in text
     assert "units (Int)\n" in text
-    assert '"min_value": 1, "max_value": 4' in text
+    assert "'min_value': 1, 'max_value': 4" in text
     assert "act (Choice)\n" in text
-    assert '["relu", "gelu"]' in text
+    assert "['relu', 'gelu']" in text

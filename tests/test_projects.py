@@ -88,7 +88,7 @@ def test_serialized_is_what_a_journal_gives_back(directory):
             wanted([SPACE[1], Int("units", 1, 4, conditions=(Condition("act", ("relu",)),))]),
             r"'units' was Int\(.*, is Int\(.* where .*\"relu\"",
         ),
-        (wanted(objective=Objective("val_loss", "max")), r"objective was Objective\(.*'min'\), is Objective\(.*'max'\)"),
+        (wanted(objective=Objective("val_loss", "max")), r'objective was Objective\(.*"min"\), is Objective\(.*"max"\)'),
         (wanted(executions_per_trial=3), r"executions_per_trial was 1, is 3"),
         (wanted([Boolean("bias")]), r"'units' is gone; .*'act' is gone; .*'bias' is new"),
     ],

@@ -32,7 +32,7 @@ def begin(tmp_path):
         if found.error:
             raise ValueError(found.error)
         journal.create(Project(OBJECTIVE, 0, 1, []))
-        return Coordinator(oracle(OBJECTIVE, 4, 0, [Float("x", 0, 1)]), journal, tmp_path, 1, Silent())
+        return Coordinator(oracle(OBJECTIVE, 4, seed=0, space=[Float("x", 0, 1)]), journal, tmp_path, 1, Silent())
 
     yield begin_with
     journal.close()

@@ -516,7 +516,7 @@ def test_a_whole_trial_of_the_users_own(project):
     ("returned", "error", "message"),
     [
         (None, NoMetricsError, r"`Wrong\.run\(config\)` returned None\. Did you forget to return the metrics\?"),
-        ("0.5", NoMetricsError, r"`Wrong\.run\(config\)` is expected to be one of float, dict, .* Received: '0\.5' of type str"),
+        ("0.5", NoMetricsError, r"`Wrong\.run\(config\)` is expected to be one of float, .* Received: '0\.5' of type str"),
         ({"los": 0.5}, MissingObjectiveError, r"`Wrong\.run\(config\)` returned must have .* 'loss'. Did you mean 'los'\?"),
     ],
 )
