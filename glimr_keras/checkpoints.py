@@ -31,7 +31,8 @@ WEIGHTS = "checkpoint.weights.h5"
 DESCRIPTION = "checkpoint.json"
 NEW = "new.weights.h5"
 """Of weights that are to take the place of those before."""
-_BEST = "best"
+BEST = "best"
+"""Beside a state: the directory of the training's best weights then."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Checkpoint:
         score: That it was saved for.
         metrics: Of its epoch.
         digest: Of the weights' file; filled in by `save`.
+        attempt: How often its training had failed and was begun again.
     """
 
     epoch: int
@@ -58,6 +60,7 @@ class Checkpoint:
     score: float | None = None
     metrics: dict[str, float] | None = None
     digest: str | None = None
+    attempt: int = 0
 
 
 def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -100,7 +103,7 @@ def save_state(
     """
     with _new_state(pathlib.Path(directory), checkpoint.epoch) as place:
         if best is not None and exists(best):
-            _link(pathlib.Path(best), place / _BEST)
+            _link(pathlib.Path(best), place / BEST)
         save(model, place, checkpoint)  # last, since what it writes says that there is a state
 
 
@@ -117,8 +120,8 @@ def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
     files[WEIGHTS] = next(weights, b"")
     if not files[WEIGHTS]:
         raise _damaged(place)
-    if exists(place / _BEST):
-        files |= {f"{_BEST}/{name}": content for name, content in packed(place / _BEST).items()}
+    if exists(place / BEST):
+        files |= {f"{BEST}/{name}": content for name, content in packed(place / BEST).items()}
     return files
 
 
@@ -150,10 +153,10 @@ def put_state(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> 
     Raises:
         StorageError: If it cannot be written.
     """
-    best = {name.removeprefix(f"{_BEST}/"): content for name, content in files.items() if name.startswith(f"{_BEST}/")}
+    best = {name.removeprefix(f"{BEST}/"): content for name, content in files.items() if name.startswith(f"{BEST}/")}
     with _new_state(pathlib.Path(directory), json.loads(files[DESCRIPTION])["epoch"]) as place:
         if best:
-            put(place / _BEST, best)
+            put(place / BEST, best)
         put(place, files)
 
 
@@ -171,15 +174,15 @@ def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
     for _, _, each in sorted(found, reverse=True):
         with contextlib.suppress(CheckpointError):
             _intact(each)
-            if exists(each / _BEST):
-                _intact(each / _BEST)
+            if exists(each / BEST):
+                _intact(each / BEST)
             return each
     return None
 
 
 def go_back(directory: str | os.PathLike[str], state: pathlib.Path) -> None:
     """Makes the best weights in a training's `directory` those that were the best when `state` was saved."""
-    place, kept = pathlib.Path(directory), state / _BEST
+    place, kept = pathlib.Path(directory), state / BEST
     with contextlib.suppress(CheckpointError):
         if exists(kept) and describe(place) == describe(kept):
             _intact(place)

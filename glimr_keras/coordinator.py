@@ -285,6 +285,7 @@ class Coordinator:
             self._write(self._journal.add_retry, run.trial_id, run.execution, outcome.message)
             trial.executions[run.execution] = Execution(attempt=execution.attempt + 1)
             shutil.rmtree(state_directory(run.directory), ignore_errors=True)
+            checkpoints.remove(run.directory)
             self._again(run, resumes=False)
             return
         self._open.discard(run.key)
@@ -293,6 +294,7 @@ class Coordinator:
             return
         execution.status, execution.duration, execution.message = outcome.status, outcome.duration, outcome.message
         execution.score, execution.best_epoch = outcome.score, outcome.best_epoch
+        self._write(checkpoints.force, run.directory)
         self._write(self._journal.end_execution, run.trial_id, run.execution, execution)
         if isinstance(self.error, StorageError):
             return
@@ -385,7 +387,7 @@ def _hung(execution: Execution, duration: float, limit: float, directory: str) -
     score, best_epoch = execution.score, execution.best_epoch
     if checkpoints.is_whole(directory):
         saved = checkpoints.describe(directory)
-        if saved.score is not None and (best_epoch is None or saved.epoch > best_epoch):
+        if saved.score is not None:
             score, best_epoch = saved.score, saved.epoch
     if score is None:
         message = f"No epoch was over within `trial_time_limit_s={limit:g}`; its process was ended."

@@ -1,8 +1,9 @@
 """A project at a URI, such as `s3://bucket/runs/digits`: worked on as a local copy, which is sent there. Runs in the driver.
 
-What is at the URI is whole at any time. The best checkpoints are sent as they are written (new weights, description, then the
-weights take their place), then the journal as it was before them, and then the states of trainings, which are from before that:
-a state that were ahead of the journal would lack the epochs between them. What is gone here is removed there at the end.
+What is at the URI is whole at any time. The states of trainings are read first, then the journal, then the best checkpoints:
+the journal tells of no weights that are not there, and no state is ahead of the journal, which would lack the epochs between
+them. They become valid in the other order: checkpoints (new weights, description, then the weights take their place), the
+journal, states. What is gone here is removed there at the end, a state only when there is a newer one or none is needed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import threading
 import time
 import urllib.parse
@@ -22,12 +24,16 @@ import pyarrow.fs
 
 from glimr_keras import checkpoints, storage
 from glimr_keras.errors import CheckpointError, ProjectError, StorageError
-from glimr_keras.journal import FILE, HIDDEN
+from glimr_keras.journal import FILE, HIDDEN, Journal
+from glimr_keras.trials import STATES
 
 SECONDS = 5.0
 """Between two looks at what has changed."""
 _JOURNAL = f"{HIDDEN}/{FILE}"
 _SENT = "sent.json"
+_STATES = f"/{STATES}/"
+_PAUSES = (0.0, 0.05, 0.2)
+"""In seconds, before a checkpoint is read and read again."""
 _WITHOUT_DIRECTORIES = ("s3", "gcs", "abfs")
 """File systems whose names only look like paths."""
 
@@ -66,16 +72,28 @@ class Mirror:
     # From there
 
     def pull(self) -> None:
-        """Brings the journal up to date: what another machine has written there since.
+        """Brings the journal up to date: what another machine has written there since. Nothing while a search is running here.
 
         Raises:
             ProjectError: If both were continued, each in its own way.
             StorageError: If it cannot be read.
         """
         there, here = self._content(_JOURNAL), self.directory / _JOURNAL
-        ours = here.read_bytes() if here.exists() else b""
+        ours = self._journal_here() if here.exists() else b""
         if there is None or ours.startswith(there):
             return
+        journal = Journal(self.directory)
+        if ours:
+            try:
+                journal.claim()
+            except ProjectError:  # the search will be told
+                return
+        try:
+            self._replace_journal(ours, there)
+        finally:
+            journal.close()
+
+    def _replace_journal(self, ours: bytes, there: bytes) -> None:
         if ours and not there.startswith(ours):
             if ours.split(b"\n", 1)[0] == there.split(b"\n", 1)[0]:
                 raise ProjectError(
@@ -85,18 +103,48 @@ class Mirror:
             # another project was started there
             self.directory.rename(self.directory.with_name(f"{self.directory.name}.{time.time_ns()}"))
             self._sent = {}
-        _write(here, there)
+        for states in list(self.directory.glob(f"trial_*/**/{STATES}")):
+            shutil.rmtree(states, ignore_errors=True)  # what is there went on from others
+        self._sent = dict(self._stamps())  # or would take the place of newer ones
+        _write(self.directory / HIDDEN / _SENT, json.dumps(self._sent).encode())
+        _write(self.directory / _JOURNAL, there)
 
     def pull_states(self) -> None:
-        """Brings what trainings go on from.
+        """Brings what trainings go on from: of each the newest state, unless there is one here.
 
         Raises:
             StorageError: If it cannot be read.
         """
+        states: dict[str, list[str]] = {}
         for name in self._names():
-            if "/latest/" in name and not (self.directory / name).exists():
-                _write(self.directory / name, self._content(name) or b"")
-                self._sent[name] = _stamp(self.directory / name) or []
+            folder, _, file = name.rpartition("/")
+            training, _, state = folder.partition(_STATES)
+            if file == checkpoints.DESCRIPTION and state and "/" not in state:
+                states.setdefault(training, []).append(folder)
+        for training, folders in states.items():
+            directory = self.directory / f"{training}{_STATES}"
+            if checkpoints.newest(directory) is not None:
+                continue
+            whole = filter(None, map(self._whole, sorted(folders, reverse=True)))
+            files = next(whole, None)
+            if files is not None:
+                checkpoints.put_state(directory, files)
+
+    def _whole(self, folder: str) -> dict[str, bytes] | None:
+        """The files of a checkpoint that is there, and of the one that a state has beside it; by name, as `packed` has them."""
+        files: dict[str, bytes] = {}
+        for part in ("", f"{checkpoints.BEST}/"):
+            description = self._content(f"{folder}/{part}{checkpoints.DESCRIPTION}")
+            if description is None:
+                continue
+            found = (  # the second if a machine was lost while it sent them
+                self._content(f"{folder}/{part}{file}") for file in (checkpoints.WEIGHTS, checkpoints.NEW)
+            )
+            weights = next((each for each in found if each is not None and checkpoints.fits(description, each)), None)
+            if weights is None:
+                return None
+            files |= {f"{part}{checkpoints.DESCRIPTION}": description, f"{part}{checkpoints.WEIGHTS}": weights}
+        return files or None
 
     def fetch(self, directory: pathlib.Path, score: float | None = None) -> None:
         """Brings the checkpoint of an execution's folder, unless the right one is here.
@@ -116,11 +164,9 @@ class Mirror:
         here = directory / checkpoints.DESCRIPTION
         if description is None or (is_whole and here.read_bytes() == description):
             return
-        for file in (checkpoints.WEIGHTS, checkpoints.NEW):  # the second if a machine was lost while it sent them
-            weights = self._content(f"{name}/{file}")
-            if weights is not None and checkpoints.fits(description, weights):
-                checkpoints.put(directory, {checkpoints.DESCRIPTION: description, checkpoints.WEIGHTS: weights})
-                return
+        files = self._whole(name)
+        if files is not None:
+            checkpoints.put(directory, files)
 
     def fetch_all(self) -> None:
         """Brings all checkpoints.
@@ -129,7 +175,7 @@ class Mirror:
             StorageError: If they cannot be read.
         """
         for name in self._names():
-            if name.endswith(f"/{checkpoints.DESCRIPTION}") and "/latest/" not in name:
+            if name.endswith(f"/{checkpoints.DESCRIPTION}") and _STATES not in name:
                 self.fetch((self.directory / name).parent)
 
     # To there
@@ -157,10 +203,24 @@ class Mirror:
         self._sent = {name: stamp for name, stamp in self._sent.items() if name in there}
         self._there, self._conflict = None, None
         with self._storing():
-            self._check_journal((self.directory / _JOURNAL).read_bytes())
+            journal = self._journal_here()
+            if _JOURNAL in there:
+                self._check_journal(journal)
+            self._put_journal(journal)
+            gone = there - set(dict(self._stamps()))
+            self._sent |= {name: [] for name in gone if _training_of(name)}  # states that others took the place of
         self._done.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self._thread.start()
+
+    def check(self) -> None:
+        """Says if this search sends nothing more.
+
+        Raises:
+            ProjectError: If another search has written to the project there.
+        """
+        if self._conflict is not None:
+            raise self._conflict
 
     def close(self) -> None:
         """Sends the rest.
@@ -182,36 +242,57 @@ class Mirror:
             ProjectError: If another search has written to the project there.
             StorageError: If that is not possible; the local copy has all of it.
         """
-        if self._conflict is not None:
-            raise self._conflict
+        self.check()
         with self._storing():
-            here = {name: _stamp(self.directory / name) for name in self._local()}
-            changed = sorted({name.rpartition("/")[0] for name, stamp in here.items() if self._sent.get(name) != stamp})
-            states = {folder: self._put_weights(folder) for folder in changed if "/latest/" in folder}
-            journal = (self.directory / _JOURNAL).read_bytes()
+            before = dict(self._stamps())
+            ongoing = {each for each in map(_training_of, self._sent) if each and (self.directory / each / STATES).exists()}
+            states = self._put_changed(before, of_states=True)
+            journal = self._journal_here()
             self._check_journal(journal)
-            best = {folder: self._put_weights(folder) for folder in changed if folder not in states}
+            here = dict(self._stamps())  # again, since the journal may tell of them
+            best = self._put_changed(here, of_states=False)
             self._describe(best)
             self._put_journal(journal)
             self._describe(states)
-            for name in set(self._sent) - set(here):
-                self._delete(name)
-        unsent = {folder for folder, description in (best | states).items() if description is None}
-        self._sent = {name: stamp for name, stamp in here.items() if stamp and name.rpartition("/")[0] not in unsent}
+            missing = {folder for folder, files in (best | states).items() if files is None}
+            now = {name: stamp for name, stamp in here.items() if not _training_of(name)}
+            now |= {name: stamp for name, stamp in before.items() if _training_of(name)}
+            sent = {name: stamp for name, stamp in now.items() if _folder(name) not in missing}
+            without = ongoing - {_training_of(name) for name in sent}  # whose only state may be that which is there
+            for name in set(self._sent) - set(sent):
+                if name in now or _training_of(name) in without:
+                    sent[name] = self._sent[name]
+                else:
+                    self._delete(name)
+        self._sent = sent
         _write(self.directory / HIDDEN / _SENT, json.dumps(self._sent).encode())
 
+    def _put_changed(self, here: Mapping[str, list[int]], of_states: bool) -> dict[str, dict[str, bytes] | None]:
+        """Sends the weights of checkpoints that have changed, beside those that are there.
+
+        Returns:
+            By folder, the descriptions that are to follow; `None` if there is no whole checkpoint, since it is being removed.
+        """
+        changed = {_folder(name) for name, stamp in here.items() if self._sent.get(name) != stamp}
+        return {folder: self._put_weights(folder) for folder in sorted(changed) if (_STATES in folder) == of_states}
+
     def _check_journal(self, ours: bytes) -> None:
-        """Refuses to go on where another search has written."""
+        """Refuses to go on where another search has written, or has removed what was there."""
         if self._there is not None and self._journal_there() == self._there:
             return
         there = self._content(_JOURNAL)
-        if there is not None and not ours.startswith(there):
+        if there is None or not ours.startswith(there):
             self._conflict = ProjectError(
-                f"Another search has written to the project at {self.uri}, so this one sends nothing more there. What was done "
-                f"here is in {self.directory}, and can be given to other searches as `warm_start`."
+                f"Another search has written to the project at {self.uri}, or it was removed there, so this one sends nothing "
+                f"more. What was done here is in {self.directory}, and can be given to other searches as `warm_start`."
             )
             raise self._conflict
         self._there = self._journal_there()
+
+    def _journal_here(self) -> bytes:
+        """The journal's lines that are written to their end."""
+        content = (self.directory / _JOURNAL).read_bytes()
+        return content[: content.rfind(b"\n") + 1]
 
     def _journal_there(self) -> Any:
         found = self._files.get_file_info(f"{self._root}/{_JOURNAL}")
@@ -227,26 +308,28 @@ class Mirror:
             self._files.move(f"{self._root}/{_JOURNAL}.new", f"{self._root}/{_JOURNAL}")
         self._there = self._journal_there()
 
-    def _put_weights(self, folder: str) -> bytes | None:
-        """Sends the weights of a checkpoint, beside those that are there.
-
-        Returns:
-            The description that is to follow; `None` if there is no whole checkpoint, since it is being written or removed.
-        """
-        try:
-            files = checkpoints.packed(self.directory / folder)
-        except CheckpointError:
+    def _put_weights(self, folder: str) -> dict[str, bytes] | None:
+        for pause in _PAUSES:
+            time.sleep(pause)
+            try:
+                files = checkpoints.packed(self.directory / folder)
+                break
+            except CheckpointError:
+                continue  # it may just be written
+        else:
             return None
-        self._put(f"{folder}/{checkpoints.NEW}", files[checkpoints.WEIGHTS])
-        return files[checkpoints.DESCRIPTION]
+        for name, content in files.items():
+            if name.endswith(checkpoints.WEIGHTS):
+                self._put(f"{folder}/{name.removesuffix(checkpoints.WEIGHTS)}{checkpoints.NEW}", content)
+        return {name: content for name, content in files.items() if name.endswith(checkpoints.DESCRIPTION)}
 
-    def _describe(self, descriptions: Mapping[str, bytes | None]) -> None:
+    def _describe(self, checkpoint_files: Mapping[str, Mapping[str, bytes] | None]) -> None:
         """Sends descriptions, and puts the weights that they are of in their place."""
-        for folder, description in descriptions.items():
-            if description is not None:
-                self._put(f"{folder}/{checkpoints.DESCRIPTION}", description)
-                place = f"{self._root}/{folder}"
-                self._files.move(f"{place}/{checkpoints.NEW}", f"{place}/{checkpoints.WEIGHTS}")
+        for folder, descriptions in checkpoint_files.items():
+            for name in sorted(descriptions or (), key=len, reverse=True):  # the state itself after its best weights
+                place = f"{folder}/{name.removesuffix(checkpoints.DESCRIPTION)}"
+                self._put(f"{folder}/{name}", (descriptions or {})[name])
+                self._files.move(f"{self._root}/{place}{checkpoints.NEW}", f"{self._root}/{place}{checkpoints.WEIGHTS}")
 
     def _loop(self) -> None:
         while not self._done.wait(SECONDS):
@@ -255,12 +338,15 @@ class Mirror:
             except Exception:
                 continue  # it may be possible again; if it is not at the end, that is said
 
-    def _local(self) -> Iterator[str]:
-        """The names of the files of checkpoints."""
+    def _stamps(self) -> Iterator[tuple[str, list[int]]]:
+        """The files of checkpoints that are here, each with its size and time of change."""
         for folder, _, files in os.walk(self.directory):
             name = pathlib.Path(folder).relative_to(self.directory).as_posix()
             if name.startswith("trial_") and "/." not in name:
-                yield from (f"{name}/{file}" for file in files if file in (checkpoints.WEIGHTS, checkpoints.DESCRIPTION))
+                for file in {checkpoints.WEIGHTS, checkpoints.DESCRIPTION}.intersection(files):
+                    stamp = _stamp(pathlib.Path(folder, file))
+                    if stamp is not None:  # and not gone again
+                        yield f"{name}/{file}", stamp
 
     def _names(self) -> Iterator[str]:
         """The names of the files that are there."""
@@ -328,10 +414,22 @@ def _file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     return files, path.rstrip("/")
 
 
+def _folder(name: str) -> str:
+    """That of a file's checkpoint; the best weights of a state are a part of it."""
+    folder = name.rpartition("/")[0]
+    return folder.removesuffix(f"/{checkpoints.BEST}") if _STATES in name else folder
+
+
+def _training_of(name: str) -> str:
+    """The training that a state's file is of; empty for other files."""
+    training, found, _ = name.partition(_STATES)
+    return training if found else ""
+
+
 def _stamp(path: pathlib.Path) -> list[int] | None:
     try:
         found = path.stat()
-    except OSError:  # it is gone again
+    except OSError:
         return None
     return [found.st_size, found.st_mtime_ns]
 

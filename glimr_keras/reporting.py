@@ -175,6 +175,7 @@ class TrialCallback(TuneReportCheckpoint):
         self._offset = 0
         self._directory, self._voice = pathlib.Path(run.directory), voice
         self._reports_state, self._is_carried = run.reports_state, run.is_carried
+        self._attempt = run.attempt
         self._state: str | None = None
         self._state_interval, self._max_model_size = run.state_interval, max_model_size
         self._state_saved = time.monotonic()
@@ -275,8 +276,14 @@ class TrialCallback(TuneReportCheckpoint):
             self._voice.send("latest", newest)
 
     def _described(self) -> checkpoints.Checkpoint:
-        values, metrics = own_values(self._voice.config), self.last_logs
-        return checkpoints.Checkpoint(self.last_epoch or 1, self.inputs, has_optimizer=True, values=values, metrics=metrics)
+        return checkpoints.Checkpoint(
+            self.last_epoch or 1,
+            self.inputs,
+            has_optimizer=True,
+            values=own_values(self._voice.config),
+            metrics=self.last_logs,
+            attempt=self._attempt,
+        )
 
     def _is_state_due(self) -> bool:
         if self._state_interval is None or time.monotonic() - self._state_saved < self._state_interval:

@@ -31,6 +31,6 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it is somebody else's
+    except (PermissionError, OverflowError):  # it is somebody else's, or no process
         return True
     return True

@@ -39,10 +39,15 @@ from glimr_keras.trials import Trial, TrialStatus
 class _Told:
     """Tells of trials those who show them, and the user's own tuner."""
 
-    def __init__(self, progress: Progress, tuner: Overridable) -> None:
+    def __init__(self, progress: Progress, tuner: Searching) -> None:
         self._tuner = tuner
         self.on_running, self._show_end = progress.on_running, progress.on_trial_end
-        self.before_trial, self.on_trial_begin = tuner.pre_create_trial, tuner.on_trial_begin
+        self.on_trial_begin = tuner.on_trial_begin
+
+    def before_trial(self) -> None:
+        if self._tuner._mirror is not None:
+            self._tuner._mirror.check()
+        self._tuner.pre_create_trial()
 
     def on_trial_end(self, trial: Trial) -> None:
         self._show_end(trial)
@@ -173,6 +178,7 @@ class Searching(Overridable, Results):
             return searches[0].coordinator
 
         remark = None
+        is_over = False
         try:
             building.enter_context(progress.preparing("Building the model once"))
             executor.execute(job, begin)
@@ -180,6 +186,7 @@ class Searching(Overridable, Results):
                 remark = search.remark(self.project_dir)
             if searches and searches[0].coordinator.error is None:
                 self.on_search_end()
+            is_over = True
         except KeyboardInterrupt:
             remark = "Stopped. What has finished is kept; run the script again to go on from here."
             raise
@@ -187,10 +194,10 @@ class Searching(Overridable, Results):
             building.close()
             for search in searches:
                 progress.on_search_end(remark)
-                error = search.coordinator.error
                 with contextlib.suppress(StorageError):
                     self.save()
-                with contextlib.nullcontext() if error is None else contextlib.suppress(ProjectError, StorageError):
+                is_first = is_over and search.coordinator.error is None  # what is raised then hides nothing
+                with contextlib.nullcontext() if is_first else contextlib.suppress(ProjectError, StorageError):
                     self._close(search.journal)
         for search in searches:
             if search.coordinator.error is not None:
@@ -200,11 +207,11 @@ class Searching(Overridable, Results):
         """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
         space = self._discovered_space(found)
         objective = checked_objective(self._wanted, found, has_callbacks=bool(job.callbacks))
-        overwrites = is_of_a_project if self._fresh else None
         journal, project = self._open(objective, space, seed, found)
         try:
             if self._mirror is not None:
-                self._mirror.start(overwrites)
+                self._mirror.start(is_of_a_project if self._fresh else None)
+            self._fresh = False
             coordinator = self._coordinator(journal, project, space, progress)
             done = [trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING]
             progress.on_search_begin(project.objective, self.oracle.max_trials, done)
@@ -264,9 +271,7 @@ class Searching(Overridable, Results):
             shapes=found.shapes,
             directions={**(found.log_directions or {}), **{part.name: part.direction for part in objective.parts}},
         )
-        opened = open_project(self.project_dir, wanted, self._fresh)
-        self._fresh = False
-        return opened
+        return open_project(self.project_dir, wanted, self._fresh)
 
     def save(self) -> None:
         """Writes `oracle.json` and `tuner0.json` into the project's directory, for who reads them there.

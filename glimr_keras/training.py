@@ -60,7 +60,6 @@ class Training:
             model = self.build()
             kwargs = self.arguments(arguments.args, arguments.kwargs, is_sized=model.built)
             score = self._of(self.fit(model, *arguments.args, **kwargs), method_name(job.hypermodel, "fit"))
-        checkpoints.force(self.run.directory)
         if self.run.keeps_state and self.callback.model is not None:
             self.callback.save_state()
         return score

@@ -392,9 +392,13 @@ def execution_directory(project: pathlib.Path, trial_id: str, execution: int) ->
     return trial if execution == 0 else trial / f"execution_{execution}"
 
 
+STATES = "latest"
+"""Directory of a training's states within its own."""
+
+
 def state_directory(directory: str | pathlib.Path) -> pathlib.Path:
     """Where in an execution's folder the states are from which its training can be continued."""
-    return pathlib.Path(directory) / "latest"
+    return pathlib.Path(directory) / STATES
 
 
 def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:

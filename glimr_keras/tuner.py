@@ -213,7 +213,7 @@ class Tuner(Searching):
         oracle.discover_by(self._populate_initial_space)
         if not overwrite:
             with contextlib.suppress(ProjectError):
-                self.reload()
+                self._recall(Journal(self.project_dir).read())  # what is on this machine, before a URI is asked
 
     @property
     def objective(self) -> Objective:
@@ -235,7 +235,8 @@ class Tuner(Searching):
         return self.oracle.remaining_trials()
 
     def reload(self) -> None:
-        """Reads the project, so that `oracle` has its trials. The constructor does so as well.
+        """Reads the project, so that `oracle` has its trials. The constructor does so as well, of one at a URI with
+        what this machine has of it.
 
         Raises:
             ProjectError: If there is none, or it is damaged.

@@ -106,7 +106,7 @@ def _from_its_state(job: Job, run: Run) -> Run:
         if not overrides(job.hypermodel, "run") and (fit is None or "initial_epoch" in fit):
             own = checkpoints.newest(state_directory(run.directory))
         with contextlib.suppress(StorageError, CheckpointError):
-            if own is not None:
+            if own is not None and checkpoints.describe(own).attempt == run.attempt:
                 checkpoints.go_back(run.directory, own)
                 return dataclasses.replace(run, state=str(own), initial_epoch=checkpoints.describe(own).epoch)
     state = None if run.state is None else checkpoints.newest(run.state)

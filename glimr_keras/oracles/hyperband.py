@@ -143,7 +143,10 @@ class HyperbandOracle(Oracle):
         if trial.trial_id in rung.promoted:
             continuing = (other for other in self.trials.values() if other.suggested.get(Stage.PARENT) == trial.trial_id)
             return any(other.status == TrialStatus.RUNNING for other in continuing)
-        return not self._is_settled(rungs, number) or trial.trial_id in self._best(rung, rungs[number + 1].size)
+        room = rungs[number + 1].size
+        if len(rung.promoted) >= room:
+            return False
+        return not self._is_settled(rungs, number) or trial.trial_id in self._best(rung, room)
 
     def _remember(self, values: Mapping[str, Any], times: int = 1) -> None:
         super()._remember({name: value for name, value in values.items() if name not in Stage.NAMES}, times)
