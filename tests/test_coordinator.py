@@ -309,15 +309,16 @@ def test_a_hung_training_has_the_score_of_its_best_epoch_or_has_failed(coordinat
     assert "No epoch was over within `trial_time_limit_s=5`" in trials["1"].message
 
 
-def test_a_hung_training_has_the_score_of_the_weights_that_are_there(coordinator_in, tmp_path):
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_hung_training_has_the_score_of_the_weights_that_are_there(coordinator_in, tmp_path, epoch):
     coordinator = coordinator_in(seconds=5.0)
     run = coordinator.next_run()
-    report(coordinator, run, 1, 3.0)
-    saved = checkpoints.Checkpoint(2, score=2.0)  # which was not reported any more
+    report(coordinator, run, 2, 3.0)
+    saved = checkpoints.Checkpoint(epoch, score=2.0)  # of another epoch: one that was not reported any more, or before a loss
     checkpoints.save(models.build(HyperParameters()), run.directory, saved)
     coordinator.on_lost(run, 6.0, "killed")
     execution = Journal(tmp_path).read().trials["0"].executions[0]
-    assert (execution.status, execution.score, execution.best_epoch) == ("STOPPED", 2.0, 2)
+    assert (execution.status, execution.score, execution.best_epoch) == ("STOPPED", 2.0, epoch)
 
 
 class FullDisk(Journal):
@@ -408,8 +409,21 @@ def test_a_further_attempt_does_not_go_on_from_the_one_that_failed(coordinator_i
     coordinator = coordinator_in(retries=1)
     run = coordinator.next_run()
     (tmp_path / "trial_0" / "latest" / "epoch_000001").mkdir(parents=True)
+    checkpoints.save(models.build(HyperParameters()), run.directory, checkpoints.Checkpoint(1, score=2.0))
     finish(coordinator, run, "FAILED", message="mine")
     assert not (tmp_path / "trial_0" / "latest").exists()
+    assert not checkpoints.exists(run.directory)
+
+
+def test_the_weights_are_on_the_disk_before_the_journal_tells_of_them(coordinator_in, monkeypatch):
+    order = []
+    monkeypatch.setattr(checkpoints, "force", order.append)
+    end = Journal.end_execution
+    monkeypatch.setattr(Journal, "end_execution", lambda *args: (order.append("written down"), end(*args)))
+    coordinator = coordinator_in()
+    run = coordinator.next_run()
+    coordinator.on_stopped(run, 1.0)
+    assert order == [run.directory, "written down"]
 
 
 def test_what_could_not_be_recorded_keeps_its_state(tmp_path):

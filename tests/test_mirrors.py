@@ -1,5 +1,9 @@
 """Projects at URIs: on a local S3 server, and on file systems that fsspec knows."""
 
+import dataclasses
+import hashlib
+import json
+import shutil
 import threading
 import uuid
 
@@ -8,7 +12,8 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras import checkpoints, mirrors
-from glimr_keras.errors import ProjectError, StorageError
+from glimr_keras.errors import CheckpointError, ProjectError, StorageError
+from glimr_keras.journal import Journal
 from tests import faulty, models
 
 moto = pytest.importorskip("moto.server")
@@ -170,6 +175,206 @@ def test_what_is_here_and_was_not_sent_yet_is_not_replaced(bucket, machine, monk
     again.get_best_models()
     gk.experiment_table(f"{bucket}/p")
     assert {path: path.read_bytes() for path in newer} == newer
+
+
+# The rest looks at single steps, with a directory in the place of the server
+
+
+HEADER = b'{"record": "project", "project_id": "a"}\n'
+
+
+class Place:
+    """A project in a directory that stands for the URI, and the local copies of several machines."""
+
+    def __init__(self, path, machine):
+        self.path, self.machine = path, machine
+
+    def at(self, name, journal=None):
+        """The mirror on a machine, with this journal."""
+        self.machine(name)
+        mirror = mirrors.Mirror(f"file://{self.path}")
+        if journal is not None:
+            (mirror.directory / ".glimr_keras").mkdir(parents=True, exist_ok=True)
+            (mirror.directory / mirrors._JOURNAL).write_bytes(journal)
+        return mirror
+
+    def names(self):
+        return {path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def place(tmp_path, machine, monkeypatch):
+    monkeypatch.setattr(mirrors, "SECONDS", 3600.0)
+    monkeypatch.setattr(mirrors, "_PAUSES", (0.0,))
+    return Place(tmp_path / "there", machine)
+
+
+def files_of(content, epoch=1, score=1.0):
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    description = dataclasses.asdict(checkpoints.Checkpoint(epoch, score=score, digest=digest))
+    return {checkpoints.DESCRIPTION: json.dumps(description).encode(), checkpoints.WEIGHTS: content}
+
+
+def put_state(mirror, epoch, best=b"best"):
+    state = files_of(f"state {epoch}".encode(), epoch)
+    state |= {f"best/{name}": content for name, content in files_of(best).items()}
+    checkpoints.put_state(mirror.directory / "trial_0" / "latest", state)
+    return state
+
+
+def content_of(directory):
+    return checkpoints.packed(directory)[checkpoints.WEIGHTS]
+
+
+def test_weights_from_before_another_machine_went_on_are_not_sent(place):
+    first = place.at("first", HEADER)
+    first.start()
+    checkpoints.put(first.directory / "trial_0", files_of(b"old"))  # not sent any more
+    put_state(first, 7)
+    second = place.at("second")
+    second.pull()
+    second.start()
+    (second.directory / mirrors._JOURNAL).write_bytes(HEADER + b'{"record": "epoch"}\n')
+    checkpoints.put(second.directory / "trial_0", files_of(b"new", score=0.5))
+    second.close()
+    first.pull()
+    assert not (first.directory / "trial_0" / "latest").exists()
+    first.start()
+    first.close()
+    assert content_of(place.path / "trial_0") == b"new"
+    first.fetch(first.directory / "trial_0", 0.5)
+    assert content_of(first.directory / "trial_0") == b"new"
+
+
+def test_the_journal_is_sent_after_the_weights_that_it_tells_of(place, monkeypatch):
+    mirror = place.at("first", HEADER)
+    mirror.start()
+    read = mirror._journal_here
+
+    def a_training_ends_just_before():
+        checkpoints.put(mirror.directory / "trial_0", files_of(b"weights"))
+        (mirror.directory / mirrors._JOURNAL).write_bytes(HEADER + b'{"record": "execution"}\n{"record": "tor')
+        return read()
+
+    monkeypatch.setattr(mirror, "_journal_here", a_training_ends_just_before)
+    mirror.send()
+    assert content_of(place.path / "trial_0") == b"weights"
+    assert (place.path / mirrors._JOURNAL).read_bytes() == HEADER + b'{"record": "execution"}\n'
+
+
+def test_the_only_state_that_is_there_stays_until_there_is_a_newer_one(place, monkeypatch):
+    mirror = place.at("first", HEADER)
+    put_state(mirror, 1)
+    mirror.start()
+    mirror.send()
+    put_state(mirror, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "packed", lambda directory: raises(CheckpointError("being written")))
+        mirror.send()
+    assert {name.split("/")[2] for name in place.names() if "latest" in name} == {"epoch_000001"}
+    mirror.send()
+    assert {name.split("/")[2] for name in place.names() if "latest" in name} == {"epoch_000002"}
+    shutil.rmtree(mirror.directory / "trial_0" / "latest")
+    mirror.close()
+    assert not [name for name in place.names() if "latest" in name]
+
+
+def raises(error):
+    raise error
+
+
+def test_states_are_taken_whole(place, monkeypatch):
+    first = place.at("first", HEADER)
+    first.start()
+    put_state(first, 1)
+    order = []
+    put = first._put
+    monkeypatch.setattr(first, "_put", lambda name, content: (order.append(name), put(name, content)))
+    first.close()
+    described = [name for name in order if name.endswith(checkpoints.DESCRIPTION)]
+    assert [name.removeprefix("trial_0/latest/epoch_000001/") for name in described] == [
+        "best/checkpoint.json",
+        "checkpoint.json",
+    ]
+    state = place.path / "trial_0" / "latest" / "epoch_000001"
+    (state / checkpoints.WEIGHTS).rename(state / checkpoints.NEW)  # the sending was cut short
+    second = place.at("second")
+    second.pull()
+    second.pull_states()
+    here = checkpoints.newest(second.directory / "trial_0" / "latest")
+    assert (content_of(here), content_of(here / "best")) == (b"state 1", b"best")
+    second.start()
+    second.close()
+    names = {f"trial_0/latest/epoch_000001/{part}" for part in ("checkpoint.json", "checkpoint.weights.h5")}
+    assert names <= place.names()
+    assert not [name for name in place.names() if checkpoints.NEW in name]
+
+
+def test_what_is_there_of_states_that_are_no_more_is_removed(place):
+    mirror = place.at("first", HEADER)
+    put_state(mirror, 1)
+    mirror.start()
+    mirror.close()
+    shutil.rmtree(mirror.directory / "trial_0" / "latest")
+    (mirror.directory / ".glimr_keras" / "sent.json").unlink()  # it was killed before it wrote that down
+    again = place.at("first")
+    again.start()
+    again.close()
+    assert place.names() == {mirrors._JOURNAL}
+
+
+def test_a_project_that_was_removed_there_is_not_begun_again_halfway(place):
+    mirror = place.at("first", HEADER)
+    mirror.start()
+    (place.path / mirrors._JOURNAL).unlink()
+    with pytest.raises(ProjectError, match="or it was removed there"):
+        mirror.send()
+    with pytest.raises(ProjectError, match="or it was removed there"):
+        mirror.check()
+
+
+def test_a_project_that_is_searched_here_is_not_put_aside(place):
+    mirror = place.at("first", HEADER)
+    mirror.start()
+    mirror.close()
+    searching = Journal(mirror.directory)
+    (mirror.directory / mirrors._JOURNAL).write_bytes(b'{"record": "project", "project_id": "b"}\n')
+    searching.claim()
+    place.at("first").pull()
+    assert mirror.directory.exists()
+    searching.close()
+    place.at("first").pull()
+    assert (mirror.directory / mirrors._JOURNAL).read_bytes() == HEADER
+
+
+def test_overwriting_is_not_forgotten_when_the_server_was_gone(bucket, machine, monkeypatch):
+    searched(bucket, 1)
+    tuner = gk.RandomSearch(Plain(), "val_loss", 1, directory=bucket, project_name="p", executor="inline", overwrite=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(mirrors.Mirror, "start", lambda mirror, overwrites: raises(StorageError("gone")))
+        with pytest.raises(StorageError, match="gone"):
+            tuner.search(*models.TRAIN, **SEARCH)
+    tuner.search(*models.TRAIN, **SEARCH)
+    assert set(tuner.results_dataframe()["status"]) == {"COMPLETED"}
+
+
+def test_an_interruption_is_not_hidden_by_a_server_that_is_gone(bucket, machine, monkeypatch):
+    class Interrupted(Plain):
+        def fit(self, *args, **kwargs):
+            raise KeyboardInterrupt
+
+    tuner = gk.RandomSearch(Interrupted(), "val_loss", 1, directory=bucket, project_name="p", executor="inline")
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(mirrors.Mirror, "send", lambda mirror: raises(StorageError("gone")))
+        tuner.search(*models.TRAIN, **SEARCH)
+
+
+def test_a_tuner_is_made_without_a_look_at_the_server(bucket, machine, monkeypatch):
+    searched(bucket, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(mirrors.Mirror, "_content", lambda mirror, name: raises(StorageError("gone")))
+        tuner = gk.RandomSearch(Plain(), "val_loss", 1, directory=bucket, project_name="p", executor="inline")
+        assert len(tuner.oracle.trials) == 1
 
 
 def test_two_machines_that_search_at_once_are_told(bucket, machine, monkeypatch):

@@ -636,8 +636,9 @@ def test_hyperband_promotes_before_a_rung_is_full():
 
 
 @pytest.mark.parametrize("workers", [1, 5])
-def test_hyperband_knows_from_where_trials_may_go_on(workers):
-    oracle = hyperband([Float("quality", 0, 1)], objective=MIN, max_epochs=9, factor=3)
+@pytest.mark.parametrize("seed", range(5))
+def test_hyperband_knows_from_where_trials_may_go_on(workers, seed):
+    oracle = hyperband([Float("quality", 0, 1)], objective=MIN, max_epochs=9, factor=3, seed=seed)
     running, kept = [], set()
     while True:
         while len(running) < workers and isinstance(trial := oracle.next_trial(), Trial):

@@ -1,5 +1,6 @@
 """Directories that killed processes left."""
 
+import socket
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ LEAVES = "import pathlib, sys; from glimr_keras import scratch; print(scratch.ma
 def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path):
     mine = scratch.make(within=tmp_path)
     left = subprocess.run([sys.executable, "-c", LEAVES, tmp_path], capture_output=True, text=True, check=True).stdout.strip()
-    others = [tmp_path / "glimr_keras-elsewhere-99999999-x", tmp_path / "glimr_keras-", tmp_path / "glimr_keras-a-b-c"]
+    huge = f"glimr_keras-{socket.gethostname()}-{10**30}-x"
+    others = [tmp_path / name for name in ("glimr_keras-elsewhere-99999999-x", "glimr_keras-", "glimr_keras-a-b-c", huge)]
     for other in others:
         other.mkdir()
     assert tmp_path / left != mine

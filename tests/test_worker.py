@@ -460,6 +460,13 @@ def test_an_interrupted_training_goes_on_with_weights_optimizer_and_epoch(run):
     assert all(np.array_equal(before, now) for before, now in zip(kept.get_weights(), weights, strict=True))
 
 
+def test_the_state_of_an_attempt_that_failed_is_nothing_to_go_on_from(run):
+    """Its removal is cut short when the process dies between the record of the failure and that."""
+    interrupted(job(models.build), dataclasses.replace(run, state_interval=0.0), after=2)
+    reports = reports_of(job(models.build), dataclasses.replace(run, attempt=1, resumes=True))
+    assert [report.epoch for report in reports] == [1, 2, 3]
+
+
 def test_the_best_weights_are_those_of_an_epoch_that_counts(run):
     """Killed in the fourth epoch, it goes on from the second: the best one, the third, is trained again."""
     run = dataclasses.replace(run, state_interval=0.0)
