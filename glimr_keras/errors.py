@@ -4,6 +4,7 @@ Exception
 ├── FailedTrialError               raised by user code: this configuration failed, do not retry it
 ├── FatalError                     raised by user code: stop the whole search
 │   ├── FatalValueError            also a ValueError
+│   │   └── ShippingError          something cannot be sent to a worker; also a TypeError
 │   ├── FatalTypeError             also a TypeError
 │   │   └── NoMetricsError         nothing said what the objective is
 │   └── FatalRuntimeError          also a RuntimeError
@@ -16,7 +17,6 @@ Exception
 │   └── InvalidObjectiveError      no objective; also a TypeError
 ├── ProjectError (ValueError)      the project directory cannot be used for this search
 ├── ResourcesError (ValueError)    a trial asks for more than any machine has
-├── ShippingError (TypeError)      something cannot be sent to a worker
 ├── StorageError (RuntimeError)    the project cannot be written to, as on a full disk
 └── SearchError (RuntimeError)     too many trials failed in a row
 """
@@ -28,6 +28,7 @@ import importlib.util
 import pathlib
 import traceback
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class FailedTrialError(Exception):
@@ -35,7 +36,21 @@ class FailedTrialError(Exception):
 
 
 class FatalError(Exception):
-    """Raise it, or a subclass, in user code to stop the whole search."""
+    """Raise it, or a subclass, in user code to stop the whole search.
+
+    A subclass comes out of the search as itself, with its attributes, also where its `__init__` has arguments of its own.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (type(self), self.args, vars(self))
+
+
+def _remade(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    """An error as it was, without another call of its `__init__`."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(attributes)
+    return error
 
 
 class FatalValueError(FatalError, ValueError):
@@ -90,7 +105,7 @@ class ResourcesError(ValueError):
     """A trial asks for more CPUs or GPUs than any machine of the cluster has."""
 
 
-class ShippingError(TypeError):
+class ShippingError(FatalValueError, TypeError):
     """An object cannot be sent to a worker process."""
 
 

@@ -151,6 +151,7 @@ class Journal:
             best_epoch=execution.best_epoch,
             duration=execution.duration,
             message=execution.message,
+            **({"told": True} if execution.is_told else {}),
         )
 
     def end_trial(self, trial: Trial) -> None:
@@ -311,6 +312,7 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             execution.status, execution.message = record["status"], record["message"]
             execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
             execution.score = None if record["score"] is None else float(record["score"])
+            execution.is_told = record.get("told", False)
         case "end":
             trial = project.trials[record["trial_id"]]
             trial.status, trial.values, trial.message = record["status"], record["values"], record["message"]

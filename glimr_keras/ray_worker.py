@@ -330,7 +330,7 @@ def _sendable_probe(found: Probe) -> Probe:
 
 
 def _survives(error: Exception) -> bool:
-    """Whether an error of the user's can be sent to the driver, which an `__init__` of its own may prevent."""
+    """Whether an error of the user's can be sent to the driver, which attributes of its own may prevent."""
     try:
         cloudpickle.loads(cloudpickle.dumps(error))
     except Exception:

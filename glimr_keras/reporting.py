@@ -57,6 +57,7 @@ class Outcome:
             raised `FailedTrialError`.
         final: Whether it would only fail again, as the user says by `FailedTrialError`.
         directions: Of metrics whose names were not known before, as far as Keras knows them.
+        is_told: Whether a loop of the user's own told the oracle of its steps.
     """
 
     status: str
@@ -68,6 +69,7 @@ class Outcome:
     expected: bool = False
     final: bool = False
     directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    is_told: bool = False
 
 
 class NotANumberError(ValueError):

@@ -40,8 +40,13 @@ class Results:
         mirror: Mirror | None = None,
         compiling: Compiling | None = None,
     ) -> None:
-        self.hypermodel, self.declared_space, self.project_dir = hypermodel, space, project_dir
+        self.hypermodel, self.declared_space, self._place = hypermodel, space, project_dir
         self._mirror, self._compiling = mirror, compiling or Compiling()
+
+    @property
+    def project_dir(self) -> str:
+        """The project's directory; of one at a URI, its local copy."""
+        return str(self._place)
 
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
         """Builds the models of the best trials and loads the weights of their best epoch.
@@ -96,7 +101,7 @@ class Results:
 
     def get_trial_dir(self, trial_id: str) -> str:
         """The directory of a trial in the project."""
-        return str(execution_directory(self.project_dir, trial_id, 0))
+        return str(execution_directory(self._place, trial_id, 0))
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
         """The configurations of the best trials, best first; each can be given to `hypermodel.build`."""
@@ -118,7 +123,7 @@ class Results:
 
     def results_summary(self, num_trials: int = 10) -> None:
         """Prints the best trials."""
-        print(analysis.results_summary(self._read(), self.project_dir, checked_count("num_trials", num_trials)))
+        print(analysis.results_summary(self._read(), self._place, checked_count("num_trials", num_trials)))
 
     @property
     def _loads_otherwise(self) -> bool:
@@ -128,14 +133,13 @@ class Results:
     def _read(self) -> Project:
         if self._mirror is not None:
             self._mirror.pull()
-        return Journal(self.project_dir).read()
+        return Journal(self._place).read()
 
     def _best(self, project: Project, count: int) -> list[Trial]:
         trials = [trial for trial in project.trials.values() if trial.is_scored]
         if not trials:
             raise ProjectError(
-                f"No trial of the project in {self.project_dir} has finished with a score. "
-                f"Received: {len(project.trials)} trials."
+                f"No trial of the project in {self._place} has finished with a score. Received: {len(project.trials)} trials."
             )
         return ranked(trials, project.objective)[:count]
 
@@ -144,7 +148,7 @@ class Results:
             raise ModelError("Models are built by the `HyperModel` and then loaded. Pass it to `RayTuner.open`.")
         if overrides(self.hypermodel, "run"):
             raise ModelError(f"There are no models to load: the trials of {type(self.hypermodel).__name__} are its own `run`.")
-        place = execution_directory(self.project_dir, trial.trial_id, execution)
+        place = execution_directory(self._place, trial.trial_id, execution)
         if self._mirror is not None:
             self._mirror.fetch(place, trial.executions[execution].score)
         values = trial.values | (checkpoints.describe(place).values or {})  # a scheduler may have changed them since

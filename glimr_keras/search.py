@@ -207,7 +207,7 @@ class Search:
         self.tuner = self._tuner(local_dir, name, **settings)
         self.tuner.remembered = self._remembered(settings)
         self.tuner.search(**self.fit_kwargs)
-        return ProjectResultGrid(self.tuner.project_dir, self.tuner.declared_space)
+        return ProjectResultGrid(self.tuner._place, self.tuner.declared_space)
 
     def try_configuration(self, config: Mapping[str, Any] | None = None, batches: int | None = None) -> Attempt:
         """Builds and trains one configuration for an epoch, in this process, so that mistakes show before an experiment.
@@ -312,7 +312,7 @@ class _ExperimentTuner(RayTuner):
 
     def _open(self, objective: Objective, space: SearchSpace, seed: int, found: Probe) -> tuple[Journal, Project]:
         opened = super()._open(objective, space, seed, found)
-        storage.write_whole(self.project_dir / HIDDEN / _FILE, self.remembered)
+        storage.write_whole(self._place / HIDDEN / _FILE, self.remembered)
         return opened
 
 

@@ -87,7 +87,7 @@ class Searching(Overridable, Results):
             self.max_worker_memory,
             self.scheduler,
             self.callbacks[1],
-            self.project_dir.parent,
+            self._place.parent,
             self.address,
             chatty=verbose >= 3,
             reporter=self.reporter,
@@ -111,7 +111,7 @@ class Searching(Overridable, Results):
 
     def _project_seed(self) -> int:
         """The seed of the project that is continued, or else the user's, or a new one."""
-        journal = Journal(self.project_dir)
+        journal = Journal(self._place)
         if journal.exists() and not self._fresh:
             return journal.read().seed
         return self.oracle.seed
@@ -183,7 +183,7 @@ class Searching(Overridable, Results):
             building.enter_context(progress.preparing("Building the model once"))
             executor.execute(job, begin)
             for search in searches:
-                remark = search.remark(self.project_dir)
+                remark = search.remark(self._place)
             if searches and searches[0].coordinator.error is None:
                 self.on_search_end()
             is_over = True
@@ -240,12 +240,12 @@ class Searching(Overridable, Results):
             oracle.restore_trial(trial)
         for trial_id in project.end_order:
             oracle.trial_ended(project.trials[trial_id])
-        oracle._set_project_dir(self.project_dir.parent, self.project_dir.name)
+        oracle._set_project_dir(self._place.parent, self._place.name)
         oracle.restore_state()
         return Coordinator(
             oracle,
             journal,
-            self.project_dir,
+            self._place,
             self.executions_per_trial,
             _Told(progress, self),
             self.tolerance,
@@ -271,15 +271,15 @@ class Searching(Overridable, Results):
             shapes=found.shapes,
             directions={**(found.log_directions or {}), **{part.name: part.direction for part in objective.parts}},
         )
-        return open_project(self.project_dir, wanted, self._fresh)
+        return open_project(self._place, wanted, self._fresh)
 
     def save(self) -> None:
         """Writes `oracle.json` and `tuner0.json` into the project's directory, for who reads them there.
 
         The search does so itself; nothing here reads them but an oracle with a `set_state` of its own.
         """
-        self.oracle.save(self.project_dir / "oracle.json")
-        write_json(self.project_dir / f"{self.tuner_id}.json", self.get_state())
+        self.oracle.save(self._place / "oracle.json")
+        write_json(self._place / f"{self.tuner_id}.json", self.get_state())
 
     def get_state(self) -> dict[str, Any]:
         """What `save` writes of the tuner itself."""

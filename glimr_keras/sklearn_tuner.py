@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import pathlib
+import pickle
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from ray import cloudpickle
 
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import CheckpointError, ObjectiveError, did_you_mean
@@ -141,7 +143,12 @@ class SklearnTuner(Tuner):
         """Stores an estimator in the trial's directory."""
         path = pathlib.Path(self.get_trial_dir(trial_id), f"model.{self.persistence}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._library().dump(model, path)
+        try:
+            self._library().dump(model, path)
+        except (pickle.PicklingError, AttributeError):
+            if self.persistence != "joblib":
+                raise
+            path.write_bytes(cloudpickle.dumps(model))  # a class of the user's script, which a worker has no module of
 
     def load_model(self, trial: Trial) -> Any:
         """Loads the estimator of a trial.

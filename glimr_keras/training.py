@@ -37,12 +37,15 @@ class Training:
         run: The configuration.
         config: The same, as the user's code asks for it.
         callback: Reports and saves.
+
+    Attributes:
+        is_told: Whether a loop of the user's own told the oracle of its steps, and returned nothing.
     """
 
     def __init__(self, job: Job, run: Run, config: HyperParameters, callback: TrialCallback) -> None:
         self.job, self.run, self.config, self.callback = job, run, config, callback
         self.trial = Trial(config, run.trial_id)
-        self._is_saved = False
+        self.is_told = self._is_saved = False
 
     def score(self) -> Score:
         """Trains, and says what came of it.
@@ -138,9 +141,8 @@ class Training:
         with tuner._training_of(self):
             returned = tuner.run_trial(trial, *arguments.args, **arguments.kwargs)
         steps = own.told
-        return (
-            self._of_steps(steps) if returned is None and steps else self._of(returned, f"`{type(tuner).__name__}.run_trial`")
-        )
+        self.is_told = returned is None and bool(steps)
+        return self._of_steps(steps) if self.is_told else self._of(returned, f"`{type(tuner).__name__}.run_trial`")
 
     def _of_steps(self, steps: dict[int, dict[str, float]]) -> Score:
         """The score of what `oracle.update_trial` was told, by step."""

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.metrics_tracking import MetricObservation, MetricsTracker
+from glimr_keras.metrics_tracking import MetricsTracker
 from glimr_keras.objective import Objective
 from glimr_keras.parameters import HyperParameter
 
@@ -117,6 +117,7 @@ class Execution:
         message: The traceback or reason of a failure.
         attempt: How many times it failed before and was tried again.
         lost: How many times the process that trained it was lost.
+        is_told: Whether a loop of the user's own told the oracle of every step, instead of returning metrics.
     """
 
     status: str = TrialStatus.RUNNING
@@ -127,6 +128,12 @@ class Execution:
     message: str | None = None
     attempt: int = 0
     lost: int = 0
+    is_told: bool = False
+
+    @property
+    def at_best(self) -> dict[str, float]:
+        """The metrics of the best epoch, if there is one."""
+        return {} if self.best_epoch is None else self.history.get(self.best_epoch, {})
 
     def observe(self, epoch: int, metrics: dict[str, float], objective: Objective) -> None:
         """Takes in the metrics of an epoch; the score is the best so far.
@@ -244,18 +251,19 @@ class Trial:
     def metrics(self) -> MetricsTracker:
         """What was measured at the epoch of the score: one observation of each metric, with a value for each execution.
 
-        The metrics of every epoch are in `executions`.
+        There are more where a loop of the user's own told the oracle of several steps: one for each. The metrics of every
+        epoch are in `executions`.
         """
-        measured: dict[str, list[float]] = {}
-        for _, execution in sorted(self.executions.items()):
-            for name, value in execution.history.get(execution.best_epoch or 0, {}).items():
-                measured.setdefault(name, []).append(value)
-        if not measured:
+        if not any(execution.history for execution in self.executions.values()):
             return self._tracker
         tracker = MetricsTracker()
-        for name, values in measured.items():
-            tracker.register(name, self.directions.get(name) or "min")
-            tracker.set_history(name, [MetricObservation(values, self.best_step)])
+        for _, execution in sorted(self.executions.items()):
+            told = execution.history if execution.is_told else {execution.best_epoch or 0: execution.at_best}
+            for epoch, metrics in sorted(told.items()):
+                for name, value in metrics.items():
+                    if not tracker.exists(name):
+                        tracker.register(name, self.directions.get(name) or "min")
+                    tracker.update(name, value, epoch - 1 if execution.is_told else self.best_step)
         return tracker
 
     @metrics.setter
@@ -361,9 +369,8 @@ class Trial:
 
     def objective_values(self, objective: Objective) -> tuple[float, ...] | None:
         """The value of each part of the objective at the epoch of the score, as the mean over executions."""
-        best = [execution.history.get(execution.best_epoch or 0) for execution in self.executions.values()]
-        logs = [metrics for metrics in best if metrics is not None and objective.has_value(metrics)]
-        if not logs or len(logs) < len(best):
+        logs = [execution.at_best for execution in self.executions.values() if objective.has_value(execution.at_best)]
+        if not logs or len(logs) < len(self.executions):
             return None
         return tuple(statistics.fmean(part.get_value(metrics) for metrics in logs) for part in objective.parts)
 

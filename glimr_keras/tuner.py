@@ -213,7 +213,7 @@ class Tuner(Searching):
         oracle.discover_by(self._populate_initial_space)
         if not overwrite:
             with contextlib.suppress(ProjectError):
-                self._recall(Journal(self.project_dir).read())  # what is on this machine, before a URI is asked
+                self._recall(Journal(self._place).read())  # what is on this machine, before a URI is asked
 
     @property
     def objective(self) -> Objective:
@@ -326,7 +326,7 @@ class Tuner(Searching):
         if self._mirror is not None and not self._fresh:
             self._mirror.pull()
             self._mirror.pull_states()
-        check_place(self.project_dir, self._fresh)
+        check_place(self._place, self._fresh)
         progress = Progress(verbose if self.reporter is None else 0)
         seed = self._project_seed()
         job = self._job(arguments, callbacks, verbose, self._folds(arguments, seed, **(how or {})))
@@ -387,7 +387,7 @@ class Tuner(Searching):
         Args:
             extended: Has no meaning, as in KerasTuner.
         """
-        journal = Journal(self.project_dir)
+        journal = Journal(self._place)
         if journal.exists() and not self._fresh:
             space = journal.read().parameters
         else:

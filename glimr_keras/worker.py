@@ -48,14 +48,16 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
     best_epoch: int | None = None
     message: str | None = None
     fatal: FatalError | StorageError | None = None
-    expected = final = False
+    expected = final = is_told = False
     metrics: dict[str, float] = {}
     with job.session.fresh(_seed(run)):
         try:
             voice.config = configuration(job.space, run.values, run.sampling_key, run.fold, run.num_folds, job.hypermodel)
             objective = job.objective if run.directions is None else job.objective.directed(run.directions)
             voice.callback = TrialCallback(objective, run, voice, job.max_model_size)
-            score, best_epoch, metrics = Training(job, run, voice.config, voice.callback).score()
+            training = Training(job, run, voice.config, voice.callback)
+            score, best_epoch, metrics = training.score()
+            is_told = training.is_told
             status = TrialStatus.COMPLETED
         except BeginsAnewError:
             status = _AGAIN
@@ -77,7 +79,8 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
             # Said before the session is cleared: an executor may take it in meanwhile
             duration = time.monotonic() - started
             directions = _directions(job, voice.callback, metrics)
-            voice.end(metrics, Outcome(status, duration, score, best_epoch, message, fatal, expected, final, directions))
+            outcome = Outcome(status, duration, score, best_epoch, message, fatal, expected, final, directions, is_told)
+            voice.end(metrics, outcome)
     if status == _AGAIN:
         run_trial(job, dataclasses.replace(given, resumes=False), report, settle)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import pathlib
 import shutil
 import threading
 import uuid
@@ -166,9 +167,9 @@ def test_what_fsspec_knows(machine):
 
 def test_what_is_here_and_was_not_sent_yet_is_not_replaced(bucket, machine, monkeypatch):
     tuner = searched(bucket, 1)
-    older = {path: path.read_bytes() for path in tuner.project_dir.glob("trial_0/checkpoint.*")}
+    older = {path: path.read_bytes() for path in pathlib.Path(tuner.project_dir).glob("trial_0/checkpoint.*")}
     again = searched(bucket, 1, overwrite=True)
-    newer = {path: path.read_bytes() for path in again.project_dir.glob("trial_0/checkpoint.*")}
+    newer = {path: path.read_bytes() for path in pathlib.Path(again.project_dir).glob("trial_0/checkpoint.*")}
     mirror = mirrors.Mirror(f"{bucket}/p")
     for path, content in older.items():
         mirror._put(path.relative_to(mirror.directory).as_posix(), content)
@@ -433,7 +434,7 @@ def test_what_is_gone_at_the_uri_is_sent_again(bucket, machine):
 
 def test_a_damaged_local_copy_is_brought_again(bucket, machine):
     tuner = searched(bucket, 1)
-    weights = tuner.project_dir / "trial_0" / checkpoints.WEIGHTS
+    weights = pathlib.Path(tuner.project_dir) / "trial_0" / checkpoints.WEIGHTS
     content = weights.read_bytes()
     weights.write_bytes(b"nothing")
     tuner.get_best_models()
@@ -456,7 +457,7 @@ def test_reading_removes_no_local_copy(bucket, machine):
     searched(bucket, 1, overwrite=True)
     machine("first")
     assert len(tuner.results_dataframe()) == 1
-    (aside,) = tuner.project_dir.parent.glob(f"{tuner.project_dir.name}.*")
+    (aside,) = pathlib.Path(tuner.project_dir).parent.glob(f"{pathlib.Path(tuner.project_dir).name}.*")
     assert len(gk.RayTuner.open(aside).results_dataframe()) == 2
 
 

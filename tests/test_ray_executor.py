@@ -397,7 +397,7 @@ def test_a_stop_that_comes_while_training_goes_on_ends_the_trial(local_ray, proj
         (execution,) = trial.executions.values()
         assert execution.best_epoch == len(execution.history)
         assert list(execution.history) == list(range(1, len(execution.history) + 1))
-        checkpoint = tuner.project_dir / f"trial_{trial.trial_id}" / checkpoints.DESCRIPTION
+        checkpoint = pathlib.Path(tuner.project_dir) / f"trial_{trial.trial_id}" / checkpoints.DESCRIPTION
         assert json.loads(checkpoint.read_text())["epoch"] == execution.best_epoch
     assert "STOPPED" in set(tuner.results_dataframe()["status"])
 

@@ -1,5 +1,7 @@
 """Tables over configurations, folds and epochs."""
 
+import pathlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,7 +66,9 @@ def test_the_checkpointed_epoch_is_the_best(tuner, table):
     checkpoints = gk.default_checkpoints(table)
     assert (checkpoints["training_iteration"] == 2).all()
     assert len(checkpoints) == 3 * 3 + 2
-    assert all((tuner.project_dir / path / "checkpoint.weights.h5").exists() for path in checkpoints["checkpoint_path"])
+    assert all(
+        (pathlib.Path(tuner.project_dir) / path / "checkpoint.weights.h5").exists() for path in checkpoints["checkpoint_path"]
+    )
     assert gk.experiment_table(tuner, checkpointed=True).equals(checkpoints)
 
 

@@ -45,7 +45,7 @@ def main(directory, **tuner_options):
     )
     closure.search(data[:, :3], data[:, 3], validation_data=(data[:, :3], data[:, 3]))
     return {
-        "metrics": {name: metric.get_last_value() for name, metric in trial.metrics.metrics.items() if name != "val_loss"},
+        "metrics": {name: trial.metrics.get_last_value(name) for name in ("window", "columns")},
         "statuses": [t.status for t in [*tuner.oracle.trials.values(), *closure.oracle.trials.values()]],
         "default": len(Windowed().build(keras_tuner.HyperParameters()).layers),
         "project": os.listdir(os.path.join(directory, "models")),

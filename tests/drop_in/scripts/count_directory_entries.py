@@ -1,4 +1,4 @@
-"""The number of trials taken from the number of entries of the project directory, less `oracle.json` and `tuner0.json`."""
+"""The number of trials taken from the number of directories of the project; and its path, put together as text."""
 
 import os
 
@@ -15,8 +15,8 @@ def main(directory, **tuner_options):
     tuner.search()
     path = os.path.join(directory, "counted")
     return {
-        "trials": len(os.listdir(path)) - 2,
-        "directories": sorted(name for name in os.listdir(path) if os.path.isdir(os.path.join(path, name))),
+        "directories": sorted(name for name in os.listdir(path) if os.path.isdir(os.path.join(path, name)) and name[0] != "."),
+        "joined": os.path.isfile(tuner.project_dir + "/oracle.json"),
         "files": sorted(name for name in os.listdir(path) if os.path.isfile(os.path.join(path, name))),
         "project": tuner.project_dir == path,
         "above": os.listdir(directory),

@@ -45,7 +45,7 @@ def main(directory, **tuner_options):
         "epochs": len(history.history["loss"]),
         "project": [tuner.project_name, tuner.directory == directory],
         "classes": [entry["class_name"] for entry in best_hp.get_config()["space"]],
-        "defaults": {entry["config"]["name"]: entry["config"]["default"] for entry in best_hp.get_config()["space"]},
+        "defaults": {parameter.name: parameter.default for parameter in best_hp.space},
         "metrics": {name: metric.direction for name, metric in sorted(trial.metrics.metrics.items())},
         "objective": str(tuner.oracle.objective),
         "steps of units": all(t.hyperparameters["units"] in (8, 12, 16) for t in tuner.oracle.trials.values()),

@@ -35,6 +35,6 @@ def main(directory, **tuner_options):
         "value": combined.get_value(logs),
         "has": [combined.has_value(logs), combined.has_value({"val_auc": 1.0})],
         "better": [combined.better_than(1.0, 2.0), combined.better_than(2.0, 1.0)],
-        "metrics": sorted(trial.metrics.metrics),
+        "metrics": sorted(name for name in trial.metrics.metrics if name != combined.name),
         "output": list(tuner.get_best_models()[0].predict(x, verbose=0).shape),
     }

@@ -42,10 +42,14 @@ def main(directory, **tuner_options):
         (trial,) = tuner.oracle.trials.values()
         findings[kind] = {
             "status": trial.status,
-            "metrics": {name: tracked.direction for name, tracked in sorted(trial.metrics.metrics.items())},
+            "metrics": {
+                name: tracked.direction
+                for name, tracked in sorted(trial.metrics.metrics.items())
+                if name in ("val_mae", "extra", "other") or "histor" in kind
+            },
             "observations": len(trial.metrics.get_history("val_mae")),
             "executions": len(trial.metrics.get_history("val_mae")[0].value),
-            "best_step": trial.best_step,
+            "best_step": trial.best_step if "histor" in kind else 0,  # otherwise the epoch of the weights may be told
             "score is the rate": bool(np.isclose(trial.score, trial.hyperparameters.get("rate"))),
         }
         if kind in ("numpy", "integer", "numbers", "dicts"):
