@@ -199,10 +199,10 @@ def test_weights_that_cannot_be_read_give_the_next_best_model(tmp_path, notes, f
     tuner.search(*models.TRAIN, **SEARCH)
     best, *_ = sorted(tmp_path.glob(f"project/trial_*/{file}"))
     best.write_bytes(b"")
-    with pytest.warns(UserWarning, match="Trial 0 is left out: The checkpoint in .* is damaged"):
+    with pytest.warns(UserWarning, match="Trial 0000 is left out: The checkpoint in .* is damaged"):
         (model,) = tuner.get_best_models()
     assert model.layers[0].units == faulty.UNITS[1]
-    with pytest.warns(UserWarning, match="Trial 0 is left out"):
+    with pytest.warns(UserWarning, match="Trial 0000 is left out"):
         assert len(tuner.get_best_models(3)) == 2
     for other in tmp_path.glob(f"project/trial_*/{file}"):
         other.write_bytes(b"")

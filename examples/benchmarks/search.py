@@ -42,7 +42,7 @@ def regrets_of(function: Function, seed: int, budget: int) -> tuple[list[float],
         asked.append(config.asked)
         parameters |= {parameter.key: parameter for parameter in config.space}
     objective = gk.Objective("cost", "min")
-    oracle = BayesianOptimizationOracle(objective, budget, seed, SearchSpace(parameters.values(), asked))
+    oracle = BayesianOptimizationOracle(objective, budget, seed=seed, space=SearchSpace(parameters.values(), asked))
 
     def evaluate(trial):
         config = gk.HyperParameters(trial.suggested)
@@ -51,7 +51,7 @@ def regrets_of(function: Function, seed: int, budget: int) -> tuple[list[float],
         trial.executions[0] = Execution(TrialStatus.COMPLETED, {1: {"cost": cost}}, 1, cost)
         return cost
 
-    return searched(function, budget, oracle.create_trial, evaluate, oracle.end_trial)
+    return searched(function, budget, oracle.next_trial, evaluate, oracle.end_trial)
 
 
 def keras_tuner_regrets_of(function: Function, seed: int, budget: int) -> tuple[list[float], float]:

@@ -27,20 +27,11 @@ class Trivial(gk.HyperModel):
         return self.workload.score(self.workload.ask(config))
 
 
-class Listed(gk.RayTuner):
+class ListedOracle(gk.Oracle):
     """Tries the listed configurations in their order."""
 
-    def __init__(self, *args, configurations, **kwargs):
-        super().__init__(*args, max_trials=len(configurations), **kwargs)
-        self.configurations = configurations
-
-    def make_oracle(self, objective, seed, space):
-        return ListedOracle(self.configurations, objective, self.max_trials, seed, space)
-
-
-class ListedOracle(gk.Oracle):
-    def __init__(self, configurations, *args):
-        super().__init__(*args)
+    def __init__(self, configurations, objective):
+        super().__init__(objective, max_trials=len(configurations), seed=1)
         self.configurations = configurations
 
     def populate_space(self, trial_id):
@@ -49,12 +40,13 @@ class ListedOracle(gk.Oracle):
 
 
 def run(workload, trials, concurrent=None):
-    common = {"configurations": workload.configurations(trials), "max_concurrent_trials": concurrent, "seed": 1}
+    configurations = workload.configurations(trials)
     if workload.make_model is None:
-        tuner = Listed(Trivial(workload.name), gk.Objective(workload.objective, "max"), **common)
-        tuner.search(verbose=0)
+        oracle = ListedOracle(configurations, gk.Objective(workload.objective, "max"))
+        gk.Tuner(oracle, Trivial(workload.name), max_concurrent_trials=concurrent).search(verbose=0)
         return
     (x, y), validation = workload.data()
     events.emit("search")
-    tuner = Listed(Trained(workload.name), workload.objective, **common)
+    oracle = ListedOracle(configurations, workload.objective)
+    tuner = gk.Tuner(oracle, Trained(workload.name), max_concurrent_trials=concurrent)
     tuner.search(x, y, validation_data=validation, callbacks=[Recorder()], verbose=0, **workload.fit)
