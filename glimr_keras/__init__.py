@@ -11,6 +11,7 @@ from glimr_keras.ensembles import ensemble
 from glimr_keras.errors import FailedTrialError
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.keras_tuner_results import open_keras_tuner_project
 from glimr_keras.objective import MultiObjective, Objective
 from glimr_keras.optimizers import keras_optimizer, optimization_space
 from glimr_keras.oracles import Oracle
@@ -52,6 +53,7 @@ __all__ = [
     "keras_losses",
     "keras_metrics",
     "keras_optimizer",
+    "open_keras_tuner_project",
     "optimization_space",
     "oracles",
     "prune_search",

@@ -223,16 +223,36 @@ def load(model: Any, directory: str | os.PathLike[str], values: Mapping[str, Any
     is_changed = any((checkpoint.values or {}).get(name, value) != value for name, value in (values or {}).items())
     rate = _learning_rate(optimizer) if is_changed else None
     with contextlib.nullcontext() if optimizer is not None else _without_optimizer(model):
-        try:
-            model.load_weights(weights)
-        except ValueError as error:
-            raise ModelError(
-                f"The weights in {place} do not fit the model that was built. Does `build` depend on anything but its "
-                f"configuration, or was it changed since? Keras says: {error}"
-            ) from error
+        _read_into(model, weights)
     if optimizer is not None and rate is not None:
         optimizer.learning_rate = rate
     return checkpoint
+
+
+def load_weights(model: Any, weights: pathlib.Path, build_config: Any = None) -> None:
+    """Reads weights that Keras wrote into `model`, without the optimizer's state.
+
+    Args:
+        model: Built as the saved one was.
+        weights: A `.weights.h5` file.
+        build_config: What Keras knows of how the saved model was built; needed where `model` is not built yet.
+
+    Raises:
+        ModelError: If the model cannot be built, or has other layers than the saved one.
+    """
+    _build(model, Checkpoint(0, build_config=build_config))
+    with _without_optimizer(model):
+        _read_into(model, weights)
+
+
+def _read_into(model: Any, weights: pathlib.Path) -> None:
+    try:
+        model.load_weights(weights)
+    except ValueError as error:
+        raise ModelError(
+            f"The weights in {weights.parent} do not fit the model that was built. Does `build` depend on anything but its "
+            f"configuration, or was it changed since? Keras says: {error}"
+        ) from error
 
 
 def _learning_rate(optimizer: Any) -> float | None:

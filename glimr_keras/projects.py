@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+from glimr_keras import keras_tuner_files
 from glimr_keras.errors import ProjectError
 from glimr_keras.journal import HIDDEN, Journal, Project
 from glimr_keras.mirrors import project_place
@@ -59,6 +60,12 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
         raise ProjectError(f"The project directory {directory} is a file. Choose another `directory` or `project_name`.")
     if overwrite or Journal(directory).exists() or not directory.exists():
         return
+    if keras_tuner_files.exists(directory):
+        raise ProjectError(
+            f"The project in {directory} is KerasTuner's, and cannot be continued. Choose another `directory` or "
+            "`project_name`, and give this one as `warm_start`, or its best configurations as `initial_points`; "
+            "`glimr_keras.open_keras_tuner_project` reads it. `overwrite=True` removes it."
+        )
     content = sorted(path.name for path in directory.iterdir() if path.name != HIDDEN)
     if content:
         raise ProjectError(
@@ -158,8 +165,8 @@ def project_directory(source: Any) -> pathlib.Path:
     directory, mirror = project_place(getattr(source, "project_dir", source))
     if mirror is not None:
         mirror.pull()
-    if not Journal(directory).exists():
-        raise ProjectError(f"`warm_start` needs the directory of a glimr_keras project. Received: {directory}")
+    if not Journal(directory).exists() and not keras_tuner_files.exists(directory):
+        raise ProjectError(f"`warm_start` needs the directory of a project, also of KerasTuner's. Received: {directory}")
     return directory
 
 
@@ -175,7 +182,7 @@ def learn_from(oracle: Oracle, directory: pathlib.Path) -> None:
             f"`warm_start` needs a search that learns from results, and {type(oracle).__name__} does not. Give the best "
             "configurations as `initial_points`."
         )
-    project = Journal(directory).read()
+    project = keras_tuner_files.read_any(directory, oracle.objective)
     if project.objective != oracle.objective:
         raise ProjectError(
             f"`warm_start` needs results of the same objective. Received: {directory} with {project.objective}; this search "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import warnings
+from typing import Any
 
 import keras
 import pandas as pd
@@ -148,10 +149,7 @@ class Results:
             raise ModelError("Models are built by the `HyperModel` and then loaded. Pass it to `RayTuner.open`.")
         if overrides(self.hypermodel, "run"):
             raise ModelError(f"There are no models to load: the trials of {type(self.hypermodel).__name__} are its own `run`.")
-        place = execution_directory(self._place, trial.trial_id, execution)
-        if self._mirror is not None:
-            self._mirror.fetch(place, trial.executions[execution].score)
-        values = trial.values | (checkpoints.describe(place).values or {})  # a scheduler may have changed them since
+        values = self._values_of(trial, execution)
         fold = fold_of(execution, project.cv_folds)
         space = self.declared_space
         config = configuration(space, values, trial.sampling_key, fold, project.cv_folds, self.hypermodel)
@@ -159,5 +157,15 @@ class Results:
             self.hypermodel.data(config)  # `build` may use what `data` made, such as an adapted layer
         model = build(self.hypermodel, config, self._compiling)
         with self._compiling.scope():
-            checkpoints.load(model, place)
+            self._read_weights(model, trial, execution)
         return model
+
+    def _values_of(self, trial: Trial, execution: int) -> dict[str, Any]:
+        """The configuration that an execution's weights are of; a scheduler may have changed it since."""
+        place = execution_directory(self._place, trial.trial_id, execution)
+        if self._mirror is not None:
+            self._mirror.fetch(place, trial.executions[execution].score)
+        return trial.values | (checkpoints.describe(place).values or {})
+
+    def _read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
+        checkpoints.load(model, execution_directory(self._place, trial.trial_id, execution))

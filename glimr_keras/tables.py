@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glimr_keras import checkpoints
+from glimr_keras import checkpoints, keras_tuner_files
 from glimr_keras.errors import did_you_mean
-from glimr_keras.journal import Journal
 from glimr_keras.mirrors import project_place
 from glimr_keras.trees import nested
 from glimr_keras.trials import TrialStatus, execution_directory, fold_of
@@ -28,7 +27,7 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
 
     Args:
         source: The project's directory, its URI (then all checkpoints are brought here), or its tuner. A search may be running
-            in it.
+            in it. Of a project of KerasTuner there is one row for each training, without its weights.
         checkpointed: Only the epochs whose weights are there: the best one of each training.
 
     Returns:
@@ -45,13 +44,13 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
     if mirror is not None:
         mirror.pull()
         mirror.fetch_all()
-    project = Journal(directory).read()
+    project = keras_tuner_files.read_any(directory)
     rows = []
-    for trial in project.trials.values():
+    for index, trial in enumerate(project.trials.values()):
         values = {f"config/{name}": value for name, value in trial.values.items()}
         config = nested(trial.values)
         for number, execution in sorted(trial.executions.items()):
-            training = {"config_enum": int(trial.trial_id), "trial_id": trial.trial_id, "execution": number}
+            training = {"config_enum": index, "trial_id": trial.trial_id, "execution": number}
             if project.cv_folds is not None:
                 training["cv_index"] = fold_of(number, project.cv_folds)
             place = execution_directory(directory, trial.trial_id, number)

@@ -11,7 +11,7 @@ import keras
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from glimr_keras import analysis, data
+from glimr_keras import analysis, data, keras_tuner_files
 from glimr_keras.arguments import (
     checked_count,
     checked_kind,
@@ -82,7 +82,8 @@ class Tuner(Searching):
             their values, such as `PopulationBasedTraining(…)`.
         space: A declared search space, instead of `HyperModel.space()`.
         initial_points: Configurations to try first: dicts of value by name, flat or nested. What they leave out is drawn.
-        warm_start: Finished projects (directories, or tuners) whose results the search learns from. They count for no budget.
+        warm_start: Finished projects (directories, or tuners), also of KerasTuner, whose results the search learns from. They
+            count for no budget.
         callbacks: Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run here.
         max_failures: How often a training is continued whose process was lost: killed, out of memory, or with its machine. Then
             its trial has failed. -1 for any number.
@@ -140,7 +141,7 @@ class Tuner(Searching):
         scheduler: TrialScheduler | None = None,
         space: Mapping[str, Any] | None = None,
         initial_points: Sequence[Mapping[str, Any]] | None = None,
-        warm_start: Sequence[str | os.PathLike[str] | Tuner] = (),
+        warm_start: Sequence[str | os.PathLike[str] | Results] = (),
         callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
         max_failures: int = 3,
         max_trials_without_improvement: int | None = None,
@@ -184,7 +185,7 @@ class Tuner(Searching):
         self.scheduler = checked_kind("scheduler", scheduler, TrialScheduler, "one of `ray.tune.schedulers`")
         if initial_points is not None:
             oracle.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
-        sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, Tuner)) else warm_start
+        sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, Results)) else warm_start
         self.warm_start = [project_directory(source) for source in sources]
         self.callbacks = sorted_callbacks(callbacks)
         self.tolerance = checked_tolerance(
@@ -264,9 +265,12 @@ class Tuner(Searching):
         Example:
             RayTuner.open("runs/digits").results_dataframe()
         """
+        directory, mirror = project_place(project)
+        if mirror is None and keras_tuner_files.exists(directory):
+            raise ProjectError(f"The project in {directory} is KerasTuner's. Open it by `open_keras_tuner_project`.")
         model = None if hypermodel is None else as_hypermodel(hypermodel)
         declared = DeclaredSpace(space if space is not None or model is None else model.space())
-        results = Results(model, declared, *project_place(project))
+        results = Results(model, declared, directory, mirror)
         results._read()
         return results
 

@@ -5,6 +5,7 @@ depends on luck, or is meant to differ, such as the order in which trials end, i
 time, so nothing that it does is written down here.
 """
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -38,12 +39,16 @@ INLINE_ONLY = {
 
 
 class Runs:
-    """What scripts find with each library: those that are to be run are run together, in one process for each library."""
+    """What scripts find with each library: those that are to be run are run together, in one process for each library, which
+    run side by side.
+    """
 
     def __init__(self, wanted, directory):
         self.wanted = wanted
         self.directory = directory
-        self.results = {}
+        libraries = [library for library, scripts in wanted.items() if scripts]
+        pool = concurrent.futures.ThreadPoolExecutor(max(len(libraries), 1))
+        self.results = {library: pool.submit(self.run, library) for library in libraries}
 
     def findings_of(self, library, script):
         """What the script returned.
@@ -51,9 +56,7 @@ class Runs:
         Raises:
             AssertionError: If it raised an error, with its traceback, or if its process ended.
         """
-        if library not in self.results:
-            self.results[library] = self.run(library)
-        result = self.results[library][script]
+        result = self.results[library].result()[script]
         assert "findings" in result, f"{script} on {library}: {result['error']}"
         return result["findings"]
 
@@ -113,7 +116,7 @@ def runs(request, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("executor", "script"),
-    [("inline", script) for script in SCRIPTS] + [("ray", script) for script in SCRIPTS if script not in INLINE_ONLY],
+    [("inline" if script in INLINE_ONLY else "ray", script) for script in SCRIPTS],
 )
 def test_a_script_finds_what_it_finds_with_keras_tuner(runs, executor, script):
     found = differences(runs.findings_of("keras_tuner", script), runs.findings_of(executor, script))

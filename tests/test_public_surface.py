@@ -38,6 +38,7 @@ def test_all_names_exist_and_are_sorted():
         "experiment_table",
         "keras_losses",
         "keras_metrics",
+        "open_keras_tuner_project",
         "keras_optimizer",
         "optimization_space",
         "oracles",

@@ -37,19 +37,27 @@ def not_a_model(hp):
 
 def main(directory, **tuner_options):
     findings = {}
-    for what in ("budget", "value", "runtime", "none", "text", "tuple", "other dict", "text in a list"):
-        for objective in (None, kt.Objective("score", "min")):
-            name = f"{what}_{objective and objective.name}".replace(" ", "_")
-            tuner = Tuner(objective=objective, max_trials=3, directory=directory, project_name=name, **tuner_options)
-            try:
-                tuner.search(what)
-                findings[name] = "no error"
-            except errors.FatalError as error:
-                kinds = [
-                    kind.__name__ for kind in (ValueError, TypeError, RuntimeError, OutOfBudget) if isinstance(error, kind)
-                ]
-                words = ("no more", "bad", "Did you forget", "single float", "to be one of", "specified objective")
-                findings[name] = [kinds, [word for word in words if word in str(error)], getattr(error, "spent", None)]
+    score = kt.Objective("score", "min")
+    for what, objective in (
+        ("budget", None),
+        ("value", score),
+        ("runtime", score),
+        ("none", None),
+        ("none", score),
+        ("text", None),
+        ("tuple", score),
+        ("other dict", score),
+        ("text in a list", score),
+    ):
+        name = f"{what}_{objective and objective.name}".replace(" ", "_")
+        tuner = Tuner(objective=objective, max_trials=3, directory=directory, project_name=name, **tuner_options)
+        try:
+            tuner.search(what)
+            findings[name] = "no error"
+        except errors.FatalError as error:
+            kinds = [kind.__name__ for kind in (ValueError, TypeError, RuntimeError, OutOfBudget) if isinstance(error, kind)]
+            words = ("no more", "bad", "Did you forget", "single float", "to be one of", "specified objective")
+            findings[name] = [kinds, [word for word in words if word in str(error)], getattr(error, "spent", None)]
     for name, hypermodel in {"not a model": not_a_model, "not a hypermodel": 5, "nothing": None}.items():
         try:
             tuner = kt.RandomSearch(

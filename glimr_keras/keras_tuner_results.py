@@ -1,0 +1,80 @@
+"""`open_keras_tuner_project`: what KerasTuner found, with the verbs of a tuner. Runs in the driver."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+import keras
+
+from glimr_keras import keras_tuner_files
+from glimr_keras.errors import ObjectiveError, ProjectError
+from glimr_keras.hypermodel import as_hypermodel
+from glimr_keras.journal import Project
+from glimr_keras.objective import Goal, Objective, as_objective
+from glimr_keras.results import Results
+from glimr_keras.space import DeclaredSpace
+from glimr_keras.trials import Trial
+
+
+class KerasTunerResults(Results):
+    """The results of a project of KerasTuner, read from its files each time.
+
+    Args:
+        hypermodel, directory, objective: As for `open_keras_tuner_project`.
+    """
+
+    def __init__(self, hypermodel: Any, directory: pathlib.Path, objective: Objective | None) -> None:
+        super().__init__(None if hypermodel is None else as_hypermodel(hypermodel), DeclaredSpace(), directory)
+        self._objective = objective
+
+    def get_trials(self) -> list[Trial]:
+        """All trials, in the order in which they began."""
+        return list(self._read().trials.values())
+
+    def _read(self) -> Project:
+        return keras_tuner_files.read(self._place, self._objective)
+
+    def _values_of(self, trial: Trial, execution: int) -> dict[str, Any]:
+        return trial.values
+
+    def _read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
+        keras_tuner_files.load(model, pathlib.Path(self.get_trial_dir(trial.trial_id)))
+
+
+def open_keras_tuner_project(path: str | os.PathLike[str], hypermodel: Any = None, objective: Goal = None) -> KerasTunerResults:
+    """Opens a project of KerasTuner to read its results. KerasTuner is not needed, and nothing in the project is changed.
+
+    To go on from it, give the directory, or what is returned, to a tuner as `warm_start=`, or its best configurations as
+    `initial_points=`.
+
+    Args:
+        path: The project's directory, the one with `oracle.json`.
+        hypermodel: What was given to KerasTuner's tuner; only `get_best_models` needs it.
+        objective: What was optimised: an `Objective`, or the name of one of Keras' metrics. By default the metric that the
+            trials' scores are of.
+
+    Returns:
+        An object with `get_best_models`, `get_best_hyperparameters`, `results_dataframe`, `results_summary` and `get_trials`.
+        `experiment_table` takes it as well.
+
+    Raises:
+        ProjectError: If there is no such project, it is damaged, or it cannot be told what its objective was.
+        ObjectiveError: If `objective` is a name whose direction is not known.
+
+    Example:
+        earlier = open_keras_tuner_project("runs/digits", build_model)
+        earlier.results_dataframe()
+        RayTuner(build_model, "val_accuracy", initial_points=[hp.values for hp in earlier.get_best_hyperparameters(5)])
+    """
+    wanted = None if objective is None else as_objective(objective).inferred()
+    for part in () if wanted is None else wanted.parts:
+        if part.direction is None:
+            raise ObjectiveError(f'Say its direction: `Objective("{part.name}", "min")`, or "max". Received: {objective!r}')
+    directory = pathlib.Path(path).absolute()
+    if not directory.is_dir():
+        raise ProjectError(f"There is no KerasTuner project in {directory}: it is no directory.")
+    results = KerasTunerResults(hypermodel, directory, wanted)
+    results._read()
+    return results
