@@ -37,6 +37,7 @@ class SklearnTuner(Tuner):
             `model.joblib`; like pickle, it may execute code when it is loaded), or `"skops"` (as `model.skops`; safe to load,
             needs the package skops). In a project at a URI, and by workers that do not share a file system with the driver, it
             is not stored.
+        trusted: Names of types, such as `"sklearn.tree._tree.Tree"`, that skops may load though it does not know them as safe.
         **kwargs: The other arguments of `Tuner`.
 
     Raises:
@@ -60,20 +61,21 @@ class SklearnTuner(Tuner):
         metrics: Callable[..., float] | Sequence[Callable[..., float]] | None = None,
         cv: Any = None,
         persistence: Persistence = "joblib",
+        trusted: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
+        if persistence not in ("joblib", "skops"):
+            raise ValueError(f"`persistence` must be 'joblib' or 'skops'. Received: persistence={persistence!r}")
         for package in ("sklearn", persistence):
             if importlib.util.find_spec(package) is None:
                 wanted = "scikit-learn" if package == "sklearn" else package
                 raise ImportError(f"SklearnTuner needs {wanted}. Install it: pip install {wanted}")
-        if persistence not in ("joblib", "skops"):
-            raise ValueError(f"`persistence` must be 'joblib' or 'skops'. Received: persistence={persistence!r}")
         super().__init__(oracle, hypermodel, **kwargs)
         self.scoring = scoring
         several = isinstance(metrics, (list, tuple))
         self.metrics: list[Any] = [*metrics] if several else [metrics] if metrics is not None else []  # type: ignore[misc]
         self.cv = cv if cv is not None else _default_cv()
-        self.persistence = persistence
+        self.persistence, self.trusted = persistence, list(trusted)
         names = ["score", *(metric.__name__ for metric in self.metrics)]
         for part in oracle.objective.parts:
             if part.name not in names:
@@ -159,7 +161,15 @@ class SklearnTuner(Tuner):
         path = pathlib.Path(self.get_trial_dir(trial.trial_id), f"model.{self.persistence}")
         if not path.exists():
             raise CheckpointError(f"The estimator of trial {trial.trial_id} is not in {path}.")
-        return self._library().load(path)
+        if self.persistence == "joblib":
+            return self._library().load(path)
+        try:
+            return self._library().load(path, trusted=self.trusted)
+        except TypeError as error:  # as skops' own is
+            raise CheckpointError(
+                f"The estimator of trial {trial.trial_id} has types that skops does not trust. If you do, pass them as "
+                f"`trusted`, by name. {error}"
+            ) from error
 
     def _library(self) -> Any:
         if self.persistence == "skops":

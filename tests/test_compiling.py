@@ -1,0 +1,76 @@
+"""Other optimizers, losses, metrics and strategies than a model was compiled with."""
+
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+from glimr_keras.compiling import Compiling
+from tests import models
+
+
+@pytest.fixture
+def model():
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2, activation="softmax")])
+    model.compile(
+        keras.optimizers.SGD(0.5),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        loss_weights=[2.0],
+        steps_per_execution=4,
+        jit_compile=False,
+    )
+    return model
+
+
+def test_nothing_given_changes_nothing(model):
+    optimizer = model.optimizer
+    Compiling().apply(model)
+    assert model.optimizer is optimizer
+
+
+def test_what_is_given_wins_and_the_rest_is_kept(model):
+    Compiling(optimizer=keras.optimizers.Adam(0.25)).apply(model)
+    assert (type(model.optimizer).__name__, float(model.optimizer.learning_rate)) == ("Adam", 0.25)
+    kept = model._compile_config.config
+    assert (kept["loss"], kept["metrics"], kept["loss_weights"]) == ("sparse_categorical_crossentropy", ["accuracy"], [2.0])
+    assert (model.steps_per_execution, model.jit_compile) == (4, False)
+
+
+def test_losses_and_metrics_too(model):
+    loss = keras.losses.SparseCategoricalCrossentropy(name="mine")
+    Compiling(loss=loss, metrics=["sparse_categorical_accuracy"]).apply(model)
+    logs = model.fit(*models.TRAIN, verbose=0).history
+    assert set(logs) == {"loss", "sparse_categorical_accuracy"}
+    assert type(model.optimizer).__name__ == "SGD"
+
+
+def test_each_model_has_objects_of_its_own(model):
+    given = keras.optimizers.Adam(0.25)
+    compiling = pickle.loads(pickle.dumps(Compiling(optimizer=given, metrics=[keras.metrics.SparseCategoricalAccuracy("a")])))
+    other = keras.models.clone_model(model)
+    other.compile("sgd", "sparse_categorical_crossentropy")
+    for each in (model, other):
+        compiling.apply(each)
+        each.fit(*models.TRAIN, verbose=0)
+    assert model.optimizer is not other.optimizer
+    assert not given.built
+
+
+def test_a_model_that_is_not_compiled_is_compiled():
+    bare = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
+    Compiling(optimizer="sgd", loss={"a": "mse"}.get("a")).apply(bare)
+    assert bare.compiled
+
+
+@pytest.mark.parametrize("name", ["MirroredStrategy", "OneDeviceStrategy"])
+def test_a_strategy_is_made_anew_where_it_arrives(name):
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy() if name == "MirroredStrategy" else tf.distribute.OneDeviceStrategy("/cpu:0")
+    arrived = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(Compiling(strategy=strategy)))))  # also if passed on
+    with arrived.scope():
+        assert type(tf.distribute.get_strategy()).__name__ == name
+        assert np.isfinite(models.compiled(keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])).count_params())
+    assert tf.distribute.get_strategy() is not strategy

@@ -1,0 +1,207 @@
+"""Tuners with methods of the user's own: which run in the worker, which in the driver, and what becomes of their state."""
+
+import os
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+import glimr_keras as gk
+from glimr_keras.errors import FatalTypeError
+from tests import models
+
+FIT = {"validation_data": models.VALIDATION, "epochs": 2, "verbose": 0}
+COST = gk.Objective("cost", "min")
+
+
+class Own(gk.Tuner):
+    """Says who calls what."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.heard = []
+
+    def run_trial(self, trial, *args, **kwargs):
+        self.heard.append("run_trial")
+        x = trial.hyperparameters.Float("x", 0.0, 1.0)
+        pathlib.Path(self.get_trial_dir(trial.trial_id), "pid").write_text(f"{os.getpid()} {args} {kwargs}")
+        return {"cost": x, "twice": 2 * x}
+
+    def on_search_begin(self):
+        self.heard.append("search begins")
+
+    def on_search_end(self):
+        self.heard.append("search ends")
+
+    def on_trial_begin(self, trial):
+        self.heard.append(f"{trial.trial_id} begins")
+
+    def on_trial_end(self, trial):
+        assert trial.score == trial.hyperparameters["x"]
+        self.heard.append(f"{trial.trial_id} ends")
+
+
+def oracle_of(max_trials=2, objective=COST):
+    return gk.oracles.RandomSearchOracle(objective, max_trials, seed=3)
+
+
+def test_inline_a_tuner_keeps_all_of_its_state(tmp_path):
+    tuner = Own(oracle_of(), directory=tmp_path, executor="inline")
+    tuner.search(1, two=2, verbose=0)
+    each = [f"{number} {what}" for number in (0, 1) for what in ("begins", "runs", "ends")]
+    heard = [what.replace("runs", "run_trial") for what in each]
+    assert tuner.heard == ["search begins", *("run_trial" if "run" in what else what for what in heard), "search ends"]
+    said = pathlib.Path(tuner.get_trial_dir("0"), "pid").read_text()
+    assert said == f"{os.getpid()} (1,) {{'two': 2, 'verbose': 0}}"
+
+
+def test_on_ray_trials_run_in_workers_and_the_driver_hears_of_them(local_ray, tmp_path):
+    tuner = Own(oracle_of(3), directory=tmp_path)
+    tuner.search(verbose=0)
+    assert tuner.heard[0] == "search begins"
+    assert tuner.heard[-1] == "search ends"
+    assert sorted(tuner.heard[1:-1]) == sorted(f"{number} {what}" for number in range(3) for what in ("begins", "ends"))
+    pids = {int(path.read_text().split()[0]) for path in tmp_path.glob("*/trial_*/pid")}
+    assert os.getpid() not in pids
+    assert 1 <= len(pids) <= 2
+    (best,) = tuner.oracle.get_best_trials()
+    assert best.metrics.get_last_value("twice") == 2 * best.score
+
+
+def test_super_trains_what_it_is_given(tmp_path):
+    class Sized(gk.RandomSearch):
+        def run_trial(self, trial, x, y, **kwargs):
+            size = trial.hyperparameters.Choice("batch_size", [8, 64])
+            return super().run_trial(trial, x, y, batch_size=size, **kwargs)
+
+    tuner = Sized(models.build, "val_loss", 3, seed=0, directory=tmp_path, executor="inline")
+    tuner.search(*models.TRAIN, **FIT)
+    table = tuner.results_dataframe()
+    assert set(table["batch_size"]) <= {8, 64}
+    assert set(table["epochs"]) == {2}
+    loss, _ = tuner.get_best_models()[0].evaluate(*models.VALIDATION, verbose=0)
+    assert loss == pytest.approx(table["score"].min(), abs=1e-6)
+
+
+class ByHand(gk.Tuner):
+    """A training loop of its own, which tells the oracle of each step and saves the model."""
+
+    def run_trial(self, trial, x, **kwargs):
+        model = self.hypermodel.build(trial.hyperparameters)
+        for epoch in range(3):
+            self.on_epoch_begin(trial, model, epoch, logs={})
+            cost = float(np.abs(model(x)).mean()) + abs(epoch - 1)
+            self.oracle.update_trial(trial.trial_id, {"cost": cost}, step=epoch)
+            if epoch == 1:
+                self.save_model(trial.trial_id, model)
+
+
+def test_steps_that_are_told_are_the_trials_history(tmp_path):
+    tuner = ByHand(oracle_of(), models.build, directory=tmp_path, executor="inline")
+    tuner.search(models.X, verbose=0)
+    for trial in tuner.oracle.trials.values():
+        assert (trial.status, trial.best_step) == ("COMPLETED", 1)
+        assert [observation.step for observation in trial.metrics.get_history("cost")] == [0, 1, 2]
+        assert trial.score == trial.metrics.get_best_value("cost")
+    again = ByHand(oracle_of(), models.build, directory=tmp_path, executor="inline")
+    assert [trial.get_state() for trial in again.oracle.trials.values()] == [
+        trial.get_state() for trial in tuner.oracle.trials.values()
+    ]
+    best = tuner.oracle.get_best_trials()[0]
+    model = tuner.get_best_models()[0]
+    assert float(np.abs(model(models.X)).mean()) == pytest.approx(best.score, abs=1e-5)
+
+
+class Stored(Own):
+    """Models of another kind."""
+
+    def run_trial(self, trial, **kwargs):
+        value = trial.hyperparameters.Float("x", 0.0, 1.0)
+        self.save_model(trial.trial_id, value)
+        return value
+
+    def save_model(self, trial_id, model, step=0):
+        pathlib.Path(self.get_trial_dir(trial_id), "value").write_text(str(model))
+
+    def load_model(self, trial):
+        return float(pathlib.Path(self.get_trial_dir(trial.trial_id), "value").read_text())
+
+
+def test_models_of_another_kind_are_saved_and_loaded(tmp_path):
+    tuner = Stored(oracle_of(3), directory=tmp_path, executor="inline")
+    tuner.search(verbose=0)
+    assert tuner.get_best_models(3) == [trial.score for trial in tuner.oracle.get_best_trials(3)]
+
+
+def test_training_outside_of_a_search_says_what_to_do(tmp_path):
+    tuner = gk.RandomSearch(models.build, "val_loss", directory=tmp_path, executor="inline")
+    with pytest.raises(RuntimeError, match=r"trains within a search\. To train a model yourself, use `hypermodel\.build`"):
+        tuner.run_trial(gk.engine.trial.Trial(gk.HyperParameters()), *models.TRAIN)
+
+
+class Fixed(gk.HyperModel):
+    def build(self, config):
+        return models.build(config)
+
+    def declare_hyperparameters(self, config):
+        config.Choice("unused", ["a", "b"])
+
+
+def test_what_is_declared_is_searched_though_nobody_asks_for_it(tmp_path):
+    tuner = gk.GridSearch(Fixed(name="fixed", tunable=True), "val_loss", 2, directory=tmp_path, executor="inline")
+    assert {parameter.name for parameter in tuner.oracle.get_space().space} == {"unused", "units", "learning_rate"}
+    tuner.search(*models.TRAIN, **FIT)
+    assert {trial.hyperparameters["unused"] for trial in tuner.oracle.trials.values()} <= {"a", "b"}
+
+
+def test_what_is_not_tunable_has_its_defaults(tmp_path):
+    class Outer(gk.HyperModel):
+        def __init__(self):
+            super().__init__()
+            self.inner = Fixed("inner", tunable=False)
+
+        def build(self, config):
+            model = self.inner.build(config)
+            return models.compiled(model, config)
+
+    tuner = gk.RandomSearch(Outer(), "val_loss", 2, directory=tmp_path, executor="inline")
+    tuner.search(*models.TRAIN, **FIT)
+    assert {parameter.name for parameter in tuner.oracle.get_space().space} == {"learning_rate"}
+    assert {model.layers[1].units for model in tuner.get_best_models(2)} == {2}
+
+
+def test_given_hyperparameters_win_and_others_are_fixed_or_refused(tmp_path):
+    given = gk.HyperParameters()
+    given.Choice("units", [5, 7])
+    options = {"hyperparameters": given, "directory": tmp_path, "executor": "inline"}
+    tuner = gk.RandomSearch(models.build, "val_loss", 2, tune_new_entries=False, project_name="fixed", **options)
+    tuner.search(*models.TRAIN, **FIT)
+    assert {trial.hyperparameters["units"] for trial in tuner.oracle.trials.values()} == {5, 7}
+    assert {model.optimizer.learning_rate.numpy() for model in tuner.get_best_models(2)} == {np.float32(1e-3)}
+    refusing = gk.RandomSearch(models.build, "val_loss", 2, allow_new_entries=False, project_name="refused", **options)
+    with pytest.raises((RuntimeError, ValueError), match="learning_rate"):
+        refusing.search(*models.TRAIN, **FIT)
+    assert not pathlib.Path(refusing.project_dir, "trial_0").exists()
+
+
+def test_other_optimizers_are_those_of_every_trial(tmp_path):
+    tuner = gk.RandomSearch(
+        models.build,
+        "val_loss",
+        2,
+        directory=tmp_path,
+        executor="inline",
+        optimizer=keras.optimizers.SGD(0.125),
+        metrics=["sparse_categorical_accuracy"],
+    )
+    tuner.search(*models.TRAIN, **FIT)
+    for model in tuner.get_best_models(2):
+        assert float(model.optimizer.learning_rate) == 0.125
+    assert tuner.oracle.get_best_trials()[0].metrics.exists("val_sparse_categorical_accuracy")
+
+
+def test_what_is_no_model_ends_the_search(tmp_path):
+    tuner = gk.RandomSearch(lambda hp: [hp.Int("x", 1, 2)], "val_loss", directory=tmp_path, executor="inline")
+    with pytest.raises((FatalTypeError, ValueError), match="list"):
+        tuner.search(*models.TRAIN, **FIT)
