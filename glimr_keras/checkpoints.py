@@ -122,7 +122,18 @@ def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
         raise _damaged(place)
     if exists(place / BEST):
         files |= {f"{BEST}/{name}": content for name, content in packed(place / BEST).items()}
+    if _read(place / DESCRIPTION) != files[DESCRIPTION]:  # another took its place, or it is gone, and a part may be missing
+        raise _damaged(place)
     return files
+
+
+def age(description: bytes | None) -> tuple[int, int]:
+    """By which packed descriptions of a training's states are ordered: attempt and epoch."""
+    try:
+        described = Checkpoint(**json.loads(description or b"{}"))
+    except (ValueError, TypeError):
+        return -1, -1
+    return described.attempt, described.epoch
 
 
 def fits(description: bytes, weights: bytes) -> bool:
@@ -170,8 +181,9 @@ def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
     found = []
     for each in [place, *(place.iterdir() if place.is_dir() else ())]:
         with contextlib.suppress(CheckpointError):
-            found.append((describe(each).epoch, not each.name.startswith("."), each))
-    for _, _, each in sorted(found, reverse=True):
+            described = describe(each)
+            found.append((described.attempt, described.epoch, not each.name.startswith("."), each))
+    for *_, each in sorted(found, reverse=True):
         with contextlib.suppress(CheckpointError):
             _intact(each)
             if exists(each / BEST):
@@ -297,7 +309,7 @@ def force(directory: str | os.PathLike[str]) -> None:
     """
     place = pathlib.Path(directory)
     with _storing(place):
-        for file in (place / WEIGHTS, place / DESCRIPTION):
+        for file in (place / WEIGHTS, place / NEW, place / DESCRIPTION):
             with contextlib.suppress(FileNotFoundError), file.open("rb+") as content:
                 os.fsync(content.fileno())
 
@@ -363,11 +375,25 @@ def _new_state(states: pathlib.Path, epoch: int) -> Iterator[pathlib.Path]:
         shutil.rmtree(beside, ignore_errors=True)
         yield beside
         if place.exists():
-            place.replace(states / f".old_{place.name}")
+            _discard(place)
         beside.replace(place)
         for other in states.iterdir():
             if other != place:
-                shutil.rmtree(other, ignore_errors=True)
+                _discard(other)
+
+
+def remove_states(directory: str | os.PathLike[str]) -> None:
+    """Removes the directory of a training's states, if it is there; at no moment is a part of it there."""
+    _discard(pathlib.Path(directory))
+
+
+def _discard(directory: pathlib.Path) -> None:
+    """Removes a directory. Who looks meanwhile finds all of it or nothing."""
+    hidden = directory.with_name(f".old_{directory.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    with contextlib.suppress(OSError):  # it is not there
+        directory.replace(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import pathlib
-import shutil
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -284,7 +283,7 @@ class Coordinator:
         elif outcome.status == TrialStatus.FAILED and self._may_retry(execution, outcome):
             self._write(self._journal.add_retry, run.trial_id, run.execution, outcome.message)
             trial.executions[run.execution] = Execution(attempt=execution.attempt + 1)
-            shutil.rmtree(state_directory(run.directory), ignore_errors=True)
+            checkpoints.remove_states(state_directory(run.directory))
             checkpoints.remove(run.directory)
             self._again(run, resumes=False)
             return
@@ -299,7 +298,7 @@ class Coordinator:
         if isinstance(self.error, StorageError):
             return
         if not run.keeps_state:
-            shutil.rmtree(state_directory(run.directory), ignore_errors=True)
+            checkpoints.remove_states(state_directory(run.directory))
         if outcome.fatal is not None:
             self.error = outcome.fatal
         if outcome.status == TrialStatus.FAILED:
@@ -343,7 +342,7 @@ class Coordinator:
             self._ended.discard(trial_id)
             for number in range(self._executions):
                 states = state_directory(execution_directory(self._directory, trial_id, number))
-                shutil.rmtree(states, ignore_errors=True)
+                checkpoints.remove_states(states)
 
     def _may_retry(self, execution: Execution, outcome: Outcome) -> bool:
         return outcome.fatal is None and not outcome.final and execution.attempt < self._tolerance.retries

@@ -165,14 +165,17 @@ class Journal:
             self._file = None
 
     def _append(self, record: str, **fields: Any) -> None:
-        line = (json.dumps({"record": record, **fields}) + "\n").encode()
+        self.extend((json.dumps({"record": record, **fields}) + "\n").encode())
+
+    def extend(self, lines: bytes) -> None:
+        """Adds whole lines, as another machine wrote them."""
         with self._storing():
             file = self.claim()
             size = os.fstat(file.fileno()).st_size
             try:
-                written = file.write(line)
-                while written < len(line):  # a disk that is nearly full takes a part
-                    written += file.write(line[written:])
+                written = file.write(lines)
+                while written < len(lines):  # a disk that is nearly full takes a part
+                    written += file.write(lines[written:])
             except OSError:
                 file.truncate(size)
                 raise

@@ -9,14 +9,14 @@ journal, states. What is gone here is removed there at the end, a state only whe
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
-import shutil
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow
@@ -34,8 +34,26 @@ _SENT = "sent.json"
 _STATES = f"/{STATES}/"
 _PAUSES = (0.0, 0.05, 0.2)
 """In seconds, before a checkpoint is read and read again."""
+_WAITS = (0.0, *[0.1] * 20)
+"""Likewise, before it is looked again whether nobody writes to the journal."""
+_FILES = frozenset({checkpoints.WEIGHTS, checkpoints.DESCRIPTION})
 _WITHOUT_DIRECTORIES = ("s3", "gcs", "abfs")
 """File systems whose names only look like paths."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Checkpoint:
+    """One whose weights were sent.
+
+    Attributes:
+        folder: Its name.
+        stamps: Its files as they were before.
+        descriptions: That are to follow, by name in the folder.
+    """
+
+    folder: str
+    stamps: dict[str, list[int]]
+    descriptions: dict[str, bytes]
 
 
 def is_uri(place: Any) -> bool:
@@ -78,23 +96,31 @@ class Mirror:
             ProjectError: If both were continued, each in its own way.
             StorageError: If it cannot be read.
         """
-        there, here = self._content(_JOURNAL), self.directory / _JOURNAL
-        ours = self._journal_here() if here.exists() else b""
-        if there is None or ours.startswith(there):
+        there = self._content(_JOURNAL)
+        if there is None:
             return
-        journal = Journal(self.directory)
-        if ours:
-            try:
-                journal.claim()
-            except ProjectError:  # the search will be told
+        for pause in _WAITS:  # for one that only reads, as this does
+            if self._journal_here().startswith(there):
                 return
-        try:
-            self._replace_journal(ours, there)
-        finally:
-            journal.close()
+            time.sleep(pause)
+            journal = Journal(self.directory)
+            try:
+                journal.path.parent.mkdir(parents=True, exist_ok=True)
+                journal.claim()
+            except ProjectError:
+                continue
+            try:
+                self._take_journal(journal, there)
+            finally:
+                journal.close()
+            return
 
-    def _replace_journal(self, ours: bytes, there: bytes) -> None:
-        if ours and not there.startswith(ours):
+    def _take_journal(self, journal: Journal, there: bytes) -> None:
+        """Has the journal here, which nobody else writes to, be the one that is there."""
+        ours = self._journal_here()
+        if ours.startswith(there):
+            return
+        if not there.startswith(ours):
             if ours.split(b"\n", 1)[0] == there.split(b"\n", 1)[0]:
                 raise ProjectError(
                     f"The project at {self.uri} and its local copy in {self.directory} were both continued since they were the "
@@ -102,12 +128,14 @@ class Mirror:
                 )
             # another project was started there
             self.directory.rename(self.directory.with_name(f"{self.directory.name}.{time.time_ns()}"))
-            self._sent = {}
+            journal.close()
+            journal.path.parent.mkdir(parents=True)
+            ours = b""
         for states in list(self.directory.glob(f"trial_*/**/{STATES}")):
-            shutil.rmtree(states, ignore_errors=True)  # what is there went on from others
-        self._sent = dict(self._stamps())  # or would take the place of newer ones
-        _write(self.directory / HIDDEN / _SENT, json.dumps(self._sent).encode())
-        _write(self.directory / _JOURNAL, there)
+            checkpoints.remove_states(states)  # what is there went on from others
+        self._sent = {name: stamp for files in self._listed().values() for name, stamp in files.items()}  # none is newer
+        self._remember(self._sent)
+        journal.extend(there[len(ours) :])
 
     def pull_states(self) -> None:
         """Brings what trainings go on from: of each the newest state, unless there is one here.
@@ -115,17 +143,16 @@ class Mirror:
         Raises:
             StorageError: If it cannot be read.
         """
-        states: dict[str, list[str]] = {}
+        states: dict[str, list[tuple[tuple[int, int], str]]] = {}
         for name in self._names():
             folder, _, file = name.rpartition("/")
-            training, _, state = folder.partition(_STATES)
-            if file == checkpoints.DESCRIPTION and state and "/" not in state:
-                states.setdefault(training, []).append(folder)
+            if file == checkpoints.DESCRIPTION and _training_of(name) and _folder(name) == folder:
+                states.setdefault(_training_of(name), []).append((checkpoints.age(self._content(name)), folder))
         for training, folders in states.items():
-            directory = self.directory / f"{training}{_STATES}"
+            directory = self.directory / training / STATES
             if checkpoints.newest(directory) is not None:
                 continue
-            whole = filter(None, map(self._whole, sorted(folders, reverse=True)))
+            whole = filter(None, (self._whole(folder) for _, folder in sorted(folders, reverse=True)))
             files = next(whole, None)
             if files is not None:
                 checkpoints.put_state(directory, files)
@@ -157,16 +184,21 @@ class Mirror:
             StorageError: If it cannot be read.
         """
         is_whole = checkpoints.is_whole(directory)
-        if is_whole and (score is None or checkpoints.describe(directory).score == score):
+        if is_whole and score is not None and checkpoints.describe(directory).score == score:
             return
         name = directory.relative_to(self.directory).as_posix()
+        known = self._remembered()
+        if is_whole and any(known.get(file) != stamp for file, stamp in self._files_in(name).items()):
+            return  # it is newer than what was sent or brought
         description = self._content(f"{name}/{checkpoints.DESCRIPTION}")
-        here = directory / checkpoints.DESCRIPTION
-        if description is None or (is_whole and here.read_bytes() == description):
+        if description is None or (is_whole and (directory / checkpoints.DESCRIPTION).read_bytes() == description):
             return
         files = self._whole(name)
         if files is not None:
             checkpoints.put(directory, files)
+            brought = self._files_in(name)
+            self._sent |= brought
+            self._remember(known | brought)
 
     def fetch_all(self) -> None:
         """Brings all checkpoints.
@@ -194,20 +226,19 @@ class Mirror:
         there = set(self._names())
         if overwrites is not None:
             with self._storing():
-                for name in [name for name in there if overwrites(name.partition("/")[0])]:
+                old = [name for name in there if overwrites(name.partition("/")[0])]
+                for name in sorted(old, key=lambda name: name != _JOURNAL):  # without which the others are nothing
                     self._files.delete_file(f"{self._root}/{name}")
                     there.discard(name)
-        known = self.directory / HIDDEN / _SENT
-        with contextlib.suppress(OSError, ValueError):
-            self._sent = json.loads(known.read_text()) | self._sent
-        self._sent = {name: stamp for name, stamp in self._sent.items() if name in there}
+        self._sent = {name: stamp for name, stamp in self._remembered().items() if name in there}
         self._there, self._conflict = None, None
         with self._storing():
             journal = self._journal_here()
             if _JOURNAL in there:
                 self._check_journal(journal)
-            self._put_journal(journal)
-            gone = there - set(dict(self._stamps()))
+            else:
+                self._put_journal(journal[: journal.find(b"\n") + 1])  # the place is taken; the rest follows the weights
+            gone = there.difference(*self._listed().values())
             self._sent |= {name: [] for name in gone if _training_of(name)}  # states that others took the place of
         self._done.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -244,37 +275,44 @@ class Mirror:
         """
         self.check()
         with self._storing():
-            before = dict(self._stamps())
-            ongoing = {each for each in map(_training_of, self._sent) if each and (self.directory / each / STATES).exists()}
-            states = self._put_changed(before, of_states=True)
+            self._check_journal(self._journal_here())
+            before = self._listed()
+            ended = {each for each in map(_training_of, self._sent) if each and not (self.directory / each / STATES).exists()}
+            states = self._put_changed({_training_of(f"{folder}/") for folder in before} - {""}, self._newest_state)
             journal = self._journal_here()
+            best = self._put_changed([folder for folder in self._listed() if _STATES not in folder], lambda folder: folder)
             self._check_journal(journal)
-            here = dict(self._stamps())  # again, since the journal may tell of them
-            best = self._put_changed(here, of_states=False)
             self._describe(best)
             self._put_journal(journal)
             self._describe(states)
-            missing = {folder for folder, files in (best | states).items() if files is None}
-            now = {name: stamp for name, stamp in here.items() if not _training_of(name)}
-            now |= {name: stamp for name, stamp in before.items() if _training_of(name)}
-            sent = {name: stamp for name, stamp in now.items() if _folder(name) not in missing}
-            without = ongoing - {_training_of(name) for name in sent}  # whose only state may be that which is there
-            for name in set(self._sent) - set(sent):
-                if name in now or _training_of(name) in without:
-                    sent[name] = self._sent[name]
-                else:
-                    self._delete(name)
-        self._sent = sent
-        _write(self.directory / HIDDEN / _SENT, json.dumps(self._sent).encode())
+            self._delete_gone(before, ended)
+            self._remember(self._sent)
 
-    def _put_changed(self, here: Mapping[str, list[int]], of_states: bool) -> dict[str, dict[str, bytes] | None]:
-        """Sends the weights of checkpoints that have changed, beside those that are there.
+    def _newest_state(self, training: str) -> str:
+        """The folder of a training's newest state now; it may be another than a moment ago."""
+        states = self.directory / training / STATES
+        names = [path.name for path in states.iterdir() if not path.name.startswith(".")] if states.is_dir() else []
+        return f"{training}{_STATES}{max(names, default='')}"
 
-        Returns:
-            By folder, the descriptions that are to follow; `None` if there is no whole checkpoint, since it is being removed.
-        """
-        changed = {_folder(name) for name, stamp in here.items() if self._sent.get(name) != stamp}
-        return {folder: self._put_weights(folder) for folder in sorted(changed) if (_STATES in folder) == of_states}
+    def _put_changed(self, places: Iterable[str], folder_of: Callable[[str], str]) -> list[_Checkpoint]:
+        """Sends the weights of checkpoints that have changed, beside those that are there; but of what is being removed."""
+        found = []
+        for folder in map(folder_of, sorted(places)):
+            stamps = self._files_in(folder)
+            if any(self._sent.get(name) != stamp for name, stamp in stamps.items()):
+                descriptions = self._put_weights(folder)
+                found += [] if descriptions is None else [_Checkpoint(folder, stamps, descriptions)]
+        return found
+
+    def _delete_gone(self, before: Mapping[str, Mapping[str, list[int]]], ended: set[str]) -> None:
+        """Removes there what was gone here before the journal was read, but the last state of a training that goes on."""
+        here = [name for name, stamp in self._sent.items() if _training_of(name) and _stamp(self.directory / name) == stamp]
+        needless = ended | set(map(_training_of, here))
+        for name in [name for name in self._sent if _folder(name) not in before]:
+            training = _training_of(name)
+            if not (self.directory / name).exists() and (not training or training in needless):
+                self._delete(name)
+                del self._sent[name]
 
     def _check_journal(self, ours: bytes) -> None:
         """Refuses to go on where another search has written, or has removed what was there."""
@@ -291,7 +329,10 @@ class Mirror:
 
     def _journal_here(self) -> bytes:
         """The journal's lines that are written to their end."""
-        content = (self.directory / _JOURNAL).read_bytes()
+        try:
+            content = (self.directory / _JOURNAL).read_bytes()
+        except FileNotFoundError:
+            return b""
         return content[: content.rfind(b"\n") + 1]
 
     def _journal_there(self) -> Any:
@@ -301,12 +342,16 @@ class Mirror:
     def _put_journal(self, journal: bytes) -> None:
         if self._there is not None and self._there[0] == len(journal):
             return
-        if self._files.type_name in _WITHOUT_DIRECTORIES:  # where a file is there when it is whole
-            self._put(_JOURNAL, journal)
-        else:
-            self._put(f"{_JOURNAL}.new", journal)
-            self._files.move(f"{self._root}/{_JOURNAL}.new", f"{self._root}/{_JOURNAL}")
+        self._put_whole(_JOURNAL, journal)
         self._there = self._journal_there()
+
+    def _put_whole(self, name: str, content: bytes) -> None:
+        """Sends a file that others may read meanwhile."""
+        if self._files.type_name in _WITHOUT_DIRECTORIES:  # where a file is there when it is whole
+            self._put(name, content)
+        else:
+            self._put(f"{name}.new", content)
+            self._files.move(f"{self._root}/{name}.new", f"{self._root}/{name}")
 
     def _put_weights(self, folder: str) -> dict[str, bytes] | None:
         for pause in _PAUSES:
@@ -323,13 +368,14 @@ class Mirror:
                 self._put(f"{folder}/{name.removesuffix(checkpoints.WEIGHTS)}{checkpoints.NEW}", content)
         return {name: content for name, content in files.items() if name.endswith(checkpoints.DESCRIPTION)}
 
-    def _describe(self, checkpoint_files: Mapping[str, Mapping[str, bytes] | None]) -> None:
+    def _describe(self, sent: Iterable[_Checkpoint]) -> None:
         """Sends descriptions, and puts the weights that they are of in their place."""
-        for folder, descriptions in checkpoint_files.items():
-            for name in sorted(descriptions or (), key=len, reverse=True):  # the state itself after its best weights
-                place = f"{folder}/{name.removesuffix(checkpoints.DESCRIPTION)}"
-                self._put(f"{folder}/{name}", (descriptions or {})[name])
+        for checkpoint in sent:
+            for name in sorted(checkpoint.descriptions, key=len, reverse=True):  # the state itself after its best weights
+                place = f"{checkpoint.folder}/{name.removesuffix(checkpoints.DESCRIPTION)}"
+                self._put_whole(f"{checkpoint.folder}/{name}", checkpoint.descriptions[name])
                 self._files.move(f"{self._root}/{place}{checkpoints.NEW}", f"{self._root}/{place}{checkpoints.WEIGHTS}")
+            self._sent |= checkpoint.stamps
 
     def _loop(self) -> None:
         while not self._done.wait(SECONDS):
@@ -338,15 +384,34 @@ class Mirror:
             except Exception:
                 continue  # it may be possible again; if it is not at the end, that is said
 
-    def _stamps(self) -> Iterator[tuple[str, list[int]]]:
-        """The files of checkpoints that are here, each with its size and time of change."""
-        for folder, _, files in os.walk(self.directory):
-            name = pathlib.Path(folder).relative_to(self.directory).as_posix()
-            if name.startswith("trial_") and "/." not in name:
-                for file in {checkpoints.WEIGHTS, checkpoints.DESCRIPTION}.intersection(files):
-                    stamp = _stamp(pathlib.Path(folder, file))
-                    if stamp is not None:  # and not gone again
-                        yield f"{name}/{file}", stamp
+    def _listed(self) -> dict[str, dict[str, list[int]]]:
+        """The checkpoints that are here: by folder, the files with their sizes and times of change."""
+        found: dict[str, dict[str, list[int]]] = {}
+        for place, folders, files in os.walk(self.directory):
+            name = pathlib.Path(place).relative_to(self.directory).as_posix()
+            folders[:] = [each for each in folders if not each.startswith(".") and (name != "." or each.startswith("trial_"))]
+            for file in _FILES.intersection(files):
+                stamp = _stamp(pathlib.Path(place, file))
+                if stamp is not None and name != ".":  # and not gone again
+                    found.setdefault(_folder(f"{name}/{file}"), {})[f"{name}/{file}"] = stamp
+        return found
+
+    def _files_in(self, folder: str) -> dict[str, list[int]]:
+        """The same of one checkpoint."""
+        parts = (folder, f"{folder}/{checkpoints.BEST}") if _STATES in folder else (folder,)
+        names = [f"{part}/{file}" for part in parts for file in _FILES]
+        stamps = ((name, _stamp(self.directory / name)) for name in names)
+        return {name: stamp for name, stamp in stamps if stamp is not None}
+
+    def _remembered(self) -> dict[str, list[int]]:
+        """What was sent or brought, as this machine knows."""
+        with contextlib.suppress(OSError, ValueError):
+            known: dict[str, list[int]] = json.loads((self.directory / HIDDEN / _SENT).read_text())
+            return known
+        return {}
+
+    def _remember(self, sent: Mapping[str, list[int]]) -> None:
+        _write(self.directory / HIDDEN / _SENT, json.dumps(sent).encode())
 
     def _names(self) -> Iterator[str]:
         """The names of the files that are there."""

@@ -194,11 +194,13 @@ class Searching(Overridable, Results):
             building.close()
             for search in searches:
                 progress.on_search_end(remark)
-                with contextlib.suppress(StorageError):
-                    self.save()
                 is_first = is_over and search.coordinator.error is None  # what is raised then hides nothing
-                with contextlib.nullcontext() if is_first else contextlib.suppress(ProjectError, StorageError):
-                    self._close(search.journal)
+                try:
+                    with contextlib.suppress(StorageError if is_first else Exception):
+                        self.save()
+                finally:
+                    with contextlib.nullcontext() if is_first else contextlib.suppress(ProjectError, StorageError):
+                        self._close(search.journal)
         for search in searches:
             if search.coordinator.error is not None:
                 raise search.coordinator.error
@@ -219,15 +221,18 @@ class Searching(Overridable, Results):
             self.save()
             self.on_search_begin()
         except BaseException:
-            self._close(journal)
+            with contextlib.suppress(ProjectError, StorageError):
+                self._close(journal)
             raise
         return Ongoing(journal, coordinator, len(done))
 
     def _close(self, journal: Journal) -> None:
-        """Ends the writing to the project, and sends the rest of one at a URI."""
-        journal.close()
-        if self._mirror is not None:
-            self._mirror.close()
+        """Sends the rest of a project at a URI, and ends the writing."""
+        try:
+            if self._mirror is not None:
+                self._mirror.close()
+        finally:
+            journal.close()
 
     def _coordinator(self, journal: Journal, project: Project, space: SearchSpace, progress: Progress) -> Coordinator:
         """A coordinator that knows the trials of earlier sessions."""

@@ -173,6 +173,7 @@ def test_what_is_here_and_was_not_sent_yet_is_not_replaced(bucket, machine, monk
     mirror = mirrors.Mirror(f"{bucket}/p")
     for path, content in older.items():
         mirror._put(path.relative_to(mirror.directory).as_posix(), content)
+    (mirror.directory / ".glimr_keras" / "sent.json").unlink()  # the server was gone at the end
     again.get_best_models()
     gk.experiment_table(f"{bucket}/p")
     assert {path: path.read_bytes() for path in newer} == newer
@@ -258,6 +259,14 @@ def test_the_journal_is_sent_after_the_weights_that_it_tells_of(place, monkeypat
         return read()
 
     monkeypatch.setattr(mirror, "_journal_here", a_training_ends_just_before)
+    put = mirror._put_whole
+
+    def look(name, content):
+        put(name, content)
+        if b"execution" in (place.path / mirrors._JOURNAL).read_bytes():
+            assert checkpoints.fits((place.path / "trial_0" / checkpoints.DESCRIPTION).read_bytes(), b"weights")
+
+    monkeypatch.setattr(mirror, "_put_whole", look)
     mirror.send()
     assert content_of(place.path / "trial_0") == b"weights"
     assert (place.path / mirrors._JOURNAL).read_bytes() == HEADER + b'{"record": "execution"}\n'
@@ -284,13 +293,111 @@ def raises(error):
     raise error
 
 
+def test_a_session_that_begins_sends_the_weights_before_the_journal(place):
+    """The server was gone at the end of the last one."""
+    mirror = place.at("first", HEADER + b'{"record": "execution"}\n')
+    checkpoints.put(mirror.directory / "trial_0", files_of(b"weights"))
+    mirror.start()
+    assert (place.path / mirrors._JOURNAL).read_bytes() == HEADER
+    mirror.close()
+    assert content_of(place.path / "trial_0") == b"weights"
+    assert b"execution" in (place.path / mirrors._JOURNAL).read_bytes()
+
+
+def test_a_tuner_that_searches_again_knows_what_others_brought_here_meanwhile(place):
+    mine = place.at("first", HEADER)
+    checkpoints.put(mine.directory / "trial_0", files_of(b"old"))
+    mine.start()
+    mine.close()
+    other = place.at("second", b'{"record": "project", "project_id": "b"}\n')
+    (place.path / mirrors._JOURNAL).unlink()
+    checkpoints.put(other.directory / "trial_0", files_of(b"other"))
+    other.start()
+    other.close()
+    place.at("first").pull()  # by another object of this process
+    mine.start()
+    mine.close()
+    assert content_of(place.path / "trial_0") == b"other"
+
+
+def test_weights_that_are_removed_stay_there_until_the_journal_says_why(place, monkeypatch):
+    mirror = place.at("first", HEADER)
+    checkpoints.put(mirror.directory / "trial_0", files_of(b"weights"))
+    mirror.start()
+    mirror.send()
+    put = mirror._put_weights
+
+    def better_ends_meanwhile(folder):
+        checkpoints.remove(mirror.directory / "trial_0")
+        return put(folder)
+
+    checkpoints.put(mirror.directory / "trial_1", files_of(b"better"))
+    with monkeypatch.context() as patched:
+        patched.setattr(mirror, "_put_weights", better_ends_meanwhile)
+        mirror.send()
+    assert content_of(place.path / "trial_0") == b"weights"
+    mirror.close()
+    assert not (place.path / "trial_0" / checkpoints.WEIGHTS).exists()
+
+
+def test_of_several_trainings_each_has_its_newest_state_there(place, monkeypatch):
+    mirror = place.at("first", HEADER)
+    for number in range(3):
+        checkpoints.put_state(mirror.directory / f"trial_{number}" / "latest", files_of(b"1", 1))
+    mirror.start()
+    put = mirror._put
+
+    def slowly(name, content):
+        put(name, content)
+        for number in range(3):  # all go on meanwhile
+            states = mirror.directory / f"trial_{number}" / "latest"
+            epoch = checkpoints.describe(checkpoints.newest(states)).epoch + 1
+            checkpoints.put_state(states, files_of(str(epoch).encode(), epoch))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mirror, "_put", slowly)
+        mirror.send()
+    for number in range(3):
+        assert checkpoints.newest(place.path / f"trial_{number}" / "latest") is not None
+
+
+def test_of_two_attempts_the_later_is_taken(place):
+    first = place.at("first", HEADER)
+    first.start()
+    first.close()
+    for attempt, epoch in ((0, 5), (1, 2)):
+        files = files_of(str(attempt).encode(), epoch)
+        described = {**json.loads(files[checkpoints.DESCRIPTION]), "attempt": attempt}
+        files[checkpoints.DESCRIPTION] = json.dumps(described).encode()
+        checkpoints.put(place.path / "trial_0" / "latest" / f"epoch_{epoch:06d}", files)
+    second = place.at("second")
+    second.pull()
+    second.pull_states()
+    assert content_of(checkpoints.newest(second.directory / "trial_0" / "latest")) == b"1"
+    assert content_of(checkpoints.newest(place.path / "trial_0" / "latest")) == b"1"
+
+
+def test_a_copy_that_was_brought_is_brought_again_when_there_is_a_newer_one(place):
+    first = place.at("first", HEADER)
+    first.start()
+    checkpoints.put(first.directory / "trial_0", files_of(b"early", 1))
+    first.send()
+    second = place.at("second")
+    second.pull()
+    second.fetch_all()
+    checkpoints.put(first.directory / "trial_0", files_of(b"late", 2))
+    first.close()
+    place.at("second").fetch_all()
+    assert content_of(second.directory / "trial_0") == b"late"
+
+
 def test_states_are_taken_whole(place, monkeypatch):
     first = place.at("first", HEADER)
     first.start()
     put_state(first, 1)
     order = []
-    put = first._put
-    monkeypatch.setattr(first, "_put", lambda name, content: (order.append(name), put(name, content)))
+    put = first._put_whole
+    monkeypatch.setattr(first, "_put_whole", lambda name, content: (order.append(name), put(name, content)))
     first.close()
     described = [name for name in order if name.endswith(checkpoints.DESCRIPTION)]
     assert [name.removeprefix("trial_0/latest/epoch_000001/") for name in described] == [
@@ -349,25 +456,34 @@ def test_a_project_that_is_searched_here_is_not_put_aside(place):
 
 
 def test_overwriting_is_not_forgotten_when_the_server_was_gone(bucket, machine, monkeypatch):
-    searched(bucket, 1)
+    before = searched(bucket, 1)._read().project_id
     tuner = gk.RandomSearch(Plain(), "val_loss", 1, directory=bucket, project_name="p", executor="inline", overwrite=True)
     with monkeypatch.context() as patched:
         patched.setattr(mirrors.Mirror, "start", lambda mirror, overwrites: raises(StorageError("gone")))
         with pytest.raises(StorageError, match="gone"):
             tuner.search(*models.TRAIN, **SEARCH)
     tuner.search(*models.TRAIN, **SEARCH)
-    assert set(tuner.results_dataframe()["status"]) == {"COMPLETED"}
+    machine("second")
+    assert gk.RayTuner.open(f"{bucket}/p")._read().project_id != before
 
 
 def test_an_interruption_is_not_hidden_by_a_server_that_is_gone(bucket, machine, monkeypatch):
-    class Interrupted(Plain):
-        def fit(self, *args, **kwargs):
+    sent = []
+
+    class Interrupted(gk.RandomSearch):
+        def on_trial_end(self, trial):
             raise KeyboardInterrupt
 
-    tuner = gk.RandomSearch(Interrupted(), "val_loss", 1, directory=bucket, project_name="p", executor="inline")
+    def send(mirror):
+        sent.append(mirror)
+        raise StorageError("gone")
+
+    tuner = Interrupted(Plain(), "val_loss", 1, directory=bucket, project_name="p", executor="inline")
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(mirrors.Mirror, "send", lambda mirror: raises(StorageError("gone")))
+        patched.setattr(mirrors.Mirror, "send", send)
         tuner.search(*models.TRAIN, **SEARCH)
+    assert sent
+    assert tuner._mirror._thread is None
 
 
 def test_a_tuner_is_made_without_a_look_at_the_server(bucket, machine, monkeypatch):
