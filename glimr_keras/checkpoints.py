@@ -22,9 +22,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from glimr_keras.errors import CheckpointError, ModelError, StorageError
+from glimr_keras.inputs import build_from
 from glimr_keras.storage import write_whole
 
 WEIGHTS = "checkpoint.weights.h5"
@@ -228,7 +228,7 @@ def load(model: Any, directory: str | os.PathLike[str], values: Mapping[str, Any
     """
     place = pathlib.Path(directory)
     checkpoint, weights = describe(place), _intact(place)
-    _build(model, checkpoint)
+    build_from(model, checkpoint.inputs, checkpoint.build_config)
     optimizer = getattr(model, "optimizer", None) if checkpoint.has_optimizer else None
     if optimizer is not None:
         optimizer.build(model.trainable_variables)
@@ -252,7 +252,7 @@ def load_weights(model: Any, weights: pathlib.Path, build_config: Any = None) ->
     Raises:
         ModelError: If the model cannot be built, or has other layers than the saved one.
     """
-    _build(model, Checkpoint(0, build_config=build_config))
+    build_from(model, None, build_config)
     with _without_optimizer(model):
         _read_into(model, weights)
 
@@ -404,44 +404,6 @@ def _storing(place: pathlib.Path) -> Iterator[None]:
         if isinstance(error, StorageError) or not (isinstance(error, OSError) or "errno" in str(error)):  # as HDF5 says it
             raise
         raise StorageError(f"A checkpoint cannot be written to {place}: {type(error).__name__}: {error}") from error
-
-
-def describe_inputs(x: Any) -> Any:
-    """The structure of a batch of inputs: nested dicts and lists with `{"shape": …, "dtype": …}` of one sample at each leaf.
-
-    Args:
-        x: A batch, of arrays, tensors or their specifications in nested dicts, lists or tuples; the first axis of each
-            counts samples. A size that is not known counts as 1.
-    """
-    if isinstance(x, dict):
-        return {"dict": {key: describe_inputs(value) for key, value in x.items()}}
-    if isinstance(x, (list, tuple)):
-        return {"list": [describe_inputs(value) for value in x]}
-    return {"shape": [int(size or 1) for size in x.shape[1:]], "dtype": keras.backend.standardize_dtype(x.dtype)}
-
-
-def _build(model: Any, checkpoint: Checkpoint) -> None:
-    if model.built:
-        return
-    if checkpoint.inputs is None and checkpoint.build_config:
-        model.build_from_config(checkpoint.build_config)
-    if model.built:
-        return
-    if checkpoint.inputs is None:
-        raise ModelError(
-            f"The {type(model).__name__} that was built has no weights yet, and the shapes of its inputs are unknown. "
-            "Give the model's class a `build(input_shape)` method, or call it once on a batch in `build(config)`."
-        )
-    model(_zeros(checkpoint.inputs), training=False)
-
-
-def _zeros(inputs: Any) -> Any:
-    if "dict" in inputs:
-        return {key: _zeros(value) for key, value in inputs["dict"].items()}
-    if "list" in inputs:
-        return [_zeros(value) for value in inputs["list"]]
-    shape, dtype = [1, *inputs["shape"]], inputs["dtype"]
-    return keras.ops.convert_to_tensor(np.full(shape, "") if dtype == "string" else np.zeros(shape, dtype))
 
 
 @contextlib.contextmanager

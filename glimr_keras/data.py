@@ -13,10 +13,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from glimr_keras import checkpoints, pipelines
+from glimr_keras import pipelines
 from glimr_keras.errors import ModelError, ShippingError
 from glimr_keras.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.inputs import describe_inputs
 
 _FEW = 3
 """Samples that are evaluated before a search: enough for labels of a wrong shape to be found out."""
@@ -231,7 +232,7 @@ def _a_batch(arguments: FitArguments) -> Any:
 
 def _described(batch: Any, part: int) -> Any:
     try:
-        return None if batch is None or batch[part] is None else checkpoints.describe_inputs(batch[part])
+        return None if batch is None or batch[part] is None else describe_inputs(batch[part])
     except (AttributeError, TypeError, ValueError):
         return None
 

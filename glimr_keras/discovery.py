@@ -20,7 +20,7 @@ import keras
 from glimr_keras import data
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import FatalError, ModelError, user_traceback
-from glimr_keras.hypermodel import HyperModel, method_name, overrides
+from glimr_keras.hypermodel import method_name, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.job import Job, configuration, fit_kwargs, task_logs, with_data, with_model
 from glimr_keras.objective import infer_direction, log_directions
@@ -124,7 +124,7 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
 
 def _of_own_loop(job: Job, config: HyperParameters, inferred: dict[str, str | None], explore: bool, started: float) -> Probe:
     """What `build` asks for, where a tuner of the user's own runs the trials. What that asks for is met in trials."""
-    if type(job.hypermodel) is HyperModel:  # there is none
+    if not overrides(job.hypermodel, "build"):  # there is none
         return Probe(None, inferred, tuple(config.space), is_complete=False)
     data.with_data(job.hypermodel, config, job.arguments)
     with job.compiling.scope():

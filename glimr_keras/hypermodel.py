@@ -8,6 +8,7 @@ from typing import Any
 
 from glimr_keras.errors import HyperModelError
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.signatures import takes
 
 
 class HyperModel:
@@ -156,5 +157,20 @@ def method_name(hypermodel: HyperModel, method: str) -> str:
 
 
 def overrides(hypermodel: HyperModel, method: str) -> bool:
-    """Whether the user's class has its own `method`."""
-    return getattr(type(hypermodel), method) is not getattr(HyperModel, method)
+    """Whether the user's class, or object, has its own `method`.
+
+    One that is called `data`, `run` or `space` and does not take what that would be given is another's, and does not count.
+    """
+    own = getattr(hypermodel, method)
+    if method not in vars(hypermodel) and getattr(type(hypermodel), method) is getattr(HyperModel, method):
+        return False
+    return method not in _ARGUMENTS or (callable(own) and takes(own, _ARGUMENTS[method]))
+
+
+_ARGUMENTS = {"data": 1, "run": 1, "space": 0}
+"""How many they are called with."""
+
+
+def declared_space(hypermodel: HyperModel) -> dict[str, Any] | None:
+    """The space that the user's class declares, if it does."""
+    return hypermodel.space() if overrides(hypermodel, "space") else None

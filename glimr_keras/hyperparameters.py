@@ -224,6 +224,9 @@ class HyperParameters:
     def __len__(self) -> int:
         return len(self._as_tree())
 
+    def __bool__(self) -> bool:
+        return True  # also before anything was asked for: `hp or HyperParameters()` is `hp`
+
     def keys(self) -> Iterable[str]:
         """The names at the top level of the nested configuration."""
         return self._as_tree().keys()

@@ -16,15 +16,13 @@ import pathlib
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import pyarrow
-import pyarrow.fs
-
 from glimr_keras import checkpoints, storage
-from glimr_keras.errors import CheckpointError, ProjectError, StorageError
+from glimr_keras.errors import CheckpointError, ProjectError
 from glimr_keras.journal import FILE, HIDDEN, Journal
+from glimr_keras.remote import Remote, is_uri
 from glimr_keras.trials import STATES
 
 SECONDS = 5.0
@@ -37,8 +35,6 @@ _PAUSES = (0.0, 0.05, 0.2)
 _WAITS = (0.0, *[0.1] * 20)
 """Likewise, before it is looked again whether nobody writes to the journal."""
 _FILES = frozenset({checkpoints.WEIGHTS, checkpoints.DESCRIPTION})
-_WITHOUT_DIRECTORIES = ("s3", "gcs", "abfs")
-"""File systems whose names only look like paths."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +50,6 @@ class _Checkpoint:
     folder: str
     stamps: dict[str, list[int]]
     descriptions: dict[str, bytes]
-
-
-def is_uri(place: Any) -> bool:
-    """Whether a place is given as a URI, and not as a path."""
-    return isinstance(place, str) and "://" in place
 
 
 class Mirror:
@@ -77,10 +68,10 @@ class Mirror:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
-        self._files, self._root = _file_system(self.uri)
         cache = os.environ.get("GLIMR_KERAS_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         place = pathlib.Path(cache).expanduser().absolute() / "glimr_keras"
         self.directory = place / urllib.parse.quote(self.uri, safe="")
+        self._remote = Remote(self.uri, self.directory)
         self._sent: dict[str, list[int]] = {}  # size and time of change of each file as it was sent
         self._there: Any = None  # the journal's size and time of change there, when it was last known to be ours
         self._conflict: ProjectError | None = None
@@ -96,7 +87,7 @@ class Mirror:
             ProjectError: If both were continued, each in its own way.
             StorageError: If it cannot be read.
         """
-        there = self._content(_JOURNAL)
+        there = self._remote.content(_JOURNAL)
         if there is None:
             return
         for pause in _WAITS:  # for one that only reads, as this does
@@ -144,10 +135,10 @@ class Mirror:
             StorageError: If it cannot be read.
         """
         states: dict[str, list[tuple[tuple[int, int], str]]] = {}
-        for name in self._names():
+        for name in self._remote.names():
             folder, _, file = name.rpartition("/")
             if file == checkpoints.DESCRIPTION and _training_of(name) and _folder(name) == folder:
-                states.setdefault(_training_of(name), []).append((checkpoints.age(self._content(name)), folder))
+                states.setdefault(_training_of(name), []).append((checkpoints.age(self._remote.content(name)), folder))
         for training, folders in states.items():
             directory = self.directory / training / STATES
             if checkpoints.newest(directory) is not None:
@@ -161,11 +152,11 @@ class Mirror:
         """The files of a checkpoint that is there, and of the one that a state has beside it; by name, as `packed` has them."""
         files: dict[str, bytes] = {}
         for part in ("", f"{checkpoints.BEST}/"):
-            description = self._content(f"{folder}/{part}{checkpoints.DESCRIPTION}")
+            description = self._remote.content(f"{folder}/{part}{checkpoints.DESCRIPTION}")
             if description is None:
                 continue
             found = (  # the second if a machine was lost while it sent them
-                self._content(f"{folder}/{part}{file}") for file in (checkpoints.WEIGHTS, checkpoints.NEW)
+                self._remote.content(f"{folder}/{part}{file}") for file in (checkpoints.WEIGHTS, checkpoints.NEW)
             )
             weights = next((each for each in found if each is not None and checkpoints.fits(description, each)), None)
             if weights is None:
@@ -190,7 +181,7 @@ class Mirror:
         known = self._remembered()
         if is_whole and any(known.get(file) != stamp for file, stamp in self._files_in(name).items()):
             return  # it is newer than what was sent or brought
-        description = self._content(f"{name}/{checkpoints.DESCRIPTION}")
+        description = self._remote.content(f"{name}/{checkpoints.DESCRIPTION}")
         if description is None or (is_whole and (directory / checkpoints.DESCRIPTION).read_bytes() == description):
             return
         files = self._whole(name)
@@ -206,7 +197,7 @@ class Mirror:
         Raises:
             StorageError: If they cannot be read.
         """
-        for name in self._names():
+        for name in self._remote.names():
             if name.endswith(f"/{checkpoints.DESCRIPTION}") and _STATES not in name:
                 self.fetch((self.directory / name).parent)
 
@@ -223,16 +214,16 @@ class Mirror:
             ProjectError: If the project there is not one that this one continues.
             StorageError: If it cannot be read.
         """
-        there = set(self._names())
+        there = set(self._remote.names())
         if overwrites is not None:
-            with self._storing():
+            with self._remote.storing():
                 old = [name for name in there if overwrites(name.partition("/")[0])]
                 for name in sorted(old, key=lambda name: name != _JOURNAL):  # without which the others are nothing
-                    self._files.delete_file(f"{self._root}/{name}")
+                    self._remote.delete(name)
                     there.discard(name)
         self._sent = {name: stamp for name, stamp in self._remembered().items() if name in there}
         self._there, self._conflict = None, None
-        with self._storing():
+        with self._remote.storing():
             journal = self._journal_here()
             if _JOURNAL in there:
                 self._check_journal(journal)
@@ -274,7 +265,7 @@ class Mirror:
             StorageError: If that is not possible; the local copy has all of it.
         """
         self.check()
-        with self._storing():
+        with self._remote.storing():
             self._check_journal(self._journal_here())
             before = self._listed()
             ended = {each for each in map(_training_of, self._sent) if each and not (self.directory / each / STATES).exists()}
@@ -311,21 +302,21 @@ class Mirror:
         for name in [name for name in self._sent if _folder(name) not in before]:
             training = _training_of(name)
             if not (self.directory / name).exists() and (not training or training in needless):
-                self._delete(name)
+                self._remote.delete(name)
                 del self._sent[name]
 
     def _check_journal(self, ours: bytes) -> None:
         """Refuses to go on where another search has written, or has removed what was there."""
-        if self._there is not None and self._journal_there() == self._there:
+        if self._there is not None and self._remote.stamp(_JOURNAL) == self._there:
             return
-        there = self._content(_JOURNAL)
+        there = self._remote.content(_JOURNAL)
         if there is None or not ours.startswith(there):
             self._conflict = ProjectError(
                 f"Another search has written to the project at {self.uri}, or it was removed there, so this one sends nothing "
                 f"more. What was done here is in {self.directory}, and can be given to other searches as `warm_start`."
             )
             raise self._conflict
-        self._there = self._journal_there()
+        self._there = self._remote.stamp(_JOURNAL)
 
     def _journal_here(self) -> bytes:
         """The journal's lines that are written to their end."""
@@ -335,23 +326,11 @@ class Mirror:
             return b""
         return content[: content.rfind(b"\n") + 1]
 
-    def _journal_there(self) -> Any:
-        found = self._files.get_file_info(f"{self._root}/{_JOURNAL}")
-        return None if found.type != pyarrow.fs.FileType.File else (found.size, found.mtime_ns)
-
     def _put_journal(self, journal: bytes) -> None:
         if self._there is not None and self._there[0] == len(journal):
             return
-        self._put_whole(_JOURNAL, journal)
-        self._there = self._journal_there()
-
-    def _put_whole(self, name: str, content: bytes) -> None:
-        """Sends a file that others may read meanwhile."""
-        if self._files.type_name in _WITHOUT_DIRECTORIES:  # where a file is there when it is whole
-            self._put(name, content)
-        else:
-            self._put(f"{name}.new", content)
-            self._files.move(f"{self._root}/{name}.new", f"{self._root}/{name}")
+        self._remote.put_whole(_JOURNAL, journal)
+        self._there = self._remote.stamp(_JOURNAL)
 
     def _put_weights(self, folder: str) -> dict[str, bytes] | None:
         for pause in _PAUSES:
@@ -365,7 +344,7 @@ class Mirror:
             return None
         for name, content in files.items():
             if name.endswith(checkpoints.WEIGHTS):
-                self._put(f"{folder}/{name.removesuffix(checkpoints.WEIGHTS)}{checkpoints.NEW}", content)
+                self._remote.put(f"{folder}/{name.removesuffix(checkpoints.WEIGHTS)}{checkpoints.NEW}", content)
         return {name: content for name, content in files.items() if name.endswith(checkpoints.DESCRIPTION)}
 
     def _describe(self, sent: Iterable[_Checkpoint]) -> None:
@@ -373,8 +352,8 @@ class Mirror:
         for checkpoint in sent:
             for name in sorted(checkpoint.descriptions, key=len, reverse=True):  # the state itself after its best weights
                 place = f"{checkpoint.folder}/{name.removesuffix(checkpoints.DESCRIPTION)}"
-                self._put_whole(f"{checkpoint.folder}/{name}", checkpoint.descriptions[name])
-                self._files.move(f"{self._root}/{place}{checkpoints.NEW}", f"{self._root}/{place}{checkpoints.WEIGHTS}")
+                self._remote.put_whole(f"{checkpoint.folder}/{name}", checkpoint.descriptions[name])
+                self._remote.move(f"{place}{checkpoints.NEW}", f"{place}{checkpoints.WEIGHTS}")
             self._sent |= checkpoint.stamps
 
     def _loop(self) -> None:
@@ -413,47 +392,6 @@ class Mirror:
     def _remember(self, sent: Mapping[str, list[int]]) -> None:
         _write(self.directory / HIDDEN / _SENT, json.dumps(sent).encode())
 
-    def _names(self) -> Iterator[str]:
-        """The names of the files that are there."""
-        with self._storing():
-            selector = pyarrow.fs.FileSelector(self._root, allow_not_found=True, recursive=True)
-            for found in self._files.get_file_info(selector):
-                if found.type == pyarrow.fs.FileType.File:
-                    yield found.path.removeprefix(f"{self._root}/")
-
-    def _content(self, name: str) -> bytes | None:
-        with self._storing():
-            path = f"{self._root}/{name}"
-            if self._files.get_file_info(path).type != pyarrow.fs.FileType.File:
-                return None
-            with self._files.open_input_stream(path) as stream:
-                content: bytes = stream.read()
-            return content
-
-    def _put(self, name: str, content: bytes) -> None:
-        path = f"{self._root}/{name}"
-        if self._files.type_name not in _WITHOUT_DIRECTORIES:
-            self._files.create_dir(path.rpartition("/")[0], recursive=True)
-        with self._files.open_output_stream(path) as stream:
-            stream.write(content)
-
-    def _delete(self, name: str) -> None:
-        path = f"{self._root}/{name}"
-        if self._files.get_file_info(path).type == pyarrow.fs.FileType.File:
-            self._files.delete_file(path)
-
-    @contextlib.contextmanager
-    def _storing(self) -> Iterator[None]:
-        try:
-            yield
-        except (CheckpointError, ProjectError):
-            raise
-        except Exception as error:  # each kind of file system has errors of its own
-            raise StorageError(
-                f"{self.uri} cannot be read or written: {error}. The local copy of the project, with all that was done here, "
-                f"is in {self.directory}; run the script again when it can."
-            ) from error
-
 
 def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror | None]:
     """Where a project is on this machine, and what keeps it the same as the one at its URI, if it is at one."""
@@ -461,22 +399,6 @@ def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror 
         return pathlib.Path(directory).absolute() / name, None
     mirror = Mirror(f"{directory.rstrip('/')}/{name}")
     return mirror.directory, mirror
-
-
-def _file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    try:
-        files, path = pyarrow.fs.FileSystem.from_uri(uri)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-        try:
-            import fsspec  # for what pyarrow does not know
-
-            known, path = fsspec.core.url_to_fs(uri)
-        except (ImportError, ValueError) as error:
-            raise StorageError(f"There is no file system for {uri}: {error}") from error
-        files = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(known))
-    except OSError as error:
-        raise StorageError(f"{uri} cannot be reached: {error}") from error
-    return files, path.rstrip("/")
 
 
 def _folder(name: str) -> str:

@@ -26,12 +26,15 @@ from glimr_keras.training import Training
 from glimr_keras.trials import Trial
 
 _OF_DRIVER = (
-    *("_mirror", "_wanted", "stopper", "reporter", "scheduler", "callbacks", "tolerance", "warm_start"),
+    *("_mirror", "_wanted", "stopper", "reporter", "scheduler", "_callbacks", "_tolerance", "warm_start"),
     *("optimizer", "loss", "distribution_strategy", "logger"),  # which `_compiling` has
 )
 _BATCHES = ("on_batch_begin", "on_batch_end")
 _OWN_LOOP = ("run_trial", "_build_and_fit_model", "_try_build", "_build_hypermodel")
 _IN_WORKER = (*_OWN_LOOP, "on_epoch_begin", "on_epoch_end", *_BATCHES)
+
+
+_no_code = (lambda: None).__code__
 
 
 class Overridable:
@@ -47,6 +50,8 @@ class Overridable:
 
     def run_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
         """Runs one execution of a trial. Override it to run trials in your own way.
+
+        One that calls this method is called for each execution of a trial, and any other once.
 
         Args:
             trial: Its `hyperparameters` are what `build` gets.
@@ -98,10 +103,33 @@ class Overridable:
 
     def get_trial_dir(self, trial_id: str) -> str:
         """The directory of a trial; in `run_trial`, of the execution that runs."""
-        if self._training is None:
-            return str(super().get_trial_dir(trial_id))  # type: ignore[misc]  # of `Results`
-        pathlib.Path(self._training.run.directory).mkdir(parents=True, exist_ok=True)
-        return self._training.run.directory
+        directory = super().get_trial_dir(trial_id) if self._training is None else self._training.run.directory  # type: ignore[misc]
+        pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
+        return str(directory)
+
+    # What KerasTuner's own `run_trial` calls, for copies of it
+
+    def _deepcopy_callbacks(self, callbacks: Any) -> Any:
+        """A copy of the callbacks, which are one execution's own already."""
+        return copy.deepcopy(callbacks)
+
+    def _configure_tensorboard_dir(self, callbacks: Any, trial: Trial, execution: int = 0) -> None:
+        """Gives each `TensorBoard` among the callbacks a directory of this execution."""
+        for callback in callbacks:
+            if isinstance(callback, keras.callbacks.TensorBoard):
+                callback.log_dir = self._get_tensorboard_dir(callback.log_dir, trial.trial_id, execution)
+
+    def _get_tensorboard_dir(self, logdir: Any, trial_id: str, execution: int) -> str:
+        """The directory of an execution's logs."""
+        return str(pathlib.Path(logdir, str(trial_id), f"execution{execution}"))
+
+    def _get_checkpoint_fname(self, trial_id: str) -> str:
+        """The file with the weights of a trial's best epoch."""
+        return str(pathlib.Path(self.get_trial_dir(trial_id), checkpoints.WEIGHTS))
+
+    def _override_compile_args(self, model: keras.Model) -> None:
+        """Compiles a model with the optimizer, loss and metrics that were given to the tuner."""
+        self._compiling.apply(model)
 
     @property
     def _loads_otherwise(self) -> bool:
@@ -139,12 +167,19 @@ class Overridable:
     # What is overridden
 
     def _overrides(self, *names: str) -> bool:
-        return any(getattr(type(self), name) is not getattr(Overridable, name) for name in names)
+        return any(name in vars(self) or getattr(type(self), name) is not getattr(Overridable, name) for name in names)
 
     @property
     def has_own_loop(self) -> bool:
         """Whether a subclass runs trials in its own way."""
         return self._overrides(*_OWN_LOOP)
+
+    @property
+    def runs_once(self) -> bool:
+        """Whether a subclass's `run_trial` is a whole trial, since it calls no other `run_trial` that has its executions."""
+        own = [vars(kind)["run_trial"] for kind in type(self).__mro__ if "run_trial" in vars(kind) and kind is not Overridable]
+        own += [vars(self)["run_trial"]] if "run_trial" in vars(self) else []
+        return bool(own) and not any("run_trial" in getattr(each, "__code__", _no_code).co_names for each in own)
 
     @property
     def is_told_of_batches(self) -> bool:

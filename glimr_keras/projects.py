@@ -54,7 +54,8 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
     """Refuses a directory that belongs to something else.
 
     Raises:
-        ProjectError: If it is a file, or a directory with content that is no project of glimr_keras.
+        ProjectError: If it is a file, or has files with names of ours that are no project of glimr_keras. Others stay as they
+            are.
     """
     if directory.exists() and not directory.is_dir():
         raise ProjectError(f"The project directory {directory} is a file. Choose another `directory` or `project_name`.")
@@ -66,10 +67,10 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
             "`project_name`, and give this one as `warm_start`, or its best configurations as `initial_points`; "
             "`glimr_keras.open_keras_tuner_project` reads it. `overwrite=True` removes it."
         )
-    content = sorted(path.name for path in directory.iterdir() if path.name != HIDDEN)
+    content = sorted(path.name for path in directory.iterdir() if path.name != HIDDEN and is_of_a_project(path.name))
     if content:
         raise ProjectError(
-            f"The project directory {directory} is not empty and holds no glimr_keras project. "
+            f"The project directory {directory} has files of a project, and holds no glimr_keras project. "
             f"Received: {', '.join(content[:5])}{', …' if len(content) > 5 else ''}. Choose another `directory` or "
             "`project_name`, or pass `overwrite=True` to start a project there beside what it holds."
         )

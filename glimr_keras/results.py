@@ -106,8 +106,12 @@ class Results:
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
         """The configurations of the best trials, best first; each can be given to `hypermodel.build`."""
-        best = self._best(self._read(), checked_count("num_trials", num_trials))
-        return [configuration(self.declared_space, trial.values, None) for trial in best]
+        found = []
+        for trial in self._best(self._read(), checked_count("num_trials", num_trials)):
+            config = configuration(self.declared_space, trial.values, None)
+            config.define(trial.hyperparameters.space)
+            found.append(config)
+        return found
 
     def results_dataframe(self) -> pd.DataFrame:
         """A table with one row a trial; see `glimr_keras.analysis.results_dataframe` for its columns."""
@@ -165,7 +169,18 @@ class Results:
         place = execution_directory(self._place, trial.trial_id, execution)
         if self._mirror is not None:
             self._mirror.fetch(place, trial.executions[execution].score)
+        if _is_of_own_loop(place):
+            return trial.values
         return trial.values | (checkpoints.describe(place).values or {})
 
     def _read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
-        checkpoints.load(model, execution_directory(self._place, trial.trial_id, execution))
+        place = execution_directory(self._place, trial.trial_id, execution)
+        if _is_of_own_loop(place):
+            checkpoints.load_weights(model, place / checkpoints.WEIGHTS)
+        else:
+            checkpoints.load(model, place)
+
+
+def _is_of_own_loop(place: pathlib.Path) -> bool:
+    """Whether a training of the user's own saved the weights, as KerasTuner has it, and nothing about them."""
+    return (place / checkpoints.WEIGHTS).exists() and not (place / checkpoints.DESCRIPTION).exists()

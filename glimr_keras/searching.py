@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +26,7 @@ from glimr_keras.journal import Journal, Project
 from glimr_keras.limits import Limits, Tolerance
 from glimr_keras.objective import Objective
 from glimr_keras.overriding import Overridable
-from glimr_keras.parameters import HyperParameter, deserialize
+from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
 from glimr_keras.projects import is_of_a_project, learn_from, open_project, serialized
 from glimr_keras.ray_executor import RayExecutor
@@ -67,15 +68,20 @@ class Searching(Overridable, Results):
     scheduler: TrialScheduler | None
     stopper: tune.Stopper | None
     reporter: tune.ProgressReporter | None
-    callbacks: tuple[tuple[keras.callbacks.Callback, ...], tuple[tune.Callback, ...]]
+    _callbacks: tuple[tuple[keras.callbacks.Callback, ...], tuple[tune.Callback, ...]]
     warm_start: Sequence[pathlib.Path]
-    tolerance: Tolerance
+    _tolerance: Tolerance
     time_budget_s: float | None
     executor: str
     tuner_id: str
     address: str | None
     _fresh: bool
     _wanted: Objective
+
+    @property
+    def _executions(self) -> int:
+        """How often a configuration is trained, or each of its folds."""
+        return 1 if self.runs_once else self.executions_per_trial
 
     def _executor(self, verbose: int, at_most: int | None) -> RayExecutor | InlineExecutor:
         """Where trials run, with no more workers than `at_most`."""
@@ -86,7 +92,7 @@ class Searching(Overridable, Results):
             min((bound for bound in (at_most, self.max_concurrent_trials) if bound is not None), default=None),
             self.max_worker_memory,
             self.scheduler,
-            self.callbacks[1],
+            self._callbacks[1],
             self._place.parent,
             self.address,
             chatty=verbose >= 3,
@@ -131,7 +137,7 @@ class Searching(Overridable, Results):
             self.declared_space,
             self._wanted,
             arguments,
-            callbacks + self.callbacks[0],
+            callbacks + self._callbacks[0],
             cpus=self.resources_per_trial["cpu"],
             fit_verbose=2 if verbose >= 3 else 0,
             folds=folds,
@@ -145,9 +151,19 @@ class Searching(Overridable, Results):
                 check_sendable(part, name)
         return job
 
-    def _populate_initial_space(self) -> list[HyperParameter]:
-        """What models ask for, as far as building some of them in this process tells."""
-        return built_space(Job(self._model, self.declared_space, self._wanted, FitArguments(), compiling=self._compiling))
+    def _populate_initial_space(self) -> None:
+        """Tells the oracle before a search what there is: what models ask for, as far as building some of them in this
+        process tells. May be overridden.
+        """
+        job = Job(self._model, self.declared_space, self._wanted, FitArguments(), compiling=self._compiling)
+        self.oracle._hyperparameters.merge(built_space(job), overwrite=False)
+
+    def _take_own_entries(self) -> None:
+        """Searches what the user's own code has told the oracle of."""
+        if type(self)._populate_initial_space is not Searching._populate_initial_space:
+            self._populate_initial_space()
+        known = {parameter.key for parameter in self.declared_space.given}
+        self.declared_space.given += tuple(each for each in self.oracle.own_entries if each.key not in known)
 
     def _discovered_space(self, found: Probe) -> SearchSpace:
         """The hyperparameters that are known before the first trial.
@@ -251,9 +267,9 @@ class Searching(Overridable, Results):
             oracle,
             journal,
             self._place,
-            self.executions_per_trial,
+            self._executions,
             _Told(progress, self),
-            self.tolerance,
+            self._tolerance,
             Limits(oracle.objective, self.time_budget_s, self.max_trials_without_improvement, copy.deepcopy(self.stopper)),
             self.cv_folds,
             project.project_id,
@@ -264,12 +280,13 @@ class Searching(Overridable, Results):
         """Has the oracle know a project's trials, to look at them."""
         space = SearchSpace(project.parameters, is_whole=False)
         self.oracle.recall(project.objective, space, project.trials, project.end_order)
+        self._restore_state()
 
     def _open(self, objective: Objective, space: SearchSpace, seed: int, found: Probe) -> tuple[Journal, Project]:
         wanted = Project(
             objective,
             seed,
-            self.executions_per_trial,
+            self._executions,
             serialized(space.parameters),
             space.is_whole,
             cv_folds=self.cv_folds,
@@ -289,6 +306,14 @@ class Searching(Overridable, Results):
     def get_state(self) -> dict[str, Any]:
         """What `save` writes of the tuner itself."""
         return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `get_state` returned in an earlier session. Called where a project is read."""
+
+    def _restore_state(self) -> None:
+        path = self._place / f"{self.tuner_id}.json"
+        if type(self).set_state is not Searching.set_state and path.exists():
+            self.set_state(json.loads(path.read_text("utf-8")))
 
     def _read(self) -> Project:
         if self._fresh:

@@ -20,6 +20,17 @@ def arguments_of(function: Callable[..., Any]) -> frozenset[str] | None:
     return _named(parameters)
 
 
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with so many positional arguments."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # of a builtin, which does not say
+        return True
+    return True
+
+
 def named_arguments_of(kind: type) -> frozenset[str]:
     """The names of the arguments that a constructor is sure to take: its own, and where it has `**kwargs`, those of the classes
     that it extends, to which it is taken to hand them on.

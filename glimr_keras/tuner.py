@@ -27,7 +27,7 @@ from glimr_keras.compiling import Compiling
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import FatalValueError, ProjectError
 from glimr_keras.folds import Folds
-from glimr_keras.hypermodel import HyperModel, as_hypermodel, overrides
+from glimr_keras.hypermodel import HyperModel, as_hypermodel, declared_space, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.journal import Journal
 from glimr_keras.mirrors import project_place
@@ -167,13 +167,13 @@ class Tuner(Searching):
         self.project_name = project_name if project_name is not None else "untitled_project"
         self.tuner_id = tuner_id if tuner_id is not None else "tuner0"
         declared = DeclaredSpace(
-            space if space is not None else hypermodel.space(),
+            space if space is not None else declared_space(hypermodel),
             oracle.hyperparameters,
             "refused" if not oracle.allow_new_entries else "searched" if oracle.tune_new_entries else "default",
         )
         compiling = Compiling(optimizer, loss, metrics, distribution_strategy)
         super().__init__(hypermodel, declared, *project_place(self.directory, self.project_name), compiling)
-        if type(hypermodel) is HyperModel:  # which builds nothing
+        if type(hypermodel) is HyperModel and not overrides(hypermodel, "build"):  # which builds nothing
             self.hypermodel = None
         self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
         self.distribution_strategy, self.logger, self.overwrite = distribution_strategy, logger, overwrite
@@ -187,8 +187,8 @@ class Tuner(Searching):
             oracle.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
         sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, Results)) else warm_start
         self.warm_start = [project_directory(source) for source in sources]
-        self.callbacks = sorted_callbacks(callbacks)
-        self.tolerance = checked_tolerance(
+        self._callbacks = sorted_callbacks(callbacks)
+        self._tolerance = checked_tolerance(
             max_consecutive_failed_trials=oracle.max_consecutive_failed_trials,
             max_failures=max_failures,
             max_retries_per_trial=oracle.max_retries_per_trial,
@@ -219,7 +219,16 @@ class Tuner(Searching):
     @property
     def objective(self) -> Objective:
         """What is optimised; its direction is known when the first search has built the model once."""
-        return self.oracle.objective
+        return vars(self).get("_objective", self.oracle.objective)
+
+    @objective.setter
+    def objective(self, objective: Any) -> None:
+        self._objective = objective  # of a subclass; what is optimised is the oracle's
+
+    @property
+    def seed(self) -> int:
+        """That the oracle was given, or has drawn."""
+        return self.oracle.seed
 
     @property
     def max_trials(self) -> int | None:
@@ -234,6 +243,12 @@ class Tuner(Searching):
     def remaining_trials(self) -> int | None:
         """How many trials may still be started; `None` for any number."""
         return self.oracle.remaining_trials()
+
+    @property
+    def project_dir(self) -> str:
+        """The project's directory, which is made; of one at a URI, its local copy."""
+        self._place.mkdir(parents=True, exist_ok=True)
+        return str(self._place)
 
     def reload(self) -> None:
         """Reads the project, so that `oracle` has its trials. The constructor does so as well, of one at a URI with
@@ -269,7 +284,7 @@ class Tuner(Searching):
         if mirror is None and keras_tuner_files.exists(directory):
             raise ProjectError(f"The project in {directory} is KerasTuner's. Open it by `open_keras_tuner_project`.")
         model = None if hypermodel is None else as_hypermodel(hypermodel)
-        declared = DeclaredSpace(space if space is not None or model is None else model.space())
+        declared = DeclaredSpace(space if space is not None or model is None else declared_space(model))
         results = Results(model, declared, directory, mirror)
         results._read()
         return results
@@ -303,7 +318,8 @@ class Tuner(Searching):
             SearchError: If `max_consecutive_failed_trials` failed in a row.
             FatalError: If the user's code raised it.
         """
-        of_keras, of_ray = sorted_callbacks(fit_kwargs.pop("callbacks", None))
+        own = self._overrides("run_trial")  # which gets whatever was given
+        of_keras, of_ray = sorted_callbacks(None if own else fit_kwargs.pop("callbacks", None))
         if of_ray:
             raise TypeError(
                 f"`search(callbacks=…)` takes Keras callbacks; pass Ray's to {type(self).__name__}. Received: {of_ray}"
@@ -331,11 +347,12 @@ class Tuner(Searching):
             self._mirror.pull()
             self._mirror.pull_states()
         check_place(self._place, self._fresh)
+        self._take_own_entries()
         progress = Progress(verbose if self.reporter is None else 0)
         seed = self._project_seed()
         job = self._job(arguments, callbacks, verbose, self._folds(arguments, seed, **(how or {})))
         with progress.preparing("Starting Ray"):
-            runs = self.executions_per_trial * (self.cv_folds or 1)
+            runs = self._executions * (self.cv_folds or 1)
             executor = self._executor(verbose, None if self.max_trials is None else self.max_trials * runs)
         self._run(executor, job, seed, progress)
 

@@ -11,6 +11,7 @@ from glimr_keras import checkpoints
 from glimr_keras.checkpoints import Checkpoint
 from glimr_keras.errors import CheckpointError, ModelError, StorageError
 from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.inputs import describe_inputs
 from tests import models
 
 KINDS = [
@@ -36,7 +37,7 @@ def trained(build, x):
 @pytest.mark.parametrize(("build", "x"), KINDS, ids=lambda part: getattr(part, "__name__", ""))
 def test_a_fresh_model_predicts_as_the_saved_one_did(tmp_path, build, x):
     model = trained(build, x)
-    checkpoints.save(model, tmp_path, Checkpoint(3, checkpoints.describe_inputs(x)))
+    checkpoints.save(model, tmp_path, Checkpoint(3, describe_inputs(x)))
     fresh = build(HyperParameters())
     assert checkpoints.load(fresh, tmp_path).epoch == 3
     keras.tree.map_structure(np.testing.assert_array_equal, model.predict(x, verbose=0), fresh.predict(x, verbose=0))

@@ -1,7 +1,6 @@
 """Cross validation: with every way to choose configurations and to stop them, inline and on Ray."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
@@ -174,7 +173,7 @@ def test_data_that_cannot_be_split_is_refused_before_anything_is_started(project
     tuner = gk.RayTuner(models.build, "val_loss", 1, cv_folds=3, **project)
     with pytest.raises(ValueError, match="Leave out `validation_data`"):
         searched(tuner, validation_data=models.VALIDATION)
-    assert not pathlib.Path(tuner.project_dir).exists()
+    assert not tuner._place.exists()
 
 
 # On Ray

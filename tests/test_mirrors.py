@@ -12,7 +12,7 @@ import keras
 import pytest
 
 import glimr_keras as gk
-from glimr_keras import checkpoints, mirrors
+from glimr_keras import checkpoints, mirrors, remote
 from glimr_keras.errors import CheckpointError, ProjectError, StorageError
 from glimr_keras.journal import Journal
 from tests import faulty, models
@@ -102,9 +102,9 @@ def test_only_what_belongs_to_the_project_is_there(bucket, machine):
     mirror = mirrors.Mirror(f"{bucket}/p")
     best = tuner.results_dataframe().sort_values("score")["trial_id"].iloc[0]
     names = {".glimr_keras/journal.jsonl"} | {f"trial_{best}/checkpoint.{end}" for end in ("json", "weights.h5")}
-    assert set(mirror._names()) == names
+    assert set(mirror._remote.names()) == names
     searched(bucket, 1, overwrite=True)
-    assert set(mirror._names()) == {name.replace(f"trial_{best}", "trial_0") for name in names}
+    assert set(mirror._remote.names()) == {name.replace(f"trial_{best}", "trial_0") for name in names}
 
 
 def test_two_machines_that_went_different_ways_are_told(bucket, machine):
@@ -143,7 +143,7 @@ def test_a_training_goes_on_on_another_machine(bucket, machine, notes, monkeypat
     assert set(table["status"]) == {"COMPLETED"}
     assert table["score"].tolist() == pytest.approx([faulty.score(units, 1) for units in table["units"]])
     assert [note["epoch"] for note in faulty.noted(notes) if note["what"] == "began" and note["epoch"]] == [1]
-    assert not [name for name in again._mirror._names() if "/latest/" in name]
+    assert not [name for name in again._mirror._remote.names() if "/latest/" in name]
 
 
 def test_a_server_that_is_gone_is_said_and_nothing_is_lost(bucket, machine, monkeypatch):
@@ -172,7 +172,7 @@ def test_what_is_here_and_was_not_sent_yet_is_not_replaced(bucket, machine, monk
     newer = {path: path.read_bytes() for path in pathlib.Path(again.project_dir).glob("trial_0/checkpoint.*")}
     mirror = mirrors.Mirror(f"{bucket}/p")
     for path, content in older.items():
-        mirror._put(path.relative_to(mirror.directory).as_posix(), content)
+        mirror._remote.put(path.relative_to(mirror.directory).as_posix(), content)
     (mirror.directory / ".glimr_keras" / "sent.json").unlink()  # the server was gone at the end
     again.get_best_models()
     gk.experiment_table(f"{bucket}/p")
@@ -259,14 +259,14 @@ def test_the_journal_is_sent_after_the_weights_that_it_tells_of(place, monkeypat
         return read()
 
     monkeypatch.setattr(mirror, "_journal_here", a_training_ends_just_before)
-    put = mirror._put_whole
+    put = mirror._remote.put_whole
 
     def look(name, content):
         put(name, content)
         if b"execution" in (place.path / mirrors._JOURNAL).read_bytes():
             assert checkpoints.fits((place.path / "trial_0" / checkpoints.DESCRIPTION).read_bytes(), b"weights")
 
-    monkeypatch.setattr(mirror, "_put_whole", look)
+    monkeypatch.setattr(mirror._remote, "put_whole", look)
     mirror.send()
     assert content_of(place.path / "trial_0") == b"weights"
     assert (place.path / mirrors._JOURNAL).read_bytes() == HEADER + b'{"record": "execution"}\n'
@@ -345,7 +345,7 @@ def test_of_several_trainings_each_has_its_newest_state_there(place, monkeypatch
     for number in range(3):
         checkpoints.put_state(mirror.directory / f"trial_{number}" / "latest", files_of(b"1", 1))
     mirror.start()
-    put = mirror._put
+    put = mirror._remote.put
 
     def slowly(name, content):
         put(name, content)
@@ -355,7 +355,7 @@ def test_of_several_trainings_each_has_its_newest_state_there(place, monkeypatch
             checkpoints.put_state(states, files_of(str(epoch).encode(), epoch))
 
     with monkeypatch.context() as patched:
-        patched.setattr(mirror, "_put", slowly)
+        patched.setattr(mirror._remote, "put", slowly)
         mirror.send()
     for number in range(3):
         assert checkpoints.newest(place.path / f"trial_{number}" / "latest") is not None
@@ -396,8 +396,8 @@ def test_states_are_taken_whole(place, monkeypatch):
     first.start()
     put_state(first, 1)
     order = []
-    put = first._put_whole
-    monkeypatch.setattr(first, "_put_whole", lambda name, content: (order.append(name), put(name, content)))
+    put = first._remote.put_whole
+    monkeypatch.setattr(first._remote, "put_whole", lambda name, content: (order.append(name), put(name, content)))
     first.close()
     described = [name for name in order if name.endswith(checkpoints.DESCRIPTION)]
     assert [name.removeprefix("trial_0/latest/epoch_000001/") for name in described] == [
@@ -489,7 +489,7 @@ def test_an_interruption_is_not_hidden_by_a_server_that_is_gone(bucket, machine,
 def test_a_tuner_is_made_without_a_look_at_the_server(bucket, machine, monkeypatch):
     searched(bucket, 1)
     with monkeypatch.context() as patched:
-        patched.setattr(mirrors.Mirror, "_content", lambda mirror, name: raises(StorageError("gone")))
+        patched.setattr(remote.Remote, "content", lambda remote, name: raises(StorageError("gone")))
         tuner = gk.RandomSearch(Plain(), "val_loss", 1, directory=bucket, project_name="p", executor="inline")
         assert len(tuner.oracle.trials) == 1
 
@@ -541,11 +541,11 @@ def test_what_cannot_be_sent_now_is_sent_later(bucket, machine, monkeypatch):
 def test_what_is_gone_at_the_uri_is_sent_again(bucket, machine):
     searched(bucket, 1)
     mirror = mirrors.Mirror(f"{bucket}/p")
-    names = set(mirror._names())
+    names = set(mirror._remote.names())
     for name in names:
-        mirror._delete(name)
+        mirror._remote.delete(name)
     searched(bucket, 1)
-    assert set(mirror._names()) == names
+    assert set(mirror._remote.names()) == names
 
 
 def test_a_damaged_local_copy_is_brought_again(bucket, machine):
@@ -560,8 +560,7 @@ def test_a_damaged_local_copy_is_brought_again(bucket, machine):
 def test_weights_whose_sending_was_not_ended_are_found(bucket, machine):
     searched(bucket, 1)
     mirror = mirrors.Mirror(f"{bucket}/p")
-    there = f"{mirror._root}/trial_0/"
-    mirror._files.move(there + checkpoints.WEIGHTS, there + checkpoints.NEW)
+    mirror._remote.move(f"trial_0/{checkpoints.WEIGHTS}", f"trial_0/{checkpoints.NEW}")
     machine("second")
     (model,) = gk.RayTuner.open(f"{bucket}/p", Plain()).get_best_models()
     assert model.built
@@ -580,8 +579,10 @@ def test_reading_removes_no_local_copy(bucket, machine):
 def test_states_at_the_uri_are_never_ahead_of_the_journal(bucket, machine, notes, monkeypatch):
     monkeypatch.setattr(mirrors, "SECONDS", 3600.0)
     order = []
-    put = mirrors.Mirror._put
-    monkeypatch.setattr(mirrors.Mirror, "_put", lambda mirror, name, content: (order.append(name), put(mirror, name, content)))
+    put = remote.Remote.put_whole
+    monkeypatch.setattr(
+        remote.Remote, "put_whole", lambda there, name, content: (order.append(name), put(there, name, content))
+    )
 
     class Sending(Plain):
         def fit(self, config, model, *args, callbacks=(), **kwargs):

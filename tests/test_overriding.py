@@ -182,7 +182,7 @@ def test_given_hyperparameters_win_and_others_are_fixed_or_refused(tmp_path):
     refusing = gk.RandomSearch(models.build, "val_loss", 2, allow_new_entries=False, project_name="refused", **options)
     with pytest.raises((RuntimeError, ValueError), match="learning_rate"):
         refusing.search(*models.TRAIN, **FIT)
-    assert not pathlib.Path(refusing.project_dir, "trial_0").exists()
+    assert not pathlib.Path(refusing._place, "trial_0").exists()
 
 
 def test_other_optimizers_are_those_of_every_trial(tmp_path):
@@ -205,3 +205,163 @@ def test_what_is_no_model_ends_the_search(tmp_path):
     tuner = gk.RandomSearch(lambda hp: [hp.Int("x", 1, 2)], "val_loss", directory=tmp_path, executor="inline")
     with pytest.raises((FatalTypeError, ValueError), match="list"):
         tuner.search(*models.TRAIN, **FIT)
+
+
+@pytest.mark.parametrize(("loops", "trainings", "values"), [(True, 3, 1), (False, 3, 3)])
+def test_a_run_trial_of_its_own_is_a_whole_trial(tmp_path, loops, trainings, values):
+    """KerasTuner's own has the executions; another one has what it does."""
+    done = []
+
+    class Looping(gk.RandomSearch):
+        def run_trial(self, trial, **kwargs):
+            done.extend(range(self.executions_per_trial))
+            return [trial.hyperparameters.Float("x", 0.0, 1.0)]
+
+    class Extending(gk.RandomSearch):
+        def run_trial(self, trial, *args, **kwargs):
+            done.append(trial.trial_id)
+            return super().run_trial(trial, *args, **kwargs)
+
+    kind, objective, model = (Looping, COST, None) if loops else (Extending, "val_loss", models.build)
+    tuner = kind(model, objective, 1, executions_per_trial=3, directory=tmp_path, executor="inline")
+    tuner.search(*([] if loops else models.TRAIN), **FIT)
+    (trial,) = tuner.oracle.trials.values()
+    assert len(done) == trainings
+    assert len(trial.metrics.get_history(tuner.oracle.objective.name)[0].value) == values
+
+
+@pytest.mark.parametrize("how", ["before", "populate", "silent"])
+def test_what_the_oracle_is_told_before_a_search_is_searched(tmp_path, how):
+    space = gk.HyperParameters()
+    space.Int("a", 0, 1000)
+
+    class Told(gk.RandomSearch):
+        def _populate_initial_space(self):
+            if how == "populate":
+                self.oracle.update_space(space)
+
+        def run_trial(self, trial, **kwargs):
+            return float(trial.hyperparameters.get("a"))
+
+    tuner = Told(objective=COST, max_trials=3, directory=tmp_path, executor="inline")
+    assert [parameter.name for parameter in tuner.oracle.get_space().space] == (["a"] if how == "populate" else [])
+    if how != "populate":
+        tuner.oracle.update_space(space)
+    tuner.search(verbose=0)
+    assert len({trial.hyperparameters["a"] for trial in tuner.oracle.trials.values()}) == 3
+
+
+def test_a_copy_of_keras_tuners_run_trial_works(tmp_path):
+    class Copied(gk.RandomSearch):
+        def run_trial(self, trial, *args, **kwargs):
+            callbacks = self._deepcopy_callbacks(kwargs.pop("callbacks"))
+            self._configure_tensorboard_dir(callbacks, trial, 0)
+            name = self.oracle.objective.name
+            path = self._get_checkpoint_fname(trial.trial_id)
+            saving = keras.callbacks.ModelCheckpoint(path, monitor=name, save_best_only=True, save_weights_only=True)
+            model = self.hypermodel.build(trial.hyperparameters)
+            return model.fit(*args, callbacks=[*callbacks, saving], **kwargs)
+
+    tuner = Copied(models.build, "val_loss", 2, directory=tmp_path, executor="inline")
+    tuner.search(*models.TRAIN, callbacks=[], **FIT)
+    assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
+    loss, _ = tuner.get_best_models()[0].evaluate(*models.VALIDATION, verbose=0)
+    assert loss == pytest.approx(tuner.oracle.get_best_trials()[0].score, abs=1e-6)
+
+
+def test_what_is_given_as_callbacks_reaches_a_run_trial_as_it_is(tmp_path):
+    class Takes(gk.RandomSearch):
+        def run_trial(self, trial, callbacks, **kwargs):
+            return {"cost": trial.hyperparameters.Float("x", 0.0, 1.0), "callbacks": float(len(callbacks))}
+
+    for number, callbacks in enumerate(([], [print], {"a": 1, "b": 2})):
+        tuner = Takes(None, COST, 1, directory=tmp_path, project_name=str(number), executor="inline")
+        tuner.search(callbacks=callbacks, verbose=0)
+        assert tuner.oracle.get_best_trials()[0].metrics.get_last_value("callbacks") == len(callbacks)
+
+
+def test_a_tuners_state_comes_back(tmp_path):
+    class Remembers(Own):
+        seen = None
+
+        def get_state(self):
+            return {**super().get_state(), "mine": 5}
+
+        def set_state(self, state):
+            super().set_state(state)
+            self.seen = state["mine"]
+
+    first = Remembers(oracle_of(1), directory=tmp_path, executor="inline")
+    first.objective = "anything"
+    first.search(verbose=0)
+    assert (first.objective, first.seen) == ("anything", None)
+    assert Remembers(oracle_of(1), directory=tmp_path, executor="inline").seen == 5
+
+
+def test_methods_may_be_set_on_objects(tmp_path):
+    hypermodel = gk.HyperModel()
+    hypermodel.build = models.build
+    tuner = gk.RandomSearch(hypermodel, "val_loss", 1, directory=tmp_path, project_name="a", executor="inline")
+    tuner.search(*models.TRAIN, **FIT)
+    assert set(tuner.results_dataframe()["status"]) == {"COMPLETED"}
+    tuner = gk.RandomSearch(models.build, COST, 1, directory=tmp_path, project_name="b", executor="inline")
+    tuner.run_trial = lambda trial, **kwargs: trial.hyperparameters.Float("x", 0.0, 1.0)
+    tuner.search(verbose=0)
+    assert set(tuner.results_dataframe()["status"]) == {"COMPLETED"}
+
+
+def test_helpers_that_are_called_like_our_methods_are_left_alone(tmp_path):
+    class Helpers(gk.HyperModel):
+        def __init__(self):
+            self.space = (2, 5)
+
+        def data(self):
+            return models.TRAIN
+
+        def run(self):
+            return "nothing"
+
+        def build(self, config):
+            return models.compiled(
+                keras.Sequential([keras.layers.Dense(config.Int("units", *self.space)), keras.layers.Dense(2)])
+            )
+
+    tuner = gk.RandomSearch(Helpers(), "val_loss", 1, directory=tmp_path, executor="inline")
+    tuner.search(*tuner.hypermodel.data(), **FIT)
+    assert 2 <= tuner.oracle.get_best_trials()[0].hyperparameters["units"] <= 5
+
+
+def test_an_optional_configuration_is_the_one_that_is_given(tmp_path):
+    tuner = gk.RandomSearch(
+        lambda hp=None: models.build(hp or gk.HyperParameters()), "val_loss", 2, directory=tmp_path, executor="inline"
+    )
+    tuner.search(*models.TRAIN, **FIT)
+    best = tuner.get_best_hyperparameters()[0]
+    assert set(best.values) == {"units", "learning_rate"}
+    assert {parameter.name for parameter in best.space} == {"units", "learning_rate"}
+    assert best.is_active("units")
+
+
+def test_a_directory_may_have_files_of_the_users(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "config.json").write_text("{}")
+    tuner = Own(oracle_of(1), directory=tmp_path, project_name="p", executor="inline")
+    pathlib.Path(tuner.project_dir, "more.txt").write_text("x")
+    tuner.search(verbose=0)
+    assert pathlib.Path(tuner.project_dir, "more.txt").exists()
+
+
+def test_a_subclass_of_an_oracle_changes_what_was_chosen(tmp_path):
+    class Changed(gk.oracles.RandomSearchOracle):
+        def populate_space(self, trial_id):
+            response = super().populate_space(trial_id)
+            if response["status"] == "RUNNING":
+                response["values"]["x"] = 0.25
+            return response
+
+    hp = gk.HyperParameters()
+    hp.Float("x", 0.0, 1.0)
+    hp.Int("n", 1, 100)
+    tuner = Own(Changed(COST, 2, hyperparameters=hp), directory=tmp_path, executor="inline")
+    tuner.search(verbose=0)
+    assert [trial.score for trial in tuner.oracle.trials.values()] == [0.25, 0.25]

@@ -113,12 +113,19 @@ def test_data_of_other_shapes_is_refused(directory):
 
 
 def test_a_directory_of_something_else_is_refused_and_untouched(tmp_path):
-    for name in "abcdefg":
-        (tmp_path / f"{name}.txt").write_text(name)
+    for number in range(7):
+        (tmp_path / f"trial_{number}").mkdir()
+        (tmp_path / f"trial_{number}" / "note.txt").write_text("of another program")
     before = files(tmp_path)
-    with pytest.raises(ProjectError, match=r"not empty and holds no glimr_keras project\. Received: a\.txt, .*e\.txt, …\. "):
+    with pytest.raises(ProjectError, match=r"holds no glimr_keras project\. Received: trial_0, .*trial_4, …\. "):
         open_project(tmp_path, wanted(), overwrite=False)
     assert files(tmp_path) == before
+
+
+def test_files_of_the_users_may_be_there_before(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    opened(tmp_path, wanted())
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -1,7 +1,5 @@
 """What every tuner does, from the constructor to the best models."""
 
-import pathlib
-
 import keras
 import numpy as np
 import pytest
@@ -491,7 +489,7 @@ def test_a_dataset_that_calls_python_is_refused_on_ray_with_the_way_out(project)
         match=r"(?s)^search\(\)'s validation_data is a tf.data.Dataset that cannot be sent .*def data\(self, config\)",
     ):
         tuner.search(*models.TRAIN, validation_data=dataset, epochs=1)
-    assert not pathlib.Path(tuner.project_dir).exists()
+    assert not tuner._place.exists()
 
 
 class Runs(gk.HyperModel):

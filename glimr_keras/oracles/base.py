@@ -43,6 +43,7 @@ class Oracle(OwnLoop):
         trials: By id, in the order of their creation.
         start_order, end_order: Ids of the trials in the order in which they began, and ended.
         ongoing_trials: Those that have not ended, by who runs them.
+        own_entries: Hyperparameters that `update_space` was told of before a search.
         learns: Whether results of earlier trials change what is chosen next.
 
     Raises:
@@ -71,12 +72,13 @@ class Oracle(OwnLoop):
             raise ValueError(f"If you set `{name}=False`, you must pass the search space as `hyperparameters`.")
         self.max_trials = max_trials
         self._hyperparameters = HyperParameters() if hyperparameters is None else hyperparameters
-        self._discover: Callable[[], Iterable[HyperParameter]] | None = None
+        self._discover: Callable[[], None] | None = None
         self.allow_new_entries, self.tune_new_entries = allow_new_entries, tune_new_entries
         self.max_retries_per_trial = max_retries_per_trial
         self.max_consecutive_failed_trials = max_consecutive_failed_trials
         self.initial_points = tuple(initial_points)
         self.tuner_ids: set[str] = set()
+        self.own_entries: list[HyperParameter] = []
         self.verbose: int | str = 1
         known = space if isinstance(space, SearchSpace) else SearchSpace([*self._hyperparameters.space, *space])
         drawn = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
@@ -123,15 +125,15 @@ class Oracle(OwnLoop):
         """
         discover, self._discover = self._discover, None
         if discover is not None:
-            self._hyperparameters.merge(discover(), overwrite=False)
+            discover()
         return self._hyperparameters
 
     @hyperparameters.setter
     def hyperparameters(self, hyperparameters: HyperParameters) -> None:
         self._hyperparameters = hyperparameters
 
-    def discover_by(self, discover: Callable[[], Iterable[HyperParameter]]) -> None:
-        """How to find out what models ask for, if that is wanted before a search."""
+    def discover_by(self, discover: Callable[[], None]) -> None:
+        """How `hyperparameters` learn what models ask for, if that is wanted before a search."""
         self._discover = discover
 
     # Asking
@@ -224,7 +226,9 @@ class Oracle(OwnLoop):
         self.end_order.append(trial.trial_id)
         if trial.status == TrialStatus.COMPLETED:  # others may have asked for a part of their values only
             self.space.observe(trial.values)
-            if trial.suggested.items() < trial.values.items():  # it met more, of which other values are not tried
+            if (
+                self.tune_new_entries and trial.suggested.items() < trial.values.items()
+            ):  # it met more, of which other values are not tried
                 self._remember(trial.suggested, times=-1)
             self._remember(trial.values)
 
@@ -247,6 +251,8 @@ class Oracle(OwnLoop):
             raise RuntimeError(f"`allow_new_entries` is `False`, but found new entries {new}")
         if not new or not self.tune_new_entries:
             return []
+        if self._project_dir is None:
+            self.own_entries += new
         self._hyperparameters.merge(new, overwrite=False)
         return self.space.update(new)
 

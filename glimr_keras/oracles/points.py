@@ -19,6 +19,10 @@ class Nothing(enum.Enum):
     YET = "ask again when a trial has ended"
     LEFT = "the budget is spent, or every configuration was tried"
 
+    def __getitem__(self, name: str) -> Any:
+        """As the dict that KerasTuner's oracles return: `"status"` or `"values"`."""
+        return {"status": "IDLE" if self is Nothing.YET else "STOPPED", "values": None}[name]
+
 
 @dataclasses.dataclass(frozen=True)
 class Suggestion:
@@ -31,6 +35,10 @@ class Suggestion:
 
     values: dict[str, Any]
     sampling_key: tuple[int, ...]
+
+    def __getitem__(self, name: str) -> Any:
+        """As the dict that KerasTuner's oracles return: `"status"` or `"values"`, which may be changed."""
+        return {"status": "RUNNING", "values": self.values}[name]
 
 
 def completed(point: Mapping[str, Any], space: SearchSpace, key: tuple[int, ...]) -> Suggestion:
