@@ -37,8 +37,7 @@ NewEntries = Literal["searched", "default", "refused"]
 class HyperParameters:
     """The values of one configuration, and the definitions of the hyperparameters behind them.
 
-    A value that is asked for and not known yet is the parameter's default, or, when `sampling_key` is given (as in every
-    trial of a search), drawn from the parameter's range.
+    A value that is asked for and not known yet is the default, or, when `sampling_key` is given (as in every trial), drawn.
 
     Args:
         values: Known values by full name.
