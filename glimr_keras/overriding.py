@@ -34,9 +34,6 @@ _OWN_LOOP = ("run_trial", "_build_and_fit_model", "_try_build", "_build_hypermod
 _IN_WORKER = (*_OWN_LOOP, "on_epoch_begin", "on_epoch_end", *_BATCHES)
 
 
-_no_code = (lambda: None).__code__
-
-
 class Overridable:
     """How a tuner runs a trial, and whom it tells."""
 
@@ -177,9 +174,10 @@ class Overridable:
     @property
     def runs_once(self) -> bool:
         """Whether a subclass's `run_trial` is a whole trial, since it calls no other `run_trial` that has its executions."""
-        own = [vars(kind)["run_trial"] for kind in type(self).__mro__ if "run_trial" in vars(kind) and kind is not Overridable]
-        own += [vars(self)["run_trial"]] if "run_trial" in vars(self) else []
-        return bool(own) and not any("run_trial" in getattr(each, "__code__", _no_code).co_names for each in own)
+        places = [self, *(kind for kind in type(self).__mro__ if kind is not Overridable)]
+        own = [vars(place)["run_trial"] for place in places if "run_trial" in vars(place)]
+        codes = [getattr(function, "__code__", None) for function in own]
+        return bool(own) and not any("run_trial" in code.co_names for code in codes if code is not None)
 
     @property
     def is_told_of_batches(self) -> bool:

@@ -166,6 +166,7 @@ class Tuner(Searching):
         self.directory = os.fspath(directory) if directory is not None else "."
         self.project_name = project_name if project_name is not None else "untitled_project"
         self.tuner_id = tuner_id if tuner_id is not None else "tuner0"
+        self.seed = oracle.seed
         declared = DeclaredSpace(
             space if space is not None else declared_space(hypermodel),
             oracle.hyperparameters,
@@ -224,11 +225,6 @@ class Tuner(Searching):
     @objective.setter
     def objective(self, objective: Any) -> None:
         self._objective = objective  # of a subclass; what is optimised is the oracle's
-
-    @property
-    def seed(self) -> int:
-        """That the oracle was given, or has drawn."""
-        return self.oracle.seed
 
     @property
     def max_trials(self) -> int | None:
