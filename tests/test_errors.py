@@ -44,7 +44,7 @@ def fails():
         (errors.ObjectiveError, [ValueError]),
         (errors.ProjectError, [ValueError]),
         (errors.ResourcesError, [ValueError]),
-        (errors.ShippingError, [TypeError]),
+        (errors.ShippingError, [errors.FatalValueError, TypeError]),
         (errors.SearchError, [RuntimeError]),
     ],
 )

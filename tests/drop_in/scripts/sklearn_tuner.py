@@ -42,7 +42,8 @@ def main(directory, **tuner_options):
     best = tuner.get_best_models(2)
     recorded = trials[0].metrics
     fresh = build_model(trials[0].hyperparameters)
-    folds = model_selection.cross_val_score(fresh, x, y, cv=model_selection.GroupKFold(4), groups=groups)
+    weights = {"sample_weight": np.ones(60)}  # with which a forest draws other samples than without
+    folds = model_selection.cross_val_score(fresh, x, y, cv=model_selection.GroupKFold(4), groups=groups, params=weights)
     plain = default.oracle.get_best_trials()[0]
     folds_of_default = model_selection.KFold(5, shuffle=True, random_state=1)
     again = model_selection.cross_val_score(build_model(plain.hyperparameters), x, y, cv=folds_of_default)
