@@ -28,7 +28,7 @@ class RayTuner(Tuner):
         max_retries_per_trial: How often a training that failed is begun again, except by `FailedTrialError`.
         max_consecutive_failed_trials: So many failed trials in a row stop the search.
         search_alg: One of `ray.tune.search`, new and without a space of its own; by default random search.
-        **kwargs: The other arguments of `Tuner`.
+        **kwargs: The other arguments of `BaseTuner`.
 
     Example:
         tuner = RayTuner(Digits(), objective="val_accuracy", max_trials=20, directory="runs", project_name="digits")

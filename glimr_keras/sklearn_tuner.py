@@ -38,7 +38,7 @@ class SklearnTuner(Tuner):
             needs the package skops). In a project at a URI, and by workers that do not share a file system with the driver, it
             is not stored.
         trusted: Names of types, such as `"sklearn.tree._tree.Tree"`, that skops may load though it does not know them as safe.
-        **kwargs: The other arguments of `Tuner`.
+        **kwargs: The other arguments of `BaseTuner`.
 
     Raises:
         ImportError: If scikit-learn, or skops, is needed and not installed.

@@ -27,7 +27,7 @@ class RandomSearch(Tuner):
         max_trials: As for `RayTuner`.
         seed, hyperparameters, tune_new_entries, allow_new_entries, max_retries_per_trial, max_consecutive_failed_trials: As for
             `RayTuner`.
-        **kwargs: The other arguments of `Tuner`.
+        **kwargs: The other arguments of `BaseTuner`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class GridSearch(Tuner):
         max_trials: As for `RayTuner`; by default the whole grid.
         seed, hyperparameters, tune_new_entries, allow_new_entries, max_retries_per_trial, max_consecutive_failed_trials: As for
             `RayTuner`.
-        **kwargs: The other arguments of `Tuner`.
+        **kwargs: The other arguments of `BaseTuner`.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class BayesianOptimization(Tuner):
             `RayTuner`.
         sampler: `"gp"`, `"tpe"`, `"cmaes"`, `"nsga2"`, or a sampler of `optuna.samplers`; by default `"gp"`, and for a list of
             objectives `"tpe"`.
-        **kwargs: The other arguments of `Tuner`.
+        **kwargs: The other arguments of `BaseTuner`.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Hyperband(Tuner):
         seed, hyperparameters, tune_new_entries, allow_new_entries, max_retries_per_trial, max_consecutive_failed_trials: As for
             `RayTuner`.
         max_trials: May bound the search further.
-        **kwargs: The other arguments of `Tuner`.
+        **kwargs: The other arguments of `BaseTuner`.
     """
 
     def __init__(

@@ -365,3 +365,15 @@ def test_a_subclass_of_an_oracle_changes_what_was_chosen(tmp_path):
     tuner = Own(Changed(COST, 2, hyperparameters=hp), directory=tmp_path, executor="inline")
     tuner.search(verbose=0)
     assert [trial.score for trial in tuner.oracle.trials.values()] == [0.25, 0.25]
+
+
+def test_a_base_tuner_has_the_order_of_arguments_of_keras_tuners(tmp_path):
+    class Positional(gk.engine.base_tuner.BaseTuner):
+        def run_trial(self, trial, **kwargs):
+            return trial.hyperparameters.Float("x", 0.0, 1.0)
+
+    tuner = Positional(oracle_of(1), None, tmp_path, "named", True, executor="inline")
+    tuner.search(verbose=0)
+    assert pathlib.Path(tuner.project_dir) == tmp_path / "named"
+    assert len(tuner.oracle.trials) == 1
+    assert issubclass(gk.RandomSearch, gk.engine.base_tuner.BaseTuner)
