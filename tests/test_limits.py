@@ -123,7 +123,7 @@ class TestBothExecutors:
         ),
         ({"stopper": "late"}, TypeError, "`stopper` must be a ray.tune.Stopper. Received: stopper='late'"),
         ({"initial_points": {"units": 3}}, TypeError, "`initial_points` must be a list of dicts"),
-        ({"warm_start": ["nowhere"]}, gk.errors.ProjectError, "`warm_start` needs the directory of a glimr_keras project"),
+        ({"warm_start": ["nowhere"]}, gk.errors.ProjectError, "`warm_start` needs the directory of a project"),
     ],
 )
 def test_bad_arguments_are_refused_by_the_constructor(project, arguments, error, message):
