@@ -398,9 +398,12 @@ def test_a_directory_of_something_else_is_left_alone(project, tmp_path):
     place = tmp_path / "project"
     place.mkdir()
     (place / "thesis.tex").write_text("years of work")
-    with pytest.raises(ProjectError, match=r"is not empty and holds no glimr_keras project. Received: thesis.tex"):
+    (place / "trial_0").mkdir()
+    with pytest.raises(ProjectError, match=r"holds no glimr_keras project\. Received: trial_0\."):
         inline(project).search(*models.TRAIN, **FIT)
-    assert [path.name for path in place.iterdir()] == ["thesis.tex"]
+    assert {path.name for path in place.iterdir()} == {"thesis.tex", "trial_0"}
+    (place / "trial_0").rmdir()
+    inline(project).search(*models.TRAIN, **FIT)
     inline(project, overwrite=True).search(*models.TRAIN, **FIT)
     assert (place / "thesis.tex").read_text() == "years of work"
 
