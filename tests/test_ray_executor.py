@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import keras
@@ -229,10 +230,11 @@ def test_relative_paths_mean_what_they_mean_in_the_script(local_ray, project, tm
 
 
 class Unsendable(gk.errors.FatalError):
-    """Cannot be read back from a pickle."""
+    """Has what cannot be pickled."""
 
     def __init__(self, first, second):
         super().__init__(f"{first} and {second}")
+        self.lock = threading.Lock()
 
 
 def test_a_fatal_error_that_cannot_be_sent_keeps_its_message(local_ray, project):
