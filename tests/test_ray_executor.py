@@ -227,6 +227,9 @@ def test_relative_paths_mean_what_they_mean_in_the_script(local_ray, project, tm
         assert len((here / name).read_text().splitlines()) == 3
     finally:
         (here / name).unlink(missing_ok=True)
+        for own in here.glob(f"trial_*/{name}"):  # that of each trial
+            own.unlink()
+            own.parent.rmdir()
 
 
 class Unsendable(gk.errors.FatalError):
