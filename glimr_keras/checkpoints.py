@@ -375,20 +375,15 @@ def _new_state(states: pathlib.Path, epoch: int) -> Iterator[pathlib.Path]:
         shutil.rmtree(beside, ignore_errors=True)
         yield beside
         if place.exists():
-            _discard(place)
+            remove_states(place)
         beside.replace(place)
         for other in states.iterdir():
             if other != place:
-                _discard(other)
+                remove_states(other)
 
 
-def remove_states(directory: str | os.PathLike[str]) -> None:
-    """Removes the directory of a training's states, if it is there; at no moment is a part of it there."""
-    _discard(pathlib.Path(directory))
-
-
-def _discard(directory: pathlib.Path) -> None:
-    """Removes a directory. Who looks meanwhile finds all of it or nothing."""
+def remove_states(directory: pathlib.Path) -> None:
+    """Removes a training's state, or the directory of all of them, if it is there. Who looks meanwhile finds all or nothing."""
     hidden = directory.with_name(f".old_{directory.name}")
     shutil.rmtree(hidden, ignore_errors=True)
     with contextlib.suppress(OSError):  # it is not there

@@ -73,6 +73,12 @@ class Project:
         return [deserialize(stored) for stored in self.space + self.late_space]
 
 
+def serialized(space: Sequence[HyperParameter]) -> list[dict[str, Any]]:
+    """A space as JSON types, as a journal has it."""
+    stored: list[dict[str, Any]] = json.loads(json.dumps([serialize(parameter) for parameter in space]))
+    return stored
+
+
 class Journal:
     """The journal of the project in `directory`.
 

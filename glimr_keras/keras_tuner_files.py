@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import math
 import pathlib
-import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from glimr_keras import checkpoints
 from glimr_keras.errors import CheckpointError, ProjectError
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.journal import Journal, Project
+from glimr_keras.journal import Journal, Project, serialized
+from glimr_keras.metrics_tracking import MetricObservation
 from glimr_keras.objective import DEFAULT, Objective
-from glimr_keras.parameters import serialize
 from glimr_keras.trials import Execution, Trial, TrialStatus
 
 _ORACLE, _TRIAL, _BUILD = "oracle.json", "trial.json", "build_config.json"
@@ -57,22 +56,23 @@ def read(directory: pathlib.Path, objective: Objective | None = None) -> Project
     oracle = _content(directory / _ORACLE)
     contents = [_content(path) for path in sorted(directory.glob(f"trial_*/{_TRIAL}"))]
     try:
-        states = {state["trial_id"]: state for state in contents}
-        order = [trial_id for trial_id in oracle.get("start_order") or () if trial_id in states]
-        states = {trial_id: states[trial_id] for trial_id in [*order, *(other for other in states if other not in order)]}
-        scored = [state for state in states.values() if state["score"] is not None and not math.isnan(state["score"])]
-        found = _objective_of(scored, directory) if objective is None else objective
-        trials = {trial_id: _trial(state, found) for trial_id, state in states.items()}
-        for state in scored:
-            _check_score(trials[state["trial_id"]], found, directory)
+        found = {trial.trial_id: trial for trial in (Trial.from_state({"message": None, **state}) for state in contents)}
+        order = [trial_id for trial_id in oracle.get("start_order") or () if trial_id in found]
+        trials = {trial_id: found[trial_id] for trial_id in [*order, *(other for other in found if other not in order)]}
+        scored = [trial for trial in trials.values() if trial.score is not None and not math.isnan(trial.score)]
+        optimised = _objective_of(scored, directory) if objective is None else objective
+        for trial in trials.values():
+            _add_executions(trial, optimised)
+        for trial in scored:
+            _check_score(trial, optimised, directory)
         space = HyperParameters.from_config(oracle["hyperparameters"]).space
     except (KeyError, TypeError, AttributeError) as error:
         raise ProjectError(f"The KerasTuner project in {directory} is damaged: {type(error).__name__}: {error}") from error
     return Project(
-        found,
+        optimised,
         oracle.get("seed") or 0,
         max((len(trial.executions) for trial in trials.values()), default=1),
-        [json.loads(json.dumps(serialize(parameter))) for parameter in space],
+        serialized(space),
         is_whole=False,
         trials=trials,
         directions={name: kept for trial in trials.values() for name, kept in trial.directions.items()},
@@ -106,19 +106,19 @@ def _content(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-def _objective_of(scored: list[dict[str, Any]], directory: pathlib.Path) -> Objective:
+def _objective_of(scored: list[Trial], directory: pathlib.Path) -> Objective:
     """The metric that all scores are of: where several have always been the same, the first of them."""
     if not scored:
         return DEFAULT
-    metrics = [state["metrics"]["metrics"] for state in scored]
+    metrics = scored[0].metrics.metrics
     fitting = [
-        Objective(name, history["direction"])
-        for name, history in metrics[0].items()
-        if all(name in each and _is_score(each[name], state["score"]) for each, state in zip(metrics, scored, strict=True))
+        Objective(name, history.direction)
+        for name, history in metrics.items()
+        if all(trial.metrics.exists(name) and _is_score(trial.metrics.get_history(name), trial.score) for trial in scored)
     ]
     if len({objective.direction for objective in fitting}) != 1:
         what = "several metrics are what was scored" if fitting else "no metric is what was scored"
-        names = ", ".join(objective.name for objective in fitting) or ", ".join(metrics[0])
+        names = ", ".join(objective.name for objective in fitting) or ", ".join(metrics)
         raise ProjectError(
             f"It cannot be told what the objective of the KerasTuner project in {directory} was, since {what}: {names}. Pass "
             "`objective=`."
@@ -139,29 +139,23 @@ def _check_score(trial: Trial, objective: Objective, directory: pathlib.Path) ->
         )
 
 
-def _is_score(history: Mapping[str, Any], score: float) -> bool:
-    means = (statistics.fmean(_listed(observation["value"])) for observation in history["observations"])
-    return any(math.isclose(mean, score, rel_tol=1e-6) for mean in means)
+def _is_score(observations: Iterable[MetricObservation], score: Any) -> bool:
+    return any(math.isclose(observation.mean(), score, rel_tol=1e-6) for observation in observations)
 
 
-def _listed(value: Any) -> list[float]:
-    return list(value) if isinstance(value, Iterable) else [value]
-
-
-def _trial(state: dict[str, Any], objective: Objective) -> Trial:
-    trial = Trial.from_state({"message": None, **state})
+def _add_executions(trial: Trial, objective: Objective) -> None:
+    """Has a trial's metrics as those of its executions too, as trials of ours have them."""
     if trial.status == TrialStatus.INVALID:
         trial.status = TrialStatus.FAILED
-    metrics = state["metrics"]["metrics"]
-    trial.directions = {name: history["direction"] for name, history in metrics.items()}
+    metrics = trial.metrics.metrics
+    trial.directions = {name: history.direction for name, history in metrics.items()}
     for name, history in metrics.items():
-        for observation in history["observations"]:
-            for number, value in enumerate(_listed(observation["value"])):
+        for observation in history.get_history():
+            for number, value in enumerate(observation.value):
                 execution = trial.executions.setdefault(number, Execution(trial.status, is_told=True))
-                execution.history.setdefault(observation["step"] + 1, {})[name] = float(value)
+                execution.history.setdefault(observation.step + 1, {})[name] = float(value)
     for execution in trial.executions.values():
-        if state["score"] is not None:
-            execution.best_epoch = (state["best_step"] or 0) + 1
+        if trial.score is not None:
+            execution.best_epoch = trial.best_step + 1
             at_best = execution.at_best
-            execution.score = objective.get_value(at_best) if objective.has_value(at_best) else state["score"]
-    return trial
+            execution.score = objective.get_value(at_best) if objective.has_value(at_best) else trial.score

@@ -216,11 +216,10 @@ class Mirror:
         """
         there = set(self._remote.names())
         if overwrites is not None:
-            with self._remote.storing():
-                old = [name for name in there if overwrites(name.partition("/")[0])]
-                for name in sorted(old, key=lambda name: name != _JOURNAL):  # without which the others are nothing
-                    self._remote.delete(name)
-                    there.discard(name)
+            old = [name for name in there if overwrites(name.partition("/")[0])]
+            for name in sorted(old, key=lambda name: name != _JOURNAL):  # without which the others are nothing
+                self._remote.delete(name)
+                there.discard(name)
         self._sent = {name: stamp for name, stamp in self._remembered().items() if name in there}
         self._there, self._conflict = None, None
         with self._remote.storing():
@@ -269,9 +268,10 @@ class Mirror:
             self._check_journal(self._journal_here())
             before = self._listed()
             ended = {each for each in map(_training_of, self._sent) if each and not (self.directory / each / STATES).exists()}
-            states = self._put_changed({_training_of(f"{folder}/") for folder in before} - {""}, self._newest_state)
+            trainings = {_training_of(f"{folder}/") for folder in before} - {""}
+            states = self._put_changed((state, self._files_in(state)) for state in map(self._newest_state, sorted(trainings)))
             journal = self._journal_here()
-            best = self._put_changed([folder for folder in self._listed() if _STATES not in folder], lambda folder: folder)
+            best = self._put_changed((folder, files) for folder, files in self._listed().items() if _STATES not in folder)
             self._check_journal(journal)
             self._describe(best)
             self._put_journal(journal)
@@ -285,11 +285,14 @@ class Mirror:
         names = [path.name for path in states.iterdir() if not path.name.startswith(".")] if states.is_dir() else []
         return f"{training}{_STATES}{max(names, default='')}"
 
-    def _put_changed(self, places: Iterable[str], folder_of: Callable[[str], str]) -> list[_Checkpoint]:
-        """Sends the weights of checkpoints that have changed, beside those that are there; but of what is being removed."""
+    def _put_changed(self, candidates: Iterable[tuple[str, dict[str, list[int]]]]) -> list[_Checkpoint]:
+        """Sends the weights of checkpoints that have changed, beside those that are there; but of what is being removed.
+
+        Args:
+            candidates: Each with its files, looked at when it is its turn.
+        """
         found = []
-        for folder in map(folder_of, sorted(places)):
-            stamps = self._files_in(folder)
+        for folder, stamps in candidates:
             if any(self._sent.get(name) != stamp for name, stamp in stamps.items()):
                 descriptions = self._put_weights(folder)
                 found += [] if descriptions is None else [_Checkpoint(folder, stamps, descriptions)]

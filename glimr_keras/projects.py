@@ -14,7 +14,6 @@ from glimr_keras.errors import ProjectError
 from glimr_keras.journal import HIDDEN, Journal, Project
 from glimr_keras.mirrors import project_place
 from glimr_keras.oracles.base import Oracle
-from glimr_keras.parameters import HyperParameter, serialize
 
 _OURS = re.compile(rf"{re.escape(HIDDEN)}|trial_(\d+|[0-9a-f]{{32}})|oracle\.json|tuner\d+\.json")
 
@@ -149,12 +148,6 @@ def _canonical(stored: dict[str, Any]) -> str:
     conditions = [condition.get("config", condition) for condition in stored["config"].get("conditions") or []]
     text = f"{stored['class_name']}({json.dumps(config, sort_keys=True)[1:-1]})"
     return text + (f" where {json.dumps(conditions)}" if conditions else "")
-
-
-def serialized(space: Sequence[HyperParameter]) -> list[dict[str, Any]]:
-    """A space as JSON types, as a journal has it."""
-    stored: list[dict[str, Any]] = json.loads(json.dumps([serialize(parameter) for parameter in space]))
-    return stored
 
 
 def project_directory(source: Any) -> pathlib.Path:

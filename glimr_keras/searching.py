@@ -22,13 +22,13 @@ from glimr_keras.folds import Folds
 from glimr_keras.folds import make as make_folds
 from glimr_keras.inline import InlineExecutor
 from glimr_keras.job import Job
-from glimr_keras.journal import Journal, Project
+from glimr_keras.journal import Journal, Project, serialized
 from glimr_keras.limits import Limits, Tolerance
 from glimr_keras.objective import Objective
 from glimr_keras.overriding import Overridable
 from glimr_keras.parameters import deserialize
 from glimr_keras.progress import Progress
-from glimr_keras.projects import is_of_a_project, learn_from, open_project, serialized
+from glimr_keras.projects import is_of_a_project, learn_from, open_project
 from glimr_keras.ray_executor import RayExecutor
 from glimr_keras.results import Results
 from glimr_keras.search_space import SearchSpace

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from glimr_keras.errors import ProjectError
-from glimr_keras.journal import HIDDEN, Journal, Project
+from glimr_keras.journal import HIDDEN, Journal, Project, serialized
 from glimr_keras.objective import Objective
 from glimr_keras.parameters import Boolean, Choice, Condition, Float, Int
-from glimr_keras.projects import check_place, open_project, serialized
+from glimr_keras.projects import check_place, open_project
 from glimr_keras.trials import Trial
 
 SPACE = [Int("units", 1, 4), Choice("act", ("relu", "gelu"))]

@@ -226,9 +226,8 @@ class Oracle(OwnLoop):
         self.end_order.append(trial.trial_id)
         if trial.status == TrialStatus.COMPLETED:  # others may have asked for a part of their values only
             self.space.observe(trial.values)
-            if (
-                self.tune_new_entries and trial.suggested.items() < trial.values.items()
-            ):  # it met more, of which other values are not tried
+            met_more = self.tune_new_entries and trial.suggested.items() < trial.values.items()
+            if met_more:  # of which other values are not tried
                 self._remember(trial.suggested, times=-1)
             self._remember(trial.values)
 
