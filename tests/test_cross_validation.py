@@ -54,7 +54,7 @@ def test_the_score_is_the_mean_and_models_are_those_of_the_folds(project):
     fold_models = tuner.get_best_models()
     assert len(fold_models) == 3
     assert len(tuner.get_best_models(2)) == 6
-    parts = tuner._folds(gk.tuner.FitArguments((models.X, models.Y)), 0, groups=None, stratify="auto", folds=None).parts
+    parts = tuner._folds(gk.data.FitArguments((models.X, models.Y)), 0, groups=None, stratify="auto", folds=None).parts
     best = results.loc[results["score"].idxmin()]
     for fold, model in enumerate(fold_models):
         loss, _ = model.evaluate(models.X[parts == fold], models.Y[parts == fold], verbose=0)
