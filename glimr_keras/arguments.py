@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -15,6 +16,18 @@ from glimr_keras.limits import Tolerance
 from glimr_keras.objective import DEFAULT, Objective
 
 _Kind = TypeVar("_Kind")
+
+
+def check_recognized(unrecognized: Mapping[str, Any], kind: type) -> None:
+    """Refuses arguments that a class collected under names that are not its own.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    known = {name for base in kind.__mro__ for name in inspect.signature(base).parameters}
+    if unrecognized:
+        hints = "".join(did_you_mean(name, known) for name in unrecognized)
+        raise ValueError(f"Unrecognized arguments {list(unrecognized)} for {kind.__name__}.{hints}")
 
 
 def checked_count(name: str, value: Any, at_least: int = 1) -> int:

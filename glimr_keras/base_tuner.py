@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras import analysis, data, keras_tuner_files
 from glimr_keras.arguments import (
+    check_recognized,
     checked_count,
     checked_kind,
     checked_points,
@@ -99,6 +101,7 @@ class BaseTuner(Searching):
         executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where breakpoints work.
         address: Of a Ray cluster to join, as `ray.init` takes it, unless this process already has a Ray. By default
             `RAY_ADDRESS`, or the Ray that runs on this machine, or a new one.
+        **unrecognized: An error, as in KerasTuner a `ValueError`.
 
     Attributes:
         oracle: The object that was passed; it has the project's trials, also while a search runs.
@@ -153,7 +156,9 @@ class BaseTuner(Searching):
         reporter: tune.ProgressReporter | None = None,
         executor: Executor = "ray",
         address: str | None = None,
+        **unrecognized: Any,
     ) -> None:
+        check_recognized(unrecognized, type(self))
         if not isinstance(oracle, Oracle):
             raise FatalValueError(f"Expected `oracle` argument to be an instance of `Oracle`. Received: oracle={oracle!r}")
         self.oracle, self._wanted = oracle, oracle.wanted
@@ -172,6 +177,8 @@ class BaseTuner(Searching):
             oracle.hyperparameters,
             "refused" if not oracle.allow_new_entries else "searched" if oracle.tune_new_entries else "default",
         )
+        if logger is not None:
+            warnings.warn("`logger` has no meaning any more; give callbacks instead.", DeprecationWarning, stacklevel=2)
         compiling = Compiling(optimizer, loss, metrics, distribution_strategy)
         super().__init__(hypermodel, declared, *project_place(self.directory, self.project_name), compiling)
         if type(hypermodel) is HyperModel and not overrides(hypermodel, "build"):  # which builds nothing
@@ -209,8 +216,7 @@ class BaseTuner(Searching):
         for name, given in (("scheduler", scheduler), ("reporter", reporter)):
             if executor == "inline" and given is not None:
                 raise ValueError(f"A Ray `{name}` needs `executor='ray'`. Received: executor='inline'")
-        self.executor = executor
-        self.address = address
+        self.executor, self.address = executor, address
         self._fresh = overwrite
         oracle.discover_by(self._populate_initial_space)
         if not overwrite:

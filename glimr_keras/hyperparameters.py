@@ -16,25 +16,16 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from glimr_keras import parameters
+from glimr_keras.define_by_run import DefineByRun
 from glimr_keras.errors import FatalRuntimeError, did_you_mean
-from glimr_keras.parameters import (
-    Boolean,
-    Choice,
-    Condition,
-    Fixed,
-    Float,
-    HyperParameter,
-    Int,
-    Scalar,
-    deserialize,
-    serialize,
-)
+from glimr_keras.parameters import Condition, HyperParameter, serialize
 from glimr_keras.trees import MISSING, at_path, copied
 
 NewEntries = Literal["searched", "default", "refused"]
 
 
-class HyperParameters:
+class HyperParameters(DefineByRun):
     """The values of one configuration, and the definitions of the hyperparameters behind them.
 
     A value that is asked for and not known yet is the default, or, when `sampling_key` is given (as in every trial), drawn.
@@ -90,101 +81,8 @@ class HyperParameters:
         self._fold = fold
         self.num_folds = num_folds
         self.is_fold_used = False
-        self._scopes: list[str] = []
-        self._conditions: list[Condition] = []
+        super().__init__()
         self._asked: dict[str, None] = {}
-
-    # Define-by-run
-
-    def Int(
-        self,
-        name: str,
-        min_value: int,
-        max_value: int,
-        step: int | None = None,
-        sampling: str = "linear",
-        default: int | None = None,
-        parent_name: str | None = None,
-        parent_values: Any = None,
-    ) -> Any:
-        """An integer from `min_value` to `max_value`, both inclusive. See `glimr_keras.parameters.Int`.
-
-        With `parent_name` and `parent_values` it exists only where that parameter has one of those values, as inside
-        `conditional_scope`, and is `None` elsewhere. This holds for every kind.
-        """
-        definition = Int(self._full_name(name), min_value, max_value, step, sampling, default)
-        return self._ask(definition, parent_name, parent_values)
-
-    def Float(
-        self,
-        name: str,
-        min_value: float,
-        max_value: float,
-        step: float | None = None,
-        sampling: str = "linear",
-        default: float | None = None,
-        parent_name: str | None = None,
-        parent_values: Any = None,
-    ) -> Any:
-        """A real number in [`min_value`, `max_value`), or a step of it. See `glimr_keras.parameters.Float`."""
-        definition = Float(self._full_name(name), min_value, max_value, step, sampling, default)
-        return self._ask(definition, parent_name, parent_values)
-
-    def Choice(
-        self,
-        name: str,
-        values: Sequence[Scalar],
-        ordered: bool | None = None,
-        default: Scalar = None,
-        parent_name: str | None = None,
-        parent_values: Any = None,
-    ) -> Any:
-        """One of `values`, which must be of one type: `int`, `float`, `str` or `bool`.
-
-        Raises:
-            TypeError: If the values are of several types, or of another type.
-            ValueError: If `values` is empty or `default` is not among them.
-        """
-        definition = Choice(self._full_name(name), values, ordered, default)
-        kinds = {type(value) for value in definition.values}
-        if len(kinds) > 1:
-            raise TypeError(
-                f"Choice({definition.name!r}): `values` can contain only one type. "
-                f"Received: values={definition.values!r} with types {sorted(kind.__name__ for kind in kinds)}"
-            )
-        return self._ask(definition, parent_name, parent_values)
-
-    def Boolean(self, name: str, default: bool = False, parent_name: str | None = None, parent_values: Any = None) -> Any:
-        """`False` or `True`."""
-        return self._ask(Boolean(self._full_name(name), default), parent_name, parent_values)
-
-    def Fixed(self, name: str, value: Scalar, parent_name: str | None = None, parent_values: Any = None) -> Any:
-        """A value that is not tuned but recorded with the trial."""
-        return self._ask(Fixed(self._full_name(name), value), parent_name, parent_values)
-
-    @contextlib.contextmanager
-    def name_scope(self, name: str) -> Iterator[None]:
-        """Puts `name/` before the names used inside; scopes nest."""
-        self._scopes.append(name)
-        try:
-            yield
-        finally:
-            self._scopes.pop()
-
-    @contextlib.contextmanager
-    def conditional_scope(self, parent_name: str, parent_values: Any) -> Iterator[None]:
-        """Parameters defined inside exist only where `parent_name` has one of `parent_values` (one value or a list).
-
-        The body always runs; parameters that do not exist in this configuration are made known and given as `None`.
-
-        Raises:
-            ValueError: If the parent is not defined yet.
-        """
-        self._conditions.append(self._condition(parent_name, parent_values))
-        try:
-            yield
-        finally:
-            self._conditions.pop()
 
     # Mapping
 
@@ -251,6 +149,16 @@ class HyperParameters:
     def space(self) -> list[HyperParameter]:
         """The definitions, in the order in which they became known."""
         return list(self._definitions.values())
+
+    @property
+    def active_scopes(self) -> list[list[Condition]]:
+        """The conditions of each conditional scope in which hyperparameters were defined, and whose conditions hold here."""
+        return [list(conditions) for conditions in self._scopes() if all(each.holds(self.values) for each in conditions)]
+
+    @property
+    def inactive_scopes(self) -> list[list[Condition]]:
+        """The conditions of the other conditional scopes."""
+        return [list(conditions) for conditions in self._scopes() if not all(each.holds(self.values) for each in conditions)]
 
     @property
     def sampling_key(self) -> tuple[int, ...] | None:
@@ -339,15 +247,25 @@ class HyperParameters:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> HyperParameters:
         """The object that `get_config` was called on, without the objects of a declared space."""
-        return cls(config["values"], space=map(deserialize, config["space"]))
+        return cls(config["values"], space=map(parameters.deserialize, config["space"]))
 
     def __repr__(self) -> str:
         return f"HyperParameters({self.values!r})"
 
+    # What code that knows KerasTuner from inside looks at
+
+    @property
+    def _space(self) -> list[HyperParameter]:
+        return self.space
+
+    @property
+    def _hps(self) -> dict[str, list[HyperParameter]]:
+        return {name: self._named(name) for name, _ in self._definitions}
+
     # How it works inside
 
-    def _full_name(self, name: str) -> str:
-        return "/".join([*self._scopes, str(name)])
+    def _scopes(self) -> Iterable[tuple[Condition, ...]]:
+        return dict.fromkeys(definition.conditions for definition in self.space if definition.conditions)
 
     def _named(self, full_name: str) -> list[HyperParameter]:
         return [definition for (name, _), definition in self._definitions.items() if name == full_name]
@@ -443,6 +361,17 @@ class HyperParameters:
             else:
                 branch.setdefault(leaf, value)
         return tree
+
+
+def deserialize(stored: Mapping[str, Any]) -> HyperParameter | HyperParameters:
+    """The hyperparameter, or the `HyperParameters`, that `serialize` was given.
+
+    Raises:
+        ValueError: If the kind is unknown.
+    """
+    if stored["class_name"] == HyperParameters.__name__:
+        return HyperParameters.from_config(stored["config"])
+    return parameters.deserialize(stored)
 
 
 def sample(definition: HyperParameter, key: Sequence[int]) -> Any:

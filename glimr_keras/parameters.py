@@ -72,6 +72,11 @@ class HyperParameter:
         """Whether its values are known; of one that was read from a project it may be that only the name is."""
         return True
 
+    @property
+    def oddity(self) -> str | None:
+        """What is not as its user can have meant it, in a sentence."""
+        return None
+
     def every_value(self) -> Iterable[Any]:
         """Its values, one after the other, where `count` is not `None`."""
         return iter(self.values)  # type: ignore[attr-defined]  # a field in some kinds, a property in others
@@ -148,25 +153,12 @@ class _Number(HyperParameter):
                 f"{self._where} `sampling={sampling!r}` does not support negative values or zero: "
                 f"`min_value` must be above 0. Received: min_value={self.min_value}"
             )
-        if self.default is not None and not self.min_value <= self.default <= self.max_value:
-            raise ValueError(
-                f"{self._where} `default` must be from `min_value` to `max_value`. "
-                f"Received: default={self.default}, min_value={self.min_value}, max_value={self.max_value}"
-            )
-        if self.step is not None:
-            self._check_step()
-        object.__setattr__(self, "default", self.default_value)
-
-    def _check_step(self) -> None:
         lowest = 0 if self.sampling == "linear" else 1
-        if self.step <= lowest:
+        if self.step is not None and self.step <= lowest:
             kind = "multiplies, so it must be above 1" if lowest else "must be above 0"
             raise ValueError(f"{self._where} with `sampling={self.sampling!r}` the `step` {kind}. Received: step={self.step}")
-        if self.num_steps == 1 and self.min_value < self.max_value:
-            raise ValueError(
-                f"{self._where} the `step` fits nowhere between `min_value` and `max_value`. "
-                f"Received: step={self.step}, min_value={self.min_value}, max_value={self.max_value}"
-            )
+        if self.default is None:
+            object.__setattr__(self, "default", self.min_value)
 
     @property
     def _where(self) -> str:
@@ -183,7 +175,16 @@ class _Number(HyperParameter):
 
     @property
     def default_value(self) -> Any:
-        return self.min_value if self.default is None else self.default
+        return min(max(self.default, self.min_value), self.max_value)
+
+    @property
+    def oddity(self) -> str | None:
+        where = f"{self.min_value} to {self.max_value}"
+        if self.num_steps == 1 and self.min_value < self.max_value:
+            return f"{self._where} the step {self.step} fits nowhere into {where}, so it is always {self._at(0)}."
+        if self.default != self.default_value:
+            return f"{self._where} the default {self.default} is not from {where}; {self.default_value} is taken."
+        return None
 
     @property
     def num_steps(self) -> int | None:
@@ -417,7 +418,7 @@ def conditions_config(parameter: HyperParameter) -> list[dict[str, Any]]:
     ]
 
 
-def serialize(parameter: HyperParameter) -> dict[str, Any]:
+def serialize(parameter: Any) -> dict[str, Any]:
     """Returns `{"class_name": …, "config": …}`, JSON types only."""
     return {"class_name": type(parameter).__name__, "config": parameter.get_config()}
 

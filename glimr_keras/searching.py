@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import pathlib
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -224,6 +225,8 @@ class Searching(Overridable, Results):
     def _begin(self, job: Job, found: Probe, seed: int, progress: Progress) -> Ongoing:
         """Opens the project and queues what is left of it, when it is known what the model logs and asks for."""
         space = self._discovered_space(found)
+        for oddity in filter(None, (parameter.oddity for parameter in space.parameters)):
+            warnings.warn(oddity, stacklevel=2)
         objective = checked_objective(self._wanted, found, has_callbacks=bool(job.callbacks))
         journal, project = self._open(objective, space, seed, found)
         try:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glimr_keras.parameters import (
@@ -32,22 +32,12 @@ CONDITIONS = st.lists(
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 
 
-def fitting(kind, *arguments, **options):
-    """A parameter, if its step fits into its range."""
-    try:
-        return kind("x", *arguments, **options)
-    except ValueError as error:
-        if "fits nowhere" in str(error):
-            reject()
-        raise
-
-
 @st.composite
 def ints(draw):
     sampling = draw(st.sampled_from(SAMPLINGS))
     low = draw(st.integers(-500 if sampling == "linear" else 1, 500))
     step = None if sampling == "reverse_log" else draw(st.none() | st.integers(2, 60))
-    return fitting(Int, low, draw(st.integers(low, 1000)), step, sampling, conditions=draw(CONDITIONS))
+    return Int("x", low, draw(st.integers(low, 1000)), step, sampling, conditions=draw(CONDITIONS))
 
 
 @st.composite
@@ -61,7 +51,7 @@ def floats(draw):
         "log": st.none() | st.integers(11, 100).map(lambda n: n / 10),
         "reverse_log": st.none(),
     }
-    return fitting(Float, low / 100, high / 100, draw(step[sampling]), sampling, conditions=draw(CONDITIONS))
+    return Float("x", low / 100, high / 100, draw(step[sampling]), sampling, conditions=draw(CONDITIONS))
 
 
 @st.composite
@@ -264,10 +254,21 @@ def test_choice_refuses_values_that_are_no_list(values):
         Choice("x", values)
 
 
-@pytest.mark.parametrize(("kind", "arguments"), [(Int, (0, 5, 10)), (Float, (0, 1, 2.0)), (Int, (1, 7, 8, "log"))])
-def test_a_step_that_fits_nowhere_is_refused(kind, arguments):
-    with pytest.raises(ValueError, match=r"the `step` fits nowhere between `min_value` and `max_value`. Received: step="):
-        kind("x", *arguments)
+@pytest.mark.parametrize(
+    ("kind", "arguments", "only"),
+    [(Int, (0, 5, 10), 0), (Float, (0, 1, 2.0), 0.0), (Int, (1, 7, 8, "log"), 1), (Int, (1, 7, 8, "reverse_log"), 7)],
+)
+def test_a_step_that_fits_nowhere_leaves_one_value_and_is_odd(kind, arguments, only):
+    parameter = kind("x", *arguments)
+    assert parameter.values == (only,)
+    assert {parameter.random_sample(seed) for seed in range(20)} == {only}
+    assert f"the step {parameter.step} fits nowhere into {parameter.min_value} to {parameter.max_value}" in parameter.oddity
+    assert parameter.oddity.endswith(f"so it is always {only}.")
+
+
+@pytest.mark.parametrize("parameter", [Int("x", 3, 3, step=5), Int("x", 1, 6, step=5), Float("x", 0, 1), Choice("x", ("a",))])
+def test_a_parameter_that_is_as_its_user_means_it_is_not_odd(parameter):
+    assert parameter.oddity is None
 
 
 @LAW
@@ -309,10 +310,14 @@ def test_choice_has_no_probability_for_a_value_that_it_does_not_have():
 
 
 @pytest.mark.parametrize("number", [Int, Float])
-@pytest.mark.parametrize("default", [0, 11])
-def test_a_default_outside_the_range_is_refused(number, default):
-    with pytest.raises(ValueError, match=f"`default` .*Received: default={default}"):
-        number("x", 1, 10, default=default)
+@pytest.mark.parametrize(("default", "taken"), [(0, 1), (11, 10)])
+def test_of_a_default_outside_the_range_the_nearest_is_taken_and_said(number, default, taken):
+    parameter = number("x", 1, 10, default=default)
+    assert parameter.default == default
+    assert parameter.default_value == taken
+    where = f"{parameter.min_value} to {parameter.max_value}"
+    assert f"the default {parameter.default} is not from {where}; {parameter.default_value} is taken." in parameter.oddity
+    assert number.from_config(parameter.get_config()) == parameter
 
 
 def test_every_kind_can_be_stored():

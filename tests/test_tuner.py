@@ -1,5 +1,7 @@
 """What every tuner does, from the constructor to the best models."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -369,6 +371,8 @@ def test_a_model_or_objective_that_cannot_be_used_is_refused_before_any_trial(pr
         ({"search_alg": "optuna"}, TypeError, "`search_alg` must be one of `ray.tune.search`. Received: search_alg='optuna'"),
         ({"executor": "threads"}, ValueError, "`executor` must be 'ray' or 'inline'. Received: executor='threads'"),
         ({"callbacks": [print]}, TypeError, "must be Keras or Ray Tune callbacks. Received: <built-in function print>"),
+        ({"max_trails": 3}, ValueError, r"Unrecognized arguments \['max_trails'\] for RayTuner. Did you mean 'max_trials'\?"),
+        ({"logger": print}, DeprecationWarning, "`logger` has no meaning"),
         ({"space": [1]}, TypeError, r"search space must be a dict. Received: space=\[1\]"),
     ],
 )
@@ -387,6 +391,24 @@ def test_a_search_without_data_or_with_data_from_two_places_is_refused(project):
         inline(project).search(epochs=1)
     with pytest.raises(ValueError, match="Data came from two places"):
         inline(project, models.WithData()).search(*models.TRAIN, epochs=1)
+
+
+def test_a_range_that_cannot_be_meant_as_it_is_is_said_and_searched(project):
+    def build(config):
+        config.Int("far", 1, 5, default=9)
+        config.Int("wide", 1, 5, step=10)
+        return models.build(config)
+
+    tuner = inline(project, build)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        tuner.search(*models.TRAIN, **FIT)
+    said = [str(warning.message) for warning in heard]
+    assert said.count("Int('far'): the default 9 is not from 1 to 5; 5 is taken.") == 1
+    assert said.count("Int('wide'): the step 10 fits nowhere into 1 to 5, so it is always 1.") == 1
+    table = tuner.results_dataframe()
+    assert set(table["wide"]) == {1}
+    assert table["far"].between(1, 5).all()
 
 
 def test_bad_verbose_is_refused(project):

@@ -119,7 +119,7 @@ def test_hyperband_inline_is_a_search_of_stages(tmp_path):
 
 def test_a_named_tuner_has_its_own_way_to_choose(project):
     for kind in (gk.RandomSearch, gk.GridSearch, gk.BayesianOptimization, gk.Hyperband):
-        with pytest.raises(TypeError, match="unexpected keyword argument 'search_alg'"):
+        with pytest.raises(ValueError, match=rf"Unrecognized arguments \['search_alg'\] for {kind.__name__}\."):
             kind(models.build, "val_loss", search_alg=object(), **project)
 
 

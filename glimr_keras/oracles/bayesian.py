@@ -70,7 +70,7 @@ class BayesianOptimizationOracle(Oracle):
                 "`alpha` and `beta` have no meaning here: the noise is estimated, and expected improvement needs no factor.",
                 stacklevel=2,
             )
-        self.num_initial_points, self.sampler = num_initial_points, sampler
+        self.num_initial_points, self.sampler, self.alpha, self.beta = num_initial_points, sampler, alpha, beta
         super().__init__(
             objective,
             max_trials,

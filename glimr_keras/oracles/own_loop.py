@@ -59,6 +59,7 @@ class OwnLoop:
         tuner_ids: set[str]
 
         def next_trial(self) -> Trial | Nothing: ...
+        def populate_space(self, trial_id: str) -> Any: ...
         def is_tried(self, values: Mapping[str, Any]) -> bool: ...
         def update_space(self, hyperparameters: HyperParameters) -> Any: ...
 
@@ -194,6 +195,14 @@ class OwnLoop:
 
     def _duplicate(self, values: Mapping[str, Any]) -> bool:
         return self.is_tried(values)
+
+    def _populate_space(self, trial_id: str) -> Any:
+        warnings.warn("Call `populate_space`, without the underscore.", DeprecationWarning, stacklevel=2)
+        return self.populate_space(trial_id)
+
+    def _score_trial(self, trial: Trial) -> None:
+        warnings.warn("Call `score_trial`, without the underscore.", DeprecationWarning, stacklevel=2)
+        self.score_trial(trial)
 
     def _begin_own_loop(self) -> None:
         self._retry_queue: list[str] = []

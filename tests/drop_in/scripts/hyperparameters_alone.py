@@ -1,5 +1,7 @@
 """`HyperParameters` used without any tuner: values, defaults, configurations, copies, merges, scopes and mistakes."""
 
+import json
+
 import keras_tuner as kt
 from keras_tuner import HyperParameters
 from keras_tuner.engine import hyperparameters as hp_module
@@ -12,6 +14,11 @@ def mistake(function, expected, *words):
     except expected as error:
         return any(word in str(error) for word in words) if words else True
     return "no error"
+
+
+def described(scopes):
+    """The conditions of each scope, in an order of their own."""
+    return sorted(json.dumps([[condition.name, condition.values] for condition in scope]) for scope in scopes)
 
 
 def main(directory, **tuner_options):
@@ -75,6 +82,9 @@ def main(directory, **tuner_options):
         "absent": [absent, before, sorted(filled.values), filled["child"] in (1, 2, 3)],
         "active": [filled.is_active("child"), filled.is_active(filled.space[1]), "child" in filled, "nothing" in filled],
         "by argument": [hp_by_argument.values, [len(p.conditions) for p in hp_by_argument.space]],
+        "scopes": [described(hp_by_argument.active_scopes), described(hp_by_argument.inactive_scopes), hp.active_scopes],
+        "inside": [sorted(hp._hps), [p.name for p in hp._space], hp._name_scopes, hp._conditions],
+        "serialized": [type(hp_module.deserialize(hp_module.serialize(hp))).__name__, hp_module.serialize(hp)],
         "scoped": [inside, scoped.values, "units" in scoped, scoped["outer/inner/units"]],
         "unknown": mistake(lambda: empty.get("x"), KeyError, "does not exist"),
         "inactive": mistake(lambda: hp_by_argument["of_b"], ValueError, "inactive"),

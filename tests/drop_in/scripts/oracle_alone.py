@@ -1,6 +1,7 @@
 """An oracle without a tuner, asked and told by a loop of one's own."""
 
 import os
+import warnings
 
 import keras_tuner as kt
 from keras_tuner.engine import hyperparameters as hp_module
@@ -47,6 +48,11 @@ def main(directory, **tuner_options):
             "space": [p.name for p in oracle.get_space().space],
             "copy": oracle.get_space() is not oracle.hyperparameters,
         }
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        findings["old names"] = [oracle._populate_space("9")["status"], oracle._score_trial(best)]
+        ours = [warning for warning in heard if "underscore" in str(warning.message) or "deprecated" in str(warning.message)]
+        findings["said to be old"] = {warning.category.__name__ for warning in ours} == {"DeprecationWarning"}
     failing = kt.oracles.RandomSearchOracle(
         objective="val_loss", max_trials=2, hyperparameters=space(), max_retries_per_trial=1
     )

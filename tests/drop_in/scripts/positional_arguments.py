@@ -1,6 +1,7 @@
 """Arguments given by position, in the orders of KerasTuner's signatures, and what the attributes are afterwards."""
 
 import inspect
+import warnings
 
 import keras
 import keras_tuner as kt
@@ -59,4 +60,13 @@ def main(directory, **tuner_options):
         kt.Hyperband(build, "loss", 10, 1, project_name="factor", **options)
     except ValueError as error:
         findings["factor"] = "factor" in str(error)
+    try:
+        kt.RandomSearch(build, "loss", max_trails=3, project_name="unknown", **options)
+    except ValueError as error:
+        findings["unknown"] = str(error).startswith("Unrecognized arguments ['max_trails'] for ")
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        tuner = kt.RandomSearch(build, "loss", logger=print, project_name="logger", **options)
+        categories = [warning.category.__name__ for warning in heard if "logger" in str(warning.message)]
+        findings["logger"] = [categories, tuner.logger is print]
     return findings

@@ -36,6 +36,8 @@ def main(directory, **tuner_options):
     file = os.path.join(directory, "trial.json")
     trial.save(file)
     loaded = trial_module.Trial.load(file)
+    reloaded = trial_module.Trial(trial.hyperparameters)
+    reloaded.reload(file)
     again = trial_module.Trial.from_state(trial.get_state())
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -45,7 +47,7 @@ def main(directory, **tuner_options):
     path = os.path.join(tuner.get_trial_dir(found.trial_id), "trial.json")
     return {
         "state": trial.get_state(),
-        "loaded": loaded.get_state() == trial.get_state() == again.get_state(),
+        "loaded": loaded.get_state() == reloaded.get_state() == trial.get_state() == again.get_state(),
         "values": loaded.hyperparameters.get("units"),
         "printed": printed.getvalue().splitlines(),
         "statuses": [status.RUNNING, status.IDLE, status.INVALID, status.STOPPED, status.COMPLETED, status.FAILED],
