@@ -2,6 +2,7 @@
 
 import glimr_keras  # isort: skip  # noqa: F401  (before Ray, whose start it keeps quiet)
 
+import gc
 import logging
 
 import pytest
@@ -20,3 +21,9 @@ def local_ray():
 def project(tmp_path):
     """Arguments that give a tuner a project directory of its own."""
     return {"directory": tmp_path, "project_name": "project"}
+
+
+def pytest_collection_finish():
+    """Takes what the imports made out of garbage collection, which trials inside this process do several times each."""
+    gc.collect()
+    gc.freeze()

@@ -530,11 +530,11 @@ def test_states_are_kept_at_intervals(run):
 def test_a_training_ends_when_its_time_is_over(run):
     class Slow(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            time.sleep(0.6 if epoch == 1 else 0.0)
+            time.sleep(2.0 if epoch == 1 else 0.0)
 
     slow = dataclasses.replace(job(models.build), callbacks=(Slow(),))
     run_trial(job(models.build), run, lambda report: None)  # what is slow once was done
-    outcome = outcome_of(slow, dataclasses.replace(run, time_limit=time_of(slow, run) + 0.3))
+    outcome = outcome_of(slow, dataclasses.replace(run, time_limit=time_of(slow, run) + 1.0))
     assert (outcome.status, outcome.best_epoch) == ("STOPPED", 1)
     outcome = outcome_of(slow, dataclasses.replace(run, time_limit=1e-6))
     assert (outcome.status, outcome.score, outcome.final) == ("FAILED", None, True)
