@@ -7,6 +7,7 @@ activations do. This is why memory grows with every model in a loop, whether or 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import types
 from collections.abc import Iterator
@@ -17,15 +18,24 @@ from tensorflow.python.framework import ops
 
 _PREFIX = "CustomGradient-"
 _REGISTRY: dict[str, dict[str, Any]] = ops.gradient_registry._registry
+_kept = {name for name in _REGISTRY if name.startswith(_PREFIX)}
+"""What is left alone: what was there before the first trial."""
 
 
-_BEFORE = {name for name in _REGISTRY if name.startswith(_PREFIX)}
-"""What was there before the first trial, which is left alone."""
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Leaves those that are there now alone until the end of the block, also if their functions cannot be found."""
+    added = {name for name in _REGISTRY if name.startswith(_PREFIX)} - _kept
+    _kept.update(added)
+    try:
+        yield
+    finally:
+        _kept.difference_update(added)
 
 
 def forget() -> None:
     """Drops the custom gradients of graphs that no function uses any more. To be called after garbage was collected."""
-    names = [name for name in _REGISTRY if name.startswith(_PREFIX) and name not in _BEFORE]
+    names = [name for name in _REGISTRY if name.startswith(_PREFIX) and name not in _kept]
     if not names:
         return
     alive = {id(function._cached_graph) for function in gc.get_objects() if isinstance(function, AtomicFunction)}

@@ -13,7 +13,7 @@ from glimr_keras.data import FitArguments
 from glimr_keras.discovery import probe
 from glimr_keras.job import Job
 from glimr_keras.reporting import Report
-from glimr_keras.session import prepare_process
+from glimr_keras.session import out_of_garbage_collection, prepare_process
 from glimr_keras.shipping import pack, unpack
 from glimr_keras.trials import Run
 from glimr_keras.worker import run_trial
@@ -29,6 +29,10 @@ class InlineExecutor:
     def execute(self, job: Job, begin: Begin) -> None:
         """Builds the model once, and runs until the coordinator that `begin` then makes has nothing left to start."""
         prepare_process(job.session.backend, job.cpus)
+        with out_of_garbage_collection():
+            self._execute(job, begin)
+
+    def _execute(self, job: Job, begin: Begin) -> None:
         coordinator = begin(probe(_with_own_hypermodel(job)))
         while coordinator is not None and (run := coordinator.next_run()) is not None:
             coordinator.on_start(run)

@@ -81,6 +81,26 @@ def prepare_worker(backend: str, cpus: float) -> None:
     gc.freeze()
 
 
+@contextlib.contextmanager
+def out_of_garbage_collection() -> Iterator[None]:
+    """Takes what there is out of garbage collection until the end of the block, as `prepare_worker` does for good.
+
+    Nothing is done in a process that has taken things out itself.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    with contextlib.ExitStack() as block:
+        if keras.backend.backend() == "tensorflow":
+            with contextlib.suppress(ImportError, AttributeError):  # as in `_forget_gradients`
+                from glimr_keras import gradients  # of TensorFlow only
+
+                block.enter_context(gradients.kept())
+        gc.freeze()
+        block.callback(gc.unfreeze)
+        yield
+
+
 @functools.cache
 def prepare_process(backend: str, cpus: float) -> None:
     """Sets this process up for training, once: as many threads as CPUs, and GPU memory taken as it is needed.

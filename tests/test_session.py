@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from glimr_keras.session import Session, prepare_process, private_memory
+from glimr_keras import gradients
+from glimr_keras.session import Session, out_of_garbage_collection, prepare_process, private_memory
 
 
 @pytest.fixture
@@ -87,11 +88,43 @@ def test_nothing_is_left_of_a_model_that_was_trained(activation):
     assert graphs_alive() == before
 
 
-def test_a_function_that_lives_on_keeps_its_gradients():
-    with Session.current().fresh():
-        function = tf.function(tf.nn.silu).get_concrete_function(tf.TensorSpec((2,)))
-    with Session.current().fresh(), tf.GradientTape() as tape:
+def gradient_of(function):
+    with tf.GradientTape() as tape:
         x = tf.constant([0.0, 1.0])
         tape.watch(x)
         y = function(x)
-    np.testing.assert_allclose(tape.gradient(y, x), [0.5, 0.9277], rtol=1e-4)
+    return tape.gradient(y, x)
+
+
+def test_a_function_that_lives_on_keeps_its_gradients():
+    with Session.current().fresh():
+        function = tf.function(tf.nn.silu).get_concrete_function(tf.TensorSpec((2,)))
+    with Session.current().fresh():
+        np.testing.assert_allclose(gradient_of(function), [0.5, 0.9277], rtol=1e-4)
+
+
+@pytest.fixture
+def thawed():
+    """A process that takes nothing out of garbage collection, as a user's own."""
+    gc.unfreeze()
+    yield
+    gc.collect()
+    gc.freeze()
+
+
+def test_what_is_there_is_taken_out_of_garbage_collection_meanwhile_and_stays_whole(thawed):
+    with Session.current().fresh():
+        function = tf.function(tf.nn.silu).get_concrete_function(tf.TensorSpec((2,)))
+    with out_of_garbage_collection():
+        assert gc.get_freeze_count() > 100_000
+        with Session.current().fresh(), out_of_garbage_collection():
+            np.testing.assert_allclose(gradient_of(function), [0.5, 0.9277], rtol=1e-4)
+        assert gc.get_freeze_count() > 100_000
+    assert gc.get_freeze_count() == 0
+    with Session.current().fresh():
+        np.testing.assert_allclose(gradient_of(function), [0.5, 0.9277], rtol=1e-4)
+    del function
+    names = set(gradients._REGISTRY)
+    with Session.current().fresh():
+        pass
+    assert set(gradients._REGISTRY) < names
