@@ -15,6 +15,7 @@ from glimr_keras import keras_tuner_files
 from glimr_keras.errors import CheckpointError, ModelError, ObjectiveError, ProjectError
 from tests import models
 
+pytestmark = pytest.mark.slow  # KerasTuner searches first
 kt = pytest.importorskip("keras_tuner")
 FIT = {"validation_data": models.VALIDATION, "epochs": 2, "verbose": 0}
 SUMS = [kt.Objective("val_loss", "min"), kt.Objective("val_accuracy", "max")]

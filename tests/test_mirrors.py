@@ -514,6 +514,7 @@ def test_two_machines_that_search_at_once_are_told(bucket, machine, monkeypatch)
     assert set(table["status"]) == {"COMPLETED"}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_sent_now_is_sent_later(bucket, machine, monkeypatch):
     monkeypatch.setattr(mirrors, "SECONDS", 0.02)
     send, failed, sent = mirrors.Mirror.send, [], threading.Event()

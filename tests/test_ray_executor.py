@@ -122,6 +122,7 @@ class Hanging(gk.HyperModel):
         models.train_by_hand(model, callbacks, epochs, logs, initial_epoch, 0.1)
 
 
+@pytest.mark.slow
 def test_a_training_that_hangs_loses_its_process_and_its_trial_has_the_epochs_before(local_ray, project):
     tuner = gk.GridSearch(Hanging(), "val_loss", trial_time_limit_s=5, **project)
     tuner.search(*models.TRAIN, **{**FIT, "epochs": 3})
@@ -133,6 +134,7 @@ def test_a_training_that_hangs_loses_its_process_and_its_trial_has_the_epochs_be
     assert failed.executions[0].lost == 0
 
 
+@pytest.mark.slow
 def test_a_build_that_kills_every_process_is_reported_before_any_trial(local_ray, project):
     def suicidal(config):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -284,6 +286,7 @@ def test_the_model_is_built_before_the_first_trial_in_a_process_that_then_runs_t
     assert set(in_trials) == set(tuner.results_dataframe()["process"])
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_become_too_large_is_replaced_and_no_trial_is_lost(local_ray, project):
     tuner = on_ray(project, build_and_tell, max_trials=3, max_concurrent_trials=1, max_worker_memory=2**20)
     tuner.search(*models.TRAIN, **FIT)

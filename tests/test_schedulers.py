@@ -78,6 +78,7 @@ def test_population_based_training_continues_with_the_optimizer_and_the_mutated_
     )
 
 
+@pytest.mark.slow
 def test_mutated_values_stay_within_their_range(local_ray, project, tmp_path):
     scheduler = schedulers.PopulationBasedTraining(
         time_attr="training_iteration",
@@ -131,6 +132,7 @@ def test_no_more_trials_run_at_once_than_was_asked_for(local_ray, project):
     assert len(tuner.results_dataframe()) == 3
 
 
+@pytest.mark.slow
 def test_hyperband_continues_trainings_with_the_optimizer(local_ray, project, tmp_path):
     tuner = gk.Hyperband(Noting(tmp_path / "notes"), "val_loss", max_epochs=4, factor=2, seed=0, **project)
     tuner.search(*models.TRAIN, validation_data=models.VALIDATION, verbose=0)

@@ -102,6 +102,7 @@ def test_the_tuner_behind_it_has_models_and_tables(experiment):
     assert set(gk.top_k_configs(gk.experiment_table(directory / "one"), "kind_acc", k=1)["cv_index"]) == {0, 1}
 
 
+@pytest.mark.slow
 def test_an_experiment_is_restored_and_extended(experiment):
     _, _, directory = experiment
     assert len(gk.Search.restore(directory, "one")) == 4
@@ -157,6 +158,7 @@ def test_the_default_scheduler_lets_each_configuration_train_to_its_end(epochs, 
     assert scheduler._max_t == longest
 
 
+@pytest.mark.slow
 def test_a_refused_experiment_leaves_what_is_there(local_ray, tmp_path):
     search = gk.Search(space(), builder, loader, seed=3)
     search.experiment(tmp_path, "one", num_samples=1, initial_points=[{"layer": {"units": 8}}])
