@@ -224,10 +224,15 @@ def _last_axes(shapes: Any) -> Any:
 
 
 def _a_batch(arguments: FitArguments) -> Any:
-    """A first batch, or of a pipeline, whose first batch may cost a whole shuffle buffer, its specification."""
+    """A first batch, or of a pipeline, whose first batch may cost a whole shuffle buffer, its specification; `None` of what
+    Keras itself would not take: a `fit` of the user's own may take anything.
+    """
     if pipelines.is_dataset(arguments.x):
         return keras.utils.unpack_x_y_sample_weight(arguments.x.element_spec)
-    return first_batch(arguments)
+    try:
+        return first_batch(arguments)
+    except Exception:
+        return None
 
 
 def _described(batch: Any, part: int) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +24,7 @@ from glimr_keras.job import build
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import Oracle
 from glimr_keras.training import Training
-from glimr_keras.trials import Trial
+from glimr_keras.trials import Trial, TrialStatus
 
 _OF_DRIVER = (
     *("_mirror", "_wanted", "stopper", "reporter", "scheduler", "_callbacks", "_tolerance", "warm_start"),
@@ -31,7 +32,14 @@ _OF_DRIVER = (
 )
 _BATCHES = ("on_batch_begin", "on_batch_end")
 _OWN_LOOP = ("run_trial", "_build_and_fit_model", "_try_build", "_build_hypermodel")
-_IN_WORKER = (*_OWN_LOOP, "on_epoch_begin", "on_epoch_end", *_BATCHES)
+_LOGS = ("_configure_tensorboard_dir", "_get_tensorboard_dir")
+_IN_WORKER = (*_OWN_LOOP, *_LOGS, "on_epoch_begin", "on_epoch_end", *_BATCHES)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _read_trial(file: pathlib.Path, changed: int) -> Trial:
+    """A trial that is written down, as it was when the file was changed last."""
+    return Trial.load(file)
 
 
 class Overridable:
@@ -40,6 +48,9 @@ class Overridable:
     hypermodel: HyperModel | None
     oracle: Oracle
     _compiling: Compiling
+    _place: pathlib.Path
+    _is_copy = False
+    """Whether this is what a worker has."""
     _training: Training | None = None
     """In the worker: the training that runs now."""
 
@@ -100,7 +111,8 @@ class Overridable:
 
     def get_trial_dir(self, trial_id: str) -> str:
         """The directory of a trial; in `run_trial`, of the execution that runs."""
-        directory = super().get_trial_dir(trial_id) if self._training is None else self._training.run.directory  # type: ignore[misc]
+        is_of_training = self._training is not None and self._training.run.trial_id == trial_id
+        directory = self._training.run.directory if is_of_training else super().get_trial_dir(trial_id)  # type: ignore[union-attr, misc]
         pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
         return str(directory)
 
@@ -180,6 +192,11 @@ class Overridable:
         return bool(own) and not any("run_trial" in code.co_names for code in codes if code is not None)
 
     @property
+    def places_logs(self) -> bool:
+        """Whether a subclass says where the logs of callbacks go."""
+        return self._overrides(*_LOGS)
+
+    @property
     def is_told_of_batches(self) -> bool:
         """Whether a subclass wants to know of batches."""
         return self._overrides(*_BATCHES)
@@ -194,6 +211,7 @@ class Overridable:
         for name in _OF_DRIVER:
             vars(tuner).pop(name, None)
         tuner.oracle = Oracle(objective, self.oracle.max_trials, seed=self.oracle.seed)
+        tuner._is_copy = True
         return tuner
 
     def _trains(self) -> Training:
@@ -203,10 +221,23 @@ class Overridable:
             )
         return self._training
 
+    def _read_other_trials(self, running: Trial) -> None:
+        """Tells the worker's oracle of the trials so far, as they are written down in the project, where that is at hand."""
+        found = {}
+        for file in sorted(self._place.glob("trial_*/trial.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError):  # one that is just being written
+                trial = _read_trial(file, file.stat().st_mtime_ns)
+                found[trial.trial_id] = trial
+        self.oracle.trials = found | {running.trial_id: running}
+        self.oracle.start_order = list(self.oracle.trials)
+        self.oracle.end_order = [trial_id for trial_id, trial in found.items() if trial.status != TrialStatus.RUNNING]
+
     @contextlib.contextmanager
     def _training_of(self, training: Training) -> Iterator[None]:
         """In the worker: for the time of one training."""
         self._training = training
+        if self._is_copy:
+            self._read_other_trials(training.trial)
         try:
             yield
         finally:

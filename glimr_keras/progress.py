@@ -37,6 +37,7 @@ class Progress:
         self._best: Trial | None = None
         self._done = 0
         self._failed = 0
+        self._reasons: set[str] = set()
         self._running = 0
         self._starting = True
         self._total: int | None = None
@@ -71,9 +72,12 @@ class Progress:
         self._update()
 
     def on_trial_end(self, trial: Trial) -> None:
-        """A trial ended."""
+        """A trial ended. One that failed is shown, for each reason once."""
         self._count(trial)
-        if self._verbose >= 2:
+        is_new = trial.status == TrialStatus.FAILED and _reason(trial) not in self._reasons
+        if is_new:
+            self._reasons.add(_reason(trial))
+        if self._verbose >= 2 or is_new:
             self._console.print(describe_trial(trial, self._objective), markup=False, soft_wrap=True)
         self._update()
 
@@ -113,14 +117,18 @@ def describe_trial(trial: Trial, objective: Objective) -> str:
     values = " ".join(f"{name}={_short(value)}" for name, value in trial.values.items())
     took = "" if trial.duration is None else f" [{trial.duration:.1f} s]"
     if trial.status == TrialStatus.FAILED:
-        reason = (trial.message or "unknown reason").strip().splitlines()[-1]
-        return f"Trial {trial.trial_id} FAILED: {reason}  {values}{took}"
+        return f"Trial {trial.trial_id} FAILED: {_reason(trial)}  {values}{took}"
     number = trial.best_execution(objective)
     epoch = None if number is None else trial.executions[number].best_epoch
     score = "no score" if trial.score is None else f"{objective.name}={trial.score:.4f}"
     score += "" if trial.score is None or epoch is None else f" at epoch {epoch}"
     stopped = " (stopped early)" if trial.status == TrialStatus.STOPPED else ""
     return f"Trial {trial.trial_id}{stopped}: {score}  {values}{took}"
+
+
+def _reason(trial: Trial) -> str:
+    """Why a trial failed, in a line."""
+    return (trial.message or "unknown reason").strip().splitlines()[-1]
 
 
 class _TerminalLine:

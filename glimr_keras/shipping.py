@@ -1,7 +1,8 @@
 """What is sent to workers: pickled, with large arrays apart, and refused by name where it cannot be. Runs in driver and worker.
 
 Arrays of a megabyte and more are not part of the pickle, wherever in the object they are, so that the executor can put each
-into shared memory once and every trial can map it from there, read-only. `tf.data` pipelines travel as their graphs.
+into shared memory once and every trial can map it from there, read-only. `tf.data` pipelines travel as their graphs, and
+symbolic tensors of Keras, such as the output of layers that a script made at its top, as one model that has them all.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pickle
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from ray import cloudpickle
 
@@ -46,21 +48,49 @@ def pack(value: Any) -> Parcel:
     written = io.BytesIO()
     pickler = _Pickler(written)
     pickler.dump(value)
-    return Parcel(written.getvalue(), tuple(pickler.arrays))
+    content = written.getvalue()
+    if pickler.tensors:
+        content = cloudpickle.dumps(_Connected(_model_of(pickler.tensors), content))
+    return Parcel(content, tuple(pickler.arrays))
 
 
 def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
     """A fresh copy of the object that was packed, in which the large arrays are those given here."""
-    return _Unpickler(io.BytesIO(content), arrays).load()
+    tensors: Sequence[Any] = ()
+    found = _Unpickler(io.BytesIO(content), arrays).load()
+    if isinstance(found, _Connected):
+        content, tensors = found.content, found.model.outputs
+        found = _Unpickler(io.BytesIO(content), arrays, tensors).load()
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Connected:
+    """A pickle that refers to the outputs of a model by their number."""
+
+    model: keras.Model
+    content: bytes
+
+
+def _model_of(tensors: Sequence[Any]) -> keras.Model:
+    """A model from the inputs that symbolic tensors were made of to these tensors."""
+    inputs = {id(source): source for tensor in tensors for source in keras.utils.get_source_inputs(tensor)}
+    return keras.Model(list(inputs.values()), list(tensors))
 
 
 class _Pickler(cloudpickle.Pickler):
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self.arrays: list[np.ndarray] = []
+        self.tensors: list[Any] = []
         self._numbers: dict[int, int] = {}
 
-    def persistent_id(self, value: Any) -> int | None:
+    def persistent_id(self, value: Any) -> int | tuple[int] | None:
+        if isinstance(value, keras.KerasTensor) and hasattr(value, "_keras_history"):
+            if id(value) not in self._numbers:
+                self._numbers[id(value)] = len(self.tensors)
+                self.tensors.append(value)
+            return (self._numbers[id(value)],)
         if type(value) is not np.ndarray or value.nbytes < LARGE or value.dtype.hasobject:
             return None
         if id(value) not in self._numbers:
@@ -75,12 +105,12 @@ class _Pickler(cloudpickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, arrays: Sequence[np.ndarray]) -> None:
+    def __init__(self, file: io.BytesIO, arrays: Sequence[np.ndarray], tensors: Sequence[Any] = ()) -> None:
         super().__init__(file)
-        self._arrays = arrays
+        self._arrays, self._tensors = arrays, tensors
 
-    def persistent_load(self, number: int) -> np.ndarray:
-        return self._arrays[number]
+    def persistent_load(self, number: int | tuple[int]) -> Any:
+        return self._tensors[number[0]] if isinstance(number, tuple) else self._arrays[number]
 
 
 def check_sendable(value: Any, name: str) -> None:

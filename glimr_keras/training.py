@@ -85,9 +85,13 @@ class Training:
         """
         job, run = self.job, self.run
         needs_batches = run.time_limit is not None or (job.max_model_size is not None and not is_sized)
+        given = [*(kwargs.get("callbacks") or ()), *job.callbacks]
+        are_logs_placed = job.tuner is not None and job.tuner.places_logs
+        if are_logs_placed:
+            job.tuner._configure_tensorboard_dir(given, self.trial, run.execution)
         callbacks = [
             *task_logs(job, self.config),
-            *of_trial([*(kwargs.get("callbacks") or ()), *job.callbacks], run, self.config),
+            *of_trial(given, run, self.config, are_logs_placed),
             *([] if job.tuner is None else HookCallback.of(job.tuner, self.trial)),
             self.callback,
             *([BatchCallback(self.callback)] if needs_batches else []),

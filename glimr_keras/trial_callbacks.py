@@ -18,7 +18,7 @@ from glimr_keras.trials import Run, Trial, execution_directory
 
 
 def of_trial(
-    callbacks: Sequence[keras.callbacks.Callback], run: Run, config: HyperParameters
+    callbacks: Sequence[keras.callbacks.Callback], run: Run, config: HyperParameters, are_logs_placed: bool = False
 ) -> list[keras.callbacks.Callback]:
     """The callbacks with paths that no other training writes to.
 
@@ -31,14 +31,15 @@ def of_trial(
         callbacks: Copies that belong to this training; they are changed.
         run: The training.
         config: Its hyperparameters, as far as they are known.
+        are_logs_placed: Whether `TensorBoard` has its directory already.
     """
     found: list[keras.callbacks.Callback] = []
     for callback in callbacks:
         found.append(callback)
         if isinstance(callback, keras.callbacks.TensorBoard):
-            directory = os.path.join(str(callback.log_dir), run.trial_id, f"execution{run.execution}")  # noqa: PTH118
-            callback.log_dir = directory
-            found += _hparams(directory, run, config)
+            if not are_logs_placed:
+                callback.log_dir = os.path.join(str(callback.log_dir), run.trial_id, f"execution{run.execution}")  # noqa: PTH118
+            found += _hparams(str(callback.log_dir), run, config)
             continue
         for kind, attribute in _PATHS.items():
             if isinstance(callback, kind):

@@ -1,5 +1,7 @@
 """What is trained on: where it comes from, what its first sample is, and what cannot be sent."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pandas as pd
@@ -232,3 +234,9 @@ def test_the_shapes_of_padded_batches_are_those_of_the_last_axes():
     assert short["inputs"]["shape"] == [None, 4]
     array = shapes_of(FitArguments((np.zeros((5, 3, 4), "float32"),), {}))
     assert array == {"inputs": {"shape": [3, 4], "dtype": "float32"}}
+
+
+@pytest.mark.parametrize("x", [["a.png", "b.png"], [1.0, 2.0], [pathlib.Path("a"), pathlib.Path("b")], object()])
+def test_what_only_a_fit_of_the_users_own_can_take_has_no_shapes(x):
+    assert shapes_of(FitArguments((x, [0.5, 1.5]))) == {}
+    assert describe(FitArguments((x,))) is None

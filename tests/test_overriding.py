@@ -1,5 +1,6 @@
 """Tuners with methods of the user's own: which run in the worker, which in the driver, and what becomes of their state."""
 
+import json
 import os
 import pathlib
 
@@ -377,3 +378,56 @@ def test_a_base_tuner_has_the_order_of_arguments_of_keras_tuners(tmp_path):
     assert pathlib.Path(tuner.project_dir) == tmp_path / "named"
     assert len(tuner.oracle.trials) == 1
     assert issubclass(gk.RandomSearch, gk.engine.base_tuner.BaseTuner)
+
+
+class Logged(gk.RandomSearch):
+    """Gives a callback of its own a directory of each trial, as KerasTuner gives them to `TensorBoard`."""
+
+    def _configure_tensorboard_dir(self, callbacks, trial, execution=0):
+        super()._configure_tensorboard_dir(callbacks, trial, execution)
+        for callback in callbacks:
+            if isinstance(callback, Noting):
+                callback.log_dir = self._get_tensorboard_dir(callback.log_dir, trial.trial_id, execution)
+
+
+class Noting(keras.callbacks.Callback):
+    def __init__(self, log_dir):
+        super().__init__()
+        self.log_dir = pathlib.Path(log_dir)
+
+    def on_train_end(self, logs=None):
+        pathlib.Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+        pathlib.Path(self.log_dir, "note").write_text("ended")
+
+
+def test_where_logs_go_may_be_overridden(tmp_path):
+    tuner = Logged(models.build, "val_loss", 2, directory=tmp_path, executor="inline")
+    callbacks = [Noting(tmp_path / "logs"), keras.callbacks.TensorBoard(tmp_path / "logs")]
+    tuner.search(*models.TRAIN, callbacks=callbacks, **FIT)
+    found = sorted(path.relative_to(tmp_path / "logs") for path in (tmp_path / "logs").rglob("*") if path.is_dir())
+    assert [str(path) for path in found if "execution" in path.name] == ["0/execution0", "1/execution0"]
+    assert [(tmp_path / "logs" / str(number) / "execution0" / "note").exists() for number in range(2)] == [True, True]
+    assert all((tmp_path / "logs" / str(number) / "execution0" / "train").exists() for number in range(2))
+
+
+class Looking(gk.RandomSearch):
+    """Looks at the trials before its own, and their weights, while it builds."""
+
+    def run_trial(self, trial, *args, **kwargs):
+        known = {name: (other.status, other.score) for name, other in self.oracle.trials.items()}
+        weights = [pathlib.Path(self._get_checkpoint_fname(name)).exists() for name in self.oracle.end_order]
+        best = self.oracle.get_best_trials()[0]
+        pathlib.Path(self.get_trial_dir(trial.trial_id), "known.json").write_text(json.dumps([known, weights, best.trial_id]))
+        return super().run_trial(trial, *args, **kwargs)
+
+
+def test_in_a_worker_the_oracle_has_the_trials_before(local_ray, tmp_path):
+    tuner = Looking(models.build, "val_loss", 3, directory=tmp_path, max_concurrent_trials=1)
+    tuner.search(*models.TRAIN, **FIT)
+    ended = {name: (trial.status, trial.score) for name, trial in tuner.oracle.trials.items()}
+    for number in range(3):
+        known, weights, best = json.loads(pathlib.Path(tuner.get_trial_dir(str(number)), "known.json").read_text())
+        assert known.pop(str(number)) == ["RUNNING", None]
+        assert {name: tuple(said) for name, said in known.items()} == {name: ended[name] for name in map(str, range(number))}
+        assert weights == [True] * number
+        assert best == (min(known, key=lambda name: known[name][1]) if known else str(number))

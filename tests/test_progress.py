@@ -68,10 +68,21 @@ def test_verbose_0_prints_nothing(capsys):
 
 
 def test_verbose_1_leaves_one_line_with_done_failed_and_best(capsys):
-    out = shown(capsys, 1, trial(0, 0.5), trial(1, 0.25), trial(2, None, TrialStatus.FAILED))
-    assert "3/3 trials, 1 failed, best val_loss 0.2500" in out
+    out = shown(capsys, 1, trial(0, 0.5), trial(1, 0.25))
+    assert "2/3 trials, best val_loss 0.2500" in out
     assert "Trial 0000" not in out
     assert len(out.strip().splitlines()) == 1
+
+
+def test_each_reason_of_failures_is_shown_once(capsys):
+    messages = ["Traceback …\nValueError: too large", "Traceback, another …\nValueError: too large", "KeyError: 'x'"]
+    failed = [trial(number, None, TrialStatus.FAILED, message=message) for number, message in enumerate(messages)]
+    *lines, last = shown(capsys, 1, *failed).strip().splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        "Trial 0000 FAILED: ValueError: too large",
+        "Trial 0002 FAILED: KeyError: 'x'",
+    ]
+    assert "3/3 trials, 3 failed" in last
 
 
 def test_verbose_2_adds_a_line_for_every_trial(capsys):

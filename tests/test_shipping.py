@@ -2,6 +2,7 @@
 
 import threading
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -156,3 +157,22 @@ def test_what_is_unpacked_is_a_fresh_copy_each_time():
     one, two = (unpack(parcel.content, ()) for _ in range(2))
     one.x.append(2)
     assert two.x == [1]
+
+
+def test_symbolic_tensors_arrive_connected_with_their_weights():
+    first, second = keras.Input((3,)), keras.Input((2,))
+    hidden = keras.layers.Dense(4, name="hidden")(first)
+    joined = keras.layers.Concatenate()([hidden, second])
+    other = keras.layers.Dense(2)(keras.Input((1,)))
+
+    def build(config):
+        return keras.Model([first, second], [keras.layers.Dense(1, kernel_initializer="ones")(joined), hidden]), other
+
+    parcel = pack(build)
+    model, elsewhere = unpack(parcel.content, parcel.arrays)(None)
+    inputs = [np.ones((5, 3), "float32"), np.ones((5, 2), "float32")]
+    expected = [np.asarray(values) for values in build(None)[0](inputs)]
+    for values, wanted in zip(model(inputs), expected, strict=True):
+        np.testing.assert_allclose(np.asarray(values), wanted, rtol=1e-6)
+    assert elsewhere.shape == (None, 2)
+    assert model.get_layer("hidden") is not build(None)[0].get_layer("hidden")

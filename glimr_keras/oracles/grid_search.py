@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import collections
+import heapq
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -25,7 +26,8 @@ class GridSearchOracle(Oracle):
     Which hyperparameters there are depends on the values of others, so the grid is walked as the tree that it is. A trial shows
     one path: the hyperparameters in the order in which it asked for them, with their values. For each of them, the same path up
     to there with another of its values leads to configurations that were not tried, and to none that another path leads to. So
-    each distinct model is trained once, whatever conditions, loops and branches the user's code has.
+    each distinct model is trained once, whatever conditions, loops and branches the user's code has. The longest path that
+    waits is gone first, so the hyperparameter that was asked for last varies fastest.
     """
 
     learns = True  # what a trial asked for, and not its score
@@ -56,7 +58,8 @@ class GridSearchOracle(Oracle):
 
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
         super().begin(objective, seed, space)
-        self._waiting: collections.deque[_Path] = collections.deque([()])
+        self._waiting: list[tuple[int, int, _Path]] = [(0, 0, ())]  # a heap: the longest first, of those the earliest
+        self._numbers = itertools.count(1)
         self._found: set[str] = {_canonical(())}  # paths that are or were waiting
         self._taken: set[str] = set()  # paths that a trial has gone
         self._under_way: dict[str, _Path] = {}
@@ -64,7 +67,7 @@ class GridSearchOracle(Oracle):
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
         while self._waiting:
-            path = self._waiting.popleft()
+            *_, path = heapq.heappop(self._waiting)
             if _canonical(path) not in self._taken and not self._is_restored(path):
                 self._under_way[trial_id] = path
                 return Suggestion(self._completed(dict(path)), (self.seed, int(trial_id)))
@@ -96,7 +99,7 @@ class GridSearchOracle(Oracle):
         key = _canonical(path)
         if key not in self._found:
             self._found.add(key)
-            self._waiting.append(path)
+            heapq.heappush(self._waiting, (-len(path), next(self._numbers), path))
 
     def _is_restored(self, path: _Path) -> bool:
         """Whether a trial of an earlier session is on this path already."""
