@@ -24,8 +24,8 @@ def check_recognized(unrecognized: Mapping[str, Any], kind: type) -> None:
     Raises:
         ValueError: If there are any.
     """
-    known = {name for base in kind.__mro__ for name in inspect.signature(base).parameters}
     if unrecognized:
+        known = {name for base in kind.__mro__ for name in inspect.signature(base).parameters}
         hints = "".join(did_you_mean(name, known) for name in unrecognized)
         raise ValueError(f"Unrecognized arguments {list(unrecognized)} for {kind.__name__}.{hints}")
 

@@ -18,14 +18,20 @@ from tensorflow.python.framework import ops
 
 _PREFIX = "CustomGradient-"
 _REGISTRY: dict[str, dict[str, Any]] = ops.gradient_registry._registry
-_kept = {name for name in _REGISTRY if name.startswith(_PREFIX)}
+
+
+def _names() -> set[str]:
+    return {name for name in _REGISTRY if name.startswith(_PREFIX)}
+
+
+_kept = _names()
 """What is left alone: what was there before the first trial."""
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
     """Leaves those that are there now alone until the end of the block, also if their functions cannot be found."""
-    added = {name for name in _REGISTRY if name.startswith(_PREFIX)} - _kept
+    added = _names() - _kept
     _kept.update(added)
     try:
         yield
@@ -35,7 +41,7 @@ def kept() -> Iterator[None]:
 
 def forget() -> None:
     """Drops the custom gradients of graphs that no function uses any more. To be called after garbage was collected."""
-    names = [name for name in _REGISTRY if name.startswith(_PREFIX) and name not in _kept]
+    names = _names() - _kept
     if not names:
         return
     alive = {id(function._cached_graph) for function in gc.get_objects() if isinstance(function, AtomicFunction)}

@@ -153,12 +153,12 @@ class HyperParameters(DefineByRun):
     @property
     def active_scopes(self) -> list[list[Condition]]:
         """The conditions of each conditional scope in which hyperparameters were defined, and whose conditions hold here."""
-        return [list(conditions) for conditions in self._scopes() if all(each.holds(self.values) for each in conditions)]
+        return self._scopes(are_met=True)
 
     @property
     def inactive_scopes(self) -> list[list[Condition]]:
         """The conditions of the other conditional scopes."""
-        return [list(conditions) for conditions in self._scopes() if not all(each.holds(self.values) for each in conditions)]
+        return self._scopes(are_met=False)
 
     @property
     def sampling_key(self) -> tuple[int, ...] | None:
@@ -264,8 +264,9 @@ class HyperParameters(DefineByRun):
 
     # How it works inside
 
-    def _scopes(self) -> Iterable[tuple[Condition, ...]]:
-        return dict.fromkeys(definition.conditions for definition in self.space if definition.conditions)
+    def _scopes(self, are_met: bool) -> list[list[Condition]]:
+        scopes = dict.fromkeys(definition.conditions for definition in self.space if definition.conditions)
+        return [list(scope) for scope in scopes if all(condition.holds(self.values) for condition in scope) == are_met]
 
     def _named(self, full_name: str) -> list[HyperParameter]:
         return [definition for (name, _), definition in self._definitions.items() if name == full_name]

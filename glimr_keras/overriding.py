@@ -24,6 +24,7 @@ from glimr_keras.job import build
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import Oracle
 from glimr_keras.training import Training
+from glimr_keras.trial_callbacks import logs_directory, place_logs
 from glimr_keras.trials import Trial, TrialStatus
 
 _OF_DRIVER = (
@@ -124,13 +125,11 @@ class Overridable:
 
     def _configure_tensorboard_dir(self, callbacks: Any, trial: Trial, execution: int = 0) -> None:
         """Gives each `TensorBoard` among the callbacks a directory of this execution."""
-        for callback in callbacks:
-            if isinstance(callback, keras.callbacks.TensorBoard):
-                callback.log_dir = self._get_tensorboard_dir(callback.log_dir, trial.trial_id, execution)
+        place_logs(callbacks, trial.trial_id, execution, self._get_tensorboard_dir)
 
     def _get_tensorboard_dir(self, logdir: Any, trial_id: str, execution: int) -> str:
         """The directory of an execution's logs."""
-        return str(pathlib.Path(logdir, str(trial_id), f"execution{execution}"))
+        return logs_directory(logdir, trial_id, execution)
 
     def _get_checkpoint_fname(self, trial_id: str) -> str:
         """The file with the weights of a trial's best epoch."""
@@ -190,11 +189,6 @@ class Overridable:
         own = [vars(place)["run_trial"] for place in places if "run_trial" in vars(place)]
         codes = [getattr(function, "__code__", None) for function in own]
         return bool(own) and not any("run_trial" in code.co_names for code in codes if code is not None)
-
-    @property
-    def places_logs(self) -> bool:
-        """Whether a subclass says where the logs of callbacks go."""
-        return self._overrides(*_LOGS)
 
     @property
     def is_told_of_batches(self) -> bool:

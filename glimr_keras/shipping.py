@@ -87,15 +87,16 @@ class _Pickler(cloudpickle.Pickler):
 
     def persistent_id(self, value: Any) -> int | tuple[int] | None:
         if isinstance(value, keras.KerasTensor) and hasattr(value, "_keras_history"):
-            if id(value) not in self._numbers:
-                self._numbers[id(value)] = len(self.tensors)
-                self.tensors.append(value)
-            return (self._numbers[id(value)],)
+            return (self._number(value, self.tensors),)
         if type(value) is not np.ndarray or value.nbytes < LARGE or value.dtype.hasobject:
             return None
+        return self._number(value, self.arrays)
+
+    def _number(self, value: Any, kept: list[Any]) -> int:
+        """The place of a value among those that are kept apart, which it is put to."""
         if id(value) not in self._numbers:
-            self._numbers[id(value)] = len(self.arrays)
-            self.arrays.append(value)
+            self._numbers[id(value)] = len(kept)
+            kept.append(value)
         return self._numbers[id(value)]
 
     def reducer_override(self, value: Any) -> Any:

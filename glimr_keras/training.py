@@ -20,7 +20,7 @@ from glimr_keras.job import Job, adapted, build, fit_kwargs, task_logs, with_dat
 from glimr_keras.metrics_tracking import MetricsTracker
 from glimr_keras.reporting import BatchCallback, BeginsAnewError, TrialCallback, own_values
 from glimr_keras.returned import KINDS, metrics_of
-from glimr_keras.trial_callbacks import HookCallback, of_trial
+from glimr_keras.trial_callbacks import HookCallback, of_trial, place_logs
 from glimr_keras.trials import Run, Trial
 
 Score = tuple[float, int | None, dict[str, float]]
@@ -86,12 +86,13 @@ class Training:
         job, run = self.job, self.run
         needs_batches = run.time_limit is not None or (job.max_model_size is not None and not is_sized)
         given = [*(kwargs.get("callbacks") or ()), *job.callbacks]
-        are_logs_placed = job.tuner is not None and job.tuner.places_logs
-        if are_logs_placed:
+        if job.tuner is None:
+            place_logs(given, run.trial_id, run.execution)
+        else:
             job.tuner._configure_tensorboard_dir(given, self.trial, run.execution)
         callbacks = [
             *task_logs(job, self.config),
-            *of_trial(given, run, self.config, are_logs_placed),
+            *of_trial(given, run, self.config),
             *([] if job.tuner is None else HookCallback.of(job.tuner, self.trial)),
             self.callback,
             *([BatchCallback(self.callback)] if needs_batches else []),

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,13 +17,18 @@ from glimr_keras.storage import write_whole
 from glimr_keras.trials import Run, Trial, execution_directory
 
 
+def logs_directory(log_dir: Any, trial_id: str, execution: int) -> str:
+    """`log_dir/<trial>/execution<number>`, as in KerasTuner; `log_dir` may be a URI."""
+    return os.path.join(str(log_dir), str(trial_id), f"execution{execution}")  # noqa: PTH118
+
+
 def of_trial(
-    callbacks: Sequence[keras.callbacks.Callback], run: Run, config: HyperParameters, are_logs_placed: bool = False
+    callbacks: Sequence[keras.callbacks.Callback], run: Run, config: HyperParameters
 ) -> list[keras.callbacks.Callback]:
     """The callbacks with paths that no other training writes to.
 
-    `TensorBoard(log_dir)` writes to `log_dir/<trial>/execution<number>`, as in KerasTuner, and also the hyperparameters for
-    the tab of that name, where the package tensorboard is installed. `ModelCheckpoint`, `CSVLogger` and `BackupAndRestore`
+    `TensorBoard`, which `place_logs` gives its directory, also writes the hyperparameters for the tab of that name, where the
+    package tensorboard is installed. `ModelCheckpoint`, `CSVLogger` and `BackupAndRestore`
     write into a folder `trial_<trial>` (and in it `execution_<number>`, but for the first) beside where they would have. What
     `CSVLogger` wrote is copied to where it would have when the training has ended, so the last training's is there.
 
@@ -31,14 +36,11 @@ def of_trial(
         callbacks: Copies that belong to this training; they are changed.
         run: The training.
         config: Its hyperparameters, as far as they are known.
-        are_logs_placed: Whether `TensorBoard` has its directory already.
     """
     found: list[keras.callbacks.Callback] = []
     for callback in callbacks:
         found.append(callback)
         if isinstance(callback, keras.callbacks.TensorBoard):
-            if not are_logs_placed:
-                callback.log_dir = os.path.join(str(callback.log_dir), run.trial_id, f"execution{run.execution}")  # noqa: PTH118
             found += _hparams(str(callback.log_dir), run, config)
             continue
         for kind, attribute in _PATHS.items():
@@ -47,6 +49,18 @@ def of_trial(
                 setattr(callback, attribute, _own(wanted, run))
                 found += [_Published(callback, wanted)] if kind is keras.callbacks.CSVLogger else []
     return found
+
+
+def place_logs(
+    callbacks: Iterable[keras.callbacks.Callback],
+    trial_id: str,
+    execution: int,
+    directory: Callable[[Any, str, int], str] = logs_directory,
+) -> None:
+    """Gives each `TensorBoard` among the callbacks a directory of this execution, which `directory` names."""
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            callback.log_dir = directory(callback.log_dir, trial_id, execution)
 
 
 _PATHS: dict[type[keras.callbacks.Callback], str] = {

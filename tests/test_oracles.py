@@ -419,14 +419,14 @@ def every_trial(oracle, workers=1):
 
 def test_grid_search_varies_the_last_hyperparameter_fastest():
     oracle = grid([Int("a", 1, 2), Choice("b", ("x", "y", "z"), default="y"), Boolean("c")])
-    tried = [tuple(trial["values"][name] for name in "abc") for trial in iter(lambda: _next_of(oracle), None)]
+    tried = [tuple(trial.values[name] for name in "abc") for trial in iter(lambda: _next_of(oracle), None)]
     assert tried == [(a, b, c) for a in (1, 2) for b in "yxz" for c in (False, True)]
 
 
 def _next_of(oracle):
     """A trial that is run to its end; `None` when there is none."""
     trial = oracle.next_trial()
-    return {"values": end(oracle, trial).values} if isinstance(trial, Trial) else None
+    return end(oracle, trial) if isinstance(trial, Trial) else None
 
 
 @pytest.mark.parametrize("workers", [1, 4])
