@@ -292,7 +292,8 @@ class Coordinator:
         if outcome.status == TrialStatus.RUNNING:
             return
         execution.status, execution.duration, execution.message = outcome.status, outcome.duration, outcome.message
-        execution.score, execution.best_epoch, execution.is_told = outcome.score, outcome.best_epoch, outcome.is_told
+        execution.score, execution.best_epoch = outcome.score, outcome.best_epoch
+        execution.returned, execution.is_told = outcome.returned, outcome.is_told
         self._write(checkpoints.force, run.directory)
         self._write(self._journal.end_execution, run.trial_id, run.execution, execution)
         if isinstance(self.error, StorageError):

@@ -323,20 +323,33 @@ class _Ending(keras.callbacks.Callback):
         raise _EnoughError
 
 
+class _Nothing(dict[str, Any]):
+    """What a training that did not take place has logged: who looks at it sees nothing more."""
+
+    def _enough(self, *args: Any) -> Any:
+        raise _EnoughError
+
+    __getitem__ = __iter__ = __contains__ = __len__ = get = keys = values = items = _enough
+
+
+def _untrained(*args: Any, **kwargs: Any) -> keras.callbacks.History:
+    """In the place of a model's `fit`."""
+    history = keras.callbacks.History()
+    history.history = _Nothing()
+    return history
+
+
 def _ask_fit(job: Job, config: HyperParameters, model: Any, arguments: FitArguments) -> set[str]:
-    """Runs the user's own `fit` with a model that does not train, and returns the names that it asks for or looks at."""
+    """Runs the user's own `fit` with a model that does not train, up to where it looks at what came out, and returns the names
+    that it asks for or looks at.
+    """
     if not overrides(job.hypermodel, "fit"):
         return set()
-
-    def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
-        history = keras.callbacks.History()
-        history.history = collections.defaultdict(lambda: [0.0])
-        return history
 
     def enough(*args: Any, **kwargs: Any) -> None:
         raise _EnoughError
 
-    for name, replacement in (("fit", fit), ("train_on_batch", enough), ("evaluate", enough)):
+    for name, replacement in (("fit", _untrained), ("train_on_batch", enough), ("evaluate", enough), ("predict", enough)):
         object.__setattr__(model, name, replacement)
     if getattr(model, "optimizer", None) is not None:
         object.__setattr__(model.optimizer, "apply", enough)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from glimr_keras import checkpoints, scratch
 from glimr_keras.callback import Held, TuneReportCheckpoint, scalars
@@ -57,6 +58,7 @@ class Outcome:
             raised `FailedTrialError`.
         final: Whether it would only fail again, as the user says by `FailedTrialError`.
         directions: Of metrics whose names were not known before, as far as Keras knows them.
+        returned: The metrics of the score, where the user's code returned others than any epoch was reported with.
         is_told: Whether a loop of the user's own told the oracle of its steps.
     """
 
@@ -69,6 +71,7 @@ class Outcome:
     expected: bool = False
     final: bool = False
     directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    returned: dict[str, float] = dataclasses.field(default_factory=dict)
     is_told: bool = False
 
 
@@ -127,7 +130,7 @@ class Voice:
             raise
 
     def end(self, metrics: dict[str, float], outcome: Outcome) -> None:
-        """Sends the outcome together with the last epoch and the metrics that `fit` returned."""
+        """Sends the outcome together with the last epoch, and `metrics` of the model as it was left."""
         epoch, last = (None, {}) if self.callback is None else self.callback.take_held()
         if metrics and epoch is None:
             epoch = 1
@@ -183,6 +186,7 @@ class TrialCallback(TuneReportCheckpoint):
         self._state_saved = time.monotonic()
         self._goes_on_at: int | None = None  # the epoch, counted from 0, with which an interrupted training goes on
         self._fits = 0
+        self._values, self._fit = self._no_values(), _Fit(self._no_values())
         self._deadline = None if run.time_limit is None else time.monotonic() + run.time_limit
         if (run.reports_state or run.resumes) and run.state is not None and checkpoints.exists(self._directory):
             earlier = checkpoints.describe(self._directory)  # what it saved before it was paused, or interrupted
@@ -192,8 +196,8 @@ class TrialCallback(TuneReportCheckpoint):
         """An interrupted training goes on. Its last epoch is reported again, since it may not have been."""
         self.last_epoch, self.last_logs, self._goes_on_at = state.epoch, state.metrics or {}, state.epoch
         self._held = Held(state.epoch, self.last_logs, due=True, checkpoint=None)
-        if self._is_carried and checkpoints.exists(self._directory):
-            self._voice.send("best", self._directory)
+        if checkpoints.exists(self._directory):
+            self._send_best()
 
     def check_size(self, model: Any) -> None:
         """Refuses a model that is larger than allowed.
@@ -220,7 +224,9 @@ class TrialCallback(TuneReportCheckpoint):
         if not self.objective.has_value(logs):
             return False  # as with `validation_freq`; that it never came is said at the end
         self.check(logs)
-        return super().improves(logs)
+        improves = super().improves(logs)
+        self._keep_of_fit(self.objective.get_value(logs), improves)
+        return improves
 
     def check(self, logs: Any) -> None:
         """Refuses metrics without the objective, or with nan as its value."""
@@ -239,6 +245,8 @@ class TrialCallback(TuneReportCheckpoint):
         self._fits += 1
         if self._fits > 1 and self._goes_on_at is not None:
             raise BeginsAnewError  # a state says nothing of which `fit` it is of
+        self._forget_fit()
+        self._fit = _Fit(self._no_values())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._goes_on_at is not None and epoch < self._goes_on_at:
@@ -246,6 +254,9 @@ class TrialCallback(TuneReportCheckpoint):
         if self.last_epoch is not None and self._offset + epoch < self.last_epoch:
             self._offset = self.last_epoch - epoch  # a second `fit` counts from the start again
         self.last_epoch, self.last_logs = self._offset + epoch + 1, scalars(logs or {})
+        for values in (self._values, self._fit.values):
+            for name in values.keys() & self.last_logs:
+                values[name].append(self.last_logs[name])
         super().on_epoch_end(self._offset + epoch, logs)
         if self._reports_state:
             self._state = str(scratch.make())
@@ -262,11 +273,17 @@ class TrialCallback(TuneReportCheckpoint):
     def save(self, epoch: int) -> pathlib.Path:
         self._voice.settle()  # if the trial was stopped before this epoch, the checkpoint is that of an earlier one
         self.best_epoch = epoch
-        described = checkpoints.Checkpoint(epoch, self.inputs, values=own_values(self._voice.config), score=self.best)
-        checkpoints.save(self.model, self._directory, described)
+        self._save(self._directory, epoch, self.best)
+        self._send_best()
+        return self._directory
+
+    def _save(self, directory: pathlib.Path, epoch: int, score: float | None) -> None:
+        described = checkpoints.Checkpoint(epoch, self.inputs, values=own_values(self._voice.config), score=score)
+        checkpoints.save(self.model, directory, described)
+
+    def _send_best(self) -> None:
         if self._is_carried:
             self._voice.send("best", self._directory)
-        return self._directory
 
     def save_state(self) -> None:
         """Writes what the training can be continued from, when all epochs before are written down."""
@@ -309,5 +326,75 @@ class TrialCallback(TuneReportCheckpoint):
         """The epoch that is over and not reported yet, and its metrics."""
         if self._state is not None:
             shutil.rmtree(self._state, ignore_errors=True)
+        self._forget_fit()
         held, self._held = self._held, None
         return (None, {}) if held is None else (held.epoch, held.logs)
+
+    # What `fit` returned, beside what was seen
+
+    def seen(self, history: keras.callbacks.History | None) -> tuple[float, int | None] | None:
+        """The score, and its epoch, that was seen of what `fit` returned; `None` if it says something else.
+
+        Args:
+            history: Of all calls of Keras' `fit`, or of the last one, whose best weights are then those that are kept. `None`
+                stands for all.
+
+        Raises:
+            BeginsAnewError: If it says something else, and is of a part of the training only.
+        """
+        if self.best is None:
+            return None
+        said = {name: _numbers(history.history.get(name, ())) for name in self._values} if history else self._values
+        if said == self._values:
+            return self.best, self.best_epoch
+        if self._goes_on_at is not None:
+            raise BeginsAnewError
+        if said != self._fit.values or self._fit.best is None:
+            return None
+        if self._fit.weights is not None:
+            self._voice.settle()
+            checkpoints.go_back(self._directory, self._fit.weights)
+            self._send_best()
+        self.best, self.best_epoch = self._fit.best, self._fit.best_epoch
+        return self.best, self.best_epoch
+
+    def _no_values(self) -> dict[str, list[float]]:
+        return {part.name: [] for part in self.objective.parts}
+
+    def _keep_of_fit(self, score: float, is_best: bool) -> None:
+        """Keeps the weights of the best epoch of this call of Keras' `fit`, where an earlier call had a better one."""
+        fit = self._fit
+        if self._objective is None or not (is_best or self._objective.better_than(score, fit.best)):
+            return
+        fit.best, fit.best_epoch = score, self.last_epoch
+        if is_best:
+            self._forget_fit()
+        else:
+            fit.weights = fit.weights or scratch.make()
+            self._save(fit.weights / checkpoints.BEST, self.last_epoch or 1, score)
+
+    def _forget_fit(self) -> None:
+        if self._fit.weights is not None:
+            shutil.rmtree(self._fit.weights, ignore_errors=True)
+            self._fit.weights = None
+
+
+@dataclasses.dataclass
+class _Fit:
+    """What was seen of one call of Keras' `fit`.
+
+    Attributes:
+        values: Of the objective, or of its parts, by name: one of each epoch that had one.
+        best: The best value of the objective.
+        best_epoch: Its epoch.
+        weights: Directory with the weights of that epoch, where those of an earlier call are better.
+    """
+
+    values: dict[str, list[float]]
+    best: float | None = None
+    best_epoch: int | None = None
+    weights: pathlib.Path | None = None
+
+
+def _numbers(values: Any) -> list[float]:
+    return [float(value) for value in values if np.size(value) == 1 and value is not None]

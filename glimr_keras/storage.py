@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TextIO
 
 from glimr_keras.errors import StorageError
 
@@ -27,3 +29,17 @@ def write_json(path: pathlib.Path, content: Any) -> None:
         write_whole(path, json.dumps(content).encode())
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[TextIO]:
+    """A text file to read and write, made if it is not there, that no other process has so meanwhile, where the system has
+    such locks.
+    """
+    with path.open("a+", encoding="utf-8") as file:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl  # not on Windows
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        yield file

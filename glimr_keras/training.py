@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import Any
 
 import keras
@@ -23,8 +24,22 @@ from glimr_keras.returned import KINDS, metrics_of
 from glimr_keras.trial_callbacks import HookCallback, of_trial, place_logs
 from glimr_keras.trials import Run, Trial
 
-Score = tuple[float, int | None, dict[str, float]]
-"""The score, its epoch counted from 1, and the metrics that the user's code returned."""
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What came of a training.
+
+    Attributes:
+        value: Of the objective.
+        epoch: Its epoch, counted from 1.
+        left: Metrics of the model as it was left, which the user's code returned: they are those of the last epoch.
+        returned: Metrics of the score that the user's code returned in the place of those that were reported.
+    """
+
+    value: float
+    epoch: int | None
+    left: dict[str, float] = dataclasses.field(default_factory=dict)
+    returned: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Training:
@@ -139,7 +154,7 @@ class Training:
     def _by_tuner(self) -> Score:
         """A trial that a tuner of the user's own runs."""
         tuner, trial = self.job.tuner, self.trial
-        arguments = with_data(self.job, self.config)
+        arguments = self._placed(with_data(self.job, self.config))
         own = tuner.oracle.trials.setdefault(trial.trial_id, trial)
         own.metrics = MetricsTracker()
         tuner.oracle.objective = self.callback.objective
@@ -149,6 +164,19 @@ class Training:
         self.is_told = returned is None and bool(steps)
         return self._of_steps(steps) if self.is_told else self._of(returned, f"`{type(tuner).__name__}.run_trial`")
 
+    def _placed(self, arguments: FitArguments) -> FitArguments:
+        """The arguments with callbacks that write to places of this trial, for a `run_trial` of the user's own.
+
+        Whatever else it takes under that name is left as it is.
+        """
+        given = arguments.kwargs.get("callbacks")
+        if not isinstance(given, (list, tuple)) or not self.job.tuner.has_own_loop:
+            return arguments
+        if not all(isinstance(each, keras.callbacks.Callback) for each in given):
+            return arguments
+        place_logs(given, self.run.trial_id, self.run.execution)
+        return FitArguments(arguments.args, {**arguments.kwargs, "callbacks": of_trial(given, self.run, self.config)})
+
     def _of_steps(self, steps: dict[int, dict[str, float]]) -> Score:
         """The score of what `oracle.update_trial` was told, by step."""
         objective = self.callback.objective
@@ -156,7 +184,7 @@ class Training:
             self.callback.check(metrics)
             self.callback.hold(step + 1, metrics)
         best = objective.best_step(steps) or 0
-        return objective.get_value(steps[best]), best + 1, {}
+        return Score(objective.get_value(steps[best]), best + 1)
 
     def _of(self, returned: Any, name: str) -> Score:
         """The score of what the user's method returned, or that the callback saw where that says no other.
@@ -167,8 +195,11 @@ class Training:
         callback, objective = self.callback, self.callback.objective
         if isinstance(returned, list) and len(returned) == 1:
             returned = returned[0]
-        if callback.best is not None and (returned is None or isinstance(returned, keras.callbacks.History)):
-            return callback.best, callback.best_epoch, {}
+        histories = returned if isinstance(returned, list) else [returned]
+        are_histories = all(isinstance(each, keras.callbacks.History) for each in histories)
+        seen = callback.seen(returned) if returned is None or isinstance(returned, keras.callbacks.History) else None
+        if seen is not None:
+            return Score(*seen)
         if returned is None and callback.last_logs:
             callback.check(callback.last_logs)
         if returned is None and callback.model is not None:
@@ -176,7 +207,7 @@ class Training:
                 f"{name} returned None, and no epoch was reported. Did you forget to return the metrics, or to pass "
                 f"`callbacks` on to `model.fit`? Expected: {KINDS}."
             )
-        if isinstance(returned, keras.callbacks.History) and callback.model is not None:
+        if isinstance(returned, keras.callbacks.History) and callback.model is not None and callback.best is None:
             # `fit` did not pass the callbacks on: only the weights of the last epoch are there
             callback.last_epoch = len(returned.epoch)
             metrics, epoch = scalars({metric: values[-1] for metric, values in returned.history.items() if values}), None
@@ -184,12 +215,15 @@ class Training:
             metrics, epoch = metrics_of(returned, objective, name)
         callback.check(metrics)
         score = objective.get_value(metrics)
+        if are_histories and epoch is not None and callback.best_epoch is not None:  # the best weights of all are kept
+            return Score(score, epoch, returned=metrics)
+        was_reported = callback.best_epoch is not None
         if score != callback.best and callback.model is not None and not self._is_saved:
-            callback.save(callback.last_epoch or 1)  # the score is that of the model as it was left
-        if callback.best_epoch is None and epoch is not None:
+            callback.save(epoch or callback.last_epoch or 1)  # the score is that of the model as it was left
+        if not was_reported and epoch is not None:
             callback.hold(epoch, metrics)
-            return score, epoch, {}
-        return score, callback.best_epoch or 1, metrics
+            return Score(score, epoch)
+        return Score(score, callback.best_epoch or 1, metrics)
 
 
 def _build_ahead(model: Any, arguments: FitArguments) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
+import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +15,7 @@ import keras
 
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.reporting import own_values
-from glimr_keras.storage import write_whole
+from glimr_keras.storage import locked, write_whole
 from glimr_keras.trials import Run, Trial, execution_directory
 
 
@@ -30,24 +32,24 @@ def of_trial(
     `TensorBoard`, which `place_logs` gives its directory, also writes the hyperparameters for the tab of that name, where the
     package tensorboard is installed. `ModelCheckpoint`, `CSVLogger` and `BackupAndRestore`
     write into a folder `trial_<trial>` (and in it `execution_<number>`, but for the first) beside where they would have. What
-    `CSVLogger` wrote is copied to where it would have when the training has ended, so the last training's is there.
+    `CSVLogger` and `ModelCheckpoint` wrote is copied to where they would have when the training has ended, so the last
+    training's is there; of a `ModelCheckpoint(save_best_only=True)` the best of all trainings.
 
     Args:
-        callbacks: Copies that belong to this training; they are changed.
+        callbacks: Copies that belong to this training; they are changed, but for those that were given here before.
         run: The training.
-        config: Its hyperparameters, as far as they are known.
+        config: Its hyperparameters, which may still be asked for.
     """
     found: list[keras.callbacks.Callback] = []
     for callback in callbacks:
         found.append(callback)
-        if isinstance(callback, keras.callbacks.TensorBoard):
-            found += _hparams(str(callback.log_dir), run, config)
-            continue
+        if isinstance(callback, keras.callbacks.TensorBoard) and not any(map(_HParams.is_for(callback), callbacks)):
+            found += _HParams.of(callback, run, config)
         for kind, attribute in _PATHS.items():
             if isinstance(callback, kind):
-                wanted = getattr(callback, attribute)
-                setattr(callback, attribute, _own(wanted, run))
-                found += [_Published(callback, wanted)] if kind is keras.callbacks.CSVLogger else []
+                wanted, is_new = _place(callback, attribute, functools.partial(_own, run=run))
+                if is_new and "{" not in wanted and kind is not keras.callbacks.BackupAndRestore:
+                    found.append(_Published(callback, attribute, pathlib.Path(wanted), run.project))
     return found
 
 
@@ -60,8 +62,30 @@ def place_logs(
     """Gives each `TensorBoard` among the callbacks a directory of this execution, which `directory` names."""
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.TensorBoard):
-            callback.log_dir = directory(callback.log_dir, trial_id, execution)
+            _place(callback, "log_dir", lambda wanted: directory(wanted, trial_id, execution))
 
+
+def _place(callback: keras.callbacks.Callback, attribute: str, place: Callable[[str], str]) -> tuple[str, bool]:
+    """Has a callback write to another place. It, and each copy of it, remembers where the user wanted it, so this may be done
+    again.
+
+    Returns:
+        Where the user wanted it, and whether its place is another than before.
+    """
+    wanted, placed = vars(callback).get(_REMEMBERED, ("", None))
+    now = os.fspath(getattr(callback, attribute))
+    wanted = wanted if now == placed else now
+    own = place(wanted)
+    before = now.rstrip(os.sep) + os.sep
+    inside = {name: path for name, path in vars(callback).items() if isinstance(path, str) and path.startswith(before)}
+    for name, path in inside.items():  # paths that a callback made of it already
+        setattr(callback, name, own + os.sep + path.removeprefix(before))
+    setattr(callback, attribute, own)
+    setattr(callback, _REMEMBERED, (wanted, own))
+    return wanted, own != placed
+
+
+_REMEMBERED = "_glimr_keras_place"
 
 _PATHS: dict[type[keras.callbacks.Callback], str] = {
     keras.callbacks.ModelCheckpoint: "filepath",
@@ -70,36 +94,76 @@ _PATHS: dict[type[keras.callbacks.Callback], str] = {
 }
 
 
-def _own(path: Any, run: Run) -> str:
+def _own(path: str, run: Run) -> str:
     """The path in a folder of the trial's own, which is made."""
-    place = pathlib.Path(os.fspath(path))
+    place = pathlib.Path(path)
     folder = execution_directory(place.parent, run.trial_id, run.execution)
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder / place.name)
 
 
-def _hparams(directory: str, run: Run, config: HyperParameters) -> list[keras.callbacks.Callback]:
-    """What writes the hyperparameters for TensorBoard's tab of that name."""
-    if keras.backend.backend() != "tensorflow" or importlib.util.find_spec("tensorboard") is None:
-        return []
-    from tensorboard.plugins.hparams import api  # an optional package
+class _HParams(keras.callbacks.Callback):
+    """Writes the hyperparameters for TensorBoard's tab of that name, when all before the training were asked for."""
 
-    values: Mapping[str, Any] = own_values(config)
-    known = {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str))}
-    with contextlib.suppress(ImportError):
-        return [api.KerasCallback(directory, known, trial_id=run.trial_id)]
-    return []
+    def __init__(self, logs: keras.callbacks.TensorBoard, run: Run, config: HyperParameters) -> None:
+        super().__init__()
+        self.logs, self._run, self._config = logs, run, config
+        self._writer: keras.callbacks.Callback | None = None
+
+    @classmethod
+    def of(cls, logs: keras.callbacks.TensorBoard, run: Run, config: HyperParameters) -> list[keras.callbacks.Callback]:
+        """That of a `TensorBoard`, where it can be."""
+        if keras.backend.backend() != "tensorflow" or importlib.util.find_spec("tensorboard") is None:
+            return []
+        return [cls(logs, run, config)]
+
+    @classmethod
+    def is_for(cls, logs: keras.callbacks.Callback) -> Callable[[keras.callbacks.Callback], bool]:
+        """Tells whether a callback is that of a `TensorBoard`."""
+        return lambda callback: isinstance(callback, cls) and callback.logs is logs
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        from tensorboard.plugins.hparams import api  # an optional package
+
+        values: Mapping[str, Any] = own_values(self._config)
+        known = {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str))}
+        with contextlib.suppress(ImportError):
+            self._writer = api.KerasCallback(str(self.logs.log_dir), known, trial_id=self._run.trial_id)
+            self._writer.on_train_begin(logs)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        if self._writer is not None:
+            self._writer.on_train_end(logs)
 
 
 class _Published(keras.callbacks.Callback):
-    """Copies the log of a training to where the user looks for it."""
+    """Copies what a callback wrote in a training to where the user looks for it.
 
-    def __init__(self, logger: keras.callbacks.CSVLogger, wanted: Any) -> None:
+    Of a callback that keeps the best model only, it is there if no training of the project has had a better one. A hidden file
+    beside it has how good the one that is there is.
+    """
+
+    def __init__(self, writer: keras.callbacks.Callback, attribute: str, wanted: pathlib.Path, project: str | None) -> None:
         super().__init__()
-        self._logger, self._wanted = logger, pathlib.Path(os.fspath(wanted))
+        self._writer, self._attribute, self._wanted, self._project = writer, attribute, wanted, project
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        write_whole(self._wanted, pathlib.Path(self._logger.filename).read_bytes())
+        written = pathlib.Path(getattr(self._writer, self._attribute))
+        if not written.is_file():
+            return
+        if not getattr(self._writer, "save_best_only", False):
+            write_whole(self._wanted, written.read_bytes())
+            return
+        record = self._wanted.with_name(f".{self._wanted.name}.json")
+        with locked(record) as file:
+            said = file.read()
+            before = json.loads(said) if said else {}
+            best = float(self._writer.best)
+            if before.get("project") != self._project or self._writer.monitor_op(best, before["best"]):
+                write_whole(self._wanted, written.read_bytes())
+                file.seek(0)
+                file.truncate()
+                file.write(json.dumps({"project": self._project, "best": best}))
 
 
 class HookCallback(keras.callbacks.Callback):

@@ -118,6 +118,7 @@ class Execution:
         attempt: How many times it failed before and was tried again.
         lost: How many times the process that trained it was lost.
         is_told: Whether a loop of the user's own told the oracle of every step, instead of returning metrics.
+        returned: The metrics of the score, where the user's code returned others than any epoch was reported with.
     """
 
     status: str = TrialStatus.RUNNING
@@ -129,11 +130,12 @@ class Execution:
     attempt: int = 0
     lost: int = 0
     is_told: bool = False
+    returned: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def at_best(self) -> dict[str, float]:
-        """The metrics of the best epoch, if there is one."""
-        return {} if self.best_epoch is None else self.history.get(self.best_epoch, {})
+        """The metrics of the best epoch, if there is one, or those of the score that were returned in their place."""
+        return {} if self.best_epoch is None else self.history.get(self.best_epoch, {}) | self.returned
 
     def observe(self, epoch: int, metrics: dict[str, float], objective: Objective) -> None:
         """Takes in the metrics of an epoch; the score is the best so far.

@@ -49,14 +49,16 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
     message: str | None = None
     fatal: FatalError | StorageError | None = None
     expected = final = is_told = False
-    metrics: dict[str, float] = {}
+    left: dict[str, float] = {}
+    returned: dict[str, float] = {}
     with job.session.fresh(_seed(run)):
         try:
             voice.config = configuration(job.space, run.values, run.sampling_key, run.fold, run.num_folds, job.hypermodel)
             objective = job.objective if run.directions is None else job.objective.directed(run.directions)
             voice.callback = TrialCallback(objective, run, voice, job.max_model_size)
             training = Training(job, run, voice.config, voice.callback)
-            score, best_epoch, metrics = training.score()
+            found = training.score()
+            score, best_epoch, left, returned = found.value, found.epoch, found.left, found.returned
             is_told = training.is_told
             status = TrialStatus.COMPLETED
         except BeginsAnewError:
@@ -78,9 +80,11 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
         if status != _AGAIN:
             # Said before the session is cleared: an executor may take it in meanwhile
             duration = time.monotonic() - started
-            directions = _directions(job, voice.callback, metrics)
-            outcome = Outcome(status, duration, score, best_epoch, message, fatal, expected, final, directions, is_told)
-            voice.end(metrics, outcome)
+            directions = _directions(job, voice.callback, left | returned)
+            outcome = Outcome(
+                status, duration, score, best_epoch, message, fatal, expected, final, directions, returned, is_told
+            )
+            voice.end(left, outcome)
     if status == _AGAIN:
         run_trial(job, dataclasses.replace(given, resumes=False), report, settle)
 

@@ -101,6 +101,21 @@ def test_what_data_and_fit_ask_for_is_known_though_nothing_is_trained(monkeypatc
     assert names(found) == {"samples", "units", "learning_rate", "epochs", "batch_size", "again", "more"}
 
 
+def test_a_fit_of_the_users_own_sees_no_results_before_the_search(tmp_path):
+    class Writes(gk.HyperModel):
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, *args, **kwargs):
+            history = model.fit(*args, **{**kwargs, "batch_size": config.Choice("batch_size", [8, 16])})
+            with (tmp_path / "rows.csv").open("a") as file:
+                file.write(f"{history.history['val_loss'][-1]}\n")
+            return history
+
+    assert "batch_size" in names(found_in(Writes()))
+    assert (tmp_path / "rows.csv").read_text() == ""
+
+
 def test_a_training_loop_of_the_users_own_ends_before_its_first_step():
     class Loop(gk.HyperModel):
         def build(self, config):

@@ -270,6 +270,28 @@ def test_a_copy_of_keras_tuners_run_trial_works(tmp_path):
     assert loss == pytest.approx(tuner.oracle.get_best_trials()[0].score, abs=1e-6)
 
 
+def test_several_histories_of_a_run_trial_have_the_mean_step(tmp_path):
+    """As in KerasTuner; nothing was reported meanwhile."""
+
+    class Several(gk.RandomSearch):
+        def run_trial(self, trial, *args, **kwargs):
+            kwargs.pop("callbacks", None)
+            histories = []
+            for steps in ([3.0, 2.0, 1.0, 4.0, 5.0], [5.0, 4.0, 3.0, 2.0, 0.5]):
+                model = self._try_build(trial.hyperparameters)
+                history = model.fit(*args, **{**kwargs, "epochs": 5})
+                history.history["val_loss"] = steps
+                histories.append(history)
+            self.save_model(trial.trial_id, model)
+            return histories
+
+    tuner = Several(models.build, "val_loss", 1, executions_per_trial=2, directory=tmp_path, executor="inline")
+    tuner.search(*models.TRAIN, **FIT)
+    (trial,) = tuner.oracle.trials.values()
+    assert (trial.score, trial.best_step) == (0.75, 3)
+    assert len(tuner.get_best_models()) == 1
+
+
 def test_what_is_given_as_callbacks_reaches_a_run_trial_as_it_is(tmp_path):
     class Takes(gk.RandomSearch):
         def run_trial(self, trial, callbacks, **kwargs):

@@ -1,5 +1,6 @@
 """Callbacks that write files do so for each trial, and a tuner of one's own is told of epochs and batches."""
 
+import copy
 import csv
 import dataclasses
 import pathlib
@@ -61,6 +62,74 @@ def test_tensorboard_has_a_directory_for_each_execution_with_the_hyperparameters
         events = [path for path in place.rglob("events*") if path.parent == place]
         assert {path.name for path in place.iterdir() if path.is_dir()} >= {"train", "validation"}
         assert any(b"hparams" in path.read_bytes() for path in events)
+
+
+class OwnLoop(gk.RandomSearch):
+    """Trains by itself, with the callbacks as they come."""
+
+    def run_trial(self, trial, *args, **kwargs):
+        model = self.hypermodel.build(trial.hyperparameters)
+        kwargs["callbacks"] = copy.deepcopy(kwargs["callbacks"])
+        return model.fit(*args, **kwargs)
+
+
+class Passing(gk.RandomSearch):
+    def run_trial(self, trial, *args, **kwargs):
+        return super().run_trial(trial, *args, **kwargs)
+
+
+@pytest.mark.parametrize("kind", [OwnLoop, Passing, gk.RandomSearch])
+def test_whoever_trains_files_are_of_the_trial_and_the_best_model_is_where_it_was_asked_for(tmp_path, kind):
+    tuner = kind(models.build, "val_loss", 3, seed=2, directory=tmp_path, project_name="p", executor="inline")
+    callbacks = [
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True),
+        keras.callbacks.ModelCheckpoint(tmp_path / "last.keras"),
+        keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        keras.callbacks.TensorBoard(tmp_path / "logs"),
+    ]
+    tuner.search(*models.TRAIN, callbacks=callbacks, **FIT)
+    for name in ("best.keras", "last.keras", "log.csv"):
+        assert sorted(path.parent.name for path in tmp_path.glob(f"trial_*/{name}")) == ["trial_0", "trial_1", "trial_2"]
+    assert sorted(path.name for path in tmp_path.glob("logs/*/*")) == ["execution0"] * 3
+    assert all({"train", "validation"} <= {each.name for each in path.iterdir()} for path in tmp_path.glob("logs/*/*"))
+    scores = [trial.score for trial in tuner.oracle.trials.values()]
+    assert scores.index(min(scores)) != 2
+    best = keras.models.load_model(tmp_path / "best.keras")
+    assert best.evaluate(*models.VALIDATION, verbose=0)[0] == pytest.approx(min(scores), abs=1e-6)
+    assert (tmp_path / "last.keras").read_bytes() == (tmp_path / "trial_2" / "last.keras").read_bytes()
+
+    again = kind(models.build, "val_loss", 1, seed=5, directory=tmp_path, project_name="p", executor="inline", overwrite=True)
+    again.search(*models.TRAIN, callbacks=callbacks, **FIT)
+    best = keras.models.load_model(tmp_path / "best.keras")
+    (trial,) = again.oracle.trials.values()
+    assert best.evaluate(*models.VALIDATION, verbose=0)[0] == pytest.approx(trial.score, abs=1e-6)
+
+
+def test_backups_are_of_the_trial_whatever_was_made_of_their_directory(tmp_path):
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+    tuner = gk.RandomSearch(models.build, "val_loss", 2, directory=tmp_path, project_name="p", executor="inline")
+    tuner.search(*models.TRAIN, callbacks=[backup], **FIT)
+    assert not (tmp_path / "backup").exists()
+    assert len({path.read_bytes() for path in tmp_path.glob("trial_*/backup/latest.weights.h5")}) == 2
+
+
+def test_a_place_that_the_user_changes_is_the_users(run, tmp_path):
+    logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    once = of_trial([logger], run, gk.HyperParameters())
+    assert of_trial(once, run, gk.HyperParameters()) == once
+    logger.filename = str(tmp_path / "mine" / "log.csv")
+    of_trial(once, run, gk.HyperParameters())
+    assert logger.filename == str(tmp_path / "mine" / "trial_07" / "log.csv")
+
+
+@pytest.mark.parametrize("kind", [OwnLoop, Passing, gk.RandomSearch])
+def test_the_hyperparameters_that_tensorboard_shows_are_those_that_build_asked_for(tmp_path, kind):
+    pytest.importorskip("tensorboard")
+    tuner = kind(models.build, "val_loss", 1, directory=tmp_path, project_name="p", executor="inline")
+    tuner.search(*models.TRAIN, callbacks=[keras.callbacks.TensorBoard(tmp_path / "logs")], **FIT)
+    place = tmp_path / "logs" / "0" / "execution0"
+    written = b"".join(path.read_bytes() for path in place.iterdir() if path.is_file())
+    assert all(name in written for name in (b"hparams", b"units", b"learning_rate"))
 
 
 class Told:

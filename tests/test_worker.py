@@ -197,6 +197,74 @@ def test_epochs_of_a_second_fit_are_counted_on(run):
     assert [report.epoch for report in reports_of(job(Twice()), run)] == [1, 2, 3, 4, 5, 6]
 
 
+class Worsens(gk.HyperModel):
+    """Its second `fit` is worse with each epoch, and so than the first, whatever that was."""
+
+    def __init__(self, returned):
+        self.returned = returned
+
+    def build(self, config):
+        return models.build(config)
+
+    def fit(self, config, model, *args, **kwargs):
+        model.optimizer.learning_rate = 0.1
+        first = model.fit(*args, **kwargs)
+        model.set_weights([-10 * weight for weight in model.get_weights()])
+        model.optimizer.learning_rate = -0.1  # uphill
+        return self.returned(first, model.fit(*args, **kwargs))
+
+
+def test_the_history_of_the_last_fit_is_scored_and_its_best_weights_are_kept(run):
+    reports = reports_of(job(Worsens(lambda first, second: second)), run)
+    losses, outcome = [report.metrics["val_loss"] for report in reports], reports[-1].outcome
+    assert min(losses[:3]) < min(losses[3:]) < losses[5]
+    assert (outcome.score, outcome.best_epoch) == (min(losses[3:]), losses.index(min(losses[3:])) + 1)
+    assert loaded_loss(run) == pytest.approx(outcome.score, abs=1e-6)
+    assert checkpoints.describe(run.directory).epoch == outcome.best_epoch
+
+
+@pytest.mark.parametrize(
+    ("returned", "score"),
+    [
+        (lambda first, second: None, min),
+        (lambda first, second: first, lambda losses: min(losses[:3])),
+        (lambda first, second: [first, second], lambda losses: (min(losses[:3]) + min(losses[3:])) / 2),
+    ],
+    ids=["nothing", "the first", "both"],
+)
+def test_other_histories_are_scored_and_the_best_weights_of_all_are_kept(run, returned, score):
+    reports = reports_of(job(Worsens(returned)), run)
+    losses = [report.metrics["val_loss"] for report in reports]
+    assert reports[-1].outcome.score == pytest.approx(score(losses))
+    assert loaded_loss(run) == pytest.approx(min(losses), abs=1e-6)
+
+
+class Overwrites(gk.HyperModel):
+    """Puts another score into its `History`, as after a cross validation of its own."""
+
+    def build(self, config):
+        return models.build(config)
+
+    def fit(self, config, model, *args, **kwargs):
+        history = model.fit(*args, **kwargs)
+        history.history["val_loss"] = [100.5, 100.25, 100.75][: len(history.history["val_loss"])]
+        return history
+
+
+def test_a_history_that_was_changed_is_scored_as_it_was_returned(run, tmp_path):
+    reports = reports_of(job(Overwrites()), run)
+    losses, outcome = [report.metrics["val_loss"] for report in reports], reports[-1].outcome
+    assert (outcome.score, outcome.best_epoch, outcome.returned["val_loss"]) == (100.25, 2, 100.25)
+    assert max(losses) < 100
+    assert loaded_loss(run) == pytest.approx(min(losses), abs=1e-6)
+
+    tuner = gk.RandomSearch(Overwrites(), "val_loss", 1, directory=tmp_path, executor="inline")
+    tuner.search(*models.TRAIN, validation_data=models.VALIDATION, epochs=3, verbose=0)
+    for trials in (tuner.oracle.trials, gk.RandomSearch(Overwrites(), "val_loss", 1, directory=tmp_path).oracle.trials):
+        (trial,) = trials.values()
+        assert (trial.score, trial.best_step, trial.metrics.get_best_value("val_loss")) == (100.25, 1, 100.25)
+
+
 def test_exiting_fails_the_trial_with_what_was_said(run):
     def leaves(config):
         raise SystemExit("no licence")
@@ -613,7 +681,7 @@ class Forgetful(TwoFits):
         return model.fit(*args, **kwargs)
 
 
-@pytest.mark.parametrize(("kind", "epochs"), [(TwoFits, 6), (Forgetful, 3)])
+@pytest.mark.parametrize(("kind", "epochs"), [(TwoFits, 6), (Forgetful, 3), (Overwrites, 3)])
 def test_a_fit_that_cannot_go_on_begins_anew(run, kind, epochs):
     run = dataclasses.replace(run, state_interval=0.0)
     interrupted(job(kind()), run, after=2)

@@ -19,6 +19,11 @@ class Returning(kt.HyperModel):
 
     def fit(self, hp, model, *args, **kwargs):
         history = model.fit(*args, **kwargs)
+        if self.kind == "changed":
+            history.history["val_mae"] = [100.5, 100.25]
+        if self.kind == "second":
+            kwargs["validation_data"] = (x, y + 100)
+            return model.fit(*args, **kwargs)
         rate = hp.get("rate")
         return {
             "number": rate,
@@ -29,12 +34,13 @@ class Returning(kt.HyperModel):
             "numbers": [1.0, 3.0],
             "dicts": [{"val_mae": 1.0, "other": 4.0}, {"val_mae": 2.0, "other": 5.0}],
             "histories": [history, history],
+            "changed": history,
         }[self.kind]
 
 
 def main(directory, **tuner_options):
     findings = {}
-    for kind in ("number", "numpy", "integer", "dict", "history", "numbers", "dicts", "histories"):
+    for kind in ("number", "numpy", "integer", "dict", "history", "numbers", "dicts", "histories", "changed", "second"):
         tuner = kt.RandomSearch(
             Returning(kind), "val_mae", max_trials=1, directory=directory, project_name=kind, overwrite=True, **tuner_options
         )
@@ -49,10 +55,14 @@ def main(directory, **tuner_options):
             },
             "observations": len(trial.metrics.get_history("val_mae")),
             "executions": len(trial.metrics.get_history("val_mae")[0].value),
-            "best_step": trial.best_step if "histor" in kind else 0,  # otherwise the epoch of the weights may be told
+            "best_step": trial.best_step
+            if "histor" in kind or kind == "changed"
+            else 0,  # else the epoch of the weights may be
             "score is the rate": bool(np.isclose(trial.score, trial.hyperparameters.get("rate"))),
         }
-        if kind in ("numpy", "integer", "numbers", "dicts"):
+        if kind == "second":
+            findings[kind]["is of the second"] = trial.score > 50
+        if kind in ("numpy", "integer", "numbers", "dicts", "changed"):
             findings[kind]["score"] = trial.score
         if kind == "dicts":
             findings[kind]["other"] = trial.metrics.get_last_value("other")
