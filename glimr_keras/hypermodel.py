@@ -79,7 +79,8 @@ class HyperModel:
 
         Override it to tune arguments of `fit` or to write a training loop of your own; pass `callbacks` on, they report and
         checkpoint. A training that was interrupted goes on with `initial_epoch`, if `fit` takes it. Before a search it is
-        called with a model that does not train, to see which hyperparameters it asks for.
+        called some times with a model that does not train, up to where it looks at a result, to see which hyperparameters it
+        asks for.
         May return Keras' `History`, a dict of metrics, the objective's value, or a list of those, of which the mean counts.
         """
         return model.fit(*args, **kwargs)
