@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from glimr_keras.callback import scalars
 from glimr_keras.errors import MissingObjectiveError, NoMetricsError, did_you_mean
@@ -54,6 +55,12 @@ def metrics_of(returned: Any, objective: Objective, name: str) -> tuple[dict[str
     )
 
 
+def added(history: keras.callbacks.History, objective: Objective, logged: Mapping[str, float]) -> dict[str, float]:
+    """What the user put into a `History` beside what Keras logged, at the best epoch."""
+    metrics, _ = _best_epoch(history, objective) if history.history.keys() - logged else ({}, 0)
+    return {name: value for name, value in metrics.items() if name not in logged}
+
+
 def _check(metrics: Mapping[str, float], objective: Objective, name: str) -> None:
     missing = objective.missing(metrics)
     if missing is not None:
@@ -65,14 +72,20 @@ def _check(metrics: Mapping[str, float], objective: Objective, name: str) -> Non
 
 def _best_epoch(history: keras.callbacks.History, objective: Objective) -> tuple[dict[str, float], int]:
     """The metrics of the best epoch."""
+    logs = {name: values for name, values in history.history.items() if _are_numbers(values)}
     epochs = [
-        scalars({name: values[index] for name, values in history.history.items() if index < len(values)})
+        scalars({name: values[index] for name, values in logs.items() if index < len(values)})
         for index in range(len(history.epoch))
     ]
     best = objective.best_step(dict(enumerate(epochs)))
     if best is None:
         raise ValueError(f"No epoch of the returned History has the objective {objective.name!r}: {sorted(history.history)}")
     return epochs[best], best + 1
+
+
+def _are_numbers(values: Any) -> bool:
+    """Whether they are of epochs, and not something else that the user put into a `History`."""
+    return isinstance(values, (list, tuple, np.ndarray)) and all(hasattr(value, "__float__") for value in values)
 
 
 def _mean(several: list[tuple[dict[str, float], int | None]]) -> tuple[dict[str, float], int | None]:

@@ -2,7 +2,8 @@
 
 Arrays of a megabyte and more are not part of the pickle, wherever in the object they are, so that the executor can put each
 into shared memory once and every trial can map it from there, read-only. `tf.data` pipelines travel as their graphs, and
-symbolic tensors of Keras, such as the output of layers that a script made at its top, as one model that has them all.
+symbolic tensors of Keras, such as the output of layers that a script made at its top, as one model that has them all, with the
+layers and models that they were made by.
 """
 
 from __future__ import annotations
@@ -45,49 +46,91 @@ def pack(value: Any) -> Parcel:
     Raises:
         Exception: Whatever the object's parts raise when they are pickled.
     """
-    written = io.BytesIO()
-    pickler = _Pickler(written)
-    pickler.dump(value)
-    content = written.getvalue()
+    content, pickler = _dumped(value)
     if pickler.tensors:
-        content = cloudpickle.dumps(_Connected(_model_of(pickler.tensors), content))
+        joint = _Joint(pickler.tensors, pickler.models)
+        content, pickler = _dumped(value, joint)
+        content = cloudpickle.dumps(_Connected(joint.model, content))
     return Parcel(content, tuple(pickler.arrays))
+
+
+def _dumped(value: Any, joint: _Joint | None = None) -> tuple[bytes, _Pickler]:
+    written = io.BytesIO()
+    pickler = _Pickler(written, joint)
+    pickler.dump(value)
+    return written.getvalue(), pickler
 
 
 def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
     """A fresh copy of the object that was packed, in which the large arrays are those given here."""
-    tensors: Sequence[Any] = ()
     found = _Unpickler(io.BytesIO(content), arrays).load()
-    if isinstance(found, _Connected):
-        content, tensors = found.content, found.model.outputs
-        found = _Unpickler(io.BytesIO(content), arrays, tensors).load()
-    return found
+    return _Unpickler(io.BytesIO(found.content), arrays, found.model).load() if isinstance(found, _Connected) else found
 
 
 @dataclasses.dataclass(frozen=True)
 class _Connected:
-    """A pickle that refers to the outputs of a model by their number."""
+    """A pickle that refers to the outputs of a model, and to its layers, by their numbers."""
 
     model: keras.Model
     content: bytes
 
 
-def _model_of(tensors: Sequence[Any]) -> keras.Model:
-    """A model from the inputs that symbolic tensors were made of to these tensors."""
-    inputs = {id(source): source for tensor in tensors for source in keras.utils.get_source_inputs(tensor)}
-    return keras.Model(list(inputs.values()), list(tensors))
+class _Joint:
+    """One model of all that is connected by symbolic tensors.
+
+    Args:
+        tensors: The symbolic tensors; each becomes an output.
+        models: Models of which those are part of it that have an input in common with the tensors.
+
+    Attributes:
+        model: From the inputs that the tensors were made of to the tensors.
+        references: What a pickle has in the place of an object that is part of it, by the object's id.
+    """
+
+    def __init__(self, tensors: Sequence[Any], models: Sequence[keras.Model]) -> None:
+        inputs = {id(source): source for tensor in tensors for source in keras.utils.get_source_inputs(tensor)}
+        connected = [model for model in models if any(id(tensor) in inputs for tensor in model.inputs)]
+        outputs = {id(tensor): tensor for tensor in tensors}
+        for model in connected:
+            inputs |= {id(tensor): tensor for tensor in model.inputs}
+            outputs |= {id(tensor): tensor for tensor in (*model.inputs, *model.outputs)}
+        self.model = keras.Model(list(inputs.values()), list(outputs.values()))
+        numbers = {key: number for number, key in enumerate(outputs)}
+        self.references: dict[int, tuple[Any, ...]] = {key: ("tensor", number) for key, number in numbers.items()}
+        for model in connected:
+            ends = [keras.tree.map_structure(lambda tensor: numbers[id(tensor)], end) for end in _ends(model)]
+            self.references[id(model)] = ("model", *ends, model.name)
+        self.references |= {id(layer): ("layer", number) for number, layer in enumerate(_layers(self.model))}
+
+
+def _layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Its layers, and theirs, always in the same order."""
+    layers: list[keras.layers.Layer] = model._flatten_layers(include_self=False)
+    return layers
+
+
+def _ends(model: keras.Model) -> tuple[Any, Any]:
+    """Its inputs and outputs, in the structure that it takes and returns."""
+    functional = getattr(model, "_functional", model)  # of a `Sequential`
+    return functional._inputs_struct, functional._outputs_struct
 
 
 class _Pickler(cloudpickle.Pickler):
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, joint: _Joint | None = None) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self.arrays: list[np.ndarray] = []
         self.tensors: list[Any] = []
+        self.models: list[keras.Model] = []
         self._numbers: dict[int, int] = {}
+        self._references = {} if joint is None else joint.references
 
-    def persistent_id(self, value: Any) -> int | tuple[int] | None:
+    def persistent_id(self, value: Any) -> int | tuple[Any, ...] | None:
+        if id(value) in self._references:
+            return self._references[id(value)]
         if isinstance(value, keras.KerasTensor) and hasattr(value, "_keras_history"):
-            return (self._number(value, self.tensors),)
+            return ("tensor", self._number(value, self.tensors))
+        if isinstance(value, keras.Model) and hasattr(getattr(value, "_functional", value), "_inputs_struct"):
+            self.models.append(value)
         if type(value) is not np.ndarray or value.nbytes < LARGE or value.dtype.hasobject:
             return None
         return self._number(value, self.arrays)
@@ -106,12 +149,24 @@ class _Pickler(cloudpickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, arrays: Sequence[np.ndarray], tensors: Sequence[Any] = ()) -> None:
+    def __init__(self, file: io.BytesIO, arrays: Sequence[np.ndarray], joint: keras.Model | None = None) -> None:
         super().__init__(file)
-        self._arrays, self._tensors = arrays, tensors
+        self._arrays, self._tensors = arrays, () if joint is None else joint.outputs
+        self._layers = [] if joint is None else _layers(joint)
+        self._models: dict[str, keras.Model] = {}
 
-    def persistent_load(self, number: int | tuple[int]) -> Any:
-        return self._tensors[number[0]] if isinstance(number, tuple) else self._arrays[number]
+    def persistent_load(self, reference: int | tuple[Any, ...]) -> Any:
+        match reference:
+            case ("tensor", number):
+                return self._tensors[number]
+            case ("layer", number):
+                return self._layers[number]
+            case ("model", inputs, outputs, name):
+                ends = (keras.tree.map_structure(self._tensors.__getitem__, end) for end in (inputs, outputs))
+                return self._models.setdefault(repr(reference), keras.Model(*ends, name=name))
+            case int():
+                return self._arrays[reference]
+        raise pickle.UnpicklingError(f"An unknown reference: {reference!r}")
 
 
 def check_sendable(value: Any, name: str) -> None:

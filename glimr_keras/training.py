@@ -20,7 +20,7 @@ from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.job import Job, adapted, build, fit_kwargs, task_logs, with_data
 from glimr_keras.metrics_tracking import MetricsTracker
 from glimr_keras.reporting import BatchCallback, BeginsAnewError, TrialCallback, own_values
-from glimr_keras.returned import KINDS, metrics_of
+from glimr_keras.returned import KINDS, added, metrics_of
 from glimr_keras.trial_callbacks import HookCallback, of_trial, place_logs
 from glimr_keras.trials import Run, Trial
 
@@ -199,7 +199,7 @@ class Training:
         are_histories = all(isinstance(each, keras.callbacks.History) for each in histories)
         seen = callback.seen(returned) if returned is None or isinstance(returned, keras.callbacks.History) else None
         if seen is not None:
-            return Score(*seen)
+            return Score(*seen, returned={} if returned is None else added(returned, objective, callback.last_logs))
         if returned is None and callback.last_logs:
             callback.check(callback.last_logs)
         if returned is None and callback.model is not None:

@@ -176,3 +176,26 @@ def test_symbolic_tensors_arrive_connected_with_their_weights():
         np.testing.assert_allclose(np.asarray(values), wanted, rtol=1e-6)
     assert elsewhere.shape == (None, 2)
     assert model.get_layer("hidden") is not build(None)[0].get_layer("hidden")
+
+
+def test_layers_and_models_that_symbolic_tensors_were_made_by_arrive_as_the_same():
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="inner")], name="nested")
+    inputs = keras.Input((3,), name="first")
+    base = keras.Model({"first": inputs}, keras.layers.Dense(5, name="last")(inner(inputs)), name="base")
+    sequences = keras.layers.Bidirectional(keras.layers.LSTM(2))
+    top, apart = base.output, keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    encoded = sequences(keras.layers.Reshape((5, 1))(top))
+
+    def build(config):
+        return keras.Model(base.input, keras.layers.Dense(1)(encoded)), base, inner, inner.layers[-1], sequences, apart
+
+    parcel = pack(build)
+    model, base_there, inner_there, dense, sequences_there, apart_there = unpack(parcel.content, parcel.arrays)(None)
+    assert inner_there is base_there.get_layer("nested") is model.get_layer("nested") is not inner
+    assert dense is inner_there.layers[-1]
+    assert sequences_there is model.get_layer(sequences.name)
+    assert (base_there.name, apart_there.output_shape) == ("base", (None, 1))
+    batch = {"first": np.ones((2, 3), "float32")}
+    np.testing.assert_allclose(np.asarray(base_there(batch)), np.asarray(base(batch)), rtol=1e-6)
+    inner_there.trainable = False
+    assert len(model.trainable_weights) == len(build(None)[0].trainable_weights) - 2

@@ -265,6 +265,18 @@ def test_a_history_that_was_changed_is_scored_as_it_was_returned(run, tmp_path):
         assert (trial.score, trial.best_step, trial.metrics.get_best_value("val_loss")) == (100.25, 1, 100.25)
 
 
+def test_what_is_put_into_a_history_beside_is_a_metric_where_it_is_one(run):
+    class Adds(Overwrites):
+        def fit(self, config, model, *args, **kwargs):
+            history = model.fit(*args, **kwargs)
+            history.history |= {"extra": [1.0, 2.0, 3.0], "note": "text", "rows": [[1], [2, 3], [4]], "names": ["a", "b", "c"]}
+            return history
+
+    last = reports_of(job(Adds()), run)[-1]
+    assert last.outcome.score == checkpoints.describe(run.directory).score
+    assert last.outcome.returned == {"extra": float(last.outcome.best_epoch)}
+
+
 def test_exiting_fails_the_trial_with_what_was_said(run):
     def leaves(config):
         raise SystemExit("no licence")
