@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -38,11 +39,17 @@ class Compiling:
         strategy = None if self._strategy is None else _Strategy.of(self._strategy)
         return {"_given": self._given, "_strategy": strategy}
 
+    @classmethod
+    def of(cls, tuner: Any) -> Compiling:
+        """As the attributes of a tuner say, which may have been set since it was made. What it lacks, or has empty, counts for
+        nothing, as in KerasTuner.
+        """
+        return cls(*(_given(getattr(tuner, name, None)) for name in OF_TUNER))
+
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
         """Where models are built, and their weights loaded."""
-        if isinstance(self._strategy, _Strategy):
-            self._strategy = self._strategy.made()
+        self._strategy = _thawed(self._strategy)
         with maybe_distribute(self._strategy):
             yield
 
@@ -56,6 +63,31 @@ class Compiling:
         model.compile(**{**kept, **{name: _thawed(value) for name, value in self._given.items()}})
 
 
+OF_TUNER = ("optimizer", "loss", "metrics", "distribution_strategy")
+"""The attributes by which tuners have it, in the order of the arguments."""
+
+
+class MadeAnew:
+    """A value on its way to a worker, in which Keras objects and strategies are made anew when it arrives.
+
+    In its place the pickle has what they are made of, since they cannot be pickled, or would bring their variables along.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _thawed, (_frozen(self._value),)
+
+
+_DICTS = (dict, collections.OrderedDict)
+
+
+def _given(value: Any) -> Any:
+    is_empty = isinstance(value, (str, list, tuple, dict)) and not value
+    return None if is_empty else value
+
+
 @dataclasses.dataclass(frozen=True)
 class _Frozen:
     """A Keras object as its class and configuration."""
@@ -63,23 +95,41 @@ class _Frozen:
     kind: Any
     config: dict[str, Any]
 
+    def made(self) -> Any:
+        return self.kind.from_config(dict(self.config))
+
+
+@dataclasses.dataclass(frozen=True)
+class _FrozenLoss:
+    """A loss whose class has no configuration of its own, as its attributes."""
+
+    kind: Any
+    attributes: dict[str, Any]
+
+    def made(self) -> Any:
+        loss = object.__new__(self.kind)
+        vars(loss).update(self.attributes)
+        return loss
+
 
 def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _frozen(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_frozen(part) for part in value]
+    if type(value) in _DICTS:
+        return type(value)((name, _frozen(part)) for name, part in value.items())
+    if type(value) in (list, tuple):
+        return type(value)(map(_frozen, value))
+    if isinstance(value, keras.losses.Loss) and type(value).get_config is keras.losses.Loss.get_config:
+        return _FrozenLoss(type(value), dict(vars(value)))
     if isinstance(value, (keras.optimizers.Optimizer, keras.losses.Loss, keras.metrics.Metric)):
         return _Frozen(type(value), value.get_config())
-    return value
+    return _Strategy.of(value) if hasattr(value, "scope") and hasattr(value, "extended") else value
 
 
 def _thawed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _thawed(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_thawed(part) for part in value]
-    return value.kind.from_config(dict(value.config)) if isinstance(value, _Frozen) else value
+    if type(value) in _DICTS:
+        return type(value)((name, _thawed(part)) for name, part in value.items())
+    if type(value) in (list, tuple):
+        return type(value)(map(_thawed, value))
+    return value.made() if isinstance(value, (_Frozen, _FrozenLoss, _Strategy)) else value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ layers and models that they were made by.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import io
 import pickle
@@ -65,6 +66,14 @@ def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
     """A fresh copy of the object that was packed, in which the large arrays are those given here."""
     found = _Unpickler(io.BytesIO(content), arrays).load()
     return _Unpickler(io.BytesIO(found.content), arrays, found.model).load() if isinstance(found, _Connected) else found
+
+
+@functools.singledispatch
+def sent(value: Any) -> Any:
+    """What is sent in the place of an object, wherever it is reached from. For kinds of which a part stays in the driver,
+    something else is registered here.
+    """
+    return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +154,9 @@ class _Pickler(cloudpickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         if pipelines.is_dataset(value):
             return pipelines.rebuilt, (np.frombuffer(pipelines.graph_of(value), np.uint8), value.element_spec)
+        instead = sent(value)
+        if instead is not value:
+            return instead.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         return super().reducer_override(value)
 
 
@@ -222,5 +234,5 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         variables = inspect.getclosurevars(inspect.unwrap(value))
         yield from ((f"'s variable `{name}`", item) for name, item in {**variables.nonlocals, **variables.globals}.items())
     elif hasattr(value, "__dict__") and not inspect.ismodule(value):
-        yield from ((f".{name}", item) for name, item in vars(value).items())
+        yield from ((f".{name}", item) for name, item in vars(sent(value)).items())
         yield from ((f".{name}", item) for kind in type(value).__mro__[:-1] for name, item in vars(kind).items())

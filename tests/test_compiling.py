@@ -1,12 +1,14 @@
 """Other optimizers, losses, metrics and strategies than a model was compiled with."""
 
+import collections
 import pickle
+import types
 
 import keras
 import numpy as np
 import pytest
 
-from glimr_keras.compiling import Compiling
+from glimr_keras.compiling import Compiling, MadeAnew
 from tests import models
 
 
@@ -62,6 +64,41 @@ def test_a_model_that_is_not_compiled_is_compiled():
     bare = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
     Compiling(optimizer="sgd", loss={"a": "mse"}.get("a")).apply(bare)
     assert bare.compiled
+
+
+class Scaled(keras.losses.Loss):
+    """With an argument that no configuration has."""
+
+    def __init__(self, factor):
+        super().__init__(name="scaled")
+        self.factor = factor
+
+    def call(self, y_true, y_pred):
+        return self.factor * keras.ops.mean(y_pred, axis=-1)
+
+
+def test_what_arrives_elsewhere_is_made_of_the_same(model):
+    given = {
+        "optimizer": keras.optimizers.Adam(0.25),
+        "loss": {"a": Scaled(3.0), "b": "mse"},
+        "metrics": (keras.metrics.SparseCategoricalAccuracy("mine"), ["mae"]),
+        "notes": collections.defaultdict(list, b=[1]),
+    }
+    arrived = {name: pickle.loads(pickle.dumps(MadeAnew(value))) for name, value in given.items()}
+    assert (type(arrived["optimizer"]), float(arrived["optimizer"].learning_rate)) == (keras.optimizers.Adam, 0.25)
+    assert (arrived["loss"]["a"].factor, arrived["loss"]["b"]) == (3.0, "mse")
+    assert (arrived["metrics"][0].name, arrived["metrics"][1]) == ("mine", ["mae"])
+    assert (arrived["notes"], type(arrived["notes"])) == (given["notes"], collections.defaultdict)
+    Compiling(loss=Scaled(3.0)).apply(model)
+    assert np.isfinite(model.fit(*models.TRAIN, verbose=0).history["loss"][0])
+
+
+def test_what_a_tuner_lacks_or_has_empty_changes_nothing(model):
+    optimizer = model.optimizer
+    Compiling.of(types.SimpleNamespace(metrics=[], loss="mse")).apply(model)
+    kept = model._compile_config.config
+    assert (kept["loss"], kept["metrics"]) == ("mse", ["accuracy"])
+    assert type(model.optimizer) is type(optimizer)
 
 
 @pytest.mark.parametrize("name", ["MirroredStrategy", "OneDeviceStrategy"])
