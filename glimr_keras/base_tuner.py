@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -21,14 +21,11 @@ from glimr_keras.arguments import (
     checked_resources,
     checked_seconds,
     checked_tolerance,
-    checked_verbosity,
     sorted_callbacks,
 )
 from glimr_keras.attempt import Attempt, attempt
-from glimr_keras.compiling import Compiling
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import FatalValueError, ProjectError
-from glimr_keras.folds import Folds
 from glimr_keras.hypermodel import HyperModel, as_hypermodel, declared_space, overrides
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.journal import Journal
@@ -36,17 +33,33 @@ from glimr_keras.mirrors import project_place
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import Oracle
 from glimr_keras.oracles.points import checked_point
-from glimr_keras.progress import Progress
-from glimr_keras.projects import check_place, project_directory
+from glimr_keras.overriding import Overridable, has_own, has_own_loop, hypermodel_of
+from glimr_keras.projects import project_directory
+from glimr_keras.reading import Reading
 from glimr_keras.results import Results
 from glimr_keras.search_space import SearchSpace
 from glimr_keras.searching import Searching
 from glimr_keras.space import DeclaredSpace
+from glimr_keras.tuning import Settings, Tuning
 
 Executor = Literal["ray", "inline"]
 
 
-class BaseTuner(Searching):
+class _Readable:
+    """A property that subclasses may set, to whatever they like."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read, self.__doc__ = read, read.__doc__
+
+    def __get__(self, tuner: Any, kind: type) -> Any:
+        return self if tuner is None else self._read(tuner)
+
+
+def _optional_count(name: str, value: Any, at_least: int = 1) -> int | None:
+    return None if value is None else checked_count(name, value, at_least)
+
+
+class BaseTuner(Overridable):
     """Searches the hyperparameters of a `HyperModel` with any oracle, many trials side by side on Ray.
 
     What all tuners are. Use `RayTuner`, or one of the named tuners, unless the oracle is one of your own; `Tuner` differs from
@@ -161,17 +174,10 @@ class BaseTuner(Searching):
         check_recognized(unrecognized, type(self))
         if not isinstance(oracle, Oracle):
             raise FatalValueError(f"Expected `oracle` argument to be an instance of `Oracle`. Received: oracle={oracle!r}")
-        self.oracle, self._wanted = oracle, oracle.wanted
         if oracle.max_trials is not None:
             checked_count("max_trials", oracle.max_trials)
         checked_count("seed", oracle.seed, at_least=0)
-        hypermodel = as_hypermodel(hypermodel, is_needed=not self.has_own_loop)
-        self.executions_per_trial = checked_count("executions_per_trial", executions_per_trial)
-        self.cv_folds = None if cv_folds is None else checked_count("cv_folds", cv_folds, at_least=2)
-        self.directory = os.fspath(directory) if directory is not None else "."
-        self.project_name = project_name if project_name is not None else "untitled_project"
-        self.tuner_id = tuner_id if tuner_id is not None else "tuner0"
-        self.seed = oracle.seed
+        hypermodel = as_hypermodel(hypermodel, is_needed=not has_own_loop(self))
         declared = DeclaredSpace(
             space if space is not None else declared_space(hypermodel),
             oracle.hyperparameters,
@@ -179,67 +185,59 @@ class BaseTuner(Searching):
         )
         if logger is not None:
             warnings.warn("`logger` has no meaning any more; give callbacks instead.", DeprecationWarning, stacklevel=2)
-        compiling = Compiling(optimizer, loss, metrics, distribution_strategy)
-        super().__init__(hypermodel, declared, *project_place(self.directory, self.project_name), compiling)
-        if type(hypermodel) is HyperModel and not overrides(hypermodel, "build"):  # which builds nothing
-            self.hypermodel = None
-        self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
-        self.distribution_strategy, self.logger, self.overwrite = distribution_strategy, logger, overwrite
-        self.max_concurrent_trials = (
-            None if max_concurrent_trials is None else checked_count("max_concurrent_trials", max_concurrent_trials)
-        )
-        self.resources_per_trial = checked_resources(resources_per_trial)
-        self.max_worker_memory = None if max_worker_memory is None else checked_count("max_worker_memory", max_worker_memory)
-        self.scheduler = checked_kind("scheduler", scheduler, TrialScheduler, "one of `ray.tune.schedulers`")
         if initial_points is not None:
             oracle.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
-        sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, Results)) else warm_start
-        self.warm_start = [project_directory(source) for source in sources]
-        self._callbacks = sorted_callbacks(callbacks)
-        self._tolerance = checked_tolerance(
-            max_consecutive_failed_trials=oracle.max_consecutive_failed_trials,
-            max_failures=max_failures,
-            max_retries_per_trial=oracle.max_retries_per_trial,
-            trial_time_limit_s=trial_time_limit_s,
-            state_interval_s=state_interval_s,
-            keep_top_k=keep_top_k,
-        )
-        self.max_model_size = None if max_model_size is None else checked_count("max_model_size", max_model_size)
-        if max_trials_without_improvement is not None:
-            checked_count("max_trials_without_improvement", max_trials_without_improvement)
-        self.max_trials_without_improvement = max_trials_without_improvement
-        self.time_budget_s = None if time_budget_s is None else checked_seconds("time_budget_s", time_budget_s)
-        self.stopper = checked_kind("stopper", stopper, tune.Stopper, "a ray.tune.Stopper")
-        self.reporter = checked_kind("reporter", reporter, tune.ProgressReporter, "a ray.tune.ProgressReporter")
         if executor not in ("ray", "inline"):
             raise ValueError(f"`executor` must be 'ray' or 'inline'. Received: executor={executor!r}")
         for name, given in (("scheduler", scheduler), ("reporter", reporter)):
             if executor == "inline" and given is not None:
                 raise ValueError(f"A Ray `{name}` needs `executor='ray'`. Received: executor='inline'")
-        self.executor, self.address = executor, address
-        self._fresh = overwrite
+        of_keras, of_ray = sorted_callbacks(callbacks)
+        sources = [warm_start] if isinstance(warm_start, (str, os.PathLike, Results)) else warm_start
+        settings = Settings(
+            cv_folds=_optional_count("cv_folds", cv_folds, at_least=2),
+            max_concurrent_trials=_optional_count("max_concurrent_trials", max_concurrent_trials),
+            resources_per_trial=checked_resources(resources_per_trial),
+            max_worker_memory=_optional_count("max_worker_memory", max_worker_memory),
+            scheduler=checked_kind("scheduler", scheduler, TrialScheduler, "one of `ray.tune.schedulers`"),
+            warm_start=[project_directory(source) for source in sources],
+            keras_callbacks=of_keras,
+            ray_callbacks=of_ray,
+            tolerance=checked_tolerance(
+                max_consecutive_failed_trials=oracle.max_consecutive_failed_trials,
+                max_failures=max_failures,
+                max_retries_per_trial=oracle.max_retries_per_trial,
+                trial_time_limit_s=trial_time_limit_s,
+                state_interval_s=state_interval_s,
+                keep_top_k=keep_top_k,
+            ),
+            max_trials_without_improvement=_optional_count("max_trials_without_improvement", max_trials_without_improvement),
+            time_budget_s=None if time_budget_s is None else checked_seconds("time_budget_s", time_budget_s),
+            stopper=checked_kind("stopper", stopper, tune.Stopper, "a ray.tune.Stopper"),
+            reporter=checked_kind("reporter", reporter, tune.ProgressReporter, "a ray.tune.ProgressReporter"),
+            executor=executor,
+            address=address,
+        )
+        self.oracle, self.seed = oracle, oracle.seed
+        self.directory = os.fspath(directory) if directory is not None else "."
+        self.project_name = project_name if project_name is not None else "untitled_project"
+        self.tuner_id = tuner_id if tuner_id is not None else "tuner0"
+        self.executions_per_trial = checked_count("executions_per_trial", executions_per_trial)
+        self.max_model_size = _optional_count("max_model_size", max_model_size)
+        self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
+        self.distribution_strategy, self.logger = distribution_strategy, logger
+        place, mirror = project_place(self.directory, self.project_name)
+        builds_nothing = type(hypermodel) is HyperModel and not overrides(hypermodel, "build")
+        super().__init__(None if builds_nothing else hypermodel, Tuning(declared, place, mirror, settings, overwrite))
         oracle.discover_by(self._populate_initial_space)
         if not overwrite:
             with contextlib.suppress(ProjectError):
-                self._recall(Journal(self._place).read())  # what is on this machine, before a URI is asked
+                Searching(self).recall(Journal(place).read())  # what is on this machine, before a URI is asked
 
-    @property
+    @_Readable
     def objective(self) -> Objective:
         """What is optimised; its direction is known when the first search has built the model once."""
-        return vars(self).get("_objective", self.oracle.objective)
-
-    @objective.setter
-    def objective(self, objective: Any) -> None:
-        self._objective = objective  # of a subclass; what is optimised is the oracle's
-
-    @property
-    def max_trials(self) -> int | None:
-        """How many trials the project may have."""
-        return self.oracle.max_trials
-
-    @max_trials.setter
-    def max_trials(self, max_trials: int | None) -> None:
-        self.oracle.max_trials = max_trials
+        return self.oracle.objective
 
     @property
     def remaining_trials(self) -> int | None:
@@ -249,8 +247,8 @@ class BaseTuner(Searching):
     @property
     def project_dir(self) -> str:
         """The project's directory, which is made; of one at a URI, its local copy."""
-        self._place.mkdir(parents=True, exist_ok=True)
-        return str(self._place)
+        self._glimr.place.mkdir(parents=True, exist_ok=True)
+        return str(self._glimr.place)
 
     def reload(self) -> None:
         """Reads the project, so that `oracle` has its trials. The constructor does so as well, of one at a URI with
@@ -259,7 +257,7 @@ class BaseTuner(Searching):
         Raises:
             ProjectError: If there is none, or it is damaged.
         """
-        self._recall(self._read())
+        Searching(self).recall(self._glimr.read())
 
     @staticmethod
     def open(project: str | os.PathLike[str], hypermodel: Any = None, space: Mapping[str, Any] | None = None) -> Results:
@@ -287,9 +285,9 @@ class BaseTuner(Searching):
             raise ProjectError(f"The project in {directory} is KerasTuner's. Open it by `open_keras_tuner_project`.")
         model = None if hypermodel is None else as_hypermodel(hypermodel)
         declared = DeclaredSpace(space if space is not None or model is None else declared_space(model))
-        results = Results(model, declared, directory, mirror)
-        results._read()
-        return results
+        reading = Reading(declared, directory, mirror)
+        reading.read()
+        return Results(model, reading)
 
     # Searching
 
@@ -320,43 +318,18 @@ class BaseTuner(Searching):
             SearchError: If `max_consecutive_failed_trials` failed in a row.
             FatalError: If the user's code raised it.
         """
-        own = self._overrides("run_trial")  # which gets whatever was given
+        own = has_own(self, "run_trial")  # which gets whatever was given
         of_keras, of_ray = sorted_callbacks(None if own else fit_kwargs.pop("callbacks", None))
         if of_ray:
             raise TypeError(
                 f"`search(callbacks=…)` takes Keras callbacks; pass Ray's to {type(self).__name__}. Received: {of_ray}"
             )
         how = {"groups": groups, "stratify": stratify, "folds": folds}
-        if self.cv_folds is None and (self.has_own_loop or overrides(self._model, "fit")):  # whose own arguments they are
+        is_own = has_own_loop(self) or overrides(hypermodel_of(self), "fit")
+        if self._glimr.settings.cv_folds is None and is_own:  # whose own arguments they are
             fit_kwargs |= {name: value for name, value in how.items() if value is not None and value != "auto"}
             how = {}
-        self._search(FitArguments(fit_args, fit_kwargs), of_keras, how, fit_kwargs.get("verbose", 1))
-
-    def _search(
-        self,
-        arguments: FitArguments,
-        callbacks: tuple[keras.callbacks.Callback, ...] = (),
-        how: Mapping[str, Any] | None = None,
-        verbose: Any = 1,
-    ) -> None:
-        """Searches with arguments that were taken apart; `how` the data is split for cross validation."""
-        verbose = checked_verbosity(verbose)
-        if not self.has_own_loop:
-            data.check_one_source(self._model, arguments)
-        if self.executor == "ray":
-            arguments.check_repeatable()
-        if self._mirror is not None and not self._fresh:
-            self._mirror.pull()
-            self._mirror.pull_states()
-        check_place(self._place, self._fresh)
-        self._take_own_entries()
-        progress = Progress(verbose if self.reporter is None else 0)
-        seed = self._project_seed()
-        job = self._job(arguments, callbacks, verbose, self._folds(arguments, seed, **(how or {})))
-        with progress.preparing("Starting Ray"):
-            runs = self._executions * (self.cv_folds or 1)
-            executor = self._executor(verbose, None if self.max_trials is None else self.max_trials * runs)
-        self._run(executor, job, seed, progress)
+        Searching(self).search(FitArguments(fit_args, fit_kwargs), of_keras, how, fit_kwargs.get("verbose", 1))
 
     def try_configuration(
         self,
@@ -391,18 +364,19 @@ class BaseTuner(Searching):
         of_keras, _ = sorted_callbacks(fit_kwargs.pop("callbacks", None))
         if batches is not None:
             checked_count("batches", batches)
-        if overrides(self._model, "run"):
+        hypermodel, space, searching = hypermodel_of(self), self._glimr.space, Searching(self)
+        if overrides(hypermodel, "run"):
             raise ValueError(
-                f"There is no model to try: {type(self._model).__name__} has its own `run(config)`. Call it, with a "
+                f"There is no model to try: {type(hypermodel).__name__} has its own `run(config)`. Call it, with a "
                 "configuration of `glimr_keras.sample_space` or a `HyperParameters()`."
             )
         arguments = FitArguments(fit_args, fit_kwargs)
-        data.check_one_source(self._model, arguments)
-        parts = self._folds(arguments, self.oracle.seed, groups=groups, stratify=stratify, folds=folds)
-        known = SearchSpace(self.declared_space.parameters, is_whole=False)
-        given = config.values if isinstance(config, HyperParameters) else self.declared_space.values_of(config or {})
+        data.check_one_source(hypermodel, arguments)
+        parts = searching.folds(arguments, self.oracle.seed, groups=groups, stratify=stratify, folds=folds)
+        known = SearchSpace(space.parameters, is_whole=False)
+        given = config.values if isinstance(config, HyperParameters) else space.values_of(config or {})
         values = checked_point(given, known)
-        return attempt(self._job(arguments, of_keras, folds=parts), values, batches)
+        return attempt(searching.job(arguments, of_keras, folds=parts), values, batches)
 
     def search_space_summary(self, extended: bool = False) -> None:
         """Prints the hyperparameters: those of the project, or before the first search those that one build shows.
@@ -410,14 +384,4 @@ class BaseTuner(Searching):
         Args:
             extended: Has no meaning, as in KerasTuner.
         """
-        journal = Journal(self._place)
-        if journal.exists() and not self._fresh:
-            space = journal.read().parameters
-        else:
-            space = []
-            folds = None if self.cv_folds is None else Folds(self.cv_folds)
-            executor = self._executor(0, at_most=1)
-            executor.execute(
-                self._job(FitArguments(), folds=folds), lambda found: space.extend(self._discovered_space(found).parameters)
-            )
-        print(analysis.search_space_summary(space))
+        print(analysis.search_space_summary(Searching(self).known_space()))

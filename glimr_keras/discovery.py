@@ -93,7 +93,7 @@ def _probe(job: Job, sampling_key: tuple[int, ...] | None, explore: bool) -> Pro
             config = configuration(job.space, {}, sampling_key, *job.first_fold, job.hypermodel)
             if overrides(job.hypermodel, "run"):  # which is a whole trial, so its hyperparameters are met in trials
                 return Probe(None, inferred, tuple(config.space), (config.asked,), is_complete=False)
-            if job.tuner is not None and job.tuner.has_own_loop:
+            if job.has_own_loop:
                 return _of_own_loop(job, config, inferred, explore, started)
             before = config.asked
             loaded = with_data(job, config)

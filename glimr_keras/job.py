@@ -32,7 +32,9 @@ class Job:
         folds: How the data is split for cross validation; `None` without.
         max_model_size: Parameters that a model may have; `None` for any number.
         compiling: In the place of how models are compiled.
-        tuner: The tuner, where a subclass of the user's own runs trials or is told of epochs; without what only the driver has.
+        tuner: The tuner, where a subclass of the user's own runs trials or is told of epochs.
+        has_own_loop: Whether it runs trials in its own way.
+        is_told_of_batches: Whether it wants to know of batches.
     """
 
     hypermodel: HyperModel
@@ -47,6 +49,8 @@ class Job:
     max_model_size: int | None = None
     compiling: Compiling = dataclasses.field(default_factory=Compiling)
     tuner: Any = None
+    has_own_loop: bool = False
+    is_told_of_batches: bool = False
 
     @property
     def first_fold(self) -> tuple[int | None, int | None]:

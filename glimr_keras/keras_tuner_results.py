@@ -13,34 +13,39 @@ from glimr_keras.errors import ObjectiveError, ProjectError
 from glimr_keras.hypermodel import as_hypermodel
 from glimr_keras.journal import Project
 from glimr_keras.objective import Goal, Objective, as_objective
+from glimr_keras.reading import Reading
 from glimr_keras.results import Results
 from glimr_keras.space import DeclaredSpace
-from glimr_keras.trials import Trial
+from glimr_keras.trials import Trial, execution_directory
+
+
+class KerasTunerReading(Reading):
+    """Reads a project of KerasTuner, from its files each time.
+
+    Args:
+        directory, objective: As for `open_keras_tuner_project`.
+    """
+
+    def __init__(self, directory: pathlib.Path, objective: Objective | None) -> None:
+        super().__init__(DeclaredSpace(), directory)
+        self._objective = objective
+
+    def read(self) -> Project:
+        return keras_tuner_files.read(self.place, self._objective)
+
+    def values_of(self, trial: Trial, execution: int) -> dict[str, Any]:
+        return trial.values
+
+    def read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
+        keras_tuner_files.load(model, execution_directory(self.place, trial.trial_id, 0))
 
 
 class KerasTunerResults(Results):
-    """The results of a project of KerasTuner, read from its files each time.
-
-    Args:
-        hypermodel, directory, objective: As for `open_keras_tuner_project`.
-    """
-
-    def __init__(self, hypermodel: Any, directory: pathlib.Path, objective: Objective | None) -> None:
-        super().__init__(None if hypermodel is None else as_hypermodel(hypermodel), DeclaredSpace(), directory)
-        self._objective = objective
+    """The results of a project of KerasTuner."""
 
     def get_trials(self) -> list[Trial]:
         """All trials, in the order in which they began."""
-        return list(self._read().trials.values())
-
-    def _read(self) -> Project:
-        return keras_tuner_files.read(self._place, self._objective)
-
-    def _values_of(self, trial: Trial, execution: int) -> dict[str, Any]:
-        return trial.values
-
-    def _read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
-        keras_tuner_files.load(model, pathlib.Path(self.get_trial_dir(trial.trial_id)))
+        return list(self._glimr.read().trials.values())
 
 
 def open_keras_tuner_project(path: str | os.PathLike[str], hypermodel: Any = None, objective: Goal = None) -> KerasTunerResults:
@@ -75,6 +80,6 @@ def open_keras_tuner_project(path: str | os.PathLike[str], hypermodel: Any = Non
     directory = pathlib.Path(path).absolute()
     if not directory.is_dir():
         raise ProjectError(f"There is no KerasTuner project in {directory}: it is no directory.")
-    results = KerasTunerResults(hypermodel, directory, wanted)
-    results._read()
-    return results
+    reading = KerasTunerReading(directory, wanted)
+    reading.read()
+    return KerasTunerResults(None if hypermodel is None else as_hypermodel(hypermodel), reading)

@@ -3,6 +3,8 @@
 `run_trial` and what it calls, and what is told of epochs and batches, run in the worker, on a copy of the tuner without what
 only the driver has: what is set on `self` there stays there. `on_search_…` and `on_trial_…` run in the driver. With
 `executor="inline"` both are the same process, and the tuner is the user's own.
+
+No method has a name that KerasTuner does not have, since a subclass may have methods and attributes of any other name.
 """
 
 from __future__ import annotations
@@ -11,49 +13,47 @@ import contextlib
 import copy
 import functools
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from glimr_keras import checkpoints
-from glimr_keras.compiling import Compiling
+from glimr_keras.arguments import checked_count
+from glimr_keras.compiling import OF_TUNER, Compiling, MadeAnew
+from glimr_keras.data import FitArguments
+from glimr_keras.discovery import built_space
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.job import build
+from glimr_keras.job import Job, build
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import Oracle
+from glimr_keras.results import Results
+from glimr_keras.shipping import sent
+from glimr_keras.storage import write_json
 from glimr_keras.training import Training
 from glimr_keras.trial_callbacks import logs_directory, place_logs
 from glimr_keras.trials import Trial, TrialStatus
+from glimr_keras.tuning import Tuning
 
-_OF_DRIVER = (
-    *("_mirror", "_wanted", "stopper", "reporter", "scheduler", "_callbacks", "_tolerance", "warm_start"),
-    *("optimizer", "loss", "distribution_strategy", "logger"),  # which `_compiling` has
-)
 _BATCHES = ("on_batch_begin", "on_batch_end")
 _OWN_LOOP = ("run_trial", "_build_and_fit_model", "_try_build", "_build_hypermodel")
 _LOGS = ("_configure_tensorboard_dir", "_get_tensorboard_dir")
 _IN_WORKER = (*_OWN_LOOP, *_LOGS, "on_epoch_begin", "on_epoch_end", *_BATCHES)
 
 
-@functools.lru_cache(maxsize=10_000)
-def _read_trial(file: pathlib.Path, changed: int) -> Trial:
-    """A trial that is written down, as it was when the file was changed last."""
-    return Trial.load(file)
-
-
-class Overridable:
+class Overridable(Results):
     """How a tuner runs a trial, and whom it tells."""
 
-    hypermodel: HyperModel | None
     oracle: Oracle
-    _compiling: Compiling
-    _place: pathlib.Path
-    _is_copy = False
-    """Whether this is what a worker has."""
-    _training: Training | None = None
-    """In the worker: the training that runs now."""
+    executions_per_trial: int
+    max_model_size: int | None
+    tuner_id: str
+    optimizer: Any
+    loss: Any
+    metrics: Any
+    distribution_strategy: Any
+    logger: Any
+    _glimr: Tuning
 
     # In the worker
 
@@ -71,26 +71,22 @@ class Overridable:
             The objective's value, a dict of metrics with the objective among them, Keras' `History`, or a list of those, of
             which the mean counts; this method returns such a list. `None` where `self.oracle.update_trial` was called instead.
         """
-        training = self._trains()
+        training = _training_of(self)
         return [self._build_and_fit_model(trial, *args, **training.arguments(args, kwargs))]
 
     def _build_and_fit_model(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
         """Builds and trains the model of a trial; `kwargs` have the callbacks that report and save."""
-        return self._trains().fit(self._try_build(trial.hyperparameters), *args, **kwargs)
+        return _training_of(self).fit(self._try_build(trial.hyperparameters), *args, **kwargs)
 
     def _try_build(self, hp: HyperParameters) -> keras.Model:
         """Builds the model of a configuration, and refuses one that is too large."""
         model = self._build_hypermodel(hp)
-        return model if self._training is None else self._training.sized(model)
+        training = self._glimr.training
+        return model if training is None else training.sized(model)
 
     def _build_hypermodel(self, hp: HyperParameters) -> keras.Model:
         """Builds and compiles the model of a configuration."""
-        return build(self._model, hp, self._compiling)
-
-    @property
-    def _model(self) -> HyperModel:
-        """The hypermodel, or one that builds nothing where there is none."""
-        return self.hypermodel or HyperModel()
+        return build(hypermodel_of(self), hp, Compiling.of(self))
 
     def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
         """Saves the weights of a model that `run_trial` trained in its own way, so that `get_best_models` finds them.
@@ -100,22 +96,30 @@ class Overridable:
         Args:
             step: The epoch, counted from 0.
         """
-        self._trains().save(model, step + 1)
+        _training_of(self).save(model, step + 1)
 
     def load_model(self, trial: Trial) -> Any:
         """Loads what `save_model` saved: in `run_trial`, what this training has saved so far."""
-        if self._training is None:
-            return super().load_model(trial)  # type: ignore[misc]  # of `Results`
+        training = self._glimr.training
+        if training is None:
+            return super().load_model(trial)
         model = self._try_build(trial.hyperparameters)
-        checkpoints.load(model, self._training.run.directory)
+        checkpoints.load(model, training.run.directory)
         return model
+
+    def get_best_models(self, num_models: int = 1) -> list[Any]:  # with the documentation of `Results`
+        if not has_own(self, "load_model"):
+            return super().get_best_models(num_models)
+        best = self._glimr.best(self._glimr.read(), checked_count("num_models", num_models))
+        return [self.load_model(trial) for trial in best]
 
     def get_trial_dir(self, trial_id: str) -> str:
         """The directory of a trial; in `run_trial`, of the execution that runs."""
-        is_of_training = self._training is not None and self._training.run.trial_id == trial_id
-        directory = self._training.run.directory if is_of_training else super().get_trial_dir(trial_id)  # type: ignore[union-attr, misc]
+        training = self._glimr.training
+        is_of_training = training is not None and training.run.trial_id == trial_id
+        directory = training.run.directory if training is not None and is_of_training else super().get_trial_dir(trial_id)
         pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
-        return str(directory)
+        return directory
 
     # What KerasTuner's own `run_trial` calls, for copies of it
 
@@ -137,11 +141,7 @@ class Overridable:
 
     def _override_compile_args(self, model: keras.Model) -> None:
         """Compiles a model with the optimizer, loss and metrics that were given to the tuner."""
-        self._compiling.apply(model)
-
-    @property
-    def _loads_otherwise(self) -> bool:
-        return self._overrides("load_model")
+        Compiling.of(self).apply(model)
 
     def on_epoch_begin(self, trial: Trial, model: keras.Model, epoch: int, logs: Any = None) -> None:
         """Called in the worker at the beginning of each epoch, counted from 0."""
@@ -172,67 +172,107 @@ class Overridable:
     def pre_create_trial(self) -> None:
         """Called in the driver before the oracle is asked for a trial."""
 
-    # What is overridden
+    def _populate_initial_space(self) -> None:
+        """Tells the oracle before a search what there is: what models ask for, as far as building some of them in this
+        process tells. May be overridden.
+        """
+        job = Job(hypermodel_of(self), self._glimr.space, self.oracle.wanted, FitArguments(), compiling=Compiling.of(self))
+        self.oracle._hyperparameters.merge(built_space(job), overwrite=False)
 
-    def _overrides(self, *names: str) -> bool:
-        return any(name in vars(self) or getattr(type(self), name) is not getattr(Overridable, name) for name in names)
+    def save(self) -> None:
+        """Writes `oracle.json` and `tuner0.json` into the project's directory, for who reads them there.
 
-    @property
-    def has_own_loop(self) -> bool:
-        """Whether a subclass runs trials in its own way."""
-        return self._overrides(*_OWN_LOOP)
+        The search does so itself; nothing here reads them but an oracle with a `set_state` of its own.
+        """
+        self.oracle.save(self._glimr.place / "oracle.json")
+        write_json(self._glimr.place / f"{self.tuner_id}.json", self.get_state())
 
-    @property
-    def runs_once(self) -> bool:
-        """Whether a subclass's `run_trial` is a whole trial, since it calls no other `run_trial` that has its executions."""
-        places = [self, *(kind for kind in type(self).__mro__ if kind is not Overridable)]
-        own = [vars(place)["run_trial"] for place in places if "run_trial" in vars(place)]
-        codes = [getattr(function, "__code__", None) for function in own]
-        return bool(own) and not any("run_trial" in code.co_names for code in codes if code is not None)
+    def get_state(self) -> dict[str, Any]:
+        """What `save` writes of the tuner itself."""
+        return {}
 
-    @property
-    def is_told_of_batches(self) -> bool:
-        """Whether a subclass wants to know of batches."""
-        return self._overrides(*_BATCHES)
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `get_state` returned in an earlier session. Called where a project is read."""
 
-    def _in_worker(self, objective: Objective, is_inline: bool) -> Any:
-        """The tuner as workers get it; `None` where nothing that runs there is overridden."""
-        if not self._overrides(*_IN_WORKER):
-            return None
-        if is_inline:
-            return self
-        tuner = copy.copy(self)
-        for name in _OF_DRIVER:
-            vars(tuner).pop(name, None)
-        tuner.oracle = Oracle(objective, self.oracle.max_trials, seed=self.oracle.seed)
-        tuner._is_copy = True
-        return tuner
 
-    def _trains(self) -> Training:
-        if self._training is None:
-            raise RuntimeError(
-                "`run_trial` trains within a search. To train a model yourself, use `hypermodel.build` and `fit`."
-            )
-        return self._training
+# What is overridden
 
-    def _read_other_trials(self, running: Trial) -> None:
-        """Tells the worker's oracle of the trials so far, as they are written down in the project, where that is at hand."""
-        found = {}
-        for file in sorted(self._place.glob("trial_*/trial.json")):
-            with contextlib.suppress(OSError, ValueError, KeyError):  # one that is just being written
-                trial = _read_trial(file, file.stat().st_mtime_ns)
-                found[trial.trial_id] = trial
-        self.oracle.trials = found | {running.trial_id: running}
-        self.oracle.start_order = list(self.oracle.trials)
-        self.oracle.end_order = [trial_id for trial_id, trial in found.items() if trial.status != TrialStatus.RUNNING]
 
-    @contextlib.contextmanager
-    def _training_of(self, training: Training) -> Iterator[None]:
-        """In the worker: for the time of one training."""
-        self._training = training
-        if self._is_copy:
-            self._read_other_trials(training.trial)
-        try:
-            yield
-        finally:
-            self._training = None
+def has_own(tuner: Overridable, *names: str) -> bool:
+    """Whether a subclass, or the object, has one of these methods of its own."""
+    return any(name in vars(tuner) or getattr(type(tuner), name) is not getattr(Overridable, name) for name in names)
+
+
+def has_own_loop(tuner: Overridable) -> bool:
+    """Whether a subclass runs trials in its own way."""
+    return has_own(tuner, *_OWN_LOOP)
+
+
+def is_told_of_batches(tuner: Overridable) -> bool:
+    """Whether a subclass wants to know of batches."""
+    return has_own(tuner, *_BATCHES)
+
+
+def runs_once(tuner: Overridable) -> bool:
+    """Whether a subclass's `run_trial` is a whole trial, since it calls no other `run_trial` that has its executions."""
+    places = [tuner, *(kind for kind in type(tuner).__mro__ if kind is not Overridable)]
+    own = [vars(place)["run_trial"] for place in places if "run_trial" in vars(place)]
+    codes = [getattr(function, "__code__", None) for function in own]
+    return bool(own) and not any("run_trial" in code.co_names for code in codes if code is not None)
+
+
+def runs_in_worker(tuner: Overridable) -> bool:
+    """Whether a subclass overrides something that runs in the worker, so that the tuner is needed there."""
+    return has_own(tuner, *_IN_WORKER)
+
+
+def hypermodel_of(tuner: Overridable) -> HyperModel:
+    """The hypermodel, or one that builds nothing where there is none."""
+    return HyperModel() if tuner.hypermodel is None else tuner.hypermodel
+
+
+def _training_of(tuner: Overridable) -> Training:
+    if tuner._glimr.training is None:
+        raise RuntimeError("`run_trial` trains within a search. To train a model yourself, use `hypermodel.build` and `fit`.")
+    return tuner._glimr.training
+
+
+# In the worker
+
+
+@sent.register
+def _(tuner: Overridable) -> Overridable:
+    """The tuner as workers get it: with all that the user's own code set, and without what only the driver has."""
+    copied: Overridable = object.__new__(type(tuner))
+    anew = {name: MadeAnew(vars(tuner)[name]) for name in OF_TUNER if name in vars(tuner)}
+    of_worker = {"oracle": _OracleMadeAnew(tuner.oracle, tuner._glimr.place), "_glimr": tuner._glimr.sent()}
+    vars(copied).update({**vars(tuner), **anew, **of_worker})
+    return copied
+
+
+class _OracleMadeAnew:
+    """An oracle on its way to a worker, where one that chooses nothing is in its place, with the trials so far."""
+
+    def __init__(self, oracle: Oracle, place: pathlib.Path) -> None:
+        self._parts = (oracle.objective, oracle.max_trials, oracle.seed, place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _oracle_with_trials, self._parts
+
+
+def _oracle_with_trials(objective: Objective, max_trials: int | None, seed: int, place: pathlib.Path) -> Oracle:
+    """An oracle that knows the trials which are written down in a project, where that is at hand."""
+    oracle = Oracle(objective, max_trials, seed=seed)
+    for file in sorted(place.glob("trial_*/trial.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # one that is just being written
+            trial = _read_trial(file, file.stat().st_mtime_ns)
+            oracle.trials[trial.trial_id] = trial
+    oracle.start_order = list(oracle.trials)
+    oracle.end_order = [trial_id for trial_id, trial in oracle.trials.items() if trial.status != TrialStatus.RUNNING]
+    return oracle
+
+
+@functools.lru_cache(maxsize=10_000)
+def _read_trial(file: pathlib.Path, changed: int) -> Trial:
+    """A trial that is written down, as it was when the file was changed last."""
+    return Trial.load(file)

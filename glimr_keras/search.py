@@ -18,15 +18,13 @@ from ray.tune.stopper import TrialPlateauStopper
 
 from glimr_keras import storage
 from glimr_keras.attempt import Attempt
-from glimr_keras.discovery import Probe
 from glimr_keras.errors import ModelError, ProjectError
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.journal import HIDDEN, Journal, Project
+from glimr_keras.journal import HIDDEN
 from glimr_keras.objective import Objective
 from glimr_keras.ray_tuner import RayTuner
 from glimr_keras.result_grid import ProjectResultGrid
-from glimr_keras.search_space import SearchSpace
 from glimr_keras.signatures import arguments_of, check_taken
 from glimr_keras.space import DeclaredSpace
 from glimr_keras.tasks import SECTION, name_of
@@ -207,7 +205,7 @@ class Search:
         self.tuner = self._tuner(local_dir, name, **settings)
         self.tuner.remembered = self._remembered(settings)
         self.tuner.search(**self.fit_kwargs)
-        return ProjectResultGrid(self.tuner._place, self.tuner.declared_space)
+        return ProjectResultGrid(self.tuner._glimr.place, self.tuner._glimr.space)
 
     def try_configuration(self, config: Mapping[str, Any] | None = None, batches: int | None = None) -> Attempt:
         """Builds and trains one configuration for an epoch, in this process, so that mistakes show before an experiment.
@@ -310,10 +308,8 @@ class _ExperimentTuner(RayTuner):
 
     remembered: bytes
 
-    def _open(self, objective: Objective, space: SearchSpace, seed: int, found: Probe) -> tuple[Journal, Project]:
-        opened = super()._open(objective, space, seed, found)
-        storage.write_whole(self._place / HIDDEN / _FILE, self.remembered)
-        return opened
+    def on_search_begin(self) -> None:
+        storage.write_whole(self._glimr.place / HIDDEN / _FILE, self.remembered)
 
 
 class _Built(HyperModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import inspect
 import pathlib
@@ -17,6 +18,8 @@ from glimr_keras.data import FitArguments
 from glimr_keras.errors import CheckpointError, ObjectiveError, did_you_mean
 from glimr_keras.folds import taken
 from glimr_keras.oracles import Oracle
+from glimr_keras.overriding import hypermodel_of
+from glimr_keras.searching import Searching
 from glimr_keras.trials import Trial
 from glimr_keras.tuner import Tuner
 
@@ -75,7 +78,7 @@ class SklearnTuner(Tuner):
         several = isinstance(metrics, (list, tuple))
         self.metrics: list[Any] = [*metrics] if several else [metrics] if metrics is not None else []  # type: ignore[misc]
         self.cv = cv if cv is not None else _default_cv()
-        self.persistence, self.trusted = persistence, list(trusted)
+        self._glimr.estimators = _Estimators(persistence, list(trusted))
         names = ["score", *(metric.__name__ for metric in self.metrics)]
         for part in oracle.objective.parts:
             if part.name not in names:
@@ -110,7 +113,7 @@ class SklearnTuner(Tuner):
                     "Expected the data to be numpy.ndarray or pandas.DataFrame. "
                     f"Received: {name} of type {type(value).__name__}"
                 )
-        self._search(FitArguments((X, y), {"sample_weight": sample_weight, "groups": groups}), verbose=verbose)
+        Searching(self).search(FitArguments((X, y), {"sample_weight": sample_weight, "groups": groups}), verbose=verbose)
 
     def run_trial(
         self,
@@ -123,27 +126,36 @@ class SklearnTuner(Tuner):
         """Fits and scores an estimator for each part of the data. Returns the mean of each metric over the parts."""
         found: dict[str, list[float]] = {}
         for train, test in self.cv.split(X, y, **({} if groups is None else {"groups": groups})):
-            model = self._model.build(trial.hyperparameters)
+            model = hypermodel_of(self).build(trial.hyperparameters)
             weights = [taken(sample_weight, part) for part in (train, test)]
             model.fit(taken(X, train), taken(y, train), **_weighting(model, weights[0]))
-            for name, value in self._scores(model, taken(X, test), taken(y, test), weights[1]).items():
+            for name, value in _scores(self, model, taken(X, test), taken(y, test), weights[1]).items():
                 found.setdefault(name, []).append(value)
         self.save_model(trial.trial_id, model)
         return {name: statistics.fmean(values) for name, values in found.items()}
 
-    def _scores(self, model: Any, samples: Any, y: Any, sample_weight: Any) -> dict[str, float]:
-        """The metrics of an estimator on the part that was left out."""
-        if self.scoring is None:
-            score = model.score(samples, y, **_weighted(sample_weight))
-        else:
-            score = self.scoring(model, samples, y, sample_weight=sample_weight)
-        predicted = model.predict(samples) if self.metrics else None
-        others = {metric.__name__: float(metric(y, predicted, sample_weight=sample_weight)) for metric in self.metrics}
-        return {"score": float(score), **others}
-
     def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
         """Stores an estimator in the trial's directory."""
-        path = pathlib.Path(self.get_trial_dir(trial_id), f"model.{self.persistence}")
+        self._glimr.estimators.save(model, pathlib.Path(self.get_trial_dir(trial_id)))
+
+    def load_model(self, trial: Trial) -> Any:
+        """Loads the estimator of a trial.
+
+        Raises:
+            CheckpointError: If it was not stored, or holds types that skops does not trust.
+        """
+        return self._glimr.estimators.load(trial.trial_id, pathlib.Path(self.get_trial_dir(trial.trial_id)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Estimators:
+    """How estimators are stored; the attributes are arguments of `SklearnTuner`."""
+
+    persistence: Persistence
+    trusted: list[str]
+
+    def save(self, model: Any, directory: pathlib.Path) -> None:
+        path = self._path(directory)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._library().dump(model, path)
@@ -152,24 +164,22 @@ class SklearnTuner(Tuner):
                 raise
             path.write_bytes(cloudpickle.dumps(model))  # a class of the user's script, which a worker has no module of
 
-    def load_model(self, trial: Trial) -> Any:
-        """Loads the estimator of a trial.
-
-        Raises:
-            CheckpointError: If it was not stored, or holds types that skops does not trust.
-        """
-        path = pathlib.Path(self.get_trial_dir(trial.trial_id), f"model.{self.persistence}")
+    def load(self, trial_id: str, directory: pathlib.Path) -> Any:
+        path = self._path(directory)
         if not path.exists():
-            raise CheckpointError(f"The estimator of trial {trial.trial_id} is not in {path}.")
+            raise CheckpointError(f"The estimator of trial {trial_id} is not in {path}.")
         if self.persistence == "joblib":
             return self._library().load(path)
         try:
             return self._library().load(path, trusted=self.trusted)
         except TypeError as error:  # as skops' own is
             raise CheckpointError(
-                f"The estimator of trial {trial.trial_id} has types that skops does not trust. If you do, pass them as "
+                f"The estimator of trial {trial_id} has types that skops does not trust. If you do, pass them as "
                 f"`trusted`, by name. {error}"
             ) from error
+
+    def _path(self, directory: pathlib.Path) -> pathlib.Path:
+        return directory / f"model.{self.persistence}"
 
     def _library(self) -> Any:
         if self.persistence == "skops":
@@ -179,6 +189,17 @@ class SklearnTuner(Tuner):
         import joblib  # comes with scikit-learn, which is optional
 
         return joblib
+
+
+def _scores(tuner: SklearnTuner, model: Any, samples: Any, y: Any, sample_weight: Any) -> dict[str, float]:
+    """The metrics of an estimator on the part that was left out."""
+    if tuner.scoring is None:
+        score = model.score(samples, y, **_weighted(sample_weight))
+    else:
+        score = tuner.scoring(model, samples, y, sample_weight=sample_weight)
+    predicted = model.predict(samples) if tuner.metrics else None
+    others = {metric.__name__: float(metric(y, predicted, sample_weight=sample_weight)) for metric in tuner.metrics}
+    return {"score": float(score), **others}
 
 
 def _default_cv() -> Any:

@@ -108,7 +108,7 @@ class Training:
         callbacks = [
             *task_logs(job, self.config),
             *of_trial(given, run, self.config),
-            *([] if job.tuner is None else HookCallback.of(job.tuner, self.trial)),
+            *([] if job.tuner is None else HookCallback.of(job.tuner, self.trial, job.is_told_of_batches)),
             self.callback,
             *([BatchCallback(self.callback)] if needs_batches else []),
         ]
@@ -155,10 +155,10 @@ class Training:
         """A trial that a tuner of the user's own runs."""
         tuner, trial = self.job.tuner, self.trial
         arguments = self._placed(with_data(self.job, self.config))
-        own = tuner.oracle.trials.setdefault(trial.trial_id, trial)
-        own.metrics = MetricsTracker()
-        tuner.oracle.objective = self.callback.objective
-        with tuner._training_of(self):
+        with tuner._glimr.during(self, tuner.oracle):
+            own = tuner.oracle.trials.setdefault(trial.trial_id, trial)
+            own.metrics = MetricsTracker()
+            tuner.oracle.objective = self.callback.objective
             returned = tuner.run_trial(trial, *arguments.args, **arguments.kwargs)
         steps = own.told
         self.is_told = returned is None and bool(steps)
@@ -170,7 +170,7 @@ class Training:
         Whatever else it takes under that name is left as it is.
         """
         given = arguments.kwargs.get("callbacks")
-        if not isinstance(given, (list, tuple)) or not self.job.tuner.has_own_loop:
+        if not isinstance(given, (list, tuple)) or not self.job.has_own_loop:
             return arguments
         if not all(isinstance(each, keras.callbacks.Callback) for each in given):
             return arguments

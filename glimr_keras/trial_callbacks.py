@@ -179,9 +179,9 @@ class HookCallback(keras.callbacks.Callback):
         self.tuner, self.trial = tuner, trial
 
     @classmethod
-    def of(cls, tuner: Any, trial: Trial) -> list[keras.callbacks.Callback]:
+    def of(cls, tuner: Any, trial: Trial, is_told_of_batches: bool) -> list[keras.callbacks.Callback]:
         """The callbacks that a tuner needs: with one for batches, Keras waits for each of them."""
-        return [_BatchHookCallback(tuner, trial) if tuner.is_told_of_batches else cls(tuner, trial)]
+        return [_BatchHookCallback(tuner, trial) if is_told_of_batches else cls(tuner, trial)]
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.tuner.on_epoch_begin(self.trial, self.model, epoch, logs=logs)

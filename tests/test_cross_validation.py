@@ -10,6 +10,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 import glimr_keras as gk
 from glimr_keras.errors import ModelError, ProjectError
+from glimr_keras.searching import Searching
 from tests import models
 
 
@@ -54,7 +55,8 @@ def test_the_score_is_the_mean_and_models_are_those_of_the_folds(project):
     fold_models = tuner.get_best_models()
     assert len(fold_models) == 3
     assert len(tuner.get_best_models(2)) == 6
-    parts = tuner._folds(gk.data.FitArguments((models.X, models.Y)), 0, groups=None, stratify="auto", folds=None).parts
+    arguments = gk.data.FitArguments((models.X, models.Y))
+    parts = Searching(tuner).folds(arguments, 0, groups=None, stratify="auto", folds=None).parts
     best = results.loc[results["score"].idxmin()]
     for fold, model in enumerate(fold_models):
         loss, _ = model.evaluate(models.X[parts == fold], models.Y[parts == fold], verbose=0)
@@ -173,7 +175,7 @@ def test_data_that_cannot_be_split_is_refused_before_anything_is_started(project
     tuner = gk.RayTuner(models.build, "val_loss", 1, cv_folds=3, **project)
     with pytest.raises(ValueError, match="Leave out `validation_data`"):
         searched(tuner, validation_data=models.VALIDATION)
-    assert not tuner._place.exists()
+    assert not tuner._glimr.place.exists()
 
 
 # On Ray
@@ -240,5 +242,5 @@ def test_every_named_tuner(project, kind):
     budget = {"max_epochs": 2, "factor": 2} if kind is gk.Hyperband else {"max_trials": 3}
     tuner = kind(Ranked(), gk.Objective("val_loss", "min"), cv_folds=3, seed=0, executor="inline", **budget, **project)
     tuner.search(models.X, models.Y, epochs=1, verbose=0)
-    assert {trial.message for trial in tuner._read().trials.values()} == {None}
+    assert {trial.message for trial in tuner._glimr.read().trials.values()} == {None}
     assert tuner.results_dataframe()[["fold0_score", "fold2_score"]].notna().all(axis=None)

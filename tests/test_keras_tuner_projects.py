@@ -129,8 +129,8 @@ def test_a_search_learns_from_it_or_begins_with_its_best(earlier, tmp_path):
 
 
 def test_the_objective_is_found_or_asked_for(earlier, tmp_path):
-    assert gk.open_keras_tuner_project(earlier["random"].project_dir)._read().objective == gk.Objective("val_loss", "min")
-    assert gk.open_keras_tuner_project(earlier["several"].project_dir)._read().objective.name == "multi_objective"
+    assert gk.open_keras_tuner_project(earlier["random"].project_dir)._glimr.read().objective == gk.Objective("val_loss", "min")
+    assert gk.open_keras_tuner_project(earlier["several"].project_dir)._glimr.read().objective.name == "multi_objective"
     several = gk.open_keras_tuner_project(earlier["several"].project_dir, objective=["val_loss", "val_accuracy"])
     assert {"val_loss", "val_accuracy"} <= set(several.pareto_front().columns)
     with pytest.raises(ProjectError, match="that would be"):

@@ -133,8 +133,8 @@ def test_a_training_goes_on_on_another_machine(bucket, machine, notes, monkeypat
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(mirrors.Mirror, "close", lambda mirror: None)
         tuner.search(*models.TRAIN, **SEARCH)
-    tuner._mirror._done.set()
-    tuner._mirror._thread.join()
+    tuner._glimr.mirror._done.set()
+    tuner._glimr.mirror._thread.join()
     machine("second")
     again = faulty.tuner_of(bucket, notes, executor="inline")
     again.search(*models.TRAIN, **SEARCH)
@@ -143,7 +143,7 @@ def test_a_training_goes_on_on_another_machine(bucket, machine, notes, monkeypat
     assert set(table["status"]) == {"COMPLETED"}
     assert table["score"].tolist() == pytest.approx([faulty.score(units, 1) for units in table["units"]])
     assert [note["epoch"] for note in faulty.noted(notes) if note["what"] == "began" and note["epoch"]] == [1]
-    assert not [name for name in again._mirror._remote.names() if "/latest/" in name]
+    assert not [name for name in again._glimr.mirror._remote.names() if "/latest/" in name]
 
 
 def test_a_server_that_is_gone_is_said_and_nothing_is_lost(bucket, machine, monkeypatch):
@@ -456,7 +456,7 @@ def test_a_project_that_is_searched_here_is_not_put_aside(place):
 
 
 def test_overwriting_is_not_forgotten_when_the_server_was_gone(bucket, machine, monkeypatch):
-    before = searched(bucket, 1)._read().project_id
+    before = searched(bucket, 1)._glimr.read().project_id
     tuner = gk.RandomSearch(Plain(), "val_loss", 1, directory=bucket, project_name="p", executor="inline", overwrite=True)
     with monkeypatch.context() as patched:
         patched.setattr(mirrors.Mirror, "start", lambda mirror, overwrites: raises(StorageError("gone")))
@@ -464,7 +464,7 @@ def test_overwriting_is_not_forgotten_when_the_server_was_gone(bucket, machine, 
             tuner.search(*models.TRAIN, **SEARCH)
     tuner.search(*models.TRAIN, **SEARCH)
     machine("second")
-    assert gk.RayTuner.open(f"{bucket}/p")._read().project_id != before
+    assert gk.RayTuner.open(f"{bucket}/p")._glimr.read().project_id != before
 
 
 def test_an_interruption_is_not_hidden_by_a_server_that_is_gone(bucket, machine, monkeypatch):
@@ -483,7 +483,7 @@ def test_an_interruption_is_not_hidden_by_a_server_that_is_gone(bucket, machine,
         patched.setattr(mirrors.Mirror, "send", send)
         tuner.search(*models.TRAIN, **SEARCH)
     assert sent
-    assert tuner._mirror._thread is None
+    assert tuner._glimr.mirror._thread is None
 
 
 def test_a_tuner_is_made_without_a_look_at_the_server(bucket, machine, monkeypatch):
@@ -589,7 +589,7 @@ def test_states_at_the_uri_are_never_ahead_of_the_journal(bucket, machine, notes
         def fit(self, config, model, *args, callbacks=(), **kwargs):
             class Sends(keras.callbacks.Callback):
                 def on_epoch_begin(self, epoch, logs=None):
-                    tuner._mirror.send()
+                    tuner._glimr.mirror.send()
 
             return super().fit(config, model, *args, callbacks=[*callbacks, Sends()], **kwargs)
 

@@ -183,7 +183,7 @@ def test_given_hyperparameters_win_and_others_are_fixed_or_refused(tmp_path):
     refusing = gk.RandomSearch(models.build, "val_loss", 2, allow_new_entries=False, project_name="refused", **options)
     with pytest.raises((RuntimeError, ValueError), match="learning_rate"):
         refusing.search(*models.TRAIN, **FIT)
-    assert not pathlib.Path(refusing._place, "trial_0").exists()
+    assert not pathlib.Path(refusing._glimr.place, "trial_0").exists()
 
 
 def test_other_optimizers_are_those_of_every_trial(tmp_path):

@@ -73,7 +73,7 @@ def test_a_trial_with_two_cpus_has_two_threads_also_if_it_gets_tensors(local_ray
 def test_the_best_model_of_a_parallel_search_reproduces_its_score(local_ray, project):
     tuner = on_ray(project, models.WithData(), executions_per_trial=2, max_trials=2)
     tuner.search(epochs=2, verbose=0)
-    executions = [e.score for trial in tuner._read().trials.values() for e in trial.executions.values()]
+    executions = [e.score for trial in tuner._glimr.read().trials.values() for e in trial.executions.values()]
     assert len(executions) == 4
     loss = tuner.get_best_models()[0].evaluate(*models.VALIDATION, verbose=0, return_dict=True)["loss"]
     assert min(abs(loss - score) for score in executions) < 1e-6
@@ -102,7 +102,7 @@ def test_a_killed_worker_fails_its_trial_only(local_ray, project, capfd):
     assert ((table["units"] > 8) == (table["status"] == "FAILED")).all()
     assert set(table["status"]) == {"COMPLETED", "FAILED"}
     failed = table[table["status"] == "FAILED"]["trial_id"].iloc[0]
-    assert "The worker was lost" in tuner._read().trials[failed].message
+    assert "The worker was lost" in tuner._glimr.read().trials[failed].message
     assert "".join(capfd.readouterr()) == ""
 
 
@@ -129,7 +129,7 @@ def test_a_training_that_hangs_loses_its_process_and_its_trial_has_the_epochs_be
     table = tuner.results_dataframe().sort_values("units")
     assert table["status"].tolist() == ["COMPLETED", "STOPPED", "FAILED"]
     assert table["score"].tolist()[:2] == [2.0, 4.0]
-    failed = tuner._read().trials[table["trial_id"].iloc[2]]
+    failed = tuner._glimr.read().trials[table["trial_id"].iloc[2]]
     assert "No epoch was over within `trial_time_limit_s=5`; its process was ended" in failed.message
     assert failed.executions[0].lost == 0
 
@@ -380,7 +380,7 @@ def test_large_arrays_are_shared_and_not_copied_by_keras(local_ray, project):
     x, y = np.ones((2**17, 8), "float32"), np.ones(2**17, "float32")
     tuner = on_ray(project, Large(), max_trials=1)
     tuner.search(x, y, validation_data=(x, y), epochs=1, verbose=0)
-    values = tuner._read().trials["0"].values
+    values = tuner._glimr.read().trials["0"].values
     assert values == {"given_in_place": True, "given_writeable": False, "own_in_place": True, "own_writeable": False}
 
 
@@ -401,7 +401,7 @@ def test_a_stop_that_comes_while_training_goes_on_ends_the_trial(local_ray, proj
     scheduler = tune.schedulers.ASHAScheduler(max_t=50, grace_period=1, reduction_factor=4)
     tuner = on_ray(project, Counted(), max_trials=12, scheduler=scheduler)
     tuner.search(*models.TRAIN, epochs=50, verbose=0)
-    for trial in tuner._read().trials.values():
+    for trial in tuner._glimr.read().trials.values():
         (execution,) = trial.executions.values()
         assert execution.best_epoch == len(execution.history)
         assert list(execution.history) == list(range(1, len(execution.history) + 1))

@@ -133,8 +133,6 @@ def test_the_hyperparameters_that_tensorboard_shows_are_those_that_build_asked_f
 
 
 class Told:
-    is_told_of_batches = False
-
     def __init__(self):
         self.heard = []
 
@@ -145,10 +143,9 @@ class Told:
 @pytest.mark.parametrize("batches", [False, True])
 def test_a_tuner_is_told_of_batches_only_if_it_wants(batches):
     tuner = Told()
-    tuner.is_told_of_batches = batches
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
     model.compile("sgd", "mse")
-    model.fit(models.TRAIN[0], models.TRAIN[0][:, :2], epochs=2, verbose=0, callbacks=HookCallback.of(tuner, "trial"))
+    model.fit(models.TRAIN[0], models.TRAIN[0][:, :2], epochs=2, verbose=0, callbacks=HookCallback.of(tuner, "trial", batches))
     told = [(name, number) for name, trial, number, _ in tuner.heard if trial == "trial"]
     of_epochs = [each for each in told if "epoch" in each[0]]
     assert of_epochs == [("on_epoch_begin", 0), ("on_epoch_end", 0), ("on_epoch_begin", 1), ("on_epoch_end", 1)]

@@ -173,7 +173,7 @@ def test_a_space_may_be_passed_beside_a_function(project):
 def test_executions_of_a_trial_are_averaged_and_the_best_one_is_loaded(project):
     tuner = inline(project, max_trials=1, executions_per_trial=2)
     tuner.search(*models.TRAIN, **FIT)
-    executions = tuner._read().trials["0"].executions
+    executions = tuner._glimr.read().trials["0"].executions
     scores = [execution.score for execution in executions.values()]
     assert len(set(scores)) == 2
     assert tuner.results_dataframe()["score"][0] == pytest.approx(np.mean(scores))
@@ -195,7 +195,7 @@ def test_a_search_algorithm_of_ray_chooses_the_values(project):
 
     tuner = inline(project, max_trials=2, search_alg=OptunaSearch(seed=1))
     tuner.search(*models.TRAIN, **FIT)
-    tuner.max_trials = 3
+    tuner.oracle.max_trials = 3
     tuner.search(*models.TRAIN, **FIT)
     assert len(tuner.results_dataframe()) == 3
     assert tuner.results_dataframe()["units"].between(2, 16).all()
@@ -256,7 +256,7 @@ def test_a_project_takes_one_search_at_a_time(project, overwrite):
 
     tuner = inline(project, Searches(), max_trials=1)
     tuner.search(*models.TRAIN, **FIT)
-    assert "Another search is running in" in tuner._read().trials["0"].message
+    assert "Another search is running in" in tuner._glimr.read().trials["0"].message
 
 
 class Interrupts(keras.callbacks.Callback):
@@ -514,7 +514,7 @@ def test_a_dataset_that_calls_python_is_refused_on_ray_with_the_way_out(project)
         match=r"(?s)^search\(\)'s validation_data is a tf.data.Dataset that cannot be sent .*def data\(self, config\)",
     ):
         tuner.search(*models.TRAIN, validation_data=dataset, epochs=1)
-    assert not tuner._place.exists()
+    assert not tuner._glimr.place.exists()
 
 
 class Runs(gk.HyperModel):
@@ -553,4 +553,4 @@ def test_a_run_must_return_a_score(project, returned, error, message):
     tuner = inline(project, Wrong(), objective="loss", max_trials=3)
     with pytest.raises(error, match=message):
         tuner.search(verbose=0)
-    assert len(tuner._read().trials) == 1
+    assert len(tuner._glimr.read().trials) == 1
