@@ -14,7 +14,7 @@ from glimr_keras.discovery import probe
 from glimr_keras.job import Job
 from glimr_keras.reporting import Report
 from glimr_keras.session import out_of_garbage_collection, prepare_process
-from glimr_keras.shipping import pack, unpack
+from glimr_keras.shipping import copied
 from glimr_keras.trials import Run
 from glimr_keras.worker import run_trial
 
@@ -44,8 +44,7 @@ class InlineExecutor:
 def _with_own_hypermodel(job: Job) -> Job:
     """The job with a copy of its hypermodel, where it can be copied, so that looking at it does not change the user's own."""
     with contextlib.suppress(Exception):
-        parcel = pack(job.hypermodel)
-        return dataclasses.replace(job, hypermodel=unpack(parcel.content, parcel.arrays))
+        return dataclasses.replace(job, hypermodel=copied(job.hypermodel))
     return job
 
 

@@ -48,24 +48,43 @@ def pack(value: Any) -> Parcel:
         Exception: Whatever the object's parts raise when they are pickled.
     """
     content, pickler = _dumped(value)
-    if pickler.tensors:
-        joint = _Joint(pickler.tensors, pickler.models)
+    if pickler.apart.tensors:
+        joint = _Joint(pickler.apart.tensors, pickler.models)
         content, pickler = _dumped(value, joint)
         content = cloudpickle.dumps(_Connected(joint.model, content))
-    return Parcel(content, tuple(pickler.arrays))
-
-
-def _dumped(value: Any, joint: _Joint | None = None) -> tuple[bytes, _Pickler]:
-    written = io.BytesIO()
-    pickler = _Pickler(written, joint)
-    pickler.dump(value)
-    return written.getvalue(), pickler
+    return Parcel(content, tuple(pickler.apart.arrays))
 
 
 def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
     """A fresh copy of the object that was packed, in which the large arrays are those given here."""
-    found = _Unpickler(io.BytesIO(content), arrays).load()
-    return _Unpickler(io.BytesIO(found.content), arrays, found.model).load() if isinstance(found, _Connected) else found
+    found = _Unpickler(io.BytesIO(content), _Apart(arrays)).load()
+    if isinstance(found, _Connected):
+        apart = _Apart(arrays, found.model.outputs, layers=_layers(found.model))
+        return _Unpickler(io.BytesIO(found.content), apart).load()
+    return found
+
+
+def copied(value: Any) -> Any:
+    """A copy for this process, in which classes, tuners, large arrays, and symbolic tensors with their layers and models are
+    those of the original.
+
+    A class that a script has at its top would be pickled with its methods and the variables that they use, and unpickling it
+    here would give the script's own class copies of these variables.
+
+    Raises:
+        Exception: Whatever the object's parts raise when they are pickled.
+    """
+    content, pickler = _dumped(value, stays_here=True)
+    if pickler.apart.tensors:
+        content, pickler = _dumped(value, _Joint(pickler.apart.tensors, pickler.models), stays_here=True)
+    return _Unpickler(io.BytesIO(content), pickler.apart).load()
+
+
+def _dumped(value: Any, joint: _Joint | None = None, stays_here: bool = False) -> tuple[bytes, _Pickler]:
+    written = io.BytesIO()
+    pickler = _Pickler(written, joint, stays_here)
+    pickler.dump(value)
+    return written.getvalue(), pickler
 
 
 @functools.singledispatch
@@ -105,11 +124,11 @@ class _Joint:
             outputs |= {id(tensor): tensor for tensor in (*model.inputs, *model.outputs)}
         self.model = keras.Model(list(inputs.values()), list(outputs.values()))
         numbers = {key: number for number, key in enumerate(outputs)}
-        self.references: dict[int, tuple[Any, ...]] = {key: ("tensor", number) for key, number in numbers.items()}
+        self.references: dict[int, tuple[Any, ...]] = {key: ("tensors", number) for key, number in numbers.items()}
         for model in connected:
             ends = [keras.tree.map_structure(lambda tensor: numbers[id(tensor)], end) for end in _ends(model)]
-            self.references[id(model)] = ("model", *ends, model.name)
-        self.references |= {id(layer): ("layer", number) for number, layer in enumerate(_layers(self.model))}
+            self.references[id(model)] = ("model", *ends, model.name, len(self.references))
+        self.references |= {id(layer): ("layers", number) for number, layer in enumerate(_layers(self.model))}
 
 
 def _layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -124,32 +143,45 @@ def _ends(model: keras.Model) -> tuple[Any, Any]:
     return functional._inputs_struct, functional._outputs_struct
 
 
+@dataclasses.dataclass(frozen=True)
+class _Apart:
+    """What a pickle refers to by the name of the list that it is in and its number there."""
+
+    arrays: Sequence[np.ndarray] = dataclasses.field(default_factory=list)
+    tensors: Sequence[Any] = dataclasses.field(default_factory=list)
+    of_process: Sequence[Any] = dataclasses.field(default_factory=list)
+    layers: Sequence[keras.layers.Layer] = ()
+
+
 class _Pickler(cloudpickle.Pickler):
-    def __init__(self, file: io.BytesIO, joint: _Joint | None = None) -> None:
+    def __init__(self, file: io.BytesIO, joint: _Joint | None = None, stays_here: bool = False) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
-        self.arrays: list[np.ndarray] = []
-        self.tensors: list[Any] = []
+        self.apart = _Apart()
         self.models: list[keras.Model] = []
+        self._stays_here = stays_here
         self._numbers: dict[int, int] = {}
         self._references = {} if joint is None else joint.references
 
-    def persistent_id(self, value: Any) -> int | tuple[Any, ...] | None:
-        if id(value) in self._references:
+    def persistent_id(self, value: Any) -> tuple[Any, ...] | None:
+        if id(value) in self._references and not self._stays_here:
             return self._references[id(value)]
         if isinstance(value, keras.KerasTensor) and hasattr(value, "_keras_history"):
-            return ("tensor", self._number(value, self.tensors))
+            return self._numbered("tensors", value)
+        if self._stays_here and (isinstance(value, type) or id(value) in self._references or sent(value) is not value):
+            return self._numbered("of_process", value)
         if isinstance(value, keras.Model) and hasattr(getattr(value, "_functional", value), "_inputs_struct"):
             self.models.append(value)
         if type(value) is not np.ndarray or value.nbytes < LARGE or value.dtype.hasobject:
             return None
-        return self._number(value, self.arrays)
+        return self._numbered("arrays", value)
 
-    def _number(self, value: Any, kept: list[Any]) -> int:
+    def _numbered(self, name: str, value: Any) -> tuple[str, int]:
         """The place of a value among those that are kept apart, which it is put to."""
+        kept = getattr(self.apart, name)
         if id(value) not in self._numbers:
             self._numbers[id(value)] = len(kept)
             kept.append(value)
-        return self._numbers[id(value)]
+        return name, self._numbers[id(value)]
 
     def reducer_override(self, value: Any) -> Any:
         if pipelines.is_dataset(value):
@@ -161,23 +193,20 @@ class _Pickler(cloudpickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, arrays: Sequence[np.ndarray], joint: keras.Model | None = None) -> None:
+    def __init__(self, file: io.BytesIO, apart: _Apart) -> None:
         super().__init__(file)
-        self._arrays, self._tensors = arrays, () if joint is None else joint.outputs
-        self._layers = [] if joint is None else _layers(joint)
-        self._models: dict[str, keras.Model] = {}
+        self._apart = apart
+        self._models: dict[int, keras.Model] = {}
 
-    def persistent_load(self, reference: int | tuple[Any, ...]) -> Any:
+    def persistent_load(self, reference: tuple[Any, ...]) -> Any:
         match reference:
-            case ("tensor", number):
-                return self._tensors[number]
-            case ("layer", number):
-                return self._layers[number]
-            case ("model", inputs, outputs, name):
-                ends = (keras.tree.map_structure(self._tensors.__getitem__, end) for end in (inputs, outputs))
-                return self._models.setdefault(repr(reference), keras.Model(*ends, name=name))
-            case int():
-                return self._arrays[reference]
+            case ("model", inputs, outputs, name, number):
+                if number not in self._models:
+                    ends = (keras.tree.map_structure(self._apart.tensors.__getitem__, end) for end in (inputs, outputs))
+                    self._models[number] = keras.Model(*ends, name=name)
+                return self._models[number]
+            case (kept, number):
+                return getattr(self._apart, kept)[number]
         raise pickle.UnpicklingError(f"An unknown reference: {reference!r}")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from glimr_keras.errors import ShippingError
 from glimr_keras.hypermodel import FunctionHyperModel, HyperModel
-from glimr_keras.shipping import LARGE, check_sendable, pack, unpack
+from glimr_keras.shipping import LARGE, check_sendable, copied, pack, unpack
 
 
 class Holder(HyperModel):
@@ -199,3 +199,24 @@ def test_layers_and_models_that_symbolic_tensors_were_made_by_arrive_as_the_same
     np.testing.assert_allclose(np.asarray(base_there(batch)), np.asarray(base(batch)), rtol=1e-6)
     inner_there.trainable = False
     assert len(model.trainable_weights) == len(build(None)[0].trainable_weights) - 2
+
+
+def test_a_copy_for_this_process_has_the_same_classes_with_their_variables():
+    variable, large = [], np.zeros(LARGE, "uint8")
+    tensor = keras.layers.Dense(2)(keras.Input((3,)))
+    original = hypermodel_using(variable)
+    original.parts = {"small": [1], "large": large, "tensor": tensor, "kind": type(original)}
+    found = copied(original)
+    assert found is not original
+    assert type(found) is type(original) is found.parts["kind"]
+    assert found.build(None) is original.build(None) is variable
+    assert found.parts["small"] is not original.parts["small"]
+    assert found.parts["large"] is large
+    assert found.parts["tensor"] is tensor
+
+
+def test_a_copy_for_this_process_has_the_models_that_its_symbolic_tensors_were_made_by():
+    base = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    found = copied([base.outputs[0], base, other])
+    assert [there is here for there, here in zip(found, [base.outputs[0], base, other], strict=True)] == [True, True, False]

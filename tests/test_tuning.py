@@ -314,6 +314,27 @@ def test_what_arrives_has_the_trials_and_nothing_of_the_driver(plain):
     assert tuner.results_dataframe()["score"].tolist() == plain.results_dataframe()["score"].tolist()
 
 
+@pytest.mark.parametrize("knows", ["as a variable", "as an attribute"])
+def test_inline_a_hypermodel_of_the_script_has_the_scripts_own_variables(tmp_path, knows):
+    heard = []
+
+    class Own(gk.HyperModel):
+        tuner = None
+
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, *args, **kwargs):
+            heard.append(self.tuner if knows == "as an attribute" else tuner)
+            return model.fit(*args, **kwargs)
+
+    tuner = gk.RandomSearch(Own(), "val_loss", 2, directory=tmp_path, executor="inline")
+    tuner.hypermodel.tuner = tuner if knows == "as an attribute" else None
+    tuner.search(*models.TRAIN, **FIT)
+    assert len(heard) > 2  # before the search, too
+    assert all(each is tuner for each in heard)
+
+
 class Dropping(gk.RandomSearch):
     """Leaves out what cannot be pickled."""
 
