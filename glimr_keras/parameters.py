@@ -115,7 +115,7 @@ class HyperParameter:
 
     def get_config(self) -> dict[str, Any]:
         """Returns the definition as JSON types, in KerasTuner's form."""
-        names = [field.name for field in dataclasses.fields(self)]
+        names = [field.name for field in dataclasses.fields(self) if field.compare]
         first = [name for name in ("name", "default") if name in names]
         config = {name: getattr(self, name) for name in first} | {"conditions": conditions_config(self)}
         return config | {name: _as_json(getattr(self, name)) for name in names if name not in config}
@@ -229,6 +229,13 @@ class Int(_Number):
     `max_value` (`"reverse_log"`).
     """
 
+    has_default: bool | None = dataclasses.field(default=None, kw_only=True, repr=False, compare=False)
+    """Whether the default was given, so that `get_config` has it; `None` for whether there is one."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "has_default", self.has_default or (self.has_default is None and self.default is not None))
+        super().__post_init__()
+
     def _number(self, field: str, value: Any) -> Any:
         value = super()._number(field, value)
         if value is None:
@@ -245,8 +252,7 @@ class Int(_Number):
         return range(self.min_value, self.max_value + 1) if self.num_steps is None else super().every_value()
 
     def get_config(self) -> dict[str, Any]:
-        default = None if self.default == self.min_value else self.default  # which is what it means
-        return super().get_config() | {"default": default}
+        return super().get_config() | ({} if self.has_default else {"default": None})
 
     def prob_to_value(self, prob: float) -> int:
         if self.num_steps is not None:

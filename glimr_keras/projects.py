@@ -145,6 +145,8 @@ def _canonical(stored: dict[str, Any]) -> str:
     config = {
         name: value for name, value in stored["config"].items() if name not in ("name", "conditions") and value is not None
     }
+    if "min_value" in config and config.get("default") == config["min_value"]:
+        del config["default"]  # which it is also where none was given
     conditions = [condition.get("config", condition) for condition in stored["config"].get("conditions") or []]
     text = f"{stored['class_name']}({json.dumps(config, sort_keys=True)[1:-1]})"
     return text + (f" where {json.dumps(conditions)}" if conditions else "")

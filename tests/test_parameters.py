@@ -1,5 +1,6 @@
 """What each kind of hyperparameter can be, and how it is checked, converted and stored."""
 
+import dataclasses
 import json
 import math
 from decimal import Decimal
@@ -307,6 +308,21 @@ def test_choice_refuses_objects_and_says_where_they_can_be():
 def test_choice_has_no_probability_for_a_value_that_it_does_not_have():
     with pytest.raises(ValueError, match=r"Choice\('x'\) has no value 'c'; its values are \('a', 'b'\)"):
         Choice("x", ("a", "b")).value_to_prob("c")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "default"), [(Int("x", 1, 5, default=1), 1), (Int("x", 1, 5), None), (Int("x", 1, 5, default=3), 3)]
+)
+def test_the_configuration_of_an_int_has_the_default_that_was_given(parameter, default):
+    inside = dataclasses.replace(parameter, conditions=(Condition("y", (1,)),))
+    for each in (parameter, inside, deserialize(json.loads(json.dumps(serialize(inside))))):
+        assert each.get_config()["default"] == default
+        assert each.default == (default or 1)
+    assert set(parameter.get_config()) == {"name", "default", "conditions", "min_value", "max_value", "step", "sampling"}
+
+
+def test_a_default_that_was_given_makes_no_other_hyperparameter():
+    assert Int("x", 1, 5, default=1) == Int("x", 1, 5)
 
 
 @pytest.mark.parametrize("number", [Int, Float])

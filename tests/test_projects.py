@@ -65,6 +65,11 @@ def test_the_order_of_hyperparameters_does_not_make_a_search_different(directory
     assert list(opened(directory, wanted(SPACE[::-1])).trials) == ["0000"]
 
 
+def test_a_default_that_is_what_it_would_be_anyway_does_not_make_a_search_different(directory):
+    started(directory)
+    assert list(opened(directory, wanted([Int("units", 1, 4, default=1), *SPACE[1:]])).trials) == ["0000"]
+
+
 def test_serialized_is_what_a_journal_gives_back(directory):
     space = [*SPACE, Float("rate", 0, 1, conditions=(Condition("act", ("relu",)),))]
     opened(directory, wanted(space))

@@ -12,6 +12,8 @@ def main(directory, **tuner_options):
     objects = {
         "int": Int("int", min_value=0, max_value=9),
         "int step": Int("int_step", 8, 64, step=8, default=16),
+        "int default": Int("int_default", 1, 9, default=1),
+        "float default": Float("float_default", 1.0, 9.0, default=1.0),
         "int log": Int("int_log", 1, 1024, sampling="log"),
         "int log step": Int("int_log_step", 2, 32, step=2, sampling="log"),
         "float": Float("float", -1.0, 1.0),

@@ -16,7 +16,7 @@ def build_model(hp):
         model.add(keras.layers.Dense(hp.Int(f"units_{i}", 2, 6, step=2), activation=hp.Choice("act", ["relu", "tanh"])))
     if hp.Boolean("dropout"):
         model.add(keras.layers.Dropout(hp.Float("rate", 0.1, 0.5, step=0.1)))
-    model.add(keras.layers.Dense(1))
+    model.add(keras.layers.Dense(hp.Int("last", 1, 1, default=1)))
     model.compile(keras.optimizers.Adam(hp.Float("lr", 1e-4, 1e-2, sampling="log")), hp.Fixed("loss", "mse"))
     return model
 
@@ -40,7 +40,7 @@ def main(directory, **tuner_options):
     return {
         "heading": space[0],
         "hyperparameters": [line for line in space if line.split(" ")[0] in names],
-        "configuration of units_0": space[space.index("units_0 (Int)") + 1],
+        "configurations": [space[space.index(f"{name} (Int)") + 1] for name in ("num_layers", "units_0", "last")],
         "searching": searching,
         "results": [line for line in results if line.startswith(("Results summary", "Showing", "Hyperparameters"))],
         "project": [line for line in results if line.startswith("Results in")] == [f"Results in {tuner.project_dir}"],
