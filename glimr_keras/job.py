@@ -95,7 +95,7 @@ def configuration(
         fold=fold,
         num_folds=num_folds,
     )
-    config.mark_declared_as_asked([*existing, *derived, *Stage.NAMES & values.keys()])
+    config.mark_declared_as_asked([*existing, *derived, *(name for name in Stage.NAMES if name in values)])
     if hypermodel is not None:
         hypermodel.declare_hyperparameters(config)
     return config

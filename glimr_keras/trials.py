@@ -50,7 +50,8 @@ class Stage:
     BRACKET = "tuner/bracket"
     ROUND = "tuner/round"
     ITERATION = "tuner/iteration"
-    NAMES = frozenset({EPOCHS, INITIAL_EPOCH, PARENT, BRACKET, ROUND, ITERATION})
+    NAMES = (EPOCHS, INITIAL_EPOCH, BRACKET, ROUND, ITERATION, PARENT)
+    """In KerasTuner's order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +217,8 @@ class Trial:
 
     @values.setter
     def values(self, values: dict[str, Any]) -> None:
-        self.hyperparameters.values = values
+        names = sorted(values, key=lambda name: Stage.NAMES.index(name) + 1 if name in Stage.NAMES else 0)  # those come last
+        self.hyperparameters.values = {name: values[name] for name in names}
 
     @property
     def score(self) -> float | None:

@@ -72,6 +72,12 @@ def test_a_trials_values_are_the_suggested_ones_until_it_says_better():
     assert trial.suggested == {"a": 1}
 
 
+def test_what_says_which_part_of_a_training_a_trial_is_comes_last_and_in_one_order():
+    found = Trial.of("0001", {})
+    found.values = {"tuner/round": 1, "tuner/trial_id": "0000", "units": 4, "tuner/epochs": 9, "tuner/initial_epoch": 3, "act": 1}
+    assert list(found.values) == ["units", "act", "tuner/epochs", "tuner/initial_epoch", "tuner/round", "tuner/trial_id"]
+
+
 def test_the_best_execution_follows_the_direction_and_is_never_nan():
     executions = {0: Execution(score=math.nan), 1: Execution(score=0.2), 2: Execution(score=0.3), 3: Execution()}
     assert Trial.of("0000", {}, executions=executions).best_execution(MIN) == 1
