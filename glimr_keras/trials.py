@@ -218,7 +218,9 @@ class Trial:
     @values.setter
     def values(self, values: dict[str, Any]) -> None:
         names = sorted(values, key=lambda name: Stage.NAMES.index(name) + 1 if name in Stage.NAMES else 0)  # those come last
-        self.hyperparameters.values = {name: values[name] for name in names}
+        new, kept = {name: values[name] for name in names}, self.hyperparameters.values
+        kept.clear()  # the same dict, which a hook of the user's may have kept
+        kept.update(new)
 
     @property
     def score(self) -> float | None:

@@ -365,6 +365,19 @@ def test_an_optional_configuration_is_the_one_that_is_given(tmp_path):
     assert best.is_active("units")
 
 
+def test_values_that_were_kept_when_a_trial_began_gain_what_it_asks_for(tmp_path):
+    class Keeps(Own):
+        def on_trial_begin(self, trial):
+            self.kept = trial.hyperparameters.values
+            super().on_trial_begin(trial)
+
+    tuner = Keeps(oracle_of(1), directory=tmp_path, executor="inline")
+    tuner.search(verbose=0)
+    (trial,) = tuner.oracle.trials.values()
+    assert tuner.kept is trial.hyperparameters.values
+    assert tuner.kept == {"x": trial.score}
+
+
 def test_a_directory_may_have_files_of_the_users(tmp_path):
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "config.json").write_text("{}")

@@ -78,6 +78,17 @@ def test_what_says_which_part_of_a_training_a_trial_is_comes_last_and_in_one_ord
     assert list(found.values) == ["units", "act", "tuner/epochs", "tuner/initial_epoch", "tuner/round", "tuner/trial_id"]
 
 
+def test_the_dict_of_a_trials_values_stays_the_same_object():
+    found = Trial.of("0001", {"units": 4, "rate": 0.5})
+    kept = found.hyperparameters.values
+    found.values = {"late": 1, "units": 5}
+    assert kept is found.values
+    assert list(kept.items()) == [("late", 1), ("units", 5)]
+    assert found.suggested == {"units": 4, "rate": 0.5}
+    found.values = found.values
+    assert kept == {"late": 1, "units": 5}
+
+
 def test_the_best_execution_follows_the_direction_and_is_never_nan():
     executions = {0: Execution(score=math.nan), 1: Execution(score=0.2), 2: Execution(score=0.3), 3: Execution()}
     assert Trial.of("0000", {}, executions=executions).best_execution(MIN) == 1
