@@ -350,7 +350,8 @@ class Trial:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Trial) and self._compared() == other._compared()
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash(self.trial_id)
 
     def _compared(self) -> tuple[Any, ...]:
         described = (self.trial_id, self.status, self.message, self.given_score)

@@ -89,6 +89,11 @@ def test_the_dict_of_a_trials_values_stays_the_same_object():
     assert kept == {"late": 1, "units": 5}
 
 
+def test_trials_may_be_in_sets():
+    first, second = Trial.of("0001", {}), Trial.of("0002", {})
+    assert {first, second, Trial.of("0001", {})} == {first, second}
+
+
 def test_the_best_execution_follows_the_direction_and_is_never_nan():
     executions = {0: Execution(score=math.nan), 1: Execution(score=0.2), 2: Execution(score=0.3), 3: Execution()}
     assert Trial.of("0000", {}, executions=executions).best_execution(MIN) == 1
