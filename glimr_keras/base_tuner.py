@@ -21,6 +21,7 @@ from glimr_keras.arguments import (
     checked_resources,
     checked_seconds,
     checked_tolerance,
+    checked_verbosity,
     sorted_callbacks,
 )
 from glimr_keras.attempt import Attempt, attempt
@@ -307,7 +308,8 @@ class BaseTuner(Overridable):
                 `i % cv_folds`. It must not shuffle.)
             **fit_kwargs: Likewise, such as `epochs`, `validation_data`, `validation_split`, `batch_size`, `callbacks`.
                 `verbose` is for the search: 0 shows nothing, 1 (and `"auto"`) one live line, 2 also a line for each
-                finished trial, 3 also what Ray prints and, if this search starts Ray, what the workers print.
+                finished trial, 3 also what Ray prints and, if this search starts Ray, what the workers print. Where it is
+                left out, `oracle.verbose` counts, which has that of the last search, or 1.
 
         Raises:
             ValueError: If the data cannot be split into folds.
@@ -329,7 +331,9 @@ class BaseTuner(Overridable):
         if self._glimr.settings.cv_folds is None and is_own:  # whose own arguments they are
             fit_kwargs |= {name: value for name, value in how.items() if value is not None and value != "auto"}
             how = {}
-        Searching(self).search(FitArguments(fit_args, fit_kwargs), of_keras, how, fit_kwargs.get("verbose", 1))
+        if "verbose" in fit_kwargs:
+            self.oracle.verbose = checked_verbosity(fit_kwargs["verbose"])
+        Searching(self).search(FitArguments(fit_args, fit_kwargs), of_keras, how, self.oracle.verbose)
 
     def try_configuration(
         self,

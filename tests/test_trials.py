@@ -74,7 +74,14 @@ def test_a_trials_values_are_the_suggested_ones_until_it_says_better():
 
 def test_what_says_which_part_of_a_training_a_trial_is_comes_last_and_in_one_order():
     found = Trial.of("0001", {})
-    found.values = {"tuner/round": 1, "tuner/trial_id": "0000", "units": 4, "tuner/epochs": 9, "tuner/initial_epoch": 3, "act": 1}
+    found.values = {
+        "tuner/round": 1,
+        "tuner/trial_id": "0000",
+        "units": 4,
+        "tuner/epochs": 9,
+        "tuner/initial_epoch": 3,
+        "act": 1,
+    }
     assert list(found.values) == ["units", "act", "tuner/epochs", "tuner/initial_epoch", "tuner/round", "tuner/trial_id"]
 
 

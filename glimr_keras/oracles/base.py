@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.objective import Objective, as_objective
-from glimr_keras.oracles.own_loop import OwnLoop, synchronized
+from glimr_keras.oracles.own_loop import Display, OwnLoop, synchronized
 from glimr_keras.oracles.points import Nothing, Suggestion, checked_point, completed
 from glimr_keras.parameters import HyperParameter
 from glimr_keras.search_space import SearchSpace
@@ -79,7 +78,8 @@ class Oracle(OwnLoop):
         self.initial_points = tuple(initial_points)
         self.tuner_ids: set[str] = set()
         self.own_entries: list[HyperParameter] = []
-        self.verbose: int | str = 1
+        self._display = Display(self)
+        self._tried_so_far, self._times_tried = set(), collections.Counter()
         known = space if isinstance(space, SearchSpace) else SearchSpace([*self._hyperparameters.space, *space])
         drawn = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.wanted = as_objective(objective)
@@ -102,7 +102,6 @@ class Oracle(OwnLoop):
         self.ongoing_trials: dict[str, Trial] = {}
         self._begin_own_loop()
         self._initial_points = [checked_point(point, space) for point in self.initial_points]
-        self._tried: dict[tuple[str, ...], collections.Counter[str]] = {}  # values by the names that a trial asked for
 
     def recall(self, objective: Objective, space: SearchSpace, trials: Mapping[str, Trial], end_order: Iterable[str]) -> None:
         """Takes in the trials of a project to be looked at, whichever oracle chose them."""
@@ -160,6 +159,7 @@ class Oracle(OwnLoop):
             return chosen
         trial = Trial.of(trial_id, chosen.values, chosen.sampling_key, self.space.parameters)
         self.restore_trial(trial)
+        self._display.on_trial_begin(trial)
         return trial
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing | Mapping[str, Any]:
@@ -189,7 +189,7 @@ class Oracle(OwnLoop):
         """Takes a trial into the record, as `next_trial` does; also for those of an earlier session."""
         self.trials[trial.trial_id] = self.ongoing_trials[trial.trial_id] = trial
         self.start_order.append(trial.trial_id)
-        self._remember(trial.suggested)
+        self._record_values(trial)
 
     @synchronized
     def end_trial(self, trial: Trial | str, status: str | None = None) -> None:
@@ -218,7 +218,7 @@ class Oracle(OwnLoop):
         self.save_trial(own)
         self.save()
         if is_of_own_loop:
-            self._check_failures()
+            self._check_consecutive_failures()
 
     def trial_ended(self, trial: Trial) -> None:
         """Learns from a trial that has ended, and has its score."""
@@ -226,10 +226,7 @@ class Oracle(OwnLoop):
         self.end_order.append(trial.trial_id)
         if trial.status == TrialStatus.COMPLETED:  # others may have asked for a part of their values only
             self.space.observe(trial.values)
-            met_more = self.tune_new_entries and trial.suggested.items() < trial.values.items()
-            if met_more:  # of which other values are not tried
-                self._remember(trial.suggested, times=-1)
-            self._remember(trial.values)
+            self._record_values(trial)
 
     def is_continued(self, trial: Trial) -> bool:
         """Whether a later trial may go on from where this one ended, so that its state is to be kept."""
@@ -283,17 +280,4 @@ class Oracle(OwnLoop):
 
     def is_tried(self, values: Mapping[str, Any]) -> bool:
         """Whether a trial agrees with these values in all that it asked for, so that it would only be repeated."""
-        return any(
-            all(name in values for name in names) and tried[_canonical(values, names)] > 0
-            for names, tried in self._tried.items()
-        )
-
-    def _remember(self, values: Mapping[str, Any], times: int = 1) -> None:
-        """Counts values as tried; those that were suggested count until it is known what the trial made of them."""
-        names = tuple(sorted(values))
-        if names:
-            self._tried.setdefault(names, collections.Counter())[_canonical(values, names)] += times
-
-
-def _canonical(values: Mapping[str, Any], names: Iterable[str]) -> str:
-    return json.dumps([values[name] for name in names])
+        return self._duplicate(values)

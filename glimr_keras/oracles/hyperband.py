@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -147,9 +147,6 @@ class HyperbandOracle(Oracle):
         if len(rung.promoted) >= room:
             return False
         return not self._is_settled(rungs, number) or trial.trial_id in self._best(rung, room)
-
-    def _remember(self, values: Mapping[str, Any], times: int = 1) -> None:
-        super()._remember({name: value for name, value in values.items() if name not in Stage.NAMES}, times)
 
     # Brackets
 

@@ -7,7 +7,7 @@ from typing import Any
 from glimr_keras.hyperparameters import HyperParameters, sample
 from glimr_keras.objective import Goal
 from glimr_keras.oracles.base import Oracle
-from glimr_keras.oracles.points import Nothing, Suggestion
+from glimr_keras.oracles.points import Nothing, Suggestion, completed
 
 
 class RandomSearchOracle(Oracle):
@@ -45,6 +45,9 @@ class RandomSearchOracle(Oracle):
         )
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
+        if type(self)._random_values is not RandomSearchOracle._random_values:  # a subclass draws in its own way
+            values = self._random_values()
+            return Nothing.LEFT if values is None else completed(values, self.space, (self.seed, int(trial_id)))
         return untried(self, trial_id, self.max_collisions)
 
 
