@@ -234,6 +234,7 @@ class BaseTuner(Overridable):
         if not overwrite:
             with contextlib.suppress(ProjectError):
                 Searching(self).recall(Journal(place).read())  # what is on this machine, before a URI is asked
+                print(f"Reloading Tuner from {self._get_tuner_fname()}")
 
     @_Readable
     def objective(self) -> Objective:

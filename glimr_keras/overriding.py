@@ -185,7 +185,10 @@ class Overridable(Results):
         The search does so itself; nothing here reads them but an oracle with a `set_state` of its own.
         """
         self.oracle.save(self._glimr.place / "oracle.json")
-        write_json(self._glimr.place / f"{self.tuner_id}.json", self.get_state())
+        write_json(pathlib.Path(self._get_tuner_fname()), self.get_state())
+
+    def _get_tuner_fname(self) -> str:
+        return str(self._glimr.place / f"{self.tuner_id}.json")
 
     def get_state(self) -> dict[str, Any]:
         """What `save` writes of the tuner itself."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import rich.console
 import rich.progress
+import rich.text
 
 from glimr_keras.objective import Objective
 from glimr_keras.trials import Trial, TrialStatus, ranked
@@ -33,6 +34,8 @@ class Progress:
         self._objective = Objective("score", "max")
         self._verbose = verbose
         self._console = rich.console.Console(quiet=verbose == 0, highlight=False)
+        if not self._console.is_terminal:  # where lines may be as long as they are
+            self._console.width = 250
         self._line: Line | None = None
         self._best: Trial | None = None
         self._done = 0
@@ -40,6 +43,7 @@ class Progress:
         self._reasons: set[str] = set()
         self._running = 0
         self._starting = True
+        self._is_over = False
         self._total: int | None = None
         self._started = 0.0
         self._before = 0
@@ -83,7 +87,7 @@ class Progress:
 
     def on_search_end(self, remark: str | None = None) -> None:
         """Ends the line, and leaves it to be read, with a remark below it if there is one."""
-        self._running, self._starting = 0, False
+        self._running, self._starting, self._is_over = 0, False, True
         self._update()
         if self._line is not None:
             self._line.end()
@@ -106,7 +110,7 @@ class Progress:
 
     def _left(self) -> str:
         done = self._done - self._before
-        if self._total is None or done == 0 or self._done >= self._total:
+        if self._is_over or self._total is None or done == 0 or self._done >= self._total:
             return ""
         seconds = round((time.monotonic() - self._started) / done * (self._total - self._done))
         return f", about {datetime.timedelta(seconds=seconds)} left"
@@ -137,11 +141,8 @@ class _TerminalLine:
     def __init__(self, console: rich.console.Console) -> None:
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(bar_width=20),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("trials{task.fields[state]},", markup=False),
-            rich.progress.TimeElapsedColumn(),
-            rich.progress.TextColumn("elapsed{task.fields[left]}"),
+            *([rich.progress.BarColumn(bar_width=_BAR)] if console.width >= _ROOM_FOR_BAR else []),
+            _Said(console),
             console=console,
             refresh_per_second=4,
         )
@@ -153,6 +154,28 @@ class _TerminalLine:
 
     def end(self) -> None:
         self._bar.stop()
+
+
+class _Said(rich.progress.ProgressColumn):
+    """What the line says, as far as there is room for it: the time goes first."""
+
+    def __init__(self, console: rich.console.Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def render(self, task: rich.progress.Task) -> rich.text.Text:
+        room = self._console.width - len(task.description) - 1
+        if self._console.width >= _ROOM_FOR_BAR:
+            room -= _BAR + 1
+        total = "?" if task.total is None else int(task.total)
+        counts = f"{int(task.completed)}/{total} trials{task.fields['state']}"
+        elapsed, left = f", {datetime.timedelta(seconds=int(task.elapsed or 0))} elapsed", task.fields["left"]
+        said = next((text for text in (counts + elapsed + left, counts + (left or elapsed)) if len(text) <= room), counts)
+        return rich.text.Text(said, no_wrap=True, overflow="ellipsis")
+
+
+_BAR, _ROOM_FOR_BAR = 20, 120
+"""How wide the bar is, and a terminal that has one."""
 
 
 class _NotebookLine:

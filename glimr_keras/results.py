@@ -59,7 +59,7 @@ class Results:
         checked_count("num_models", num_models)
         compiling = Compiling.of(self)
         models: list[keras.Model] = []
-        damage: CheckpointError | None = None
+        damaged: dict[str, CheckpointError] = {}
         found = 0
         for trial in self._glimr.best(project, len(project.trials)):
             try:
@@ -67,12 +67,13 @@ class Results:
                 models += [self._glimr.load(self.hypermodel, compiling, trial, project, execution) for execution in executions]
                 found += 1
             except CheckpointError as error:
-                damage = error
-                warnings.warn(f"Trial {trial.trial_id} is left out: {error}", stacklevel=2)
+                damaged[trial.trial_id] = error
             if found == num_models:
                 break
-        if damage is not None and not models:
-            raise damage
+        if damaged and not models:
+            raise next(iter(damaged.values()))
+        for trial_id, damage in damaged.items():
+            warnings.warn(f"Trial {trial_id} is left out: {damage}", stacklevel=2)
         return models
 
     def load_model(self, trial: Trial) -> keras.Model:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import json
+import pathlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -126,7 +127,7 @@ class Searching:
         space = SearchSpace(project.parameters, is_whole=False)
         tuner = self._tuner
         tuner.oracle.recall(project.objective, space, project.trials, project.end_order)
-        path = self._tuning.place / f"{tuner.tuner_id}.json"
+        path = pathlib.Path(tuner._get_tuner_fname())
         if has_own(tuner, "set_state") and path.exists():
             tuner.set_state(json.loads(path.read_text("utf-8")))
 

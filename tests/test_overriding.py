@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import glimr_keras as gk
-from glimr_keras.errors import FatalTypeError
+from glimr_keras.errors import CheckpointError, FatalTypeError
 from tests import models
 
 FIT = {"validation_data": models.VALIDATION, "epochs": 2, "verbose": 0}
@@ -301,6 +301,28 @@ def test_what_is_given_as_callbacks_reaches_a_run_trial_as_it_is(tmp_path):
         tuner = Takes(None, COST, 1, directory=tmp_path, project_name=str(number), executor="inline")
         tuner.search(callbacks=callbacks, verbose=0)
         assert tuner.oracle.get_best_trials()[0].metrics.get_last_value("callbacks") == len(callbacks)
+
+
+def test_models_that_nobody_saved_are_missed_once(tmp_path):
+    class Unsaved(gk.RandomSearch):
+        def run_trial(self, trial, **kwargs):
+            self.hypermodel.build(trial.hyperparameters)
+            return 1.0
+
+    tuner = Unsaved(models.build, COST, 3, directory=tmp_path, executor="inline")
+    tuner.search(verbose=0)
+    with pytest.raises(CheckpointError, match="There is no checkpoint in"):  # and warnings are errors
+        tuner.get_best_models()
+
+
+def test_who_finds_a_project_says_so(tmp_path, capsys):
+    options = {"directory": tmp_path, "executor": "inline"}
+    Own(oracle_of(), **options).search(verbose=0)
+    assert capsys.readouterr().out == ""
+    tuner = Own(oracle_of(), **options)
+    assert capsys.readouterr().out == f"Reloading Tuner from {tuner.project_dir}/tuner0.json\n"
+    Own(oracle_of(), overwrite=True, **options)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_tuners_state_comes_back(tmp_path):

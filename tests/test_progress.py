@@ -1,6 +1,9 @@
 """What a person sees while a search runs."""
 
+import io
+
 import pytest
+import rich.console
 
 from glimr_keras.objective import Objective
 from glimr_keras.progress import Progress, describe_trial
@@ -110,6 +113,33 @@ def test_a_remark_is_shown_below_the_line(capsys):
 def test_a_search_that_never_began_can_end(capsys):
     Progress().on_search_end()
     assert capsys.readouterr().out == ""
+
+
+def test_a_search_that_ended_has_nothing_left(capsys):
+    assert " left" not in shown(capsys, 1, trial(), remark="The time is over.")
+
+
+@pytest.mark.parametrize(
+    ("width", "there", "not_there"),
+    [
+        (80, ["Search 3/9 trials, 2 running, best val_accuracy 0.2500", "left"], ["elapsed", "━", "…"]),
+        (60, ["Search 3/9 trials, 2 running, best val_accuracy 0.2500"], ["left", "elapsed", "…"]),
+        (130, ["━", "3/9 trials, 2 running, best val_accuracy 0.2500", "elapsed", "left"], ["…"]),
+    ],
+)
+def test_in_a_narrow_terminal_what_counts_is_shown(monkeypatch, width, there, not_there):
+    terminal = rich.console.Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr(rich.console, "Console", lambda **kwargs: terminal)
+    progress = Progress()
+    progress.on_search_begin(Objective("val_accuracy", "min"), 9, [])
+    for number in range(3):
+        progress.on_trial_end(trial(number, 0.25))
+    progress.on_running(2)
+    progress._line._bar.refresh()
+    last = terminal.file.getvalue().splitlines()[-1].split("\r")[-1]
+    progress._line.end()
+    assert [text for text in there if text not in last] == []
+    assert [text for text in not_there if text in last] == []
 
 
 # Texts of others
