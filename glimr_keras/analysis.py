@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -69,7 +68,7 @@ def _row(trial: Trial, project: Project, columns: list[str]) -> dict[str, Any]:
     return row | {name if name not in columns else f"hyperparameters/{name}": value for name, value in trial.values.items()}
 
 
-def results_summary(project: Project, directory: pathlib.Path, num_trials: int) -> str:
+def results_summary(project: Project, directory: str, num_trials: int) -> str:
     """The best trials in words."""
     best = ranked(list(project.trials.values()), project.objective)[:num_trials]
     objective = project.objective

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -248,9 +249,14 @@ class BaseTuner(Overridable):
 
     @property
     def project_dir(self) -> str:
-        """The project's directory, which is made; of one at a URI, its local copy."""
-        self._glimr.place.mkdir(parents=True, exist_ok=True)
-        return str(self._glimr.place)
+        """The project's directory, which is made; of one at a URI, its local copy.
+
+        A relative path as it was given, unless this process or this worker is in another working directory now.
+        """
+        place = self._glimr.place
+        place.mkdir(parents=True, exist_ok=True)
+        given = os.path.join(self.directory, self.project_name)  # noqa: PTH118  # which keeps `./`
+        return given if not self._glimr.is_sent and pathlib.Path(given).absolute() == place else str(place)
 
     def reload(self) -> None:
         """Reads the project, so that `oracle` has its trials. The constructor does so as well, of one at a URI with

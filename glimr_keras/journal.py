@@ -158,7 +158,7 @@ class Journal:
             duration=execution.duration,
             message=execution.message,
             **({"told": True} if execution.is_told else {}),
-            **({"returned": execution.returned} if execution.returned else {}),
+            **({"returned": _as_json(execution.returned)} if execution.returned else {}),
         )
 
     def end_trial(self, trial: Trial) -> None:
@@ -322,7 +322,8 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             execution.status, execution.message = record["status"], record["message"]
             execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
             execution.score = None if record["score"] is None else float(record["score"])
-            execution.is_told, execution.returned = record.get("told", False), record.get("returned", {})
+            execution.is_told = record.get("told", False)
+            execution.returned = {name: float(value) for name, value in record.get("returned", {}).items()}
         case "end":
             trial = project.trials[record["trial_id"]]
             trial.status, trial.values, trial.message = record["status"], record["values"], record["message"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import os
 import pathlib
 from typing import Any
 
@@ -139,6 +140,10 @@ class Overridable(Results):
         """The file with the weights of a trial's best epoch."""
         return str(pathlib.Path(self.get_trial_dir(trial_id), checkpoints.WEIGHTS))
 
+    def _get_build_config_fname(self, trial_id: str) -> str:
+        """Where a `run_trial` of the user's own may keep how its model was built; nothing else writes or reads it."""
+        return str(pathlib.Path(self.get_trial_dir(trial_id), "build_config.json"))
+
     def _override_compile_args(self, model: keras.Model) -> None:
         """Compiles a model with the optimizer, loss and metrics that were given to the tuner."""
         Compiling.of(self).apply(model)
@@ -188,7 +193,7 @@ class Overridable(Results):
         write_json(pathlib.Path(self._get_tuner_fname()), self.get_state())
 
     def _get_tuner_fname(self) -> str:
-        return str(self._glimr.place / f"{self.tuner_id}.json")
+        return os.path.join(self.project_dir, f"{self.tuner_id}.json")  # noqa: PTH118  # keeps `./`
 
     def get_state(self) -> dict[str, Any]:
         """What `save` writes of the tuner itself."""
@@ -275,7 +280,7 @@ def _oracle_with_trials(objective: Objective, max_trials: int | None, seed: int,
     return oracle
 
 
-@functools.lru_cache(maxsize=10_000)
+@functools.cache
 def _read_trial(file: pathlib.Path, changed: int) -> Trial:
     """A trial that is written down, as it was when the file was changed last."""
     return Trial.load(file)

@@ -8,8 +8,11 @@ import sys
 import time
 from typing import Any, Protocol
 
+import rich.cells
 import rich.console
 import rich.progress
+import rich.progress_bar
+import rich.table
 import rich.text
 
 from glimr_keras.objective import Objective
@@ -19,7 +22,9 @@ from glimr_keras.trials import Trial, TrialStatus, ranked
 class Line(Protocol):
     """One line that is written again and again."""
 
-    def show(self, done: int, total: int | None, state: str, left: str) -> None: ...
+    def show(self, done: int, total: int | None, state: str, brief: str, left: str) -> None:
+        """Shows the state of the search; where there is no room for it, in brief."""
+
     def end(self) -> None: ...
 
 
@@ -34,8 +39,6 @@ class Progress:
         self._objective = Objective("score", "max")
         self._verbose = verbose
         self._console = rich.console.Console(quiet=verbose == 0, highlight=False)
-        if not self._console.is_terminal:  # where lines may be as long as they are
-            self._console.width = 250
         self._line: Line | None = None
         self._best: Trial | None = None
         self._done = 0
@@ -100,8 +103,8 @@ class Progress:
         running = f", {self._running} running" if self._running else ", starting workers" if self._starting else ""
         failures = f", {self._failed} failed" if self._failed else ""
         best = None if self._best is None else self._best.score
-        score = "" if best is None else f", best {self._objective.name} {best:.4f}"
-        self._line.show(self._done, self._total, running + failures + score, self._left())
+        score, alone = ("", "") if best is None else (f", best {self._objective.name} {best:.4f}", f", best {best:.4f}")
+        self._line.show(self._done, self._total, running + failures + score, failures + alone, self._left())
 
     def _count(self, trial: Trial) -> None:
         self._done += 1
@@ -135,47 +138,44 @@ def _reason(trial: Trial) -> str:
     return (trial.message or "unknown reason").strip().splitlines()[-1]
 
 
-class _TerminalLine:
-    """A line with a bar at the bottom of a terminal; in a file, only its last state."""
-
-    def __init__(self, console: rich.console.Console) -> None:
-        self._bar = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"),
-            *([rich.progress.BarColumn(bar_width=_BAR)] if console.width >= _ROOM_FOR_BAR else []),
-            _Said(console),
-            console=console,
-            refresh_per_second=4,
-        )
-        self._task = self._bar.add_task("Search", total=None, state="", left="")
-        self._bar.start()
-
-    def show(self, done: int, total: int | None, state: str, left: str) -> None:
-        self._bar.update(self._task, completed=done, total=total, state=state, left=left)
-
-    def end(self) -> None:
-        self._bar.stop()
-
-
-class _Said(rich.progress.ProgressColumn):
-    """What the line says, as far as there is room for it: the time goes first."""
+class _Fitting(rich.progress.ProgressColumn):
+    """As much of a search's line as a terminal has room for: the bar goes first, then the times, and the counts never."""
 
     def __init__(self, console: rich.console.Console) -> None:
         super().__init__()
         self._console = console
 
-    def render(self, task: rich.progress.Task) -> rich.text.Text:
-        room = self._console.width - len(task.description) - 1
-        if self._console.width >= _ROOM_FOR_BAR:
-            room -= _BAR + 1
-        total = "?" if task.total is None else int(task.total)
-        counts = f"{int(task.completed)}/{total} trials{task.fields['state']}"
-        elapsed, left = f", {datetime.timedelta(seconds=int(task.elapsed or 0))} elapsed", task.fields["left"]
-        said = next((text for text in (counts + elapsed + left, counts + (left or elapsed)) if len(text) <= room), counts)
-        return rich.text.Text(said, no_wrap=True, overflow="ellipsis")
+    def render(self, task: rich.progress.Task) -> rich.table.Table:
+        state, brief, left = (task.fields[name] for name in ("state", "brief", "left"))
+        elapsed = f", {datetime.timedelta(seconds=int(task.elapsed or 0))} elapsed"
+        counts = f"{int(task.completed)}/{'?' if task.total is None else int(task.total)} trials"
+        forms = [counts + form for form in (state + elapsed + left, state + (left or elapsed), state, brief)]
+        room = self._console.width - len("Search ")
+        text = next((form for form in forms if rich.cells.cell_len(form) <= room), forms[-1])
+        cells: list[rich.console.RenderableType] = ["Search", rich.text.Text(text, no_wrap=True, overflow="ellipsis")]
+        width = min(room - rich.cells.cell_len(text) - 1, 20)
+        if width >= 10:
+            now = task.get_time()
+            bar = rich.progress_bar.ProgressBar(task.total, task.completed, width, task.total is None, animation_time=now)
+            cells.insert(1, bar)
+        line = rich.table.Table.grid(padding=(0, 1))
+        line.add_row(*cells)
+        return line
 
 
-_BAR, _ROOM_FOR_BAR = 20, 120
-"""How wide the bar is, and a terminal that has one."""
+class _TerminalLine:
+    """A line with a bar at the bottom of a terminal; in a file, only its last state."""
+
+    def __init__(self, console: rich.console.Console) -> None:
+        self._bar = rich.progress.Progress(_Fitting(console), console=console, refresh_per_second=4)
+        self._task = self._bar.add_task("Search", total=None, state="", brief="", left="")
+        self._bar.start()
+
+    def show(self, done: int, total: int | None, state: str, brief: str, left: str) -> None:
+        self._bar.update(self._task, completed=done, total=total, state=state, brief=brief, left=left)
+
+    def end(self) -> None:
+        self._bar.stop()
 
 
 class _NotebookLine:
@@ -187,7 +187,7 @@ class _NotebookLine:
         self._started = time.monotonic()
         self._handle: Any = display({"text/plain": "Search"}, raw=True, display_id=True)
 
-    def show(self, done: int, total: int | None, state: str, left: str) -> None:
+    def show(self, done: int, total: int | None, state: str, brief: str, left: str) -> None:
         elapsed = datetime.timedelta(seconds=round(time.monotonic() - self._started))
         of_total = done if total is None else f"{done}/{total}"
         self._handle.update({"text/plain": f"Search {of_total} trials{state}, {elapsed} elapsed{left}"}, raw=True)

@@ -66,7 +66,8 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
             "`project_name`, and give this one as `warm_start`, or its best configurations as `initial_points`; "
             "`glimr_keras.open_keras_tuner_project` reads it. `overwrite=True` removes it."
         )
-    content = sorted(path.name for path in directory.iterdir() if path.name != HIDDEN and is_of_a_project(path.name))
+    ours = (path for path in directory.iterdir() if path.name != HIDDEN and is_of_a_project(path.name))
+    content = sorted(path.name for path in ours if not path.is_dir() or any(path.iterdir()))  # an empty one is of a question
     if content:
         raise ProjectError(
             f"The project directory {directory} has files of a project, and holds no glimr_keras project. "

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
 from glimr_keras import checkpoints
 from glimr_keras.compiling import Compiling
-from glimr_keras.errors import ModelError, ProjectError
+from glimr_keras.errors import CheckpointError, ModelError, ProjectError
 from glimr_keras.hypermodel import HyperModel, overrides
-from glimr_keras.job import build, configuration
+from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.job import configuration
 from glimr_keras.journal import Journal, Project
 from glimr_keras.mirrors import Mirror
 from glimr_keras.space import DeclaredSpace
@@ -53,10 +55,26 @@ class Reading:
             )
         return ranked(trials, project.objective)[:count]
 
+    def no_weights(self, errors: Mapping[str, CheckpointError]) -> CheckpointError:
+        """The error of trials, by id, none of which has its weights."""
+        first = next(iter(errors.values()))
+        places = (execution_directory(self.place, trial_id, 0) for trial_id in errors)
+        hint = "A `run_trial` of your own saves weights by `self.save_model(trial.trial_id, model)`."
+        return CheckpointError(
+            f"There are no models to load: none of the {len(errors)} trials with a score has its weights. {first}"
+            + ("" if any(file for place in places for file in place.glob("checkpoint*")) else f" {hint}")
+        )
+
     def load(
-        self, hypermodel: HyperModel | None, compiling: Compiling, trial: Trial, project: Project, execution: int
+        self,
+        hypermodel: HyperModel | None,
+        build: Callable[[HyperParameters], keras.Model],
+        compiling: Compiling,
+        trial: Trial,
+        project: Project,
+        execution: int,
     ) -> keras.Model:
-        """The model of a training, with its weights.
+        """The model of a training, which `build` makes of its configuration, with its weights.
 
         Raises:
             CheckpointError: If the weights are damaged, or not there.
@@ -71,7 +89,7 @@ class Reading:
         config = configuration(self.space, values, trial.sampling_key, fold, project.cv_folds, hypermodel)
         if overrides(hypermodel, "data"):
             hypermodel.data(config)  # `build` may use what `data` made, such as an adapted layer
-        model = build(hypermodel, config, compiling)
+        model = build(config)
         with compiling.scope():
             self.read_weights(model, trial, execution)
         return model

@@ -187,6 +187,7 @@ class TrialCallback(TuneReportCheckpoint):
         self._goes_on_at: int | None = None  # the epoch, counted from 0, with which an interrupted training goes on
         self._fits = 0
         self._values, self._fit = self._no_values(), _Fit(self._no_values())
+        self._histories: list[Any] = []  # of Keras' fits that had this callback
         self._deadline = None if run.time_limit is None else time.monotonic() + run.time_limit
         if (run.reports_state or run.resumes) and run.state is not None and checkpoints.exists(self._directory):
             earlier = checkpoints.describe(self._directory)  # what it saved before it was paused, or interrupted
@@ -245,8 +246,9 @@ class TrialCallback(TuneReportCheckpoint):
         self._fits += 1
         if self._fits > 1 and self._goes_on_at is not None:
             raise BeginsAnewError  # a state says nothing of which `fit` it is of
-        self._forget_fit()
+        self.forget_fit()
         self._fit = _Fit(self._no_values())
+        self._histories.append(getattr(self.model, "history", None))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._goes_on_at is not None and epoch < self._goes_on_at:
@@ -326,7 +328,6 @@ class TrialCallback(TuneReportCheckpoint):
         """The epoch that is over and not reported yet, and its metrics."""
         if self._state is not None:
             shutil.rmtree(self._state, ignore_errors=True)
-        self._forget_fit()
         held, self._held = self._held, None
         return (None, {}) if held is None else (held.epoch, held.logs)
 
@@ -358,6 +359,11 @@ class TrialCallback(TuneReportCheckpoint):
         self.best, self.best_epoch = self._fit.best, self._fit.best_epoch
         return self.best, self.best_epoch
 
+    def is_unseen(self, history: keras.callbacks.History) -> bool:
+        """Whether it is of a training of the model that did not have this callback."""
+        is_of_model = self.model is not None and getattr(history, "model", None) is self.model
+        return is_of_model and all(history is not seen for seen in self._histories)
+
     def _no_values(self) -> dict[str, list[float]]:
         return {part.name: [] for part in self.objective.parts}
 
@@ -368,12 +374,13 @@ class TrialCallback(TuneReportCheckpoint):
             return
         fit.best, fit.best_epoch = score, self.last_epoch
         if is_best:
-            self._forget_fit()
-        else:
+            self.forget_fit()
+        elif self._fits > 1:
             fit.weights = fit.weights or scratch.make()
             self._save(fit.weights / checkpoints.BEST, self.last_epoch or 1, score)
 
-    def _forget_fit(self) -> None:
+    def forget_fit(self) -> None:
+        """Removes what only a `fit` that goes on needs."""
         if self._fit.weights is not None:
             shutil.rmtree(self._fit.weights, ignore_errors=True)
             self._fit.weights = None

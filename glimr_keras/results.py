@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import warnings
 
 import keras
@@ -13,7 +15,7 @@ from glimr_keras.compiling import Compiling
 from glimr_keras.errors import CheckpointError
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.job import configuration
+from glimr_keras.job import build, configuration
 from glimr_keras.reading import Reading
 from glimr_keras.trials import Trial, execution_directory
 
@@ -59,21 +61,24 @@ class Results:
         checked_count("num_models", num_models)
         compiling = Compiling.of(self)
         models: list[keras.Model] = []
-        damaged: dict[str, CheckpointError] = {}
+        left_out: dict[str, CheckpointError] = {}
         found = 0
         for trial in self._glimr.best(project, len(project.trials)):
             try:
                 executions = trial.best_executions(project.objective, project.cv_folds or 1)
-                models += [self._glimr.load(self.hypermodel, compiling, trial, project, execution) for execution in executions]
+                models += [
+                    self._glimr.load(self.hypermodel, self._try_build, compiling, trial, project, execution)
+                    for execution in executions
+                ]
                 found += 1
             except CheckpointError as error:
-                damaged[trial.trial_id] = error
+                left_out[trial.trial_id] = error
             if found == num_models:
                 break
-        if damaged and not models:
-            raise next(iter(damaged.values()))
-        for trial_id, damage in damaged.items():
-            warnings.warn(f"Trial {trial_id} is left out: {damage}", stacklevel=2)
+        if left_out and not models:
+            raise self._glimr.no_weights(left_out)
+        for trial_id, reason in left_out.items():
+            warnings.warn(f"Trial {trial_id} is left out: {reason}", stacklevel=2)
         return models
 
     def load_model(self, trial: Trial) -> keras.Model:
@@ -86,11 +91,17 @@ class Results:
         project = self._glimr.read()
         known = project.trials[trial.trial_id]
         number = known.best_execution(project.objective)
-        return self._glimr.load(self.hypermodel, Compiling.of(self), known, project, 0 if number is None else number)
+        return self._glimr.load(
+            self.hypermodel, self._try_build, Compiling.of(self), known, project, 0 if number is None else number
+        )
+
+    def _try_build(self, hp: HyperParameters) -> keras.Model:
+        """Builds and compiles the model of a configuration."""
+        return build(self.hypermodel or HyperModel(), hp, Compiling.of(self))
 
     def get_trial_dir(self, trial_id: str) -> str:
         """The directory of a trial in the project."""
-        return str(execution_directory(self._glimr.place, trial_id, 0))
+        return os.path.join(self.project_dir, execution_directory(pathlib.Path(), trial_id, 0))  # noqa: PTH118  # keeps `./`
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
         """The configurations of the best trials, best first; each can be given to `hypermodel.build`."""
@@ -117,4 +128,4 @@ class Results:
     def results_summary(self, num_trials: int = 10) -> None:
         """Prints the best trials."""
         project = self._glimr.read()
-        print(analysis.results_summary(project, self._glimr.place, checked_count("num_trials", num_trials)))
+        print(analysis.results_summary(project, self.project_dir, checked_count("num_trials", num_trials)))

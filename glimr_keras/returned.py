@@ -55,6 +55,11 @@ def metrics_of(returned: Any, objective: Objective, name: str) -> tuple[dict[str
     )
 
 
+def last_epoch(history: keras.callbacks.History) -> dict[str, float]:
+    """The metrics of the last epoch."""
+    return scalars({name: values[-1] for name, values in history.history.items() if _are_numbers(values) and len(values)})
+
+
 def added(history: keras.callbacks.History, objective: Objective, logged: Mapping[str, float]) -> dict[str, float]:
     """What the user put into a `History` beside what Keras logged, at the best epoch."""
     metrics, _ = _best_epoch(history, objective) if history.history.keys() - logged else ({}, 0)
@@ -75,12 +80,13 @@ def _best_epoch(history: keras.callbacks.History, objective: Objective) -> tuple
     logs = {name: values for name, values in history.history.items() if _are_numbers(values)}
     epochs = [
         scalars({name: values[index] for name, values in logs.items() if index < len(values)})
-        for index in range(len(history.epoch))
+        for index in range(max(map(len, logs.values()), default=0))
     ]
     best = objective.best_step(dict(enumerate(epochs)))
     if best is None:
         raise ValueError(f"No epoch of the returned History has the objective {objective.name!r}: {sorted(history.history)}")
-    return epochs[best], best + 1
+    numbers = getattr(history, "epoch", [])  # which one that the user made does not have
+    return epochs[best], (numbers[best] if best < len(numbers) else best) + 1
 
 
 def _are_numbers(values: Any) -> bool:

@@ -108,7 +108,7 @@ class _Joint:
 
     Args:
         tensors: The symbolic tensors; each becomes an output.
-        models: Models of which those are part of it that have an input in common with the tensors.
+        models: Of which those are part of it that have an input in common with the tensors, if they are of Keras' own kinds.
 
     Attributes:
         model: From the inputs that the tensors were made of to the tensors.
@@ -117,7 +117,10 @@ class _Joint:
 
     def __init__(self, tensors: Sequence[Any], models: Sequence[keras.Model]) -> None:
         inputs = {id(source): source for tensor in tensors for source in keras.utils.get_source_inputs(tensor)}
-        connected = [model for model in models if any(id(tensor) in inputs for tensor in model.inputs)]
+        own_kinds = (keras.Sequential, type(keras.Model(list(inputs.values()), list(tensors))))
+        connected = [
+            model for model in models if type(model) in own_kinds and any(id(tensor) in inputs for tensor in model.inputs)
+        ]
         outputs = {id(tensor): tensor for tensor in tensors}
         for model in connected:
             inputs |= {id(tensor): tensor for tensor in model.inputs}
@@ -125,10 +128,15 @@ class _Joint:
         self.model = keras.Model(list(inputs.values()), list(outputs.values()))
         numbers = {key: number for number, key in enumerate(outputs)}
         self.references: dict[int, tuple[Any, ...]] = {key: ("tensors", number) for key, number in numbers.items()}
+        places = {id(layer): number for number, layer in enumerate(_layers(self.model))}
         for model in connected:
-            ends = [keras.tree.map_structure(lambda tensor: numbers[id(tensor)], end) for end in _ends(model)]
-            self.references[id(model)] = ("model", *ends, model.name, len(self.references))
-        self.references |= {id(layer): ("layers", number) for number, layer in enumerate(_layers(self.model))}
+            compiled = model.get_compile_config() if model.compiled else None
+            if isinstance(model, keras.Sequential):
+                parts: Any = [places[id(layer)] for layer in model._layers]
+            else:
+                parts = [keras.tree.map_structure(lambda tensor: numbers[id(tensor)], end) for end in _ends(model)]
+            self.references[id(model)] = ("model", type(model), parts, model.name, compiled, len(self.references))
+        self.references |= {key: ("layers", number) for key, number in places.items()}
 
 
 def _layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -200,14 +208,23 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, reference: tuple[Any, ...]) -> Any:
         match reference:
-            case ("model", inputs, outputs, name, number):
+            case ("model", kind, parts, name, compiled, number):
                 if number not in self._models:
-                    ends = (keras.tree.map_structure(self._apart.tensors.__getitem__, end) for end in (inputs, outputs))
-                    self._models[number] = keras.Model(*ends, name=name)
+                    self._models[number] = self._model(kind, parts, name, compiled)
                 return self._models[number]
             case (kept, number):
                 return getattr(self._apart, kept)[number]
         raise pickle.UnpicklingError(f"An unknown reference: {reference!r}")
+
+    def _model(self, kind: type[keras.Model], parts: Any, name: str, compiled: dict[str, Any] | None) -> keras.Model:
+        if issubclass(kind, keras.Sequential):
+            model = kind([self._apart.layers[number] for number in parts], name=name)
+        else:
+            ends = (keras.tree.map_structure(self._apart.tensors.__getitem__, end) for end in parts)
+            model = kind(*ends, name=name)
+        if compiled is not None:
+            model.compile_from_config(compiled)
+        return model
 
 
 def check_sendable(value: Any, name: str) -> None:

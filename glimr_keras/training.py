@@ -12,7 +12,6 @@ from typing import Any
 import keras
 
 from glimr_keras import checkpoints, data
-from glimr_keras.callback import scalars
 from glimr_keras.data import FitArguments
 from glimr_keras.errors import ModelError, NoMetricsError
 from glimr_keras.hypermodel import method_name, overrides
@@ -20,7 +19,7 @@ from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.job import Job, adapted, build, fit_kwargs, task_logs, with_data
 from glimr_keras.metrics_tracking import MetricsTracker
 from glimr_keras.reporting import BatchCallback, BeginsAnewError, TrialCallback, own_values
-from glimr_keras.returned import KINDS, added, metrics_of
+from glimr_keras.returned import KINDS, added, last_epoch, metrics_of
 from glimr_keras.trial_callbacks import HookCallback, of_trial, place_logs
 from glimr_keras.trials import Run, Trial
 
@@ -207,10 +206,12 @@ class Training:
                 f"{name} returned None, and no epoch was reported. Did you forget to return the metrics, or to pass "
                 f"`callbacks` on to `model.fit`? Expected: {KINDS}."
             )
-        if isinstance(returned, keras.callbacks.History) and callback.model is not None and callback.best is None:
-            # `fit` did not pass the callbacks on: only the weights of the last epoch are there
-            callback.last_epoch = len(returned.epoch)
-            metrics, epoch = scalars({metric: values[-1] for metric, values in returned.history.items() if values}), None
+        is_history = isinstance(returned, keras.callbacks.History) and callback.model is not None
+        is_unseen = is_history and callback.is_unseen(returned)
+        if is_unseen:  # `fit` did not pass the callbacks on: only the weights of the last epoch are there
+            callback.last_epoch = (callback.last_epoch or 0) + len(returned.epoch)
+        if is_unseen or (is_history and callback.best is None):
+            metrics, epoch = last_epoch(returned), None
         else:
             metrics, epoch = metrics_of(returned, objective, name)
         callback.check(metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import importlib.util
 import json
@@ -43,7 +44,8 @@ def of_trial(
     found: list[keras.callbacks.Callback] = []
     for callback in callbacks:
         found.append(callback)
-        if isinstance(callback, keras.callbacks.TensorBoard) and not any(map(_HParams.is_for(callback), callbacks)):
+        has_values = any(isinstance(each, _HParams) and each.logs is callback for each in callbacks)
+        if isinstance(callback, keras.callbacks.TensorBoard) and not has_values:
             found += _HParams.of(callback, run, config)
         for kind, attribute in _PATHS.items():
             if isinstance(callback, kind):
@@ -117,10 +119,8 @@ class _HParams(keras.callbacks.Callback):
             return []
         return [cls(logs, run, config)]
 
-    @classmethod
-    def is_for(cls, logs: keras.callbacks.Callback) -> Callable[[keras.callbacks.Callback], bool]:
-        """Tells whether a callback is that of a `TensorBoard`."""
-        return lambda callback: isinstance(callback, cls) and callback.logs is logs
+    def __deepcopy__(self, memo: dict[int, Any]) -> _HParams:
+        return _HParams(copy.deepcopy(self.logs, memo), self._run, self._config)  # that of which more may be asked
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         from tensorboard.plugins.hparams import api  # an optional package
@@ -151,19 +151,22 @@ class _Published(keras.callbacks.Callback):
         written = pathlib.Path(getattr(self._writer, self._attribute))
         if not written.is_file():
             return
-        if not getattr(self._writer, "save_best_only", False):
-            write_whole(self._wanted, written.read_bytes())
-            return
-        record = self._wanted.with_name(f".{self._wanted.name}.json")
-        with locked(record) as file:
-            said = file.read()
-            before = json.loads(said) if said else {}
-            best = float(self._writer.best)
-            if before.get("project") != self._project or self._writer.monitor_op(best, before["best"]):
+        with locked(self._wanted.with_name(f".{self._wanted.name}.json")) as record:
+            if not getattr(self._writer, "save_best_only", False):
                 write_whole(self._wanted, written.read_bytes())
-                file.seek(0)
-                file.truncate()
-                file.write(json.dumps({"project": self._project, "best": best}))
+            elif self._writer.best is not None and self._is_better(record.read()):
+                write_whole(self._wanted, written.read_bytes())
+                record.seek(0)
+                record.truncate()
+                record.write(json.dumps({"project": self._project, "best": float(self._writer.best)}))
+
+    def _is_better(self, record: str) -> bool:
+        """Whether it is better than what a record says, if that is of this project."""
+        try:
+            said = json.loads(record)
+            return said["project"] != self._project or bool(self._writer.monitor_op(float(self._writer.best), said["best"]))
+        except (ValueError, KeyError, TypeError):  # there is none, or not a whole one
+            return True
 
 
 class HookCallback(keras.callbacks.Callback):

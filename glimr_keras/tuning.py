@@ -5,7 +5,6 @@ training that runs. Runs in driver and worker.
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -82,7 +81,7 @@ class Tuning(Reading):
         self.settings, self.is_fresh, self.estimators = settings, is_fresh, estimators
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tuning:
-        return copy.copy(self)  # as of a callback that has its tuner: nothing in here is for one trial only
+        return self  # as of a callback that has its tuner: the training that runs is that of both
 
     def read(self) -> Project:
         if self.is_fresh:

@@ -77,6 +77,9 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
             if voice.is_stopped:
                 raise
             status, message = TrialStatus.FAILED, user_traceback(error)
+        finally:
+            if voice.callback is not None:
+                voice.callback.forget_fit()
         if status != _AGAIN:
             # Said before the session is cleared: an executor may take it in meanwhile
             duration = time.monotonic() - started

@@ -303,18 +303,6 @@ def test_what_is_given_as_callbacks_reaches_a_run_trial_as_it_is(tmp_path):
         assert tuner.oracle.get_best_trials()[0].metrics.get_last_value("callbacks") == len(callbacks)
 
 
-def test_models_that_nobody_saved_are_missed_once(tmp_path):
-    class Unsaved(gk.RandomSearch):
-        def run_trial(self, trial, **kwargs):
-            self.hypermodel.build(trial.hyperparameters)
-            return 1.0
-
-    tuner = Unsaved(models.build, COST, 3, directory=tmp_path, executor="inline")
-    tuner.search(verbose=0)
-    with pytest.raises(CheckpointError, match="There is no checkpoint in"):  # and warnings are errors
-        tuner.get_best_models()
-
-
 def test_who_finds_a_project_says_so(tmp_path, capsys):
     options = {"directory": tmp_path, "executor": "inline"}
     Own(oracle_of(), **options).search(verbose=0)
@@ -323,6 +311,32 @@ def test_who_finds_a_project_says_so(tmp_path, capsys):
     assert capsys.readouterr().out == f"Reloading Tuner from {tuner.project_dir}/tuner0.json\n"
     Own(oracle_of(), overwrite=True, **options)
     assert capsys.readouterr().out == ""
+
+
+class Headed(gk.RandomSearch):
+    """Adds a layer to what the hypermodel builds."""
+
+    def _build_hypermodel(self, hp):
+        base = super()._build_hypermodel(hp)
+        return models.compiled(keras.Sequential([base, keras.layers.Dense(2, activation="softmax")]), hp)
+
+
+class Asking(keras.callbacks.Callback):
+    """Asks the tuner of the training that runs."""
+
+    def on_train_end(self, logs=None):
+        pathlib.Path(self.tuner.get_trial_dir("0"), "asked").write_text(self.tuner._glimr.training.run.trial_id)
+
+
+def test_best_models_are_built_as_trials_are(tmp_path):
+    asking = Asking()
+    tuner = Headed(models.build, "val_loss", 1, directory=tmp_path, executor="inline", callbacks=[asking])
+    asking.tuner = tuner
+    tuner.search(*models.TRAIN, **FIT)
+    (trial,) = tuner.oracle.trials.values()
+    for model in (*tuner.get_best_models(), tuner.load_model(trial)):
+        assert model.evaluate(*models.VALIDATION, verbose=0)[0] == pytest.approx(trial.score, abs=1e-6)
+    assert pathlib.Path(tuner.get_trial_dir("0"), "asked").read_text() == "0"
 
 
 def test_a_tuners_state_comes_back(tmp_path):
@@ -398,6 +412,62 @@ def test_values_that_were_kept_when_a_trial_began_gain_what_it_asks_for(tmp_path
     (trial,) = tuner.oracle.trials.values()
     assert tuner.kept is trial.hyperparameters.values
     assert tuner.kept == {"x": trial.score}
+
+
+def test_models_whose_weights_were_never_saved_are_one_error(tmp_path):
+    class SavesNothing(gk.RandomSearch):
+        def run_trial(self, trial, *args, **kwargs):
+            return {"val_loss": float(trial.hyperparameters.Int("units", 2, 9))}
+
+    tuner = SavesNothing(models.build, "val_loss", 3, directory=tmp_path, executor="inline")
+    tuner.search(verbose=0)
+    with pytest.raises(CheckpointError, match=r"none of the 3 trials with a score has .*There is no .*self\.save_model"):
+        tuner.get_best_models()
+
+
+def test_a_relative_project_stays_as_it_was_given_and_is_found_from_elsewhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tuner = Own(oracle_of(1), directory="./runs", project_name="own", executor="inline")
+    assert tuner.project_dir == "./runs/own"
+    assert Own(oracle_of(1), executor="inline").project_dir == "./untitled_project"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert tuner.project_dir == f"{tmp_path}/runs/own"
+    tuner.search(verbose=0)
+    assert tuner.get_trial_dir("0") == f"{tmp_path}/runs/own/trial_0"
+    monkeypatch.chdir(tmp_path)
+    assert tuner.get_trial_dir("0") == "./runs/own/trial_0"
+    assert pathlib.Path("./runs/own/trial_0/pid").exists()
+    tuner.results_summary()
+    assert "Results in ./runs/own\n" in capsys.readouterr().out
+
+
+def test_in_a_worker_a_project_is_at_its_absolute_path(local_ray, tmp_path, monkeypatch):
+    class Tells(gk.Tuner):
+        def run_trial(self, trial, **kwargs):
+            pathlib.Path(self.project_dir, "told").write_text(f"{self.project_dir} {self.get_trial_dir('9')}")
+            return trial.hyperparameters.Float("x", 0.0, 1.0)
+
+    monkeypatch.chdir(tmp_path)
+    tuner = Tells(oracle_of(1, None), directory="runs", project_name="own")
+    tuner.search(verbose=0)
+    assert tuner.project_dir == "runs/own"
+    assert (tmp_path / "runs" / "own" / "told").read_text() == f"{tmp_path}/runs/own {tmp_path}/runs/own/trial_9"
+
+
+def test_how_a_model_was_built_may_be_kept_beside_its_weights(tmp_path):
+    class Keeps(gk.RandomSearch):
+        def _build_and_fit_model(self, trial, *args, **kwargs):
+            model = self._try_build(trial.hyperparameters)
+            history = self.hypermodel.fit(trial.hyperparameters, model, *args, **kwargs)
+            pathlib.Path(self._get_build_config_fname(trial.trial_id)).write_text(json.dumps(model.get_build_config()))
+            return history
+
+    tuner = Keeps(models.build, "val_loss", 1, directory=tmp_path, executor="inline")
+    tuner.search(*models.TRAIN, **FIT)
+    kept = pathlib.Path(tuner._get_build_config_fname("0"))
+    assert kept == pathlib.Path(tuner._get_checkpoint_fname("0")).with_name("build_config.json")
+    assert "input_shape" in json.loads(kept.read_text())
 
 
 def test_a_directory_may_have_files_of_the_users(tmp_path):

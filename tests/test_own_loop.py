@@ -1,5 +1,6 @@
 """Oracles in a loop of the user's own, without a tuner."""
 
+import copy
 import json
 import math
 
@@ -168,6 +169,14 @@ def test_what_a_trial_was_given_may_be_tried_with_others_of_what_it_met_besides(
     assert not oracle._duplicate(given)  # with another value of what came late it is another
     assert not oracle._duplicate({**given, "late": trial.values["late"] % 9 + 1})
     assert oracle._id_to_hash == {"0": oracle._compute_values_hash(trial.values)}
+
+
+def test_a_copy_of_an_oracle_that_begins_anew_leaves_the_original_alone():
+    oracle = oracle_of()
+    tried = run(oracle).values
+    again = copy.copy(oracle)
+    again.begin(oracle.objective, oracle.seed, oracle.space)
+    assert [each.is_tried(tried) for each in (oracle, again)] == [True, False]
 
 
 def test_hashes_know_no_order_and_no_numpy():

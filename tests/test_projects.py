@@ -141,6 +141,14 @@ def test_a_file_is_refused(tmp_path, overwrite):
     assert (tmp_path / "file").read_text() == "content"
 
 
+def test_the_directory_of_a_trial_that_was_asked_for_before_a_search_is_no_project(directory):
+    (directory / "trial_0").mkdir(parents=True)
+    check_place(directory, overwrite=False)
+    (directory / "trial_0" / "trial.json").write_text("{}")
+    with pytest.raises(ProjectError, match="has files of a project"):
+        check_place(directory, overwrite=False)
+
+
 def test_checking_a_place_creates_nothing(directory):
     check_place(directory, overwrite=False)
     check_place(directory, overwrite=True)

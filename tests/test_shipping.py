@@ -215,6 +215,21 @@ def test_a_copy_for_this_process_has_the_same_classes_with_their_variables():
     assert found.parts["tensor"] is tensor
 
 
+def test_a_sequential_that_symbolic_tensors_were_made_of_stays_one_and_compiled():
+    base = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="a"), keras.layers.Dense(2, name="b")])
+    base.compile("sgd", "mse", metrics=["mae"])
+    hidden = keras.layers.Dense(1, kernel_initializer="ones")(base.outputs[0])
+    parcel = pack([base, hidden])
+    base_there, hidden_there = unpack(parcel.content, parcel.arrays)
+    assert [layer.name for layer in base_there.layers] == ["a", "b"]
+    assert type(base_there) is keras.Sequential
+    x = np.ones((2, 3), "float32")
+    np.testing.assert_allclose(base_there.evaluate(x, x[:, :2], verbose=0), base.evaluate(x, x[:, :2], verbose=0), rtol=1e-5)
+    model = keras.Model(base_there.inputs[0], hidden_there)
+    assert model.get_layer("a") is base_there.layers[0]
+    np.testing.assert_allclose(np.asarray(model(x))[:, 0], np.asarray(base(x)).sum(axis=1), rtol=1e-5)
+
+
 def test_a_copy_for_this_process_has_the_models_that_its_symbolic_tensors_were_made_by():
     base = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])

@@ -1,15 +1,17 @@
 """Callbacks that write files do so for each trial, and a tuner of one's own is told of epochs and batches."""
 
+import concurrent.futures
 import copy
 import csv
 import dataclasses
+import operator
 import pathlib
 
 import keras
 import pytest
 
 import glimr_keras as gk
-from glimr_keras.trial_callbacks import HookCallback, of_trial
+from glimr_keras.trial_callbacks import HookCallback, _Published, of_trial
 from glimr_keras.trials import Run
 from tests import models
 
@@ -103,6 +105,24 @@ def test_whoever_trains_files_are_of_the_trial_and_the_best_model_is_where_it_wa
     best = keras.models.load_model(tmp_path / "best.keras")
     (trial,) = again.oracle.trials.values()
     assert best.evaluate(*models.VALIDATION, verbose=0)[0] == pytest.approx(trial.score, abs=1e-6)
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_trainings_may_end_together(tmp_path, best):
+    wanted = tmp_path / "x.keras"
+
+    def publish(number):
+        writer = keras.callbacks.ModelCheckpoint(tmp_path / f"{number}.keras", save_best_only=best)
+        pathlib.Path(writer.filepath).write_bytes(bytes([number]) * 200_000)
+        writer.best, writer.monitor_op = (number + 5) % 20, operator.lt
+        for _ in range(20):
+            _Published(writer, "filepath", wanted, "project").on_train_end()
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(publish, range(20)))
+    (found,) = set(wanted.read_bytes())
+    assert wanted.stat().st_size == 200_000
+    assert not best or found == 15
 
 
 def test_backups_are_of_the_trial_whatever_was_made_of_their_directory(tmp_path):

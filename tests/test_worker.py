@@ -239,6 +239,20 @@ def test_other_histories_are_scored_and_the_best_weights_of_all_are_kept(run, re
     assert loaded_loss(run) == pytest.approx(min(losses), abs=1e-6)
 
 
+def test_the_history_of_a_fit_without_callbacks_after_one_with_them_is_scored_as_the_model_was_left(run):
+    class Unfreezes(gk.HyperModel):
+        def build(self, config):
+            return models.build(config)
+
+        def fit(self, config, model, x, y, callbacks, **kwargs):
+            model.fit(x, y, callbacks=callbacks, **kwargs)
+            return model.fit(x, y, **kwargs)
+
+    outcome = outcome_of(job(Unfreezes()), run)
+    assert loaded_loss(run) == pytest.approx(outcome.score, abs=1e-6)
+    assert outcome.best_epoch == 6
+
+
 class Overwrites(gk.HyperModel):
     """Puts another score into its `History`, as after a cross validation of its own."""
 

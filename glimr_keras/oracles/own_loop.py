@@ -307,7 +307,7 @@ class OwnLoop:
 
     def _begin_own_loop(self) -> None:
         """Forgets all trials, but not what a subclass counts as tried besides."""
-        self._tried_so_far.difference_update(self._times_tried)
+        self._tried_so_far = self._tried_so_far - self._times_tried.keys()
         self._times_tried = collections.Counter()
         self._names_tried: dict[frozenset[str], None] = {}  # in the order of their coming
         self._id_to_hash: dict[str, str | None] = collections.defaultdict(type(None))

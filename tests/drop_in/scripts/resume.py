@@ -21,7 +21,7 @@ def build_model(hp):
 
 def script(directory, options, max_trials, overwrite=False):
     """All that the user's script does."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         tuner = kt.RandomSearch(
             build_model,
             "loss",
@@ -33,9 +33,10 @@ def script(directory, options, max_trials, overwrite=False):
         )
         before = len(tuner.oracle.trials)
         remaining = tuner.remaining_trials
+        is_reloaded = printed.getvalue().startswith(f"Reloading Tuner from {tuner.project_dir}/tuner0.json")
         tuner.search(x, y, epochs=1, verbose=0)
     values = {trial_id: trial.hyperparameters.values for trial_id, trial in tuner.oracle.trials.items()}
-    return tuner, values, [before, remaining]
+    return tuner, values, [before, remaining, is_reloaded]
 
 
 def main(directory, **tuner_options):
