@@ -492,4 +492,6 @@ def test_ctrl_c_stops_the_search_which_then_can_be_continued(tmp_path):
     assert "KeyboardInterrupt" in errors
     assert process.returncode != 0
     done = subprocess.run([*command, "1"], env=environment, capture_output=True, text=True, timeout=300, check=True)
-    assert done.stdout.strip() == str(["COMPLETED"] * 4)
+    reloading, statuses = done.stdout.strip().splitlines()
+    assert reloading == f"Reloading Tuner from {tmp_path / 'p' / 'tuner0.json'}"
+    assert statuses == str(["COMPLETED"] * 4)

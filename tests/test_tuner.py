@@ -421,10 +421,12 @@ def test_a_directory_of_something_else_is_left_alone(project, tmp_path):
     place.mkdir()
     (place / "thesis.tex").write_text("years of work")
     (place / "trial_0").mkdir()
+    (place / "trial_0" / "notes.txt").write_text("theirs")
     with pytest.raises(ProjectError, match=r"holds no glimr_keras project\. Received: trial_0\."):
         inline(project).search(*models.TRAIN, **FIT)
     assert {path.name for path in place.iterdir()} == {"thesis.tex", "trial_0"}
-    (place / "trial_0").rmdir()
+    assert (place / "trial_0" / "notes.txt").read_text() == "theirs"
+    (place / "trial_0" / "notes.txt").unlink()
     inline(project).search(*models.TRAIN, **FIT)
     inline(project, overwrite=True).search(*models.TRAIN, **FIT)
     assert (place / "thesis.tex").read_text() == "years of work"
