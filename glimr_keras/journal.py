@@ -24,12 +24,8 @@ from typing import Any
 from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.objective import Objective, objective_config, objective_from_config
 from glimr_keras.parameters import HyperParameter, deserialize, serialize
+from glimr_keras.storage import lock
 from glimr_keras.trials import Execution, Stage, Trial
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
 
 VERSION = 2
 """Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no directions of metrics; it is read
@@ -216,18 +212,14 @@ class Journal:
         return self._file
 
     def _lock(self, file: io.FileIO) -> None:
-        """Keeps a second search out of the project, where the system has such locks; they end with the process."""
-        if fcntl is None:
-            return
+        """Keeps a second search out of the project, where the system has locks."""
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file, waits=False)
         except BlockingIOError:
             self.close()
             raise ProjectError(
                 f"Another search is running in {self.path.parent.parent}. Wait for its end, or choose another `project_name`."
             ) from None
-        except OSError:
-            return  # a file system without locks
 
     def _cut_torn_end(self) -> None:
         """Removes a last line that was not written to its end when the process died."""

@@ -25,7 +25,7 @@ from glimr_keras.data import FitArguments
 from glimr_keras.discovery import built_space
 from glimr_keras.hypermodel import HyperModel
 from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.job import Job, build
+from glimr_keras.job import Job
 from glimr_keras.objective import Objective
 from glimr_keras.oracles import Oracle
 from glimr_keras.results import Results
@@ -84,10 +84,6 @@ class Overridable(Results):
         model = self._build_hypermodel(hp)
         training = self._glimr.training
         return model if training is None else training.sized(model)
-
-    def _build_hypermodel(self, hp: HyperParameters) -> keras.Model:
-        """Builds and compiles the model of a configuration."""
-        return build(hypermodel_of(self), hp, Compiling.of(self))
 
     def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
         """Saves the weights of a model that `run_trial` trained in its own way, so that `get_best_models` finds them.

@@ -13,7 +13,7 @@ from glimr_keras import analysis
 from glimr_keras.arguments import checked_count
 from glimr_keras.compiling import Compiling
 from glimr_keras.errors import CheckpointError
-from glimr_keras.hypermodel import HyperModel
+from glimr_keras.hypermodel import HyperModel, as_hypermodel
 from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.job import build, configuration
 from glimr_keras.reading import Reading
@@ -96,8 +96,11 @@ class Results:
         )
 
     def _try_build(self, hp: HyperParameters) -> keras.Model:
+        return self._build_hypermodel(hp)
+
+    def _build_hypermodel(self, hp: HyperParameters) -> keras.Model:
         """Builds and compiles the model of a configuration."""
-        return build(self.hypermodel or HyperModel(), hp, Compiling.of(self))
+        return build(as_hypermodel(self.hypermodel, is_needed=False), hp, Compiling.of(self))
 
     def get_trial_dir(self, trial_id: str) -> str:
         """The directory of a trial in the project."""

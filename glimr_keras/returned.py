@@ -55,6 +55,11 @@ def metrics_of(returned: Any, objective: Objective, name: str) -> tuple[dict[str
     )
 
 
+def are_histories(returned: Any) -> bool:
+    """Whether it is a `History`, or a list of them."""
+    return all(isinstance(each, keras.callbacks.History) for each in (returned if isinstance(returned, list) else [returned]))
+
+
 def last_epoch(history: keras.callbacks.History) -> dict[str, float]:
     """The metrics of the last epoch."""
     return scalars({name: values[-1] for name, values in history.history.items() if _are_numbers(values) and len(values)})

@@ -117,7 +117,8 @@ class _Joint:
 
     def __init__(self, tensors: Sequence[Any], models: Sequence[keras.Model]) -> None:
         inputs = {id(source): source for tensor in tensors for source in keras.utils.get_source_inputs(tensor)}
-        own_kinds = (keras.Sequential, type(keras.Model(list(inputs.values()), list(tensors))))
+        self.model = keras.Model(list(inputs.values()), list(tensors))
+        own_kinds = (keras.Sequential, type(self.model))
         connected = [
             model for model in models if type(model) in own_kinds and any(id(tensor) in inputs for tensor in model.inputs)
         ]
@@ -125,7 +126,8 @@ class _Joint:
         for model in connected:
             inputs |= {id(tensor): tensor for tensor in model.inputs}
             outputs |= {id(tensor): tensor for tensor in (*model.inputs, *model.outputs)}
-        self.model = keras.Model(list(inputs.values()), list(outputs.values()))
+        if connected:
+            self.model = keras.Model(list(inputs.values()), list(outputs.values()))
         numbers = {key: number for number, key in enumerate(outputs)}
         self.references: dict[int, tuple[Any, ...]] = {key: ("tensors", number) for key, number in numbers.items()}
         places = {id(layer): number for number, layer in enumerate(_layers(self.model))}

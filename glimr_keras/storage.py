@@ -6,9 +6,14 @@ import contextlib
 import json
 import pathlib
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from glimr_keras.errors import StorageError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
@@ -31,15 +36,28 @@ def write_json(path: pathlib.Path, content: Any) -> None:
         raise StorageError(f"{path} cannot be written: {error}") from error
 
 
+def lock(file: IO[Any], waits: bool) -> None:
+    """Keeps other processes from locking a file, where the system has such locks; they end when it is closed, or the process.
+
+    Raises:
+        BlockingIOError: If another process has it locked, and `waits` is not set.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # a file system without locks
+
+
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[TextIO]:
     """A text file to read and write, made if it is not there, that no other process has so meanwhile, where the system has
     such locks.
     """
     with path.open("a+", encoding="utf-8") as file:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl  # not on Windows
-
-            fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, waits=True)
         file.seek(0)
         yield file

@@ -19,7 +19,7 @@ from glimr_keras.hyperparameters import HyperParameters
 from glimr_keras.job import Job, adapted, build, fit_kwargs, task_logs, with_data
 from glimr_keras.metrics_tracking import MetricsTracker
 from glimr_keras.reporting import BatchCallback, BeginsAnewError, TrialCallback, own_values
-from glimr_keras.returned import KINDS, added, last_epoch, metrics_of
+from glimr_keras.returned import KINDS, added, are_histories, last_epoch, metrics_of
 from glimr_keras.trial_callbacks import HookCallback, of_trial, place_logs
 from glimr_keras.trials import Run, Trial
 
@@ -194,11 +194,10 @@ class Training:
         callback, objective = self.callback, self.callback.objective
         if isinstance(returned, list) and len(returned) == 1:
             returned = returned[0]
-        histories = returned if isinstance(returned, list) else [returned]
-        are_histories = all(isinstance(each, keras.callbacks.History) for each in histories)
-        seen = callback.seen(returned) if returned is None or isinstance(returned, keras.callbacks.History) else None
+        history = returned if isinstance(returned, keras.callbacks.History) else None
+        seen = callback.seen(history) if returned is history else None
         if seen is not None:
-            return Score(*seen, returned={} if returned is None else added(returned, objective, callback.last_logs))
+            return Score(*seen, returned={} if history is None else added(history, objective, callback.last_logs))
         if returned is None and callback.last_logs:
             callback.check(callback.last_logs)
         if returned is None and callback.model is not None:
@@ -206,17 +205,19 @@ class Training:
                 f"{name} returned None, and no epoch was reported. Did you forget to return the metrics, or to pass "
                 f"`callbacks` on to `model.fit`? Expected: {KINDS}."
             )
-        is_history = isinstance(returned, keras.callbacks.History) and callback.model is not None
-        is_unseen = is_history and callback.is_unseen(returned)
-        if is_unseen:  # `fit` did not pass the callbacks on: only the weights of the last epoch are there
-            callback.last_epoch = (callback.last_epoch or 0) + len(returned.epoch)
-        if is_unseen or (is_history and callback.best is None):
-            metrics, epoch = last_epoch(returned), None
+        if history is not None and callback.is_unseen(history):
+            # `fit` did not pass the callbacks on: only the weights of the last epoch are there
+            callback.last_epoch = (callback.last_epoch or 0) + len(history.epoch)
+            metrics, epoch = last_epoch(history), None
+        elif history is not None and callback.model is not None and callback.best is None:
+            metrics, epoch = last_epoch(history), None
         else:
             metrics, epoch = metrics_of(returned, objective, name)
         callback.check(metrics)
         score = objective.get_value(metrics)
-        if are_histories and epoch is not None and callback.best_epoch is not None:  # the best weights of all are kept
+        if (
+            epoch is not None and callback.best_epoch is not None and are_histories(returned)
+        ):  # the best weights of all are kept
             return Score(score, epoch, returned=metrics)
         was_reported = callback.best_epoch is not None
         if score != callback.best and callback.model is not None and not self._is_saved:

@@ -85,7 +85,17 @@ def run_trial(job: Job, run: Run, report: Reporter, settle: Callable[[], None] =
             duration = time.monotonic() - started
             directions = _directions(job, voice.callback, left | returned)
             outcome = Outcome(
-                status, duration, score, best_epoch, message, fatal, expected, final, directions, returned, is_told
+                status,
+                duration,
+                score=score,
+                best_epoch=best_epoch,
+                message=message,
+                fatal=fatal,
+                expected=expected,
+                final=final,
+                directions=directions,
+                returned=returned,
+                is_told=is_told,
             )
             voice.end(left, outcome)
     if status == _AGAIN:
