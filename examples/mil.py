@@ -1,19 +1,24 @@
-"""Tunes attention-based multiple-instance learning on bags of handwritten digits, with glimr's interface: `Search`.
+"""Tunes attention-based multiple-instance learning on bags of handwritten digits, with glimr's
+interface: `Search`.
 
     pip install -e '.[examples]'
     python examples/mil.py
 
-It takes one or two minutes on two cores, and `--quick` less. Nothing is downloaded: the digits come with scikit-learn.
+It takes one or two minutes on two cores, and `--quick` less. Nothing is downloaded: the digits come
+with scikit-learn.
 
-A bag is a set of images, and it is positive if a 9 is among them. Only bags have labels; that 9 is what matters has to be
-found out. So it is with slides in pathology, of which one knows that there is a tumour somewhere. Bags have different sizes,
-and are padded, with a mask that says what is there.
+A bag is a set of images, and it is positive if a 9 is among them. Only bags have labels; that 9 is
+what matters has to be found out. So it is with slides in pathology, of which one knows that there
+is a tumour somewhere. Bags have different sizes, and are padded, with a mask that says what is
+there.
 
-Each image is encoded by the same layers. Then a bag's images are pooled by a weighted mean, whose weights are learned from
-the images: the attention of Ilse, Tomczak and Welling (2018), https://arxiv.org/abs/1802.04712, with or without their gate.
-Plain mean and maximum are in the search space too, which have no weights to show. The encoder, the attention's size and the
-optimization are searched as well. At the end, the weights in a bag that no model has seen show what the best attention has
-learned. (Validation and test bags are made of some 40 different 9s each, so the figures of the two differ by a few hundredths.)
+Each image is encoded by the same layers. Then a bag's images are pooled by a weighted mean, whose
+weights are learned from the images: the attention of Ilse, Tomczak and Welling (2018),
+https://arxiv.org/abs/1802.04712, with or without their gate. Plain mean and maximum are in the
+search space too, which have no weights to show. The encoder, the attention's size and the
+optimization are searched as well. At the end, the weights in a bag that no model has seen show what
+the best attention has learned. (Validation and test bags are made of some 40 different 9s each, so
+the figures of the two differ by a few hundredths.)
 """
 
 import argparse
@@ -37,13 +42,19 @@ POSITIVE = 9
 
 
 def load_images():
-    """1,797 images of 64 pixels, split into training, validation and test parts, each `(images, digits)`."""
+    """1,797 images of 64 pixels, split into training, validation and test parts, each `(images,
+    digits)`.
+    """
     images, digits = sklearn.datasets.load_digits(return_X_y=True)
     noise = np.random.default_rng(0).normal(scale=0.15, size=images.shape)  # or it is too easy
     images = (images / 16.0 + noise).astype("float32")
     split = sklearn.model_selection.train_test_split
-    images, test_images, digits, test_digits = split(images, digits, test_size=0.25, stratify=digits, random_state=0)
-    images, val_images, digits, val_digits = split(images, digits, test_size=0.3, stratify=digits, random_state=0)
+    images, test_images, digits, test_digits = split(
+        images, digits, test_size=0.25, stratify=digits, random_state=0
+    )
+    images, val_images, digits, val_digits = split(
+        images, digits, test_size=0.3, stratify=digits, random_state=0
+    )
     return (images, digits), (val_images, val_digits), (test_images, test_digits)
 
 
@@ -51,20 +62,29 @@ def make_bags(images, digits, bags, smallest, largest, seed):
     """Draws bags, of which half are positive.
 
     Returns:
-        `x`, a dict of `instances`, shape (bags, largest, 64), and `present`, shape (bags, largest), 1 for an image and 0 for
-        padding; and the digits, shape (bags, largest), -1 for padding.
+        `x`, a dict of `instances`, shape (bags, largest, 64), and `present`, shape (bags, largest),
+        1 for an image and 0 for padding; and the digits, shape (bags, largest), -1 for padding.
     """
     random = np.random.default_rng(seed)
     positive, negative = np.flatnonzero(digits == POSITIVE), np.flatnonzero(digits != POSITIVE)
-    x = {"instances": np.zeros((bags, largest, 64), "float32"), "present": np.zeros((bags, largest), "float32")}
+    x = {
+        "instances": np.zeros((bags, largest, 64), "float32"),
+        "present": np.zeros((bags, largest), "float32"),
+    }
     drawn = np.full((bags, largest), -1)
     for bag in range(bags):
         size = random.integers(smallest, largest, endpoint=True)
         chosen = random.choice(negative, size)
         if bag % 2:
-            place = random.choice(size, random.integers(1, 2, endpoint=True), replace=False)  # one or two
+            place = random.choice(
+                size, random.integers(1, 2, endpoint=True), replace=False
+            )  # one or two
             chosen[place] = random.choice(positive, len(place))
-        x["instances"][bag, :size], x["present"][bag, :size], drawn[bag, :size] = images[chosen], 1, digits[chosen]
+        x["instances"][bag, :size], x["present"][bag, :size], drawn[bag, :size] = (
+            images[chosen],
+            1,
+            digits[chosen],
+        )
     return x, drawn
 
 
@@ -74,19 +94,28 @@ def labels_of(drawn):
 
 
 def loader(batch_size, bags, smallest, largest):
-    """What the section `data` of the space says. Training and validation bags have no image in common."""
+    """What the section `data` of the space says. Training and validation bags have no image in
+    common.
+    """
     train, validation, _ = load_images()
     x, drawn = make_bags(*train, bags, smallest, largest, seed=1)
     x_val, drawn_val = make_bags(*validation, bags // 2, smallest, largest, seed=2)
-    training = tf.data.Dataset.from_tensor_slices((x, labels_of(drawn))).shuffle(bags, seed=0).batch(batch_size)
-    return training, tf.data.Dataset.from_tensor_slices((x_val, labels_of(drawn_val))).batch(batch_size)
+    training = (
+        tf.data.Dataset.from_tensor_slices((x, labels_of(drawn)))
+        .shuffle(bags, seed=0)
+        .batch(batch_size)
+    )
+    return training, tf.data.Dataset.from_tensor_slices((x_val, labels_of(drawn_val))).batch(
+        batch_size
+    )
 
 
 # The model
 
 
 class AttentionPooling(keras.layers.Layer):
-    """A weighted mean of the instances of each bag. Returns the mean, shape (batch, features), and the weights.
+    """A weighted mean of the instances of each bag. Returns the mean, shape (batch, features), and
+    the weights.
 
     Args:
         units: Of the attention's hidden layer.
@@ -131,7 +160,11 @@ SPACE = {
     },
     "pooling": tune.choice(
         [
-            {"name": "attention", "units": tune.choice([16, 32, 64]), "gated": tune.choice([True, False])},
+            {
+                "name": "attention",
+                "units": tune.choice([16, 32, 64]),
+                "gated": tune.choice([True, False]),
+            },
             {"name": "mean"},
             {"name": "max"},
         ]
@@ -147,14 +180,19 @@ SPACE = {
         }
     },
     "optimization": gk.optimization_space(
-        epochs=20, method=tune.choice(["adam", "rms"]), learning_rate=tune.loguniform(5e-4, 1e-2), momentum=0.0
+        epochs=20,
+        method=tune.choice(["adam", "rms"]),
+        learning_rate=tune.loguniform(5e-4, 1e-2),
+        momentum=0.0,
     ),
     "data": {"batch_size": tune.choice([16, 32, 64]), "bags": 400, "smallest": 5, "largest": 20},
 }
 
 
 def builder(config):
-    """The model of a configuration, and how it is compiled; `config` is nested dicts, with the sections of the space."""
+    """The model of a configuration, and how it is compiled; `config` is nested dicts, with the
+    sections of the space.
+    """
     instances = keras.Input((config["data"]["largest"], 64), name="instances")
     present = keras.Input((config["data"]["largest"],), name="present")
     encoder, pooling = config["encoder"], config["pooling"]
@@ -163,7 +201,9 @@ def builder(config):
         hidden = keras.layers.Dense(encoder["units"], activation=encoder["activation"])(hidden)
         hidden = keras.layers.Dropout(encoder["dropout"])(hidden)
     if pooling["name"] == "attention":
-        bag, _ = AttentionPooling(pooling["units"], pooling["gated"], name="attention")(hidden, present)
+        bag, _ = AttentionPooling(pooling["units"], pooling["gated"], name="attention")(
+            hidden, present
+        )
     else:
         bag = PlainPooling(pooling["name"])(hidden, present)
     output = keras.layers.Dense(1, activation="sigmoid", name="nine")(bag)
@@ -175,7 +215,9 @@ def builder(config):
 
 
 def show_attention(model, x, drawn):
-    """Prints the weights in one positive bag, and how often the highest of a positive bag is that of a 9."""
+    """Prints the weights in one positive bag, and how often the highest of a positive bag is that
+    of a 9.
+    """
     weigh = keras.Model(model.inputs, model.get_layer("attention").output[1])
     weights = ops.convert_to_numpy(weigh([x[each.name] for each in model.inputs]))
     positive = np.flatnonzero((drawn == POSITIVE).any(axis=1))
@@ -184,15 +226,23 @@ def show_attention(model, x, drawn):
     order = [place for place in np.argsort(-weights[bag]) if drawn[bag, place] >= 0]
     print("\nthe best attention in one bag, digit and weight:")
     for place in order:
-        print(f"  {drawn[bag, place]}  {weights[bag, place]:.3f}  {'█' * round(40 * weights[bag, place])}")
-    print(f"the highest weight is that of a {POSITIVE} in {found.mean():.0%} of {len(positive)} positive bags")
+        print(
+            f"  {drawn[bag, place]}  {weights[bag, place]:.3f}  "
+            f"{'█' * round(40 * weights[bag, place])}"
+        )
+    print(
+        f"the highest weight is that of a {POSITIVE} in {found.mean():.0%} of {len(positive)} "
+        "positive bags"
+    )
 
 
 def main(trials):
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         search = gk.Search(SPACE, builder, loader, metric="nine_auc", mode="max")
-        results = search.experiment(directory, "mil", num_samples=trials, search_alg=OptunaSearch(seed=1))
+        results = search.experiment(
+            directory, "mil", num_samples=trials, search_alg=OptunaSearch(seed=1)
+        )
         table = gk.config_table(gk.experiment_table(search.tuner), "nine_auc")
         print("\nbest validation AUC of each pooling:")
         print(table.groupby("config/pooling")["mean_nine_auc"].agg(["max", "size"]).to_string())
@@ -205,9 +255,14 @@ def main(trials):
         x, drawn = make_bags(*load_images()[2], bags=400, **shape, seed=3)
         model = search.tuner.get_best_models()[0]
         found = model.evaluate(x, labels_of(drawn)["nine"], verbose=0, return_dict=True)
-        print(f"test AUC {found['auc']:.4f}, accuracy {found['accuracy']:.4f}, on 400 bags of images that no search has seen")
+        print(
+            f"test AUC {found['auc']:.4f}, accuracy {found['accuracy']:.4f}, on 400 bags of images "
+            "that no search has seen"
+        )
 
-        kinds = [config["pooling"]["name"] for config in search.tuner.get_best_hyperparameters(trials)]
+        kinds = [
+            config["pooling"]["name"] for config in search.tuner.get_best_hyperparameters(trials)
+        ]
         if "attention" in kinds:
             place = kinds.index("attention")
             show_attention(search.tuner.get_best_models(place + 1)[place], x, drawn)
@@ -217,7 +272,9 @@ def main(trials):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, help="configurations, by default 24")
     parser.add_argument("--quick", action="store_true", help="6 configurations only")
     given = parser.parse_args()

@@ -1,8 +1,10 @@
-"""`TuneReportCheckpoint` in a Ray Tune function of your own, with plain `model.fit`: it reports, checkpoints and resumes.
+"""`TuneReportCheckpoint` in a Ray Tune function of your own, with plain `model.fit`: it reports,
+checkpoints and resumes.
 
     python examples/ray_callback.py
 
-Every trial is interrupted once on purpose, and goes on from its last checkpoint: weights, optimizer and epoch.
+Every trial is interrupted once on purpose, and goes on from its last checkpoint: weights, optimizer
+and epoch.
 """
 
 import logging
@@ -16,7 +18,7 @@ from ray import tune
 
 
 def build(config):
-    """A small classifier of the 8 x 8 digits; in your own function, `config` is Ray's plain dict."""
+    """A small classifier of 8 x 8 digits; in your own function, `config` is Ray's plain dict."""
     model = keras.Sequential(
         [
             keras.Input((64,)),
@@ -24,7 +26,9 @@ def build(config):
             keras.layers.Dense(10, activation="softmax"),
         ]
     )
-    model.compile(keras.optimizers.Adam(config["lr"]), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(config["lr"]), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     return model
 
 
@@ -52,7 +56,10 @@ def train(config):
         epochs=6,
         initial_epoch=start,
         verbose=0,
-        callbacks=[gk.TuneReportCheckpoint({"accuracy": "val_accuracy"}, checkpoint=1), InterruptOnce(start)],
+        callbacks=[
+            gk.TuneReportCheckpoint({"accuracy": "val_accuracy"}, checkpoint=1),
+            InterruptOnce(start),
+        ],
     )
 
 
@@ -64,11 +71,17 @@ if __name__ == "__main__":
             param_space={"units": tune.grid_search([16, 64]), "lr": 0.003},
             tune_config=tune.TuneConfig(metric="accuracy", mode="max", reuse_actors=True),
             run_config=tune.RunConfig(
-                storage_path=directory, name="digits", verbose=0, failure_config=tune.FailureConfig(max_failures=1)
+                storage_path=directory,
+                name="digits",
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=1),
             ),
         )
         results = tuner.fit()
         best = results.get_best_result()
         model = build(best.config)
         epochs = gk.TuneReportCheckpoint.restore(model, best.checkpoint)
-        print(f"best units: {best.config['units']}, accuracy {best.metrics['accuracy']:.3f} after {epochs} epochs")
+        print(
+            f"best units: {best.config['units']}, accuracy {best.metrics['accuracy']:.3f} after "
+            f"{epochs} epochs"
+        )

@@ -1,26 +1,31 @@
-"""Tunes a multi-task survival network on two cohorts, and compares it with a Cox model on the same cross-validation folds.
+"""Tunes a multi-task survival network on two cohorts, and compares it with a Cox model on the same
+cross-validation folds.
 
     pip install -e '.[survival]'
     python examples/survival.py
 
-It takes five minutes or so on two cores; `--cohort gbsg2` runs one cohort only, `--trials 40` searches longer, and `--quick`
-needs one or two. Nothing is downloaded: both cohorts come with scikit-survival.
+It takes five minutes or so on two cores; `--cohort gbsg2` runs one cohort only, `--trials 40`
+searches longer, and `--quick` needs one or two. Nothing is downloaded: both cohorts come with
+scikit-survival.
 
 - `gbsg2`: 686 women with breast cancer; the event is recurrence or death.
-- `flchain`: 3,000 of 7,874 people whose immunoglobulin light chains were measured; the event is death. (Its column `chapter`,
-  the cause of death, is left out: it is known only when someone has died.)
+- `flchain`: 3,000 of 7,874 people whose immunoglobulin light chains were measured; the event is
+  death. (Its column `chapter`, the cause of death, is left out: it is known only when someone has
+  died.)
 
-The network has two tasks. *hazard* is the log hazard of the Cox model, and is trained with its partial likelihood. *horizon* is
-the probability that the event happens within some years. Those who were censored earlier do not say; the others stand for
-them, by weights. The space is declared as in glimr: `tasks`, `optimization`, and the layers. No hidden layer is one of the
-options, and with it *hazard* is a Cox model.
+The network has two tasks. *hazard* is the log hazard of the Cox model, and is trained with its
+partial likelihood. *horizon* is the probability that the event happens within some years. Those who
+were censored earlier do not say; the others stand for them, by weights. The space is declared as in
+glimr: `tasks`, `optimization`, and the layers. No hidden layer is one of the options, and with it
+*hazard* is a Cox model.
 
-What is measured is Harrell's concordance, on five folds with the same share of events. What is fitted before the training
-(imputation, scaling, the weights of censoring) is fitted on the training part of each fold. All networks of a cohort are
-trained for the same number of epochs, and validated after the last: no epoch is chosen by the data on which it is measured.
-The configuration is, as the best of many, which flatters it a little. So the best one is trained again, and the Cox model with
-it, on five new folds of the same people, which no choice was made by. The script ends with exit code 1 if the network's
-concordance is below the Cox model's by more than 0.01, on either folds.
+What is measured is Harrell's concordance, on five folds with the same share of events. What is
+fitted before the training (imputation, scaling, the weights of censoring) is fitted on the training
+part of each fold. All networks of a cohort are trained for the same number of epochs, and validated
+after the last: no epoch is chosen by the data on which it is measured. The configuration is, as the
+best of many, which flatters it a little. So the best one is trained again, and the Cox model with
+it, on five new folds of the same people, which no choice was made by. The script ends with exit
+code 1 if the network's concordance is below the Cox model's by more than 0.01, on either folds.
 """
 
 import argparse
@@ -62,8 +67,8 @@ class Cohort:
         days: Until the event, or until the person was last seen; shape (people,).
         events: Whether it was the event; shape (people,), bool.
         horizon: Days, for the second task.
-        epochs, batch_size: How networks are trained on it. A partial likelihood compares people within a batch, so it is large,
-            and none is much smaller than the others.
+        epochs, batch_size: How networks are trained on it. A partial likelihood compares people
+            within a batch, so it is large, and none is much smaller than the others.
     """
 
     name: str
@@ -78,11 +83,29 @@ class Cohort:
 def load(name):
     if name == "gbsg2":
         covariates, outcome = load_gbsg2()
-        return Cohort(name, covariates, outcome["time"], outcome["cens"], horizon=2 * YEAR, epochs=20, batch_size=183)
+        return Cohort(
+            name,
+            covariates,
+            outcome["time"],
+            outcome["cens"],
+            horizon=2 * YEAR,
+            epochs=20,
+            batch_size=183,
+        )
     covariates, outcome = load_flchain()
-    chosen = np.random.default_rng(0).choice(len(covariates), 3000, replace=False)  # so that it takes minutes
+    chosen = np.random.default_rng(0).choice(
+        len(covariates), 3000, replace=False
+    )  # so that it takes minutes
     covariates, outcome = covariates.drop(columns="chapter").iloc[chosen], outcome[chosen]
-    return Cohort(name, covariates, outcome["futime"], outcome["death"], horizon=10 * YEAR, epochs=12, batch_size=400)
+    return Cohort(
+        name,
+        covariates,
+        outcome["futime"],
+        outcome["death"],
+        horizon=10 * YEAR,
+        epochs=12,
+        batch_size=400,
+    )
 
 
 def split(cohort, seed):
@@ -93,19 +116,26 @@ def split(cohort, seed):
 
 def prepare(cohort, train, validation):
     """One fold; whatever is fitted is fitted on its training part."""
-    numbers = make_pipeline(SimpleImputer(strategy="median"), FunctionTransformer(np.log1p), StandardScaler())
+    numbers = make_pipeline(
+        SimpleImputer(strategy="median"), FunctionTransformer(np.log1p), StandardScaler()
+    )
     categories = OneHotEncoder(drop="first", handle_unknown="ignore", sparse_output=False)
     transformer = make_column_transformer(
-        (numbers, make_column_selector(dtype_include="number")), (categories, make_column_selector(dtype_include="category"))
+        (numbers, make_column_selector(dtype_include="number")),
+        (categories, make_column_selector(dtype_include="category")),
     )
     transformer.fit(cohort.covariates.iloc[train])
-    censoring = CensoringDistributionEstimator().fit(Surv.from_arrays(cohort.events[train], cohort.days[train]))
+    censoring = CensoringDistributionEstimator().fit(
+        Surv.from_arrays(cohort.events[train], cohort.days[train])
+    )
 
     def part(people):
         days, events = cohort.days[people], cohort.events[people]
         happened = events & (days <= cohort.horizon)
         known = happened | (days > cohort.horizon)
-        seen = censoring.predict_proba(np.minimum(days, cohort.horizon))  # the share that is not censored until then
+        seen = censoring.predict_proba(
+            np.minimum(days, cohort.horizon)
+        )  # the share that is not censored until then
         labels = {
             "hazard": np.stack([days, events], axis=1).astype("float32"),
             "horizon": np.stack([happened, known / seen], axis=1).astype("float32"),
@@ -115,28 +145,41 @@ def prepare(cohort, train, validation):
     return part(train), part(validation)
 
 
-# Losses and metrics: of what is seen together, so of a batch; labels have shape (batch, 2), outputs (batch, 1)
+# Losses and metrics: of what is seen together, so of a batch; labels have shape (batch, 2), outputs
+# (batch, 1)
 
 
 class CoxLoss(keras.losses.Loss):
-    """The negative log partial likelihood of Cox's model, with ties as Efron (1977) has them; labels are time and event.
+    """The negative log partial likelihood of Cox's model, with ties as Efron (1977) has them;
+    labels are time and event.
 
-    Of d people with the event on the same day, the k-th (from 0) is taken from those at risk without k/d of each of the d.
+    Of d people with the event on the same day, the k-th (from 0) is taken from those at risk
+    without k/d of each of the d.
     """
 
     def call(self, y_true, y_pred):
         days, events, log_hazard = y_true[:, 0], y_true[:, 1], y_pred[:, 0]
         log_hazard -= ops.max(log_hazard)  # changes nothing but the range of `exp`
         hazard = ops.exp(log_hazard)
-        at_risk = ops.cast(days[None, :] >= days[:, None], hazard.dtype)  # on the day of a row, those of the columns
-        tied = ops.cast(days[None, :] == days[:, None], hazard.dtype) * events[None, :] * events[:, None]
+        at_risk = ops.cast(
+            days[None, :] >= days[:, None], hazard.dtype
+        )  # on the day of a row, those of the columns
+        tied = (
+            ops.cast(days[None, :] == days[:, None], hazard.dtype)
+            * events[None, :]
+            * events[:, None]
+        )
         place = ops.sum(ops.tril(tied, -1), axis=1) / ops.maximum(ops.sum(tied, axis=1), 1.0)
-        risk = ops.matmul(at_risk, hazard[:, None]) - place[:, None] * ops.matmul(tied, hazard[:, None])
+        risk = ops.matmul(at_risk, hazard[:, None]) - place[:, None] * ops.matmul(
+            tied, hazard[:, None]
+        )
         return events * (ops.log(risk[:, 0]) - log_hazard)
 
 
 class HorizonLoss(keras.losses.Loss):
-    """Cross-entropy; labels are whether the event happened, and a weight, 0 where that is not known."""
+    """Cross-entropy; labels are whether the event happened, and a weight, 0 where that is not
+    known.
+    """
 
     def call(self, y_true, y_pred):
         return y_true[:, 1] * ops.binary_crossentropy(y_true[:, :1], y_pred)[:, 0]
@@ -150,10 +193,11 @@ class HorizonAUC(keras.metrics.AUC):
 
 
 class Concordance(keras.metrics.Metric):
-    """Harrell's concordance: the share of comparable pairs in which who had the event first has the higher hazard.
+    """Harrell's concordance: the share of comparable pairs in which who had the event first has the
+    higher hazard.
 
-    A pair is comparable if it is known who was first. Pairs are formed within batches: it is exact on a single batch, as in
-    the validation here.
+    A pair is comparable if it is known who was first. Pairs are formed within batches: it is exact
+    on a single batch, as in the validation here.
     """
 
     def __init__(self, name="concordance", **kwargs):
@@ -163,7 +207,9 @@ class Concordance(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         days, events, hazard = y_true[:, 0], y_true[:, 1] > 0, y_pred[:, 0]
-        is_later = (days[None, :] > days[:, None]) | ((days[None, :] == days[:, None]) & ~events[None, :])
+        is_later = (days[None, :] > days[:, None]) | (
+            (days[None, :] == days[:, None]) & ~events[None, :]
+        )
         comparable = ops.cast(events[:, None] & is_later, "float32")
         right = ops.cast(hazard[:, None] > hazard[None, :], "float32")
         even = ops.cast(hazard[:, None] == hazard[None, :], "float32")
@@ -211,7 +257,11 @@ class SurvivalNetwork(gk.HyperModel):
                 },
             },
             "optimization": gk.optimization_space(
-                epochs=self.epochs, method="adam", learning_rate=tune.loguniform(1e-2, 1e-1), beta_1=0.9, beta_2=0.999
+                epochs=self.epochs,
+                method="adam",
+                learning_rate=tune.loguniform(1e-2, 1e-1),
+                beta_1=0.9,
+                beta_2=0.999,
             ),
         }
 
@@ -220,7 +270,9 @@ class SurvivalNetwork(gk.HyperModel):
 
     def build(self, config):
         def dense(units, **kwargs):
-            return keras.layers.Dense(units, kernel_regularizer=keras.regularizers.L2(config["l2"]), **kwargs)
+            return keras.layers.Dense(
+                units, kernel_regularizer=keras.regularizers.L2(config["l2"]), **kwargs
+            )
 
         (x, _), _ = self.folds[0]
         inputs = hidden = keras.Input(x.shape[1:])
@@ -230,7 +282,9 @@ class SurvivalNetwork(gk.HyperModel):
             hidden = keras.layers.Dropout(shared["dropout"])(hidden)
         outputs = {  # which begin with the same for everyone
             "hazard": dense(1, kernel_initializer="zeros", use_bias=False, name="hazard")(hidden),
-            "horizon": dense(1, kernel_initializer="zeros", activation="sigmoid", name="horizon")(hidden),
+            "horizon": dense(1, kernel_initializer="zeros", activation="sigmoid", name="horizon")(
+                hidden
+            ),
         }
         model = keras.Model(inputs, outputs)
         return model, *gk.keras_losses(config), gk.keras_metrics(config)
@@ -257,7 +311,9 @@ def search(cohort, folds, trials, first, directory):
         seed=0,
     )
     # Validation is on a single batch, and after the last epoch only
-    tuner.search(batch_size=cohort.batch_size, validation_batch_size=100_000, validation_freq=cohort.epochs)
+    tuner.search(
+        batch_size=cohort.batch_size, validation_batch_size=100_000, validation_freq=cohort.epochs
+    )
     return tuner
 
 
@@ -265,7 +321,9 @@ def search(cohort, folds, trials, first, directory):
 
 
 def concordance(labels, risk):
-    return concordance_index_censored(labels["hazard"][:, 1] > 0, labels["hazard"][:, 0], np.ravel(risk))[0]
+    return concordance_index_censored(
+        labels["hazard"][:, 1] > 0, labels["hazard"][:, 0], np.ravel(risk)
+    )[0]
 
 
 def of_cox(folds):
@@ -279,10 +337,12 @@ def of_cox(folds):
 
 
 def of_best(tuner, folds):
-    """The concordance of the best configuration's models on each fold, as scikit-survival finds it."""
+    """The best configuration's concordance on each fold, as scikit-survival finds it."""
     models = tuner.get_best_models()  # one for each fold
     pairs = zip(models, folds, strict=True)
-    return np.array([concordance(y, ops.convert_to_numpy(model(x)["hazard"])) for model, (_, (x, y)) in pairs])
+    return np.array(
+        [concordance(y, ops.convert_to_numpy(model(x)["hazard"])) for model, (_, (x, y)) in pairs]
+    )
 
 
 def compare(name, trials, directory):
@@ -293,25 +353,43 @@ def compare(name, trials, directory):
     tuner = search(cohort, folds, trials, COX, f"{directory}/{name}")
     best = tuner.get_best_hyperparameters()[0].values
     again = search(cohort, new_folds, 1, best, f"{directory}/{name}_again")
-    cox, network = [of_cox(folds), of_cox(new_folds)], [of_best(tuner, folds), of_best(again, new_folds)]
+    cox, network = (
+        [of_cox(folds), of_cox(new_folds)],
+        [of_best(tuner, folds), of_best(again, new_folds)],
+    )
 
-    print(f"\n{name}: {len(cohort.days)} people, {cohort.events.sum()} events, horizon {cohort.horizon / YEAR:.0f} years")
+    print(
+        f"\n{name}: {len(cohort.days)} people, {cohort.events.sum()} events, horizon "
+        f"{cohort.horizon / YEAR:.0f} years"
+    )
     print(f"{'concordance, mean ± std of five folds':38}{'tuned on':18}new")
-    for what, scores in (("Cox model (scikit-survival)", cox), ("network, best configuration", network)):
-        print(f"{what:38}" + "   ".join(f"{found.mean():.4f} ± {found.std():.4f}" for found in scores))
-    horizon = gk.config_table(gk.experiment_table(again), "val_horizon_auc")["mean_val_horizon_auc"][0]
+    for what, scores in (
+        ("Cox model (scikit-survival)", cox),
+        ("network, best configuration", network),
+    ):
+        print(
+            f"{what:38}" + "   ".join(f"{found.mean():.4f} ± {found.std():.4f}" for found in scores)
+        )
+    horizon = gk.config_table(gk.experiment_table(again), "val_horizon_auc")[
+        "mean_val_horizon_auc"
+    ][0]
     print(f"AUC of the network's second task, on the new folds: {horizon:.4f}")
-    print("best configuration: " + ", ".join(f"{key}={shown(value)}" for key, value in best.items()))
+    print(
+        "best configuration: " + ", ".join(f"{key}={shown(value)}" for key, value in best.items())
+    )
     print(f"{len(tuner.results_dataframe())} configurations, {time.monotonic() - started:.0f} s\n")
 
     for of_network, of_cox_model, finished in zip(network, cox, (tuner, again), strict=True):
         reported = finished.results_dataframe()["score"].max()
         if abs(reported - of_network.mean()) > 1e-4:
-            return f"{name}: the tuner reports a concordance of {reported:.5f}, scikit-survival {of_network.mean():.5f}."
+            return (
+                f"{name}: the tuner reports a concordance of {reported:.5f}, scikit-survival "
+                f"{of_network.mean():.5f}."
+            )
         if of_network.mean() < of_cox_model.mean() - TOLERANCE:
             return (
-                f"{name}: the network's concordance, {of_network.mean():.4f}, is below the Cox model's, "
-                f"{of_cox_model.mean():.4f}, by more than {TOLERANCE}."
+                f"{name}: the network's concordance, {of_network.mean():.4f}, is below the Cox "
+                f"model's, {of_cox_model.mean():.4f}, by more than {TOLERANCE}."
             )
     return None
 
@@ -321,7 +399,9 @@ def shown(value):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cohort", choices=["gbsg2", "flchain"], help="only this one")
     parser.add_argument("--trials", type=int, help="configurations for each cohort, by default 16")
     parser.add_argument("--quick", action="store_true", help="2 configurations each")

@@ -1,4 +1,5 @@
-"""The errors that glimr_keras raises, and how a user's own error is shown. Runs in driver and worker.
+"""The errors that glimr_keras raises, and how a user's own error is shown. Runs in driver and
+worker.
 
 Exception
 ├── FailedTrialError               raised by user code: this configuration failed, do not retry it
@@ -32,20 +33,25 @@ from typing import Any
 
 
 class FailedTrialError(Exception):
-    """Raise it in `build`, `data` or `fit` to mark a configuration as failed without stopping the search."""
+    """Raise it in `build`, `data` or `fit` to mark a configuration as failed without stopping the
+    search.
+    """
 
 
 class FatalError(Exception):
     """Raise it, or a subclass, in user code to stop the whole search.
 
-    A subclass comes out of the search as itself, with its attributes, also where its `__init__` has arguments of its own.
+    A subclass comes out of the search as itself, with its attributes, also where its `__init__` has
+    arguments of its own.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _remade, (type(self), self.args, vars(self))
 
 
-def _remade(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+def _remade(
+    kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> BaseException:
     """An error as it was, without another call of its `__init__`."""
     error = kind.__new__(kind, *args)
     error.args = args
@@ -110,7 +116,9 @@ class ShippingError(FatalValueError, TypeError):
 
 
 class StorageError(RuntimeError):
-    """The project directory cannot be written to, as on a full disk. What is in it is whole; the search can be continued."""
+    """The project directory cannot be written to, as on a full disk. What is in it is whole; the
+    search can be continued.
+    """
 
 
 class SearchError(RuntimeError):
@@ -124,14 +132,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def user_traceback(error: BaseException, hidden: Sequence[str] = ("glimr_keras", "ray")) -> str:
-    """Formats an error's traceback as the user's own, without the frames of the packages in `hidden`.
+    """Formats an error's traceback as the user's own, without the frames of the packages in
+    `hidden`.
 
     Args:
         error: The error as it was caught, with its traceback.
         hidden: Top-level names of installed packages whose frames are left out.
 
     Returns:
-        The text that Python would print. When every frame is hidden, only the error's own line is left.
+        The text that Python would print. When every frame is hidden, only the error's own line is
+        left.
     """
     formatted = traceback.TracebackException.from_exception(error)
     chained: traceback.TracebackException | None = formatted

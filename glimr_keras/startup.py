@@ -1,7 +1,9 @@
-"""Imports Keras and Ray, without what they print and a fifth faster. Imported first; runs in driver and worker.
+"""Imports Keras and Ray, without what they print and a fifth faster. Imported first; runs in driver
+and worker.
 
-No user can act on the lines that are printed. TensorFlow writes its own to the process' standard error before its log level
-counts, so they are taken out there; anything else that is written meanwhile is passed on.
+No user can act on the lines that are printed. TensorFlow writes its own to the process' standard
+error before its log level counts, so they are taken out there; anything else that is written
+meanwhile is passed on.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import warnings
 from collections.abc import Iterator
 
 _STARTUP_LINE = re.compile(
-    rb"[IWE]0000 00:00:|WARNING: All log messages before absl::InitializeLog|To enable the following instructions:"
+    rb"[IWE]0000 00:00:|WARNING: All log messages before absl::InitializeLog|"
+    rb"To enable the following instructions:"
 )
 
 
@@ -43,13 +46,17 @@ def without_startup_lines() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Leaves garbage where it is: what imports make is kept, and looking through it takes a fifth of their time."""
+    """Leaves garbage where it is: what imports make is kept, and looking through it takes a fifth
+    of their time.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if gc.get_freeze_count() == 0:  # counts all as looked through, or the first collection does it after all
+        if (
+            gc.get_freeze_count() == 0
+        ):  # counts all as looked through, or the first collection does it after all
             gc.freeze()
             gc.unfreeze()
         if was_enabled:
@@ -58,7 +65,9 @@ def without_garbage_collection() -> Iterator[None]:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A lost worker is a failed trial with its reason; Ray would print a paragraph on it as well
-os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task")
+os.environ.setdefault(
+    "RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task"
+)
 
 # In a notebook without widgets, which are not used here, Ray and tqdm say so when they are imported
 logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)

@@ -24,6 +24,8 @@ def project(tmp_path):
 
 
 def pytest_collection_finish():
-    """Takes what the imports made out of garbage collection, which trials inside this process do several times each."""
+    """Takes what the imports made out of garbage collection, which trials inside this process do
+    several times each.
+    """
     gc.collect()
     gc.freeze()

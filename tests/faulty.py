@@ -1,6 +1,8 @@
-"""A search in which something goes wrong once, at a given moment. Also a script, with directory, kind, moment and executor.
+"""A search in which something goes wrong once, at a given moment. Also a script, with directory,
+kind, moment and executor.
 
-The moments of journal records are the driver's; the others are the worker's, in the second epoch of the configuration `BAD`.
+The moments of journal records are the driver's; the others are the worker's, in the second epoch of
+the configuration `BAD`.
 """
 
 import functools
@@ -15,9 +17,9 @@ import keras
 import psutil
 
 import glimr_keras as gk
-from glimr_keras import checkpoints
-from glimr_keras.journal import Journal
-from tests import models
+from glimr_keras.project import checkpoints
+from glimr_keras.project.journal import Journal
+from tests import tiny_models
 
 UNITS = [2, 3, 4]
 BAD = 3
@@ -46,7 +48,9 @@ class Faulty(gk.HyperModel):
         units = config.Choice("units", UNITS)
         if units == BAD:
             self.at("first report")
-        return models.compiled(keras.Sequential([keras.Input((6,)), keras.layers.Dense(units), keras.layers.Dense(2)]))
+        return tiny_models.compiled(
+            keras.Sequential([keras.Input((6,)), keras.layers.Dense(units), keras.layers.Dense(2)])
+        )
 
     def fit(self, config, model, *args, callbacks, epochs, initial_epoch=0, **kwargs):
         units = config["units"]
@@ -59,12 +63,15 @@ class Faulty(gk.HyperModel):
                     self.at_rename()
             return {"val_loss": score(units, epoch)}
 
-        models.train_by_hand(model, callbacks, epochs, logs, initial_epoch, self.seconds)
+        tiny_models.train_by_hand(model, callbacks, epochs, logs, initial_epoch, self.seconds)
         self.note("completed", units, epochs)
 
     def is_trial(self):
         """Whether a search has begun, and this is no look at the model before it."""
-        return any(any(self.notes.glob(f"../{place}/.glimr_keras/journal.jsonl")) for place in ("*", "*/glimr_keras/*"))
+        return any(
+            any(self.notes.glob(f"../{place}/.glimr_keras/journal.jsonl"))
+            for place in ("*", "*/glimr_keras/*")
+        )
 
     def at_rename(self):
         """Acts when a checkpoint's weights would be put in their place."""
@@ -85,7 +92,9 @@ class Faulty(gk.HyperModel):
         if not self.is_trial():
             return
         with (self.notes / f"{os.getpid()}.jsonl").open("a") as file:
-            file.write(json.dumps({"what": what, "units": units, "epoch": epoch, "at": time.time()}) + "\n")
+            file.write(
+                json.dumps({"what": what, "units": units, "epoch": epoch, "at": time.time()}) + "\n"
+            )
 
 
 def happens_once(notes):
@@ -98,7 +107,9 @@ def happens_once(notes):
 
 def noted(notes):
     """All notes, in their order."""
-    lines = [json.loads(line) for file in notes.glob("*.jsonl") for line in file.read_text().splitlines()]
+    lines = [
+        json.loads(line) for file in notes.glob("*.jsonl") for line in file.read_text().splitlines()
+    ]
     return sorted(lines, key=lambda line: line["at"])
 
 
@@ -118,14 +129,23 @@ class FaultyJournal:
 
     @staticmethod
     def append(journal, self, record, **fields):
-        if record == "epoch" and fields["epoch"] == 2 and self.moment == "journal" and happens_once(self.notes):
+        if (
+            record == "epoch"
+            and fields["epoch"] == 2
+            and self.moment == "journal"
+            and happens_once(self.notes)
+        ):
             whole = journal.path.read_bytes()
             journal.claim().write(b'{"record": "epoch", "tri')
             self.act()
             journal.claim().truncate(len(whole))  # of a process that lives on
         self.original(journal, record, **fields)
         self.ended += record == "end"
-        if record == "end" and self.moment == {1: "between", len(UNITS): "end"}.get(self.ended) and happens_once(self.notes):
+        if (
+            record == "end"
+            and self.moment == {1: "between", len(UNITS): "end"}.get(self.ended)
+            and happens_once(self.notes)
+        ):
             self.act()
 
 
@@ -168,10 +188,16 @@ def main(directory, kind, moment, executor):
     notes = pathlib.Path(directory) / "notes"
     notes.mkdir(exist_ok=True)
     in_driver = moment in ("journal", "between", "end")
-    act = {"raylet": kill_raylet, "driver": kill_me if in_driver else functools.partial(kill, os.getpid()), "none": None}[kind]
+    act = {
+        "raylet": kill_raylet,
+        "driver": kill_me if in_driver else functools.partial(kill, os.getpid()),
+        "none": None,
+    }[kind]
     tuner = tuner_of(directory, notes, moment, act, executor)
     with FaultyJournal(notes, moment, act):
-        tuner.search(*models.TRAIN, validation_data=models.VALIDATION, epochs=EPOCHS, verbose=0)
+        tuner.search(
+            *tiny_models.TRAIN, validation_data=tiny_models.VALIDATION, epochs=EPOCHS, verbose=0
+        )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import pytest
 import glimr_keras
 from glimr_keras import errors
 from glimr_keras.errors import did_you_mean, user_traceback
-from glimr_keras.hypermodel import HyperModel
-from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.models.hypermodel import HyperModel
+from glimr_keras.space.hyperparameters import HyperParameters
 
 PACKAGE = pathlib.Path(glimr_keras.__file__).parent
 
@@ -54,7 +54,11 @@ def test_every_error_is_also_the_builtin_that_fits(error, parents):
 
 
 def test_the_tree_in_the_docstring_names_every_error():
-    defined = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)]
+    defined = [
+        name
+        for name, kind in vars(errors).items()
+        if inspect.isclass(kind) and issubclass(kind, Exception)
+    ]
     assert defined
     assert [name for name in defined if name not in errors.__doc__] == []
 
@@ -83,7 +87,10 @@ def test_a_traceback_shows_the_users_frames_and_not_ours():
     text = user_traceback(run_as("train.py", lambda: HyperModel().build(HyperParameters())))
     assert 'File "train.py", line 2, in run' in text
     assert "glimr_keras/hypermodel.py" not in text
-    assert text.endswith("NotImplementedError: HyperModel must override `build(config)` and return a compiled Keras model.\n")
+    assert text.endswith(
+        "NotImplementedError: HyperModel must override `build(config)` and return a compiled Keras "
+        "model.\n"
+    )
 
 
 def test_frames_between_the_users_own_are_hidden_too():

@@ -16,7 +16,15 @@ def run_example(name, arguments=(), directory=None, **settings):
     """Runs an example as a user does, and returns what it prints."""
     environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / name), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False, cwd=directory)
+    done = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+        cwd=directory,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -37,7 +45,9 @@ def test_the_callback_resumes_in_a_function_of_the_user():
 
 @pytest.mark.slow
 def test_the_survival_example_is_as_good_as_the_cox_model(tmp_path):
-    printed = run_example("survival.py", ["--quick", "--cohort", "gbsg2"], tmp_path)  # which ends with an error if it is not
+    printed = run_example(
+        "survival.py", ["--quick", "--cohort", "gbsg2"], tmp_path
+    )  # which ends with an error if it is not
     concordances = re.findall(r"(0\.\d{4}) ± 0\.\d{4}", printed)
     assert len(concordances) == 4
     assert all(float(concordance) > 0.65 for concordance in concordances)
@@ -55,7 +65,10 @@ def test_the_bags_of_digits_are_told_apart(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parts", "figure"),
-    [("speed.py", "a,d", "trials/min"), ("search.py", "bayesian,grid,hyperband", "distinct among them")],
+    [
+        ("speed.py", "a,d", "trials/min"),
+        ("search.py", "bayesian,grid,hyperband", "distinct among them"),
+    ],
 )
 def test_a_benchmark_runs_and_prints_its_table(name, parts, figure, tmp_path):
     arguments = ["--quick", "--only", parts, "--json", str(tmp_path / "table.json")]
@@ -68,7 +81,13 @@ def test_a_benchmark_runs_and_prints_its_table(name, parts, figure, tmp_path):
 
 @pytest.mark.slow
 def test_a_search_that_is_killed_again_and_again_is_whole(tmp_path):
-    run_example("benchmarks/soak.py", ["--quick", "--json", str(tmp_path / "figures.json")])  # which fails if it is not
+    run_example(
+        "benchmarks/soak.py", ["--quick", "--json", str(tmp_path / "figures.json")]
+    )  # which fails if it is not
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert (figures["completed"], figures["scripts killed"], figures["processes left behind"]) == (60, 1, 0)
+    assert (figures["completed"], figures["scripts killed"], figures["processes left behind"]) == (
+        60,
+        1,
+        0,
+    )
     assert figures["workers killed"] >= 2

@@ -52,7 +52,9 @@ def test_all_names_exist_and_are_sorted():
     assert list(glimr_keras.__all__) == sorted(glimr_keras.__all__)
 
 
-@pytest.mark.parametrize("name", sorted(name for name, value in PUBLIC.items() if inspect.isclass(value)))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, value in PUBLIC.items() if inspect.isclass(value))
+)
 def test_public_classes_and_their_methods_are_documented(name):
     assert inspect.getdoc(PUBLIC[name])
     for method, value in vars(PUBLIC[name]).items():
@@ -63,7 +65,11 @@ def test_public_classes_and_their_methods_are_documented(name):
 def test_the_package_is_typed_and_its_version_is_in_the_changelog():
     root = pathlib.Path(glimr_keras.__file__).parent
     assert (root / "py.typed").exists()
-    assert re.search(rf"^## \[?{re.escape(glimr_keras.__version__)}", (root.parent / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert re.search(
+        rf"^## \[?{re.escape(glimr_keras.__version__)}",
+        (root.parent / "CHANGELOG.md").read_text(),
+        re.MULTILINE,
+    )
 
 
 def test_errors_are_also_the_builtins_that_they_refine():

@@ -1,14 +1,24 @@
-"""What is awkward to tune elsewhere: batch size, epochs, augmentation, the length of a window, the choice of columns."""
+"""What is awkward to tune elsewhere: batch size, epochs, augmentation, the length of a window, the
+choice of columns.
+"""
 
 import keras
 import numpy as np
 
 import glimr_keras as gk
-from tests import models
+from tests import tiny_models
 
 
 def searched(project, hypermodel, max_trials=6, **options):
-    return gk.RandomSearch(hypermodel, "val_loss", max_trials=max_trials, seed=1, executor="inline", **project, **options)
+    return gk.RandomSearch(
+        hypermodel,
+        "val_loss",
+        max_trials=max_trials,
+        seed=1,
+        executor="inline",
+        **project,
+        **options,
+    )
 
 
 class Records(keras.callbacks.Callback):
@@ -23,7 +33,7 @@ class Records(keras.callbacks.Callback):
 def test_batch_size_and_epochs_are_ordinary_hyperparameters(project):
     class Model(gk.HyperModel):
         def build(self, config):
-            return models.build(config)
+            return tiny_models.build(config)
 
         def fit(self, config, model, *args, **kwargs):
             size, epochs = config.Choice("batch_size", [8, 16]), config.Int("epochs", 1, 3)
@@ -31,10 +41,14 @@ def test_batch_size_and_epochs_are_ordinary_hyperparameters(project):
 
     Records.seen.clear()
     tuner = searched(project, Model())
-    tuner.search(*models.TRAIN, validation_data=models.VALIDATION, callbacks=[Records()], verbose=0)
+    tuner.search(
+        *tiny_models.TRAIN, validation_data=tiny_models.VALIDATION, callbacks=[Records()], verbose=0
+    )
     table = tuner.results_dataframe()
     assert [64 // size for size in table["batch_size"]] == [seen["steps"] for seen in Records.seen]
-    assert list(table["epochs"]) == [seen["epochs"] for seen in Records.seen]  # the column of what was trained
+    assert list(table["epochs"]) == [
+        seen["epochs"] for seen in Records.seen
+    ]  # the column of what was trained
     assert list(table["hyperparameters/epochs"]) == list(table["epochs"])
 
 
@@ -46,15 +60,23 @@ def test_augmentation_is_drawn_in_the_pipeline_of_a_trial(project):
         def data(self, config):
             import tensorflow as tf
 
-            train = tf.data.Dataset.from_tensor_slices((images, labels)).batch(config.Choice("batch_size", [8, 16]))
+            train = tf.data.Dataset.from_tensor_slices((images, labels)).batch(
+                config.Choice("batch_size", [8, 16])
+            )
             if config.Boolean("flip"):
-                flip = keras.layers.RandomFlip(config.Choice("flip_mode", ["horizontal", "vertical"]), seed=1)
+                flip = keras.layers.RandomFlip(
+                    config.Choice("flip_mode", ["horizontal", "vertical"]), seed=1
+                )
                 train = train.map(lambda image, label: (flip(image, training=True), label))
             return train, (images, labels)
 
         def build(self, config):
-            layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
-            return models.compiled(keras.Sequential(layers))
+            layers = [
+                keras.Input((8, 8, 1)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(2, "softmax"),
+            ]
+            return tiny_models.compiled(keras.Sequential(layers))
 
     tuner = searched(project, Model())
     tuner.search(epochs=1, verbose=0)
@@ -81,26 +103,37 @@ def test_the_length_of_an_input_window_shapes_data_and_model(project):
     Records.seen.clear()
     tuner = searched(project, Model(), max_trials=4)
     tuner.search(epochs=1, callbacks=[Records()], verbose=0)
-    assert [(length,) for length in tuner.results_dataframe()["window"]] == [seen["inputs"] for seen in Records.seen]
+    assert [(length,) for length in tuner.results_dataframe()["window"]] == [
+        seen["inputs"] for seen in Records.seen
+    ]
     assert tuner.get_best_models()[0].inputs[0].shape[1] in (4, 8, 12, 16)
 
 
 def test_columns_of_the_data_are_chosen(project):
     class Model(gk.HyperModel):
         def columns(self, config):
-            return [number for number in range(6) if config.Boolean(f"column_{number}", default=True)] or [0]
+            return [
+                number for number in range(6) if config.Boolean(f"column_{number}", default=True)
+            ] or [0]
 
         def data(self, config):
             chosen = self.columns(config)
-            return tuple((x[:, chosen], y) for x, y in (models.TRAIN, models.VALIDATION))
+            return tuple((x[:, chosen], y) for x, y in (tiny_models.TRAIN, tiny_models.VALIDATION))
 
         def build(self, config):
-            return models.compiled(
-                keras.Sequential([keras.Input((len(self.columns(config)),)), keras.layers.Dense(2, "softmax")])
+            return tiny_models.compiled(
+                keras.Sequential(
+                    [keras.Input((len(self.columns(config)),)), keras.layers.Dense(2, "softmax")]
+                )
             )
 
     Records.seen.clear()
     tuner = searched(project, Model(), max_trials=4)
     tuner.search(epochs=1, callbacks=[Records()], verbose=0)
-    columns = tuner.results_dataframe()[[f"column_{number}" for number in range(6)]].astype(int).sum(axis=1).clip(lower=1)
+    columns = (
+        tuner.results_dataframe()[[f"column_{number}" for number in range(6)]]
+        .astype(int)
+        .sum(axis=1)
+        .clip(lower=1)
+    )
     assert list(columns) == [seen["inputs"][0] for seen in Records.seen]

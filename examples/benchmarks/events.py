@@ -1,7 +1,9 @@
-"""What a contender's processes write down while they run: one JSON line an event, in one file, whoever writes it.
+"""What a contender's processes write down while they run: one JSON line an event, in one file,
+whoever writes it.
 
-All contenders are measured by the same few lines: `Workload.build` and the Keras callback of `recorder` call `emit`, and
-the harness reads the file. Appended lines of this size do not mix, so several processes can share the file.
+All contenders are measured by the same few lines: `Workload.build` and the Keras callback of
+`recorder` call `emit`, and the harness reads the file. Appended lines of this size do not mix, so
+several processes can share the file.
 """
 
 import dataclasses
@@ -34,11 +36,19 @@ class Event:
 
 
 def emit(event: str, index: int | None = None) -> None:
-    """Appends an event; without `index` it belongs to the configuration that this process named last."""
+    """Appends an event; without `index` it belongs to the configuration that this process named
+    last.
+    """
     global _current_index  # noqa: PLW0603, a process works on one configuration at a time
     _current_index = _current_index if index is None else int(index)
     line = json.dumps(
-        {"t": time.time(), "event": event, "pid": os.getpid(), "index": _current_index, "rss": resident_bytes(os.getpid())}
+        {
+            "t": time.time(),
+            "event": event,
+            "pid": os.getpid(),
+            "index": _current_index,
+            "rss": resident_bytes(os.getpid()),
+        }
     )
     file = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
@@ -51,7 +61,10 @@ def read(path: pathlib.Path) -> list[Event]:
     """All events in the order of their time."""
     if not path.exists():
         return []
-    return sorted((Event(**json.loads(line)) for line in path.read_text().splitlines()), key=lambda event: event.t)
+    return sorted(
+        (Event(**json.loads(line)) for line in path.read_text().splitlines()),
+        key=lambda event: event.t,
+    )
 
 
 def resident_bytes(pid: int) -> int:

@@ -33,7 +33,9 @@ class Row:
     @property
     def target(self) -> str:
         bounds = (("≥", self.at_least), ("≤", self.at_most))
-        return " ".join([*(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None), self.remark]).strip()
+        return " ".join(
+            [*(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None), self.remark]
+        ).strip()
 
     @property
     def met(self) -> bool | None:
@@ -52,7 +54,18 @@ class Row:
 
 def rows(results: Results) -> list[Row]:
     """Every row that has a number; of those without a target, the ones that can be compared."""
-    found = [part(results) for part in (_throughput, _overhead, _trivial, _data, _worker_memory, _driver_memory, _start)]
+    found = [
+        part(results)
+        for part in (
+            _throughput,
+            _overhead,
+            _trivial,
+            _data,
+            _worker_memory,
+            _driver_memory,
+            _start,
+        )
+    ]
     return [row for part in found for row in part if _is_worth_a_line(row)]
 
 
@@ -92,7 +105,13 @@ def _throughput(results: Results) -> list[Row]:
 
 def _overhead(results: Results) -> list[Row]:
     return [
-        Row("(a) own overhead per warm trial, ms", results.overhead(), "limit", results.overhead("limit"), at_most=50),
+        Row(
+            "(a) own overhead per warm trial, ms",
+            results.overhead(),
+            "limit",
+            results.overhead("limit"),
+            at_most=50,
+        ),
         Row(
             "(a) fit's end to next build, ms",
             results.median("gap_ms", "a"),
@@ -112,7 +131,9 @@ def _trivial(results: Results) -> list[Row]:
     found = []
     for mark in results.marks.trivial:
         figure, ours = f"(d) a worker's ms for trial {mark:,}", worker_ms(mark, OURS, CORES)
-        found.append(Row(figure, ours, "keras_tuner", worker_ms(mark, "keras_tuner", 1), at_most=50))
+        found.append(
+            Row(figure, ours, "keras_tuner", worker_ms(mark, "keras_tuner", 1), at_most=50)
+        )
         if other := worker_ms(mark, "ray_tune_reuse", CORES):
             found.append(Row(figure, ours, "ray_tune_reuse", other))
     first, *_, last = results.marks.trivial
@@ -136,8 +157,13 @@ def _data(results: Results) -> list[Row]:
     big = f"e{results.big}"
 
     def beyond(contender: str, copies: int, running: int) -> float | None:
-        """By how much the peak grew with the data, in copies of it, beyond the `copies` allowed, per running trial."""
-        few, many = (results.median("peak_pss_mb", "e", contender, workload) for workload in (f"e{SMALL}", big))
+        """By how much the peak grew with the data, in copies of it, beyond the `copies` allowed,
+        per running trial.
+        """
+        few, many = (
+            results.median("peak_pss_mb", "e", contender, workload)
+            for workload in (f"e{SMALL}", big)
+        )
         if few is None or many is None:
             return None
         return ((many - few) / (results.big - SMALL) - copies) / running
@@ -168,10 +194,21 @@ def _worker_memory(results: Results) -> list[Row]:
     _, middle, last = results.marks.worker
     return [
         *(
-            Row(f"(a) MB of a worker after {mark} trials", megabytes(mark), "bare", megabytes(mark, "bare"))
+            Row(
+                f"(a) MB of a worker after {mark} trials",
+                megabytes(mark),
+                "bare",
+                megabytes(mark, "bare"),
+            )
             for mark in results.marks.worker
         ),
-        Row(f"(a) its growth from {middle} to {last} trials, %", growth(OURS), "bare", growth("bare"), at_most=10),
+        Row(
+            f"(a) its growth from {middle} to {last} trials, %",
+            growth(OURS),
+            "bare",
+            growth("bare"),
+            at_most=10,
+        ),
     ]
 
 
@@ -186,13 +223,29 @@ def _driver_memory(results: Results) -> list[Row]:
 
 def _start(results: Results) -> list[Row]:
     name, figure = "first_epoch_s", "(start) s to the first epoch"
-    ours, bare, ray = (results.by_repeat(name, "start", contender) for contender in (OURS, "bare", "ray_start"))
+    ours, bare, ray = (
+        results.by_repeat(name, "start", contender) for contender in (OURS, "bare", "ray_start")
+    )
     allowed = {repeat: 1.3 * bare[repeat] + ray[repeat] for repeat in bare if repeat in ray}
     ratio = median(ratios(ours, allowed))
     return [
-        Row(figure, median(ours), "1.3 bare + ray_start", median(allowed), ratio, at_most=1, is_of_ratio=True),
+        Row(
+            figure,
+            median(ours),
+            "1.3 bare + ray_start",
+            median(allowed),
+            ratio,
+            at_most=1,
+            is_of_ratio=True,
+        ),
         *(
-            Row(figure, median(ours), other, results.median(name, "start", other), results.ratio(name, "start", other))
+            Row(
+                figure,
+                median(ours),
+                other,
+                results.median(name, "start", other),
+                results.ratio(name, "start", other),
+            )
             for other in ("bare", "ray_start", "keras_tuner", "ray_tune")
         ),
     ]

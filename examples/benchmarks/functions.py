@@ -1,4 +1,6 @@
-"""Functions with a known minimum, as spaces for both libraries: `ask(hp)` draws the values, `cost` of them is minimised."""
+"""Functions with a known minimum, as spaces for both libraries: `ask(hp)` draws the values, `cost`
+of them is minimised.
+"""
 
 import dataclasses
 import math
@@ -24,10 +26,21 @@ class Function:
 
 def branin(hp):
     x, y = hp.Float("x", -5.0, 10.0), hp.Float("y", 0.0, 15.0)
-    return (y - 5.1 / (4 * math.pi**2) * x**2 + 5 / math.pi * x - 6) ** 2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
+    return (
+        (y - 5.1 / (4 * math.pi**2) * x**2 + 5 / math.pi * x - 6) ** 2
+        + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x)
+        + 10
+    )
 
 
-A = np.array([[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]])
+A = np.array(
+    [
+        [10, 3, 17, 3.5, 1.7, 8],
+        [0.05, 10, 17, 0.1, 8, 14],
+        [3, 3.5, 1.7, 10, 17, 8],
+        [17, 8, 0.05, 10, 0.1, 14],
+    ]
+)
 P = 1e-4 * np.array(
     [
         [1312, 1696, 5569, 124, 8283, 5886],
@@ -45,11 +58,17 @@ def hartmann6(hp):
 
 
 def conditional(hp):
-    """Three kinds of model with hyperparameters of their own: real, integer, logarithmic and categorical ones."""
+    """Three kinds of model with hyperparameters of their own: real, integer, logarithmic and
+    categorical ones.
+    """
     kind = hp.Choice("kind", ["smooth", "deep", "boosted"])
     with hp.conditional_scope("kind", ["smooth"]):
         if kind == "smooth":
-            return 0.3 + (hp.Float("bandwidth", 0.0, 1.0) - 0.3) ** 2 + (hp.Float("shift", -1.0, 1.0) - 0.5) ** 2
+            return (
+                0.3
+                + (hp.Float("bandwidth", 0.0, 1.0) - 0.3) ** 2
+                + (hp.Float("shift", -1.0, 1.0) - 0.5) ** 2
+            )
         hp.Float("bandwidth", 0.0, 1.0)
         hp.Float("shift", -1.0, 1.0)
     with hp.conditional_scope("kind", ["deep"]):

@@ -1,4 +1,6 @@
-"""Runs one contender as a fresh process in a directory of its own, watches it, and leaves nothing of it behind."""
+"""Runs one contender as a fresh process in a directory of its own, watches it, and leaves nothing
+of it behind.
+"""
 
 import contextlib
 import dataclasses
@@ -58,12 +60,23 @@ def execute(run: Run, *options: str, measure_tree: bool = False) -> Run:
 
     Args:
         options: Further arguments of `python -m contenders`.
-        measure_tree: Also sample the memory of all of its processes (PSS: what they share counts once).
+        measure_tree: Also sample the memory of all of its processes (PSS: what they share counts
+            once).
     """
-    with tempfile.TemporaryDirectory(prefix="gk-", ignore_cleanup_errors=True) as name:  # short, for Ray's sockets
+    with tempfile.TemporaryDirectory(
+        prefix="gk-", ignore_cleanup_errors=True
+    ) as name:  # short, for Ray's sockets
         directory = pathlib.Path(name)
         output, record = directory / "output.txt", directory / "events.jsonl"
-        command = [sys.executable, "-m", "contenders", run.contender, run.workload, str(run.trials), *options]
+        command = [
+            sys.executable,
+            "-m",
+            "contenders",
+            run.contender,
+            run.workload,
+            str(run.trials),
+            *options,
+        ]
         with output.open("w") as file:
             run.started = time.time()
             process = subprocess.Popen(
@@ -85,14 +98,25 @@ def execute(run: Run, *options: str, measure_tree: bool = False) -> Run:
 
 
 def _environment(directory: pathlib.Path, record: pathlib.Path) -> dict[str, str]:
-    """The user's environment, with Ray's and everybody's temporary files in the run's directory, and no Ray to join."""
-    own = {"PYTHONPATH": str(HERE), "TMPDIR": str(directory), "RAY_TMPDIR": str(directory), VARIABLE: str(record)}
+    """The user's environment, with Ray's and everybody's temporary files in the run's directory,
+    and no Ray to join.
+    """
+    own = {
+        "PYTHONPATH": str(HERE),
+        "TMPDIR": str(directory),
+        "RAY_TMPDIR": str(directory),
+        VARIABLE: str(record),
+    }
     return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | own
 
 
 def _watch(process: subprocess.Popen, run: Run, record: pathlib.Path, measure_tree: bool) -> None:
     lines, position = 0, 0
-    while process.poll() is None and not interrupted.is_set() and time.time() - run.started < TIMEOUT_S:
+    while (
+        process.poll() is None
+        and not interrupted.is_set()
+        and time.time() - run.started < TIMEOUT_S
+    ):
         if record.exists():
             with record.open("rb") as file:
                 file.seek(position)

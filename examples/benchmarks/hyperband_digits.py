@@ -1,4 +1,5 @@
-"""One Hyperband search on digits, of keras_tuner or glimr_keras; writes down every epoch's time and validation accuracy.
+"""One Hyperband search on digits, of keras_tuner or glimr_keras; writes down every epoch's time and
+validation accuracy.
 
 python hyperband_digits.py glimr_keras SEED DIRECTORY MAX_EPOCHS
 """
@@ -29,17 +30,27 @@ def build(hp):
     model = keras.Sequential([keras.Input((64,))])
     for number in range(hp.Int("layers", 1, 3)):
         model.add(
-            keras.layers.Dense(hp.Int(f"units_{number}", 8, 128, step=8), activation=hp.Choice("activation", ["relu", "tanh"]))
+            keras.layers.Dense(
+                hp.Int(f"units_{number}", 8, 128, step=8),
+                activation=hp.Choice("activation", ["relu", "tanh"]),
+            )
         )
     model.add(keras.layers.Dropout(hp.Float("dropout", 0.0, 0.6)))
     model.add(keras.layers.Dense(10, activation="softmax"))
     rate = hp.Float("learning_rate", 1e-4, 1e-1, sampling="log")
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     return model
 
 
 def main():
-    library, seed, directory, max_epochs = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    library, seed, directory, max_epochs = (
+        sys.argv[1],
+        int(sys.argv[2]),
+        sys.argv[3],
+        int(sys.argv[4]),
+    )
     if library == "glimr_keras":
         import glimr_keras as tuners
     else:
@@ -48,9 +59,13 @@ def main():
     x_train, x_valid, y_train, y_valid = train_test_split(
         (x / 16).astype("float32"), y, test_size=0.25, random_state=0, stratify=y
     )
-    tuner = tuners.Hyperband(build, "val_accuracy", max_epochs=max_epochs, factor=3, seed=seed, directory=directory)
+    tuner = tuners.Hyperband(
+        build, "val_accuracy", max_epochs=max_epochs, factor=3, seed=seed, directory=directory
+    )
     recorder = Recorder(str(pathlib.Path(directory, "epochs.jsonl").absolute()), time.time())
-    tuner.search(x_train, y_train, validation_data=(x_valid, y_valid), callbacks=[recorder], verbose=0)
+    tuner.search(
+        x_train, y_train, validation_data=(x_valid, y_valid), callbacks=[recorder], verbose=0
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ MB = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """One trained trial: from the beginning of its `build` to the end of its `fit`, in seconds since 1970."""
+    """One trained trial: from the beginning of its `build` to the end of its `fit`, in seconds
+    since 1970.
+    """
 
     index: int
     pid: int
@@ -22,7 +24,9 @@ class Span:
 
 
 def spans(run: Run) -> list[Span]:
-    """The trained trials in the order of their ends. A `build` without an epoch, as in a tuner's probe, is none."""
+    """The trained trials in the order of their ends. A `build` without an epoch, as in a tuner's
+    probe, is none.
+    """
     built: dict[int, float] = {}
     started: dict[int, float] = {}
     found = []
@@ -65,8 +69,9 @@ def _start(run: Run) -> dict[str, float]:
 def _throughput(run: Run) -> dict[str, float]:
     """Trials per minute, from the start of the first trial to the end of the last.
 
-    Where every trial has a process of its own, whose start costs more than the trial, that would leave out the first starts.
-    So the first trial of each core is not counted there, nor the time until they end.
+    Where every trial has a process of its own, whose start costs more than the trial, that would
+    leave out the first starts. So the first trial of each core is not counted there, nor the time
+    until they end.
     """
     trials = spans(run)
     if not trials:
@@ -83,7 +88,9 @@ def _throughput(run: Run) -> dict[str, float]:
 
 
 def consecutive(trials: list[Span]) -> list[tuple[Span, Span]]:
-    """Pairs of trials that followed one another in the same process; the second of each is a warm one."""
+    """Pairs of trials that followed one another in the same process; the second of each is a warm
+    one.
+    """
     by_pid = collections.defaultdict(list)
     for trial in trials:
         by_pid[trial.pid].append(trial)
@@ -91,23 +98,33 @@ def consecutive(trials: list[Span]) -> list[tuple[Span, Span]]:
 
 
 def overhead_ms(run: Run, limit: Run) -> float | None:
-    """What a warm trial takes more than `build` and `fit` of the same configuration take in the pinned bare loops.
+    """What a warm trial takes more than `build` and `fit` of the same configuration take in the
+    pinned bare loops.
 
-    It is the median over the trials of: time since the end of the trial before in the same process, less those two.
+    It is the median over the trials of: time since the end of the trial before in the same process,
+    less those two.
     """
     bare = {trial.index: trial.end - trial.start for trial in spans(limit)}
-    extra = [after.end - before.end - bare[after.index] for before, after in consecutive(spans(run)) if after.index in bare]
+    extra = [
+        after.end - before.end - bare[after.index]
+        for before, after in consecutive(spans(run))
+        if after.index in bare
+    ]
     return 1000 * statistics.median(extra) if extra else None
 
 
 def _trivial(run: Run, marks: tuple[int, ...]) -> dict[str, float]:
-    """Wall time per trial before each mark (over the last 200 trials, at most half of all), and the driver's growth."""
+    """Wall time per trial before each mark (over the last 200 trials, at most half of all), and the
+    driver's growth.
+    """
     ends = [event.t for event in run.events if event.event == "fit_end"]
     numbers = {}
     reached = [mark for mark in marks if mark <= len(ends)] or [len(ends)]
     for mark in reached:
         window = min(mark // 2, 200)
-        numbers[f"ms_per_trial_at_{mark}"] = 1000 * (ends[mark - 1] - ends[mark - 1 - window]) / window
+        numbers[f"ms_per_trial_at_{mark}"] = (
+            1000 * (ends[mark - 1] - ends[mark - 1 - window]) / window
+        )
         numbers[f"driver_mb_at_{mark}"] = _driver_rss(run, mark) / MB
     if len(reached) > 1:
         first, last = reached[0], reached[-1]
@@ -117,9 +134,13 @@ def _trivial(run: Run, marks: tuple[int, ...]) -> dict[str, float]:
 
 
 def _driver_rss(run: Run, trials: int) -> int:
-    """Of the first sample that saw so many trials done, or of the last one before the process ended."""
+    """Of the first sample that saw so many trials done, or of the last one before the process
+    ended.
+    """
     alive = [sample for sample in run.samples if sample.driver_rss]
-    return next((sample.driver_rss for sample in alive if sample.events >= trials), alive[-1].driver_rss)
+    return next(
+        (sample.driver_rss for sample in alive if sample.events >= trials), alive[-1].driver_rss
+    )
 
 
 def _worker_memory(run: Run, marks: tuple[int, ...]) -> dict[str, float]:
@@ -129,4 +150,6 @@ def _worker_memory(run: Run, marks: tuple[int, ...]) -> dict[str, float]:
         if event.event == "fit_end":
             by_pid[event.pid].append(event.rss)
     longest = max(by_pid.values(), key=len)
-    return {f"worker_mb_at_{mark}": longest[mark - 1] / MB for mark in marks if mark <= len(longest)}
+    return {
+        f"worker_mb_at_{mark}": longest[mark - 1] / MB for mark in marks if mark <= len(longest)
+    }

@@ -41,16 +41,30 @@ QUICK_MARKS = Marks((10, 20, 60), (1, 2, 4))
 BIG, QUICK_BIG, SMALL = 1_000, 100, 10  # MB of the arrays of (e)
 
 NOTES = {
-    "a": "(a) bare and keras_tuner ran the first 30 configurations, and ray_tune the first 16: it starts a process for each, "
-    "so its rate is that of the later ones, process starts included.",
+    "a": (
+        "(a) bare and keras_tuner ran the first 30 configurations, and ray_tune the first 16: it "
+        "starts a process for each, so its rate is that of the later ones, process starts "
+        "included."
+    ),
     "b": "(b), (c) bare ran once, and ray_tune, with the first 8 configurations.",
-    "d": "(d) the contenders other than glimr_keras ran once: keras_tuner and ray_tune_reuse (Ray Tune with reuse_actors=True) "
-    "1,000 trials, ray_tune 60, since it starts a process for each. One run gives the figures at all its numbers of trials.",
-    "e": "(e) ran once. PSS of all processes is sampled every 0.1 s. In copies of the data: what the peak grew by, from 10 MB "
-    "to 1 GB of data; beyond the user's own copy (and the one that is shared with the workers), per running trial. The bare "
-    "loop's figure is what Keras itself takes for its trials.",
-    "start": "(start) data of the shape of digits, made without scikit-learn; the first of four trials.",
-    "memory": "(memory) ran once, glimr_keras with one worker beside the bare loop, since no time is measured.",
+    "d": (
+        "(d) the contenders other than glimr_keras ran once: keras_tuner and ray_tune_reuse (Ray "
+        "Tune with reuse_actors=True) 1,000 trials, ray_tune 60, since it starts a process for "
+        "each. One run gives the figures at all its numbers of trials."
+    ),
+    "e": (
+        "(e) ran once. PSS of all processes is sampled every 0.1 s. In copies of the data: what "
+        "the peak grew by, from 10 MB to 1 GB of data; beyond the user's own copy (and the one "
+        "that is shared with the workers), per running trial. The bare loop's figure is what "
+        "Keras itself takes for its trials."
+    ),
+    "start": (
+        "(start) data of the shape of digits, made without scikit-learn; the first of four trials."
+    ),
+    "memory": (
+        "(memory) ran once, glimr_keras with one worker beside the bare loop, since no time is "
+        "measured."
+    ),
 }
 
 
@@ -79,7 +93,8 @@ def pieces(group: str, quick: bool) -> list[Piece]:
             for workload in (f"e{SMALL}", big)
         ],
         "start": [
-            Piece(contender, "start", 4, 2) for contender in ("bare", "ray_start", "keras_tuner", "ray_tune", "glimr_keras")
+            Piece(contender, "start", 4, 2)
+            for contender in ("bare", "ray_start", "keras_tuner", "ray_tune", "glimr_keras")
         ],
         "memory": [
             Piece("bare", "a", 210, 5, once=True),
@@ -104,7 +119,11 @@ def _trained(workload: str, trials: int) -> list[Piece]:
 def run_group(group: str, repeats: int, quick: bool) -> Iterator[Run]:
     """Runs a group; every other repeat in reversed order."""
     for repeat in range(repeats):
-        now = [piece for piece in pieces(group, quick) if (piece.quick or not quick) and (repeat == 0 or not piece.once)]
+        now = [
+            piece
+            for piece in pieces(group, quick)
+            if (piece.quick or not quick) and (repeat == 0 or not piece.once)
+        ]
         if repeat % 2:
             now.reverse()
         if group == "memory":
@@ -123,8 +142,14 @@ def _side_by_side(now: list[Piece], group: str, repeat: int, quick: bool) -> lis
 
 
 def _execute(piece: Piece, group: str, repeat: int, quick: bool) -> Run:
-    run = Run(group, piece.contender, piece.workload, piece.quick if quick else piece.trials, repeat)
+    run = Run(
+        group, piece.contender, piece.workload, piece.quick if quick else piece.trials, repeat
+    )
     harness.execute(run, *piece.options, measure_tree=group == "e")
     state = "failed" if run.error else f"{run.wall:.0f} s"
-    print(f"{group:7} {run.workload:6} {run.contender:15} {run.trials:5} trials, repeat {repeat + 1}: {state}", file=sys.stderr)
+    print(
+        f"{group:7} {run.workload:6} {run.contender:15} {run.trials:5} trials, repeat "
+        f"{repeat + 1}: {state}",
+        file=sys.stderr,
+    )
     return run

@@ -1,4 +1,6 @@
-"""The Keras callback that marks a trial's first epoch and its end. In a module of its own, because it imports Keras."""
+"""The Keras callback that marks a trial's first epoch and its end. In a module of its own, because
+it imports Keras.
+"""
 
 import events
 import keras

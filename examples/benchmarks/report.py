@@ -15,13 +15,18 @@ from rich.console import Console
 from rich.table import Table
 
 WIDTH = 118
-GENERAL_NOTE = "Medians over {} repeats, ratios within a repeat. limit: one pinned bare loop for each core."
+GENERAL_NOTE = (
+    "Medians over {} repeats, ratios within a repeat. limit: one pinned bare loop for each core."
+)
 PACKAGES = ("keras", "tensorflow", "ray", "keras_tuner", "glimr_keras")
 
 
 def machine() -> dict[str, str | int | float]:
     """CPU, cores that may be used, memory in GB, and versions."""
-    cpu = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "model name: unknown")
+    cpu = next(
+        (line for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        "model name: unknown",
+    )
     memory = next(line for line in _lines("/proc/meminfo") if line.startswith("MemTotal"))
     return {
         "cpu": cpu.split(":", 1)[1].strip(),
@@ -41,16 +46,26 @@ def show(results: Results, repeats: int) -> None:
     """Prints the machine, the table, the runs that failed, and the notes."""
     console = Console(width=WIDTH, highlight=False)
     about = machine()
-    console.print(f"{about['cpu']}, {about['cores']} cores, {about['memory_gb']} GB; {about['system']}")
-    console.print(f"Python {about['python']}, " + ", ".join(f"{package} {about[package]}" for package in PACKAGES))
+    console.print(
+        f"{about['cpu']}, {about['cores']} cores, {about['memory_gb']} GB; {about['system']}"
+    )
+    console.print(
+        f"Python {about['python']}, "
+        + ", ".join(f"{package} {about[package]}" for package in PACKAGES)
+    )
     console.print(_table(rows(results)))
     console.print(_runs_table(results))
     _show_failures(console, results.runs)
     if results.is_quick:
-        console.print("* --quick: a few trials of each, to see that it works; these are no figures to quote.")
+        console.print(
+            "* --quick: a few trials of each, to see that it works; these are no figures to quote."
+        )
         return
     groups = {run.group for run in results.runs}
-    for note in [GENERAL_NOTE.format(repeats), *(note for group, note in NOTES.items() if group in groups)]:
+    for note in [
+        GENERAL_NOTE.format(repeats),
+        *(note for group, note in NOTES.items() if group in groups),
+    ]:
         console.print(f"* {note}", markup=False)
 
 
@@ -60,7 +75,10 @@ def _show_failures(console: Console, runs: list[Run]) -> None:
     for run in runs:
         if run.error:
             first, *tail = run.error.splitlines()
-            console.print(f"FAILED: {run.contender} on ({run.workload}), repeat {run.repeat + 1}: {first}", markup=False)
+            console.print(
+                f"FAILED: {run.contender} on ({run.workload}), repeat {run.repeat + 1}: {first}",
+                markup=False,
+            )
             if "".join(tail) not in shown:
                 console.print("\n".join(tail), markup=False)
             shown.add("".join(tail))
@@ -78,7 +96,13 @@ def _table(found: list[Row]) -> Table:
     for row in found:
         met = {True: "yes", False: "NO", None: ""}[row.met]
         table.add_row(
-            row.figure, _short(row.value), _short(row.reference), row.reference_name, _short(row.ratio), row.target, met
+            row.figure,
+            _short(row.value),
+            _short(row.reference),
+            row.reference_name,
+            _short(row.ratio),
+            row.target,
+            met,
         )
     return table
 
@@ -109,7 +133,13 @@ def _runs_table(results: Results) -> Table:
 def _short(number: float | None) -> str:
     if number is None:
         return "-"
-    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
+    return (
+        f"{number:,.0f}"
+        if abs(number) >= 100
+        else f"{number:.1f}"
+        if abs(number) >= 10
+        else f"{number:.2f}"
+    )
 
 
 def write(path: pathlib.Path, results: Results, settings: dict[str, str | int | bool]) -> None:

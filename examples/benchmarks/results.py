@@ -26,15 +26,21 @@ class Results:
         self.big = QUICK_BIG if quick else BIG
         self.numbers = [measure(run, self.marks) for run in runs]
 
-    def by_repeat(self, name: str, group: str, contender: str = OURS, workload: str | None = None) -> dict[int, float]:
+    def by_repeat(
+        self, name: str, group: str, contender: str = OURS, workload: str | None = None
+    ) -> dict[int, float]:
         """A number of a contender, by repeat."""
         return {
             run.repeat: numbers[name]
             for run, numbers in zip(self.runs, self.numbers, strict=True)
-            if (run.group, run.contender) == (group, contender) and workload in (None, run.workload) and name in numbers
+            if (run.group, run.contender) == (group, contender)
+            and workload in (None, run.workload)
+            and name in numbers
         }
 
-    def median(self, name: str, group: str, contender: str = OURS, workload: str | None = None) -> float | None:
+    def median(
+        self, name: str, group: str, contender: str = OURS, workload: str | None = None
+    ) -> float | None:
         return median(self.by_repeat(name, group, contender, workload))
 
     def ratio(self, name: str, group: str, other: str, ours: str = OURS) -> float | None:
@@ -42,7 +48,11 @@ class Results:
 
     def overhead(self, contender: str = OURS) -> float | None:
         """Of a warm trial of (a), in ms."""
-        runs = {(run.contender, run.repeat): run for run in self.runs if run.group == "a" and not run.error}
+        runs = {
+            (run.contender, run.repeat): run
+            for run in self.runs
+            if run.group == "a" and not run.error
+        }
         found = {
             repeat: overhead_ms(run, runs["limit", repeat])
             for (name, repeat), run in runs.items()
@@ -57,4 +67,8 @@ def median(by_repeat: dict[int, float]) -> float | None:
 
 def ratios(numbers: dict[int, float], references: dict[int, float]) -> dict[int, float]:
     """Of the repeats that have both."""
-    return {repeat: number / references[repeat] for repeat, number in numbers.items() if repeat in references}
+    return {
+        repeat: number / references[repeat]
+        for repeat, number in numbers.items()
+        if repeat in references
+    }

@@ -1,9 +1,11 @@
-"""A long search in which workers and the script are killed again and again: is anything lost, done twice, or left behind?
+"""A long search in which workers and the script are killed again and again: is anything lost, done
+twice, or left behind?
 
     python examples/benchmarks/soak.py
 
-2,000 tiny trials; a worker is killed every 100 trials, and the script five times, which is then run again. It takes ten minutes
-or so on two cores; `--quick` has 60 trials, three dead workers and one dead script. `--json FILE` also writes the figures.
+2,000 tiny trials; a worker is killed every 100 trials, and the script five times, which is then run
+again. It takes ten minutes or so on two cores; `--quick` has 60 trials, three dead workers and one
+dead script. `--json FILE` also writes the figures.
 """
 
 import argparse
@@ -36,13 +38,19 @@ def search(place, trials):
             return x
 
     objective = gk.Objective("x", "min")
-    tuner = gk.RandomSearch(Tiny(), objective, trials, directory=place, project_name="project", seed=0, max_failures=-1)
+    tuner = gk.RandomSearch(
+        Tiny(), objective, trials, directory=place, project_name="project", seed=0, max_failures=-1
+    )
     tuner.search(verbose=0)
 
 
 def records(place):
     journal = place / JOURNAL
-    return [json.loads(line) for line in journal.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [
+        json.loads(line)
+        for line in journal.read_text().splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
 
 
 class Ended:
@@ -75,7 +83,9 @@ def kill_a_worker(place):
 def left_behind(ray_files):
     """Processes of the searches' Ray that are still there half a minute after the last script."""
     for _ in range(150):
-        lines = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+        lines = [
+            " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])
+        ]
         found = sum(ray_files in line for line in lines)
         if not found:
             break
@@ -105,7 +115,9 @@ def soak(trials, kill_workers_every, script_kills):
                     next_worker += kill_workers_every
                 if count >= next_script and scripts_killed < script_kills:
                     if first is not None and count > first[2]:
-                        growth.append((script.memory_info().rss - first[0]) / (count - first[2]) * 100 / MB)
+                        growth.append(
+                            (script.memory_info().rss - first[0]) / (count - first[2]) * 100 / MB
+                        )
                         files.append(script.num_fds() - first[1])
                     process.kill()
                     scripts_killed += 1
@@ -116,7 +128,9 @@ def soak(trials, kill_workers_every, script_kills):
             sys.exit(f"The script ended with {process.returncode}.")
     found = records(place)
     ends = collections.Counter(record["trial_id"] for record in found if record["record"] == "end")
-    statuses = collections.Counter(record["status"] for record in found if record["record"] == "end")
+    statuses = collections.Counter(
+        record["status"] for record in found if record["record"] == "end"
+    )
     ran = sum(len(file.read_text().splitlines()) for file in place.glob("*.pid"))
     return {
         "trials": trials,
@@ -128,13 +142,17 @@ def soak(trials, kill_workers_every, script_kills):
         "scripts killed": scripts_killed,
         "processes left behind": left_behind(ray_files),
         "file handles that a script gained, at most": max(files, default=0),
-        "memory that a script gained in 100 trials, MB, median": sorted(growth)[len(growth) // 2] if growth else 0.0,
+        "memory that a script gained in 100 trials, MB, median": sorted(growth)[len(growth) // 2]
+        if growth
+        else 0.0,
         "seconds": time.monotonic() - started,
     }
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--search", type=pathlib.Path, help=argparse.SUPPRESS)
     parser.add_argument("--trials", type=int, help="how many, by default 2000")
     parser.add_argument("--quick", action="store_true", help="60 trials")

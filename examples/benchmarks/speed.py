@@ -1,12 +1,14 @@
-"""Compares glimr_keras with a bare loop, the machine's limit, keras_tuner and plain Ray Tune, on the same configurations.
+"""Compares glimr_keras with a bare loop, the machine's limit, keras_tuner and plain Ray Tune, on
+the same configurations.
 
     python examples/benchmarks/speed.py
     python examples/benchmarks/speed.py --only a,start --repeats 1
     python examples/benchmarks/speed.py --quick
 
-Needs Linux, and `pip install -e '.[benchmarks]'`. The parts: (a) a tiny MLP on digits, (b) an MLP on
-60,000 samples, (c) a small CNN, (d) trials that are only a number, (e) 1 GB of arrays, (start) the time to the first epoch,
-(memory) a worker's memory over many trials. All of it takes about 50 minutes on two cores.
+Needs Linux, and `pip install -e '.[benchmarks]'`. The parts: (a) a tiny MLP on digits, (b) an MLP
+on 60,000 samples, (c) a small CNN, (d) trials that are only a number, (e) 1 GB of arrays, (start)
+the time to the first epoch, (memory) a worker's memory over many trials. All of it takes about 50
+minutes on two cores.
 """
 
 import argparse
@@ -19,11 +21,23 @@ from results import Results
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", type=_groups, default=GROUPS, metavar="a,b", help=f"some of {','.join(GROUPS)}")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of the whole comparison (default 3)")
-    parser.add_argument("--quick", action="store_true", help="a few trials, once, to see that it works; no figures to quote")
-    parser.add_argument("--json", type=pathlib.Path, default=pathlib.Path("speed.json"), metavar="PATH")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", type=_groups, default=GROUPS, metavar="a,b", help=f"some of {','.join(GROUPS)}"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=3, metavar="N", help="of the whole comparison (default 3)"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a few trials, once, to see that it works; no figures to quote",
+    )
+    parser.add_argument(
+        "--json", type=pathlib.Path, default=pathlib.Path("speed.json"), metavar="PATH"
+    )
     arguments = parser.parse_args()
     repeats = 1 if arguments.quick else arguments.repeats
     settings = {"only": ",".join(arguments.only), "repeats": repeats, "quick": arguments.quick}

@@ -21,7 +21,8 @@ class Workload:
     """One model, its data and its search space.
 
     Attributes:
-        space: Bounds by name, both inclusive: of whole numbers, or of floats on a logarithmic scale.
+        space: Bounds by name, both inclusive: of whole numbers, or of floats on a logarithmic
+            scale.
         make_model: Builds and compiles the model of a configuration.
         make_data: Returns training and validation data.
         fit: Further arguments of Keras' `fit`, the same for all trials.
@@ -36,16 +37,25 @@ class Workload:
     objective: str = "val_loss"
 
     def configurations(self, count: int) -> list[Values]:
-        """The first `count` configurations; their own `"index"` is among the values, so that events can name it."""
+        """The first `count` configurations; their own `"index"` is among the values, so that events
+        can name it.
+        """
         rng = np.random.default_rng(1)
-        return [{"index": index} | {name: _draw(rng, *bounds) for name, bounds in self.space.items()} for index in range(count)]
+        return [
+            {"index": index} | {name: _draw(rng, *bounds) for name, bounds in self.space.items()}
+            for index in range(count)
+        ]
 
     def ask(self, config: Any) -> Values:
-        """A configuration's values, asked for define-by-run, in the words that keras_tuner and glimr_keras share."""
+        """A configuration's values, asked for define-by-run, in the words that keras_tuner and
+        glimr_keras share.
+        """
         values = {"index": config.Int("index", 0, 99_999)}
         for name, (low, high) in self.space.items():
             values[name] = (
-                config.Int(name, low, high) if isinstance(low, int) else config.Float(name, low, high, sampling="log")
+                config.Int(name, low, high)
+                if isinstance(low, int)
+                else config.Float(name, low, high, sampling="log")
             )
         return values
 
@@ -72,7 +82,9 @@ def _draw(rng: np.random.Generator, low: float, high: float) -> float:
 def _mlp(values: Values, inputs: int) -> Any:
     import keras
 
-    hidden = [keras.layers.Dense(values["units"], activation="relu") for _ in range(values["layers"])]
+    hidden = [
+        keras.layers.Dense(values["units"], activation="relu") for _ in range(values["layers"])
+    ]
     return _classifier([keras.Input((inputs,)), *hidden], values["learning_rate"])
 
 
@@ -81,7 +93,10 @@ def _cnn(values: Values) -> Any:
 
     layers = [keras.Input((28, 28, 1))]
     for factor in (1, 2):
-        layers += [keras.layers.Conv2D(factor * values["filters"], 3, activation="relu"), keras.layers.MaxPooling2D()]
+        layers += [
+            keras.layers.Conv2D(factor * values["filters"], 3, activation="relu"),
+            keras.layers.MaxPooling2D(),
+        ]
     return _classifier([*layers, keras.layers.Flatten()], values["learning_rate"])
 
 
@@ -89,7 +104,11 @@ def _classifier(layers: list[Any], learning_rate: float) -> Any:
     import keras
 
     model = keras.Sequential([*layers, keras.layers.Dense(10, activation="softmax")])
-    model.compile(keras.optimizers.Adam(learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(learning_rate),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
     return model
 
 
@@ -105,7 +124,8 @@ def _synthetic(samples: int, validation: int, shape: tuple[int, ...]) -> tuple[A
     """Random float32 arrays; no second copy of them is ever made."""
     rng = np.random.default_rng(0)
     train, held_out = (
-        (rng.random((size, *shape), dtype=np.float32), rng.integers(0, 10, size)) for size in (samples, validation)
+        (rng.random((size, *shape), dtype=np.float32), rng.integers(0, 10, size))
+        for size in (samples, validation)
     )
     return train, held_out
 
@@ -147,7 +167,11 @@ def workload(name: str) -> Workload:
             {"epochs": 5, "batch_size": 512},
         ),
         "c": Workload(
-            "c", CNN_SPACE, _cnn, functools.partial(_synthetic, 8_000, 1_000, (28, 28, 1)), {"epochs": 2, "batch_size": 128}
+            "c",
+            CNN_SPACE,
+            _cnn,
+            functools.partial(_synthetic, 8_000, 1_000, (28, 28, 1)),
+            {"epochs": 2, "batch_size": 128},
         ),
         "d": Workload("d", {"learning_rate": (1e-4, 1e-2)}, objective="score"),
         "start": Workload(  # as (a), with data that needs no import of scikit-learn

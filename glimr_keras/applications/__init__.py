@@ -1,4 +1,6 @@
-"""Hypermodels that are ready to use: image classifiers, and how to augment images. Worker; constructors, driver."""
+"""Hypermodels that are ready to use: image classifiers, and how to augment images. Worker;
+constructors, driver.
+"""
 
 from glimr_keras.applications.augment import HyperImageAugment
 from glimr_keras.applications.efficientnet import HyperEfficientNet

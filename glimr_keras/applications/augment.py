@@ -1,4 +1,6 @@
-"""`HyperImageAugment`: how images are changed at random in training. Worker; its constructor, driver."""
+"""`HyperImageAugment`: how images are changed at random in training. Worker; its constructor,
+driver.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import keras
 from keras import layers
 
 from glimr_keras.applications.images import ImageHyperModel, image_input
-from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.space.hyperparameters import HyperParameters
 
 FACTOR_STEP = 0.05
 """What factors are multiples of where each transform is tuned by itself."""
@@ -24,20 +26,26 @@ _TRANSFORMS = {
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
 class RandomTransform(layers.Layer):
-    """In training, each image goes through one of several random transforms, all equally likely; else nothing changes.
+    """In training, each image goes through one of several random transforms, all equally likely;
+    else nothing changes.
 
     Args:
-        factors: How strong each transform is, from 0 to 1, by its name: `"rotate"`, `"translate_x"`, `"translate_y"` or
-            `"contrast"`. With 0, an image that it is chosen for stays as it is.
+        factors: How strong each transform is, from 0 to 1, by its name: `"rotate"`,
+            `"translate_x"`, `"translate_y"` or `"contrast"`. With 0, an image that it is chosen for
+            stays as it is.
         **kwargs: Arguments of every Keras layer.
 
-    Takes and returns images of shape `(batch, height, width, channels)`; what comes out has the layer's compute dtype.
+    Takes and returns images of shape `(batch, height, width, channels)`; what comes out has the
+    layer's compute dtype.
     """
 
     def __init__(self, factors: Mapping[str, float], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.factors = dict(factors)
-        self.transforms = [_TRANSFORMS[name](factor) if factor else layers.Identity() for name, factor in factors.items()]
+        self.transforms = [
+            _TRANSFORMS[name](factor) if factor else layers.Identity()
+            for name, factor in factors.items()
+        ]
         self.seed_generator = keras.random.SeedGenerator()
         self.built = True
 
@@ -47,7 +55,9 @@ class RandomTransform(layers.Layer):
         if not training:
             return images
         shape = (keras.ops.shape(images)[0], 1, 1, 1)
-        chosen = keras.random.randint(shape, 0, max(len(self.transforms), 1), seed=self.seed_generator)
+        chosen = keras.random.randint(
+            shape, 0, max(len(self.transforms), 1), seed=self.seed_generator
+        )
         changed = images
         for number, transform in enumerate(self.transforms):
             changed = keras.ops.where(chosen == number, transform(images, training=True), changed)
@@ -63,32 +73,42 @@ class RandomTransform(layers.Layer):
 
 
 class HyperImageAugment(ImageHyperModel):
-    """Searches for the random changes of images, rotations and the like, that make a network generalise best.
+    """Searches for the random changes of images, rotations and the like, that make a network
+    generalise best.
 
-    Models take images of shape `(batch, *input_shape)`, with values from 0 to 255, and return images of the same shape. They
-    change them in training only, and are not compiled: they are a part of another model, such as the `augmentation_model` of
-    `HyperEfficientNet` or the `input_tensor` of `HyperResNet`.
+    Models take images of shape `(batch, *input_shape)`, with values from 0 to 255, and return
+    images of the same shape. They change them in training only, and are not compiled: they are a
+    part of another model, such as the `augmentation_model` of `HyperEfficientNet` or the
+    `input_tensor` of `HyperResNet`.
 
-    Hyperparameters: `augment_layers`, unless it is off, and a `factor_…` for each transform, which says how strong it is.
+    Hyperparameters: `augment_layers`, unless it is off, and a `factor_…` for each transform, which
+    says how strong it is.
 
     Args:
         input_shape: Shape of one image, without the batch, such as `(256, 256, 3)`.
-        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead of `input_shape`.
-            Every model has its own copy of these layers, with their weights. It is used where both are given.
-        rotate: The range of `factor_rotate`, numbers from 0 to 1: `high`, which means from 0, or `[low, high]`. `None` or 0
-            turns the transform off. Images are turned by up to that fraction of a full turn, either way.
-        translate_x: The same of `factor_translate_x`. Images are moved sideways by up to that fraction of their width.
-        translate_y: The same of `factor_translate_y`. Images are moved up or down by up to that fraction of their height.
-        contrast: The same of `factor_contrast`. The contrast is multiplied by up to one plus or minus that number.
-        augment_layers: The range of the hyperparameter of that name, integers: `high`, which means from 1, or
-            `[low, high]`. A model then has so many steps, and in each an image goes through one of the transforms,
-            chosen at random. With `None` or 0, there is no such choice: images go through all transforms, one after the other,
-            and factors are multiples of 0.05.
+        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead
+            of `input_shape`. Every model has its own copy of these layers, with their weights. It
+            is used where both are given.
+        rotate: The range of `factor_rotate`, numbers from 0 to 1: `high`, which means from 0, or
+            `[low, high]`. `None` or 0 turns the transform off. Images are turned by up to that
+            fraction of a full turn, either way.
+        translate_x: The same of `factor_translate_x`. Images are moved sideways by up to that
+            fraction of their width.
+        translate_y: The same of `factor_translate_y`. Images are moved up or down by up to that
+            fraction of their height.
+        contrast: The same of `factor_contrast`. The contrast is multiplied by up to one plus or
+            minus that number.
+        augment_layers: The range of the hyperparameter of that name, integers: `high`, which means
+            from 1, or `[low, high]`. A model then has so many steps, and in each an image goes
+            through one of the transforms, chosen at random. With `None` or 0, there is no such
+            choice: images go through all transforms, one after the other, and factors are multiples
+            of 0.05.
         **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
 
     Attributes:
         transforms: `(name, (low, high))` of each transform that is not off.
-        model_name: What models are called: `"image_rand_augment"`, or `"image_augment"` without `augment_layers`.
+        model_name: What models are called: `"image_rand_augment"`, or `"image_augment"` without
+            `augment_layers`.
 
     Raises:
         ValueError: If both `input_shape` and `input_tensor` are missing, or a range is none.
@@ -96,7 +116,9 @@ class HyperImageAugment(ImageHyperModel):
     References: Cubuk et al., arXiv:1909.13719 (RandAugment).
 
     Example:
-        augment = HyperImageAugment(input_shape=(32, 32, 3), rotate=[0.1, 0.2], translate_x=0.1, contrast=None)
+        augment = HyperImageAugment(
+            input_shape=(32, 32, 3), rotate=[0.1, 0.2], translate_x=0.1, contrast=None
+        )
         HyperEfficientNet(input_shape=(32, 32, 3), classes=10, augmentation_model=augment)
     """
 
@@ -112,22 +134,33 @@ class HyperImageAugment(ImageHyperModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(input_shape, input_tensor, **kwargs)
-        given = {"rotate": rotate, "translate_x": translate_x, "translate_y": translate_y, "contrast": contrast}
+        given = {
+            "rotate": rotate,
+            "translate_x": translate_x,
+            "translate_y": translate_y,
+            "contrast": contrast,
+        }
         self.transforms = [(name, _factors(name, value)) for name, value in given.items() if value]
         self.model_name = "image_rand_augment" if augment_layers else "image_augment"
         if augment_layers:
-            self.augment_layers_min, self.augment_layers_max = _range("augment_layers", augment_layers, 1, int)
+            self.augment_layers_min, self.augment_layers_max = _range(
+                "augment_layers", augment_layers, 1, int
+            )
 
     def build(self, hp: HyperParameters) -> Any:
         """Returns a model that augments images; it is not compiled."""
         inputs, images = image_input(self)
-        augment = self._one_at_random if self.model_name == "image_rand_augment" else self._all_in_turn
+        augment = (
+            self._one_at_random if self.model_name == "image_rand_augment" else self._all_in_turn
+        )
         return keras.Model(inputs, augment(images, hp), name=self.model_name)
 
     def _one_at_random(self, images: Any, hp: HyperParameters) -> Any:
         low, high = self.augment_layers_min, self.augment_layers_max
         for _ in range(hp.Int("augment_layers", low, high, default=low)):
-            images = RandomTransform({name: self._factor(hp, name) for name, _ in self.transforms})(images)
+            images = RandomTransform({name: self._factor(hp, name) for name, _ in self.transforms})(
+                images
+            )
         return images
 
     def _all_in_turn(self, images: Any, hp: HyperParameters) -> Any:
@@ -140,7 +173,9 @@ class HyperImageAugment(ImageHyperModel):
     def _factor(self, hp: HyperParameters, name: str, step: float | None = None) -> float:
         low, high = dict(self.transforms)[name]
         is_narrow = step is not None and 0 < high - low < step - 1e-9
-        return float(hp.Float(f"factor_{name}", low, high, step=None if is_narrow else step, default=low))
+        return float(
+            hp.Float(f"factor_{name}", low, high, step=None if is_narrow else step, default=low)
+        )
 
 
 def _factors(name: str, value: Any) -> tuple[float, float]:
@@ -153,7 +188,13 @@ def _factors(name: str, value: Any) -> tuple[float, float]:
 def _range(name: str, value: Any, lowest: Any, kinds: Any) -> tuple[Any, Any]:
     """What `high`, which means from `lowest`, or `[low, high]` says."""
     pair = tuple(value) if isinstance(value, Sequence) else (lowest, value)
-    if len(pair) != 2 or not all(isinstance(number, kinds) and number >= 0 for number in pair) or pair[0] > pair[1]:
+    if (
+        len(pair) != 2
+        or not all(isinstance(number, kinds) and number >= 0 for number in pair)
+        or pair[0] > pair[1]
+    ):
         kind = "an integer" if kinds is int else "a number"
-        raise ValueError(f"`{name}` must be {kind} or `[low, high]`, not below 0. Received: {name}={value!r}")
+        raise ValueError(
+            f"`{name}` must be {kind} or `[low, high]`, not below 0. Received: {name}={value!r}"
+        )
     return pair[0], pair[1]

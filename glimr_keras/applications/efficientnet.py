@@ -1,4 +1,4 @@
-"""`HyperEfficientNet`: the EfficientNets of `keras.applications`. Worker; its constructor, driver."""
+"""`HyperEfficientNet`: EfficientNets of `keras.applications`. Worker; its constructor, driver."""
 
 from __future__ import annotations
 
@@ -9,38 +9,53 @@ import keras
 from keras import layers
 
 from glimr_keras.applications.images import ImageHyperModel, copy_of, image_input, pooled
-from glimr_keras.hypermodel import HyperModel
-from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.models.hypermodel import HyperModel
+from glimr_keras.space.hyperparameters import HyperParameters
 
-IMAGE_SIZES = {"B0": 224, "B1": 240, "B2": 260, "B3": 300, "B4": 380, "B5": 456, "B6": 528, "B7": 600}
+IMAGE_SIZES = {
+    "B0": 224,
+    "B1": 240,
+    "B2": 260,
+    "B3": 300,
+    "B4": 380,
+    "B5": 456,
+    "B6": 528,
+    "B7": 600,
+}
 """Height and width, in pixels, that images are resized to for each version."""
 
 
 class HyperEfficientNet(ImageHyperModel):
     """An EfficientNet, B0 to B7, with a new top.
 
-    Models take images with values from 0 to 255, of shape `(batch, *input_shape)`, resize them to what the version needs, and
-    return the probabilities of the classes, of shape `(batch, classes)`; they are compiled for one-hot labels.
+    Models take images with values from 0 to 255, of shape `(batch, *input_shape)`, resize them to
+    what the version needs, and return the probabilities of the classes, of shape `(batch,
+    classes)`; they are compiled for one-hot labels.
 
-    Hyperparameters: those of `augmentation_model`, `version`, `pooling`, `top_dropout_rate` and `learning_rate`.
+    Hyperparameters: those of `augmentation_model`, `version`, `pooling`, `top_dropout_rate` and
+    `learning_rate`.
 
-    Unlike in KerasTuner, where every model starts from weights that are downloaded, weights begin at random unless `weights`
-    says otherwise. To have KerasTuner's models, pass `weights="imagenet"`.
+    Unlike in KerasTuner, where every model starts from weights that are downloaded, weights begin
+    at random unless `weights` says otherwise. To have KerasTuner's models, pass
+    `weights="imagenet"`.
 
     Args:
         input_shape: Shape of one image, without the batch, such as `(256, 256, 3)`.
-        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead of `input_shape`.
-            Every model has its own copy of these layers, with their weights. It is used where both are given.
+        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead
+            of `input_shape`. Every model has its own copy of these layers, with their weights. It
+            is used where both are given.
         classes: How many classes there are. Needed.
-        augmentation_model: What images go through first: a Keras model, of which every network gets a copy, or a `HyperModel`
-            such as `HyperImageAugment`, whose hyperparameters are then tuned as well.
-        weights: `None` for random weights, `"imagenet"` for those trained on ImageNet, which Keras downloads once per machine
-            (images must have three channels), or the path of a file with the weights of the same network without its top.
+        augmentation_model: What images go through first: a Keras model, of which every network gets
+            a copy, or a `HyperModel` such as `HyperImageAugment`, whose hyperparameters are then
+            tuned as well.
+        weights: `None` for random weights, `"imagenet"` for those trained on ImageNet, which Keras
+            downloads once per machine (images must have three channels), or the path of a file with
+            the weights of the same network without its top.
         **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
 
     Raises:
-        ValueError: If `classes` is missing, both `input_shape` and `input_tensor` are, or `augmentation_model` is neither a
-            model nor a `HyperModel`.
+        ValueError: If `classes` is missing, both `input_shape` and `input_tensor` are, or
+            `augmentation_model` is neither a model nor a `HyperModel`.
 
     References: Tan and Le, arXiv:1905.11946.
     """
@@ -61,7 +76,9 @@ class HyperEfficientNet(ImageHyperModel):
                 f"Received: augmentation_model={augmentation_model!r}"
             )
         if not classes:
-            raise ValueError(f"The number of `classes` must be given. Received: classes={classes!r}")
+            raise ValueError(
+                f"The number of `classes` must be given. Received: classes={classes!r}"
+            )
         self.classes = classes
         self.augmentation_model = augmentation_model
         self.weights = None if weights is None else os.fspath(weights)
@@ -75,14 +92,18 @@ class HyperEfficientNet(ImageHyperModel):
         network = getattr(keras.applications, f"EfficientNet{version}")
         x = network(include_top=False, weights=self.weights, input_tensor=images).output
         x = pooled(x, hp.Choice("pooling", ["avg", "max"], default="avg"))
-        x = layers.Dropout(hp.Float("top_dropout_rate", 0.2, 0.8, step=0.2, default=0.2), name="top_dropout")(x)
+        x = layers.Dropout(
+            hp.Float("top_dropout_rate", 0.2, 0.8, step=0.2, default=0.2), name="top_dropout"
+        )(x)
         probabilities = layers.Dense(self.classes, activation="softmax", name="probs")(x)
         model = keras.Model(inputs, probabilities, name="EfficientNet")
         self._compile(model, hp)
         return model
 
     def _compile(self, model: Any, hp: HyperParameters) -> None:
-        """Compiles a network. Override it to choose another optimizer, loss or metrics; it may ask `hp` for values."""
+        """Compiles a network. Override it to choose another optimizer, loss or metrics; it may ask
+        `hp` for values.
+        """
         learning_rate = hp.Choice("learning_rate", [0.1, 0.01, 0.001], default=0.01)
         optimizer = keras.optimizers.SGD(learning_rate, momentum=0.1)
         model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
@@ -91,6 +112,10 @@ class HyperEfficientNet(ImageHyperModel):
         if self.augmentation_model is None:
             return images
         if isinstance(self.augmentation_model, HyperModel):
-            own = hp if self.augmentation_model.tunable else HyperParameters(hp.values, space=hp.space)
+            own = (
+                hp
+                if self.augmentation_model.tunable
+                else HyperParameters(hp.values, space=hp.space)
+            )
             return self.augmentation_model.build(own)(images)
         return copy_of(self.augmentation_model)(images)

@@ -1,4 +1,6 @@
-"""What the hypermodels of images share: where images come in, and layers that several use. Worker; constructors, driver."""
+"""What the hypermodels of images share: where images come in, and layers that several use. Worker;
+constructors, driver.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +8,21 @@ from typing import Any
 
 import keras
 
-from glimr_keras.hypermodel import HyperModel
+from glimr_keras.models.hypermodel import HyperModel
 
 
 class ImageHyperModel(HyperModel):
-    """A hypermodel whose models take images, `input_shape` or whatever leads to `input_tensor`. Abstract.
+    """A hypermodel whose models take images, `input_shape` or whatever leads to `input_tensor`.
+    Abstract.
 
-    It can be pickled and copied with its `input_tensor`, which Keras' tensors alone cannot: they lose their layers.
+    It can be pickled and copied with its `input_tensor`, which Keras' tensors alone cannot: they
+    lose their layers.
 
     Args:
         input_shape: Shape of one image, without the batch, such as `(256, 256, 3)`.
-        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead of `input_shape`.
-            Every model has its own copy of these layers, with their weights. It is used where both are given.
+        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead
+            of `input_shape`. Every model has its own copy of these layers, with their weights. It
+            is used where both are given.
         **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
 
     Raises:
@@ -33,8 +38,9 @@ class ImageHyperModel(HyperModel):
         super().__init__(**kwargs)
         if input_shape is None and input_tensor is None:
             raise ValueError(
-                "One of `input_shape` and `input_tensor` must be given. Received: input_shape=None, input_tensor=None. "
-                "Pass the shape of one image, such as `input_shape=(256, 256, 3)`."
+                "One of `input_shape` and `input_tensor` must be given. Received: "
+                "input_shape=None, input_tensor=None. Pass the shape of one image, such as "
+                "`input_shape=(256, 256, 3)`."
             )
         if input_tensor is not None and not keras.utils.is_keras_tensor(input_tensor):
             raise ValueError(
@@ -57,10 +63,12 @@ class ImageHyperModel(HyperModel):
 
 
 class ImageClassifier(ImageHyperModel):
-    """A hypermodel that tells `classes` kinds of images apart, or without its top describes an image by a vector. Abstract.
+    """A hypermodel that tells `classes` kinds of images apart, or without its top describes an
+    image by a vector. Abstract.
 
     Args:
-        include_top: Whether models end in a `Dense` layer with the probabilities of the classes, and are compiled.
+        include_top: Whether models end in a `Dense` layer with the probabilities of the classes,
+            and are compiled.
         input_shape: See `ImageHyperModel`.
         input_tensor: See `ImageHyperModel`.
         classes: How many classes there are; needed with `include_top`, without meaning else.
@@ -80,16 +88,20 @@ class ImageClassifier(ImageHyperModel):
     ) -> None:
         super().__init__(input_shape, input_tensor, **kwargs)
         if include_top and classes is None:
-            raise ValueError("With `include_top=True` the number of `classes` must be given. Received: classes=None")
+            raise ValueError(
+                "With `include_top=True` the number of `classes` must be given. Received: "
+                "classes=None"
+            )
         self.include_top = include_top
         self.classes = classes
 
 
 def image_input(hypermodel: ImageHyperModel) -> tuple[Any, Any]:
-    """Returns the input of one new model, and the images, a symbolic tensor of shape `(batch, *input_shape)`.
+    """Returns the input of one new model, and the images, a symbolic tensor of shape `(batch,
+    *input_shape)`.
 
-    The two differ where `input_tensor` has layers before it. None of them are the hypermodel's own, so that no model trains
-    another's layers.
+    The two differ where `input_tensor` has layers before it. None of them are the hypermodel's own,
+    so that no model trains another's layers.
     """
     if hypermodel.input_tensor is None:
         images = keras.Input(shape=hypermodel.input_shape)
@@ -99,11 +111,17 @@ def image_input(hypermodel: ImageHyperModel) -> tuple[Any, Any]:
 
 
 def copy_of(model: Any) -> Any:
-    """A model with the same layers and weights that is trained by itself; a class that Keras cannot copy stays shared."""
+    """A model with the same layers and weights that is trained by itself; a class that Keras cannot
+    copy stays shared.
+    """
     try:
         copied = keras.models.clone_model(model)
         copied.set_weights(model.get_weights())
-    except (NotImplementedError, TypeError, ValueError):  # what Keras raises for classes without `get_config`
+    except (
+        NotImplementedError,
+        TypeError,
+        ValueError,
+    ):  # what Keras raises for classes without `get_config`
         return model
     return copied
 
@@ -114,7 +132,9 @@ def channel_axis() -> int:
 
 
 def pooled(images: Any, pooling: str) -> Any:
-    """Makes a vector of each image, of shape `(batch, features)`, by `"avg"`, `"max"` or `"flatten"`."""
+    """Makes a vector of each image, of shape `(batch, features)`, by `"avg"`, `"max"` or
+    `"flatten"`.
+    """
     layers = {
         "avg": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,

@@ -1,4 +1,6 @@
-"""`HyperResNet`: residual networks of three versions and several depths. Worker; its constructor, driver."""
+"""`HyperResNet`: residual networks of three versions and several depths. Worker; its constructor,
+driver.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +12,31 @@ import keras
 from keras import layers
 
 from glimr_keras.applications.images import ImageClassifier, channel_axis, image_input, pooled
-from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.space.hyperparameters import HyperParameters
 
 GROUPS = 32
 """Into how many groups ResNeXt divides the channels of its 3x3 convolutions."""
 
 
 class HyperResNet(ImageClassifier):
-    """A residual network: ResNet (`"v1"`), ResNet with activations first (`"v2"`) or ResNeXt (`"next"`).
+    """A residual network: ResNet (`"v1"`), ResNet with activations first (`"v2"`) or ResNeXt
+    (`"next"`).
 
-    Models take float images of shape `(batch, *input_shape)` and return the probabilities of the classes, of shape
-    `(batch, classes)`; they are compiled for one-hot labels. Weights begin at random.
+    Models take float images of shape `(batch, *input_shape)` and return the probabilities of the
+    classes, of shape `(batch, classes)`; they are compiled for one-hot labels. Weights begin at
+    random.
 
-    Hyperparameters: `version`, `conv3_depth`, `conv4_depth` (residual blocks in two of the four stages), `pooling`, and with
-    `include_top` also `optimizer` and `learning_rate`.
+    Hyperparameters: `version`, `conv3_depth`, `conv4_depth` (residual blocks in two of the four
+    stages), `pooling`, and with `include_top` also `optimizer` and `learning_rate`.
 
     Args:
-        include_top: Whether models end in a `Dense` layer with the probabilities of the classes, and are compiled. Without
-            it they return the pooled features, of shape `(batch, features)`.
+        include_top: Whether models end in a `Dense` layer with the probabilities of the classes,
+            and are compiled. Without it they return the pooled features, of shape `(batch,
+            features)`.
         input_shape: Shape of one image, without the batch, such as `(256, 256, 3)`.
-        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead of `input_shape`.
-            Every model has its own copy of these layers, with their weights. It is used where both are given.
+        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead
+            of `input_shape`. Every model has its own copy of these layers, with their weights. It
+            is used where both are given.
         classes: How many classes there are; needed with `include_top`.
         **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
 
@@ -40,7 +46,8 @@ class HyperResNet(ImageClassifier):
     References: He et al., arXiv:1512.03385 and arXiv:1603.05027; Xie et al., arXiv:1611.05431.
 
     Example:
-        tuner = glimr_keras.RandomSearch(HyperResNet(input_shape=(32, 32, 3), classes=10), "val_accuracy", max_trials=10)
+        hypermodel = HyperResNet(input_shape=(32, 32, 3), classes=10)
+        tuner = glimr_keras.RandomSearch(hypermodel, "val_accuracy", max_trials=10)
     """
 
     def build(self, hp: HyperParameters) -> Any:
@@ -50,26 +57,34 @@ class HyperResNet(ImageClassifier):
         depths = (3, hp.Choice("conv3_depth", [4, 8]), hp.Choice("conv4_depth", [6, 23, 36]), 3)
         inputs, images = image_input(self)
         x = _stem(images, version)
-        for number, (filters, depth, stride) in enumerate(zip(version.filters, depths, version.strides, strict=True), start=2):
+        for number, (filters, depth, stride) in enumerate(
+            zip(version.filters, depths, version.strides, strict=True), start=2
+        ):
             x = _stage(x, version, filters, depth, stride, f"conv{number}")
         if version.activates_first:
             x = _activated(x, "post")
         x = pooled(x, hp.Choice("pooling", ["avg", "max"], default="avg"))
         if not self.include_top:
             return keras.Model(inputs, x, name="ResNet")
-        model = keras.Model(inputs, layers.Dense(self.classes, activation="softmax", name="probs")(x), name="ResNet")
+        model = keras.Model(
+            inputs, layers.Dense(self.classes, activation="softmax", name="probs")(x), name="ResNet"
+        )
         model.compile(_optimizer(hp), "categorical_crossentropy", metrics=["accuracy"])
         return model
 
 
 def _optimizer(hp: HyperParameters) -> Any:
-    optimizer = keras.optimizers.get(hp.Choice("optimizer", ["adam", "rmsprop", "sgd"], default="adam"))
+    optimizer = keras.optimizers.get(
+        hp.Choice("optimizer", ["adam", "rmsprop", "sgd"], default="adam")
+    )
     optimizer.learning_rate = hp.Choice("learning_rate", [0.1, 0.01, 0.001], default=0.01)
     return optimizer
 
 
 def _block_v1(x: Any, filters: int, stride: int, is_first: bool, name: str) -> Any:
-    """1x1, 3x3 and 1x1 convolutions, each normalised, beside a shortcut; four times as many channels come out."""
+    """1x1, 3x3 and 1x1 convolutions, each normalised, beside a shortcut; four times as many
+    channels come out.
+    """
     shortcut = x
     if is_first:
         shortcut = layers.Conv2D(4 * filters, 1, strides=stride, name=f"{name}_0_conv")(x)
@@ -82,7 +97,9 @@ def _block_v1(x: Any, filters: int, stride: int, is_first: bool, name: str) -> A
 
 
 def _block_v2(x: Any, filters: int, stride: int, is_first: bool, name: str) -> Any:
-    """As `_block_v1`, but what comes in is normalised and activated, so that nothing follows the sum."""
+    """As `_block_v1`, but what comes in is normalised and activated, so that nothing follows the
+    sum.
+    """
     active = _activated(x, f"{name}_preact")
     shortcut = x
     if is_first:
@@ -100,30 +117,45 @@ def _block_next(x: Any, filters: int, stride: int, is_first: bool, name: str) ->
     """As `_block_v1` with a grouped 3x3 convolution; twice as many channels come out."""
     shortcut = x
     if is_first:
-        shortcut = layers.Conv2D(2 * filters, 1, strides=stride, use_bias=False, name=f"{name}_0_conv")(x)
+        shortcut = layers.Conv2D(
+            2 * filters, 1, strides=stride, use_bias=False, name=f"{name}_0_conv"
+        )(x)
         shortcut = _normalized(shortcut, f"{name}_0")
     x = _activated(layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_1_conv")(x), f"{name}_1")
     x = layers.ZeroPadding2D(1, name=f"{name}_2_pad")(x)
     x = _activated(_grouped_convolution(x, filters, stride, f"{name}_2"), f"{name}_2")
-    x = _normalized(layers.Conv2D(2 * filters, 1, use_bias=False, name=f"{name}_3_conv")(x), f"{name}_3")
+    x = _normalized(
+        layers.Conv2D(2 * filters, 1, use_bias=False, name=f"{name}_3_conv")(x), f"{name}_3"
+    )
     x = layers.Add(name=f"{name}_add")([shortcut, x])
     return layers.Activation("relu", name=f"{name}_out")(x)
 
 
 def _grouped_convolution(x: Any, filters: int, stride: int, name: str) -> Any:
-    """A 3x3 convolution of `filters` channels within each of `GROUPS` groups, without bias or padding.
+    """A 3x3 convolution of `filters` channels within each of `GROUPS` groups, without bias or
+    padding.
 
-    It is a depthwise convolution whose results are added up in each group. `Conv2D(groups=...)` is the same, but on CPUs
-    TensorFlow takes 15 to 100 times as long for it.
+    It is a depthwise convolution whose results are added up in each group. `Conv2D(groups=...)` is
+    the same, but on CPUs TensorFlow takes 15 to 100 times as long for it.
     """
     size = filters // GROUPS
-    x = layers.DepthwiseConv2D(3, strides=stride, depth_multiplier=size, use_bias=False, name=f"{name}_conv")(x)
+    x = layers.DepthwiseConv2D(
+        3, strides=stride, depth_multiplier=size, use_bias=False, name=f"{name}_conv"
+    )(x)
     if channel_axis() == 1:
         height_and_width = x.shape[2:]
-        grouped, into, flat = (GROUPS, size, size, *height_and_width), 2, (filters, *height_and_width)
+        grouped, into, flat = (
+            (GROUPS, size, size, *height_and_width),
+            2,
+            (filters, *height_and_width),
+        )
     else:
         height_and_width = x.shape[1:3]
-        grouped, into, flat = (*height_and_width, GROUPS, size, size), 4, (*height_and_width, filters)
+        grouped, into, flat = (
+            (*height_and_width, GROUPS, size, size),
+            4,
+            (*height_and_width, filters),
+        )
     return layers.Reshape(flat)(keras.ops.sum(layers.Reshape(grouped)(x), axis=into))
 
 
@@ -135,7 +167,8 @@ class _Version:
         block: Adds a residual block.
         filters: The channels inside the blocks of each stage.
         strides: What each stage divides height and width by.
-        activates_first: Whether a block begins with its activation; its stages then reduce in their last block.
+        activates_first: Whether a block begins with its activation; its stages then reduce in their
+            last block.
         uses_bias: Whether the first convolution has a bias.
     """
 
@@ -167,7 +200,9 @@ def _stage(x: Any, version: _Version, filters: int, depth: int, stride: int, nam
     """`depth` blocks in a row, of which one reduces height and width."""
     reducing = depth if version.activates_first else 1
     for number in range(1, depth + 1):
-        x = version.block(x, filters, stride if number == reducing else 1, number == 1, f"{name}_block{number}")
+        x = version.block(
+            x, filters, stride if number == reducing else 1, number == 1, f"{name}_block{number}"
+        )
     return x
 
 

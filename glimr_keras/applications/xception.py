@@ -1,4 +1,6 @@
-"""`HyperXception`: separable convolutions with residual connections. Worker; its constructor, driver."""
+"""`HyperXception`: separable convolutions with residual connections. Worker; its constructor,
+driver.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +10,27 @@ import keras
 from keras import layers
 
 from glimr_keras.applications.images import ImageClassifier, channel_axis, image_input, pooled
-from glimr_keras.hyperparameters import HyperParameters
+from glimr_keras.space.hyperparameters import HyperParameters
 
 
 class HyperXception(ImageClassifier):
     """A network of separable convolutions, after Xception, with either batch normalisation or SELU.
 
-    Models take float images of shape `(batch, *input_shape)` and return the probabilities of the classes, of shape
-    `(batch, classes)`; they are compiled for one-hot labels. Weights begin at random.
+    Models take float images of shape `(batch, *input_shape)` and return the probabilities of the
+    classes, of shape `(batch, classes)`; they are compiled for one-hot labels. Weights begin at
+    random.
 
-    Hyperparameters: `activation`, `conv2d_num_filters`, `kernel_size` and `initial_strides` (the first convolution),
-    `sep_num_filters`, `num_residual_blocks`, `pooling`, and with `include_top` also `num_dense_layers`, `dropout_rate`,
-    `dense_use_bn` and `learning_rate`.
+    Hyperparameters: `activation`, `conv2d_num_filters`, `kernel_size` and `initial_strides` (the
+    first convolution), `sep_num_filters`, `num_residual_blocks`, `pooling`, and with `include_top`
+    also `num_dense_layers`, `dropout_rate`, `dense_use_bn` and `learning_rate`.
 
     Args:
-        include_top: Whether models end in `Dense` layers and the probabilities of the classes, and are compiled. Without it
-            they return the pooled features, of shape `(batch, features)`.
+        include_top: Whether models end in `Dense` layers and the probabilities of the classes, and
+            are compiled. Without it they return the pooled features, of shape `(batch, features)`.
         input_shape: Shape of one image, without the batch, such as `(256, 256, 3)`.
-        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead of `input_shape`.
-            Every model has its own copy of these layers, with their weights. It is used where both are given.
+        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead
+            of `input_shape`. Every model has its own copy of these layers, with their weights. It
+            is used where both are given.
         classes: How many classes there are; needed with `include_top`.
         **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
 
@@ -77,18 +81,27 @@ def _convolution(x: Any, activation: str, filters: int, kernel_size: int, stride
     if activation == "selu":
         own = {"activation": "selu", "kernel_initializer": "lecun_normal"}
         return layers.Conv2D(filters, kernel_size, strides=strides, padding="same", **own)(x)
-    return _activated(layers.Conv2D(filters, kernel_size, strides=strides, padding="same", use_bias=False)(x))
+    return _activated(
+        layers.Conv2D(filters, kernel_size, strides=strides, padding="same", use_bias=False)(x)
+    )
 
 
 def _separable_convolution(x: Any, activation: str, filters: int) -> Any:
     if activation == "selu":
-        initializers = {"depthwise_initializer": "lecun_normal", "pointwise_initializer": "lecun_normal"}
-        return layers.SeparableConv2D(filters, 3, activation="selu", padding="same", **initializers)(x)
+        initializers = {
+            "depthwise_initializer": "lecun_normal",
+            "pointwise_initializer": "lecun_normal",
+        }
+        return layers.SeparableConv2D(
+            filters, 3, activation="selu", padding="same", **initializers
+        )(x)
     return _activated(layers.SeparableConv2D(filters, 3, padding="same", use_bias=False)(x))
 
 
 def _residual_block(x: Any, activation: str, filters: int) -> Any:
-    """Two separable convolutions beside a shortcut, which has a convolution where the number of channels changes."""
+    """Two separable convolutions beside a shortcut, which has a convolution where the number of
+    channels changes.
+    """
     shortcut = x
     if x.shape[channel_axis()] != filters:
         shortcut = layers.Conv2D(filters, 1, padding="same")(x)

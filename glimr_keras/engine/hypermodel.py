@@ -1,5 +1,5 @@
 """Where KerasTuner has `HyperModel`. A door: nothing is defined here."""
 
-from glimr_keras.hypermodel import HyperModel
+from glimr_keras.models.hypermodel import HyperModel
 
 __all__ = ["HyperModel"]

@@ -1,6 +1,16 @@
 """Where KerasTuner has the kinds of hyperparameter. A door: nothing is defined here."""
 
-from glimr_keras.hyperparameters import HyperParameters, deserialize
-from glimr_keras.parameters import Boolean, Choice, Fixed, Float, HyperParameter, Int, serialize
+from glimr_keras.space.hp_types import Boolean, Choice, Fixed, Float, HyperParameter, Int, serialize
+from glimr_keras.space.hyperparameters import HyperParameters, deserialize
 
-__all__ = ["Boolean", "Choice", "Fixed", "Float", "HyperParameter", "HyperParameters", "Int", "deserialize", "serialize"]
+__all__ = [
+    "Boolean",
+    "Choice",
+    "Fixed",
+    "Float",
+    "HyperParameter",
+    "HyperParameters",
+    "Int",
+    "deserialize",
+    "serialize",
+]

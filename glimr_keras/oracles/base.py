@@ -1,4 +1,6 @@
-"""The base of all oracles: the trials so far, the known space, the budget. Subclasses choose values."""
+"""The base of all oracles: the trials so far, the known space, the budget. Subclasses choose
+values.
+"""
 
 from __future__ import annotations
 
@@ -8,35 +10,38 @@ from typing import Any
 
 import numpy as np
 
-from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.objective import Objective, as_objective
-from glimr_keras.oracles.own_loop import Display, OwnLoop, synchronized
-from glimr_keras.oracles.points import Nothing, Suggestion, checked_point, completed
-from glimr_keras.parameters import HyperParameter
-from glimr_keras.search_space import SearchSpace
-from glimr_keras.trials import Trial, TrialStatus, ranked
+from glimr_keras.oracles.keras_tuner_protocol import Display, OwnLoop, synchronized
+from glimr_keras.oracles.suggestions import Nothing, Suggestion, checked_point, completed
+from glimr_keras.space.hp_types import HyperParameter
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.objective import Objective, as_objective
+from glimr_keras.trials.trial import Trial, TrialStatus, ranked
 
 
 class Oracle(OwnLoop):
     """Decides which configuration is tried next, and keeps the record of every trial.
 
-    A subclass overrides `populate_space`, and maybe `score_trial`. An oracle knows neither Ray nor Keras: a search asks it by
-    `next_trial` and tells it by `end_trial`. All that it knows is in its arguments and in the trials, so one that is told the
-    trials of an earlier session (`restore_trial`, and `trial_ended` for those that ended) goes on as that session would have.
+    A subclass overrides `populate_space`, and maybe `score_trial`. An oracle knows neither Ray nor
+    Keras: a search asks it by `next_trial` and tells it by `end_trial`. All that it knows is in its
+    arguments and in the trials, so one that is told the trials of an earlier session
+    (`restore_trial`, and `trial_ended` for those that ended) goes on as that session would have.
 
     Args:
-        objective: What is optimised: a metric's name, an `Objective`, or a list of them; `None` where `fit` or `run_trial`
-            returns one number, which is then minimised.
+        objective: What is optimised: a metric's name, an `Objective`, or a list of them; `None`
+            where `fit` or `run_trial` returns one number, which is then minimised.
         max_trials: How many trials the project may have, failed ones included; `None` for no bound.
         hyperparameters: Hyperparameters that win over those of the same name that a model asks for.
         allow_new_entries: Whether a model may ask for others. If not, that is an error.
         tune_new_entries: Whether those others are searched. If not, they have their defaults.
         seed: Two oracles with the same seed, told the same, choose the same.
-        max_retries_per_trial: How often a training that failed is begun again, except by `FailedTrialError`.
+        max_retries_per_trial: How often a training that failed is begun again, except by
+            `FailedTrialError`.
         max_consecutive_failed_trials: So many failed trials in a row stop the search.
-        space: The hyperparameters that are known so far; a `SearchSpace` also knows where each exists.
-        initial_points: Configurations that are tried first: value by name, flat or nested. What they leave out is drawn at
-            random.
+        space: The hyperparameters that are known so far; a `SearchSpace` also knows where each
+            exists.
+        initial_points: Configurations that are tried first: value by name, flat or nested. What
+            they leave out is drawn at random.
 
     Attributes:
         trials: By id, in the order of their creation.
@@ -46,8 +51,8 @@ class Oracle(OwnLoop):
         learns: Whether results of earlier trials change what is chosen next.
 
     Raises:
-        ValueError: If an initial point has an unknown name, or a value that its hyperparameter cannot have; or new
-            hyperparameters are not allowed and no others given.
+        ValueError: If an initial point has an unknown name, or a value that its hyperparameter
+            cannot have; or new hyperparameters are not allowed and no others given.
     """
 
     learns = False
@@ -68,7 +73,9 @@ class Oracle(OwnLoop):
     ) -> None:
         if hyperparameters is None and not (allow_new_entries and tune_new_entries):
             name = "tune_new_entries" if allow_new_entries else "allow_new_entries"
-            raise ValueError(f"If you set `{name}=False`, you must pass the search space as `hyperparameters`.")
+            raise ValueError(
+                f"If you set `{name}=False`, you must pass the search space as `hyperparameters`."
+            )
         self.max_trials = max_trials
         self._hyperparameters = HyperParameters() if hyperparameters is None else hyperparameters
         self._discover: Callable[[], None] | None = None
@@ -80,7 +87,11 @@ class Oracle(OwnLoop):
         self.own_entries: list[HyperParameter] = []
         self._display = Display(self)
         self._tried_so_far, self._times_tried = set(), collections.Counter()
-        known = space if isinstance(space, SearchSpace) else SearchSpace([*self._hyperparameters.space, *space])
+        known = (
+            space
+            if isinstance(space, SearchSpace)
+            else SearchSpace([*self._hyperparameters.space, *space])
+        )
         drawn = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.wanted = as_objective(objective)
         self.begin(self.wanted.inferred(), drawn, known)
@@ -103,7 +114,13 @@ class Oracle(OwnLoop):
         self._begin_own_loop()
         self._initial_points = [checked_point(point, space) for point in self.initial_points]
 
-    def recall(self, objective: Objective, space: SearchSpace, trials: Mapping[str, Trial], end_order: Iterable[str]) -> None:
+    def recall(
+        self,
+        objective: Objective,
+        space: SearchSpace,
+        trials: Mapping[str, Trial],
+        end_order: Iterable[str],
+    ) -> None:
         """Takes in the trials of a project to be looked at, whichever oracle chose them."""
         Oracle.begin(self, objective, self.seed, space)
         for trial in trials.values():
@@ -118,9 +135,11 @@ class Oracle(OwnLoop):
 
     @property
     def hyperparameters(self) -> HyperParameters:
-        """All that is known to be searched: the object that was passed, if any, with what models ask for.
+        """All that is known to be searched: the object that was passed, if any, with what models
+        ask for.
 
-        Before the first search a model is built in this process to find that out, when this is looked at.
+        Before the first search a model is built in this process to find that out, when this is
+        looked at.
         """
         discover, self._discover = self._discover, None
         if discover is not None:
@@ -142,15 +161,21 @@ class Oracle(OwnLoop):
         if type(self).create_trial is Oracle.create_trial:
             return self.next_trial()
         trial = self.create_trial(f"tuner{len(self.trials)}")
-        return {TrialStatus.IDLE: Nothing.YET, TrialStatus.STOPPED: Nothing.LEFT}.get(trial.status, trial)
+        return {TrialStatus.IDLE: Nothing.YET, TrialStatus.STOPPED: Nothing.LEFT}.get(
+            trial.status, trial
+        )
 
     def next_trial(self) -> Trial | Nothing:
         """A new trial to run, or why there is none."""
         if self.remaining_trials() == 0:
             return Nothing.LEFT
-        trial_id = str(len(self.trials)).zfill(4 if self.max_trials is None else len(str(self.max_trials)))  # as KerasTuner's
+        trial_id = str(len(self.trials)).zfill(
+            4 if self.max_trials is None else len(str(self.max_trials))
+        )  # as KerasTuner's
         if len(self.trials) < len(self._initial_points):
-            chosen: Any = completed(self._initial_points[len(self.trials)], self.space, (self.seed, int(trial_id)))
+            chosen: Any = completed(
+                self._initial_points[len(self.trials)], self.space, (self.seed, int(trial_id))
+            )
         else:
             chosen = self.populate_space(trial_id)
         if isinstance(chosen, Mapping):
@@ -169,11 +194,13 @@ class Oracle(OwnLoop):
             trial_id: Its id; `int(trial_id)` is its index in the project.
 
         Returns:
-            A `Suggestion`, or `Nothing`; or as for KerasTuner a dict with `"status"` (`"RUNNING"`, or `"IDLE"` where there is
-            nothing to try before a running trial has ended, or `"STOPPED"`) and `"values"`. Values that are left out are drawn
-            at random.
+            A `Suggestion`, or `Nothing`; or as for KerasTuner a dict with `"status"` (`"RUNNING"`,
+            or `"IDLE"` where there is nothing to try before a running trial has ended, or
+            `"STOPPED"`) and `"values"`. Values that are left out are drawn at random.
         """
-        raise NotImplementedError(f"{type(self).__name__} must override `populate_space(trial_id)`.")
+        raise NotImplementedError(
+            f"{type(self).__name__} must override `populate_space(trial_id)`."
+        )
 
     def _suggestion(self, response: Mapping[str, Any], trial_id: str) -> Suggestion | Nothing:
         """What a dict that `populate_space` returned means."""
@@ -186,7 +213,9 @@ class Oracle(OwnLoop):
     # Telling
 
     def restore_trial(self, trial: Trial) -> None:
-        """Takes a trial into the record, as `next_trial` does; also for those of an earlier session."""
+        """Takes a trial into the record, as `next_trial` does; also for those of an earlier
+        session.
+        """
         self.trials[trial.trial_id] = self.ongoing_trials[trial.trial_id] = trial
         self.start_order.append(trial.trial_id)
         self._record_values(trial)
@@ -195,8 +224,8 @@ class Oracle(OwnLoop):
     def end_trial(self, trial: Trial | str, status: str | None = None) -> None:
         """Tells the oracle that a trial ended, and gives it its score.
 
-        A trial that a loop of the user's own ran, and that failed (`"INVALID"`), is run again as often as
-        `max_retries_per_trial` says.
+        A trial that a loop of the user's own ran, and that failed (`"INVALID"`), is run again as
+        often as `max_retries_per_trial` says.
 
         Args:
             trial: With its final values and status.
@@ -207,8 +236,13 @@ class Oracle(OwnLoop):
         """
         own = self._own(trial, status)
         if own.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED):
-            if own.executions and type(self).update_trial is not Oracle.update_trial:  # which a loop of the user's own calls
-                means = {name: history.get_history()[0].mean() for name, history in own.metrics.metrics.items()}
+            if (
+                own.executions and type(self).update_trial is not Oracle.update_trial
+            ):  # which a loop of the user's own calls
+                means = {
+                    name: history.get_history()[0].mean()
+                    for name, history in own.metrics.metrics.items()
+                }
                 self.update_trial(own.trial_id, means, step=own.best_step)
             self.score_trial(own)
         is_of_own_loop = not own.executions
@@ -224,24 +258,36 @@ class Oracle(OwnLoop):
         """Learns from a trial that has ended, and has its score."""
         self._leaves(trial)
         self.end_order.append(trial.trial_id)
-        if trial.status == TrialStatus.COMPLETED:  # others may have asked for a part of their values only
+        if (
+            trial.status == TrialStatus.COMPLETED
+        ):  # others may have asked for a part of their values only
             self.space.observe(trial.values)
             self._record_values(trial)
 
     def is_continued(self, trial: Trial) -> bool:
-        """Whether a later trial may go on from where this one ended, so that its state is to be kept."""
+        """Whether a later trial may go on from where this one ended, so that its state is to be
+        kept.
+        """
         return False
 
     def learn(self, trial: Trial) -> None:
-        """Tells the oracle of a trial of another project, which counts for no budget. For oracles that learn."""
+        """Tells the oracle of a trial of another project, which counts for no budget. For oracles
+        that learn.
+        """
 
-    def update_space(self, hyperparameters: HyperParameters | Iterable[HyperParameter]) -> list[HyperParameter]:
+    def update_space(
+        self, hyperparameters: HyperParameters | Iterable[HyperParameter]
+    ) -> list[HyperParameter]:
         """Adds hyperparameters that a trial met, and returns those that were new.
 
         Raises:
             RuntimeError: If there are new ones, and `allow_new_entries` is `False`.
         """
-        found = hyperparameters.space if isinstance(hyperparameters, HyperParameters) else list(hyperparameters)
+        found = (
+            hyperparameters.space
+            if isinstance(hyperparameters, HyperParameters)
+            else list(hyperparameters)
+        )
         new = self.space.unknown(found)
         if new and not self.allow_new_entries:
             raise RuntimeError(f"`allow_new_entries` is `False`, but found new entries {new}")
@@ -263,7 +309,10 @@ class Oracle(OwnLoop):
         if trial_id in self.trials or not trial_id.isdigit():
             return self.trials[trial_id]
         return (
-            next((trial for known, trial in self.trials.items() if int(known) == int(trial_id)), None) or self.trials[trial_id]
+            next(
+                (trial for known, trial in self.trials.items() if int(known) == int(trial_id)), None
+            )
+            or self.trials[trial_id]
         )
 
     def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
@@ -279,5 +328,7 @@ class Oracle(OwnLoop):
         return None if self.max_trials is None else max(self.max_trials - len(self.trials), 0)
 
     def is_tried(self, values: Mapping[str, Any]) -> bool:
-        """Whether a trial agrees with these values in all that it asked for, so that it would only be repeated."""
+        """Whether a trial agrees with these values in all that it asked for, so that it would only
+        be repeated.
+        """
         return self._duplicate(values)

@@ -1,8 +1,10 @@
-"""A Gaussian process and what it expects to gain: the model of Bayesian optimisation. NumPy; runs in the driver.
+"""A Gaussian process and what it expects to gain: the model of Bayesian optimisation. NumPy; runs
+in the driver.
 
-The kernel is a Matérn 5/2 with a length scale for each hyperparameter (Snoek et al., "Practical Bayesian Optimization of
-Machine Learning Algorithms", NeurIPS 2012), whose prior grows with the square root of their number (Hvarfner et al., "Vanilla
-Bayesian Optimization Performs Great in High Dimensions", ICML 2024). Length scales and noise are those that are most probable.
+The kernel is a Matérn 5/2 with a length scale for each hyperparameter (Snoek et al., "Practical
+Bayesian Optimization of Machine Learning Algorithms", NeurIPS 2012), whose prior grows with the
+square root of their number (Hvarfner et al., "Vanilla Bayesian Optimization Performs Great in High
+Dimensions", ICML 2024). Length scales and noise are those that are most probable.
 """
 
 from __future__ import annotations
@@ -46,27 +48,38 @@ class GaussianProcess:
             points: Shape (points, columns).
         """
         expected = (self.predict(points)[0] - self._mean) / self._deviation
-        self._points, self._costs = np.vstack([self._points, points]), np.append(self._costs, expected)
+        self._points, self._costs = (
+            np.vstack([self._points, points]),
+            np.append(self._costs, expected),
+        )
         self._condition()
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the cost at each of `points`, shape (points, columns)."""
         covariance = _matern(points, self._points, self._scales[self._groups])[0]
-        variance = self._variance * (1 - np.einsum("ij,jk,ik->i", covariance, self._inverse, covariance))
+        variance = self._variance * (
+            1 - np.einsum("ij,jk,ik->i", covariance, self._inverse, covariance)
+        )
         mean = covariance @ self._weights
-        return self._mean + self._deviation * mean, self._deviation * np.sqrt(np.maximum(variance, 1e-12))
+        return self._mean + self._deviation * mean, self._deviation * np.sqrt(
+            np.maximum(variance, 1e-12)
+        )
 
     def _condition(self) -> None:
         covariance = _matern(self._points, self._points, self._scales[self._groups])[0]
-        self._inverse = np.linalg.inv(covariance + (self._noise + _JITTER) * np.eye(len(covariance)))
+        self._inverse = np.linalg.inv(
+            covariance + (self._noise + _JITTER) * np.eye(len(covariance))
+        )
         self._weights = self._inverse @ self._costs
         self._variance = max(float(self._costs @ self._weights) / len(self._costs), 1e-12)
 
 
 def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
-    """The logarithm of how much less than `best` the cost is expected to be, also where that is next to nothing.
+    """The logarithm of how much less than `best` the cost is expected to be, also where that is
+    next to nothing.
 
-    (Ament et al., "Unexpected Improvements to Expected Improvement for Bayesian Optimization", NeurIPS 2023.)
+    (Ament et al., "Unexpected Improvements to Expected Improvement for Bayesian Optimization",
+    NeurIPS 2023.)
     """
     gain = (best - mean) / deviation
     density = np.exp(-0.5 * gain**2) / math.sqrt(2 * math.pi)
@@ -78,7 +91,9 @@ def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: floa
 
 
 def _fitted(points: np.ndarray, costs: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, float]:
-    """The length scale of each group and the noise that are most probable, found by gradient ascent (Adam)."""
+    """The length scale of each group and the noise that are most probable, found by gradient ascent
+    (Adam).
+    """
     count, groups_count = len(points), int(groups.max()) + 1
     usual = np.append(np.full(groups_count, math.log(0.5 * math.sqrt(groups_count))), _NOISE)
     spread = np.append(np.ones(groups_count), 2.0)
@@ -96,15 +111,24 @@ def _fitted(points: np.ndarray, costs: np.ndarray, groups: np.ndarray) -> tuple[
             best, best_found = probability, found.copy()
         pull = 0.5 * (np.outer(weights, weights) / variance - inverse)
         columns = np.einsum("ij,ijk->k", pull * slope, squares)
-        gradient = np.append(np.bincount(groups, columns, groups_count), noise * np.trace(pull)) - (found - usual) / spread**2
+        gradient = (
+            np.append(np.bincount(groups, columns, groups_count), noise * np.trace(pull))
+            - (found - usual) / spread**2
+        )
         first, second = 0.9 * first + 0.1 * gradient, 0.99 * second + 0.01 * gradient**2
-        found = found + _RATE * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.99**step)) + 1e-9)
+        found = found + _RATE * (first / (1 - 0.9**step)) / (
+            np.sqrt(second / (1 - 0.99**step)) + 1e-9
+        )
         found[-1] = np.clip(found[-1], *_NOISE_BOUNDS)
     return np.exp(best_found[:-1]), math.exp(best_found[-1])
 
 
-def _matern(left: np.ndarray, right: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The kernel, the squared scaled differences by column, and the kernel's slope for those by the logarithm of a scale."""
+def _matern(
+    left: np.ndarray, right: np.ndarray, scales: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The kernel, the squared scaled differences by column, and the kernel's slope for those by the
+    logarithm of a scale.
+    """
     squares = ((left[:, None, :] - right[None, :, :]) / scales) ** 2
     distance = np.sqrt(squares.sum(axis=-1) + 1e-12)
     decay = np.exp(-_ROOT_5 * distance)

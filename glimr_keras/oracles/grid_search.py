@@ -8,26 +8,28 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.objective import Goal, Objective
 from glimr_keras.oracles.base import Oracle
-from glimr_keras.oracles.points import Nothing, Suggestion
-from glimr_keras.parameters import HyperParameter
-from glimr_keras.search_space import SearchSpace
-from glimr_keras.trials import Trial, TrialStatus
+from glimr_keras.oracles.suggestions import Nothing, Suggestion
+from glimr_keras.space.hp_types import HyperParameter
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.objective import Goal, Objective
+from glimr_keras.trials.trial import Trial, TrialStatus
 
 _Path = tuple[tuple[str, Any], ...]
 
 
 class GridSearchOracle(Oracle):
-    """Tries every configuration once: all values of stepped ranges and options; of ranges without a step the default and ten
-    values that are spread over the range.
+    """Tries every configuration once: all values of stepped ranges and options; of ranges without a
+    step the default and ten values that are spread over the range.
 
-    Which hyperparameters there are depends on the values of others, so the grid is walked as the tree that it is. A trial shows
-    one path: the hyperparameters in the order in which it asked for them, with their values. For each of them, the same path up
-    to there with another of its values leads to configurations that were not tried, and to none that another path leads to. So
-    each distinct model is trained once, whatever conditions, loops and branches the user's code has. The longest path that
-    waits is gone first, so the hyperparameter that was asked for last varies fastest.
+    Which hyperparameters there are depends on the values of others, so the grid is walked as the
+    tree that it is. A trial shows one path: the hyperparameters in the order in which it asked for
+    them, with their values. For each of them, the same path up to there with another of its values
+    leads to configurations that were not tried, and to none that another path leads to. So each
+    distinct model is trained once, whatever conditions, loops and branches the user's code has. The
+    longest path that waits is gone first, so the hyperparameter that was asked for last varies
+    fastest.
     """
 
     learns = True  # what a trial asked for, and not its score
@@ -58,12 +60,16 @@ class GridSearchOracle(Oracle):
 
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
         super().begin(objective, seed, space)
-        self._waiting: list[tuple[int, int, _Path]] = [(0, 0, ())]  # a heap: the longest first, of those the earliest
+        self._waiting: list[tuple[int, int, _Path]] = [
+            (0, 0, ())
+        ]  # a heap: the longest first, of those the earliest
         self._numbers = itertools.count(1)
         self._found: set[str] = {_canonical(())}  # paths that are or were waiting
         self._taken: set[str] = set()  # paths that a trial has gone
         self._under_way: dict[str, _Path] = {}
-        self._restored: list[Trial] = []  # running ones of an earlier session, whose place in the tree is not known
+        self._restored: list[
+            Trial
+        ] = []  # running ones of an earlier session, whose place in the tree is not known
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
         while self._waiting:
@@ -103,10 +109,15 @@ class GridSearchOracle(Oracle):
 
     def _is_restored(self, path: _Path) -> bool:
         """Whether a trial of an earlier session is on this path already."""
-        return any(all(trial.suggested.get(name) == value for name, value in path) for trial in self._restored)
+        return any(
+            all(trial.suggested.get(name) == value for name, value in path)
+            for trial in self._restored
+        )
 
     def _completed(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The values, and the default of every other hyperparameter that is expected to exist with them."""
+        """The values, and the default of every other hyperparameter that is expected to exist with
+        them.
+        """
         return values | self.space.walk(lambda found: values.get(found.name, found.default_value))
 
     def _definition(self, name: str, values: Mapping[str, Any]) -> HyperParameter | None:

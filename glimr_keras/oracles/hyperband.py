@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from glimr_keras.hyperparameters import HyperParameters
-from glimr_keras.objective import Goal, Objective
 from glimr_keras.oracles.base import Oracle
-from glimr_keras.oracles.points import Nothing, Suggestion, completed
 from glimr_keras.oracles.random_search import RandomSearchOracle, untried
+from glimr_keras.oracles.suggestions import Nothing, Suggestion, completed
 from glimr_keras.oracles.surrogate import Surrogate
-from glimr_keras.search_space import SearchSpace
-from glimr_keras.trials import Stage, Trial, TrialStatus
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.space.reserved_names import Stage
+from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.objective import Goal, Objective
+from glimr_keras.trials.trial import Trial, TrialStatus
 
 _RANDOM_EVERY = 3
 _MIN_RESULTS = 8
@@ -42,22 +43,27 @@ class _Rung:
 
 
 class HyperbandOracle(Oracle):
-    """Trains many configurations for a few epochs and goes on with the best of them, in brackets of different thrift.
+    """Trains many configurations for a few epochs and goes on with the best of them, in brackets of
+    different thrift.
 
-    Brackets and their sizes are those of Hyperband (Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter
-    Optimization", JMLR 2018). A configuration is promoted as soon as it is among the best 1/`factor` of those that have ended
-    in its rung, so no worker waits for the slowest of them (Li et al., "A System for Massively Parallel Hyperparameter
-    Tuning", MLSys 2020). Each promotion is a trial of its own, which continues the training of the promoted one from its
-    weights and its optimizer's state. Its values say so: `tuner/epochs`, `tuner/initial_epoch`, `tuner/bracket`,
-    `tuner/round`, `tuner/iteration`, and `tuner/trial_id` for the trial that it continues.
+    Brackets and their sizes are those of Hyperband (Li et al., "Hyperband: A Novel Bandit-Based
+    Approach to Hyperparameter Optimization", JMLR 2018). A configuration is promoted as soon as it
+    is among the best 1/`factor` of those that have ended in its rung, so no worker waits for the
+    slowest of them (Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys
+    2020). Each promotion is a trial of its own, which continues the training of the promoted one
+    from its weights and its optimizer's state. Its values say so: `tuner/epochs`,
+    `tuner/initial_epoch`, `tuner/bracket`, `tuner/round`, `tuner/iteration`, and `tuner/trial_id`
+    for the trial that it continues.
 
-    New configurations are random until there are enough results; then two of three are what the model of
-    `BayesianOptimizationOracle` proposes, told the results of the longest trainings of which there are enough (as in Falkner et
-    al., "BOHB: Robust and Efficient Hyperparameter Optimization at Scale", ICML 2018).
+    New configurations are random until there are enough results; then two of three are what the
+    model of `BayesianOptimizationOracle` proposes, told the results of the longest trainings of
+    which there are enough (as in Falkner et al., "BOHB: Robust and Efficient Hyperparameter
+    Optimization at Scale", ICML 2018).
 
     Args:
         max_epochs: Epochs of the longest training.
-        factor: What the number of configurations is divided by from rung to rung, and the epochs are multiplied by.
+        factor: What the number of configurations is divided by from rung to rung, and the epochs
+            are multiplied by.
         hyperband_iterations: How often all brackets are run; 0 or `None` for no end.
 
     Raises:
@@ -87,7 +93,9 @@ class HyperbandOracle(Oracle):
             raise ValueError(f"`max_epochs` must be at least 1. Received: max_epochs={max_epochs}")
         self.max_epochs, self.factor = max_epochs, factor
         self.hyperband_iterations = hyperband_iterations or None
-        self._first = next(bracket for bracket in range(max_epochs + 1) if factor ** (bracket + 1) > max_epochs)
+        self._first = next(
+            bracket for bracket in range(max_epochs + 1) if factor ** (bracket + 1) > max_epochs
+        )
         super().__init__(
             objective,
             max_trials,
@@ -104,7 +112,10 @@ class HyperbandOracle(Oracle):
         super().begin(objective, seed, space)
         self._brackets: list[list[_Rung]] = []
         self._is_exhausted = False
-        self._points, self._initial_points = self._initial_points, []  # they have their places in the lowest rungs
+        self._points, self._initial_points = (
+            self._initial_points,
+            [],
+        )  # they have their places in the lowest rungs
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
         for number, rungs in enumerate(self._brackets):
@@ -113,11 +124,17 @@ class HyperbandOracle(Oracle):
                 if promoted is not None:
                     rungs[index - 1].promoted.add(promoted)
                     return self._promotion(number, index, self.trials[promoted])
-        unfilled = [number for number, rungs in enumerate(self._brackets) if len(rungs[0].trials) < rungs[0].size]
+        unfilled = [
+            number
+            for number, rungs in enumerate(self._brackets)
+            if len(rungs[0].trials) < rungs[0].size
+        ]
         if unfilled or self._may_open():
             return self._beginning(trial_id, unfilled[0] if unfilled else self._open())
         is_over = all(
-            len(rung.ended) >= self._due(rungs, index) for rungs in self._brackets for index, rung in enumerate(rungs)
+            len(rung.ended) >= self._due(rungs, index)
+            for rungs in self._brackets
+            for index, rung in enumerate(rungs)
         )
         return Nothing.LEFT if is_over else Nothing.YET
 
@@ -132,8 +149,12 @@ class HyperbandOracle(Oracle):
     def trial_ended(self, trial: Trial) -> None:
         super().trial_ended(trial)
         bracket, number = self._place(trial)
-        is_whole = trial.status == TrialStatus.COMPLETED  # one that was stopped has left nothing to continue from
-        bracket[number].ended[trial.trial_id] = trial.score if is_whole and trial.is_scored else None
+        is_whole = (
+            trial.status == TrialStatus.COMPLETED
+        )  # one that was stopped has left nothing to continue from
+        bracket[number].ended[trial.trial_id] = (
+            trial.score if is_whole and trial.is_scored else None
+        )
 
     def is_continued(self, trial: Trial) -> bool:
         rungs, number = self._place(trial)
@@ -141,7 +162,11 @@ class HyperbandOracle(Oracle):
         if number + 1 == len(rungs) or rung.ended.get(trial.trial_id) is None:
             return False
         if trial.trial_id in rung.promoted:
-            continuing = (other for other in self.trials.values() if other.suggested.get(Stage.PARENT) == trial.trial_id)
+            continuing = (
+                other
+                for other in self.trials.values()
+                if other.suggested.get(Stage.PARENT) == trial.trial_id
+            )
             return any(other.status == TrialStatus.RUNNING for other in continuing)
         room = rungs[number + 1].size
         if len(rung.promoted) >= room:
@@ -151,14 +176,25 @@ class HyperbandOracle(Oracle):
     # Brackets
 
     def _sizes(self, bracket: int) -> Iterator[tuple[int, int]]:
-        """How many trials each rung has and to how many epochs they are trained, from the lowest rung."""
-        levels = next(number for number in itertools.count(1) if self.factor ** (number - 1) >= self.max_epochs)
+        """How many trials each rung has and to how many epochs they are trained, from the lowest
+        rung.
+        """
+        levels = next(
+            number
+            for number in itertools.count(1)
+            if self.factor ** (number - 1) >= self.max_epochs
+        )
         for rung in range(bracket + 1):
             ratio = self.factor ** (bracket - rung)
-            yield -(-levels * ratio // (bracket + 1)), -(-self.max_epochs // ratio)  # both rounded up
+            yield (
+                -(-levels * ratio // (bracket + 1)),
+                -(-self.max_epochs // ratio),
+            )  # both rounded up
 
     def _open(self) -> int:
-        """Opens the next bracket: from the one with the most rungs down to the one that trains everything to the end."""
+        """Opens the next bracket: from the one with the most rungs down to the one that trains
+        everything to the end.
+        """
         bracket = self._first - len(self._brackets) % (self._first + 1)
         self._brackets.append([_Rung(size, epochs) for size, epochs in self._sizes(bracket)])
         return len(self._brackets) - 1
@@ -166,14 +202,20 @@ class HyperbandOracle(Oracle):
     def _may_open(self) -> bool:
         if self._is_exhausted:
             return False
-        return self.hyperband_iterations is None or len(self._brackets) < self.hyperband_iterations * (self._first + 1)
+        return self.hyperband_iterations is None or len(
+            self._brackets
+        ) < self.hyperband_iterations * (self._first + 1)
 
     def _due(self, rungs: list[_Rung], index: int) -> int:
         """How many trials a rung will have, given how many failed below it."""
         if index == 0:
             return rungs[0].size
         below = rungs[index - 1]
-        usable = sum(score is not None for score in below.ended.values()) + len(below.trials) - len(below.ended)
+        usable = (
+            sum(score is not None for score in below.ended.values())
+            + len(below.trials)
+            - len(below.ended)
+        )
         return min(rungs[index].size, usable)
 
     def _is_settled(self, rungs: list[_Rung], index: int) -> bool:
@@ -185,19 +227,34 @@ class HyperbandOracle(Oracle):
     def _promotable(self, rungs: list[_Rung], index: int) -> str | None:
         """The best trial of a rung that may go on now."""
         below, above = rungs[index], rungs[index + 1]
-        room = above.size if self._is_settled(rungs, index) else min(above.size, len(below.ended) // self.factor)
+        room = (
+            above.size
+            if self._is_settled(rungs, index)
+            else min(above.size, len(below.ended) // self.factor)
+        )
         if len(below.promoted) >= room:
             return None
-        return next((trial_id for trial_id in self._best(below, room) if trial_id not in below.promoted), None)
+        return next(
+            (trial_id for trial_id in self._best(below, room) if trial_id not in below.promoted),
+            None,
+        )
 
     def _best(self, rung: _Rung, count: int) -> list[str]:
         """So many of a rung's trials that have ended, best first."""
         scored = [trial_id for trial_id, score in rung.ended.items() if score is not None]
-        return sorted(scored, key=lambda trial_id: self.objective.sort_key(rung.ended[trial_id]))[:count]
+        return sorted(scored, key=lambda trial_id: self.objective.sort_key(rung.ended[trial_id]))[
+            :count
+        ]
 
     def _place(self, trial: Trial) -> tuple[list[_Rung], int]:
-        """The bracket and the rung of a trial; brackets are found again in the order in which they were opened."""
-        number = trial.suggested.get(Stage.ITERATION, 0) * (self._first + 1) + self._first - trial.suggested[Stage.BRACKET]
+        """The bracket and the rung of a trial; brackets are found again in the order in which they
+        were opened.
+        """
+        number = (
+            trial.suggested.get(Stage.ITERATION, 0) * (self._first + 1)
+            + self._first
+            - trial.suggested[Stage.BRACKET]
+        )
         while len(self._brackets) <= number:
             self._open()
         return self._brackets[number], trial.suggested[Stage.ROUND]
@@ -207,7 +264,9 @@ class HyperbandOracle(Oracle):
     def _beginning(self, trial_id: str, number: int) -> Suggestion | Nothing:
         started = sum(len(rungs[0].trials) for rungs in self._brackets)
         if started < len(self._points):
-            chosen: Suggestion | Nothing = completed(self._points[started], self.space, (self.seed, int(trial_id)))
+            chosen: Suggestion | Nothing = completed(
+                self._points[started], self.space, (self.seed, int(trial_id))
+            )
         else:
             chosen = self._new(trial_id)
         if isinstance(chosen, Nothing):
@@ -218,26 +277,38 @@ class HyperbandOracle(Oracle):
         return dataclasses.replace(chosen, values=chosen.values | self._stage(number, 0))
 
     def _new(self, trial_id: str) -> Suggestion | Nothing:
-        """A configuration that a model of the longest trainings expects to be good; every third is random."""
+        """A configuration that a model of the longest trainings expects to be good; every third is
+        random.
+        """
         surrogate = None if int(trial_id) % _RANDOM_EVERY == 0 else self._surrogate()
         key = (self.seed, int(trial_id))
-        for values in surrogate.proposals(np.random.default_rng(key)) if surrogate is not None else ():
+        for values in (
+            surrogate.proposals(np.random.default_rng(key)) if surrogate is not None else ()
+        ):
             if not self.is_tried(values):
                 return Suggestion(values, key)
         return untried(self, trial_id, RandomSearchOracle.max_collisions)
 
     def _surrogate(self) -> Surrogate | None:
-        """The model of the most epochs of which there are enough results; `None` while there are none."""
+        """The model of the most epochs of which there are enough results; `None` while there are
+        none.
+        """
         searched = sum(parameter.count != 1 for parameter in self.space.parameters)
         scored: dict[int, list[Trial]] = {}
         for trial in self.trials.values():
             if trial.is_scored:
                 scored.setdefault(trial.suggested[Stage.EPOCHS], []).append(trial)
-        enough = [epochs for epochs, trials in scored.items() if len(trials) >= max(_MIN_RESULTS, 2 * searched)]
+        enough = [
+            epochs
+            for epochs, trials in scored.items()
+            if len(trials) >= max(_MIN_RESULTS, 2 * searched)
+        ]
         if not searched or not enough:
             return None
         trials = scored[max(enough)]
-        running = [trial.suggested for trial in self.trials.values() if trial.status == TrialStatus.RUNNING]
+        running = [
+            trial.suggested for trial in self.trials.values() if trial.status == TrialStatus.RUNNING
+        ]
         costs = [self.objective.sort_key(trial.score) for trial in trials]
         return Surrogate(self.space, [trial.values for trial in trials], costs, running)
 

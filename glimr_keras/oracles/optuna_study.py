@@ -1,4 +1,6 @@
-"""A study of Optuna: its samplers choose values in a search space with conditions. Optuna; runs in the driver."""
+"""A study of Optuna: its samplers choose values in a search space with conditions. Optuna; runs in
+the driver.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glimr_keras.hyperparameters import sample
-from glimr_keras.objective import MultiObjective, Objective
-from glimr_keras.oracles.forms import Form, form_of
-from glimr_keras.parameters import HyperParameter
-from glimr_keras.search_space import SearchSpace
-from glimr_keras.trials import Trial
+from glimr_keras.oracles.encodings import Encoding, form_of
+from glimr_keras.space.hp_types import HyperParameter
+from glimr_keras.space.hyperparameters import sample
+from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.objective import MultiObjective, Objective
+from glimr_keras.trials.trial import Trial
 
 if TYPE_CHECKING:  # heavy, and not needed in workers; imported where it is used
     import optuna
@@ -27,10 +29,12 @@ class Study:
     """What Optuna knows of a search: the space, and the results of trials by what they used.
 
     Args:
-        objective: A list of several becomes as many values of a trial; otherwise there is one, the score.
+        objective: A list of several becomes as many values of a trial; otherwise there is one, the
+            score.
         space: The hyperparameters, which may become more.
         sampler: As for `sampler_maker`.
-        num_initial_points: So many trials are random before the sampler's model is used; `None` for 10.
+        num_initial_points: So many trials are random before the sampler's model is used; `None` for
+            10.
 
     Raises:
         ValueError, ImportError: As `sampler_maker` does.
@@ -47,17 +51,30 @@ class Study:
 
         self._objective, self._space = objective, space
         self._make_sampler = sampler_maker(sampler, num_initial_points)
-        self._forms: dict[str, tuple[HyperParameter, Form, BaseDistribution]] = {}
+        self._forms: dict[str, tuple[HyperParameter, Encoding, BaseDistribution]] = {}
         self._under_way: dict[str, optuna.Trial] = {}
-        self._to_learn: list[Trial] = []  # of other projects, until there is something known to learn of
-        logging.getLogger("optuna").setLevel(logging.ERROR)  # else it prints a line for every study, and for every condition
-        self._parts = objective.parts if isinstance(objective, MultiObjective) and objective.pareto else (objective,)
+        self._to_learn: list[
+            Trial
+        ] = []  # of other projects, until there is something known to learn of
+        logging.getLogger("optuna").setLevel(
+            logging.ERROR
+        )  # else it prints a line for every study, and for every condition
+        self._parts = (
+            objective.parts
+            if isinstance(objective, MultiObjective) and objective.pareto
+            else (objective,)
+        )
         ways = optuna.study.StudyDirection
-        directions = [ways.MAXIMIZE if part.direction == "max" else ways.MINIMIZE for part in self._parts]
+        directions = [
+            ways.MAXIMIZE if part.direction == "max" else ways.MINIMIZE for part in self._parts
+        ]
         self._study = optuna.create_study(directions=directions)
 
-    def proposals(self, trial_id: str, key: tuple[int, ...], attempts: int) -> Iterator[dict[str, Any]]:
-        """Values for a trial, which may be repetitions; the one that is taken is the last that was given out.
+    def proposals(
+        self, trial_id: str, key: tuple[int, ...], attempts: int
+    ) -> Iterator[dict[str, Any]]:
+        """Values for a trial, which may be repetitions; the one that is taken is the last that was
+        given out.
 
         Args:
             trial_id: Of the trial.
@@ -69,7 +86,9 @@ class Study:
             self.add(self._to_learn.pop(0))
         for attempt in range(attempts):
             seeded = (*key, attempt)
-            self._study.sampler = self._make_sampler(int(np.random.SeedSequence(seeded).generate_state(1)[0]))
+            self._study.sampler = self._make_sampler(
+                int(np.random.SeedSequence(seeded).generate_state(1)[0])
+            )
             if trial_id in self._under_way:
                 self._fail(self._under_way.pop(trial_id))
             with _quiet():
@@ -95,12 +114,16 @@ class Study:
         self._to_learn.append(trial)
 
     def add(self, trial: Trial) -> None:
-        """Takes in a finished trial that was not proposed here, or made something else of what was proposed."""
+        """Takes in a finished trial that was not proposed here, or made something else of what was
+        proposed.
+        """
         import optuna
 
         params, distributions = self._encoded(trial)
         self._study.add_trial(
-            optuna.trial.create_trial(params=params, distributions=distributions, values=self._results(trial))
+            optuna.trial.create_trial(
+                params=params, distributions=distributions, values=self._results(trial)
+            )
         )
 
     def _results(self, trial: Trial) -> list[float]:
@@ -123,7 +146,11 @@ class Study:
         def choose(parameter: HyperParameter) -> Any:
             label = _label(parameter)
             _, form, distribution = self._forms[label]
-            return sample(parameter, key) if distribution.single() else form.decode(asked._suggest(label, distribution))
+            return (
+                sample(parameter, key)
+                if distribution.single()
+                else form.decode(asked._suggest(label, distribution))
+            )
 
         return self._space.walk(choose)
 
@@ -132,7 +159,11 @@ class Study:
         params, distributions = {}, {}
         for label, (parameter, form, distribution) in self._forms.items():
             value = trial.values.get(parameter.name)
-            if distribution.single() or not parameter.exists(trial.values) or not parameter.allows(value):
+            if (
+                distribution.single()
+                or not parameter.exists(trial.values)
+                or not parameter.allows(value)
+            ):
                 continue
             params[label], distributions[label] = form.encode(value), distribution
         return params, distributions
@@ -141,7 +172,8 @@ class Study:
 def sampler_maker(
     sampler: str | optuna.samplers.BaseSampler, num_initial_points: int | None
 ) -> Callable[[int], optuna.samplers.BaseSampler]:
-    """Makes a sampler for a seed; a new one for each trial, so what is chosen does not depend on what was chosen before it.
+    """Makes a sampler for a seed; a new one for each trial, so what is chosen does not depend on
+    what was chosen before it.
 
     Raises:
         ValueError: If there is no such sampler.
@@ -159,7 +191,8 @@ def sampler_maker(
     }
     if sampler not in kinds:
         raise ValueError(
-            f"`sampler` must be 'gp', 'tpe', 'cmaes', 'nsga2' or one of `optuna.samplers`. Received: sampler={sampler!r}"
+            "`sampler` must be 'gp', 'tpe', 'cmaes', 'nsga2' or one of `optuna.samplers`. "
+            f"Received: sampler={sampler!r}"
         )
     kind, options = kinds[sampler]
     if sampler != "nsga2":
@@ -174,7 +207,9 @@ def sampler_maker(
     try:
         make(0)
     except ImportError as error:
-        raise ImportError(f"sampler={sampler!r} needs a package that is not installed: pip install {sampler}") from error
+        raise ImportError(
+            f"sampler={sampler!r} needs a package that is not installed: pip install {sampler}"
+        ) from error
     return make
 
 
@@ -190,10 +225,12 @@ def _quiet() -> Iterator[None]:
 
 def _label(parameter: HyperParameter) -> str:
     """A name for Optuna; in two branches of a condition, one name may be two hyperparameters."""
-    return parameter.name if not parameter.conditions else f"{parameter.name} {parameter.conditions}"
+    return (
+        parameter.name if not parameter.conditions else f"{parameter.name} {parameter.conditions}"
+    )
 
 
-def _distribution(form: Form) -> BaseDistribution:
+def _distribution(form: Encoding) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if form.kind == "category":

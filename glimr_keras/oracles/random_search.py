@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from glimr_keras.hyperparameters import HyperParameters, sample
-from glimr_keras.objective import Goal
 from glimr_keras.oracles.base import Oracle
-from glimr_keras.oracles.points import Nothing, Suggestion, completed
+from glimr_keras.oracles.suggestions import Nothing, Suggestion, completed
+from glimr_keras.space.hyperparameters import HyperParameters, sample
+from glimr_keras.trials.objective import Goal
 
 
 class RandomSearchOracle(Oracle):
-    """Draws every value independently from its range, and draws again what a finished or running trial already tried.
+    """Draws every value independently from its range, and draws again what a finished or running
+    trial already tried.
 
-    A value depends on the seed, the trial's index and the parameter's name only, so a search can be continued at any point and
-    draws what it would have drawn (Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012).
+    A value depends on the seed, the trial's index and the parameter's name only, so a search can be
+    continued at any point and draws what it would have drawn (Bergstra and Bengio, "Random Search
+    for Hyper-Parameter Optimization", JMLR 2012).
     """
 
     max_collisions = 1000
-    """After so many draws in a row that were tried before, what is left of a finite space is looked for one by one."""
+    """After so many draws in a row that were tried before, what is left of a finite space is looked
+    for one by one.
+    """
 
     def __init__(
         self,
@@ -45,14 +49,22 @@ class RandomSearchOracle(Oracle):
         )
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
-        if type(self)._random_values is not RandomSearchOracle._random_values:  # a subclass draws in its own way
+        if (
+            type(self)._random_values is not RandomSearchOracle._random_values
+        ):  # a subclass draws in its own way
             values = self._random_values()
-            return Nothing.LEFT if values is None else completed(values, self.space, (self.seed, int(trial_id)))
+            return (
+                Nothing.LEFT
+                if values is None
+                else completed(values, self.space, (self.seed, int(trial_id)))
+            )
         return untried(self, trial_id, self.max_collisions)
 
 
 def untried(oracle: Oracle, trial_id: str, max_collisions: int) -> Suggestion | Nothing:
-    """A configuration drawn at random that was not tried; the last ones of a finite space are found for certain."""
+    """A configuration drawn at random that was not tried; the last ones of a finite space are found
+    for certain.
+    """
     for attempt in range(max_collisions):
         key = (oracle.seed, int(trial_id), attempt)
         values = oracle.space.walk(lambda parameter, key=key: sample(parameter, key))  # type: ignore[misc]
@@ -61,7 +73,14 @@ def untried(oracle: Oracle, trial_id: str, max_collisions: int) -> Suggestion | 
     key = (oracle.seed, int(trial_id), max_collisions)
     left: dict[str, Any] | None = None
     if oracle.space.is_finite:
-        left = next((values for values in oracle.space.every_configuration() if not oracle.is_tried(values)), None)
+        left = next(
+            (
+                values
+                for values in oracle.space.every_configuration()
+                if not oracle.is_tried(values)
+            ),
+            None,
+        )
     if left is None and oracle.is_running:
         return Nothing.YET  # what is running may meet hyperparameters that are not known
     return Nothing.LEFT if left is None else Suggestion(left, key)

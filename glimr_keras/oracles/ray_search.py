@@ -11,24 +11,26 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.search.sample import Domain
 
-from glimr_keras.hyperparameters import sample
-from glimr_keras.objective import Goal, Objective
 from glimr_keras.oracles.base import Oracle
-from glimr_keras.oracles.forms import Form, form_of, unit_form
-from glimr_keras.oracles.points import Nothing, Suggestion
-from glimr_keras.parameters import HyperParameter
-from glimr_keras.search_space import SearchSpace
-from glimr_keras.trials import Trial, TrialStatus
+from glimr_keras.oracles.encodings import Encoding, form_of, unit_form
+from glimr_keras.oracles.suggestions import Nothing, Suggestion
+from glimr_keras.space.hp_types import HyperParameter
+from glimr_keras.space.hyperparameters import sample
+from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.objective import Goal, Objective
+from glimr_keras.trials.trial import Trial, TrialStatus
 
 
 class RaySearchOracle(Oracle):
-    """Lets a Ray search algorithm choose among the hyperparameters that are known when the search starts.
+    """Lets a Ray search algorithm choose among the hyperparameters that are known when the search
+    starts.
 
-    The algorithm sees every parameter in a form that it supports exactly: a step or a list of values as an index. Parameters
-    that a trial meets later are sampled at random.
+    The algorithm sees every parameter in a form that it supports exactly: a step or a list of
+    values as an index. Parameters that a trial meets later are sampled at random.
 
     Args:
-        searcher: Such as `ray.tune.search.optuna.OptunaSearch()`, new and without a space of its own; each search has a copy.
+        searcher: Such as `ray.tune.search.optuna.OptunaSearch()`, new and without a space of its
+            own; each search has a copy.
     """
 
     learns = True
@@ -46,7 +48,7 @@ class RaySearchOracle(Oracle):
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
         super().begin(objective, seed, space)
         searcher = self._searcher = copy.deepcopy(self.searcher)
-        self._searched: dict[str, tuple[HyperParameter, Form]] = {}
+        self._searched: dict[str, tuple[HyperParameter, Encoding]] = {}
         for parameter in self.space.parameters:
             key = parameter.name.replace("/", ".")  # Ray takes a slash for nesting
             while key in self._searched:
@@ -56,16 +58,20 @@ class RaySearchOracle(Oracle):
         domains = {key: _domain(form) for key, (_, form) in self._searched.items()}
         logging.getLogger("optuna").setLevel(logging.WARNING)  # else every new search prints a line
         try:
-            is_taken = not domains or searcher.set_search_properties(objective.name, objective.direction, domains)
+            is_taken = not domains or searcher.set_search_properties(
+                objective.name, objective.direction, domains
+            )
         except Exception as error:
             raise ValueError(
-                f"{type(searcher).__name__} cannot search these hyperparameters: {error}. Received: "
-                f"{', '.join(parameter.name for parameter, _ in self._searched.values())}. {_OTHERS}"
+                f"{type(searcher).__name__} cannot search these hyperparameters: {error}. "
+                "Received: "
+                f"{', '.join(parameter.name for parameter, _ in self._searched.values())}. "
+                f"{_OTHERS}"
             ) from error
         if not is_taken:
             raise ValueError(
-                f"`search_alg` must be a new {type(searcher).__name__} without a search space or metric of its own; "
-                "glimr_keras gives it both."
+                f"`search_alg` must be a new {type(searcher).__name__} without a search space or "
+                "metric of its own; glimr_keras gives it both."
             )
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
@@ -75,9 +81,14 @@ class RaySearchOracle(Oracle):
         if config == Searcher.FINISHED:
             return Nothing.LEFT
         self._asked.add(trial_id)
-        drawn = {parameter.key: form.decode(config[key]) for key, (parameter, form) in self._searched.items()}
+        drawn = {
+            parameter.key: form.decode(config[key])
+            for key, (parameter, form) in self._searched.items()
+        }
         sampling_key = (self.seed, int(trial_id))
-        values = self.space.walk(lambda found: drawn[found.key] if found.key in drawn else sample(found, sampling_key))
+        values = self.space.walk(
+            lambda found: drawn[found.key] if found.key in drawn else sample(found, sampling_key)
+        )
         return Suggestion(values, sampling_key)
 
     def trial_ended(self, trial: Trial) -> None:
@@ -96,14 +107,22 @@ class RaySearchOracle(Oracle):
             self._learn(trial)
         except NotImplementedError:
             name = type(self._searcher).__name__
-            raise ValueError(f"{name} cannot learn from the results of another project. {_OTHERS}") from None
+            raise ValueError(
+                f"{name} cannot learn from the results of another project. {_OTHERS}"
+            ) from None
 
     def _learn(self, trial: Trial) -> None:
         """Tells the algorithm of a trial that it did not choose, if all values are there."""
         known = trial.suggested | trial.values
-        if any(not parameter.allows(known.get(parameter.name)) for parameter, _ in self._searched.values()):
+        if any(
+            not parameter.allows(known.get(parameter.name))
+            for parameter, _ in self._searched.values()
+        ):
             return
-        encoded = {key: form.encode(known[parameter.name]) for key, (parameter, form) in self._searched.items()}
+        encoded = {
+            key: form.encode(known[parameter.name])
+            for key, (parameter, form) in self._searched.items()
+        }
         self._searcher.add_evaluated_point(encoded, trial.score)
 
 
@@ -113,8 +132,9 @@ _REALS_ONLY = {"BayesOptSearch"}
 _LINEAR_ONLY = {"BayesOptSearch", "ZOOptSearch"}
 
 
-def _fitting_form(parameter: HyperParameter, searcher: str) -> Form:
-    """The form in which an algorithm is shown a hyperparameter: some know no logarithms, some nothing but real numbers.
+def _fitting_form(parameter: HyperParameter, searcher: str) -> Encoding:
+    """The form in which an algorithm is shown a hyperparameter: some know no logarithms, some
+    nothing but real numbers.
 
     Raises:
         ValueError: If the algorithm cannot choose it.
@@ -122,18 +142,20 @@ def _fitting_form(parameter: HyperParameter, searcher: str) -> Form:
     form = form_of(parameter)
     if searcher in _REALS_ONLY and form.kind == "category" and form.low < form.high:
         raise ValueError(
-            f"{searcher} chooses numbers only, and hyperparameter {parameter.name!r} is one of {form.high + 1:g} options. "
-            f"{_OTHERS}"
+            f"{searcher} chooses numbers only, and hyperparameter {parameter.name!r} is one of "
+            f"{form.high + 1:g} options. {_OTHERS}"
         )
     if (searcher in _REALS_ONLY and form.kind != "real") or (searcher in _LINEAR_ONLY and form.log):
         return unit_form(parameter)
     return form
 
 
-def _domain(form: Form) -> Domain:
+def _domain(form: Encoding) -> Domain:
     if form.kind == "category":
         return tune.choice(list(range(int(form.high) + 1)))
     if form.kind == "real":
-        return tune.loguniform(form.low, form.high) if form.log else tune.uniform(form.low, form.high)
+        return (
+            tune.loguniform(form.low, form.high) if form.log else tune.uniform(form.low, form.high)
+        )
     low, above = int(form.low), int(form.high) + 1
     return tune.lograndint(low, above) if form.log else tune.randint(low, above)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from glimr_keras.oracles.forms import form_of
+from glimr_keras.oracles.encodings import form_of
 from glimr_keras.oracles.gaussian_process import GaussianProcess, log_expected_improvement
-from glimr_keras.parameters import HyperParameter
-from glimr_keras.search_space import SearchSpace
+from glimr_keras.space.hp_types import HyperParameter
+from glimr_keras.space.search_space import SearchSpace
 
 _RANDOM = 256
 _TOP = 10
@@ -22,7 +22,9 @@ _SHIFTS = (0.1, 0.03, 0.01, 0.003)
 """The numbers of the most promising configurations are then shifted by so much, ever less."""
 _MAX_RESULTS = 500
 _CUT = 4.0
-"""Costs that are so many times further above the median than the lower quartile is below it count as that much."""
+"""Costs that are so many times further above the median than the lower quartile is below it count
+as that much.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +47,8 @@ class _Columns:
 class Surrogate:
     """Proposes configurations of a space in which a Gaussian process expects low costs.
 
-    A hyperparameter that does not exist in a configuration counts as being in the middle of its range, so configurations differ
-    in it only where both have it.
+    A hyperparameter that does not exist in a configuration counts as being in the middle of its
+    range, so configurations differ in it only where both have it.
 
     Args:
         space: The hyperparameters, and where each exists.
@@ -67,10 +69,14 @@ class Surrogate:
         width = 0
         for parameter in space.parameters:
             if parameter.count != 1:
-                options = tuple(parameter.every_value()) if form_of(parameter).kind == "category" else ()
+                options = (
+                    tuple(parameter.every_value()) if form_of(parameter).kind == "category" else ()
+                )
                 self._columns[parameter.key] = _Columns(parameter, width, options)
                 width += self._columns[parameter.key].width
-        groups = np.repeat(np.arange(len(self._columns)), [columns.width for columns in self._columns.values()])
+        groups = np.repeat(
+            np.arange(len(self._columns)), [columns.width for columns in self._columns.values()]
+        )
         recent = _most_telling(np.asarray(costs, float))
         self._best = [configurations[number] for number in recent[:_TOP]]
         points = np.stack([self._point(configurations[number])[0] for number in recent])
@@ -88,19 +94,30 @@ class Surrogate:
         gains = self._gains(points)
         order = np.argsort(-gains, kind="stable")
         yield from self._shifted(
-            [pool[number] for number in order[:_TOP]], points[order[:_TOP]], gains[order[:_TOP]], generator
+            [pool[number] for number in order[:_TOP]],
+            points[order[:_TOP]],
+            gains[order[:_TOP]],
+            generator,
         )
         yield from (pool[number] for number in order)
 
     def _shifted(
-        self, pool: list[dict[str, Any]], points: np.ndarray, gains: np.ndarray, generator: np.random.Generator
+        self,
+        pool: list[dict[str, Any]],
+        points: np.ndarray,
+        gains: np.ndarray,
+        generator: np.random.Generator,
     ) -> Iterator[dict[str, Any]]:
         """The most promising configurations with numbers that are more so."""
         numbers = np.stack([self._point(values)[1] for values in pool])
         origins = np.arange(len(pool))
         for shift in _SHIFTS:
             new_origins = np.repeat(origins, _SHIFTED)
-            moves = shift * generator.normal(size=(len(new_origins), points.shape[1])) * numbers[new_origins]
+            moves = (
+                shift
+                * generator.normal(size=(len(new_origins), points.shape[1]))
+                * numbers[new_origins]
+            )
             moved = np.clip(np.repeat(points, _SHIFTED, axis=0) + moves, 0, 1)
             points, gains = np.vstack([points, moved]), np.append(gains, self._gains(moved))
             origins = np.append(origins, new_origins)
@@ -113,21 +130,32 @@ class Surrogate:
         return log_expected_improvement(*self._process.predict(points), self._lowest)
 
     def _point(self, values: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """A configuration as a point, shape (columns,), and which of the columns are numbers that it has."""
+        """A configuration as a point, shape (columns,), and which of the columns are numbers that
+        it has.
+        """
         width = sum(columns.width for columns in self._columns.values())
         point, is_number = np.full(width, 0.5), np.zeros(width, bool)
         for columns in self._columns.values():
             parameter, first = columns.parameter, columns.first
-            has = parameter.name in values and parameter.exists(values) and parameter.allows(values[parameter.name])
+            has = (
+                parameter.name in values
+                and parameter.exists(values)
+                and parameter.allows(values[parameter.name])
+            )
             if columns.options:
                 point[first : first + columns.width] = 0.0
                 if has:
                     point[first + columns.options.index(values[parameter.name])] = 1.0
             elif has:
-                point[first], is_number[first] = parameter.value_to_prob(values[parameter.name]), True
+                point[first], is_number[first] = (
+                    parameter.value_to_prob(values[parameter.name]),
+                    True,
+                )
         return point, is_number
 
-    def _configuration(self, point: np.ndarray, values: Mapping[str, Any], generator: np.random.Generator) -> dict[str, Any]:
+    def _configuration(
+        self, point: np.ndarray, values: Mapping[str, Any], generator: np.random.Generator
+    ) -> dict[str, Any]:
         """The configuration with the numbers of a point, and the rest of `values`."""
 
         def choose(parameter: HyperParameter) -> Any:
@@ -162,7 +190,9 @@ class Surrogate:
 
 
 def _most_telling(costs: np.ndarray) -> np.ndarray:
-    """The numbers of the results that are used, the best first: all, or the better half of the room and the last ones."""
+    """The numbers of the results that are used, the best first: all, or the better half of the room
+    and the last ones.
+    """
     order = np.argsort(costs, kind="stable")
     if len(costs) <= _MAX_RESULTS:
         return order
@@ -172,7 +202,9 @@ def _most_telling(costs: np.ndarray) -> np.ndarray:
 
 
 def _limited(costs: np.ndarray) -> np.ndarray:
-    """Costs without the extreme ones, as of trainings that diverged, beside which all others would look alike."""
+    """Costs without the extreme ones, as of trainings that diverged, beside which all others would
+    look alike.
+    """
     finite = costs[np.isfinite(costs)]
     costs = np.where(np.isfinite(costs), costs, finite.max() if len(finite) else 0.0)
     lower, median = np.quantile(costs, (0.25, 0.5))

@@ -1,11 +1,14 @@
-"""Runs scripts that were written for KerasTuner, on KerasTuner or on glimr_keras in its place; see `tests/test_conformance.py`.
+"""Runs scripts that were written for KerasTuner, on KerasTuner or on glimr_keras in its place; see
+`tests/test_conformance.py`.
 
-    python runner.py LIBRARY DIRECTORY SCRIPT [SCRIPT ...] [--options JSON] [--seconds LIMIT] [--cpus NUMBER]
+    python runner.py LIBRARY DIRECTORY SCRIPT [SCRIPT ...] [--options JSON] [--seconds LIMIT]
+    [--cpus NUMBER]
 
-All scripts run one after the other in this process, each as `__main__`, as a user's script does. For each, one line of JSON
-goes to standard output as soon as it has ended: `{"script": …, "seconds": …}` with `"findings"` or `"error"`. Everything else
-that is printed goes to standard error. A script that takes longer than LIMIT seconds ends the process, with a traceback.
-With NUMBER, one Ray with so many CPUs is started first, for all of them.
+All scripts run one after the other in this process, each as `__main__`, as a user's script does.
+For each, one line of JSON goes to standard output as soon as it has ended: `{"script": …,
+"seconds": …}` with `"findings"` or `"error"`. Everything else that is printed goes to standard
+error. A script that takes longer than LIMIT seconds ends the process, with a traceback. With
+NUMBER, one Ray with so many CPUs is started first, for all of them.
 """
 
 import argparse
@@ -50,7 +53,9 @@ class Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return module
 
     def exec_module(self, module):
-        module.__spec__ = self.specs[module.__spec__.name]  # which the import system has just replaced
+        module.__spec__ = self.specs[
+            module.__spec__.name
+        ]  # which the import system has just replaced
 
 
 def findings_of(script, directory, options):
@@ -61,7 +66,9 @@ def findings_of(script, directory, options):
     sys.modules["__main__"] = module
     try:
         exec(compile(script.read_text(), str(script), "exec"), module.__dict__)
-        return json.loads(json.dumps(module.main(str(directory), **options), default=lambda value: value.item()))
+        return json.loads(
+            json.dumps(module.main(str(directory), **options), default=lambda value: value.item())
+        )
     finally:
         sys.modules["__main__"] = main
 
@@ -80,7 +87,9 @@ def clean_state():
 def start_ray(cpus):
     import ray
 
-    ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
 
 
 def parsed_arguments():

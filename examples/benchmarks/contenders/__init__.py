@@ -1,1 +1,3 @@
-"""What is compared. Each module has `run(workload, trials, **options)` and is a process of its own (`python -m contenders`)."""
+"""What is compared. Each module has `run(workload, trials, **options)` and is a process of its own
+(`python -m contenders`).
+"""

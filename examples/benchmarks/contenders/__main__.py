@@ -1,4 +1,6 @@
-"""Runs one contender on one workload: `python -m contenders glimr_keras a 100`. The harness does this."""
+"""Runs one contender on one workload: `python -m contenders glimr_keras a 100`. The harness does
+this.
+"""
 
 import argparse
 import importlib
@@ -11,7 +13,11 @@ def main():
     parser.add_argument("contender")
     parser.add_argument("workload")
     parser.add_argument("trials", type=int)
-    parser.add_argument("--concurrent", type=int, help="at most so many trials at once, where the contender can say so")
+    parser.add_argument(
+        "--concurrent",
+        type=int,
+        help="at most so many trials at once, where the contender can say so",
+    )
     arguments = parser.parse_args()
     options = {} if arguments.concurrent is None else {"concurrent": arguments.concurrent}
     module = importlib.import_module(f"contenders.{arguments.contender}")

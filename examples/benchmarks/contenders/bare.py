@@ -1,4 +1,6 @@
-"""The bare loop: `build` and `fit` for each configuration, in one process, with TensorFlow's default threads."""
+"""The bare loop: `build` and `fit` for each configuration, in one process, with TensorFlow's
+default threads.
+"""
 
 import events
 from recorder import Recorder

@@ -49,4 +49,6 @@ def run(workload, trials, concurrent=None):
     events.emit("search")
     oracle = ListedOracle(configurations, workload.objective)
     tuner = gk.Tuner(oracle, Trained(workload.name), max_concurrent_trials=concurrent)
-    tuner.search(x, y, validation_data=validation, callbacks=[Recorder()], verbose=0, **workload.fit)
+    tuner.search(
+        x, y, validation_data=validation, callbacks=[Recorder()], verbose=0, **workload.fit
+    )

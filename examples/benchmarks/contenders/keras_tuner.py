@@ -1,4 +1,6 @@
-"""keras_tuner's random search with its defaults; only the oracle is told which configurations to choose."""
+"""keras_tuner's random search with its defaults; only the oracle is told which configurations to
+choose.
+"""
 
 import events
 import keras_tuner as kt
@@ -24,7 +26,9 @@ class Trivial(kt.Tuner):
         super().__init__(**kwargs)
 
     def run_trial(self, trial, *args, **kwargs):
-        return {self.workload.objective: self.workload.score(self.workload.ask(trial.hyperparameters))}
+        return {
+            self.workload.objective: self.workload.score(self.workload.ask(trial.hyperparameters))
+        }
 
 
 def run(workload, trials):
@@ -40,4 +44,6 @@ def run(workload, trials):
         lambda hp: workload.build(workload.ask(hp)),
         project_name="search",
     )
-    tuner.search(x, y, validation_data=validation, callbacks=[Recorder()], verbose=0, **workload.fit)
+    tuner.search(
+        x, y, validation_data=validation, callbacks=[Recorder()], verbose=0, **workload.fit
+    )

@@ -1,6 +1,8 @@
-"""The machine's limit: as many bare loops as cores, each pinned to its core with one thread, taking the next configuration.
+"""The machine's limit: as many bare loops as cores, each pinned to its core with one thread, taking
+the next configuration.
 
-They wait for each other once Keras is imported and the data is there, so that start-up is no part of the limit.
+They wait for each other once Keras is imported and the data is there, so that start-up is no part
+of the limit.
 """
 
 import multiprocessing
@@ -12,7 +14,9 @@ import time
 def run(workload, trials):
     cores = sorted(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
-    loops = [context.Process(target=_loop, args=(workload, trials, core, len(cores))) for core in cores]
+    loops = [
+        context.Process(target=_loop, args=(workload, trials, core, len(cores))) for core in cores
+    ]
     for loop in loops:
         loop.start()
     for loop in loops:
@@ -37,7 +41,9 @@ def _loop(workload, trials, core, loops):
 
 
 def _meet(loops):
-    """Waits until every loop is here; files in the working directory, which is the run's own, say who is."""
+    """Waits until every loop is here; files in the working directory, which is the run's own, say
+    who is.
+    """
     _claim(f"ready-{os.getpid()}")
     while len(list(pathlib.Path().glob("ready-*"))) < loops:
         time.sleep(0.01)

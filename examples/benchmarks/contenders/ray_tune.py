@@ -1,6 +1,8 @@
-"""Plain Ray Tune with its defaults, as its documentation shows it for Keras: a function, its callback, one CPU a trial.
+"""Plain Ray Tune with its defaults, as its documentation shows it for Keras: a function, its
+callback, one CPU a trial.
 
-Keras is imported here as that documentation does, except for the trivial trials, which need none of it.
+Keras is imported here as that documentation does, except for the trivial trials, which need none of
+it.
 """
 
 import pathlib
@@ -10,9 +12,13 @@ from ray import tune
 
 
 def run(workload, trials, reuse_actors=False):
-    function, parameters = (_score, {"workload": workload}) if workload.make_model is None else _training(workload)
+    function, parameters = (
+        (_score, {"workload": workload}) if workload.make_model is None else _training(workload)
+    )
     tuner = tune.Tuner(
-        tune.with_parameters(function, configurations=workload.configurations(trials), **parameters),
+        tune.with_parameters(
+            function, configurations=workload.configurations(trials), **parameters
+        ),
         param_space={"index": tune.grid_search(list(range(trials)))},
         tune_config=tune.TuneConfig(
             metric=workload.objective,

@@ -1,4 +1,4 @@
-"""The ready-made hypermodels: their search spaces, and the model for the defaults of the smallest."""
+"""Ready-made hypermodels: their search spaces, and the model for the smallest's defaults."""
 
 import keras_tuner as kt
 from keras_tuner.applications import HyperImageAugment, HyperResNet, HyperXception

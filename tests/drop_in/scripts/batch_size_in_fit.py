@@ -1,4 +1,6 @@
-"""`HyperModel.fit` overridden, where batch size, shuffling and normalising are tuned: they are first met while training."""
+"""`HyperModel.fit` overridden, where batch size, shuffling and normalising are tuned: they are
+first met while training.
+"""
 
 import keras
 import keras_tuner as kt

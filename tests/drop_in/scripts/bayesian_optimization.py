@@ -1,4 +1,6 @@
-"""`BayesianOptimization` with the arguments that people give it, on black boxes, one with an optimum that it has to find."""
+"""`BayesianOptimization` with the arguments that people give it, on black boxes, one with an
+optimum that it has to find.
+"""
 
 import keras_tuner
 from keras_tuner import BayesianOptimization
@@ -15,7 +17,12 @@ class Mixed(BayesianOptimization):
     def run_trial(self, trial, **kwargs):
         hp = trial.hyperparameters
         bonus = {"a": 0.0, "b": 10.0, "c": 5.0}[hp.Choice("letter", ["a", "b", "c"])]
-        return {"gain": bonus + hp.Int("n", 1, 9) - hp.Float("rate", 1e-4, 1e-1, sampling="log") + hp.Boolean("flag")}
+        return {
+            "gain": bonus
+            + hp.Int("n", 1, 9)
+            - hp.Float("rate", 1e-4, 1e-1, sampling="log")
+            + hp.Boolean("flag")
+        }
 
 
 def main(directory, **tuner_options):

@@ -1,4 +1,6 @@
-"""A tuner without a model, for tuning anything: `run_trial` returns a number, a dict or a list; with and without objective."""
+"""A tuner without a model, for tuning anything: `run_trial` returns a number, a dict or a list;
+with and without objective.
+"""
 
 import keras_tuner
 
@@ -27,7 +29,9 @@ class ListTuner(keras_tuner.RandomSearch):
 
 
 def main(directory, **tuner_options):
-    number = NumberTuner(max_trials=4, directory=directory, project_name="number", overwrite=True, **tuner_options)
+    number = NumberTuner(
+        max_trials=4, directory=directory, project_name="number", overwrite=True, **tuner_options
+    )
     number.search()
     dictionary = DictTuner(
         objective=keras_tuner.Objective("gain", "max"),
@@ -39,10 +43,17 @@ def main(directory, **tuner_options):
     )
     dictionary.search(5.0)
     several = ListTuner(
-        objective=keras_tuner.Objective("cost", "min"), max_trials=2, directory=directory, project_name="list", **tuner_options
+        objective=keras_tuner.Objective("cost", "min"),
+        max_trials=2,
+        directory=directory,
+        project_name="list",
+        **tuner_options,
     )
     several.search(repeats=3)
-    findings = {"without hypermodel": number.hypermodel is None, "objective": number.oracle.objective.name}
+    findings = {
+        "without hypermodel": number.hypermodel is None,
+        "objective": number.oracle.objective.name,
+    }
     for name, tuner in (("number", number), ("dict", dictionary), ("list", several)):
         trials = tuner.oracle.get_best_trials(4)
         scores = [trial.score for trial in trials]
@@ -54,8 +65,16 @@ def main(directory, **tuner_options):
             "objective": str(tuner.oracle.objective),
         }
     best = number.get_best_hyperparameters()[0]
-    findings["score"] = number.oracle.get_best_trials()[0].score == parabola(best.get("x"), best.get("y"))
-    gains = [trial.score - (5.0 - trial.hyperparameters.get("x") ** 2) for trial in dictionary.oracle.trials.values()]
+    findings["score"] = number.oracle.get_best_trials()[0].score == parabola(
+        best.get("x"), best.get("y")
+    )
+    gains = [
+        trial.score - (5.0 - trial.hyperparameters.get("x") ** 2)
+        for trial in dictionary.oracle.trials.values()
+    ]
     findings["gains"] = max(map(abs, gains)) < 1e-12
-    findings["means"] = all(trial.score == trial.hyperparameters.get("x") + 1.0 for trial in several.oracle.trials.values())
+    findings["means"] = all(
+        trial.score == trial.hyperparameters.get("x") + 1.0
+        for trial in several.oracle.trials.values()
+    )
     return findings

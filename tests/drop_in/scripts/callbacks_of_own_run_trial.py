@@ -1,4 +1,6 @@
-"""A `run_trial` that trains by itself, with the callbacks that `search` was given: where the best model is afterwards."""
+"""A `run_trial` that trains by itself, with the callbacks that `search` was given: where the best
+model is afterwards.
+"""
 
 import os
 
@@ -20,7 +22,9 @@ def build(hp):
 class MyTuner(keras_tuner.GridSearch):
     def run_trial(self, trial, train, valid, epochs, callbacks):
         model = self.hypermodel.build(trial.hyperparameters)
-        history = model.fit(*train, validation_data=valid, epochs=epochs, callbacks=callbacks, verbose=0)
+        history = model.fit(
+            *train, validation_data=valid, epochs=epochs, callbacks=callbacks, verbose=0
+        )
         return min(history.history["val_loss"])
 
 
@@ -34,6 +38,10 @@ def main(directory, **tuner_options):
         "trials": len(tuner.oracle.trials),
         "rate": best.hyperparameters.get("rate"),
         "the best of all is kept": bool(
-            np.isclose(keras.models.load_model(path).evaluate(x[48:], y[48:], verbose=0), best.score, atol=1e-6)
+            np.isclose(
+                keras.models.load_model(path).evaluate(x[48:], y[48:], verbose=0),
+                best.score,
+                atol=1e-6,
+            )
         ),
     }

@@ -1,4 +1,6 @@
-"""Conditional scopes: with a bare string, around `if`s, and hyperparameters that are not active left out of the values."""
+"""Conditional scopes: with a bare string, around `if`s, and hyperparameters that are not active
+left out of the values.
+"""
 
 import keras
 import keras_tuner as kt
@@ -43,7 +45,13 @@ def main(directory, **tuner_options):
     except ValueError as error:
         findings["inactive"] = "inactive" in str(error)
     tuner = kt.RandomSearch(
-        build_model, "val_accuracy", max_trials=4, directory=directory, project_name="conditional", seed=3, **tuner_options
+        build_model,
+        "val_accuracy",
+        max_trials=4,
+        directory=directory,
+        project_name="conditional",
+        seed=3,
+        **tuner_options,
     )
     findings["space"] = tuner.oracle.get_space().get_config()["space"]
     tuner.search(x, y, epochs=1, validation_data=(x, y), verbose=0)
@@ -52,7 +60,12 @@ def main(directory, **tuner_options):
         "deep": ["batch_norm", "dropout", "first", "last", "model_type"],
         "linear": ["last", "model_type"],
     }
-    findings["values"] = all(sorted(hp.values) == expected[hp["model_type"]] for hp in tuner.get_best_hyperparameters(4))
+    findings["values"] = all(
+        sorted(hp.values) == expected[hp["model_type"]] for hp in tuner.get_best_hyperparameters(4)
+    )
     best_hp = tuner.get_best_hyperparameters()[0]
-    findings["layers"] = len(build_model(best_hp).layers) == {"wide": 2, "deep": 3, "linear": 1}[best_hp["model_type"]]
+    findings["layers"] = (
+        len(build_model(best_hp).layers)
+        == {"wide": 2, "deep": 3, "linear": 1}[best_hp["model_type"]]
+    )
     return findings

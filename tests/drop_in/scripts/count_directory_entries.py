@@ -1,4 +1,6 @@
-"""The number of trials taken from the number of directories of the project; and its path, put together as text."""
+"""The number of trials taken from the number of directories of the project; and its path, put
+together as text.
+"""
 
 import os
 
@@ -15,9 +17,15 @@ def main(directory, **tuner_options):
     tuner.search()
     path = os.path.join(directory, "counted")
     return {
-        "directories": sorted(name for name in os.listdir(path) if os.path.isdir(os.path.join(path, name)) and name[0] != "."),
+        "directories": sorted(
+            name
+            for name in os.listdir(path)
+            if os.path.isdir(os.path.join(path, name)) and name[0] != "."
+        ),
         "joined": os.path.isfile(tuner.project_dir + "/oracle.json"),
-        "files": sorted(name for name in os.listdir(path) if os.path.isfile(os.path.join(path, name))),
+        "files": sorted(
+            name for name in os.listdir(path) if os.path.isfile(os.path.join(path, name))
+        ),
         "project": tuner.project_dir == path,
         "above": os.listdir(directory),
     }

@@ -1,4 +1,6 @@
-"""A training loop of one's own in `fit`, which drives the callbacks that it is given by hand, without `on_train_begin`."""
+"""A training loop of one's own in `fit`, which drives the callbacks that it is given by hand,
+without `on_train_begin`.
+"""
 
 import keras
 import keras_tuner
@@ -19,7 +21,9 @@ class MyHyperModel(keras_tuner.HyperModel):
         batch_size = hp.Int("batch_size", 16, 64, step=2, sampling="log", default=32)
         train_ds = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
         validation_ds = tf.data.Dataset.from_tensor_slices(validation_data).batch(batch_size)
-        optimizer = keras.optimizers.Adam(hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=1e-3))
+        optimizer = keras.optimizers.Adam(
+            hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=1e-3)
+        )
         loss_fn = keras.losses.MeanSquaredError()
         epoch_loss_metric = keras.metrics.Mean()
         for callback in callbacks:

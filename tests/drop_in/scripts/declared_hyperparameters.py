@@ -38,7 +38,12 @@ def main(directory, **tuner_options):
         "fixed block": Declared(Block(name="inner", tunable=False)),
     }.items():
         tuner = kt.RandomSearch(
-            hypermodel, "loss", max_trials=2, directory=directory, project_name=name.replace(" ", "_"), **tuner_options
+            hypermodel,
+            "loss",
+            max_trials=2,
+            directory=directory,
+            project_name=name.replace(" ", "_"),
+            **tuner_options,
         )
         tuner.search(x, y, epochs=1, verbose=0)
         findings[name] = {
@@ -47,7 +52,9 @@ def main(directory, **tuner_options):
             "space": [(p.name, p.default) for p in tuner.oracle.get_space().space],
             "values": [sorted(hp.values) for hp in tuner.get_best_hyperparameters(2)],
             "statuses": [trial.status for trial in tuner.oracle.trials.values()],
-            "units": tuner.hypermodel.build(tuner.get_best_hyperparameters()[0]).layers[0].units if "fixed" in name else None,
+            "units": tuner.hypermodel.build(tuner.get_best_hyperparameters()[0]).layers[0].units
+            if "fixed" in name
+            else None,
         }
     findings["classes"] = HyperModel is kt.HyperModel
     hp = kt.HyperParameters()

@@ -5,7 +5,12 @@ import importlib
 import keras_tuner as kt
 import keras_tuner.engine.base_tuner
 from keras_tuner import applications, engine, errors, oracles, tuners
-from keras_tuner.applications import HyperEfficientNet, HyperImageAugment, HyperResNet, HyperXception
+from keras_tuner.applications import (
+    HyperEfficientNet,
+    HyperImageAugment,
+    HyperResNet,
+    HyperXception,
+)
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.hypermodel import HyperModel
 from keras_tuner.engine.hyperparameters import HyperParameters, deserialize, serialize
@@ -13,18 +18,42 @@ from keras_tuner.engine.metrics_tracking import infer_metric_direction
 from keras_tuner.engine.oracle import Objective, Oracle
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.engine.tuner import Tuner, maybe_distribute
-from keras_tuner.oracles import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, RandomSearchOracle
-from keras_tuner.tuners import BayesianOptimization, GridSearch, Hyperband, RandomSearch, SklearnTuner
+from keras_tuner.oracles import (
+    BayesianOptimizationOracle,
+    GridSearchOracle,
+    HyperbandOracle,
+    RandomSearchOracle,
+)
+from keras_tuner.tuners import (
+    BayesianOptimization,
+    GridSearch,
+    Hyperband,
+    RandomSearch,
+    SklearnTuner,
+)
 
 NAMES = {
-    "keras_tuner": "HyperModel HyperParameters Objective Oracle synchronized Tuner BayesianOptimization GridSearch Hyperband "
-    "RandomSearch SklearnTuner __version__ applications engine errors oracles tuners",
-    "keras_tuner.engine": "base_tuner hypermodel hyperparameters metrics_tracking oracle trial tuner",
-    "keras_tuner.engine.hyperparameters": "Boolean Choice Fixed Float HyperParameter HyperParameters Int deserialize serialize",
+    "keras_tuner": (
+        "HyperModel HyperParameters Objective Oracle synchronized Tuner BayesianOptimization "
+        "GridSearch Hyperband RandomSearch SklearnTuner __version__ applications engine errors "
+        "oracles tuners"
+    ),
+    "keras_tuner.engine": (
+        "base_tuner hypermodel hyperparameters metrics_tracking oracle trial tuner"
+    ),
+    "keras_tuner.engine.hyperparameters": (
+        "Boolean Choice Fixed Float HyperParameter HyperParameters Int deserialize serialize"
+    ),
     "keras_tuner.engine.trial": "Trial TrialStatus",
-    "keras_tuner.errors": "FailedTrialError FatalError FatalRuntimeError FatalTypeError FatalValueError",
-    "keras_tuner.oracles": "BayesianOptimizationOracle GridSearchOracle HyperbandOracle RandomSearchOracle",
-    "keras_tuner.tuners": "BayesianOptimization GridSearch Hyperband RandomSearch SklearnTuner Tuner",
+    "keras_tuner.errors": (
+        "FailedTrialError FatalError FatalRuntimeError FatalTypeError FatalValueError"
+    ),
+    "keras_tuner.oracles": (
+        "BayesianOptimizationOracle GridSearchOracle HyperbandOracle RandomSearchOracle"
+    ),
+    "keras_tuner.tuners": (
+        "BayesianOptimization GridSearch Hyperband RandomSearch SklearnTuner Tuner"
+    ),
 }
 
 
@@ -43,13 +72,27 @@ def main(directory, **tuner_options):
             keras_tuner.engine.base_tuner is engine.base_tuner,
         ],
         "oracle": oracles.RandomSearchOracle is RandomSearchOracle,
-        "tuners": [issubclass(c, Tuner) for c in (RandomSearch, GridSearch, BayesianOptimization, Hyperband)],
+        "tuners": [
+            issubclass(c, Tuner)
+            for c in (RandomSearch, GridSearch, BayesianOptimization, Hyperband)
+        ],
         "base": [issubclass(c, BaseTuner) for c in (Tuner, SklearnTuner)],
         "oracles": [
-            issubclass(c, Oracle) for c in (RandomSearchOracle, GridSearchOracle, BayesianOptimizationOracle, HyperbandOracle)
+            issubclass(c, Oracle)
+            for c in (
+                RandomSearchOracle,
+                GridSearchOracle,
+                BayesianOptimizationOracle,
+                HyperbandOracle,
+            )
         ],
-        "hypermodels": [issubclass(c, HyperModel) for c in (HyperResNet, HyperXception, HyperEfficientNet, HyperImageAugment)],
-        "callable": [callable(f) for f in (serialize, deserialize, infer_metric_direction, maybe_distribute)],
+        "hypermodels": [
+            issubclass(c, HyperModel)
+            for c in (HyperResNet, HyperXception, HyperEfficientNet, HyperImageAugment)
+        ],
+        "callable": [
+            callable(f) for f in (serialize, deserialize, infer_metric_direction, maybe_distribute)
+        ],
         "errors": [
             issubclass(errors.FatalValueError, ValueError),
             issubclass(errors.FatalTypeError, TypeError),
@@ -64,7 +107,9 @@ def main(directory, **tuner_options):
         "status": TrialStatus.COMPLETED,
         "applications": applications.HyperResNet is HyperResNet,
         "missing": {
-            module: [name for name in names.split() if not hasattr(importlib.import_module(module), name)]
+            module: [
+                name for name in names.split() if not hasattr(importlib.import_module(module), name)
+            ]
             for module, names in NAMES.items()
         },
         "version": isinstance(kt.__version__, str),

@@ -1,4 +1,6 @@
-"""A functional model with named inputs of different kinds, fed with a dict of arrays, and class weights."""
+"""A functional model with named inputs of different kinds, fed with a dict of arrays, and class
+weights.
+"""
 
 import keras_tuner as kt
 import numpy as np
@@ -32,7 +34,14 @@ def main(directory, **tuner_options):
         project_name="dict",
         **tuner_options,
     )
-    tuner.search(table, target, validation_data=(half, target[:36]), epochs=1, class_weight={0: 1.0, 1: 2.0}, verbose=0)
+    tuner.search(
+        table,
+        target,
+        validation_data=(half, target[:36]),
+        epochs=1,
+        class_weight={0: 1.0, 1: 2.0},
+        verbose=0,
+    )
     model = tuner.get_best_models(num_models=1)[0]
     best = tuner.oracle.get_best_trials()[0]
     loss = model.evaluate(half, target[:36], verbose=0)[0]

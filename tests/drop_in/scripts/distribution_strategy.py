@@ -40,7 +40,14 @@ def main(directory, **tuner_options):
             "score": bool(np.isclose(best.evaluate(x, y, verbose=0), score, rtol=1e-3)),
         }
     with tf.distribute.MirroredStrategy(["/cpu:0"]).scope():
-        inside = kt.Hyperband(build_model, "val_loss", max_epochs=2, directory=directory, project_name="in", **tuner_options)
+        inside = kt.Hyperband(
+            build_model,
+            "val_loss",
+            max_epochs=2,
+            directory=directory,
+            project_name="in",
+            **tuner_options,
+        )
     inside.search(x, y, epochs=1, validation_data=(x, y), verbose=0)
     findings["inside"] = sorted({trial.status for trial in inside.oracle.trials.values()})
     return findings

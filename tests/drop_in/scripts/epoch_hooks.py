@@ -1,4 +1,6 @@
-"""`on_epoch_end`, `on_batch_end` and `run_trial` overridden, calling `super()`; epochs and batch size are tuned there."""
+"""`on_epoch_end`, `on_batch_end` and `run_trial` overridden, calling `super()`; epochs and batch
+size are tuned there.
+"""
 
 import json
 import os
@@ -39,16 +41,31 @@ class MyTuner(kt.BayesianOptimization):
 
 
 def main(directory, **tuner_options):
-    tuner = MyTuner(build_model, objective="loss", max_trials=2, directory=directory, project_name="epochs", **tuner_options)
+    tuner = MyTuner(
+        build_model,
+        objective="loss",
+        max_trials=2,
+        directory=directory,
+        project_name="epochs",
+        **tuner_options,
+    )
     tuner.search(x, y, verbose=0)
     rows = []
     for trial in tuner.oracle.trials.values():
-        with open(os.path.join(directory, "epochs", f"trial_{trial.trial_id}", "notes.txt")) as file:
+        with open(
+            os.path.join(directory, "epochs", f"trial_{trial.trial_id}", "notes.txt")
+        ) as file:
             notes = file.read().split()
         hp = trial.hyperparameters
         epochs = hp.get("epochs")
         batches = epochs * 32 // hp.get("batch_size")
-        rows.append([notes.count("begin") == epochs, notes.count("end") == epochs, notes.count("batch") == batches])
+        rows.append(
+            [
+                notes.count("begin") == epochs,
+                notes.count("end") == epochs,
+                notes.count("batch") == batches,
+            ]
+        )
     return {
         "rows": rows,
         "statuses": [trial.status for trial in tuner.oracle.trials.values()],

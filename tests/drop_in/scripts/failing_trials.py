@@ -1,4 +1,6 @@
-"""Configurations that cannot be trained: models that are too large, `FailedTrialError`, exceptions, too many of them, nan."""
+"""Configurations that cannot be trained: models that are too large, `FailedTrialError`, exceptions,
+too many of them, nan.
+"""
 
 import keras
 import keras_tuner as kt
@@ -21,7 +23,9 @@ class Fragile(kt.HyperModel):
 
 
 def sized(hp):
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(hp.Choice("units", [2, 500])), keras.layers.Dense(1)])
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(hp.Choice("units", [2, 500])), keras.layers.Dense(1)]
+    )
     model.compile("adam", "mse")
     return model
 
@@ -35,22 +39,39 @@ class BlackBox(kt.RandomSearch):
 
 
 def statuses(tuner):
-    return sorted((list(t.hyperparameters.values.values()), t.status) for t in tuner.oracle.trials.values())
+    return sorted(
+        (list(t.hyperparameters.values.values()), t.status) for t in tuner.oracle.trials.values()
+    )
 
 
 def main(directory, **tuner_options):
     findings = {}
-    tuner = kt.GridSearch(Fragile(), "loss", directory=directory, project_name="fragile", **tuner_options)
+    tuner = kt.GridSearch(
+        Fragile(), "loss", directory=directory, project_name="fragile", **tuner_options
+    )
     tuner.search(x, y, epochs=1, verbose=0)
     messages = {t.hyperparameters["kind"]: t.message or "" for t in tuner.oracle.trials.values()}
     findings["fragile"] = statuses(tuner)
-    findings["messages"] = ["not to be tried" in messages["failed"], "a mistake" in messages["raises"], messages["good"]]
+    findings["messages"] = [
+        "not to be tried" in messages["failed"],
+        "a mistake" in messages["raises"],
+        messages["good"],
+    ]
     findings["tracebacks"] = ["Traceback" in messages["failed"], "in build" in messages["raises"]]
     findings["best"] = tuner.get_best_hyperparameters()[0]["kind"]
-    tuner = kt.GridSearch(sized, "loss", max_model_size=100, directory=directory, project_name="sized", **tuner_options)
+    tuner = kt.GridSearch(
+        sized,
+        "loss",
+        max_model_size=100,
+        directory=directory,
+        project_name="sized",
+        **tuner_options,
+    )
     tuner.search(x, y, epochs=1, verbose=0)
     findings["sized"] = [statuses(tuner), tuner.max_model_size]
-    findings["oversized"] = any("Oversized" in (trial.message or "") for trial in tuner.oracle.trials.values())
+    findings["oversized"] = any(
+        "Oversized" in (trial.message or "") for trial in tuner.oracle.trials.values()
+    )
     for name, outcome, kwargs in [
         ("three", "raise", {}),
         ("two", "raise", {"max_consecutive_failed_trials": 2}),
@@ -67,5 +88,9 @@ def main(directory, **tuner_options):
             raised = ["consecutive failures" in str(error), "never works" in str(error)]
         trials = list(tuner.oracle.trials.values())
         statuses_found = {trial.status for trial in trials}
-        findings[name] = [sorted(statuses_found), len(trials)] if raised is None else [raised, "FAILED" in statuses_found]
+        findings[name] = (
+            [sorted(statuses_found), len(trials)]
+            if raised is None
+            else [raised, "FAILED" in statuses_found]
+        )
     return findings

@@ -1,4 +1,6 @@
-"""Errors that end the search and come out of it as what they are, with their attributes; mistakes in what is returned."""
+"""Errors that end the search and come out of it as what they are, with their attributes; mistakes
+in what is returned.
+"""
 
 import keras
 import keras_tuner as kt
@@ -50,18 +52,47 @@ def main(directory, **tuner_options):
         ("text in a list", score),
     ):
         name = f"{what}_{objective and objective.name}".replace(" ", "_")
-        tuner = Tuner(objective=objective, max_trials=3, directory=directory, project_name=name, **tuner_options)
+        tuner = Tuner(
+            objective=objective,
+            max_trials=3,
+            directory=directory,
+            project_name=name,
+            **tuner_options,
+        )
         try:
             tuner.search(what)
             findings[name] = "no error"
         except errors.FatalError as error:
-            kinds = [kind.__name__ for kind in (ValueError, TypeError, RuntimeError, OutOfBudget) if isinstance(error, kind)]
-            words = ("no more", "bad", "Did you forget", "single float", "to be one of", "specified objective")
-            findings[name] = [kinds, [word for word in words if word in str(error)], getattr(error, "spent", None)]
-    for name, hypermodel in {"not a model": not_a_model, "not a hypermodel": 5, "nothing": None}.items():
+            kinds = [
+                kind.__name__
+                for kind in (ValueError, TypeError, RuntimeError, OutOfBudget)
+                if isinstance(error, kind)
+            ]
+            words = (
+                "no more",
+                "bad",
+                "Did you forget",
+                "single float",
+                "to be one of",
+                "specified objective",
+            )
+            findings[name] = [
+                kinds,
+                [word for word in words if word in str(error)],
+                getattr(error, "spent", None),
+            ]
+    for name, hypermodel in {
+        "not a model": not_a_model,
+        "not a hypermodel": 5,
+        "nothing": None,
+    }.items():
         try:
             tuner = kt.RandomSearch(
-                hypermodel, "loss", directory=directory, project_name=name.replace(" ", "_"), **tuner_options
+                hypermodel,
+                "loss",
+                directory=directory,
+                project_name=name.replace(" ", "_"),
+                **tuner_options,
             )
             tuner.search(np.zeros((4, 1)), np.zeros(4), verbose=0)
             findings[name] = "no error"
@@ -72,7 +103,14 @@ def main(directory, **tuner_options):
     except ValueError as error:
         findings["oracle"] = "oracle" in str(error)
     try:
-        kt.RandomSearch(not_a_model, "loss", directory=directory, project_name="unknown", some_argument=3, **tuner_options)
+        kt.RandomSearch(
+            not_a_model,
+            "loss",
+            directory=directory,
+            project_name="unknown",
+            some_argument=3,
+            **tuner_options,
+        )
     except (ValueError, TypeError) as error:
         findings["argument"] = "some_argument" in str(error)
     return findings

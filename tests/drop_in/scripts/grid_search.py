@@ -1,4 +1,6 @@
-"""`GridSearch` over ordered values, steps, logarithmic scales, booleans and fixed values; the whole grid, and a part of it."""
+"""`GridSearch` over ordered values, steps, logarithmic scales, booleans and fixed values; the whole
+grid, and a part of it.
+"""
 
 import keras_tuner as kt
 
@@ -35,12 +37,16 @@ def main(directory, **tuner_options):
     hps = kt.HyperParameters()
     space(hps)
     options = {"directory": directory, **tuner_options}
-    whole = Grid(hyperparameters=hps, objective=kt.Objective("v", "max"), project_name="whole", **options)
+    whole = Grid(
+        hyperparameters=hps, objective=kt.Objective("v", "max"), project_name="whole", **options
+    )
     whole.search(verbose=0)
     part = Grid(hyperparameters=hps.copy(), max_trials=5, project_name="part", **options)
     part.search()
     findings = {
-        "whole": sorted(sorted(map(str, t.hyperparameters.values.items())) for t in whole.oracle.trials.values()),
+        "whole": sorted(
+            sorted(map(str, t.hyperparameters.values.items())) for t in whole.oracle.trials.values()
+        ),
         "best": whole.get_best_hyperparameters()[0].values,
         "scores": sorted(round(trial.score, 6) for trial in whole.oracle.trials.values()),
         "part": len(part.oracle.trials),
@@ -51,5 +57,7 @@ def main(directory, **tuner_options):
         tuner = One(project_name=what.replace(" ", "_"), **options)
         tuner.search(what)
         values = [trial.hyperparameters["p"] for trial in tuner.oracle.trials.values()]
-        findings[what] = sorted(values if isinstance(values[0], str) else [round(float(value), 6) for value in values])
+        findings[what] = sorted(
+            values if isinstance(values[0], str) else [round(float(value), 6) for value in values]
+        )
     return findings

@@ -23,7 +23,9 @@ class Hooked(keras_tuner.RandomSearch):
 
     def on_trial_begin(self, trial):
         super().on_trial_begin(trial)
-        self.events.append(("begins", trial.trial_id, trial.status, sorted(trial.hyperparameters.values)))
+        self.events.append(
+            ("begins", trial.trial_id, trial.status, sorted(trial.hyperparameters.values))
+        )
 
     def on_trial_end(self, trial):
         super().on_trial_end(trial)
@@ -39,10 +41,20 @@ def build_model(hp):
 
 
 def main(directory, **tuner_options):
-    tuner = Hooked(build_model, "loss", max_trials=3, directory=directory, project_name="hooked", **tuner_options)
+    tuner = Hooked(
+        build_model,
+        "loss",
+        max_trials=3,
+        directory=directory,
+        project_name="hooked",
+        **tuner_options,
+    )
     tuner.search(x, y, epochs=1, verbose=0)
     events = [event for event in tuner.events if not isinstance(event, str)]
-    order = {trial_id: [event[0] for event in events if event[1] == trial_id] for trial_id in tuner.oracle.trials}
+    order = {
+        trial_id: [event[0] for event in events if event[1] == trial_id]
+        for trial_id in tuner.oracle.trials
+    }
     return {
         "first and last": [tuner.events[0], tuner.events[-1]],
         "number": len(tuner.events),

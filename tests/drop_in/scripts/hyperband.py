@@ -1,4 +1,6 @@
-"""`Hyperband` as in the official tutorial: its extra values, the epochs of each round, and the winner trained again."""
+"""`Hyperband` as in the official tutorial: its extra values, the epochs of each round, and the
+winner trained again.
+"""
 
 import keras_tuner as kt
 import numpy as np
@@ -40,11 +42,14 @@ def main(directory, **tuner_options):
     promoted = True
     for trial in tuner.oracle.trials.values():
         values = trial.hyperparameters.values
-        key = f"{values['tuner/bracket']}/{values['tuner/round']}: {values['tuner/initial_epoch']}-{values['tuner/epochs']}"
+        rung = f"{values['tuner/bracket']}/{values['tuner/round']}"
+        key = f"{rung}: {values['tuner/initial_epoch']}-{values['tuner/epochs']}"
         rounds[key] = rounds.get(key, 0) + 1
         if "tuner/trial_id" in values:
             earlier = tuner.oracle.get_trial(values["tuner/trial_id"]).hyperparameters
-            promoted = promoted and earlier["units"] == values["units"] and values["tuner/round"] > 0
+            promoted = (
+                promoted and earlier["units"] == values["units"] and values["tuner/round"] > 0
+            )
         else:
             promoted = promoted and values["tuner/round"] == 0
     model = tuner.hypermodel.build(best_hps)
@@ -56,7 +61,9 @@ def main(directory, **tuner_options):
         "rounds": rounds,
         "promoted": promoted,
         "space": [p.name for p in tuner.oracle.get_space().space],
-        "values": sorted({tuple(trial.hyperparameters.values) for trial in tuner.oracle.trials.values()}),
+        "values": sorted(
+            {tuple(trial.hyperparameters.values) for trial in tuner.oracle.trials.values()}
+        ),
         "of the best": [name for name in best_hps.values if name != "tuner/trial_id"],
         "statuses": sorted({trial.status for trial in tuner.oracle.trials.values()}),
         "sorted": scores == sorted(scores, reverse=True),

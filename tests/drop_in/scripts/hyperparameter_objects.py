@@ -1,7 +1,18 @@
-"""The objects in `HyperParameters.space`: their values, defaults, probabilities, samples and configurations."""
+"""The objects in `HyperParameters.space`: their values, defaults, probabilities, samples and
+configurations.
+"""
 
 from keras_tuner.engine import hyperparameters as hp_module
-from keras_tuner.engine.hyperparameters import Boolean, Choice, Fixed, Float, HyperParameter, Int, deserialize, serialize
+from keras_tuner.engine.hyperparameters import (
+    Boolean,
+    Choice,
+    Fixed,
+    Float,
+    HyperParameter,
+    Int,
+    deserialize,
+    serialize,
+)
 
 
 def rounded(value):
@@ -28,7 +39,15 @@ def main(directory, **tuner_options):
     findings = {}
     for name, parameter in objects.items():
         config = parameter.get_config()
-        probabilities = [0.0, 0.12, 0.34, 0.56, 0.71, 0.93, 0.999]  # not where one value ends and the next begins
+        probabilities = [
+            0.0,
+            0.12,
+            0.34,
+            0.56,
+            0.71,
+            0.93,
+            0.999,
+        ]  # not where one value ends and the next begins
         values = [parameter.prob_to_value(p) for p in probabilities]
         samples = [parameter.random_sample(seed) for seed in range(20)]
         possible = sorted(parameter.values)
@@ -41,18 +60,40 @@ def main(directory, **tuner_options):
             "serialized": deserialize(serialize(parameter)).get_config() == config,
             "values": [rounded(value) for value in values],
             "back": [rounded(parameter.value_to_prob(value)) for value in values],
-            "possible": [rounded(value) for value in possible] if "float" not in name or "step" in name else len(possible),
+            "possible": [rounded(value) for value in possible]
+            if "float" not in name or "step" in name
+            else len(possible),
             "repeated": samples == [parameter.random_sample(seed) for seed in range(20)],
             "kinds": sorted({type(value).__name__ for value in samples}),
         }
-        if name in ("choice", "numbers", "boolean", "int step", "float step", "fixed", "int log step"):
-            findings[name]["samples are possible"] = set(map(rounded, samples)) <= set(map(rounded, possible))
+        if name in (
+            "choice",
+            "numbers",
+            "boolean",
+            "int step",
+            "float step",
+            "fixed",
+            "int log step",
+        ):
+            findings[name]["samples are possible"] = set(map(rounded, samples)) <= set(
+                map(rounded, possible)
+            )
     sampled = [objects["float log"].random_sample(seed) for seed in range(50)]
     return {
         "objects": findings,
         "inside": all(1e-4 <= value <= 1e-1 for value in sampled),
-        "attributes": [objects["int"].min_value, objects["int"].max_value, objects["int"].step, objects["int"].sampling],
-        "more": [objects["numbers"].ordered, objects["choice"].ordered, objects["fixed"].value, objects["int log"].step],
+        "attributes": [
+            objects["int"].min_value,
+            objects["int"].max_value,
+            objects["int"].step,
+            objects["int"].sampling,
+        ],
+        "more": [
+            objects["numbers"].ordered,
+            objects["choice"].ordered,
+            objects["fixed"].value,
+            objects["int log"].step,
+        ],
         "base": all(isinstance(parameter, HyperParameter) for parameter in objects.values()),
         "module": hp_module.Int is Int,
     }

@@ -1,4 +1,6 @@
-"""`HyperParameters` used without any tuner: values, defaults, configurations, copies, merges, scopes and mistakes."""
+"""`HyperParameters` used without any tuner: values, defaults, configurations, copies, merges,
+scopes and mistakes.
+"""
 
 import json
 
@@ -18,7 +20,9 @@ def mistake(function, expected, *words):
 
 def described(scopes):
     """The conditions of each scope, in an order of their own."""
-    return sorted(json.dumps([[condition.name, condition.values] for condition in scope]) for scope in scopes)
+    return sorted(
+        json.dumps([[condition.name, condition.values] for condition in scope]) for scope in scopes
+    )
 
 
 def main(directory, **tuner_options):
@@ -80,24 +84,45 @@ def main(directory, **tuner_options):
         ],
         "preset": preset.Int("units", 1, 100),
         "absent": [absent, before, sorted(filled.values), filled["child"] in (1, 2, 3)],
-        "active": [filled.is_active("child"), filled.is_active(filled.space[1]), "child" in filled, "nothing" in filled],
+        "active": [
+            filled.is_active("child"),
+            filled.is_active(filled.space[1]),
+            "child" in filled,
+            "nothing" in filled,
+        ],
         "by argument": [hp_by_argument.values, [len(p.conditions) for p in hp_by_argument.space]],
-        "scopes": [described(hp_by_argument.active_scopes), described(hp_by_argument.inactive_scopes), hp.active_scopes],
+        "scopes": [
+            described(hp_by_argument.active_scopes),
+            described(hp_by_argument.inactive_scopes),
+            hp.active_scopes,
+        ],
         "inside": [sorted(hp._hps), [p.name for p in hp._space], hp._name_scopes, hp._conditions],
-        "serialized": [type(hp_module.deserialize(hp_module.serialize(hp))).__name__, hp_module.serialize(hp)],
+        "serialized": [
+            type(hp_module.deserialize(hp_module.serialize(hp))).__name__,
+            hp_module.serialize(hp),
+        ],
         "scoped": [inside, scoped.values, "units" in scoped, scoped["outer/inner/units"]],
         "unknown": mistake(lambda: empty.get("x"), KeyError, "does not exist"),
         "inactive": mistake(lambda: hp_by_argument["of_b"], ValueError, "inactive"),
         "choices": mistake(lambda: empty.Choice("c", [1, "a"]), TypeError, "one type"),
         "no choices": mistake(lambda: empty.Choice("c", []), ValueError),
         "default": mistake(lambda: empty.Choice("c", [1, 2], default=3), ValueError, "default"),
-        "ordered": mistake(lambda: empty.Choice("c", ["a", "b"], ordered=True), ValueError, "ordered"),
+        "ordered": mistake(
+            lambda: empty.Choice("c", ["a", "b"], ordered=True), ValueError, "ordered"
+        ),
         "not an int": mistake(lambda: empty.Int("i", 0.5, 2), ValueError, "must be an int"),
         "sampling": mistake(lambda: empty.Float("f", 0.0, 1.0, sampling="log"), ValueError),
-        "kind of sampling": mistake(lambda: empty.Float("f", 1.0, 2.0, sampling="cubic"), ValueError, "sampling"),
+        "kind of sampling": mistake(
+            lambda: empty.Float("f", 1.0, 2.0, sampling="cubic"), ValueError, "sampling"
+        ),
         "fixed": mistake(lambda: empty.Fixed("x", [1]), ValueError),
         "boolean": mistake(lambda: empty.Boolean("x", default=None), ValueError),
-        "scope": mistake(lambda: empty.conditional_scope("nobody", "x").__enter__(), ValueError, "not defined"),
-        "classes": [hp_module.HyperParameters is kt.HyperParameters, type(hp.space[0]) is hp_module.Int],
+        "scope": mistake(
+            lambda: empty.conditional_scope("nobody", "x").__enter__(), ValueError, "not defined"
+        ),
+        "classes": [
+            hp_module.HyperParameters is kt.HyperParameters,
+            type(hp.space[0]) is hp_module.Int,
+        ],
         "types": [type(p).__name__ for p in hp.space],
     }

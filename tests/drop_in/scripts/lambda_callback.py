@@ -1,4 +1,6 @@
-"""Callbacks that append to lists of the script: a `LambdaCallback`, hooks of a tuner, and a black box."""
+"""Callbacks that append to lists of the script: a `LambdaCallback`, hooks of a tuner, and a black
+box.
+"""
 
 import keras
 import keras_tuner as kt
@@ -8,7 +10,9 @@ losses, begun = [], []
 
 
 def build_model(hp):
-    model = keras.Sequential([keras.layers.Dense(hp.Choice("units", [2, 4, 8])), keras.layers.Dense(1)])
+    model = keras.Sequential(
+        [keras.layers.Dense(hp.Choice("units", [2, 4, 8])), keras.layers.Dense(1)]
+    )
     model.compile("adam", "mse")
     return model
 
@@ -24,9 +28,17 @@ class BlackBox(kt.RandomSearch):
 
 def main(directory, **tuner_options):
     x, y = np.random.rand(32, 2), np.random.rand(32)
-    tuner = kt.RandomSearch(build_model, "loss", max_trials=2, directory=directory, project_name="lists", **tuner_options)
+    tuner = kt.RandomSearch(
+        build_model,
+        "loss",
+        max_trials=2,
+        directory=directory,
+        project_name="lists",
+        **tuner_options,
+    )
     on_epoch_end = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: losses.append((epoch, logs["loss"])), on_train_begin=lambda logs: begun.append(1)
+        on_epoch_end=lambda epoch, logs: losses.append((epoch, logs["loss"])),
+        on_train_begin=lambda logs: begun.append(1),
     )
     tuner.search(x, y, epochs=2, callbacks=[on_epoch_end], verbose=0)
     box = BlackBox(max_trials=3, directory=directory, project_name="box", **tuner_options)
@@ -36,5 +48,6 @@ def main(directory, **tuner_options):
         "epochs": sorted(epoch for epoch, _ in losses),
         "begun": len(begun),
         "best": best == tuner.oracle.get_best_trials()[0].score,
-        "history": sorted(box.history) == sorted(trial.score for trial in box.oracle.trials.values()),
+        "history": sorted(box.history)
+        == sorted(trial.score for trial in box.oracle.trials.values()),
     }

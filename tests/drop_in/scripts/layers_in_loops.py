@@ -1,4 +1,6 @@
-"""Loops of layers whose number is tuned, with names made in the loop; the code of countless notebooks."""
+"""Loops of layers whose number is tuned, with names made in the loop; the code of countless
+notebooks.
+"""
 
 import keras_tuner as kt
 import numpy as np
@@ -10,14 +12,22 @@ def build_model(hp):
     model = keras.Sequential()
     model.add(layers.Input(shape=(8, 8, 1)))
     for i in range(hp.Int("conv_blocks", 1, 2, default=1)):
-        model.add(layers.Conv2D(hp.Int(f"filters_{i}", 2, 8, step=2), 3, padding="same", activation="relu"))
+        model.add(
+            layers.Conv2D(
+                hp.Int(f"filters_{i}", 2, 8, step=2), 3, padding="same", activation="relu"
+            )
+        )
         if hp.Choice("pooling_" + str(i), ["avg", "max"]) == "max":
             model.add(layers.MaxPool2D())
         else:
             model.add(layers.AvgPool2D(2))
     model.add(layers.Flatten())
     for i in range(hp.Int("num_layers", 0, 2)):
-        model.add(layers.Dense(units=hp.Int("units_" + str(i), min_value=4, max_value=8), activation="relu"))
+        model.add(
+            layers.Dense(
+                units=hp.Int("units_" + str(i), min_value=4, max_value=8), activation="relu"
+            )
+        )
     model.add(layers.Dense(3, activation="softmax"))
     model.compile(
         optimizer=keras.optimizers.Adam(hp.Choice("learning_rate", [1e-2, 1e-3, 1e-4])),
@@ -52,7 +62,9 @@ def main(directory, **tuner_options):
         "consistent": consistent,
         "always there": [names <= set(hp.values) for hp in tuner.get_best_hyperparameters(4)],
         "names": names <= {p.name for p in tuner.oracle.get_space().space},
-        "first": {p["config"]["name"]: p for p in tuner.oracle.get_space().get_config()["space"]}["filters_0"],
+        "first": {p["config"]["name"]: p for p in tuner.oracle.get_space().get_config()["space"]}[
+            "filters_0"
+        ],
         "statuses": [trial.status for trial in tuner.oracle.trials.values()],
         "output": list(tuner.get_best_models()[0].predict(images, verbose=0).shape),
     }

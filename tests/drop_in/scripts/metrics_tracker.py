@@ -41,12 +41,20 @@ def main(directory, **tuner_options):
         "best": [tracker.get_best_value(name) for name in ("loss", "val_accuracy", "mse")],
         "step": tracker.get_best_step("loss"),
         "last": tracker.get_last_value("loss"),
-        "history": [[observation.step, observation.value, observation.mean()] for observation in history],
-        "statistics": {name: round(float(value), 6) for name, value in tracker.get_statistics("loss").items()},
+        "history": [
+            [observation.step, observation.value, observation.mean()] for observation in history
+        ],
+        "statistics": {
+            name: round(float(value), 6) for name, value in tracker.get_statistics("loss").items()
+        },
         "direction": [tracker.get_direction(name) for name in ("loss", "val_accuracy", "mse")],
         "names": sorted(tracker.metrics),
         "config": config,
-        "again": [again.get_best_value("loss"), again.get_last_value("val_accuracy"), again.get_config() == config],
+        "again": [
+            again.get_best_value("loss"),
+            again.get_last_value("val_accuracy"),
+            again.get_config() == config,
+        ],
         "set": [other.get_best_value("loss"), other.get_best_step("loss")],
         "errors": errors,
         "observation": history[1].get_config(),

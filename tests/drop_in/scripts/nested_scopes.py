@@ -39,7 +39,13 @@ def main(directory, **tuner_options):
     other = kt.HyperParameters()
     other.values = {"kind": "rnn"}
     inactive = suggest(other)
-    tuner = Grid(Model(), kt.Objective("length", "min"), directory=directory, project_name="nested", **tuner_options)
+    tuner = Grid(
+        Model(),
+        kt.Objective("length", "min"),
+        directory=directory,
+        project_name="nested",
+        **tuner_options,
+    )
     space = tuner.oracle.get_space()
     tuner.search(verbose=0)
     values = [trial.hyperparameters.values for trial in tuner.oracle.trials.values()]

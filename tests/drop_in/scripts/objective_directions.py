@@ -1,4 +1,6 @@
-"""Objectives by name and as objects, and the directions that are known for names, metrics and losses."""
+"""Objectives by name and as objects, and the directions that are known for names, metrics and
+losses.
+"""
 
 import keras
 import keras_tuner
@@ -24,7 +26,12 @@ def main(directory, **tuner_options):
         "val_precision",
         "recall",
     ]
-    names += ["mean_absolute_error", "val_mean_squared_error", "binary_accuracy", "val_sparse_categorical_accuracy"]
+    names += [
+        "mean_absolute_error",
+        "val_mean_squared_error",
+        "binary_accuracy",
+        "val_sparse_categorical_accuracy",
+    ]
     names += [
         "categorical_crossentropy",
         "val_root_mean_squared_error",
@@ -33,9 +40,17 @@ def main(directory, **tuner_options):
         "hinge",
     ]
     directions = {name: infer_metric_direction(name) for name in names}
-    things = [keras.metrics.AUC(), keras.metrics.MeanSquaredError(), keras.losses.BinaryCrossentropy(), keras.metrics.Recall()]
+    things = [
+        keras.metrics.AUC(),
+        keras.metrics.MeanSquaredError(),
+        keras.losses.BinaryCrossentropy(),
+        keras.metrics.Recall(),
+    ]
     directions |= {type(thing).__name__: infer_metric_direction(thing) for thing in things}
-    oracles = {name: keras_tuner.oracles.RandomSearchOracle(objective=name).objective for name in ("val_accuracy", "val_loss")}
+    oracles = {
+        name: keras_tuner.oracles.RandomSearchOracle(objective=name).objective
+        for name in ("val_accuracy", "val_loss")
+    }
     errors = {}
     for value in (5, 0.5):
         try:
@@ -49,7 +64,9 @@ def main(directory, **tuner_options):
         "directions": directions,
         "unknown": infer_metric_direction("my_metric_of_old"),
         "function": infer_metric_direction(my_metric),
-        "of oracles": {name: [objective.name, objective.direction] for name, objective in oracles.items()},
+        "of oracles": {
+            name: [objective.name, objective.direction] for name, objective in oracles.items()
+        },
         "errors": errors,
         "equal": [one == other, one == Objective("score", "min"), one == Objective("other", "max")],
         "class": keras_tuner.Objective is Objective,

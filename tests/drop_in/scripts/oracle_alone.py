@@ -18,11 +18,18 @@ def space():
 def main(directory, **tuner_options):
     findings = {}
     for name, oracle in {
-        "random": kt.oracles.RandomSearchOracle(objective=kt.Objective("score", "max"), max_trials=6, hyperparameters=space()),
-        "bayesian": kt.oracles.BayesianOptimizationOracle(
-            objective=kt.Objective("score", "max"), max_trials=6, num_initial_points=2, hyperparameters=space()
+        "random": kt.oracles.RandomSearchOracle(
+            objective=kt.Objective("score", "max"), max_trials=6, hyperparameters=space()
         ),
-        "grid": kt.oracles.GridSearchOracle(objective=kt.Objective("score", "max"), max_trials=6, hyperparameters=space()),
+        "bayesian": kt.oracles.BayesianOptimizationOracle(
+            objective=kt.Objective("score", "max"),
+            max_trials=6,
+            num_initial_points=2,
+            hyperparameters=space(),
+        ),
+        "grid": kt.oracles.GridSearchOracle(
+            objective=kt.Objective("score", "max"), max_trials=6, hyperparameters=space()
+        ),
     }.items():
         oracle._set_project_dir(directory, name)
         seen = []
@@ -41,18 +48,30 @@ def main(directory, **tuner_options):
         findings[name] = {
             "seen": seen,
             "orders": [oracle.start_order, oracle.end_order],
-            "best": best.score == max(scores) == best.hyperparameters["a"] * best.hyperparameters["b"],
+            "best": best.score
+            == max(scores)
+            == best.hyperparameters["a"] * best.hyperparameters["b"],
             "remaining": oracle.remaining_trials(),
             "ongoing": dict(oracle.ongoing_trials),
-            "files": sorted(name for name in os.listdir(os.path.join(directory, name)) if not name.startswith(".")),
+            "files": sorted(
+                name
+                for name in os.listdir(os.path.join(directory, name))
+                if not name.startswith(".")
+            ),
             "space": [p.name for p in oracle.get_space().space],
             "copy": oracle.get_space() is not oracle.hyperparameters,
         }
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         findings["old names"] = [oracle._populate_space("9")["status"], oracle._score_trial(best)]
-        ours = [warning for warning in heard if "underscore" in str(warning.message) or "deprecated" in str(warning.message)]
-        findings["said to be old"] = {warning.category.__name__ for warning in ours} == {"DeprecationWarning"}
+        ours = [
+            warning
+            for warning in heard
+            if "underscore" in str(warning.message) or "deprecated" in str(warning.message)
+        ]
+        findings["said to be old"] = {warning.category.__name__ for warning in ours} == {
+            "DeprecationWarning"
+        }
     failing = kt.oracles.RandomSearchOracle(
         objective="val_loss", max_trials=2, hyperparameters=space(), max_retries_per_trial=1
     )

@@ -1,4 +1,6 @@
-"""Oracles that were written with the library's own open beside them: they reach for its bookkeeping of what was tried."""
+"""Oracles that were written with the library's own open beside them: they reach for its bookkeeping
+of what was tried.
+"""
 
 import json
 import os
@@ -41,7 +43,9 @@ class Drawing(kt.Oracle):
 
 
 class Neighbour(kt.Oracle):
-    """Goes on from the best so far, as vectors of probabilities, away from what runs; at first at random."""
+    """Goes on from the best so far, as vectors of probabilities, away from what runs; at first at
+    random.
+    """
 
     def __init__(self, *args, num_initial_points=2, **kwargs):
         super().__init__(*args, **kwargs)
@@ -54,7 +58,10 @@ class Neighbour(kt.Oracle):
         for trial in self.trials.values():
             hps = trial.hyperparameters
             active = [hp for hp in self.get_space().space if not isinstance(hp, hp_module.Fixed)]
-            values = [hps.values[hp.name] if hps.is_active(hp) and hp.name in hps.values else hp.default for hp in active]
+            values = [
+                hps.values[hp.name] if hps.is_active(hp) and hp.name in hps.values else hp.default
+                for hp in active
+            ]
             vector = [hp.value_to_prob(value) for hp, value in zip(active, values, strict=True)]
             if trial in running:
                 yield vector, 0.0
@@ -109,18 +116,35 @@ def tried(oracle):
     oracle.save()
     with open(os.path.join(oracle._project_dir, "oracle.json")) as file:
         state = json.load(file)
-    hashes = {trial_id: oracle._compute_values_hash(t.hyperparameters.values) for trial_id, t in oracle.trials.items()}
+    hashes = {
+        trial_id: oracle._compute_values_hash(t.hyperparameters.values)
+        for trial_id, t in oracle.trials.items()
+    }
     shown = oracle._display.get_state()
     return {
-        "values": sorted(sorted(trial.hyperparameters.values.items()) for trial in oracle.trials.values()),
+        "values": sorted(
+            sorted(trial.hyperparameters.values.items()) for trial in oracle.trials.values()
+        ),
         "hashes": dict(oracle._id_to_hash) == hashes and len(set(hashes.values())) == len(hashes),
         "besides": len(set(oracle._tried_so_far) - set(hashes.values())),
-        "known": all(oracle._duplicate(trial.hyperparameters.values) for trial in oracle.trials.values()),
+        "known": all(
+            oracle._duplicate(trial.hyperparameters.values) for trial in oracle.trials.values()
+        ),
         "unknown": [oracle._id_to_hash[name] for name in ("none",)],
-        "written": set(state["tried_so_far"]) == oracle._tried_so_far and state["id_to_hash"].items() >= hashes.items(),
+        "written": set(state["tried_so_far"]) == oracle._tried_so_far
+        and state["id_to_hash"].items() >= hashes.items(),
         "state": sorted(state),
-        "display": [sorted(state["display"]), sorted(shown["trial_number"].values()), sorted(shown["trial_start"])],
-        "attributes": [oracle.directory, oracle.project_name, oracle.multi_worker, oracle.should_report],
+        "display": [
+            sorted(state["display"]),
+            sorted(shown["trial_number"].values()),
+            sorted(shown["trial_start"]),
+        ],
+        "attributes": [
+            oracle.directory,
+            oracle.project_name,
+            oracle.multi_worker,
+            oracle.should_report,
+        ],
         "file": oracle._get_oracle_fname() == os.path.join(oracle._project_dir, "oracle.json"),
     }
 
@@ -128,7 +152,9 @@ def tried(oracle):
 def main(directory, **tuner_options):
     findings = {}
     for kind in (Drawing, Neighbour, Excluding, Refusing, Choosing):
-        oracle = kind(objective=kt.Objective("score", "max"), max_trials=20, hyperparameters=space(), seed=3)
+        oracle = kind(
+            objective=kt.Objective("score", "max"), max_trials=20, hyperparameters=space(), seed=3
+        )
         tuner = BlackBox(oracle, directory=directory, project_name=kind.__name__, **tuner_options)
         tuner.search()
         findings[kind.__name__] = tried(oracle)
@@ -138,7 +164,9 @@ def main(directory, **tuner_options):
         shown += [oracle.verbose, oracle._display.verbose]
     tuner.search(verbose=0)
     findings["verbose"] = [*shown, oracle.verbose]
-    alone = Drawing(objective=kt.Objective("score", "max"), max_trials=20, hyperparameters=space(), seed=3)
+    alone = Drawing(
+        objective=kt.Objective("score", "max"), max_trials=20, hyperparameters=space(), seed=3
+    )
     alone._set_project_dir(directory, "alone")
     alone._display.verbose = 0
     while (trial := alone.create_trial("tuner0")).status == "RUNNING":
@@ -148,11 +176,21 @@ def main(directory, **tuner_options):
         alone.end_trial(trial)
         if len(alone.trials) == 3:
             break
-    again = Drawing(objective=kt.Objective("score", "max"), max_trials=20, hyperparameters=space(), seed=3)
+    again = Drawing(
+        objective=kt.Objective("score", "max"), max_trials=20, hyperparameters=space(), seed=3
+    )
     again._set_project_dir(directory, "alone")
     again.reload()
-    findings["alone"] = [len(alone.trials), len(again.trials), again._id_to_hash == alone._id_to_hash]
-    findings["reloaded"] = all(again._duplicate(trial.hyperparameters.values) for trial in alone.trials.values())
+    findings["alone"] = [
+        len(alone.trials),
+        len(again.trials),
+        again._id_to_hash == alone._id_to_hash,
+    ]
+    findings["reloaded"] = all(
+        again._duplicate(trial.hyperparameters.values) for trial in alone.trials.values()
+    )
     again._tried_so_far.clear()
-    findings["forgotten"] = any(again._duplicate(trial.hyperparameters.values) for trial in alone.trials.values())
+    findings["forgotten"] = any(
+        again._duplicate(trial.hyperparameters.values) for trial in alone.trials.values()
+    )
     return findings

@@ -1,4 +1,6 @@
-"""What `search_space_summary`, `results_summary`, `Trial.summary` and a search with `verbose=0` print."""
+"""What `search_space_summary`, `results_summary`, `Trial.summary` and a search with `verbose=0`
+print.
+"""
 
 import contextlib
 import io
@@ -13,11 +15,17 @@ x, y = np.random.rand(32, 2), np.random.rand(32)
 def build_model(hp):
     model = keras.Sequential()
     for i in range(hp.Int("num_layers", 1, 2)):
-        model.add(keras.layers.Dense(hp.Int(f"units_{i}", 2, 6, step=2), activation=hp.Choice("act", ["relu", "tanh"])))
+        model.add(
+            keras.layers.Dense(
+                hp.Int(f"units_{i}", 2, 6, step=2), activation=hp.Choice("act", ["relu", "tanh"])
+            )
+        )
     if hp.Boolean("dropout"):
         model.add(keras.layers.Dropout(hp.Float("rate", 0.1, 0.5, step=0.1)))
     model.add(keras.layers.Dense(hp.Int("last", 1, 1, default=1)))
-    model.compile(keras.optimizers.Adam(hp.Float("lr", 1e-4, 1e-2, sampling="log")), hp.Fixed("loss", "mse"))
+    model.compile(
+        keras.optimizers.Adam(hp.Float("lr", 1e-4, 1e-2, sampling="log")), hp.Fixed("loss", "mse")
+    )
     return model
 
 
@@ -29,7 +37,14 @@ def printed(function, *args, **kwargs):
 
 
 def main(directory, **tuner_options):
-    tuner = kt.RandomSearch(build_model, "val_loss", max_trials=2, directory=directory, project_name="p", **tuner_options)
+    tuner = kt.RandomSearch(
+        build_model,
+        "val_loss",
+        max_trials=2,
+        directory=directory,
+        project_name="p",
+        **tuner_options,
+    )
     space = printed(tuner.search_space_summary)
     searching = printed(tuner.search, x, y, epochs=1, validation_data=(x, y), verbose=0)
     results = printed(tuner.results_summary, num_trials=1)
@@ -40,10 +55,17 @@ def main(directory, **tuner_options):
     return {
         "heading": space[0],
         "hyperparameters": [line for line in space if line.split(" ")[0] in names],
-        "configurations": [space[space.index(f"{name} (Int)") + 1] for name in ("num_layers", "units_0", "last")],
+        "configurations": [
+            space[space.index(f"{name} (Int)") + 1] for name in ("num_layers", "units_0", "last")
+        ],
         "searching": searching,
-        "results": [line for line in results if line.startswith(("Results summary", "Showing", "Hyperparameters"))],
-        "project": [line for line in results if line.startswith("Results in")] == [f"Results in {tuner.project_dir}"],
+        "results": [
+            line
+            for line in results
+            if line.startswith(("Results summary", "Showing", "Hyperparameters"))
+        ],
+        "project": [line for line in results if line.startswith("Results in")]
+        == [f"Results in {tuner.project_dir}"],
         "objective": [line for line in results if line.startswith("Objective")],
         "trial": summary[:2] == [f"Trial {trial.trial_id} summary", "Hyperparameters:"],
         "values": summary[2:-1] == [f"{name}: {value}" for name, value in values.items()],

@@ -1,4 +1,6 @@
-"""A second script reads the results of a first: another tuner on the same project, `reload()`, the best, and no search."""
+"""A second script reads the results of a first: another tuner on the same project, `reload()`, the
+best, and no search.
+"""
 
 import keras
 import numpy as np
@@ -9,7 +11,9 @@ x, y = np.random.rand(40, 3), np.random.rand(40)
 
 class Model(HyperModel):
     def build(self, hp):
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(hp.Int("units", 2, 40)), keras.layers.Dense(1)])
+        model = keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(hp.Int("units", 2, 40)), keras.layers.Dense(1)]
+        )
         model.compile("adam", "mae")
         return model
 
@@ -35,10 +39,19 @@ def main(directory, **tuner_options):
     losses = [model.evaluate(x[20:], y[20:], verbose=0) for model in models]
     state = first.oracle.get_state()
     return {
-        "scores": [[trial.score for trial in tuner.oracle.get_best_trials(3)] == scores for tuner in (second, third)],
-        "values": [[hp.values for hp in tuner.get_best_hyperparameters(3)] == values for tuner in (second, third)],
+        "scores": [
+            [trial.score for trial in tuner.oracle.get_best_trials(3)] == scores
+            for tuner in (second, third)
+        ],
+        "values": [
+            [hp.values for hp in tuner.get_best_hyperparameters(3)] == values
+            for tuner in (second, third)
+        ],
         "losses": bool(np.allclose(losses, scores[:2], rtol=1e-3)),
         "remaining": [second.remaining_trials, third.remaining_trials],
         "space": [p.name for p in second.oracle.get_space().space],
-        "state": [key in state for key in ("hyperparameters", "start_order", "end_order", "ongoing_trials", "seed")],
+        "state": [
+            key in state
+            for key in ("hyperparameters", "start_order", "end_order", "ongoing_trials", "seed")
+        ],
     }

@@ -1,4 +1,6 @@
-"""The old way: `run_trial` reports to the oracle itself, in several steps, saves its model, and returns nothing."""
+"""The old way: `run_trial` reports to the oracle itself, in several steps, saves its model, and
+returns nothing.
+"""
 
 import os
 
@@ -9,7 +11,9 @@ class Steps(kt.engine.base_tuner.BaseTuner):
     def run_trial(self, trial, steps):
         x = trial.hyperparameters.Float("x", 0.0, 1.0)
         for step in range(steps):
-            self.oracle.update_trial(trial.trial_id, {"cost": x + abs(step - 2), "epoch": step}, step=step)
+            self.oracle.update_trial(
+                trial.trial_id, {"cost": x + abs(step - 2), "epoch": step}, step=step
+            )
         self.save_model(trial.trial_id, x)
 
     def save_model(self, trial_id, model, step=0):

@@ -1,4 +1,6 @@
-"""`hyperparameters=` restricts or replaces the search space; new entries are not tuned, or not allowed."""
+"""`hyperparameters=` restricts or replaces the search space; new entries are not tuned, or not
+allowed.
+"""
 
 import keras
 import keras_tuner
@@ -19,7 +21,13 @@ def build_model(hp):
 
 def searched(directory, name, options, trials=2, **kwargs):
     tuner = keras_tuner.RandomSearch(
-        build_model, "val_loss", max_trials=trials, directory=directory, project_name=name, **kwargs, **options
+        build_model,
+        "val_loss",
+        max_trials=trials,
+        directory=directory,
+        project_name=name,
+        **kwargs,
+        **options,
     )
     tuner.search(x, y, epochs=1, validation_data=(x, y), verbose=0)
     return tuner
@@ -43,7 +51,9 @@ def main(directory, **tuner_options):
     override = keras_tuner.HyperParameters()
     override.Fixed("learning_rate", value=1e-4)
     override.Int("units", 5, 6)
-    tuner = searched(directory, "override", tuner_options, hyperparameters=override, tune_new_entries=True)
+    tuner = searched(
+        directory, "override", tuner_options, hyperparameters=override, tune_new_entries=True
+    )
     findings["override"] = {
         "space": {p.name: type(p).__name__ for p in tuner.oracle.get_space().space},
         "rates": sorted({hp.get("learning_rate") for hp in tuner.get_best_hyperparameters(2)}),
@@ -52,7 +62,9 @@ def main(directory, **tuner_options):
     }
     whole = keras_tuner.HyperParameters()
     build_model(whole)
-    tuner = searched(directory, "whole", tuner_options, hyperparameters=whole, allow_new_entries=False)
+    tuner = searched(
+        directory, "whole", tuner_options, hyperparameters=whole, allow_new_entries=False
+    )
     findings["whole"] = [p.name for p in tuner.oracle.get_space().space]
     some = keras_tuner.HyperParameters()
     some.Choice("learning_rate", [1e-1])
@@ -64,7 +76,10 @@ def main(directory, **tuner_options):
         try:
             searched(directory, name, tuner_options, **kwargs)
         except (RuntimeError, ValueError) as error:
-            says = [word in str(error) for word in ("allow_new_entries", "tune_new_entries", "hyperparameters")]
+            says = [
+                word in str(error)
+                for word in ("allow_new_entries", "tune_new_entries", "hyperparameters")
+            ]
             findings[name] = [
                 isinstance(error, RuntimeError),
                 isinstance(error, ValueError),

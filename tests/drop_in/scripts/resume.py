@@ -1,4 +1,6 @@
-"""The same script again: it goes on with a larger `max_trials`, does nothing when all is done, and starts over if told to."""
+"""The same script again: it goes on with a larger `max_trials`, does nothing when all is done, and
+starts over if told to.
+"""
 
 import contextlib
 import io
@@ -13,7 +15,9 @@ x, y = np.random.rand(32, 2), np.random.rand(32, 1)
 
 def build_model(hp):
     model = keras.Sequential()
-    model.add(keras.layers.Dense(hp.Int("units", 2, 200), activation=hp.Choice("act", ["relu", "tanh"])))
+    model.add(
+        keras.layers.Dense(hp.Int("units", 2, 200), activation=hp.Choice("act", ["relu", "tanh"]))
+    )
     model.add(keras.layers.Dense(1))
     model.compile(optimizer="adam", loss="mse")
     return model
@@ -33,9 +37,13 @@ def script(directory, options, max_trials, overwrite=False):
         )
         before = len(tuner.oracle.trials)
         remaining = tuner.remaining_trials
-        is_reloaded = printed.getvalue().startswith(f"Reloading Tuner from {tuner.project_dir}/tuner0.json")
+        is_reloaded = printed.getvalue().startswith(
+            f"Reloading Tuner from {tuner.project_dir}/tuner0.json"
+        )
         tuner.search(x, y, epochs=1, verbose=0)
-    values = {trial_id: trial.hyperparameters.values for trial_id, trial in tuner.oracle.trials.items()}
+    values = {
+        trial_id: trial.hyperparameters.values for trial_id, trial in tuner.oracle.trials.items()
+    }
     return tuner, values, [before, remaining, is_reloaded]
 
 
@@ -48,12 +56,18 @@ def main(directory, **tuner_options):
     third, same, told = script(directory, tuner_options, 4)
     findings["again"] = [*told, same == more]
     scores = [t.score for t in second.oracle.get_best_trials(4)]
-    findings["scores"] = [t.score for t in third.oracle.get_best_trials(4)] == scores and scores == sorted(scores)
-    findings["model"] = third.get_best_models()[0].layers[0].units == third.get_best_hyperparameters()[0]["units"]
+    findings["scores"] = [
+        t.score for t in third.oracle.get_best_trials(4)
+    ] == scores and scores == sorted(scores)
+    findings["model"] = (
+        third.get_best_models()[0].layers[0].units == third.get_best_hyperparameters()[0]["units"]
+    )
     third.search(x, y, epochs=1, verbose=0)
     findings["searched again"] = len(third.oracle.trials)
     _, new, told = script(directory, tuner_options, 1, overwrite=True)
     findings["over"] = [*told, sorted(new)]
     project = os.path.join(directory, "resumed")
-    findings["directories"] = sorted(name for name in os.listdir(project) if name.startswith("trial_"))
+    findings["directories"] = sorted(
+        name for name in os.listdir(project) if name.startswith("trial_")
+    )
     return findings

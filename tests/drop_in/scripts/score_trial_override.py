@@ -1,4 +1,6 @@
-"""Oracles that score trials in their own way, and watch trials come and go in `@synchronized` methods."""
+"""Oracles that score trials in their own way, and watch trials come and go in `@synchronized`
+methods.
+"""
 
 import keras
 import keras_tuner as kt
@@ -38,7 +40,9 @@ class Watching(RandomSearchOracle):
 
 
 def build_model(hp):
-    model = keras.Sequential([keras.layers.Dense(hp.Int("units", 2, 30), activation="relu"), keras.layers.Dense(1)])
+    model = keras.Sequential(
+        [keras.layers.Dense(hp.Int("units", 2, 30), activation="relu"), keras.layers.Dense(1)]
+    )
     model.compile("sgd", "mse")
     return model
 
@@ -46,11 +50,17 @@ def build_model(hp):
 def main(directory, **tuner_options):
     x, y = np.random.rand(40, 2), np.random.rand(40)
     penalised = kt.Tuner(
-        Penalised(objective="val_loss", max_trials=3), build_model, directory=directory, project_name="score", **tuner_options
+        Penalised(objective="val_loss", max_trials=3),
+        build_model,
+        directory=directory,
+        project_name="score",
+        **tuner_options,
     )
     penalised.search(x, y, validation_split=0.25, epochs=1, verbose=0)
     watching = Watching(objective="loss", max_trials=2)
-    tuner = kt.Tuner(watching, build_model, directory=directory, project_name="watch", **tuner_options)
+    tuner = kt.Tuner(
+        watching, build_model, directory=directory, project_name="watch", **tuner_options
+    )
     tuner.search(x, y, epochs=1, verbose=0)
     units = [trial.hyperparameters["units"] for trial in penalised.oracle.trials.values()]
     return {

@@ -8,20 +8,32 @@ x, y = np.random.rand(64, 3), np.random.randint(0, 2, 64)
 
 
 def build_model(hp):
-    model = keras.Sequential([keras.layers.Dense(hp.Int("units", 2, 50)), keras.layers.Dense(1, "sigmoid")])
-    model.compile("adam", "binary_crossentropy", metrics=["accuracy", keras.metrics.AUC(name="auc")])
+    model = keras.Sequential(
+        [keras.layers.Dense(hp.Int("units", 2, 50)), keras.layers.Dense(1, "sigmoid")]
+    )
+    model.compile(
+        "adam", "binary_crossentropy", metrics=["accuracy", keras.metrics.AUC(name="auc")]
+    )
     return model
 
 
 def main(directory, **tuner_options):
     objective = [kt.Objective("val_auc", "max"), kt.Objective("val_loss", "min"), "val_accuracy"]
     tuner = kt.RandomSearch(
-        build_model, objective=objective, max_trials=3, directory=directory, project_name="several", **tuner_options
+        build_model,
+        objective=objective,
+        max_trials=3,
+        directory=directory,
+        project_name="several",
+        **tuner_options,
     )
     tuner.search(x, y, epochs=2, validation_data=(x, y), verbose=0)
     scores, sums = [], []
     for trial in tuner.oracle.get_best_trials(3):
-        observed = {name: trial.metrics.get_history(name)[0].mean() for name in ("val_auc", "val_loss", "val_accuracy")}
+        observed = {
+            name: trial.metrics.get_history(name)[0].mean()
+            for name in ("val_auc", "val_loss", "val_accuracy")
+        }
         sums.append(observed["val_loss"] - observed["val_auc"] - observed["val_accuracy"])
         scores.append(trial.score)
     combined = tuner.oracle.objective

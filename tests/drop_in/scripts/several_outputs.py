@@ -1,4 +1,6 @@
-"""A model with two outputs, tuned for the metric of one of them, with sample and loss weights by name."""
+"""A model with two outputs, tuned for the metric of one of them, with sample and loss weights by
+name.
+"""
 
 import keras
 import keras_tuner
@@ -32,20 +34,35 @@ def main(directory, **tuner_options):
         project_name="outputs",
         **tuner_options,
     )
-    arguments = {"x": x, "y": labels, "epochs": 1, "validation_data": (x[:20], {k: v[:20] for k, v in labels.items()})}
+    arguments = {
+        "x": x,
+        "y": labels,
+        "epochs": 1,
+        "validation_data": (x[:20], {k: v[:20] for k, v in labels.items()}),
+    }
     tuner.search(**arguments)
     trial = tuner.oracle.get_best_trials()[0]
     model = tuner.get_best_models()[0]
-    measured = model.evaluate(x[:20], {k: v[:20] for k, v in labels.items()}, verbose=0, return_dict=True)
+    measured = model.evaluate(
+        x[:20], {k: v[:20] for k, v in labels.items()}, verbose=0, return_dict=True
+    )
     weighted = keras_tuner.RandomSearch(
         build, "loss", max_trials=1, directory=directory, project_name="weighted", **tuner_options
     )
-    weighted.search(x, labels, sample_weight={"kind": np.ones(80), "size": np.zeros(80)}, epochs=1, verbose=0)
+    weighted.search(
+        x, labels, sample_weight={"kind": np.ones(80), "size": np.zeros(80)}, epochs=1, verbose=0
+    )
     return {
         "metrics": sorted(trial.metrics.metrics),
         "direction": trial.metrics.get_direction("val_kind_accuracy"),
         "score": bool(np.isclose(trial.score, measured["kind_accuracy"])),
-        "size": bool(np.isclose(trial.metrics.get_best_value("val_size_mae"), measured["size_mae"], rtol=1e-3)),
+        "size": bool(
+            np.isclose(
+                trial.metrics.get_best_value("val_size_mae"), measured["size_mae"], rtol=1e-3
+            )
+        ),
         "outputs": {name: list(value.shape) for name, value in model.predict(x, verbose=0).items()},
-        "statuses": [t.status for t in [*tuner.oracle.trials.values(), *weighted.oracle.trials.values()]],
+        "statuses": [
+            t.status for t in [*tuner.oracle.trials.values(), *weighted.oracle.trials.values()]
+        ],
     }

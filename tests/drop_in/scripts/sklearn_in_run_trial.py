@@ -58,5 +58,6 @@ def main(directory, **tuner_options):
         "grid": sorted(sorted(map(str, trial.hyperparameters.values.items())) for trial in trials),
         "score": bool(np.isclose(again, best.score)),
         "predictions": list(model.predict(x).shape),
-        "directory": os.path.basename(tuner.get_trial_dir(best.trial_id)) == f"trial_{best.trial_id}",
+        "directory": os.path.basename(tuner.get_trial_dir(best.trial_id))
+        == f"trial_{best.trial_id}",
     }

@@ -1,4 +1,6 @@
-"""`SklearnTuner` with a pipeline on a data frame, with sample weights for a regressor, and what it says about other data."""
+"""`SklearnTuner` with a pipeline on a data frame, with sample weights for a regressor, and what it
+says about other data.
+"""
 
 import os
 
@@ -18,8 +20,15 @@ weights = np.linspace(0.5, 1.5, 50)
 
 
 def pipeline(hp):
-    regressor = Ridge(alpha=hp.Float("alpha", 1e-3, 10.0, sampling="log"), fit_intercept=hp.Boolean("intercept"))
-    return Pipeline([("scale", StandardScaler(with_mean=hp.Boolean("mean", default=True))), ("ridge", regressor)])
+    regressor = Ridge(
+        alpha=hp.Float("alpha", 1e-3, 10.0, sampling="log"), fit_intercept=hp.Boolean("intercept")
+    )
+    return Pipeline(
+        [
+            ("scale", StandardScaler(with_mean=hp.Boolean("mean", default=True))),
+            ("ridge", regressor),
+        ]
+    )
 
 
 class WeightedTree(RegressorMixin, BaseEstimator):
@@ -29,7 +38,9 @@ class WeightedTree(RegressorMixin, BaseEstimator):
         self.max_depth = max_depth
 
     def fit(self, X, y, sample_weight=None):
-        self.tree_ = DecisionTreeRegressor(max_depth=self.max_depth, random_state=0).fit(X, y, sample_weight=sample_weight)
+        self.tree_ = DecisionTreeRegressor(max_depth=self.max_depth, random_state=0).fit(
+            X, y, sample_weight=sample_weight
+        )
         return self
 
     def predict(self, X):
@@ -41,8 +52,12 @@ def tree(hp):
 
 
 def tuner_of(function, directory, name, options):
-    oracle = kt.oracles.RandomSearchOracle(objective=kt.Objective("score", "max"), max_trials=3, seed=5)
-    return kt.SklearnTuner(oracle, function, cv=KFold(3), directory=directory, project_name=name, **options)
+    oracle = kt.oracles.RandomSearchOracle(
+        objective=kt.Objective("score", "max"), max_trials=3, seed=5
+    )
+    return kt.SklearnTuner(
+        oracle, function, cv=KFold(3), directory=directory, project_name=name, **options
+    )
 
 
 def main(directory, **tuner_options):
@@ -51,7 +66,9 @@ def main(directory, **tuner_options):
     second = tuner_of(tree, directory, "weights", tuner_options)
     second.search(frame.to_numpy(), target.to_numpy(), sample_weight=weights)
     try:
-        tuner_of(tree, directory, "lists", {**tuner_options}).search([[1.0], [2.0], [3.0]], [1.0, 2.0, 3.0])
+        tuner_of(tree, directory, "lists", {**tuner_options}).search(
+            [[1.0], [2.0], [3.0]], [1.0, 2.0, 3.0]
+        )
         said = None
     except (TypeError, RuntimeError) as error:
         said = "numpy.ndarray or pandas.DataFrame" in str(error)
@@ -64,7 +81,8 @@ def main(directory, **tuner_options):
         fitted = tree(best.hyperparameters).fit(x[train], y[train], sample_weight=weights[train])
         scores.append(fitted.score(x[test], y[test], sample_weight=weights[test]))
     return {
-        "statuses": [t.status for t in first.oracle.trials.values()] + [t.status for t in second.oracle.trials.values()],
+        "statuses": [t.status for t in first.oracle.trials.values()]
+        + [t.status for t in second.oracle.trials.values()],
         "space": sorted(p.name for p in first.oracle.get_space().space),
         "steps": [name for name, step in model.steps],
         "predictions": list(model.predict(frame).shape)[:1],

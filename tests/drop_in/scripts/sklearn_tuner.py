@@ -1,4 +1,4 @@
-"""`SklearnTuner`: families of models, cross validation with groups, a scorer and further metrics."""
+"""`SklearnTuner`: families of models, cross validation with groups, a scorer and metrics."""
 
 import keras_tuner as kt
 import numpy as np
@@ -13,14 +13,18 @@ def build_model(hp):
     model_type = hp.Choice("model_type", ["random_forest", "ridge"])
     if model_type == "random_forest":
         return ensemble.RandomForestClassifier(
-            n_estimators=hp.Int("n_estimators", 3, 9, step=3), max_depth=hp.Int("max_depth", 2, 4), random_state=0
+            n_estimators=hp.Int("n_estimators", 3, 9, step=3),
+            max_depth=hp.Int("max_depth", 2, 4),
+            random_state=0,
         )
     return linear_model.RidgeClassifier(alpha=hp.Float("alpha", 1e-3, 1, sampling="log"))
 
 
 def main(directory, **tuner_options):
     tuner = kt.tuners.SklearnTuner(
-        oracle=kt.oracles.BayesianOptimizationOracle(objective=kt.Objective("score", "max"), max_trials=5),
+        oracle=kt.oracles.BayesianOptimizationOracle(
+            objective=kt.Objective("score", "max"), max_trials=5
+        ),
         hypermodel=build_model,
         scoring=metrics.make_scorer(metrics.accuracy_score),
         metrics=[metrics.accuracy_score, metrics.recall_score],
@@ -43,10 +47,14 @@ def main(directory, **tuner_options):
     recorded = trials[0].metrics
     fresh = build_model(trials[0].hyperparameters)
     weights = {"sample_weight": np.ones(60)}  # with which a forest draws other samples than without
-    folds = model_selection.cross_val_score(fresh, x, y, cv=model_selection.GroupKFold(4), groups=groups, params=weights)
+    folds = model_selection.cross_val_score(
+        fresh, x, y, cv=model_selection.GroupKFold(4), groups=groups, params=weights
+    )
     plain = default.oracle.get_best_trials()[0]
     folds_of_default = model_selection.KFold(5, shuffle=True, random_state=1)
-    again = model_selection.cross_val_score(build_model(plain.hyperparameters), x, y, cv=folds_of_default)
+    again = model_selection.cross_val_score(
+        build_model(plain.hyperparameters), x, y, cv=folds_of_default
+    )
     return {
         "statuses": [trial.status for trial in trials],
         "metrics": sorted(recorded.metrics),

@@ -8,7 +8,9 @@ import numpy as np
 
 
 def build_model(hp):
-    model = keras.Sequential([keras.layers.Dense(hp.Int("units", 2, 20), activation="relu"), keras.layers.Dense(1)])
+    model = keras.Sequential(
+        [keras.layers.Dense(hp.Int("units", 2, 20), activation="relu"), keras.layers.Dense(1)]
+    )
     model.compile("adam", "mse")
     return model
 
@@ -27,11 +29,17 @@ def main(directory, **tuner_options):
     )
     tensorboard = keras.callbacks.TensorBoard(logs)
     tuner.search(x, y, validation_split=0.2, epochs=1, callbacks=[tensorboard])
-    found = [os.path.relpath(folder, logs) for folder, _, files in os.walk(logs) if any("tfevents" in name for name in files)]
+    found = [
+        os.path.relpath(folder, logs)
+        for folder, _, files in os.walk(logs)
+        if any("tfevents" in name for name in files)
+    ]
     return {
         "statuses": [trial.status for trial in tuner.oracle.trials.values()],
         "trials": sorted(os.listdir(logs)),
-        "executions": {name: sorted(os.listdir(os.path.join(logs, name))) for name in sorted(os.listdir(logs))},
+        "executions": {
+            name: sorted(os.listdir(os.path.join(logs, name))) for name in sorted(os.listdir(logs))
+        },
         "training": sorted(name for name in found if os.path.basename(name) == "train"),
         "own": tensorboard.log_dir == logs,
     }

@@ -1,4 +1,6 @@
-"""A base model at the script's top, whose output and layers `build` uses; two trainings in `fit`, the second counts."""
+"""A base model at the script's top, whose output and layers `build` uses; two trainings in `fit`,
+the second counts.
+"""
 
 import keras_tuner as kt
 import numpy as np
@@ -10,7 +12,11 @@ images = rng.random((48, 8, 8, 1)).astype("float32")
 labels = (images.mean(axis=(1, 2, 3)) > 0.5).astype("float32")
 
 inputs = keras.Input((8, 8, 1))
-base = keras.Model(inputs, layers.Dense(6, name="features")(layers.Flatten()(layers.Conv2D(4, 3)(inputs))), name="base")
+base = keras.Model(
+    inputs,
+    layers.Dense(6, name="features")(layers.Flatten()(layers.Conv2D(4, 3)(inputs))),
+    name="base",
+)
 features = base.output
 
 
@@ -33,8 +39,17 @@ class FineTuned(kt.HyperModel):
 
 
 def main(directory, **tuner_options):
-    tuner = kt.GridSearch(FineTuned(), "val_loss", max_trials=4, directory=directory, project_name="transfer", **tuner_options)
-    tuner.search(images[:32], labels[:32], validation_data=(images[32:], labels[32:]), epochs=2, verbose=0)
+    tuner = kt.GridSearch(
+        FineTuned(),
+        "val_loss",
+        max_trials=4,
+        directory=directory,
+        project_name="transfer",
+        **tuner_options,
+    )
+    tuner.search(
+        images[:32], labels[:32], validation_data=(images[32:], labels[32:]), epochs=2, verbose=0
+    )
     trials = [trial for _, trial in sorted(tuner.oracle.trials.items())]
     return {
         "statuses": [trial.status for trial in trials],

@@ -47,14 +47,31 @@ def main(directory, **tuner_options):
     path = os.path.join(tuner.get_trial_dir(found.trial_id), "trial.json")
     return {
         "state": trial.get_state(),
-        "loaded": loaded.get_state() == reloaded.get_state() == trial.get_state() == again.get_state(),
+        "loaded": loaded.get_state()
+        == reloaded.get_state()
+        == trial.get_state()
+        == again.get_state(),
         "values": loaded.hyperparameters.get("units"),
         "printed": printed.getvalue().splitlines(),
-        "statuses": [status.RUNNING, status.IDLE, status.INVALID, status.STOPPED, status.COMPLETED, status.FAILED],
-        "default": [trial_module.Trial(hp).status, trial_module.Trial(hp).score, trial_module.Trial(hp).best_step],
+        "statuses": [
+            status.RUNNING,
+            status.IDLE,
+            status.INVALID,
+            status.STOPPED,
+            status.COMPLETED,
+            status.FAILED,
+        ],
+        "default": [
+            trial_module.Trial(hp).status,
+            trial_module.Trial(hp).score,
+            trial_module.Trial(hp).best_step,
+        ],
         "id": bool(re.fullmatch("[0-9a-f]{32}", trial_module.Trial(hp).trial_id)),
         "from the project": trial_module.Trial.load(path).get_state() == found.get_state(),
-        "metrics": {name: tracked.get_best_value() == found.score for name, tracked in found.metrics.metrics.items()},
+        "metrics": {
+            name: tracked.get_best_value() == found.score
+            for name, tracked in found.metrics.metrics.items()
+        },
         "last": found.metrics.get_last_value("other") == -found.score,
         "class": isinstance(found, trial_module.Trial),
     }

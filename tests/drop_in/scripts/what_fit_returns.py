@@ -1,4 +1,6 @@
-"""`HyperModel.fit` may return a number, a dict, a `History`, or a list of them; what each trial records of it."""
+"""`HyperModel.fit` may return a number, a dict, a `History`, or a list of them; what each trial
+records of it.
+"""
 
 import keras
 import keras_tuner as kt
@@ -14,7 +16,9 @@ class Returning(kt.HyperModel):
 
     def build(self, hp):
         model = keras.Sequential([keras.layers.Dense(1, kernel_initializer="zeros")])
-        model.compile(optimizer=keras.optimizers.SGD(hp.Float("rate", 0.01, 0.1)), loss="mse", metrics=["mae"])
+        model.compile(
+            optimizer=keras.optimizers.SGD(hp.Float("rate", 0.01, 0.1)), loss="mse", metrics=["mae"]
+        )
         return model
 
     def fit(self, hp, model, *args, **kwargs):
@@ -40,9 +44,26 @@ class Returning(kt.HyperModel):
 
 def main(directory, **tuner_options):
     findings = {}
-    for kind in ("number", "numpy", "integer", "dict", "history", "numbers", "dicts", "histories", "changed", "second"):
+    for kind in (
+        "number",
+        "numpy",
+        "integer",
+        "dict",
+        "history",
+        "numbers",
+        "dicts",
+        "histories",
+        "changed",
+        "second",
+    ):
         tuner = kt.RandomSearch(
-            Returning(kind), "val_mae", max_trials=1, directory=directory, project_name=kind, overwrite=True, **tuner_options
+            Returning(kind),
+            "val_mae",
+            max_trials=1,
+            directory=directory,
+            project_name=kind,
+            overwrite=True,
+            **tuner_options,
         )
         tuner.search(x, y, validation_data=(x, y), epochs=2, verbose=0)
         (trial,) = tuner.oracle.trials.values()

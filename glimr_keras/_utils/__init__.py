@@ -1,0 +1,1 @@
+"""What every room may use: checks, files, nested dicts, signatures. Knows no other room."""

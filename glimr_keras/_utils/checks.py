@@ -1,0 +1,45 @@
+"""Checks of single arguments; each message says what was received and how to mend it. Runs
+anywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+
+_Kind = TypeVar("_Kind")
+
+
+def checked_count(name: str, value: Any, at_least: int = 1) -> int:
+    """An integer of at least `at_least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
+        raise ValueError(
+            f"`{name}` must be an integer of at least {at_least}. Received: {name}={value!r}"
+        )
+    return int(value)
+
+
+def checked_kind(name: str, value: Any, kind: type[_Kind], described: str) -> _Kind | None:
+    """`None`, or an instance of `kind`."""
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"`{name}` must be {described}. Received: {name}={value!r}")
+    return value
+
+
+def checked_seconds(name: str, value: Any) -> float:
+    """A positive number of seconds."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 < value < float("inf")
+    ):
+        raise ValueError(
+            f"`{name}` must be a number of seconds above 0. Received: {name}={value!r}"
+        )
+    return float(value)
+
+
+def optional_count(name: str, value: Any, at_least: int = 1) -> int | None:
+    """`None`, or an integer of at least `at_least`."""
+    return None if value is None else checked_count(name, value, at_least)

@@ -1,0 +1,66 @@
+"""Files that are never half written. Runs anywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import IO, Any, TextIO
+
+from glimr_keras.errors import StorageError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file beside its place and renames it, so that there is never half of it. Its
+    directory is there.
+    """
+    beside = path.with_name(f".{path.name}")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes a JSON file, and makes its directory.
+
+    Raises:
+        StorageError: If it cannot be written, as on a full disk.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(content).encode())
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def lock(file: IO[Any], waits: bool) -> None:
+    """Keeps other processes from locking a file, where the system has such locks; they end when it
+    is closed, or the process.
+
+    Raises:
+        BlockingIOError: If another process has it locked, and `waits` is not set.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # a file system without locks
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[TextIO]:
+    """A text file to read and write, made if it is not there, that no other process has so
+    meanwhile, where the system has such locks.
+    """
+    with path.open("a+", encoding="utf-8") as file:
+        lock(file, waits=True)
+        file.seek(0)
+        yield file

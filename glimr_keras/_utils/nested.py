@@ -1,0 +1,50 @@
+"""Nested dicts and lists, and paths through them. Pure Python; runs anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MISSING: Any = object()
+"""What is at a path where nothing is."""
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by full name as nested dicts; an option with hyperparameters of its own is a dict with
+    its label as `"name"`.
+    """
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *scopes, leaf = name.split("/")
+        branch = tree
+        for scope in scopes:
+            inner = branch.setdefault(scope, {})
+            if not isinstance(inner, dict):
+                inner = branch[scope] = {"name": inner}
+            branch = inner
+        if isinstance(branch.get(leaf), dict):
+            branch[leaf] = {"name": value, **branch[leaf]}
+        else:
+            branch[leaf] = value
+    return tree
+
+
+def at_path(tree: Any, path: str) -> Any:
+    """What is at a path such as `"layers/0/units"`, or `MISSING`."""
+    for step in path.split("/"):
+        if isinstance(tree, Mapping) and step in tree:
+            tree = tree[step]
+        elif isinstance(tree, (list, tuple)) and step.isdigit() and int(step) < len(tree):
+            tree = tree[int(step)]
+        else:
+            return MISSING
+    return tree
+
+
+def copied(tree: Any) -> Any:
+    """A copy of the nested dicts and lists; the objects in them are shared."""
+    if type(tree) is dict:
+        return {key: copied(value) for key, value in tree.items()}
+    if type(tree) is list:
+        return [copied(value) for value in tree]
+    return tree

@@ -1,0 +1,452 @@
+"""The coordinator: one search, in the driver. It asks the oracle, hands runs to an executor and
+writes down what comes back.
+
+It knows nothing of Ray. An executor asks `next_spec` for work and passes on what the worker says.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from glimr_keras.errors import SearchError, StorageError
+from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy
+from glimr_keras.oracles import Nothing, Oracle
+from glimr_keras.project import checkpoints, training_states
+from glimr_keras.project.journal import Journal
+from glimr_keras.space.hp_types import HyperParameter
+from glimr_keras.space.hyperparameters import sample
+from glimr_keras.space.reserved_names import Stage
+from glimr_keras.training.messages import ExecutionSpec, Outcome, Report
+from glimr_keras.trials.layout import execution_directory, state_directory
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus, fold_of, ranked
+
+
+class Observer(Protocol):
+    """What is told how a search goes on, to show it."""
+
+    def on_running(self, running: int) -> None: ...
+    def before_trial(self) -> None: ...
+    def on_trial_begin(self, trial: Trial) -> None: ...
+    def on_trial_end(self, trial: Trial) -> None: ...
+
+
+class Coordinator:
+    """Keeps a search's trials, executions and record together.
+
+    Args:
+        oracle: Chooses configurations; it already knows the project's earlier trials.
+        journal: Open for writing.
+        directory: The project's directory.
+        executions_per_trial: How often each configuration is trained, or each of its folds.
+        observer: Told of every change.
+        tolerance: What is done about failures.
+        limits: What ends the search, or a trial, before its time.
+        cv_folds: Of the cross validation; `None` without.
+        project_id: Of the project.
+        directions: Of the metrics that will be logged, by name, as far as they are known; it is
+            added to.
+
+    Attributes:
+        error: Why the search stopped early, or `None`.
+        finished: Whether nothing will be started any more.
+        all_given_out: Whether nothing is left to be started, unless a process is lost.
+        remark: Why it ended before its budget was spent, where there was no error.
+    """
+
+    def __init__(
+        self,
+        oracle: Oracle,
+        journal: Journal,
+        directory: pathlib.Path,
+        executions_per_trial: int,
+        observer: Observer,
+        failure_policy: FailurePolicy | None = None,
+        stopping_policy: StoppingPolicy | None = None,
+        cv_folds: int | None = None,
+        project_id: str | None = None,
+        directions: dict[str, str | None] | None = None,
+    ) -> None:
+        self.oracle = oracle
+        self.error: Exception | None = None
+        self.finished = self.all_given_out = False
+        self.remark: str | None = None
+        self._stopping_policy = stopping_policy or StoppingPolicy(oracle.objective)
+        self._journal = journal
+        self._directory = directory
+        self._cv_folds, self._project_id = cv_folds, project_id
+        self._directions: dict[str, str | None] = {} if directions is None else directions
+        self._executions = executions_per_trial * (cv_folds or 1)
+        self._failure_policy = failure_policy or FailurePolicy()
+        self._ended: set[str] = set()  # trials whose states may still be there
+        self._kept: list[Trial] = []  # those whose weights are there, where that is bounded
+        self._observer = observer
+        self._failed_in_a_row = 0
+        self._begun: set[str] = set()  # in this session
+        self._waiting: collections.deque[ExecutionSpec] = collections.deque()
+        self._open: set[tuple[str, int]] = set()  # given out and not ended
+        self._running: set[tuple[str, int]] = set()
+        self._ends_as: dict[tuple[str, int], str] = {}  # status of those that are being stopped
+
+    def resume(self) -> None:
+        """Queues what was running when an earlier session of this project ended."""
+        for trial in self.oracle.trials.values():
+            if trial.status != TrialStatus.RUNNING:
+                self._stopping_policy.observe(trial)
+                self._keep_best(trial)
+                self._ended.add(trial.trial_id)
+                continue
+            if not any(
+                execution.status == TrialStatus.FAILED for execution in trial.executions.values()
+            ):
+                self._queue(trial)
+            if not self._is_waiting(trial.trial_id):
+                self._end_trial(trial)  # all that was missing is the record of its end
+        self._forget_states()
+
+    def next_spec(self) -> ExecutionSpec | None:
+        """The next run to start, or `None`: then `finished` says whether to ask again when a run
+        has ended.
+        """
+        if self.error is not None:
+            self.finished = True
+            return None
+        self.remark = self.remark or self._stopping_policy.reached()
+        if self.remark is not None:
+            self.finished = True
+            return None
+        if not self._waiting:
+            self._tell(self._observer.before_trial)
+            if self.error is not None:
+                return self.next_spec()
+            trial = self.oracle.ask()
+            if isinstance(trial, Nothing):
+                self.all_given_out = trial is Nothing.LEFT
+                self.finished = not self._open  # one of those may have to be started again
+                return None
+            trial.directions = self._directions
+            self._write(self._journal.add_trial, trial)
+            self._write(self.oracle.save_trial, trial)
+            if self.error is not None:
+                return self.next_spec()
+            self._queue(trial)
+        spec = self._waiting.popleft()
+        self._open.add(spec.key)
+        executions = self.oracle.trials[spec.trial_id].executions
+        if not spec.resumes:
+            executions[spec.execution] = Execution(attempt=spec.attempt)
+        if spec.trial_id not in self._begun:
+            self._begun.add(spec.trial_id)
+            self._tell(self._observer.on_trial_begin, self.oracle.trials[spec.trial_id])
+        return spec
+
+    def on_start(self, spec: ExecutionSpec) -> None:
+        """A worker begins with the run."""
+        self._running.add(spec.key)
+        self._observer.on_running(len(self._running))
+
+    def on_report(self, spec: ExecutionSpec, report: Report) -> None:
+        """Takes in what a worker says about a run."""
+        trial = self.oracle.trials[spec.trial_id]
+        trial.values = report.values
+        trial.hyperparameters.define(report.parameters)
+        new = self.oracle.update_space(report.parameters)
+        if new:
+            self._write(self._journal.add_parameters, new)
+        self._put(spec, report.files)
+        if report.epoch is not None:
+            trial.executions[spec.execution].observe(
+                report.epoch, report.metrics, self.oracle.objective
+            )
+            self._write(
+                self._journal.add_epoch, spec.trial_id, spec.execution, report.epoch, report.metrics
+            )
+        if report.outcome is not None:
+            self._learn_directions(report.outcome.directions)
+            self._end(spec, report.outcome)
+
+    def _learn_directions(self, directions: Mapping[str, str | None]) -> None:
+        """Remembers of metrics that were not known before the search whether more of them is
+        better.
+        """
+        new = {
+            name: direction
+            for name, direction in directions.items()
+            if name not in self._directions
+        }
+        if new:
+            self._directions.update(new)
+            self._write(self._journal.add_directions, new)
+
+    def stops(self, spec: ExecutionSpec, report: Report) -> bool:
+        """Whether a run is to end with this report, though it could go on."""
+        if report.outcome is not None or report.epoch is None:
+            return False
+        training = spec.trial_id if self._executions == 1 else f"{spec.trial_id}_{spec.execution}"
+        status = self._stopping_policy.stops(training, report.epoch, report.metrics)
+        if status is not None:
+            # one that a later trial was to continue has left nothing to continue from
+            self._ends_as[spec.key] = TrialStatus.STOPPED if spec.keeps_state else status
+        return status is not None
+
+    def on_stopped(self, spec: ExecutionSpec, duration: float) -> None:
+        """The run was stopped. Nothing if the run has already ended, or if the whole search is
+        being stopped.
+        """
+        if self.error is not None:
+            return
+        execution = self.oracle.trials[spec.trial_id].executions[spec.execution]
+        status = self._ends_as.pop(spec.key, TrialStatus.STOPPED)
+        self._end(spec, Outcome(status, duration, execution.score, execution.best_epoch))
+
+    def on_lost(self, spec: ExecutionSpec, duration: float, message: str) -> None:
+        """The process that ran it is gone: another goes on with it, unless that has happened too
+        often. Nothing if the run has already ended, or if the whole search is being stopped.
+        """
+        if self.error is not None or spec.key not in self._open:
+            return
+        execution = self.oracle.trials[spec.trial_id].executions[spec.execution]
+        if self._failure_policy.seconds is not None and duration >= self._failure_policy.seconds:
+            self._end(
+                spec, _hung(execution, duration, self._failure_policy.seconds, spec.directory)
+            )
+            return
+        execution.lost += 1
+        self._write(self._journal.add_loss, spec.trial_id, spec.execution, message)
+        if 0 <= self._failure_policy.failures < execution.lost:
+            times = (
+                ""
+                if execution.lost == 1
+                else f" {execution.lost} times, as often as `max_failures` allows and once more"
+            )
+            message = f"The process that trained this was lost{times}. The last time:\n{message}"
+            self._end(spec, Outcome(TrialStatus.FAILED, duration, message=message))
+        else:
+            self._again(spec, resumes=True)
+
+    def mutated(self, spec: ExecutionSpec, values: Mapping[str, Any]) -> ExecutionSpec:
+        """The run with values that a population-based scheduler changed, each made one that its
+        hyperparameter can have.
+        """
+        if all(values.get(name, value) == value for name, value in spec.values.items()):
+            return spec
+
+        def choose(parameter: HyperParameter) -> Any:
+            for known in (values, spec.values):
+                nearest = parameter.nearest(parameter.encode(known.get(parameter.name)))
+                if nearest is not None:
+                    return nearest
+            return sample(parameter, spec.sampling_key)
+
+        return dataclasses.replace(spec, values=spec.values | self.oracle.space.walk(choose))
+
+    def give_back(self, spec: ExecutionSpec) -> None:
+        """The run was given out and nothing of it was done; it is the next to be started."""
+        self._open.discard(spec.key)
+        self._waiting.appendleft(spec)
+        self._reopen()
+
+    def _again(self, spec: ExecutionSpec, resumes: bool) -> None:
+        """The run is the next to be started, from where it was or from its beginning."""
+        self._open.discard(spec.key)
+        self._running.discard(spec.key)
+        self._waiting.appendleft(
+            self._spec_of(self.oracle.trials[spec.trial_id], spec.execution, resumes)
+        )
+        self._reopen()
+        self._observer.on_running(len(self._running))
+
+    def _reopen(self) -> None:
+        """Something is to be started again; not if the search has come to a limit, after which Ray
+        asks for no more.
+        """
+        if self.remark is None:
+            self.finished = self.all_given_out = False
+
+    def _queue(self, trial: Trial) -> None:
+        for number in range(self._executions):
+            execution = trial.executions.get(number)
+            if execution is None or execution.status == TrialStatus.RUNNING:
+                self._waiting.append(self._spec_of(trial, number, resumes=execution is not None))
+
+    def _spec_of(self, trial: Trial, number: int, resumes: bool) -> ExecutionSpec:
+        chosen, parent = trial.suggested, trial.suggested.get(Stage.PARENT)
+        return ExecutionSpec(
+            trial.trial_id,
+            number,
+            chosen,
+            trial.sampling_key,
+            str(execution_directory(self._directory, trial.trial_id, number)),
+            tuple(part.direction for part in self.oracle.objective.parts),
+            epochs=chosen.get(Stage.EPOCHS),
+            initial_epoch=chosen.get(Stage.INITIAL_EPOCH, 0),
+            state=None
+            if parent is None
+            else str(state_directory(execution_directory(self._directory, parent, number))),
+            keeps_state=Stage.EPOCHS in chosen,
+            resumes=resumes,
+            attempt=trial.executions[number].attempt if number in trial.executions else 0,
+            state_interval=self._failure_policy.state_interval,
+            time_limit=self._failure_policy.seconds,
+            project=self._project_id,
+            fold=fold_of(number, self._cv_folds),
+            num_folds=self._cv_folds,
+        )
+
+    def _end(self, spec: ExecutionSpec, outcome: Outcome) -> None:
+        if spec.key not in self._open:
+            return
+        trial = self.oracle.trials[spec.trial_id]
+        execution = trial.executions[spec.execution]
+        if (
+            outcome.status == TrialStatus.RUNNING
+        ):  # it cannot go on now, and will when the search is continued
+            self.error = outcome.fatal
+        elif outcome.status == TrialStatus.FAILED and self._may_retry(execution, outcome):
+            self._write(self._journal.add_retry, spec.trial_id, spec.execution, outcome.message)
+            trial.executions[spec.execution] = Execution(attempt=execution.attempt + 1)
+            training_states.remove_states(state_directory(spec.directory))
+            checkpoints.remove(spec.directory)
+            self._again(spec, resumes=False)
+            return
+        self._open.discard(spec.key)
+        self._running.discard(spec.key)
+        if outcome.status == TrialStatus.RUNNING:
+            return
+        execution.status, execution.duration, execution.message = (
+            outcome.status,
+            outcome.duration,
+            outcome.message,
+        )
+        execution.score, execution.best_epoch = outcome.score, outcome.best_epoch
+        execution.returned, execution.is_told = outcome.returned, outcome.is_told
+        self._write(checkpoints.force, spec.directory)
+        self._write(self._journal.end_execution, spec.trial_id, spec.execution, execution)
+        if isinstance(self.error, StorageError):
+            return
+        if not spec.keeps_state:
+            training_states.remove_states(state_directory(spec.directory))
+        if outcome.fatal is not None:
+            self.error = outcome.fatal
+        if outcome.status == TrialStatus.FAILED:
+            self._waiting = collections.deque(
+                waiting for waiting in self._waiting if waiting.trial_id != spec.trial_id
+            )
+        if not any(key[0] == spec.trial_id for key in self._open) and not self._is_waiting(
+            spec.trial_id
+        ):
+            self._end_trial(trial, outcome.expected)
+        self._observer.on_running(len(self._running))
+
+    def _is_waiting(self, trial_id: str) -> bool:
+        return any(spec.trial_id == trial_id for spec in self._waiting)
+
+    def _end_trial(self, trial: Trial, expected: bool = False) -> None:
+        statuses = [execution.status for execution in trial.executions.values()]
+        failed = [
+            execution
+            for execution in trial.executions.values()
+            if execution.status == TrialStatus.FAILED
+        ]
+        trial.status = (
+            TrialStatus.STOPPED if TrialStatus.STOPPED in statuses else TrialStatus.COMPLETED
+        )
+        if failed:
+            trial.status, trial.message = TrialStatus.FAILED, failed[0].message
+        self._write(self.oracle.end_trial, trial)
+        self._write(self._journal.end_trial, trial)
+        if isinstance(self.error, StorageError):
+            return
+        self._keep_best(trial)
+        self._ended.add(trial.trial_id)
+        self._forget_states()
+        self._tell(self._observer.on_trial_end, trial)
+        self._stopping_policy.observe(trial)
+        if not failed:
+            self._failed_in_a_row = 0
+        elif not expected:
+            self._failed_in_a_row += 1
+        if self._failed_in_a_row >= self._failure_policy.failed_in_a_row and self.error is None:
+            self.error = SearchError(
+                "Number of consecutive failures exceeded the limit of "
+                f"{self._failure_policy.failed_in_a_row} (`max_consecutive_failed_trials`), so "
+                f"the search was stopped. The last one, trial {trial.trial_id} with "
+                f"{trial.values}, failed with:\n\n{trial.message}"
+            )
+
+    def _forget_states(self) -> None:
+        """Removes what ended trainings would have gone on from, unless a later trial may go on from
+        there.
+        """
+        for trial_id in [
+            each for each in self._ended if not self.oracle.is_continued(self.oracle.trials[each])
+        ]:
+            self._ended.discard(trial_id)
+            for number in range(self._executions):
+                states = state_directory(execution_directory(self._directory, trial_id, number))
+                training_states.remove_states(states)
+
+    def _may_retry(self, execution: Execution, outcome: Outcome) -> bool:
+        return (
+            outcome.fatal is None
+            and not outcome.final
+            and execution.attempt < self._failure_policy.retries
+        )
+
+    def _keep_best(self, trial: Trial) -> None:
+        """Removes the weights of trials that are not among the best, where only those are kept."""
+        if self._failure_policy.keep_top_k is None:
+            return
+        self._kept = ranked([*self._kept, trial], self.oracle.objective)
+        self._kept, others = (
+            self._kept[: self._failure_policy.keep_top_k],
+            self._kept[self._failure_policy.keep_top_k :],
+        )
+        for other in others:
+            for number in other.executions:
+                checkpoints.remove(execution_directory(self._directory, other.trial_id, number))
+
+    def _put(self, spec: ExecutionSpec, files: Mapping[str, Mapping[str, bytes]]) -> None:
+        """Writes checkpoints that came with a report from a machine that does not see the project's
+        directory.
+        """
+        if "best" in files:
+            self._write(checkpoints.put, spec.directory, files["best"])
+        if "latest" in files:
+            self._write(training_states.put_state, state_directory(spec.directory), files["latest"])
+
+    def _tell(self, tell: Callable[..., None], *what: Any) -> None:
+        """Tells the observer, in which code of the user's may run. Its error ends the search."""
+        try:
+            tell(*what)
+        except Exception as error:
+            self.error = self.error or error
+
+    def _write(self, write: Callable[..., None], *record: Any) -> None:
+        """Writes to the project. When that is not possible, the search ends, and nothing more is
+        written.
+        """
+        if isinstance(self.error, StorageError):
+            return
+        try:
+            write(*record)
+        except StorageError as error:
+            self.error = error
+
+
+def _hung(execution: Execution, duration: float, limit: float, directory: str) -> Outcome:
+    """The end of a training that did not end by itself. Its best epoch may be one that was not
+    reported any more.
+    """
+    score, best_epoch = execution.score, execution.best_epoch
+    if checkpoints.is_whole(directory):
+        saved = checkpoints.describe(directory)
+        if saved.score is not None:
+            score, best_epoch = saved.score, saved.epoch
+    if score is None:
+        message = f"No epoch was over within `trial_time_limit_s={limit:g}`; its process was ended."
+        return Outcome(TrialStatus.FAILED, duration, message=message, expected=True, final=True)
+    return Outcome(TrialStatus.STOPPED, duration, score, best_epoch)

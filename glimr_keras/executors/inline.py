@@ -1,0 +1,77 @@
+"""The inline executor: trials run in the driver's own process, one at a time. For breakpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import time
+
+from glimr_keras.executors.base import Begin
+from glimr_keras.executors.coordinator import Coordinator
+from glimr_keras.executors.serialization import copied
+from glimr_keras.models.data import FitArguments
+from glimr_keras.training.context import TrialContext
+from glimr_keras.training.discovery import probe
+from glimr_keras.training.keras_session import out_of_garbage_collection, prepare_process
+from glimr_keras.training.messages import ExecutionSpec, Report
+from glimr_keras.training.run_trial import run_trial
+
+
+class InlineExecutor:
+    """Runs trials in this process, in the order in which the oracle chooses them.
+
+    All trials share the user's one `HyperModel`; callbacks are copied for each. Keras' session is
+    cleared and the random generators are seeded here, in the user's process.
+    """
+
+    def execute(self, context: TrialContext, begin: Begin) -> None:
+        """Builds the model once, and runs until the coordinator that `begin` then makes has nothing
+        left to start.
+        """
+        prepare_process(context.session.backend, context.cpus)
+        with out_of_garbage_collection():
+            self._execute(context, begin)
+
+    def _execute(self, context: TrialContext, begin: Begin) -> None:
+        coordinator = begin(probe(_with_own_hypermodel(context)))
+        while coordinator is not None and (spec := coordinator.next_spec()) is not None:
+            coordinator.on_start(spec)
+            own = _with_own_callbacks(context)
+            with contextlib.suppress(_StoppedError):
+                run_trial(
+                    own, spec, functools.partial(_take_in, coordinator, spec, time.monotonic())
+                )
+
+
+def _with_own_hypermodel(context: TrialContext) -> TrialContext:
+    """The context with a copy of its hypermodel, where it can be copied, so that looking at it does
+    not change the user's own.
+    """
+    with contextlib.suppress(Exception):
+        return dataclasses.replace(context, hypermodel=copied(context.hypermodel))
+    return context
+
+
+def _with_own_callbacks(context: TrialContext) -> TrialContext:
+    """The context with copies of its callbacks."""
+    given = context.arguments
+    if given.kwargs.get("callbacks"):
+        given = FitArguments(
+            given.args, {**given.kwargs, "callbacks": copy.deepcopy(given.kwargs["callbacks"])}
+        )
+    return dataclasses.replace(context, arguments=given, callbacks=copy.deepcopy(context.callbacks))
+
+
+class _StoppedError(SystemExit):
+    """Ends a trial that is to be stopped."""
+
+
+def _take_in(coordinator: Coordinator, spec: ExecutionSpec, started: float, report: Report) -> None:
+    stops = coordinator.stops(spec, report)
+    coordinator.on_report(spec, report)
+    if stops:
+        coordinator.on_stopped(spec, time.monotonic() - started)
+    if stops or (coordinator.error is not None and report.outcome is None):
+        raise _StoppedError

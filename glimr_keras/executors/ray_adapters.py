@@ -1,0 +1,165 @@
+"""What Ray Tune is given in a search: a searcher, callbacks and a stopper, which pass on what they
+hear. Runs in the driver.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from glimr_keras.executors.ray_bridge import Bridge, nest
+from glimr_keras.executors.ray_worker import REPORT, TASK
+
+
+class BridgeSearcher(Searcher):
+    """Shows the coordinator to Ray Tune as a searcher."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        task = self._bridge.next_task(trial_id)
+        if task is not None:
+            shown = nest(task["spec"]["values"]) if self._bridge.shows and "spec" in task else {}
+            return {**shown, TASK: task}
+        return Searcher.FINISHED if self._bridge.finished else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The listener, which hears of every end, tells the coordinator."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the record."""
+
+
+class TrialListener(tune.Callback):
+    """Passes on what happens to Ray's trials."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._bridge.start(trial.trial_id)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._bridge.report(
+            trial.trial_id, result.pop(REPORT)
+        )  # Ray would keep it as long as the search lasts
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._bridge.end(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        message = f"The worker was lost:\n{trial.get_error() or 'it died without a message.'}"
+        self._bridge.lose(trial.trial_id, message)
+
+
+class FilteredCallback(tune.Callback):
+    """A Ray Tune callback of the user, told of the search's own trials only."""
+
+    def __init__(self, callback: tune.Callback, bridge: Bridge) -> None:
+        self._callback, self._bridge = callback, bridge
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        self._callback.setup(*args, **info)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._callback.on_step_begin(iteration, trials, **info)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._callback.on_step_end(iteration, trials, **info)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._callback.on_trial_start(iteration, trials, trial, **info)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._callback.on_trial_result(iteration, trials, trial, result, **info)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._callback.on_trial_complete(iteration, trials, trial, **info)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if not self._bridge.is_ours(trial.trial_id):
+            self._callback.on_trial_error(iteration, trials, trial, **info)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        self._callback.on_experiment_end(trials, **info)
+
+
+class FilteredReporter(tune.ProgressReporter):
+    """A progress reporter of the user, shown the search's own trials only."""
+
+    def __init__(self, reporter: tune.ProgressReporter, bridge: Bridge) -> None:
+        self._reporter, self._bridge = reporter, bridge
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        self._reporter.setup(*args, **info)
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return bool(self._own(trials)) and self._reporter.should_report(self._own(trials), done)
+
+    def report(self, trials: list[Any], done: bool, *sys_info: Any) -> None:
+        self._reporter.report(self._own(trials), done, *sys_info)
+
+    def _own(self, trials: list[Any]) -> list[Any]:
+        return [trial for trial in trials if not self._bridge.is_ours(trial.trial_id)]
+
+
+class FinishedTrialCleaner(tune.Callback):
+    """Takes statistics and configuration, some 16 KB, out of each of Ray's trials that has ended;
+    Ray keeps the trials.
+    """
+
+    def __init__(self) -> None:
+        self._first: Any = None
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps = {}, {}
+        trial.run_metadata.last_result = {}
+        trial.config.clear()
+        trial.evaluated_params.clear()
+        self._first = self._first or trial  # what all of them have alike, it keeps for all
+        trial.placement_group_factory = self._first.placement_group_factory
+        trial.storage.syncer, trial.storage.sync_config = (
+            self._first.storage.syncer,
+            self._first.storage.sync_config,
+        )
+
+    on_trial_error = on_trial_complete
+
+
+class SearchStopper(tune.Stopper):
+    """Ends the search when there is an error, and what stands by when it is needed no more."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self._bridge.may_leave(trial_id) or self._bridge.wants_stop(
+            trial_id, result.get(REPORT)
+        )
+
+    def stop_all(self) -> bool:
+        coordinator = self._bridge.coordinator
+        return self._bridge.error is not None or (
+            coordinator is not None and coordinator.error is not None
+        )

@@ -1,0 +1,288 @@
+"""Where Ray's trials and ours meet: what Ray Tune asks and tells is passed to one coordinator. Runs
+in the driver.
+
+The first Ray trials are no trials of ours. One on each worker makes the process ready (Keras
+imported, threads set), and one of them builds the model once; they stand by until the search has
+begun, and then leave their processes to its trials. Neither schedulers nor callbacks of the user
+see them.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import ray
+
+from glimr_keras.executors.base import Begin
+from glimr_keras.executors.coordinator import Coordinator
+from glimr_keras.executors.ray_worker import TASK
+from glimr_keras.project.checkpoints import packed
+from glimr_keras.project.training_states import newest
+from glimr_keras.training.discovery import PROBED, Probe
+from glimr_keras.training.messages import ExecutionSpec, Report
+from glimr_keras.trials.layout import state_directory
+
+_DEAD = (
+    "The worker process died while it ran `data` and `build` (out of memory, or a crash in a "
+    "library)."
+)
+
+_MAX_REFUSED = 3
+"""How often a run is given to another process because the one that it was for did not begin with
+it.
+"""
+
+
+class Bridge:
+    """Which Ray trial is which run, and what the processes are doing before there are runs.
+
+    Args:
+        begin: Called once, when the model has been built.
+        workers: How many processes are made ready.
+        max_runs: How many runs may be given out at once; `None` for what Ray has room for.
+        pauses: Whether a scheduler may pause runs, change their values and continue them.
+        shows: Whether Ray is to see the values of runs also where it changes none.
+        is_cluster: Says whether there are other machines now.
+
+    Attributes:
+        coordinator: `None` until the search has begun.
+        error: Why it did not begin.
+        over: Whether nothing is to be done, or nothing any more.
+    """
+
+    def __init__(
+        self,
+        begin: Begin,
+        workers: int,
+        max_runs: int | None,
+        pauses: bool = False,
+        shows: bool = False,
+        is_cluster: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.coordinator: Coordinator | None = None
+        self.error: Exception | None = None
+        self.over = False
+        self.specs: dict[str, ExecutionSpec] = {}
+        self.max_runs, self.pauses, self.shows = max_runs, pauses, pauses or shows
+        self._begin, self._workers = begin, workers
+        self._ours: set[str] = set()
+        self._standing_by: dict[str, None] = {}
+        self._given = 0  # runs for which a process that stands by has to leave
+        self._probing: str | None = None
+        self._probes_lost = 0
+        self._started: dict[str, float] = {}
+        self._is_cluster = is_cluster
+        self._refused: collections.Counter[tuple[str, int]] = collections.Counter()
+
+    @property
+    def finished(self) -> bool:
+        """Whether no Ray trial is to be started any more."""
+        return (
+            self.over
+            or self.error is not None
+            or (self.coordinator is not None and self.coordinator.finished)
+        )
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the search has ended before its end."""
+        if self.over or self.error is not None:
+            return False
+        return self.coordinator is None or (
+            self.coordinator.error is None and bool(self.specs or not self.coordinator.finished)
+        )
+
+    def is_ours(self, ray_id: str) -> bool:
+        """Whether this Ray trial only makes a process ready."""
+        return ray_id in self._ours
+
+    def in_order(self) -> Iterator[str]:
+        """The Ray trials that are not over, in the order in which they were given out."""
+        if self.coordinator is None:
+            yield from self._standing_by
+        yield from self.specs
+        if self.coordinator is not None:
+            yield from self._standing_by
+
+    def next_task(self, ray_id: str) -> dict[str, Any] | None:
+        """What a new Ray trial is to do; `None` if there is nothing to do now."""
+        if self.finished:
+            return None
+        if self.coordinator is None:
+            return self._next_stand_by(ray_id)
+        waiting = len(self.specs) - len(self._started)
+        is_full = len(self.specs) == self.max_runs and not self.pauses  # paused ones make room
+        if not is_full and self._waits_for_machines():
+            return self._stand_by(ray_id, None)
+        if is_full or (waiting and self.coordinator.oracle.learns):
+            return None  # what is chosen later is chosen with more results
+        spec = self.coordinator.next_spec()
+        if spec is None:
+            return None
+        self.specs[ray_id] = dataclasses.replace(spec, reports_state=self.pauses)
+        self._given += bool(self._standing_by)
+        return self._task(self.specs[ray_id])
+
+    def may_leave(self, ray_id: str) -> bool:
+        """Whether a process that stands by is to take on a trial; not before there is one, or Ray
+        would end the process.
+        """
+        if ray_id not in self._standing_by:
+            return False
+        if self.finished or (self.coordinator is not None and self.coordinator.all_given_out):
+            return True
+        if self._given == 0:
+            return False
+        self._given -= 1
+        return True
+
+    def start(self, ray_id: str) -> None:
+        if self.coordinator is not None and ray_id in self.specs:
+            self._started[ray_id] = time.monotonic()
+            self.coordinator.on_start(self.specs[ray_id])
+        elif self.coordinator is not None:
+            self._given = min(
+                len(self.specs) - len(self._started), 1
+            )  # one that waits is for the process that has joined
+
+    def prepare(self, ray_id: str, config: dict[str, Any]) -> None:
+        """A Ray trial is to be started, or to go on; takes in the values that a scheduler changed
+        in its configuration.
+
+        A population-based scheduler copies whole configurations from one trial to another, with the
+        run in them.
+        """
+        self._started.pop(ray_id, None)
+        if self.coordinator is not None and ray_id in self.specs:
+            self.specs[ray_id] = self.coordinator.mutated(self.specs[ray_id], flatten(config))
+            config[TASK] = self._task(self.specs[ray_id])
+
+    def wants_stop(self, ray_id: str, said: Any) -> bool:
+        """Whether the run is to end with this report."""
+        coordinator, spec = self.coordinator, self.specs.get(ray_id)
+        return (
+            coordinator is not None
+            and spec is not None
+            and isinstance(said, Report)
+            and coordinator.stops(spec, said)
+        )
+
+    def report(self, ray_id: str, said: Report | Probe | Exception | None) -> None:
+        match said:
+            case Report() if self.coordinator is not None:
+                self.coordinator.on_report(self.specs[ray_id], said)
+            case Probe():
+                self._begin_with(said)
+            case Exception():
+                self.error = said
+
+    def end(self, ray_id: str) -> None:
+        """The Ray trial is over; if the worker said no outcome, a scheduler stopped it."""
+        self._standing_by.pop(ray_id, None)
+        spec = self.specs.pop(ray_id, None)
+        if spec is not None and self.coordinator is not None:
+            self.coordinator.on_stopped(spec, self._seconds(ray_id))
+
+    def lose(self, ray_id: str, message: str) -> None:
+        """The Ray trial has failed, which errors of the user's code never do: its process is gone,
+        or takes no more trials.
+        """
+        self._standing_by.pop(ray_id, None)
+        spec = self.specs.pop(ray_id, None)
+        if spec is not None and self.coordinator is not None:
+            self._refused[spec.key] += ray_id not in self._started
+            if ray_id not in self._started and self._refused[spec.key] <= _MAX_REFUSED:
+                self.coordinator.give_back(spec)
+            else:
+                self.coordinator.on_lost(spec, self._seconds(ray_id), message)
+        if ray_id == self._probing and self.coordinator is None and self.error is None:
+            self._probing, self._probes_lost = None, self._probes_lost + 1
+            if self._probes_lost == len(PROBED):
+                self._begin_with(Probe(error=_DEAD))
+
+    def _waits_for_machines(self) -> bool:
+        """Whether a Ray trial is to wait for a machine that joins, and make a process ready there.
+        The runs themselves would not: each would go to a process that is ready sooner, and never
+        let a new one start.
+        """
+        coordinator = self.coordinator
+        if coordinator is None or coordinator.all_given_out or self.pauses or self._standing_by:
+            return False
+        return len(self._started) > 0 and self._is_cluster()
+
+    def _task(self, spec: ExecutionSpec) -> dict[str, Any]:
+        """A run for a worker, with what it goes on from if that may be on a machine that does not
+        see the project.
+        """
+        states = {
+            "own": state_directory(spec.directory) if spec.resumes else None,
+            "given": spec.state,
+        }
+        sent = {}
+        if any(states.values()) and self._is_cluster():
+            found = {name: newest(place) for name, place in states.items() if place is not None}
+            sent = {name: packed(place) for name, place in found.items() if place is not None}
+        return {"spec": dataclasses.asdict(spec), "states": ray.put(sent) if sent else None}
+
+    def _next_stand_by(self, ray_id: str) -> dict[str, Any] | None:
+        if self._probing is None:
+            self._probing, skipped = ray_id, self._probes_lost
+        elif len(self._standing_by) < self._workers:
+            skipped = None
+        else:
+            return None
+        return self._stand_by(ray_id, skipped)
+
+    def _stand_by(self, ray_id: str, skipped: int | None) -> dict[str, Any]:
+        self._ours.add(ray_id)
+        self._standing_by[ray_id] = None
+        return {"skipped": skipped}
+
+    def _begin_with(self, found: Probe) -> None:
+        try:
+            self.coordinator = self._begin(found)
+        except Exception as error:  # raised again where Ray does not wrap it
+            self.error = error
+        self.over = self.coordinator is None
+
+    def _seconds(self, ray_id: str) -> float:
+        now = time.monotonic()
+        return now - self._started.pop(ray_id, now)
+
+    def __reduce__(self) -> tuple[type, tuple[None, int, None]]:
+        return Bridge, (
+            None,
+            0,
+            None,
+        )  # Ray pickles searchers and callbacks into its snapshots, which are never read
+
+
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by full name as nested dicts, in which schedulers look for them; what is inside a
+    value's own name stays flat.
+    """
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *scopes, leaf = name.split("/")
+        branch = tree
+        for scope in scopes:
+            branch = branch.setdefault(scope, {}) if isinstance(branch, dict) else {}
+        if isinstance(branch, dict) and leaf not in branch:
+            branch[leaf] = value
+        else:
+            tree[name] = value
+    return tree
+
+
+def flatten(config: Mapping[str, Any], scope: str = "") -> dict[str, Any]:
+    """Values in nested dicts by full name; a dict is also a value, as an option may be one."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat[f"{scope}{key}"] = value
+        if isinstance(value, Mapping) and key != TASK:
+            flat |= flatten(value, f"{scope}{key}/")
+    return flat

@@ -1,0 +1,369 @@
+"""What Ray Tune runs in a worker process: trials, and before the first one what readies the
+process. Runs in the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import pathlib
+import queue
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import ray
+from ray import cloudpickle, tune
+from ray.tune.result import RESULT_DUPLICATE
+from ray.tune.trainable.function_trainable import FunctionTrainable
+
+from glimr_keras._utils import scratch
+from glimr_keras.errors import FatalError, ShippingError
+from glimr_keras.executors.serialization import unpack
+from glimr_keras.executors.shared_arrays import SharedArray
+from glimr_keras.project.journal import Journal
+from glimr_keras.project.training_states import put_state
+from glimr_keras.training.context import TrialContext
+from glimr_keras.training.discovery import Probe, probe
+from glimr_keras.training.keras_session import prepare_worker, private_memory
+from glimr_keras.training.messages import ExecutionSpec, Report
+from glimr_keras.training.run_trial import run_trial
+from glimr_keras.trials.layout import state_directory
+
+TASK = "glimr_keras"
+"""Where a Ray trial's configuration has its task."""
+REPORT = "glimr_keras"
+"""Where a Ray trial's result has what the worker says, beside Keras' metrics."""
+
+_STANDING_BY_S = 0.05
+
+_HANGS = 1.1
+"""So many times the limit of its time is what a trial gets that does not end by itself."""
+_PATIENCE = 0.02
+"""The part of an epoch's time during which Ray's answer to its report is waited for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkerPayload:
+    """A context on its way to a worker, which prepares its process before it unpacks anything of
+    the user's.
+
+    Attributes:
+        path: Where the driver finds modules.
+        content: The context, as `serialization.pack` gives it.
+        arrays: References to its large arrays in Ray's shared memory.
+        max_memory: Bytes of a worker's own memory, after which it is replaced; `None` for no bound.
+    """
+
+    backend: str
+    cpus: float
+    path: tuple[str, ...]
+    content: bytes
+    arrays: tuple[ray.ObjectRef, ...]
+    max_memory: int | None
+
+    def prepare(self) -> None:
+        """Sets the process up, so that the first trial does not have to."""
+        prepare_worker(self.backend, self.cpus)
+        # A stopped trial needs a moment to unwind; Ray replaces workers, Keras and all, that take
+        # longer than this
+        os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "10")
+        sys.path.extend(path for path in self.path if path not in sys.path)
+
+    def unpack(self) -> TrialContext:
+        """The context with its data; a fresh copy each time, except that large arrays are those in
+        shared memory.
+
+        Raises:
+            ShippingError: If it needs something that the worker does not have.
+        """
+        self.prepare()
+        try:
+            arrays = ray.get(list(self.arrays))
+            if self.backend == "tensorflow":
+                arrays = [array.view(SharedArray) for array in arrays]
+            context: TrialContext = unpack(self.content, arrays)
+        except Exception as error:
+            raise ShippingError(
+                f"What was sent to a worker cannot be loaded there: {type(error).__name__}: "
+                f"{error}. Is every module that the HyperModel, the callbacks and the data need "
+                "installed on all machines?"
+            ) from error
+        return context
+
+
+class Worker(FunctionTrainable):
+    """One process that runs trials, one after the other."""
+
+    def setup(self, config: dict[str, Any], payload: WorkerPayload) -> None:
+        scratch.tidy()
+        self._payload = payload
+        self._thread = _Thread()
+        super().setup(config)
+
+    def _trainable_func(self, config: dict[str, Any]) -> None:
+        self._thread.run(functools.partial(self._work, config))
+
+    def _work(self, config: dict[str, Any]) -> None:
+        task = config[TASK]
+        if "spec" in task:
+            reporter = _Reporter(self._count)
+            with (
+                _at_hand(ExecutionSpec(**task["spec"]), task["states"]) as here,
+                _continued(here) as spec,
+                _ended_after(spec.time_limit),
+            ):
+                run_trial(self._payload.unpack(), spec, reporter, settle=reporter.finish)
+            reporter.finish()
+        else:
+            _stand_by(self._payload, task["skipped"])
+        tune.report({RESULT_DUPLICATE: True})  # by which Ray knows a function's end
+
+    def _count(self, epoch: int) -> None:
+        """Makes the report that follows Ray's number `epoch`, also of a training that did not begin
+        here.
+        """
+        self._iteration = epoch - 1
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Makes ready for another trial.
+
+        Raises:
+            RuntimeError: If this process takes no other trial, since the last one has not ended or
+                too much memory is in use. Ray then ends it, and the trial, which has not begun,
+                goes to another. (Ray says nothing to anyone of a trial that is lost because this
+                returns `False`.)
+        """
+        if not super().reset_config(new_config):
+            raise RuntimeError("The last trial in this process was stopped and has not ended.")
+        bound, used = self._payload.max_memory, private_memory()
+        if bound is not None and used is not None and used > bound:
+            raise RuntimeError(f"This process uses {used} bytes of memory, more than {bound}.")
+        return True
+
+
+@contextlib.contextmanager
+def _at_hand(spec: ExecutionSpec, states: ray.ObjectRef | None) -> Iterator[ExecutionSpec]:
+    """The run, with directories that this machine has. Where it does not see the project's,
+    checkpoints are sent.
+    """
+    *project, _ = pathlib.Path(spec.directory).parts  # an execution's folder may be in its trial's
+    seen = [pathlib.Path(*project[:depth]) for depth in (len(project), len(project) - 1)]
+    if spec.project is None or any(Journal(place).is_of(spec.project) for place in seen):
+        yield spec
+        return
+    here = scratch.make()
+    try:
+        sent = {} if states is None else ray.get(states)
+        if "own" in sent:
+            put_state(state_directory(here / "own"), sent["own"])
+        if "given" in sent:
+            put_state(here / "given", sent["given"])
+        given = str(here / "given") if "given" in sent else None
+        yield dataclasses.replace(spec, directory=str(here / "own"), state=given, is_carried=True)
+    finally:
+        shutil.rmtree(here, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _continued(spec: ExecutionSpec) -> Iterator[ExecutionSpec]:
+    """The run, from where it was paused, or from where a scheduler wants it to go on.
+
+    The checkpoint is copied at once: another trial that it is of may train on, and Ray removes its
+    earlier ones.
+    """
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        yield spec
+        return
+    copied = scratch.make()
+    try:
+        with checkpoint.as_directory() as directory:
+            _copy(pathlib.Path(directory), copied)
+        yield dataclasses.replace(spec, state=str(copied), resumes=False)
+    finally:
+        shutil.rmtree(copied, ignore_errors=True)
+
+
+def _copy(place: pathlib.Path, to: pathlib.Path) -> None:
+    """Copies a checkpoint; where it was removed, that of the next epoch which is still there."""
+    later = sorted(other for other in place.parent.glob("checkpoint_*") if other.name > place.name)
+    for source in (place, *later):
+        with contextlib.suppress(OSError, shutil.Error):
+            shutil.copytree(source, to, dirs_exist_ok=True)
+            return
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float | None) -> Iterator[None]:
+    """Has the system end this process if the block takes much longer, as code that hangs does.
+    (Code that does not ends by itself, after a batch.)
+    """
+    if seconds is None or not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, seconds * _HANGS + 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class _Thread:
+    """One thread for all that a process trains. Ray has a new one for each trial, in which Keras is
+    a tenth slower.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: queue.SimpleQueue[tuple[Callable[[], None], Future[None]]] = (
+            queue.SimpleQueue()
+        )
+        threading.Thread(target=self._loop, daemon=True).start()
+
+    def run(self, task: Callable[[], None]) -> None:
+        """Runs a task to its end, and raises what it raises."""
+        done: Future[None] = Future()
+        self._tasks.put((task, done))
+        done.result()
+
+    def _loop(self) -> None:
+        while True:
+            task, done = self._tasks.get()
+            try:
+                done.set_result(task())
+            except BaseException as error:
+                done.set_exception(error)
+            del task, done
+
+
+def _stand_by(payload: WorkerPayload, skipped: int | None) -> None:
+    """Readies the process, builds the model once if asked to, and waits for trials.
+
+    Ray keeps no process for later use that it has no trial for, so this one reports again and again
+    until it is stopped.
+
+    Args:
+        payload: What will be searched.
+        skipped: For `probe`; `None` if the model is built elsewhere.
+    """
+    said: Any = None
+    try:
+        payload.prepare()
+        if skipped is not None:
+            said = _sendable_probe(probe(payload.unpack(), skipped))
+    except Exception as error:
+        said = error
+    while True:
+        tune.report({REPORT: said})
+        said = None
+        time.sleep(_STANDING_BY_S)
+
+
+class _Reporter:
+    """Reports to Ray Tune from a thread of its own, so that training goes on while the driver takes
+    the report in.
+
+    Ray answers each report, and its answer may be that the trial is stopped. It is waited for
+    during a small part of the time that an epoch takes: a trial with long epochs stops at once, and
+    one with short epochs, where waiting would cost a good part of the training, an epoch later.
+
+    Args:
+        count: Called with the number of an epoch before it is reported.
+    """
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
+        self._thread: threading.Thread | None = None
+        self._last = time.monotonic()
+        self._error: BaseException | None = None
+
+    def __call__(self, report: Report) -> None:
+        """Sends a report.
+
+        Raises:
+            SystemExit: If Ray stopped the trial.
+        """
+        try:
+            self.finish()
+        except BaseException:
+            _remove(report.state)
+            raise
+        self._thread = threading.Thread(target=self._send, args=(_sendable(report),), daemon=True)
+        self._thread.start()
+        if report.state is not None:
+            self._wait(None)  # it may be paused, and what it would train meanwhile be lost
+        elif report.outcome is None:
+            self._wait((time.monotonic() - self._last) * _PATIENCE)
+        self._last = time.monotonic()
+
+    def finish(self) -> None:
+        """Waits until the last report was taken in.
+
+        Raises:
+            SystemExit: If Ray stopped the trial, as it also does when it has got the outcome.
+        """
+        self._wait(None)
+
+    def _send(self, report: Report) -> None:
+        try:
+            said = dataclasses.replace(report, state=None)
+            checkpoint = (
+                None if report.state is None else tune.Checkpoint.from_directory(report.state)
+            )
+            if report.epoch is not None:
+                self._count(report.epoch)
+            # "done" saves Ray another round trip to learn that the function has returned
+            tune.report(
+                {**report.metrics, REPORT: said, "done": report.outcome is not None},
+                checkpoint=checkpoint,
+            )
+        except BaseException as error:  # raised where training can be ended by it
+            self._error = error
+        finally:
+            _remove(report.state)
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._thread is not None:
+            self._thread.join(seconds)
+        if self._error is not None:
+            raise self._error
+
+
+def _remove(directory: str | None) -> None:
+    if directory is not None:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _sendable(report: Report) -> Report:
+    """The report, with the user's error in it only if it can be sent."""
+    outcome = report.outcome
+    if outcome is None or outcome.fatal is None or _survives(outcome.fatal):
+        return report
+    return dataclasses.replace(
+        report, outcome=dataclasses.replace(outcome, fatal=FatalError(outcome.message))
+    )
+
+
+def _sendable_probe(found: Probe) -> Probe:
+    """What was found, with the user's error in it only if it can be sent."""
+    if found.fatal is None or _survives(found.fatal):
+        return found
+    return dataclasses.replace(found, fatal=FatalError(found.error))
+
+
+def _survives(error: Exception) -> bool:
+    """Whether an error of the user's can be sent to the driver, which attributes of its own may
+    prevent.
+    """
+    try:
+        cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:
+        return False
+    return True

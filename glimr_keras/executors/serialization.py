@@ -1,0 +1,332 @@
+"""What is sent to workers: pickled, with large arrays apart, and refused by name where it cannot
+be. Runs in driver and worker.
+
+Arrays of a megabyte and more are not part of the pickle, wherever in the object they are, so that
+the executor can put each into shared memory once and every trial can map it from there, read-only.
+`tf.data` pipelines travel as their graphs, and symbolic tensors of Keras, such as the output of
+layers that a script made at its top, as one model that has them all, with the layers and models
+that they were made by.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import io
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from ray import cloudpickle
+
+from glimr_keras.errors import ShippingError
+from glimr_keras.models import tf_datasets
+from glimr_keras.models.hypermodel import FunctionHyperModel
+
+LARGE = 2**20
+"""Arrays of at least so many bytes are kept apart."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SerializedObject:
+    """An object, pickled.
+
+    Attributes:
+        content: The pickle.
+        arrays: The arrays of at least `LARGE` bytes that the pickle refers to by their number.
+    """
+
+    content: bytes
+    arrays: tuple[np.ndarray, ...]
+
+
+def pack(value: Any) -> SerializedObject:
+    """Pickles an object, and leaves its large arrays as they are.
+
+    Raises:
+        Exception: Whatever the object's parts raise when they are pickled.
+    """
+    content, pickler = _dumped(value)
+    if pickler.apart.tensors:
+        joint = _Joint(pickler.apart.tensors, pickler.models)
+        content, pickler = _dumped(value, joint)
+        content = cloudpickle.dumps(_Connected(joint.model, content))
+    return SerializedObject(content, tuple(pickler.apart.arrays))
+
+
+def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
+    """A fresh copy of what was packed, in which the large arrays are those given here."""
+    found = _Unpickler(io.BytesIO(content), _Apart(arrays)).load()
+    if isinstance(found, _Connected):
+        apart = _Apart(arrays, found.model.outputs, layers=_layers(found.model))
+        return _Unpickler(io.BytesIO(found.content), apart).load()
+    return found
+
+
+def copied(value: Any) -> Any:
+    """A copy for this process, in which classes, tuners, large arrays, and symbolic tensors with
+    their layers and models are those of the original.
+
+    A class that a script has at its top would be pickled with its methods and the variables that
+    they use, and unpickling it here would give the script's own class copies of these variables.
+
+    Raises:
+        Exception: Whatever the object's parts raise when they are pickled.
+    """
+    content, pickler = _dumped(value, stays_here=True)
+    if pickler.apart.tensors:
+        content, pickler = _dumped(
+            value, _Joint(pickler.apart.tensors, pickler.models), stays_here=True
+        )
+    return _Unpickler(io.BytesIO(content), pickler.apart).load()
+
+
+def _dumped(
+    value: Any, joint: _Joint | None = None, stays_here: bool = False
+) -> tuple[bytes, _Pickler]:
+    written = io.BytesIO()
+    pickler = _Pickler(written, joint, stays_here)
+    pickler.dump(value)
+    return written.getvalue(), pickler
+
+
+@functools.singledispatch
+def sent(value: Any) -> Any:
+    """What is sent in the place of an object, wherever it is reached from. For kinds of which a
+    part stays in the driver, something else is registered here.
+    """
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class _Connected:
+    """A pickle that refers to the outputs of a model, and to its layers, by their numbers."""
+
+    model: keras.Model
+    content: bytes
+
+
+class _Joint:
+    """One model of all that is connected by symbolic tensors.
+
+    Args:
+        tensors: The symbolic tensors; each becomes an output.
+        models: Of which those are part of it that have an input in common with the tensors, if they
+            are of Keras' own kinds.
+
+    Attributes:
+        model: From the inputs that the tensors were made of to the tensors.
+        references: What a pickle has in the place of an object that is part of it, by the object's
+            id.
+    """
+
+    def __init__(self, tensors: Sequence[Any], models: Sequence[keras.Model]) -> None:
+        inputs = {
+            id(source): source
+            for tensor in tensors
+            for source in keras.utils.get_source_inputs(tensor)
+        }
+        self.model = keras.Model(list(inputs.values()), list(tensors))
+        own_kinds = (keras.Sequential, type(self.model))
+        connected = [
+            model
+            for model in models
+            if type(model) in own_kinds and any(id(tensor) in inputs for tensor in model.inputs)
+        ]
+        outputs = {id(tensor): tensor for tensor in tensors}
+        for model in connected:
+            inputs |= {id(tensor): tensor for tensor in model.inputs}
+            outputs |= {id(tensor): tensor for tensor in (*model.inputs, *model.outputs)}
+        if connected:
+            self.model = keras.Model(list(inputs.values()), list(outputs.values()))
+        numbers = {key: number for number, key in enumerate(outputs)}
+        self.references: dict[int, tuple[Any, ...]] = {
+            key: ("tensors", number) for key, number in numbers.items()
+        }
+        places = {id(layer): number for number, layer in enumerate(_layers(self.model))}
+        for model in connected:
+            compiled = model.get_compile_config() if model.compiled else None
+            if isinstance(model, keras.Sequential):
+                parts: Any = [places[id(layer)] for layer in model._layers]
+            else:
+                parts = [
+                    keras.tree.map_structure(lambda tensor: numbers[id(tensor)], end)
+                    for end in _ends(model)
+                ]
+            self.references[id(model)] = (
+                "model",
+                type(model),
+                parts,
+                model.name,
+                compiled,
+                len(self.references),
+            )
+        self.references |= {key: ("layers", number) for key, number in places.items()}
+
+
+def _layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Its layers, and theirs, always in the same order."""
+    layers: list[keras.layers.Layer] = model._flatten_layers(include_self=False)
+    return layers
+
+
+def _ends(model: keras.Model) -> tuple[Any, Any]:
+    """Its inputs and outputs, in the structure that it takes and returns."""
+    functional = getattr(model, "_functional", model)  # of a `Sequential`
+    return functional._inputs_struct, functional._outputs_struct
+
+
+@dataclasses.dataclass(frozen=True)
+class _Apart:
+    """What a pickle refers to by the name of the list that it is in and its number there."""
+
+    arrays: Sequence[np.ndarray] = dataclasses.field(default_factory=list)
+    tensors: Sequence[Any] = dataclasses.field(default_factory=list)
+    of_process: Sequence[Any] = dataclasses.field(default_factory=list)
+    layers: Sequence[keras.layers.Layer] = ()
+
+
+class _Pickler(cloudpickle.Pickler):
+    def __init__(
+        self, file: io.BytesIO, joint: _Joint | None = None, stays_here: bool = False
+    ) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self.apart = _Apart()
+        self.models: list[keras.Model] = []
+        self._stays_here = stays_here
+        self._numbers: dict[int, int] = {}
+        self._references = {} if joint is None else joint.references
+
+    def persistent_id(self, value: Any) -> tuple[Any, ...] | None:
+        if id(value) in self._references and not self._stays_here:
+            return self._references[id(value)]
+        if isinstance(value, keras.KerasTensor) and hasattr(value, "_keras_history"):
+            return self._numbered("tensors", value)
+        if self._stays_here and (
+            isinstance(value, type) or id(value) in self._references or sent(value) is not value
+        ):
+            return self._numbered("of_process", value)
+        if isinstance(value, keras.Model) and hasattr(
+            getattr(value, "_functional", value), "_inputs_struct"
+        ):
+            self.models.append(value)
+        if type(value) is not np.ndarray or value.nbytes < LARGE or value.dtype.hasobject:
+            return None
+        return self._numbered("arrays", value)
+
+    def _numbered(self, name: str, value: Any) -> tuple[str, int]:
+        """The place of a value among those that are kept apart, which it is put to."""
+        kept = getattr(self.apart, name)
+        if id(value) not in self._numbers:
+            self._numbers[id(value)] = len(kept)
+            kept.append(value)
+        return name, self._numbers[id(value)]
+
+    def reducer_override(self, value: Any) -> Any:
+        if tf_datasets.is_dataset(value):
+            return tf_datasets.rebuilt, (
+                np.frombuffer(tf_datasets.graph_of(value), np.uint8),
+                value.element_spec,
+            )
+        instead = sent(value)
+        if instead is not value:
+            return instead.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        return super().reducer_override(value)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, apart: _Apart) -> None:
+        super().__init__(file)
+        self._apart = apart
+        self._models: dict[int, keras.Model] = {}
+
+    def persistent_load(self, reference: tuple[Any, ...]) -> Any:
+        match reference:
+            case ("model", kind, parts, name, compiled, number):
+                if number not in self._models:
+                    self._models[number] = self._model(kind, parts, name, compiled)
+                return self._models[number]
+            case (kept, number):
+                return getattr(self._apart, kept)[number]
+        raise pickle.UnpicklingError(f"An unknown reference: {reference!r}")
+
+    def _model(
+        self, kind: type[keras.Model], parts: Any, name: str, compiled: dict[str, Any] | None
+    ) -> keras.Model:
+        if issubclass(kind, keras.Sequential):
+            model = kind([self._apart.layers[number] for number in parts], name=name)
+        else:
+            ends = (keras.tree.map_structure(self._apart.tensors.__getitem__, end) for end in parts)
+            model = kind(*ends, name=name)
+        if compiled is not None:
+            model.compile_from_config(compiled)
+        return model
+
+
+def check_sendable(value: Any, name: str) -> None:
+    """Refuses an object that cannot be pickled, and names the innermost attribute that is the
+    reason.
+
+    Args:
+        value: What is to be sent. Large arrays in it are not copied for the check.
+        name: How the user calls it, such as `"hypermodel"`.
+
+    Raises:
+        ShippingError: With the path of the attribute, closure variable or item.
+    """
+    error = _error(value)
+    if error is None:
+        return
+    path, culprit = _find(value, name, set())
+    error = _error(culprit) or error
+    if isinstance(error, ShippingError):
+        raise ShippingError(f"{path} {error}") from error
+    raise ShippingError(
+        f"`{name}` must be sent to worker processes, and cannot be pickled: {path} is a "
+        f"{type(culprit).__name__}. Create it inside `data(config)`, `build(config)` or `fit`, "
+        f"where it is used. Received: {error}"
+    )
+
+
+def _error(value: Any) -> Exception | None:
+    try:
+        pack(value)
+    except Exception as error:
+        return error
+    return None
+
+
+def _find(value: Any, path: str, seen: set[int]) -> tuple[str, Any]:
+    """The innermost part of `value` that cannot be pickled, with its path."""
+    seen.add(id(value))
+    for name, part in _parts(value):
+        if id(part) not in seen and _error(part) is not None:
+            return _find(part, path + name, seen)
+    return path, value
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if tf_datasets.is_dataset(value):
+        return  # which says itself why
+    if isinstance(value, FunctionHyperModel):
+        yield "", value.function
+    elif isinstance(value, dict):
+        yield from ((f"[{key!r}]", item) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"[{index}]", item) for index, item in enumerate(value))
+    elif inspect.isfunction(value) or inspect.ismethod(value):
+        variables = inspect.getclosurevars(inspect.unwrap(value))
+        yield from (
+            (f"'s variable `{name}`", item)
+            for name, item in {**variables.nonlocals, **variables.globals}.items()
+        )
+    elif hasattr(value, "__dict__") and not inspect.ismodule(value):
+        yield from ((f".{name}", item) for name, item in vars(sent(value)).items())
+        yield from (
+            (f".{name}", item)
+            for kind in type(value).__mro__[:-1]
+            for name, item in vars(kind).items()
+        )

@@ -1,0 +1,1 @@
+"""glimr's own class, in front of `RayTuner`."""

@@ -1,0 +1,166 @@
+"""A project as Ray Tune's `ResultGrid`: one result for each training. Runs in the driver."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.fs
+from ray import tune
+
+from glimr_keras._utils.nested import nested
+from glimr_keras.project.journal import Journal
+from glimr_keras.results import tables
+from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.trials.trial import TrialStatus
+
+_SCOPES = {"all": None, "avg": 0, "last-5-avg": 5, "last-10-avg": 10}
+
+
+class ProjectResultGrid(tune.ResultGrid):
+    """The results of a project, one for each training, in the order of configurations and folds.
+
+    Metrics are those of the last epoch, `best_checkpoints` has the epoch whose weights are there,
+    and `config` is the configuration as nested dicts.
+
+    Args:
+        directory: The project's directory.
+        space: The declared space, with whose fixed values a result's `config` is whole; without, it
+            has the searched ones.
+    """
+
+    def __init__(self, directory: pathlib.Path, space: DeclaredSpace | None = None) -> None:
+        self._directory = directory
+        project = Journal(directory).read()
+        self._metric, self._mode = project.objective.name, project.objective.direction
+        self._table = tables.experiment_table(directory)
+        epochs = dict(list(self._table.groupby(["trial_id", "execution"])))
+        self._results, self._statuses = [], []
+        for trial in project.trials.values():
+            for number, execution in sorted(trial.executions.items()):
+                rows = epochs.get((trial.trial_id, number), self._table.iloc[:0])
+                error = (
+                    None
+                    if execution.status != TrialStatus.FAILED
+                    else RuntimeError(execution.message)
+                )
+                config = nested(trial.values) if space is None else space.fill(trial.values)
+                self._results.append(_result(rows.reset_index(drop=True), config, directory, error))
+                self._statuses.append(execution.status)
+
+    @property
+    def experiment_path(self) -> str:
+        """The project's directory."""
+        return str(self._directory)
+
+    @property
+    def filesystem(self) -> pyarrow.fs.FileSystem:
+        """Where that is: this machine's."""
+        return pyarrow.fs.LocalFileSystem()
+
+    def get_best_result(
+        self,
+        metric: str | None = None,
+        mode: str | None = None,
+        scope: str = "last",
+        filter_nan_and_inf: bool = True,
+    ) -> tune.Result:
+        """The best training of those that did not fail.
+
+        Args:
+            metric: By default the search's own.
+            mode: `"min"` or `"max"`, by default the search's own.
+            scope: Of each training, the metric of the `"last"` epoch counts, or the best of
+                `"all"`, or the mean of all (`"avg"`) or of the last five or ten (`"last-5-avg"`,
+                `"last-10-avg"`).
+            filter_nan_and_inf: Whether trainings with such a value are left out.
+
+        Raises:
+            ValueError: If `scope` or `mode` is something else, or there is no such metric.
+            RuntimeError: If no training has a value.
+        """
+        metric, mode = metric or self._metric, mode or self._mode
+        if scope not in ("last", *_SCOPES):
+            raise ValueError(
+                f"`scope` must be one of 'last', {', '.join(map(repr, _SCOPES))}. Received: "
+                f"scope={scope!r}"
+            )
+        tables.top_k_trials(
+            self._table, metric, mode or "", 1
+        )  # says what is wrong with metric and mode
+        scored = []
+        for result in (result for result in self._results if result.error is None):
+            values = _values(result.metrics_dataframe, metric)
+            score = _scored(values, scope, mode or "") if len(values) else math.nan
+            if len(values) and (math.isfinite(score) or not filter_nan_and_inf):
+                scored.append((score, result))
+        if not scored:
+            raise RuntimeError(f"No training has a value of {metric!r}.")
+        return (max if mode == "max" else min)(scored, key=lambda pair: pair[0])[1]
+
+    def get_dataframe(
+        self, filter_metric: str | None = None, filter_mode: str | None = None
+    ) -> pd.DataFrame:
+        """One row for each training, as in `experiment_table`: its last epoch, or its best.
+
+        Args:
+            filter_metric: The epoch in which this metric is best; `None` for the last epoch.
+            filter_mode: `"min"` or `"max"`.
+        """
+        if filter_metric is None:
+            return self._table.drop_duplicates(["trial_id", "execution"], keep="last").reset_index(
+                drop=True
+            )
+        best = tables.top_k_trials(
+            self._table, filter_metric, filter_mode or self._mode or "", None
+        )
+        return best.sort_values(["config_enum", "execution"]).reset_index(drop=True)
+
+    @property
+    def num_errors(self) -> int:
+        """How many trainings failed."""
+        return self._statuses.count(TrialStatus.FAILED)
+
+    @property
+    def num_terminated(self) -> int:
+        """How many trainings ended without an error."""
+        return len(self._statuses) - self.num_errors - self._statuses.count(TrialStatus.RUNNING)
+
+
+def _result(
+    rows: pd.DataFrame, config: dict[str, Any], directory: pathlib.Path, error: Exception | None
+) -> tune.Result:
+    names = [
+        name
+        for name in rows.columns
+        if not name.startswith("config/") and name not in ("checkpoint_path", "config")
+    ]
+    saved = rows[rows["checkpoint_path"].notna()]
+    checkpoints = [
+        (tune.Checkpoint.from_directory(row["checkpoint_path"]), row[names].dropna().to_dict())
+        for _, row in saved.iterrows()
+    ]
+    last = rows.iloc[-1][names].dropna().to_dict() if len(rows) else {}
+    return tune.Result(
+        metrics={**last, "config": config},
+        checkpoint=checkpoints[0][0] if checkpoints else None,
+        error=error,
+        path=checkpoints[0][0].path if checkpoints else str(directory),
+        metrics_dataframe=rows,
+        best_checkpoints=checkpoints,
+    )
+
+
+def _values(rows: Any, metric: str) -> np.ndarray:
+    return rows[metric].dropna().to_numpy(float)
+
+
+def _scored(values: np.ndarray, scope: str, mode: str) -> float:
+    if scope == "last":
+        return float(values[-1])
+    if scope == "all":
+        return float(values.max() if mode == "max" else values.min())
+    return float(values[-(_SCOPES[scope] or len(values)) :].mean())

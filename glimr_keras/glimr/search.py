@@ -1,0 +1,427 @@
+"""`Search`: glimr's class, a thin front on `RayTuner`. Runs in the driver."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import os
+import pathlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ray import cloudpickle, tune
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.search.sample import Domain
+from ray.tune.stopper import TrialPlateauStopper
+
+from glimr_keras._utils import files
+from glimr_keras._utils.signatures import arguments_of, check_taken
+from glimr_keras.errors import ModelError, ProjectError
+from glimr_keras.glimr.result_grid import ProjectResultGrid
+from glimr_keras.models.hypermodel import HyperModel
+from glimr_keras.models.tasks import SECTION, name_of
+from glimr_keras.project.journal import HIDDEN
+from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training.dry_run import DryRun
+from glimr_keras.trials.objective import Objective
+from glimr_keras.tuners.ray_tuner import RayTuner
+
+_FILE = "search.pickle"
+_FOLD_ARGUMENTS = ("cv_index", "cv_folds")
+
+
+class Search:
+    """Tunes a model that a space, a builder and a loader describe, with the interface of glimr.
+
+    Args:
+        space: A nested dict of fixed values and `ray.tune` domains, with sections `tasks`,
+            `optimization` and `data`; see `keras_losses`, `keras_metrics` and `optimization_space`.
+            It is read, never changed.
+        builder: `builder(config)`, called with one configuration as nested dicts; returns
+            `(model, losses, loss_weights, metrics)`.
+        loader: `loader(**config["data"])`; returns `(train, validation)`, each what Keras' `fit`
+            takes as `x` or a tuple `(x, y)`, with labels in a dict by task.
+        metric: What is optimised, `"task_metric"` or `"task_loss"`, on the validation data; by
+            default the first metric of the first task.
+        mode: `"max"` or `"min"`.
+        cv_folds: Of a cross validation: each configuration is trained once for each fold, and
+            `loader` also gets `cv_index`, the fold counted from 0, and `cv_folds`.
+        stopper: A `ray.tune.Stopper`; by default `TrialPlateauStopper(metric)`.
+        loader_kwargs: Further arguments of the loader, which are not searched.
+        fit_kwargs: Arguments of Keras' `fit`.
+        seed: Makes the search draw the same configurations, and each training the same weights.
+
+    Attributes:
+        space, builder, loader, metric, mode, cv_folds, stopper, loader_kwargs, fit_kwargs, seed: As
+            above.
+        checkpoint_config, reporter, resources: What the setters set; they can be set directly as
+            well.
+        failure_config: Of which `max_failures` says how often a training is continued whose process
+            was lost.
+        sync_config: Ray's, for scripts that set it.
+        tuner: The `RayTuner` of the last experiment, with its `get_best_models`,
+            `results_dataframe` and so on.
+
+    Raises:
+        ValueError: If the space has no tasks, `mode` is something else, or the loader does not take
+            what it would get.
+
+    Example:
+        search = Search(space, builder, loader, metric="digit_accuracy")
+        results = search.experiment("runs", "digits", num_samples=50)
+        results.get_best_result().config
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, Any],
+        builder: Callable[[dict[str, Any]], Any],
+        loader: Callable[..., Any],
+        metric: str | None = None,
+        mode: str = "max",
+        cv_folds: int | None = None,
+        stopper: tune.Stopper | None = None,
+        loader_kwargs: Mapping[str, Any] | None = None,
+        fit_kwargs: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={mode!r}")
+        if (
+            not isinstance(space, Mapping)
+            or not isinstance(space.get(SECTION), Mapping)
+            or not space[SECTION]
+        ):
+            raise ValueError(
+                "`space` must have 'tasks', a dict with a dict for each task. Received: "
+                f"{list(space)}"
+            )
+        for name, function in (("builder", builder), ("loader", loader)):
+            if not callable(function):
+                raise TypeError(f"`{name}` must be a function. Received: {name}={function!r}")
+        if stopper is not None and not isinstance(stopper, tune.Stopper):
+            raise ValueError(f"`stopper` must be a ray.tune.Stopper. Received: stopper={stopper!r}")
+        self.space, self.builder, self.loader = space, builder, loader
+        self.metric = metric if metric is not None else _first_metric(space)
+        self.mode, self.cv_folds, self.seed = mode, cv_folds, seed
+        self.loader_kwargs, self.fit_kwargs = dict(loader_kwargs or {}), dict(fit_kwargs or {})
+        self._check_loader()
+        self.stopper = (
+            stopper if stopper is not None else TrialPlateauStopper(metric=self.metric, mode=None)
+        )
+        self.reporter: tune.ProgressReporter | None = None
+        self.failure_config, self.sync_config = (
+            tune.FailureConfig(max_failures=5),
+            tune.SyncConfig(),
+        )
+        self.tuner: _ExperimentTuner | None = None
+        self.set_checkpoints()
+        self.set_resources()
+
+    def set_checkpoints(
+        self,
+        metric: str | None = None,
+        mode: str | None = None,
+        num_to_keep: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        """Says which weights are kept: those of the best epoch of each training, by the metric that
+        is optimised.
+
+        Args:
+            metric, mode: By default those of the search; others are refused with a warning.
+            num_to_keep: Likewise, if above 1.
+            **kwargs: Others of `ray.tune.CheckpointConfig`.
+        """
+        metric, mode = metric or self.metric, mode or self.mode
+        if (metric, mode) != (self.metric, self.mode) or num_to_keep != 1:
+            warnings.warn(
+                "The weights of one epoch are kept of each training, the best by "
+                f"{self.metric!r} ({self.mode}). Received: metric={metric!r}, mode={mode!r}, "
+                f"num_to_keep={num_to_keep!r}",
+                stacklevel=2,
+            )
+        self.checkpoint_config = tune.CheckpointConfig(
+            num_to_keep=1,
+            checkpoint_score_attribute=self.metric,
+            checkpoint_score_order=self.mode,
+            **kwargs,
+        )
+
+    def set_reporter(
+        self,
+        metrics: Sequence[str] | None = None,
+        parameters: Mapping[str, str] | Sequence[str] | None = None,
+        jupyter: bool = False,
+        sort_by_metric: bool = True,
+        max_report_frequency: int = 30,
+        **kwargs: Any,
+    ) -> None:
+        """Shows a table of Ray's while an experiment runs, instead of the live line.
+
+        Args:
+            metrics: Its columns; by default every metric of every task, and their losses.
+            parameters: Further columns: the name shown, by the hyperparameter's full name; by
+                default method and learning rate of the optimization.
+            jupyter: Whether the table is updated in place in a notebook, rather than printed again.
+            sort_by_metric: Whether trials are sorted by the metric that is optimised.
+            max_report_frequency: Seconds between two tables, at least.
+            **kwargs: Others of `ray.tune.CLIReporter` or `ray.tune.JupyterNotebookReporter`.
+        """
+        if metrics is None:
+            tasks = self.space[SECTION].items()
+            metrics = [
+                f"{task}_{name}"
+                for task, section in tasks
+                for name in [*_metric_names(section), "loss"]
+            ]
+        if parameters is None:
+            parameters = {
+                "optimization/method": "method",
+                "optimization/learning_rate": "learning rate",
+            }
+        kind = tune.JupyterNotebookReporter if jupyter else tune.CLIReporter
+        self.reporter = kind(
+            metric_columns=list(metrics),
+            parameter_columns=dict(parameters)
+            if isinstance(parameters, Mapping)
+            else list(parameters),
+            metric=self.metric,
+            mode=self.mode,
+            sort_by_metric=sort_by_metric,
+            max_report_frequency=max_report_frequency,
+            **{
+                "print_intermediate_tables": True,
+                **kwargs,
+            },  # else it depends on what was searched before
+        )
+
+    def set_resources(self, resources: Mapping[str, float] | None = None) -> None:
+        """Says what one training takes.
+
+        Args:
+            resources: Such as `{"CPU": 2, "GPU": 0.5}`; by default one CPU and no GPU.
+        """
+        self.resources = {"CPU": 1, "GPU": 0} if resources is None else dict(resources)
+
+    def experiment(
+        self,
+        local_dir: str | os.PathLike[str],
+        name: str | None = None,
+        num_samples: int = 100,
+        max_concurrent_trials: int = 8,
+        scheduler: TrialScheduler | None = None,
+        search_alg: Searcher | None = None,
+        **kwargs: Any,
+    ) -> ProjectResultGrid:
+        """Runs trials until the experiment has `num_samples` configurations; an experiment that is
+        there is continued.
+
+        Args:
+            local_dir: Where experiments are.
+            name: The experiment's own directory in there; by default date and time.
+            num_samples: How many configurations.
+            max_concurrent_trials: At most so many trainings at once.
+            scheduler: One of `ray.tune.schedulers`; by default `AsyncHyperBandScheduler`, which
+                stops bad trainings after 10 epochs at the earliest.
+            search_alg: One of `ray.tune.search`; by default random search.
+            **kwargs: Others of `RayTuner`, such as `initial_points` or `time_budget_s`.
+
+        Returns:
+            A `ray.tune.ResultGrid` with a result for each training. Metrics have the names
+            `task_metric` and `task_loss`.
+
+        Raises:
+            ValueError, TypeError: As `RayTuner` and its `search` raise them.
+        """
+        name = name if name is not None else f"{datetime.datetime.now():%Y_%m_%d_%H_%M_%S}"
+        settings: dict[str, Any] = {
+            "num_samples": num_samples,
+            "max_concurrent_trials": max_concurrent_trials,
+            "scheduler": copy.deepcopy(scheduler),
+            "search_alg": copy.deepcopy(search_alg),
+            **kwargs,
+        }
+        self.tuner = self._tuner(local_dir, name, **settings)
+        self.tuner.remembered = self._remembered(settings)
+        self.tuner.search(**self.fit_kwargs)
+        return ProjectResultGrid(self.tuner._glimr.place, self.tuner._glimr.space)
+
+    def try_configuration(
+        self, config: Mapping[str, Any] | None = None, batches: int | None = None
+    ) -> DryRun:
+        """Builds and trains one configuration for an epoch, in this process, so that mistakes show
+        before an experiment.
+
+        Args:
+            config: Such as one of `sample_space`; what it leaves out is the default.
+            batches: Train on so many batches only.
+
+        Returns:
+            What `RayTuner.try_configuration` does.
+        """
+        tuner = self._tuner(
+            ".", None, num_samples=1, max_concurrent_trials=1, scheduler=None, search_alg=None
+        )
+        return tuner.try_configuration(config, batches=batches, **self.fit_kwargs)
+
+    @classmethod
+    def restore(
+        cls, local_dir: str | os.PathLike[str], name: str | None = None
+    ) -> ProjectResultGrid:
+        """Continues an experiment that was interrupted, as it was started.
+
+        The space, builder and loader are read from a pickle in the experiment's directory, which
+        runs the code in it: restore only experiments that you trust. (To continue one without a
+        pickle, call `experiment` with its directory and name.)
+
+        Args:
+            local_dir: Where experiments are; without `name`, the experiment's own directory.
+            name: The experiment's own directory in there.
+
+        Returns:
+            As `experiment` does.
+
+        Raises:
+            ProjectError: If there is no experiment.
+        """
+        directory = pathlib.Path(local_dir) if name is None else pathlib.Path(local_dir) / name
+        file = directory.absolute() / HIDDEN / _FILE
+        if not file.exists():
+            raise ProjectError(
+                f"There is no experiment of Search to restore in {directory.absolute()}."
+            )
+        search, settings = cloudpickle.loads(file.read_bytes())
+        results: ProjectResultGrid = search.experiment(
+            directory.absolute().parent, directory.absolute().name, **settings
+        )
+        return results
+
+    def _tuner(
+        self,
+        local_dir: str | os.PathLike[str],
+        name: str | None,
+        num_samples: int,
+        max_concurrent_trials: int,
+        scheduler: TrialScheduler | None,
+        search_alg: Searcher | None,
+        **kwargs: Any,
+    ) -> _ExperimentTuner:
+        return _ExperimentTuner(
+            _Built(self.builder, self.loader, self.loader_kwargs),
+            Objective(self.metric, self.mode),
+            max_trials=num_samples,
+            cv_folds=self.cv_folds,
+            directory=local_dir,
+            project_name=name,
+            max_concurrent_trials=max_concurrent_trials,
+            resources_per_trial=self.resources,
+            scheduler=scheduler if scheduler is not None else self._default_scheduler(),
+            search_alg=search_alg,
+            space=self.space,
+            stopper=self.stopper,
+            reporter=self.reporter,
+            seed=self.seed,
+            **{"max_failures": self.failure_config.max_failures, **kwargs},
+        )
+
+    def _default_scheduler(self) -> TrialScheduler:
+        longest = max(1, self._most_epochs())
+        return AsyncHyperBandScheduler(
+            "training_iteration", max_t=longest, grace_period=min(10, longest)
+        )
+
+    def _most_epochs(self) -> int:
+        """Up to how many epochs a configuration may be trained, for a scheduler that ends a
+        training there.
+        """
+        epochs = self.fit_kwargs.get(
+            "epochs", (self.space.get("optimization") or {}).get("epochs", 100)
+        )
+        if isinstance(epochs, Domain):
+            whole = DeclaredSpace({"epochs": epochs}).parameters
+            epochs = max(parameter.prob_to_value(1 - 1e-12) for parameter in whole)
+        return int(epochs)
+
+    def _remembered(self, settings: dict[str, Any]) -> bytes:
+        """What `restore` needs."""
+        remembered = copy.copy(self)
+        remembered.tuner = None
+        return cloudpickle.dumps((remembered, settings))
+
+    def _check_loader(self) -> None:
+        taken = arguments_of(self.loader)
+        section = self.space.get("data") or {}
+        check_taken([*section, *self.loader_kwargs], taken, "the loader")
+        missing = [name for name in _FOLD_ARGUMENTS if taken is not None and name not in taken]
+        if self.cv_folds is not None and missing:
+            raise ValueError(
+                "With `cv_folds`, the loader must take "
+                f"{' and '.join(map(repr, _FOLD_ARGUMENTS))}: the number of the fold, from 0, "
+                f"and how many there are. Received: loader={self.loader!r} without "
+                f"{', '.join(map(repr, missing))}"
+            )
+
+
+class _ExperimentTuner(RayTuner):
+    """A tuner that leaves in its project what `Search.restore` needs; nothing else reads it."""
+
+    remembered: bytes
+
+    def on_search_begin(self) -> None:
+        files.write_whole(self._glimr.place / HIDDEN / _FILE, self.remembered)
+
+
+class _Built(HyperModel):
+    """A builder and a loader as a `HyperModel`."""
+
+    logs_validation_only = True
+
+    def __init__(
+        self,
+        builder: Callable[[dict[str, Any]], Any],
+        loader: Callable[..., Any],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.builder, self.loader, self.kwargs = builder, loader, kwargs
+
+    def build(self, config: HyperParameters) -> Any:
+        """What the builder returns."""
+        built = self.builder(dict(config.declared))
+        if not isinstance(built, tuple):
+            raise ModelError(
+                "The builder must return (model, losses, loss_weights, metrics). Received: "
+                f"{built!r}"
+            )
+        return built
+
+    def data(self, config: HyperParameters) -> tuple[Any, Any]:
+        """What the loader returns."""
+        folds = (
+            {}
+            if config.num_folds is None
+            else dict(zip(_FOLD_ARGUMENTS, (config.fold, config.num_folds), strict=True))
+        )
+        train, validation = self.loader(**self.kwargs, **config.declared.get("data", {}), **folds)
+        return train, validation
+
+
+def _metric_names(task: Any) -> list[str]:
+    """The names of a task's metrics, as far as they are said."""
+    described = task.get("metrics", []) if isinstance(task, Mapping) else []
+    metrics = described if isinstance(described, (list, tuple)) else [described]
+    return [name for name in map(name_of, metrics) if isinstance(name, str)]
+
+
+def _first_metric(space: Mapping[str, Any]) -> str:
+    task, section = next(iter(space[SECTION].items()))
+    names = _metric_names(section)
+    if not names:
+        raise ValueError(
+            f"`metric` must be given, since the first metric of task {task!r} has no name in the "
+            f"space. Received: metric=None, space['tasks'][{task!r}]={section!r}"
+        )
+    return f"{task}_{names[0]}"

@@ -1,0 +1,63 @@
+"""How values become the configuration that `data`, `build` and `fit` get. Runs in driver and
+worker.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from glimr_keras.models.hypermodel import HyperModel
+from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.space.hyperparameters import HyperParameters, sample
+from glimr_keras.space.reserved_names import Stage
+
+
+def configuration(
+    space: DeclaredSpace,
+    values: dict[str, Any],
+    sampling_key: tuple[int, ...] | None,
+    fold: int | None = None,
+    num_folds: int | None = None,
+    hypermodel: HyperModel | None = None,
+) -> HyperParameters:
+    """The object that a trial's `data`, `build` and `fit` get: the declared space filled in, and
+    define-by-run beyond it.
+
+    Args:
+        space: The declared space, maybe empty.
+        values: By full name; declared parameters that are missing are sampled, or default without
+            `sampling_key`.
+        sampling_key: Seeds what is sampled; `None` for defaults.
+        fold, num_folds: As `HyperParameters` has them.
+        hypermodel: Declares hyperparameters of its own.
+    """
+    values = dict(values)
+    existing = []
+    for parameter in space.parameters:
+        if parameter.exists(values):
+            existing.append(parameter.name)
+            if parameter.name not in values:
+                values[parameter.name] = (
+                    parameter.default_value
+                    if sampling_key is None
+                    else sample(parameter, sampling_key)
+                )
+    tree = space.fill(values)
+    derived = space.derived_values(tree, values)
+    values |= derived
+    config = HyperParameters(
+        values,
+        space=space.parameters,
+        tree=tree,
+        sampling_key=sampling_key,
+        given=space.given,
+        new_entries=space.new_entries,
+        fold=fold,
+        num_folds=num_folds,
+    )
+    config.mark_declared_as_asked(
+        [*existing, *derived, *(name for name in Stage.NAMES if name in values)]
+    )
+    if hypermodel is not None:
+        hypermodel.declare_hyperparameters(config)
+    return config

@@ -1,0 +1,271 @@
+"""Cross validation: data given to `search()` is split into folds. Made in the driver, split in the
+worker.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from glimr_keras.models import tf_datasets
+from glimr_keras.models.data import FitArguments
+
+_EXTRA = (
+    "Cross validation of arrays needs scikit-learn: pip install 'glimr_keras[sklearn]', or give "
+    "`folds=`."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Folds:
+    """Which samples a model of a cross validation is validated on.
+
+    Attributes:
+        count: How many folds there are; fold i is validated on a part i, and trained on the others.
+        parts: The part of each sample, shape (samples,), int; `None` where a sample's part follows
+            from its position, or the user's own loader knows.
+    """
+
+    count: int
+    parts: np.ndarray | None = None
+
+
+def make(
+    arguments: FitArguments,
+    count: int,
+    seed: int,
+    groups: Any = None,
+    stratify: Any = "auto",
+    folds: Any = None,
+) -> Folds:
+    """Assigns the samples to folds, shuffled under `seed`.
+
+    Args:
+        arguments: With arrays, frames or tensors whose first axis counts the samples, in any
+            nesting; or with a `tf.data.Dataset`, whose elements are dealt out by position.
+        count: How many folds; at least 2.
+        seed: The same seed makes the same folds of the same labels.
+        groups: Of each sample, shape (samples,), such as its patient; no group is on both sides of
+            a split.
+        stratify: Classes, shape (samples,), which each fold has in the proportions of the whole;
+            `"auto"` for those of the labels if they are classes (strings, booleans, integers, 0 and
+            1, one-hot rows), of several labels together where each combination is frequent enough
+            and else of the first; `None` to leave them alone.
+        folds: The fold of each sample, shape (samples,), from 0 to `count - 1`, instead of all
+            this.
+
+    Raises:
+        ValueError: If there is validation data as well, sizes differ, a class or the number of
+            groups is smaller than `count`, a group is in two of `folds`, or the data cannot be
+            split.
+        ModuleNotFoundError: If scikit-learn is needed and missing.
+    """
+    if arguments.has_validation:
+        raise ValueError(
+            "With `cv_folds`, each fold is validated on its own part of the data. Leave out "
+            f"`validation_data` and `validation_split`. Received: {sorted(arguments.kwargs)}"
+        )
+    if tf_datasets.is_dataset(arguments.x):
+        _check_dataset(arguments.x, groups, stratify, folds)
+        return Folds(count)
+    size = _size(arguments)
+    groups = None if groups is None else _vector("groups", groups, size)
+    if folds is not None:
+        return Folds(count, _checked_parts(_vector("folds", folds, size), count, groups))
+    if isinstance(stratify, str) and stratify == "auto":
+        classes, hint = (
+            _classes(arguments.y, count),
+            " Pass `stratify=None` to split without regard to the labels.",
+        )
+    else:
+        classes, hint = None if stratify is None else _vector("stratify", stratify, size), ""
+    _check_enough(classes, groups, size, count, hint)
+    return Folds(count, _dealt(size, count, seed, classes, groups))
+
+
+def split(arguments: FitArguments, folds: Folds, fold: int) -> FitArguments:
+    """The data of one fold: the training part, with the other as `validation_data`."""
+    weight = arguments.kwargs.get("sample_weight")
+    if folds.parts is None:
+        train, validation = tf_datasets.split(arguments.x, folds.count, fold)
+        pieces: list[Any] = [(train,), validation]
+    else:
+        given = [arguments.x, arguments.y] + ([] if weight is None else [weight])
+        pieces = [
+            tuple(taken(part, np.flatnonzero(chosen)) for part in given)
+            for chosen in (folds.parts != fold, folds.parts == fold)
+        ]
+    (x, *rest), validation = pieces
+    kwargs = {**arguments.kwargs, "validation_data": validation}
+    kwargs.pop("x", None)
+    kwargs.pop("y", None)
+    if weight is not None and folds.parts is not None:
+        kwargs["sample_weight"] = rest[1]
+    return FitArguments((x, *rest[:1], *arguments.args[2:]), kwargs)
+
+
+def _dealt(
+    size: int, count: int, seed: int, classes: np.ndarray | None, groups: np.ndarray | None
+) -> np.ndarray:
+    try:
+        from sklearn import model_selection  # an extra
+    except ImportError as error:
+        raise ModuleNotFoundError(_EXTRA) from error
+    if groups is not None:
+        splitter = model_selection.StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    elif classes is not None:
+        splitter = model_selection.StratifiedKFold(count, shuffle=True, random_state=seed)
+    else:
+        splitter = model_selection.KFold(count, shuffle=True, random_state=seed)
+    parts = np.empty(size, int)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # of rare classes, which groups may make unavoidable
+        labels = np.zeros(size, int) if classes is None else classes
+        for fold, (_, chosen) in enumerate(splitter.split(np.empty((size, 0)), labels, groups)):
+            parts[chosen] = fold
+    return parts
+
+
+def _check_enough(
+    classes: np.ndarray | None, groups: np.ndarray | None, size: int, count: int, hint: str
+) -> None:
+    if size < count:
+        raise ValueError(
+            f"There must be at least as many samples as folds. Received: {size} samples, "
+            f"cv_folds={count}"
+        )
+    if groups is not None and len(np.unique(groups)) < count:
+        raise ValueError(
+            f"There must be at least as many groups as folds. Received: {len(np.unique(groups))} "
+            f"groups, cv_folds={count}"
+        )
+    if classes is not None:
+        names, sizes = np.unique(classes, return_counts=True)
+        if groups is None and sizes.min() < count:
+            raise ValueError(
+                "Each class must have at least as many samples as there are folds, so that each "
+                f"fold has one. Received: {sizes.min()} of class "
+                f"{names.tolist()[sizes.argmin()]!r}, cv_folds={count}.{hint}"
+            )
+
+
+def _checked_parts(parts: np.ndarray, count: int, groups: np.ndarray | None) -> np.ndarray:
+    if parts.dtype.kind not in "iu" or set(np.unique(parts)) != set(range(count)):
+        raise ValueError(
+            f"`folds` must have the fold of each sample, integers from 0 to {count - 1} of which "
+            f"each occurs. Received: {sorted(set(parts.tolist()))[:10]}"
+        )
+    for group in [] if groups is None else np.unique(groups).tolist():
+        found = np.unique(parts[groups == group])
+        if len(found) > 1:
+            raise ValueError(
+                "A group must be in one fold, or models are validated on what they were trained "
+                f"on. Received: group {group!r} in the folds {found.tolist()}"
+            )
+    return parts
+
+
+def _check_dataset(dataset: Any, groups: Any, stratify: Any, folds: Any) -> None:
+    """Refuses a pipeline that cannot be dealt out by position."""
+    automatic = isinstance(stratify, str) and stratify == "auto"
+    if groups is not None or folds is not None or not (automatic or stratify is None):
+        raise ValueError(
+            "A tf.data.Dataset is dealt out by position, so `groups`, `stratify` and `folds` "
+            "need arrays. Give arrays, or override `HyperModel.data(config)` and return the data "
+            "of fold `config.fold`."
+        )
+    if tf_datasets.mixes(dataset):
+        raise ValueError(
+            "A tf.data.Dataset is dealt out by position: element i is in fold i % cv_folds, a "
+            "batch if it is batched. This one shuffles or repeats, so an element has several "
+            "positions, and would be trained on and validated on. Give it without, or override "
+            "`HyperModel.data(config)` and shuffle there, behind the split."
+        )
+
+
+def _size(arguments: FitArguments) -> int:
+    weight = arguments.kwargs.get("sample_weight")
+    leaves = [leaf for part in (arguments.x, arguments.y, weight) for leaf in _leaves(part)]
+    for leaf in leaves:
+        if not hasattr(leaf, "shape") or isinstance(leaf, keras.utils.PyDataset):
+            raise ValueError(
+                "`cv_folds` splits arrays, tensors, frames and tf.data.Datasets. Give one of "
+                "those, or override `HyperModel.data(config)` and return the data of fold "
+                f"`config.fold`. Received: {type(leaf).__name__}"
+            )
+    sizes = {int(leaf.shape[0]) for leaf in leaves}
+    if len(sizes) != 1:
+        raise ValueError(
+            "All data must have the same number of samples to be split into folds. Received: "
+            f"{sorted(sizes)}"
+        )
+    return sizes.pop()
+
+
+def _vector(name: str, values: Any, size: int) -> np.ndarray:
+    vector = np.asarray(values)
+    if vector.shape != (size,):
+        raise ValueError(
+            f"`{name}` must have an entry for each of {size} samples. Received: an array of shape "
+            f"{vector.shape}"
+        )
+    return vector
+
+
+def _classes(labels: Any, count: int) -> np.ndarray | None:
+    """The classes of the labels as integers, shape (samples,); `None` if they are none."""
+    found = [classes for classes in map(_classes_of, _leaves(labels)) if classes is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    _, together = np.unique(
+        np.stack([np.unique(classes, return_inverse=True)[1] for classes in found]),
+        axis=1,
+        return_inverse=True,
+    )
+    together = together.reshape(-1)
+    return together if np.bincount(together).min() >= count else found[0]
+
+
+def _classes_of(leaf: Any) -> np.ndarray | None:
+    label = np.asarray(keras.ops.convert_to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf)
+    if label.ndim == 2 and label.shape[1] == 1:
+        label = label[:, 0]
+    if label.ndim == 2 and label.dtype.kind in "biuf":
+        is_one_hot = np.isin(label, (0, 1)).all() and (label.sum(axis=1) == 1).all()
+        return label.argmax(axis=1) if is_one_hot else None
+    if label.ndim != 1:
+        return None
+    if label.dtype.kind in "biuUSO":
+        return label
+    return label.astype(int) if np.isin(label, (0, 1)).all() else None
+
+
+def _leaves(part: Any) -> Iterator[Any]:
+    if isinstance(part, dict):
+        for branch in part.values():
+            yield from _leaves(branch)
+    elif isinstance(part, (list, tuple)):
+        for branch in part:
+            yield from _leaves(branch)
+    elif part is not None:
+        yield part
+
+
+def taken(part: Any, chosen: np.ndarray) -> Any:
+    """The chosen samples of nested data; frames keep their index."""
+    if part is None:
+        return None
+    if isinstance(part, dict):
+        return {key: taken(branch, chosen) for key, branch in part.items()}
+    if isinstance(part, (list, tuple)):
+        return type(part)(taken(branch, chosen) for branch in part)
+    if hasattr(part, "iloc"):
+        return part.iloc[chosen]
+    return keras.ops.take(part, chosen, axis=0) if keras.ops.is_tensor(part) else part[chosen]

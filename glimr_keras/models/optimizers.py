@@ -1,0 +1,230 @@
+"""Optimizers as part of a search space: glimr's `optimization` section. Keras; runs in driver and
+worker.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from ray import tune
+from ray.tune.search.sample import Categorical
+
+from glimr_keras._utils.names import squeezed
+from glimr_keras._utils.signatures import arguments_of, check_taken, named_arguments_of
+from glimr_keras.errors import did_you_mean
+
+_ALIASES = {"rms": "rmsprop"}
+_WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer")
+"""Optimizers of other optimizers."""
+_OF_TRAINING = ("epochs", "method", "schedule", "batch", "batch_size")
+"""What may stand in the section and is nothing that an optimizer takes."""
+_METHODS = tune.choice(["rms", "sgd", "adadelta", "adagrad", "adam"])
+
+
+def keras_optimizer(config: Mapping[str, Any]) -> keras.optimizers.Optimizer:
+    """The optimizer that the `optimization` section of a configuration describes.
+
+    Args:
+        config: The section of one configuration. `"method"` is the name of any optimizer of Keras,
+            in any spelling (`"adam"`, `"AdamW"`, `"sgd"`, `"rms"` or `"rmsprop"`, …), a registered
+            one of your own, a class, or a dict `{"name": method, hyperparameter: value, …}`. Every
+            other key is a hyperparameter, such as `"learning_rate"`, `"momentum"`, `"clipnorm"` or
+            `"weight_decay"`; the method gets those that it takes, and the others are ignored, as is
+            `"epochs"`. `"schedule"` is `None` or a learning-rate schedule: `{"name":
+            "cosine_decay", "decay_steps": 1000}` (steps are batches), which begins at
+            `"learning_rate"`.
+
+    Raises:
+        ValueError: If there is no such method or schedule, the section has a key that no optimizer
+            takes, or the dict of a method or schedule one that this one does not take.
+        TypeError: If the section is no dict, or `"method"` no name, class or dict.
+    """
+    if not isinstance(config, Mapping):
+        raise TypeError(f"The `optimization` section must be a dict. Received: {config!r}")
+    if "method" not in config:
+        raise ValueError(
+            f"The `optimization` section needs a 'method', such as 'adam'. Received: {dict(config)}"
+        )
+    kind, own = _method(config["method"])
+    taken = _hyperparameters(kind)
+    check_taken(own, arguments_of(kind), f"the optimizer {kind.__name__}")
+    shared = {name: value for name, value in config.items() if name not in _OF_TRAINING}
+    if isinstance(
+        shared.get("use_ema"), Mapping
+    ):  # an option of a choice, with its own hyperparameters
+        averaging = {name: value for name, value in shared.pop("use_ema").items() if name != "name"}
+        shared |= {"use_ema": True, **averaging}
+    check_taken(
+        shared,
+        taken.union(*map(_hyperparameters, _optimizers().values())),
+        "any optimizer of Keras",
+    )
+    hyperparameters = {name: value for name, value in shared.items() if name in taken} | own
+    if config.get("schedule") is not None:
+        hyperparameters["learning_rate"] = _schedule(
+            config["schedule"], hyperparameters.get("learning_rate")
+        )
+    return kind(**hyperparameters)
+
+
+def optimization_space(
+    epochs: Any = 100,
+    method: Any = _METHODS,
+    learning_rate: Any = tune.loguniform(1e-5, 1e-2),
+    rho: Any = tune.quniform(0.5, 0.99, 0.01),
+    momentum: Any = tune.quniform(0.0, 0.99, 0.01),
+    beta_1: Any = tune.quniform(0.5, 0.99, 0.01),
+    beta_2: Any = tune.uniform(0.9, 0.9999),
+    use_ema: Any = False,
+    ema_momentum: Any = tune.quniform(0.9, 0.99, 0.01),
+    ema_overwrite_frequency: Any = tune.choice([None, 1, 2, 3, 4, 5]),
+    schedule: Any = None,
+    **others: Any,
+) -> dict[str, Any]:
+    """The `optimization` section of a search space, of which each configuration has only what its
+    method uses.
+
+    Every argument is a fixed value or a `ray.tune` domain.
+
+    Args:
+        epochs: Up to how many epochs a model is trained; a scheduler or stopper may end it earlier.
+        method: Names of optimizers as `keras_optimizer` knows them, one or a `tune.choice` of
+            several.
+        learning_rate: Of all methods.
+        rho, momentum, beta_1, beta_2: Of the methods that have such a hyperparameter.
+        use_ema: Whether the weights are averaged over batches. Where it is true, with:
+        ema_momentum: The weight of earlier batches in the average.
+        ema_overwrite_frequency: After how many batches the weights become their average; `None` for
+            once at the end.
+        schedule: A learning-rate schedule, `None` or `{"name": "cosine_decay", "decay_steps":
+            1000}` (batches); or a `tune.choice` of those, whose dicts may hold domains.
+        **others: Further hyperparameters of optimizers, such as `weight_decay`, `clipnorm`,
+            `global_clipnorm`, `clipvalue`, `amsgrad`, `nesterov`; each method gets those that it
+            takes.
+
+    Returns:
+        The section, to be put into a search space as `space["optimization"]`. In a configuration,
+        `"method"` is a dict with the method's `"name"` and its own hyperparameters; what all
+        methods have stands beside it.
+
+    Raises:
+        ValueError: If there is no such optimizer, or one of `others` is a hyperparameter of none of
+            the methods.
+
+    Example:
+        method = tune.choice(["adamw", "sgd"])
+        space = {"optimization": optimization_space(epochs=20, method=method, clipnorm=1.0)}
+    """
+    names = list(method.categories) if isinstance(method, Categorical) else [method]
+    taken = {name: _hyperparameters(_method(name)[0]) for name in names}
+    check_taken(
+        others,
+        frozenset().union(*taken.values()),
+        f"any of the methods {', '.join(map(str, names))}",
+    )
+    given = {"rho": rho, "momentum": momentum, "beta_1": beta_1, "beta_2": beta_2, **others}
+    of_all = {
+        key: domain
+        for key, domain in given.items()
+        if all(key in arguments for arguments in taken.values())
+    }
+    methods: list[Any] = []
+    for name in names:
+        own = {
+            key: domain for key, domain in given.items() if key in taken[name] and key not in of_all
+        }
+        methods.append({"name": name, **own} if own else name)
+    averaging = {"ema_momentum": ema_momentum, "ema_overwrite_frequency": ema_overwrite_frequency}
+    section = {
+        "epochs": epochs,
+        "method": tune.choice(methods) if isinstance(method, Categorical) else methods[0],
+        "learning_rate": learning_rate,
+        **of_all,
+    }
+    if isinstance(use_ema, Categorical):
+        options = [
+            {"name": "True", **averaging} if option else option for option in use_ema.categories
+        ]
+        section["use_ema"] = tune.choice(options)
+    elif use_ema:
+        section |= {"use_ema": use_ema, **averaging}
+    if schedule is not None:
+        section["schedule"] = schedule
+    return section
+
+
+def _method(method: Any) -> tuple[type, dict[str, Any]]:
+    """The class of an optimizer, and the hyperparameters that are its own."""
+    if isinstance(method, Mapping):
+        return _method(method.get("name"))[0], {
+            name: value for name, value in method.items() if name != "name"
+        }
+    if inspect.isclass(method) and issubclass(method, keras.optimizers.Optimizer):
+        return method, {}
+    if not isinstance(method, str):
+        raise TypeError(
+            "An optimization method must be a name, a class, or a dict with a 'name'. Received: "
+            f"{method!r}"
+        )
+    known = _optimizers()
+    kind = known.get(
+        _ALIASES.get(squeezed(method), squeezed(method))
+    ) or keras.saving.get_registered_object(method)
+    if kind is None:
+        names = sorted(kind.__name__ for kind in known.values())
+        raise ValueError(
+            f"There is no optimizer {method!r}.{did_you_mean(method, names)} Keras has: "
+            f"{', '.join(names)}"
+        )
+    return kind, {}
+
+
+def _schedule(schedule: Any, learning_rate: Any) -> Any:
+    """A learning-rate schedule that begins at `learning_rate`."""
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return schedule
+    if not isinstance(schedule, Mapping) or "name" not in schedule:
+        raise TypeError(
+            "A 'schedule' must be None or a dict with a 'name', such as 'cosine_decay'. Received: "
+            f"{schedule!r}"
+        )
+    kinds = _kinds(keras.optimizers.schedules, keras.optimizers.schedules.LearningRateSchedule)
+    kind = kinds.get(squeezed(schedule["name"]))
+    if kind is None:
+        names = sorted(kind.__name__ for kind in kinds.values())
+        raise ValueError(
+            "There is no learning-rate schedule "
+            f"{schedule['name']!r}.{did_you_mean(schedule['name'], names)} Keras has: "
+            f"{', '.join(names)}"
+        )
+    taken = arguments_of(kind) or frozenset()
+    arguments = {name: value for name, value in schedule.items() if name != "name"}
+    check_taken(arguments, taken, f"the schedule {kind.__name__}")
+    if learning_rate is not None and "initial_learning_rate" in taken:
+        arguments.setdefault("initial_learning_rate", learning_rate)
+    return kind(**arguments)
+
+
+def _hyperparameters(kind: type) -> frozenset[str]:
+    """What can be searched of an optimizer."""
+    return named_arguments_of(kind) - {"name"}
+
+
+@functools.cache
+def _optimizers() -> dict[str, type]:
+    kinds = _kinds(keras.optimizers, keras.optimizers.Optimizer)
+    return {name: kind for name, kind in kinds.items() if kind.__name__ not in _WRAPPERS}
+
+
+def _kinds(module: Any, base: type) -> dict[str, type]:
+    """The subclasses of `base` that a module of Keras offers, by squeezed name."""
+    found = [
+        kind
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and issubclass(kind, base) and kind is not base
+    ]
+    return {squeezed(kind.__name__): kind for kind in found}

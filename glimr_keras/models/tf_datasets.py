@@ -1,0 +1,129 @@
+"""`tf.data` pipelines as something that can be sent: a pipeline's own graph. TensorFlow; runs in
+driver and worker.
+
+A pipeline travels, not its elements: it is rebuilt in the worker and reads its files, shuffles and
+augments there, as often as it is iterated. Tensors, lookup tables and variables in it travel along,
+with the values that they have now; Python functions of the process that made it cannot, and are
+refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from glimr_keras.errors import ShippingError
+
+_PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
+_IGNORE_STATE = 1
+"""TensorFlow's policy for random operations: they start anew where the pipeline is rebuilt, each
+time it is iterated.
+"""
+
+_ADVICE = """\
+Make it where it is used, in the worker:
+
+    class MyModel(HyperModel):
+        def data(self, config):
+            train = tf.data.Dataset…
+            return train, validation
+
+and call `search()` without data."""
+
+
+def is_dataset(value: Any) -> bool:
+    """Whether it is a `tf.data.Dataset`; tells without importing TensorFlow."""
+    return any(
+        kind.__name__ == "DatasetV2" and "tensorflow" in kind.__module__
+        for kind in type(value).__mro__
+    )
+
+
+def graph_of(dataset: Any) -> bytes:
+    """The graph of a pipeline, from which `rebuilt` makes it again; it holds tensors in memory, but
+    no files.
+
+    Raises:
+        ShippingError: If a part of the pipeline lives in this process only. The message is to
+            follow the pipeline's name.
+    """
+    import tensorflow as tf  # there, since there is a dataset
+
+    try:
+        graph = _serialized(dataset)
+    except tf.errors.OpError as error:
+        raise ShippingError(
+            f"is a tf.data.Dataset that cannot be sent to a worker process. {_ADVICE}\nTensorFlow "
+            f"says: {error.message}"
+        ) from error
+    python = next((name for name in _operations(graph) if name in _PYTHON), None)
+    if python is not None:
+        raise ShippingError(
+            "is a tf.data.Dataset that cannot be sent to a worker process, since it calls "
+            "Python code of this one: it was made with `from_generator`, `tf.py_function` or "
+            f"`tf.numpy_function` (operation {python}). {_ADVICE}"
+        )
+    return graph
+
+
+def rebuilt(graph: Any, element_spec: Any) -> Any:
+    """The pipeline whose graph was taken.
+
+    Args:
+        graph: As bytes, or as an array of them.
+        element_spec: The pipeline's `element_spec`.
+    """
+    import tensorflow as tf
+    from tensorflow.python.data.ops import (
+        dataset_ops,
+    )  # the only place that makes a dataset of a variant
+
+    return dataset_ops._VariantDataset(
+        tf.raw_ops.DatasetFromGraph(graph_def=bytes(graph)), element_spec
+    )
+
+
+def mixes(dataset: Any) -> bool:
+    """Whether a pipeline shuffles or repeats, so that one element is at several positions, as far
+    as it can be looked into.
+    """
+    import tensorflow as tf
+
+    try:
+        graph = _serialized(dataset)
+    except tf.errors.OpError:
+        return False
+    return any("Shuffle" in name or "RepeatDataset" in name for name in _operations(graph))
+
+
+def split(dataset: Any, count: int, fold: int) -> tuple[Any, Any]:
+    """The elements of a pipeline whose position modulo `count` is not `fold`, and those where it
+    is.
+    """
+
+    def taken(is_of_fold: bool) -> Any:
+        chosen = dataset.enumerate().filter(
+            lambda index, *element: (index % count == fold) == is_of_fold
+        )
+        return chosen.map(lambda index, element: element)
+
+    return taken(False), taken(True)
+
+
+def _serialized(dataset: Any) -> bytes:
+    import tensorflow as tf
+
+    graph: bytes = tf.raw_ops.DatasetToGraphV2(
+        input_dataset=dataset._variant_tensor,
+        external_state_policy=_IGNORE_STATE,
+        strip_device_assignment=True,
+    ).numpy()
+    return graph
+
+
+def _operations(graph: bytes) -> Iterator[str]:
+    import tensorflow as tf
+
+    definition = tf.compat.v1.GraphDef.FromString(graph)
+    nodes = [definition.node, *(function.node_def for function in definition.library.function)]
+    yield from (node.op for part in nodes for node in part)

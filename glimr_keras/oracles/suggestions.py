@@ -1,0 +1,100 @@
+"""What oracles propose, and configurations that users give. Pure Python; runs in the driver."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from glimr_keras.errors import did_you_mean
+from glimr_keras.space.hp_types import HyperParameter
+from glimr_keras.space.hyperparameters import sample
+from glimr_keras.space.search_space import SearchSpace
+
+
+class Nothing(enum.Enum):
+    """An oracle's answer when it has no configuration to try."""
+
+    YET = "ask again when a trial has ended"
+    LEFT = "the budget is spent, or every configuration was tried"
+
+    def __getitem__(self, name: str) -> Any:
+        """As the dict that KerasTuner's oracles return: `"status"` or `"values"`."""
+        return {"status": "IDLE" if self is Nothing.YET else "STOPPED", "values": None}[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Suggestion:
+    """A configuration to try.
+
+    Attributes:
+        values: Value by name for the known hyperparameters that exist in this configuration.
+        sampling_key: From which the trial samples names that are not known yet.
+    """
+
+    values: dict[str, Any]
+    sampling_key: tuple[int, ...]
+
+    def __getitem__(self, name: str) -> Any:
+        """As the dict that KerasTuner's oracles return: `"status"` or `"values"`, which may be
+        changed.
+        """
+        return {"status": "RUNNING", "values": self.values}[name]
+
+
+def completed(point: Mapping[str, Any], space: SearchSpace, key: tuple[int, ...]) -> Suggestion:
+    """A configuration with these values, and the others drawn at random."""
+    known = space.walk(
+        lambda found: point[found.name] if found.name in point else sample(found, key)
+    )
+    names = {parameter.name for parameter in space.parameters}
+    return Suggestion(
+        known | {name: value for name, value in point.items() if name not in names}, key
+    )
+
+
+def checked_point(point: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
+    """A user's configuration by full names, with its values as they are stored.
+
+    Raises:
+        ValueError: If it has an unknown name, or a value that its hyperparameter cannot have.
+    """
+    named: dict[str, list[HyperParameter]] = {}
+    for parameter in space.parameters:
+        named.setdefault(parameter.name, []).append(parameter)
+    checked = {}
+    for name, value in _flat(point, named).items():
+        if name in named:
+            checked[name] = _checked(name, value, named[name])
+        elif not space.is_whole:
+            checked[name] = value  # it may be met in a trial
+        else:
+            raise ValueError(
+                "`initial_points` has the unknown hyperparameter "
+                f"{name!r}.{did_you_mean(name, named)} Received: {dict(point)}"
+            )
+    return checked
+
+
+def _checked(name: str, value: Any, definitions: Iterable[HyperParameter]) -> Any:
+    encoded = [(parameter, parameter.encode(value)) for parameter in definitions]
+    fitting = [parameter.nearest(code) for parameter, code in encoded if parameter.allows(code)]
+    if not fitting:
+        raise ValueError(
+            f"`initial_points` has a value for {name!r} that it cannot have. Received: "
+            f"{value!r}; it is defined as {' or '.join(map(str, definitions))}"
+        )
+    return fitting[0]
+
+
+def _flat(point: Mapping[str, Any], known: Mapping[str, Any], scope: str = "") -> dict[str, Any]:
+    """Value by full name; a dict that is no option of a known hyperparameter is a scope."""
+    flat: dict[str, Any] = {}
+    for key, value in point.items():
+        name = f"{scope}{key}"
+        if isinstance(value, Mapping) and name not in known:
+            flat |= _flat(value, known, f"{name}/")
+        else:
+            flat[name] = value
+    return flat

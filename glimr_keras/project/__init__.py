@@ -1,0 +1,3 @@
+"""The record: journal, checkpoints, states of trainings, directories and URIs. Knows trials and
+space.
+"""

@@ -1,0 +1,358 @@
+"""Writing a model's weights and reading them back into a freshly built model. Keras; runs in driver
+and worker.
+
+A checkpoint is a directory with `checkpoint.weights.h5` (Keras' own format, with or without the
+optimizer's state) and `checkpoint.json` (the epoch, the shapes of the model's inputs, from which a
+subclassed model is built again, and a digest of the weights). Neither holds code. The new weights
+are written beside the old ones, then the new description replaces the old one, then the weights
+follow; so at any moment the weights that the description's digest is of are in one of the two
+places.
+
+A training's *states*, from which it can be continued, are checkpoints in a directory of their own,
+one for an epoch. With each goes a link to what the best weights were then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+from glimr_keras._utils.files import write_whole
+from glimr_keras._utils.input_spec import build_from
+from glimr_keras.errors import CheckpointError, ModelError, StorageError
+
+WEIGHTS = "checkpoint.weights.h5"
+DESCRIPTION = "checkpoint.json"
+NEW = "new.weights.h5"
+"""Of weights that are to take the place of those before."""
+BEST = "best"
+"""Beside a state: the directory of the training's best weights then."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint says about itself.
+
+    Attributes:
+        epoch: The number of epochs that the model was trained for.
+        inputs: The structure of the model's inputs, `{"shape": …, "dtype": …}` at each leaf with
+            the shape of one sample; `None` if unknown.
+        has_optimizer: Whether the optimizer's state is included.
+        build_config: What Keras itself knows of how the model was built; filled in by `save`.
+        values: The configuration that was trained, value by name.
+        score: That it was saved for.
+        metrics: Of its epoch.
+        digest: Of the weights' file; filled in by `save`.
+        attempt: How often its training had failed and was begun again.
+    """
+
+    epoch: int
+    inputs: Any = None
+    has_optimizer: bool = False
+    build_config: Any = None
+    values: dict[str, Any] | None = None
+    score: float | None = None
+    metrics: dict[str, float] | None = None
+    digest: str | None = None
+    attempt: int = 0
+
+
+def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Writes the model's weights, and what `checkpoint` says of them, into `directory`, replacing
+    what is there.
+
+    Args:
+        model: A built Keras model.
+        directory: Created if missing.
+        checkpoint: `has_optimizer` decides whether the optimizer's state is written too, which for
+            Adam makes the file three times as large.
+
+    Raises:
+        StorageError: If it cannot be written, as on a full disk; what was there is still there
+            then.
+    """
+    place = pathlib.Path(directory)
+    optimizer = getattr(model, "optimizer", None)
+    if not getattr(
+        optimizer, "built", False
+    ):  # as of a model that the user's own loop trains with another
+        checkpoint = dataclasses.replace(checkpoint, has_optimizer=False)
+    with storing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        with contextlib.nullcontext() if checkpoint.has_optimizer else _without_optimizer(model):
+            model.save_weights(place / NEW)
+        described = dataclasses.replace(
+            checkpoint, build_config=model.get_build_config(), digest=_digest(place / NEW)
+        )
+        _settle(place, json.dumps(dataclasses.asdict(described), default=str).encode())
+
+
+def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
+    """The content of a checkpoint's files by their names, and of those that a state has beside it;
+    for `put` and `put_state`.
+
+    Raises:
+        CheckpointError: If there is none, or it is damaged.
+    """
+    place = pathlib.Path(directory)
+    files = {DESCRIPTION: _read(place / DESCRIPTION)}
+    candidates = (file for file in (place / WEIGHTS, place / NEW) if file.exists())
+    weights = (content for content in map(_read, candidates) if fits(files[DESCRIPTION], content))
+    files[WEIGHTS] = next(weights, b"")
+    if not files[WEIGHTS]:
+        raise damaged(place)
+    if exists(place / BEST):
+        files |= {f"{BEST}/{name}": content for name, content in packed(place / BEST).items()}
+    if (
+        _read(place / DESCRIPTION) != files[DESCRIPTION]
+    ):  # another took its place, or it is gone, and a part may be missing
+        raise damaged(place)
+    return files
+
+
+def age(description: bytes | None) -> tuple[int, int]:
+    """By which packed descriptions of a training's states are ordered: attempt and epoch."""
+    try:
+        described = Checkpoint(**json.loads(description or b"{}"))
+    except (ValueError, TypeError):
+        return -1, -1
+    return described.attempt, described.epoch
+
+
+def fits(description: bytes, weights: bytes) -> bool:
+    """Whether a packed description is of these weights."""
+    try:
+        digest = Checkpoint(**json.loads(description)).digest
+    except (ValueError, TypeError):
+        return False
+    return digest in (None, hashlib.blake2b(weights, digest_size=16).hexdigest())
+
+
+def put(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+    """Writes a checkpoint that was packed elsewhere, as `save` does.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    place = pathlib.Path(directory)
+    with storing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / NEW).write_bytes(files[WEIGHTS])
+        _settle(place, files[DESCRIPTION])
+
+
+def remove(directory: str | os.PathLike[str]) -> None:
+    """Removes a checkpoint, and nothing else in its directory."""
+    for name in (DESCRIPTION, WEIGHTS, NEW):
+        (pathlib.Path(directory) / name).unlink(missing_ok=True)
+
+
+def load(
+    model: Any, directory: str | os.PathLike[str], values: Mapping[str, Any] | None = None
+) -> Checkpoint:
+    """Reads a checkpoint's weights into `model`, and the optimizer's state if it is there and the
+    model is compiled.
+
+    A model that is not built yet is built from the checkpoint's record of its inputs.
+
+    Args:
+        model: Built as the saved one was.
+        directory: With the checkpoint.
+        values: The configuration of `model`. If it differs from the saved one, as when a
+            population-based scheduler changed it, the learning rate is the model's own, and not the
+            one that the optimizer had.
+
+    Raises:
+        CheckpointError: If there is no checkpoint in `directory`, or it is damaged.
+        ModelError: If the model cannot be built, or has other layers than the saved one.
+    """
+    place = pathlib.Path(directory)
+    checkpoint, weights = describe(place), intact(place)
+    build_from(model, checkpoint.inputs, checkpoint.build_config)
+    optimizer = getattr(model, "optimizer", None) if checkpoint.has_optimizer else None
+    if optimizer is not None:
+        optimizer.build(model.trainable_variables)
+    is_changed = any(
+        (checkpoint.values or {}).get(name, value) != value
+        for name, value in (values or {}).items()
+    )
+    rate = _learning_rate(optimizer) if is_changed else None
+    with contextlib.nullcontext() if optimizer is not None else _without_optimizer(model):
+        _read_into(model, weights)
+    if optimizer is not None and rate is not None:
+        optimizer.learning_rate = rate
+    return checkpoint
+
+
+def load_weights(model: Any, weights: pathlib.Path, build_config: Any = None) -> None:
+    """Reads weights that Keras wrote into `model`, without the optimizer's state.
+
+    Args:
+        model: Built as the saved one was.
+        weights: A `.weights.h5` file.
+        build_config: What Keras knows of how the saved model was built; needed where `model` is not
+            built yet.
+
+    Raises:
+        ModelError: If the model cannot be built, or has other layers than the saved one.
+    """
+    build_from(model, None, build_config)
+    with _without_optimizer(model):
+        _read_into(model, weights)
+
+
+def _read_into(model: Any, weights: pathlib.Path) -> None:
+    try:
+        model.load_weights(weights)
+    except ValueError as error:
+        raise ModelError(
+            f"The weights in {weights.parent} do not fit the model that was built. Does `build` "
+            "depend on anything but its configuration, or was it changed since? Keras says: "
+            f"{error}"
+        ) from error
+
+
+def _learning_rate(optimizer: Any) -> float | None:
+    """An optimizer's learning rate; `None` if it follows a schedule, or has none."""
+    variable = getattr(optimizer, "_learning_rate", None)
+    return float(optimizer.learning_rate) if isinstance(variable, keras.Variable) else None
+
+
+def describe(directory: str | os.PathLike[str]) -> Checkpoint:
+    """What the checkpoint in `directory` says about itself.
+
+    Raises:
+        CheckpointError: If there is none, or what it says cannot be read.
+    """
+    file = pathlib.Path(directory) / DESCRIPTION
+    try:
+        return Checkpoint(**json.loads(file.read_text()))
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no checkpoint in {directory}.") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"The checkpoint in {directory} is damaged: {file.name} cannot be read: {error}"
+        ) from error
+
+
+def exists(directory: str | os.PathLike[str]) -> bool:
+    """Whether `directory` holds a checkpoint."""
+    place = pathlib.Path(directory)
+    return (place / DESCRIPTION).exists() and ((place / WEIGHTS).exists() or (place / NEW).exists())
+
+
+def is_whole(directory: str | os.PathLike[str]) -> bool:
+    """Whether `directory` holds a checkpoint as it was written."""
+    with contextlib.suppress(CheckpointError):
+        return intact(pathlib.Path(directory)).exists()
+    return False
+
+
+def force(directory: str | os.PathLike[str]) -> None:
+    """Has the system put the checkpoint in `directory`, if there is one, on the disk, as a power
+    cut asks for.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    place = pathlib.Path(directory)
+    with storing(place):
+        for file in (place / WEIGHTS, place / NEW, place / DESCRIPTION):
+            with contextlib.suppress(FileNotFoundError), file.open("rb+") as content:
+                os.fsync(content.fileno())
+
+
+def intact(place: pathlib.Path) -> pathlib.Path:
+    """The file with the weights that the description in `place` is of.
+
+    Raises:
+        CheckpointError: If it is not there as it was written.
+    """
+    digest = describe(place).digest
+    for file in (
+        place / WEIGHTS,
+        place / NEW,
+    ):  # the second if the process died between two renames
+        with contextlib.suppress(OSError):
+            if digest is None or _digest(file) == digest:
+                return file
+    raise damaged(place)
+
+
+def damaged(place: pathlib.Path) -> CheckpointError:
+    return CheckpointError(
+        f"The checkpoint in {place} is damaged: its weights are not those that were written."
+    )
+
+
+def _read(file: pathlib.Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"The checkpoint in {file.parent} cannot be read: {error}") from error
+
+
+def _digest(file: pathlib.Path) -> str:
+    with file.open("rb") as content:
+        summed = hashlib.blake2b(digest_size=16)
+        while block := content.read(1 << 20):
+            summed.update(block)
+        return summed.hexdigest()
+
+
+def link(checkpoint: pathlib.Path, to: pathlib.Path) -> None:
+    """Has a checkpoint at another place too, without a second copy where the file system can do
+    that.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    for source, name in ((intact(checkpoint), WEIGHTS), (checkpoint / DESCRIPTION, DESCRIPTION)):
+        beside = to / f".{name}"
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
+        beside.replace(to / name)
+
+
+def _settle(place: pathlib.Path, description: bytes) -> None:
+    """Puts a description, and the new weights that it is of, in the places of the old ones."""
+    write_whole(place / DESCRIPTION, description)
+    (place / NEW).replace(place / WEIGHTS)
+
+
+@contextlib.contextmanager
+def storing(place: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, StorageError) or not (
+            isinstance(error, OSError) or "errno" in str(error)
+        ):  # as HDF5 says it
+            raise
+        raise StorageError(
+            f"A checkpoint cannot be written to {place}: {type(error).__name__}: {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _without_optimizer(model: Any) -> Iterator[None]:
+    """Hides the optimizer, whose state Keras would otherwise save and load with the weights."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        yield
+        return
+    model.optimizer = None
+    try:
+        yield
+    finally:
+        model.optimizer = optimizer

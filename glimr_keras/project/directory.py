@@ -1,0 +1,177 @@
+"""Directories of projects: whose they are, and whether a search may go on there. Driver."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from glimr_keras.errors import ProjectError
+from glimr_keras.project import keras_tuner_files
+from glimr_keras.project.journal import HIDDEN, Journal, Project
+
+_OURS = re.compile(rf"{re.escape(HIDDEN)}|trial_(\d+|[0-9a-f]{{32}})|oracle\.json|tuner\d+\.json")
+
+
+def open_project(
+    directory: pathlib.Path, wanted: Project, overwrite: bool
+) -> tuple[Journal, Project]:
+    """Opens the project in `directory` for a search, or starts it.
+
+    Args:
+        directory: Created if missing.
+        wanted: The project as the search would start it.
+        overwrite: Remove the trials that are there first. Files of others are left alone.
+
+    Raises:
+        ProjectError: If the directory belongs to something else, to a search that differs from
+            `wanted`, or to one that is running now; nothing is changed then.
+    """
+    journal = Journal(directory)
+    if journal.exists():
+        journal.claim()
+    try:
+        if overwrite:
+            journal.close()
+            _clear(directory)
+        if journal.exists():
+            there = journal.read()
+            _check_same(directory, there, wanted)
+            return journal, there
+        check_place(directory, overwrite)
+        journal.create(wanted)
+        return journal, wanted
+    except BaseException:
+        journal.close()
+        raise
+
+
+def check_place(directory: pathlib.Path, overwrite: bool) -> None:
+    """Refuses a directory that belongs to something else.
+
+    Raises:
+        ProjectError: If it is a file, or has files with names of ours that are no project of
+            glimr_keras. Others stay as they are.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise ProjectError(
+            f"The project directory {directory} is a file. Choose another `directory` or "
+            "`project_name`."
+        )
+    if overwrite or Journal(directory).exists() or not directory.exists():
+        return
+    if keras_tuner_files.exists(directory):
+        raise ProjectError(
+            f"The project in {directory} is KerasTuner's, and cannot be continued. Choose "
+            "another `directory` or `project_name`, and give this one as `warm_start`, or its "
+            "best configurations as `initial_points`; `glimr_keras.open_keras_tuner_project` "
+            "reads it. `overwrite=True` removes it."
+        )
+    ours = (
+        path for path in directory.iterdir() if path.name != HIDDEN and is_of_a_project(path.name)
+    )
+    content = sorted(
+        path.name for path in ours if not path.is_dir() or any(path.iterdir())
+    )  # an empty one is of a question
+    if content:
+        raise ProjectError(
+            f"The project directory {directory} has files of a project, and holds no glimr_keras "
+            f"project. Received: {', '.join(content[:5])}{', …' if len(content) > 5 else ''}. "
+            "Choose another `directory` or `project_name`, or pass `overwrite=True` to start a "
+            "project there beside what it holds."
+        )
+
+
+def is_of_a_project(name: str) -> bool:
+    """Whether glimr_keras (or KerasTuner) gives a file or directory in a project such a name."""
+    return _OURS.fullmatch(name) is not None
+
+
+def _clear(directory: pathlib.Path) -> None:
+    """Removes what glimr_keras (or KerasTuner) wrote into a project, and nothing else."""
+    if not (directory / HIDDEN).exists() and not (directory / "oracle.json").exists():
+        return
+    for path in directory.iterdir():
+        if not is_of_a_project(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> None:
+    differences = _space_differences(there.space, wanted.space, there.is_whole and wanted.is_whole)
+    for name in ("objective", "executions_per_trial", "cv_folds"):
+        before, now = getattr(there, name), getattr(wanted, name)
+        if before != now:
+            differences.append(f"{name} was {before}, is {now}")
+    for name, shape in there.shapes.items():
+        if wanted.shapes.get(name, shape) != shape:
+            differences.append(f"{name} were {_shown(shape)}, are {_shown(wanted.shapes[name])}")
+    if differences:
+        raise ProjectError(
+            f"The project in {directory} holds results of a different search, with "
+            f"{len(there.trials)} trials: "
+            + "; ".join(differences)
+            + ". Choose another `project_name`, or pass `overwrite=True` to remove those results."
+        )
+
+
+def _shown(shapes: Any) -> str:
+    """Shapes of one sample for people: `(8,) float32`."""
+    if "dict" in shapes:
+        return (
+            "{"
+            + ", ".join(f"{name!r}: {_shown(part)}" for name, part in shapes["dict"].items())
+            + "}"
+        )
+    if "list" in shapes:
+        return "[" + ", ".join(map(_shown, shapes["list"])) + "]"
+    return f"{tuple(shapes['shape'])} {shapes['dtype']}"
+
+
+def _space_differences(
+    before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], is_known: bool
+) -> list[str]:
+    """What differs between two spaces; where one of them may have more that was not looked at, only
+    in what both have.
+    """
+    old, new = _definitions(before), _definitions(now)
+    different = [
+        f"hyperparameter {name!r} was {old[name]}, is {new[name]}"
+        for name in old
+        if new.get(name, old[name]) != old[name]
+    ]
+    if not is_known:
+        return different
+    return (
+        [f"hyperparameter {name!r} is gone" for name in old if name not in new]
+        + [f"hyperparameter {name!r} is new" for name in new if name not in old]
+        + different
+    )
+
+
+def _definitions(space: Sequence[dict[str, Any]]) -> dict[str, str]:
+    named: dict[str, list[str]] = {}
+    for stored in space:
+        named.setdefault(stored["config"]["name"], []).append(_canonical(stored))
+    return {name: " or ".join(sorted(definitions)) for name, definitions in named.items()}
+
+
+def _canonical(stored: dict[str, Any]) -> str:
+    config = {
+        name: value
+        for name, value in stored["config"].items()
+        if name not in ("name", "conditions") and value is not None
+    }
+    if "min_value" in config and config.get("default") == config["min_value"]:
+        del config["default"]  # which it is also where none was given
+    conditions = [
+        condition.get("config", condition) for condition in stored["config"].get("conditions") or []
+    ]
+    text = f"{stored['class_name']}({json.dumps(config, sort_keys=True)[1:-1]})"
+    return text + (f" where {json.dumps(conditions)}" if conditions else "")

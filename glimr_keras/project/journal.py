@@ -1,0 +1,393 @@
+"""The journal: every trial of a project, appended to one file as it happens. Written by the driver
+only; read anywhere.
+
+One JSON object a line, in `<project>/.glimr_keras/journal.jsonl`. The first line describes the
+project; then come new hyperparameters, new trials, epochs, and ends of executions and trials. Every
+record is handed to the operating system before the search goes on, so a killed process loses none;
+the description and the ends of trials (whose weights were before) are also forced to the disk
+(fsync), so a power cut loses at most epochs of trials that had not ended. All results are read from
+here; it holds no code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import math
+import os
+import pathlib
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from glimr_keras._utils.files import lock
+from glimr_keras.errors import ProjectError, StorageError
+from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
+from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
+from glimr_keras.trials.trial import Execution, Trial
+
+VERSION = 2
+"""Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no
+directions of metrics; it is read as well.
+"""
+HIDDEN = ".glimr_keras"
+FILE = "journal.jsonl"
+
+
+@dataclasses.dataclass
+class Project:
+    """What a journal says.
+
+    Attributes:
+        space: The hyperparameters that were known before the first trial, serialized.
+        is_whole: Whether every branch of the user's code was looked at for them.
+        late_space: Those that trials met later, serialized.
+        trials: By id, in the order of their creation.
+        cv_folds: Of the cross validation; `None` without.
+        project_id: That no other project has; `None` of projects of the first version.
+        shapes: Of one sample of the inputs and of the labels, as far as they are known.
+        directions: Of the metrics, by name, as far as they are known.
+        end_order: Ids of the trials that ended, in that order.
+    """
+
+    objective: Objective
+    seed: int
+    executions_per_trial: int
+    space: list[dict[str, Any]]
+    is_whole: bool = True
+    late_space: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    trials: dict[str, Trial] = dataclasses.field(default_factory=dict)
+    cv_folds: int | None = None
+    shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    project_id: str | None = dataclasses.field(
+        default_factory=lambda: uuid.uuid4().hex, compare=False
+    )
+    directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    end_order: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def parameters(self) -> list[HyperParameter]:
+        """All hyperparameters that are known."""
+        return [deserialize(stored) for stored in self.space + self.late_space]
+
+
+def serialized(space: Sequence[HyperParameter]) -> list[dict[str, Any]]:
+    """A space as JSON types, as a journal has it."""
+    stored: list[dict[str, Any]] = json.loads(
+        json.dumps([serialize(parameter) for parameter in space])
+    )
+    return stored
+
+
+class Journal:
+    """The journal of the project in `directory`.
+
+    Args:
+        directory: The project's directory; it need not exist.
+    """
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.path = directory / HIDDEN / FILE
+        self._file: io.FileIO | None = None
+
+    def exists(self) -> bool:
+        """Whether there is a project: a journal whose first line was written to its end."""
+        if not self.path.exists():
+            return False
+        with self.path.open("rb") as file:
+            return file.readline().endswith(b"\n")
+
+    def is_of(self, project_id: str) -> bool:
+        """Whether this is the journal of that project; tells without reading it."""
+        try:
+            with self.path.open("rb") as file:
+                return f'"project_id": "{project_id}"'.encode() in file.readline()
+        except OSError:
+            return False
+
+    # Writing
+
+    def create(self, project: Project) -> None:
+        """Starts the journal of a new project."""
+        with self._storing():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._append(
+            "project",
+            version=VERSION,
+            objective=objective_config(project.objective),
+            seed=project.seed,
+            executions_per_trial=project.executions_per_trial,
+            space=project.space,
+            is_whole=project.is_whole,
+            cv_folds=project.cv_folds,
+            shapes=project.shapes,
+            project_id=project.project_id,
+            directions=project.directions,
+        )
+        self._force()
+
+    def add_parameters(self, parameters: Sequence[HyperParameter]) -> None:
+        self._append("space", parameters=[serialize(parameter) for parameter in parameters])
+
+    def add_directions(self, directions: dict[str, str | None]) -> None:
+        """Of metrics that were not known when the project was created."""
+        self._append("directions", directions=directions)
+
+    def add_trial(self, trial: Trial) -> None:
+        self._append(
+            "trial",
+            trial_id=trial.trial_id,
+            values=trial.suggested,
+            sampling_key=list(trial.sampling_key),
+        )
+
+    def add_epoch(
+        self, trial_id: str, execution: int, epoch: int, metrics: dict[str, float]
+    ) -> None:
+        self._append(
+            "epoch", trial_id=trial_id, execution=execution, epoch=epoch, metrics=_as_json(metrics)
+        )
+
+    def add_loss(self, trial_id: str, execution: int, message: str) -> None:
+        """The process that trained it was lost, and another goes on with it."""
+        self._append("loss", trial_id=trial_id, execution=execution, message=message)
+
+    def add_retry(self, trial_id: str, execution: int, message: str | None) -> None:
+        """It failed, and is begun again."""
+        self._append("retry", trial_id=trial_id, execution=execution, message=message)
+
+    def end_execution(self, trial_id: str, number: int, execution: Execution) -> None:
+        self._append(
+            "execution",
+            trial_id=trial_id,
+            execution=number,
+            status=execution.status,
+            score=_as_json(execution.score),
+            best_epoch=execution.best_epoch,
+            duration=execution.duration,
+            message=execution.message,
+            **({"told": True} if execution.is_told else {}),
+            **({"returned": _as_json(execution.returned)} if execution.returned else {}),
+        )
+
+    def end_trial(self, trial: Trial) -> None:
+        given = (
+            {}
+            if trial.given_score is None
+            else {"score": _as_json(trial.given_score), "best_step": trial.best_step}
+        )
+        self._append(
+            "end",
+            trial_id=trial.trial_id,
+            status=trial.status,
+            values=trial.values,
+            message=trial.message,
+            **given,
+        )
+        self._force()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _append(self, record: str, **fields: Any) -> None:
+        self.extend((json.dumps({"record": record, **fields}) + "\n").encode())
+
+    def extend(self, lines: bytes) -> None:
+        """Adds whole lines, as another machine wrote them."""
+        with self._storing():
+            file = self.claim()
+            size = os.fstat(file.fileno()).st_size
+            try:
+                written = file.write(lines)
+                while written < len(lines):  # a disk that is nearly full takes a part
+                    written += file.write(lines[written:])
+            except OSError:
+                file.truncate(size)
+                raise
+
+    def _force(self) -> None:
+        """Has the system put on the disk what was handed to it."""
+        if self._file is not None:
+            with self._storing():
+                os.fsync(self._file.fileno())
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} cannot be written: {error}. What is in the project is whole; make "
+                "room, or whatever is missing, and run the script again to go on from here."
+            ) from error
+
+    def claim(self) -> io.FileIO:
+        """Opens the journal for writing, as the only writer.
+
+        Raises:
+            ProjectError: If another search is writing to it.
+        """
+        if self._file is None:
+            self._file = self.path.open("ab", buffering=0)
+            self._lock(self._file)
+            self._cut_torn_end()
+        return self._file
+
+    def _lock(self, file: io.FileIO) -> None:
+        """Keeps a second search out of the project, where the system has locks."""
+        try:
+            lock(file, waits=False)
+        except BlockingIOError:
+            self.close()
+            raise ProjectError(
+                f"Another search is running in {self.path.parent.parent}. Wait for its end, or "
+                "choose another `project_name`."
+            ) from None
+
+    def _cut_torn_end(self) -> None:
+        """Removes a last line that was not written to its end when the process died."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb+") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+
+    # Reading
+
+    def read(self) -> Project:
+        """Reads the whole project.
+
+        Raises:
+            ProjectError: If there is no journal, it is damaged, or a newer version of glimr_keras
+                wrote it.
+        """
+        if not self.exists():
+            raise ProjectError(
+                f"There is no glimr_keras project in {self.path.parent.parent}. Call `search()` "
+                "first."
+            )
+        records = self._records()
+        _, header = next(records)
+        if header.get("record") != "project":
+            raise ProjectError(
+                f"{self.path} does not start with the description of a project; it is damaged."
+            )
+        if header.get("version", 0) > VERSION:
+            raise ProjectError(
+                f"{self.path} has version {header['version']}, and this glimr_keras reads up to "
+                f"{VERSION}. Update glimr_keras."
+            )
+        with self._damage(1):
+            objective = objective_from_config(header["objective"])
+            project = Project(
+                objective,
+                header["seed"],
+                header["executions_per_trial"],
+                header["space"],
+                header.get("is_whole", True),
+                cv_folds=header.get("cv_folds"),
+                shapes=header.get("shapes", {}),
+                project_id=header.get("project_id"),
+                directions=header.get("directions", {}),
+            )
+        for number, record in records:
+            with self._damage(number):
+                _replay(project, record)
+        with self._damage(1):
+            space = project.parameters
+        for trial in project.trials.values():
+            trial.hyperparameters.define(space)
+        return project
+
+    def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The records with their line numbers, counted from 1."""
+        lines = self.path.read_bytes().split(b"\n")
+        for number, line in enumerate(
+            lines[:-1], start=1
+        ):  # what follows the last newline was not written to its end
+            with self._damage(number):
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise TypeError(f"a record must be an object, not {record!r}")
+            yield number, record
+
+    @contextlib.contextmanager
+    def _damage(self, number: int) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ProjectError(
+                f"{self.path} is damaged in line {number}: {type(error).__name__}: {error}"
+            ) from error
+
+
+_TRIAL_ID = re.compile(r"[0-9]+")
+
+
+def _replay(project: Project, record: dict[str, Any]) -> None:
+    match record["record"]:
+        case "space":
+            project.late_space += record["parameters"]
+        case "trial":
+            for trial_id in (
+                record["trial_id"],
+                record["values"].get(Stage.PARENT),
+            ):  # which are parts of paths
+                if trial_id is not None and not _TRIAL_ID.fullmatch(trial_id):
+                    raise ValueError(f"{trial_id!r} is no trial's id")
+            key = tuple(record["sampling_key"])
+            trial = Trial.of(
+                record["trial_id"], record["values"], key, directions=project.directions
+            )
+            project.trials[trial.trial_id] = trial
+        case "epoch":
+            metrics = {name: float(value) for name, value in record["metrics"].items()}
+            _execution(project, record).observe(record["epoch"], metrics, project.objective)
+        case "loss":
+            _execution(project, record).lost += 1
+        case "retry":
+            execution = _execution(project, record)
+            project.trials[record["trial_id"]].executions[record["execution"]] = Execution(
+                attempt=execution.attempt + 1
+            )
+        case "execution":
+            execution = _execution(project, record)
+            execution.status, execution.message = record["status"], record["message"]
+            execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
+            execution.score = None if record["score"] is None else float(record["score"])
+            execution.is_told = record.get("told", False)
+            execution.returned = {
+                name: float(value) for name, value in record.get("returned", {}).items()
+            }
+        case "end":
+            trial = project.trials[record["trial_id"]]
+            trial.status, trial.values, trial.message = (
+                record["status"],
+                record["values"],
+                record["message"],
+            )
+            project.end_order.append(trial.trial_id)
+            if "score" in record:
+                trial.score, trial.best_step = float(record["score"]), record["best_step"]
+        case "directions":
+            project.directions.update(record["directions"])
+
+
+def _execution(project: Project, record: dict[str, Any]) -> Execution:
+    executions = project.trials[record["trial_id"]].executions
+    return executions.setdefault(record["execution"], Execution())
+
+
+def _as_json(value: Any) -> Any:
+    """Numbers as JSON has them; nan and the infinities, which JSON lacks, as strings that `float`
+    reads back.
+    """
+    if isinstance(value, dict):
+        return {name: _as_json(number) for name, number in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

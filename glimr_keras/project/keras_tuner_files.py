@@ -1,0 +1,195 @@
+"""What KerasTuner left in a project's directory, read as a `Project`. Runs in the driver; needs
+neither KerasTuner nor a model.
+
+A project of KerasTuner has an `oracle.json`, and in each `trial_<id>/` a `trial.json`; with Keras 3
+also the weights of the best epoch and the shape of the model's inputs. It does not say what the
+objective was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from glimr_keras.errors import CheckpointError, ProjectError
+from glimr_keras.project import checkpoints
+from glimr_keras.project.journal import Journal, Project, serialized
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.trials.metrics_tracking import MetricObservation
+from glimr_keras.trials.objective import DEFAULT, Objective
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+
+_ORACLE, _TRIAL, _BUILD = "oracle.json", "trial.json", "build_config.json"
+
+
+def exists(directory: pathlib.Path) -> bool:
+    """Whether KerasTuner has worked in a directory, and glimr_keras has not (which writes such
+    files too).
+    """
+    return (directory / _ORACLE).is_file() and not Journal(directory).exists()
+
+
+def read_any(directory: pathlib.Path, objective: Objective | None = None) -> Project:
+    """Reads a project, whoever wrote it.
+
+    Args:
+        directory: Of the project.
+        objective: As for `read`.
+
+    Raises:
+        ProjectError: If there is none, or it is damaged.
+    """
+    return read(directory, objective) if exists(directory) else Journal(directory).read()
+
+
+def read(directory: pathlib.Path, objective: Objective | None = None) -> Project:
+    """Reads a project of KerasTuner.
+
+    Args:
+        directory: Of the project.
+        objective: What was optimised, with its direction. By default the metric that the scores are
+            of.
+
+    Raises:
+        ProjectError: If there is none, it is damaged, or it cannot be told what the objective was.
+    """
+    if not (directory / _ORACLE).is_file():
+        raise ProjectError(f"There is no KerasTuner project in {directory}: it has no {_ORACLE}.")
+    oracle = _content(directory / _ORACLE)
+    contents = [_content(path) for path in sorted(directory.glob(f"trial_*/{_TRIAL}"))]
+    try:
+        found = {
+            trial.trial_id: trial
+            for trial in (Trial.from_state({"message": None, **state}) for state in contents)
+        }
+        order = [trial_id for trial_id in oracle.get("start_order") or () if trial_id in found]
+        trials = {
+            trial_id: found[trial_id]
+            for trial_id in [*order, *(other for other in found if other not in order)]
+        }
+        scored = [
+            trial
+            for trial in trials.values()
+            if trial.score is not None and not math.isnan(trial.score)
+        ]
+        optimised = _objective_of(scored, directory) if objective is None else objective
+        for trial in trials.values():
+            _add_executions(trial, optimised)
+        for trial in scored:
+            _check_score(trial, optimised, directory)
+        space = HyperParameters.from_config(oracle["hyperparameters"]).space
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ProjectError(
+            f"The KerasTuner project in {directory} is damaged: {type(error).__name__}: {error}"
+        ) from error
+    return Project(
+        optimised,
+        oracle.get("seed") or 0,
+        max((len(trial.executions) for trial in trials.values()), default=1),
+        serialized(space),
+        is_whole=False,
+        trials=trials,
+        directions={
+            name: kept for trial in trials.values() for name, kept in trial.directions.items()
+        },
+        end_order=[trial_id for trial_id in oracle.get("end_order") or () if trial_id in trials],
+    )
+
+
+def load(model: Any, directory: pathlib.Path) -> None:
+    """Reads the weights of a trial's best epoch into a model that was built as the trial's was.
+
+    Raises:
+        CheckpointError: If they are not there, or written by Keras 2.
+        ModelError: If the model cannot be built, or the weights do not fit it.
+    """
+    weights = directory / checkpoints.WEIGHTS
+    if not weights.exists():
+        kept = sorted(path.name for path in directory.glob("checkpoint*"))
+        why = f": Keras 3 does not read what Keras 2 wrote, {', '.join(kept)}" if kept else ""
+        raise CheckpointError(f"There are no weights in {directory}{why}.")
+    shape = _content(directory / _BUILD) if (directory / _BUILD).exists() else None
+    checkpoints.load_weights(model, weights, shape)
+
+
+def _content(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ProjectError(f"{path} cannot be read: it is no JSON object.")
+    return content
+
+
+def _objective_of(scored: list[Trial], directory: pathlib.Path) -> Objective:
+    """The metric that all scores are of: where several have always been the same, the first of
+    them.
+    """
+    if not scored:
+        return DEFAULT
+    metrics = scored[0].metrics.metrics
+    fitting = [
+        Objective(name, history.direction)
+        for name, history in metrics.items()
+        if all(
+            trial.metrics.exists(name) and _is_score(trial.metrics.get_history(name), trial.score)
+            for trial in scored
+        )
+    ]
+    if len({objective.direction for objective in fitting}) != 1:
+        what = "several metrics are what was scored" if fitting else "no metric is what was scored"
+        names = ", ".join(objective.name for objective in fitting) or ", ".join(metrics)
+        raise ProjectError(
+            f"It cannot be told what the objective of the KerasTuner project in {directory} was, "
+            f"since {what}: {names}. Pass `objective=`."
+        )
+    return fitting[0]
+
+
+def _check_score(trial: Trial, objective: Objective, directory: pathlib.Path) -> None:
+    """Refuses an objective that the scores are not of; where the metrics do not tell, it is
+    believed.
+    """
+    values = trial.objective_values(objective)
+    if values is None or trial.score is None:
+        return
+    value = objective.get_value(
+        dict(zip((part.name for part in objective.parts), values, strict=True))
+    )
+    if not math.isclose(value, trial.score, rel_tol=1e-6):
+        raise ProjectError(
+            f"The objective of the KerasTuner project in {directory} was not {objective}: trial "
+            f"{trial.trial_id} has the score {trial.score}, and that would be {value}."
+        )
+
+
+def _is_score(observations: Iterable[MetricObservation], score: Any) -> bool:
+    return any(
+        math.isclose(observation.mean(), score, rel_tol=1e-6) for observation in observations
+    )
+
+
+def _add_executions(trial: Trial, objective: Objective) -> None:
+    """Has a trial's metrics as those of its executions too, as trials of ours have them."""
+    if trial.status == TrialStatus.INVALID:
+        trial.status = TrialStatus.FAILED
+    metrics = trial.metrics.metrics
+    trial.directions = {name: history.direction for name, history in metrics.items()}
+    for name, history in metrics.items():
+        for observation in history.get_history():
+            for number, value in enumerate(observation.value):
+                execution = trial.executions.setdefault(
+                    number, Execution(trial.status, is_told=True)
+                )
+                execution.history.setdefault(observation.step + 1, {})[name] = float(value)
+    for execution in trial.executions.values():
+        if trial.score is not None:
+            execution.best_epoch = trial.best_step + 1
+            at_best = execution.at_best
+            execution.score = (
+                objective.get_value(at_best) if objective.has_value(at_best) else trial.score
+            )

@@ -1,0 +1,125 @@
+"""Files at a URI: on this machine's file systems, object stores and whatever fsspec knows. Runs in
+the driver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow
+import pyarrow.fs
+
+from glimr_keras.errors import CheckpointError, ProjectError, StorageError
+
+_WITHOUT_DIRECTORIES = ("s3", "gcs", "abfs")
+"""File systems whose names only look like paths."""
+
+
+def is_uri(place: Any) -> bool:
+    """Whether a place is given as a URI, and not as a path."""
+    return isinstance(place, str) and "://" in place
+
+
+class Remote:
+    """The files below a URI, by their names relative to it.
+
+    Args:
+        uri: Of a file system that `pyarrow.fs` or fsspec knows. Credentials and endpoints come from
+            the environment, as these read them.
+        local: What has all of the content too, for messages.
+
+    Raises:
+        StorageError: If there is no such file system; of every method, if the files cannot be read
+            or written.
+    """
+
+    def __init__(self, uri: str, local: Any) -> None:
+        self.uri, self._local = uri, local
+        self._files, self._root = _file_system(uri)
+
+    def names(self) -> Iterator[str]:
+        """The names of all files."""
+        with self.storing():
+            selector = pyarrow.fs.FileSelector(self._root, allow_not_found=True, recursive=True)
+            for found in self._files.get_file_info(selector):
+                if found.type == pyarrow.fs.FileType.File:
+                    yield found.path.removeprefix(f"{self._root}/")
+
+    def stamp(self, name: str) -> tuple[int, int] | None:
+        """A file's size in bytes and time of change; `None` if it is not there."""
+        with self.storing():
+            found = self._files.get_file_info(f"{self._root}/{name}")
+            return None if found.type != pyarrow.fs.FileType.File else (found.size, found.mtime_ns)
+
+    def content(self, name: str) -> bytes | None:
+        """A file's content; `None` if it is not there."""
+        with self.storing():
+            path = f"{self._root}/{name}"
+            if self._files.get_file_info(path).type != pyarrow.fs.FileType.File:
+                return None
+            with self._files.open_input_stream(path) as stream:
+                content: bytes = stream.read()
+            return content
+
+    def put(self, name: str, content: bytes) -> None:
+        """Writes a file that nobody reads yet."""
+        with self.storing():
+            path = f"{self._root}/{name}"
+            if self._files.type_name not in _WITHOUT_DIRECTORIES:
+                self._files.create_dir(path.rpartition("/")[0], recursive=True)
+            with self._files.open_output_stream(path) as stream:
+                stream.write(content)
+
+    def put_whole(self, name: str, content: bytes) -> None:
+        """Writes a file that others may read meanwhile."""
+        if self._files.type_name in _WITHOUT_DIRECTORIES:  # where a file is there when it is whole
+            self.put(name, content)
+        else:
+            self.put(f"{name}.new", content)
+            self.move(f"{name}.new", name)
+
+    def move(self, name: str, to: str) -> None:
+        """Renames a file; one that is there is replaced."""
+        with self.storing():
+            self._files.move(f"{self._root}/{name}", f"{self._root}/{to}")
+
+    def delete(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        with self.storing():
+            path = f"{self._root}/{name}"
+            if self._files.get_file_info(path).type == pyarrow.fs.FileType.File:
+                self._files.delete_file(path)
+
+    @contextlib.contextmanager
+    def storing(self) -> Iterator[None]:
+        """Says of errors inside, which each kind of file system has of its own, where they are
+        from.
+        """
+        try:
+            yield
+        except (CheckpointError, ProjectError, StorageError):
+            raise
+        except Exception as error:
+            raise StorageError(
+                f"{self.uri} cannot be read or written: {error}. The local copy of the project, "
+                f"with all that was done here, is in {self._local}; run the script again when it "
+                "can."
+            ) from error
+
+
+def _file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    try:
+        files, path = pyarrow.fs.FileSystem.from_uri(uri)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+        try:
+            import fsspec  # for what pyarrow does not know
+
+            known, path = fsspec.core.url_to_fs(uri)
+        except (ImportError, ValueError) as error:
+            raise StorageError(f"There is no file system for {uri}: {error}") from error
+        files = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(known))
+    except OSError as error:
+        raise StorageError(f"{uri} cannot be reached: {error}") from error
+    return files, path.rstrip("/")

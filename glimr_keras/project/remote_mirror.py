@@ -1,0 +1,506 @@
+"""A project at a URI, such as `s3://bucket/runs/digits`: worked on as a local copy, which is sent
+there. Runs in the driver.
+
+What is at the URI is whole at any time. The states of trainings are read first, then the journal,
+then the best checkpoints: the journal tells of no weights that are not there, and no state is ahead
+of the journal, which would lack the epochs between them. They become valid in the other order:
+checkpoints (new weights, description, then the weights take their place), the journal, states. What
+is gone here is removed there at the end, a state only when there is a newer one or none is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from glimr_keras._utils import files
+from glimr_keras.errors import CheckpointError, ProjectError
+from glimr_keras.project import checkpoints, training_states
+from glimr_keras.project.journal import FILE, HIDDEN, Journal
+from glimr_keras.project.remote_files import Remote, is_uri
+from glimr_keras.trials.layout import STATES
+
+SECONDS = 5.0
+"""Between two looks at what has changed."""
+_JOURNAL = f"{HIDDEN}/{FILE}"
+_SENT = "sent.json"
+_STATES = f"/{STATES}/"
+_PAUSES = (0.0, 0.05, 0.2)
+"""In seconds, before a checkpoint is read and read again."""
+_WAITS = (0.0, *[0.1] * 20)
+"""Likewise, before it is looked again whether nobody writes to the journal."""
+_FILES = frozenset({checkpoints.WEIGHTS, checkpoints.DESCRIPTION})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Checkpoint:
+    """One whose weights were sent.
+
+    Attributes:
+        folder: Its name.
+        stamps: Its files as they were before.
+        descriptions: That are to follow, by name in the folder.
+    """
+
+    folder: str
+    stamps: dict[str, list[int]]
+    descriptions: dict[str, bytes]
+
+
+class Mirror:
+    """The local copy of a project at a URI.
+
+    Args:
+        uri: Of a file system that `pyarrow.fs` or fsspec knows. Credentials and endpoints come from
+            the environment, as these read them.
+
+    Attributes:
+        directory: The local copy, in `GLIMR_KERAS_CACHE`, or else in the user's cache directory.
+
+    Raises:
+        StorageError: If there is no such file system.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        cache = (
+            os.environ.get("GLIMR_KERAS_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        )
+        place = pathlib.Path(cache).expanduser().absolute() / "glimr_keras"
+        self.directory = place / urllib.parse.quote(self.uri, safe="")
+        self._remote = Remote(self.uri, self.directory)
+        self._sent: dict[str, list[int]] = {}  # size and time of change of each file as it was sent
+        self._there: Any = (
+            None  # the journal's size and time of change there, when it was last known to be ours
+        )
+        self._conflict: ProjectError | None = None
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # From there
+
+    def pull(self) -> None:
+        """Brings the journal up to date: what another machine has written there since. Nothing
+        while a search is running here.
+
+        Raises:
+            ProjectError: If both were continued, each in its own way.
+            StorageError: If it cannot be read.
+        """
+        there = self._remote.content(_JOURNAL)
+        if there is None:
+            return
+        for pause in _WAITS:  # for one that only reads, as this does
+            if self._journal_here().startswith(there):
+                return
+            time.sleep(pause)
+            journal = Journal(self.directory)
+            try:
+                journal.path.parent.mkdir(parents=True, exist_ok=True)
+                journal.claim()
+            except ProjectError:
+                continue
+            try:
+                self._take_journal(journal, there)
+            finally:
+                journal.close()
+            return
+
+    def _take_journal(self, journal: Journal, there: bytes) -> None:
+        """Has the journal here, which nobody else writes to, be the one that is there."""
+        ours = self._journal_here()
+        if ours.startswith(there):
+            return
+        if not there.startswith(ours):
+            if ours.split(b"\n", 1)[0] == there.split(b"\n", 1)[0]:
+                raise ProjectError(
+                    f"The project at {self.uri} and its local copy in {self.directory} were both "
+                    "continued since they were the same. Remove the one that is to be given up."
+                )
+            # another project was started there
+            self.directory.rename(
+                self.directory.with_name(f"{self.directory.name}.{time.time_ns()}")
+            )
+            journal.close()
+            journal.path.parent.mkdir(parents=True)
+            ours = b""
+        for states in list(self.directory.glob(f"trial_*/**/{STATES}")):
+            training_states.remove_states(states)  # what is there went on from others
+        self._sent = {
+            name: stamp for files in self._listed().values() for name, stamp in files.items()
+        }  # none is newer
+        self._remember(self._sent)
+        journal.extend(there[len(ours) :])
+
+    def pull_states(self) -> None:
+        """Brings what trainings go on from: of each the newest state, unless there is one here.
+
+        Raises:
+            StorageError: If it cannot be read.
+        """
+        states: dict[str, list[tuple[tuple[int, int], str]]] = {}
+        for name in self._remote.names():
+            folder, _, file = name.rpartition("/")
+            if file == checkpoints.DESCRIPTION and _training_of(name) and _folder(name) == folder:
+                states.setdefault(_training_of(name), []).append(
+                    (checkpoints.age(self._remote.content(name)), folder)
+                )
+        for training, folders in states.items():
+            directory = self.directory / training / STATES
+            if training_states.newest(directory) is not None:
+                continue
+            whole = filter(
+                None, (self._whole(folder) for _, folder in sorted(folders, reverse=True))
+            )
+            files = next(whole, None)
+            if files is not None:
+                training_states.put_state(directory, files)
+
+    def _whole(self, folder: str) -> dict[str, bytes] | None:
+        """The files of a checkpoint that is there, and of the one that a state has beside it; by
+        name, as `packed` has them.
+        """
+        files: dict[str, bytes] = {}
+        for part in ("", f"{checkpoints.BEST}/"):
+            description = self._remote.content(f"{folder}/{part}{checkpoints.DESCRIPTION}")
+            if description is None:
+                continue
+            found = (  # the second if a machine was lost while it sent them
+                self._remote.content(f"{folder}/{part}{file}")
+                for file in (checkpoints.WEIGHTS, checkpoints.NEW)
+            )
+            weights = next(
+                (
+                    each
+                    for each in found
+                    if each is not None and checkpoints.fits(description, each)
+                ),
+                None,
+            )
+            if weights is None:
+                return None
+            files |= {
+                f"{part}{checkpoints.DESCRIPTION}": description,
+                f"{part}{checkpoints.WEIGHTS}": weights,
+            }
+        return files or None
+
+    def fetch(self, directory: pathlib.Path, score: float | None = None) -> None:
+        """Brings the checkpoint of an execution's folder, unless the right one is here.
+
+        Args:
+            directory: The execution's folder.
+            score: That it is of, by which one from before another machine went on is known; `None`
+                for any.
+
+        Raises:
+            StorageError: If it cannot be read.
+        """
+        is_whole = checkpoints.is_whole(directory)
+        if is_whole and score is not None and checkpoints.describe(directory).score == score:
+            return
+        name = directory.relative_to(self.directory).as_posix()
+        known = self._remembered()
+        if is_whole and any(
+            known.get(file) != stamp for file, stamp in self._files_in(name).items()
+        ):
+            return  # it is newer than what was sent or brought
+        description = self._remote.content(f"{name}/{checkpoints.DESCRIPTION}")
+        if description is None or (
+            is_whole and (directory / checkpoints.DESCRIPTION).read_bytes() == description
+        ):
+            return
+        files = self._whole(name)
+        if files is not None:
+            checkpoints.put(directory, files)
+            brought = self._files_in(name)
+            self._sent |= brought
+            self._remember(known | brought)
+
+    def fetch_all(self) -> None:
+        """Brings all checkpoints.
+
+        Raises:
+            StorageError: If they cannot be read.
+        """
+        for name in self._remote.names():
+            if name.endswith(f"/{checkpoints.DESCRIPTION}") and _STATES not in name:
+                self.fetch((self.directory / name).parent)
+
+    # To there
+
+    def start(self, overwrites: Callable[[str], bool] | None = None) -> None:
+        """Sends what changes, from now on, in the background.
+
+        Args:
+            overwrites: Says of the first part of a name whether what is there under it belongs to
+                the project that this one takes the place of, and is removed.
+
+        Raises:
+            ProjectError: If the project there is not one that this one continues.
+            StorageError: If it cannot be read.
+        """
+        there = set(self._remote.names())
+        if overwrites is not None:
+            old = [name for name in there if overwrites(name.partition("/")[0])]
+            for name in sorted(
+                old, key=lambda name: name != _JOURNAL
+            ):  # without which the others are nothing
+                self._remote.delete(name)
+                there.discard(name)
+        self._sent = {name: stamp for name, stamp in self._remembered().items() if name in there}
+        self._there, self._conflict = None, None
+        with self._remote.storing():
+            journal = self._journal_here()
+            if _JOURNAL in there:
+                self._check_journal(journal)
+            else:
+                self._put_journal(
+                    journal[: journal.find(b"\n") + 1]
+                )  # the place is taken; the rest follows the weights
+            gone = there.difference(*self._listed().values())
+            self._sent |= {
+                name: [] for name in gone if _training_of(name)
+            }  # states that others took the place of
+        self._done.clear()
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Says if this search sends nothing more.
+
+        Raises:
+            ProjectError: If another search has written to the project there.
+        """
+        if self._conflict is not None:
+            raise self._conflict
+
+    def close(self) -> None:
+        """Sends the rest.
+
+        Raises:
+            StorageError: If that is not possible.
+        """
+        if self._thread is None:
+            return
+        self._done.set()
+        self._thread.join()
+        self._thread = None
+        self.send()
+
+    def send(self) -> None:
+        """Sends what has changed since it was sent.
+
+        Raises:
+            ProjectError: If another search has written to the project there.
+            StorageError: If that is not possible; the local copy has all of it.
+        """
+        self.check()
+        with self._remote.storing():
+            self._check_journal(self._journal_here())
+            before = self._listed()
+            ended = {
+                each
+                for each in map(_training_of, self._sent)
+                if each and not (self.directory / each / STATES).exists()
+            }
+            trainings = {_training_of(f"{folder}/") for folder in before} - {""}
+            states = self._put_changed(
+                (state, self._files_in(state))
+                for state in map(self._newest_state, sorted(trainings))
+            )
+            journal = self._journal_here()
+            best = self._put_changed(
+                (folder, files) for folder, files in self._listed().items() if _STATES not in folder
+            )
+            self._check_journal(journal)
+            self._describe(best)
+            self._put_journal(journal)
+            self._describe(states)
+            self._delete_gone(before, ended)
+            self._remember(self._sent)
+
+    def _newest_state(self, training: str) -> str:
+        """The folder of a training's newest state now; it may be another than a moment ago."""
+        states = self.directory / training / STATES
+        names = (
+            [path.name for path in states.iterdir() if not path.name.startswith(".")]
+            if states.is_dir()
+            else []
+        )
+        return f"{training}{_STATES}{max(names, default='')}"
+
+    def _put_changed(
+        self, candidates: Iterable[tuple[str, dict[str, list[int]]]]
+    ) -> list[_Checkpoint]:
+        """Sends the weights of checkpoints that have changed, beside those that are there; but of
+        what is being removed.
+
+        Args:
+            candidates: Each with its files, looked at when it is its turn.
+        """
+        found = []
+        for folder, stamps in candidates:
+            if any(self._sent.get(name) != stamp for name, stamp in stamps.items()):
+                descriptions = self._put_weights(folder)
+                found += [] if descriptions is None else [_Checkpoint(folder, stamps, descriptions)]
+        return found
+
+    def _delete_gone(self, before: Mapping[str, Mapping[str, list[int]]], ended: set[str]) -> None:
+        """Removes there what was gone here before the journal was read, but the last state of a
+        training that goes on.
+        """
+        here = [
+            name
+            for name, stamp in self._sent.items()
+            if _training_of(name) and _stamp(self.directory / name) == stamp
+        ]
+        needless = ended | set(map(_training_of, here))
+        for name in [name for name in self._sent if _folder(name) not in before]:
+            training = _training_of(name)
+            if not (self.directory / name).exists() and (not training or training in needless):
+                self._remote.delete(name)
+                del self._sent[name]
+
+    def _check_journal(self, ours: bytes) -> None:
+        """Refuses to go on where another search has written, or has removed what was there."""
+        if self._there is not None and self._remote.stamp(_JOURNAL) == self._there:
+            return
+        there = self._remote.content(_JOURNAL)
+        if there is None or not ours.startswith(there):
+            self._conflict = ProjectError(
+                f"Another search has written to the project at {self.uri}, or it was removed "
+                "there, so this one sends nothing more. What was done here is in "
+                f"{self.directory}, and can be given to other searches as `warm_start`."
+            )
+            raise self._conflict
+        self._there = self._remote.stamp(_JOURNAL)
+
+    def _journal_here(self) -> bytes:
+        """The journal's lines that are written to their end."""
+        try:
+            content = (self.directory / _JOURNAL).read_bytes()
+        except FileNotFoundError:
+            return b""
+        return content[: content.rfind(b"\n") + 1]
+
+    def _put_journal(self, journal: bytes) -> None:
+        if self._there is not None and self._there[0] == len(journal):
+            return
+        self._remote.put_whole(_JOURNAL, journal)
+        self._there = self._remote.stamp(_JOURNAL)
+
+    def _put_weights(self, folder: str) -> dict[str, bytes] | None:
+        for pause in _PAUSES:
+            time.sleep(pause)
+            try:
+                files = checkpoints.packed(self.directory / folder)
+                break
+            except CheckpointError:
+                continue  # it may just be written
+        else:
+            return None
+        for name, content in files.items():
+            if name.endswith(checkpoints.WEIGHTS):
+                self._remote.put(
+                    f"{folder}/{name.removesuffix(checkpoints.WEIGHTS)}{checkpoints.NEW}", content
+                )
+        return {
+            name: content
+            for name, content in files.items()
+            if name.endswith(checkpoints.DESCRIPTION)
+        }
+
+    def _describe(self, sent: Iterable[_Checkpoint]) -> None:
+        """Sends descriptions, and puts the weights that they are of in their place."""
+        for checkpoint in sent:
+            for name in sorted(
+                checkpoint.descriptions, key=len, reverse=True
+            ):  # the state itself after its best weights
+                place = f"{checkpoint.folder}/{name.removesuffix(checkpoints.DESCRIPTION)}"
+                self._remote.put_whole(f"{checkpoint.folder}/{name}", checkpoint.descriptions[name])
+                self._remote.move(f"{place}{checkpoints.NEW}", f"{place}{checkpoints.WEIGHTS}")
+            self._sent |= checkpoint.stamps
+
+    def _loop(self) -> None:
+        while not self._done.wait(SECONDS):
+            try:
+                self.send()
+            except Exception:
+                continue  # it may be possible again; if it is not at the end, that is said
+
+    def _listed(self) -> dict[str, dict[str, list[int]]]:
+        """Checkpoints that are here: by folder, the files with sizes and times of change."""
+        found: dict[str, dict[str, list[int]]] = {}
+        for place, folders, names in os.walk(self.directory):
+            name = pathlib.Path(place).relative_to(self.directory).as_posix()
+            folders[:] = [
+                each
+                for each in folders
+                if not each.startswith(".") and (name != "." or each.startswith("trial_"))
+            ]
+            for file in _FILES.intersection(names):
+                stamp = _stamp(pathlib.Path(place, file))
+                if stamp is not None and name != ".":  # and not gone again
+                    found.setdefault(_folder(f"{name}/{file}"), {})[f"{name}/{file}"] = stamp
+        return found
+
+    def _files_in(self, folder: str) -> dict[str, list[int]]:
+        """The same of one checkpoint."""
+        parts = (folder, f"{folder}/{checkpoints.BEST}") if _STATES in folder else (folder,)
+        names = [f"{part}/{file}" for part in parts for file in _FILES]
+        stamps = ((name, _stamp(self.directory / name)) for name in names)
+        return {name: stamp for name, stamp in stamps if stamp is not None}
+
+    def _remembered(self) -> dict[str, list[int]]:
+        """What was sent or brought, as this machine knows."""
+        with contextlib.suppress(OSError, ValueError):
+            known: dict[str, list[int]] = json.loads((self.directory / HIDDEN / _SENT).read_text())
+            return known
+        return {}
+
+    def _remember(self, sent: Mapping[str, list[int]]) -> None:
+        _write(self.directory / HIDDEN / _SENT, json.dumps(sent).encode())
+
+
+def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror | None]:
+    """Where a project is on this machine, and what keeps it the same as the one at its URI, if it
+    is at one.
+    """
+    if not is_uri(directory):
+        return pathlib.Path(directory).absolute() / name, None
+    mirror = Mirror(f"{directory.rstrip('/')}/{name}")
+    return mirror.directory, mirror
+
+
+def _folder(name: str) -> str:
+    """That of a file's checkpoint; the best weights of a state are a part of it."""
+    folder = name.rpartition("/")[0]
+    return folder.removesuffix(f"/{checkpoints.BEST}") if _STATES in name else folder
+
+
+def _training_of(name: str) -> str:
+    """The training that a state's file is of; empty for other files."""
+    training, found, _ = name.partition(_STATES)
+    return training if found else ""
+
+
+def _stamp(path: pathlib.Path) -> list[int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, content)

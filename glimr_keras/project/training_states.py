@@ -1,0 +1,137 @@
+"""States of trainings, from which they can be continued. Keras; runs in driver and worker.
+
+A training's *states* are checkpoints in a directory of their own, one for an epoch. With each goes
+a link to what the best weights were then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from glimr_keras.errors import CheckpointError
+from glimr_keras.project.checkpoints import (
+    BEST,
+    DESCRIPTION,
+    Checkpoint,
+    describe,
+    exists,
+    intact,
+    link,
+    put,
+    remove,
+    save,
+    storing,
+)
+
+
+def save_state(
+    model: Any,
+    directory: str | os.PathLike[str],
+    checkpoint: Checkpoint,
+    best: str | os.PathLike[str] | None = None,
+) -> None:
+    """Writes a state of a training into the directory of its states; earlier ones are removed when
+    it is whole.
+
+    Args:
+        model: As for `save`.
+        directory: Of all states of this training.
+        checkpoint: Of this one.
+        best: Directory of the checkpoint that is the training's best now, if there is one.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    with _new_state(pathlib.Path(directory), checkpoint.epoch) as place:
+        if best is not None and exists(best):
+            link(pathlib.Path(best), place / BEST)
+        save(model, place, checkpoint)  # last, since what it writes says that there is a state
+
+
+def put_state(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+    """Writes a state that was packed elsewhere, as `save_state` does.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    best = {
+        name.removeprefix(f"{BEST}/"): content
+        for name, content in files.items()
+        if name.startswith(f"{BEST}/")
+    }
+    with _new_state(pathlib.Path(directory), json.loads(files[DESCRIPTION])["epoch"]) as place:
+        if best:
+            put(place / BEST, best)
+        put(place, files)
+
+
+def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
+    """The whole checkpoint of the latest epoch in the directory of a training's states; `None` if
+    there is none.
+
+    Args:
+        directory: Also that of a single checkpoint, which is then the one.
+    """
+    place = pathlib.Path(directory)
+    found = []
+    for each in [place, *(place.iterdir() if place.is_dir() else ())]:
+        with contextlib.suppress(CheckpointError):
+            described = describe(each)
+            found.append((described.attempt, described.epoch, not each.name.startswith("."), each))
+    for *_, each in sorted(found, reverse=True):
+        with contextlib.suppress(CheckpointError):
+            intact(each)
+            if exists(each / BEST):
+                intact(each / BEST)
+            return each
+    return None
+
+
+def go_back(directory: str | os.PathLike[str], state: pathlib.Path) -> None:
+    """Makes the best weights in a training's `directory` those that were the best when `state` was
+    saved.
+    """
+    place, kept = pathlib.Path(directory), state / BEST
+    with contextlib.suppress(CheckpointError):
+        if exists(kept) and describe(place) == describe(kept):
+            intact(place)
+            return
+    remove(place)
+    if exists(kept):
+        with storing(place):
+            link(kept, place)
+
+
+@contextlib.contextmanager
+def _new_state(states: pathlib.Path, epoch: int) -> Iterator[pathlib.Path]:
+    """A directory for a state that is to be written; it gets its place, and earlier ones are
+    removed, when it is whole.
+    """
+    place = states / f"epoch_{epoch:06d}"
+    beside = states / f".{place.name}"
+    with storing(states):
+        shutil.rmtree(beside, ignore_errors=True)
+        yield beside
+        if place.exists():
+            remove_states(place)
+        beside.replace(place)
+        for other in states.iterdir():
+            if other != place:
+                remove_states(other)
+
+
+def remove_states(directory: pathlib.Path) -> None:
+    """Removes a training's state, or the directory of all of them, if it is there. Who looks
+    meanwhile finds all or nothing.
+    """
+    hidden = directory.with_name(f".old_{directory.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    with contextlib.suppress(OSError):  # it is not there
+        directory.replace(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)

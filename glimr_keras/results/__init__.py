@@ -1,0 +1,1 @@
+"""What came out, read from a project: tables, summaries, best models."""

@@ -1,0 +1,162 @@
+"""What came out of a search: the best configurations, models and tables of a project. Runs in the
+driver.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import warnings
+
+import keras
+import pandas as pd
+
+from glimr_keras._utils.checks import checked_count
+from glimr_keras.errors import CheckpointError
+from glimr_keras.models.build import build
+from glimr_keras.models.compile_overrides import CompileOverrides
+from glimr_keras.models.configuration import configuration
+from glimr_keras.models.hypermodel import HyperModel, as_hypermodel
+from glimr_keras.results import summaries, tables
+from glimr_keras.results.reader import ProjectReader
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.trials.layout import execution_directory
+from glimr_keras.trials.trial import Trial
+
+
+class Results:
+    """The results of a project, read from its journal each time; a running search may be writing to
+    it.
+
+    Tuners are results too, and users subclass tuners: so nothing here has a name that a user might
+    choose, but the one attribute that has all else.
+
+    Args:
+        hypermodel: What the project's trials built; `None` if no models are to be loaded.
+        reader: Reads the project.
+    """
+
+    def __init__(self, hypermodel: HyperModel | None, reader: ProjectReader) -> None:
+        self.hypermodel, self._glimr = hypermodel, reader
+
+    @property
+    def project_dir(self) -> str:
+        """The project's directory; of one at a URI, its local copy."""
+        return str(self._glimr.place)
+
+    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
+        """Builds the models of the best trials and loads the weights of their best epoch.
+
+        Each is compiled, and evaluates on the validation data to the score of its trial (with
+        several executions, of the best one). As in a trial, `data` runs before `build`. A trial
+        whose weights are damaged is left out, with a warning.
+
+        Args:
+            num_models: Of how many trials; fewer if fewer have a score.
+
+        Returns:
+            Models from best to worst. With `cv_folds`, there are so many of each trial, one for
+            each fold, in the order of the folds; `glimr_keras.ensemble` makes one model of them.
+
+        Raises:
+            ProjectError: If there is no finished trial with a score.
+            CheckpointError: If none of them has its weights.
+            ModelError: If the weights do not fit the model that `build` returns now.
+        """
+        project = self._glimr.read()
+        checked_count("num_models", num_models)
+        compile_overrides = CompileOverrides.of(self)
+        models: list[keras.Model] = []
+        left_out: dict[str, CheckpointError] = {}
+        found = 0
+        for trial in self._glimr.best(project, len(project.trials)):
+            try:
+                executions = trial.best_executions(project.objective, project.cv_folds or 1)
+                models += [
+                    self._glimr.load(
+                        self.hypermodel,
+                        self._try_build,
+                        compile_overrides,
+                        trial,
+                        project,
+                        execution,
+                    )
+                    for execution in executions
+                ]
+                found += 1
+            except CheckpointError as error:
+                left_out[trial.trial_id] = error
+            if found == num_models:
+                break
+        if left_out and not models:
+            raise self._glimr.no_weights(left_out)
+        for trial_id, reason in left_out.items():
+            warnings.warn(f"Trial {trial_id} is left out: {reason}", stacklevel=2)
+        return models
+
+    def load_model(self, trial: Trial) -> keras.Model:
+        """Builds the model of a trial and loads the weights of its best epoch, with several
+        executions those of the best one.
+
+        Raises:
+            CheckpointError: If the weights are damaged, or not there.
+            ModelError: If they do not fit the model that `build` returns now.
+        """
+        project = self._glimr.read()
+        known = project.trials[trial.trial_id]
+        number = known.best_execution(project.objective)
+        return self._glimr.load(
+            self.hypermodel,
+            self._try_build,
+            CompileOverrides.of(self),
+            known,
+            project,
+            0 if number is None else number,
+        )
+
+    def _try_build(self, hp: HyperParameters) -> keras.Model:
+        return self._build_hypermodel(hp)
+
+    def _build_hypermodel(self, hp: HyperParameters) -> keras.Model:
+        """Builds and compiles the model of a configuration."""
+        return build(as_hypermodel(self.hypermodel, is_needed=False), hp, CompileOverrides.of(self))
+
+    def get_trial_dir(self, trial_id: str) -> str:
+        """The directory of a trial in the project."""
+        return os.path.join(self.project_dir, execution_directory(pathlib.Path(), trial_id, 0))  # noqa: PTH118  # keeps `./`
+
+    def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
+        """The configurations of the best trials, best first; each can be given to
+        `hypermodel.build`.
+        """
+        found = []
+        for trial in self._glimr.best(self._glimr.read(), checked_count("num_trials", num_trials)):
+            config = configuration(self._glimr.space, trial.values, None)
+            config.define(trial.hyperparameters.space)
+            found.append(config)
+        return found
+
+    def results_dataframe(self) -> pd.DataFrame:
+        """A table with one row a trial; see `glimr_keras.analysis.results_dataframe` for its
+        columns.
+        """
+        return tables.results_dataframe(self._glimr.read())
+
+    def pareto_front(self) -> pd.DataFrame:
+        """The best compromises between several objectives: trials that no other beats in one
+        without being worse in another.
+
+        Returns:
+            The rows of `results_dataframe()` that these trials have, from best to worst in the
+            first objective, with a column for each objective after `score`.
+        """
+        return tables.pareto_front(self._glimr.read())
+
+    def results_summary(self, num_trials: int = 10) -> None:
+        """Prints the best trials."""
+        project = self._glimr.read()
+        print(
+            summaries.results_summary(
+                project, self.project_dir, checked_count("num_trials", num_trials)
+            )
+        )

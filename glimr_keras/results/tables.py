@@ -1,0 +1,331 @@
+"""Tables of a project over configurations, folds and epochs, as glimr has them: DataFrames in,
+DataFrames out. Runs anywhere.
+
+A *configuration* is a trial of the search; with cross validation it is trained once for each fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from glimr_keras._utils.nested import nested
+from glimr_keras.errors import did_you_mean
+from glimr_keras.project import checkpoints, keras_tuner_files
+from glimr_keras.project.journal import Project
+from glimr_keras.project.remote_mirror import project_place
+from glimr_keras.trials.layout import execution_directory
+from glimr_keras.trials.trial import Trial, TrialStatus, fold_of
+from glimr_keras.trials.trial import pareto_front as ranked_front
+
+_OF_A_TRAINING = ["config_enum", "execution"]
+_FIRST = [
+    "config_enum",
+    "trial_id",
+    "execution",
+    "status",
+    "training_iteration",
+    "checkpoint_path",
+    "config",
+]
+_LAST = ["checkpoint_path", "config"]
+
+
+def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
+    """One row for each epoch of each training of a project.
+
+    Args:
+        source: The project's directory, its URI (then all checkpoints are brought here), or its
+            tuner. A search may be running in it. Of a project of KerasTuner there is one row for
+            each training, without its weights.
+        checkpointed: Only the epochs whose weights are there: the best one of each training.
+
+    Returns:
+        Columns `config_enum` (the number of the configuration, the same in all folds, counted from
+        0), `trial_id` (str), `execution` (counted from 0), with cross validation `cv_index` (the
+        fold, counted from 0), `status` (of the training), `training_iteration` (the epoch, counted
+        from 1), one column for each metric, `checkpoint_path` (the directory with the weights of
+        this epoch, or `None`), `config` (the configuration as nested dicts), and `config/…` for
+        each hyperparameter, empty where a configuration does not have it.
+
+    Raises:
+        ProjectError: If there is no project.
+    """
+    directory, mirror = project_place(getattr(source, "project_dir", source))
+    if mirror is not None:
+        mirror.pull()
+        mirror.fetch_all()
+    project = keras_tuner_files.read_any(directory)
+    rows = []
+    for index, trial in enumerate(project.trials.values()):
+        values = {f"config/{name}": value for name, value in trial.values.items()}
+        config = nested(trial.values)
+        for number, execution in sorted(trial.executions.items()):
+            training = {"config_enum": index, "trial_id": trial.trial_id, "execution": number}
+            if project.cv_folds is not None:
+                training["cv_index"] = fold_of(number, project.cv_folds)
+            place = execution_directory(directory, trial.trial_id, number)
+            saved = execution.best_epoch if checkpoints.exists(place) else None
+            for epoch, metrics in execution.history.items():
+                path = str(place) if epoch == saved else None
+                if path is not None or not checkpointed:
+                    row = {
+                        **training,
+                        "status": execution.status,
+                        "training_iteration": epoch,
+                        **metrics,
+                    }
+                    rows.append({**row, "checkpoint_path": path, "config": config, **values})
+    names = dict.fromkeys([*_FIRST, *(name for row in rows for name in row)])
+    later = [name for name in names if name in _LAST or name.startswith("config/")]
+    table = pd.DataFrame(
+        rows, columns=[*(name for name in names if name not in later), *_LAST, *later[len(_LAST) :]]
+    )
+    return table.assign(
+        checkpoint_path=pd.Series([row["checkpoint_path"] for row in rows], table.index, object)
+    )
+
+
+def default_checkpoints(df: pd.DataFrame) -> pd.DataFrame:
+    """The row of each training whose weights are there: its best epoch by the objective.
+
+    Args:
+        df: As `experiment_table` returns it.
+    """
+    return df[df["checkpoint_path"].notna()].reset_index(drop=True)
+
+
+def top_k_trials(
+    df: pd.DataFrame,
+    metric: str,
+    mode: str = "max",
+    k: int | None = 10,
+    fold: int | None = None,
+    config_filter: Callable[[dict[str, Any]], bool] | None = None,
+) -> pd.DataFrame:
+    """The best trainings, each with its best epoch, from best to worst. Failed ones are left out.
+
+    Args:
+        df: As `experiment_table` returns it, or some of its rows.
+        metric: Of the columns.
+        mode: `"max"` or `"min"`.
+        k: How many; `None` for all.
+        fold: Only those of this fold, counted from 0; `None` for all folds.
+        config_filter: Only those for whose configuration, nested dicts, it returns true.
+
+    Raises:
+        ValueError: If there is no such metric or fold, `mode` is something else, or `k` is below 1.
+    """
+    _check(df, metric, mode, k)
+    if fold is not None:
+        if "cv_index" not in df or fold not in set(df["cv_index"]):
+            there = (
+                sorted(set(df["cv_index"]))
+                if "cv_index" in df
+                else "no folds, the project has no cross validation"
+            )
+            raise ValueError(
+                f"`fold` must be one of the folds. Received: fold={fold!r}; there are {there}"
+            )
+        df = df[df["cv_index"] == fold]
+    if config_filter is not None:
+        df = df[[bool(config_filter(config)) for config in df["config"]]]
+    return _best_epochs(df, metric, mode).head(len(df) if k is None else k).reset_index(drop=True)
+
+
+def config_table(
+    df: pd.DataFrame, metric: str, mode: str = "max", statistic: Callable[[Any], float] = np.mean
+) -> pd.DataFrame:
+    """One row for each configuration, from best to worst, with what its folds (or executions)
+    scored.
+
+    Args:
+        df: As `experiment_table` returns it, or some of its rows; of each training the best epoch
+            counts, failed ones do not.
+        metric: Of the columns.
+        mode: `"max"` or `"min"`.
+        statistic: Of the folds' values, shape (folds,), by which configurations are ranked.
+
+    Returns:
+        Columns `config_enum`, `trial_id`, `rank_<metric>` (from 1, equal ones share the better
+        rank), `mean_<metric>`, `std_<metric>` (of the population, as in scikit-learn), for another
+        statistic also `<its name>_<metric>`, then `fold0_<metric>`, … (`execution0_<metric>`, …
+        without cross validation), and the columns `config/…`. Configurations of which a training
+        was stopped come after the others, and last those that lack folds which others have.
+
+    Raises:
+        ValueError: If there is no such metric, or `mode` is something else.
+    """
+    _check(df, metric, mode)
+    best = _best_epochs(df, metric, mode)
+    part, word = ("cv_index", "fold") if "cv_index" in best else ("execution", "execution")
+    parts = best.pivot_table(index="config_enum", columns=part, values=metric, aggfunc="mean")
+    values = best.groupby("config_enum")[metric]
+    name = getattr(statistic, "__name__", "statistic")
+    table = pd.DataFrame({f"mean_{metric}": values.mean(), f"std_{metric}": values.std(ddof=0)})
+    ranking = values.apply(lambda folds: float(statistic(folds.to_numpy())))
+    if name != "mean":
+        table[f"{name}_{metric}"] = ranking
+    missing = parts.isna().sum(axis=1)
+    stopped = best["status"].eq(TrialStatus.STOPPED).groupby(best["config_enum"]).any()
+    order = pd.DataFrame(
+        {"missing": missing, "stopped": stopped, "cost": -ranking if mode == "max" else ranking}
+    )
+    table.insert(0, f"rank_{metric}", order.apply(tuple, axis=1).rank(method="min").astype(int))
+    table = table.join(parts.rename(columns=lambda number: f"{word}{number}_{metric}"))
+    kept = ["trial_id", *(column for column in best.columns if column.startswith("config/"))]
+    configurations = best.groupby("config_enum")[kept].first()
+    table = configurations[["trial_id"]].join(table).join(configurations[kept[1:]])
+    return table.sort_values([f"rank_{metric}", "trial_id"]).rename_axis(columns=None).reset_index()
+
+
+def top_k_configs(
+    df: pd.DataFrame,
+    metric: str,
+    mode: str = "max",
+    k: int | None = 10,
+    statistic: Callable[[Any], float] = np.median,
+) -> pd.DataFrame:
+    """The trainings of the best configurations, each with its best epoch, configurations from best
+    to worst.
+
+    Args:
+        df: As `experiment_table` returns it, or some of its rows.
+        metric: Of the columns.
+        mode: `"max"` or `"min"`.
+        k: How many configurations; `None` for all.
+        statistic: Of the folds' values, shape (folds,), by which configurations are ranked.
+
+    Returns:
+        One row for each training of these configurations, in the order of the folds, with the
+        columns of `experiment_table` and those that `config_table` has besides.
+
+    Raises:
+        ValueError: If there is no such metric, `mode` is something else, or `k` is below 1.
+    """
+    _check(df, metric, mode, k)
+    ranked = config_table(df, metric, mode, statistic)
+    ranked = ranked.head(len(ranked) if k is None else k)
+    new = [column for column in ranked.columns if column not in df.columns]
+    rows = _best_epochs(df, metric, mode).merge(ranked[["config_enum", *new]], on="config_enum")
+    order = {number: place for place, number in enumerate(ranked["config_enum"])}
+    return rows.sort_values(
+        _OF_A_TRAINING,
+        key=lambda column: column.map(order) if column.name == "config_enum" else column,
+    ).reset_index(drop=True)
+
+
+def _best_epochs(df: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
+    """The best row of each training, the best first. A failed one has no best, whatever its epochs
+    were.
+    """
+    ordered = (
+        df[df["status"] != TrialStatus.FAILED]
+        .dropna(subset=[metric])
+        .sort_values(metric, ascending=mode == "min", kind="stable")
+    )
+    return ordered.drop_duplicates(_OF_A_TRAINING)
+
+
+def _check(df: pd.DataFrame, metric: str, mode: str, k: int | None = None) -> None:
+    if metric not in df.columns or not pd.api.types.is_numeric_dtype(df[metric]):
+        known = [
+            column
+            for column in df.columns
+            if pd.api.types.is_numeric_dtype(df[column])
+            and column not in (*_OF_A_TRAINING, "cv_index", "training_iteration")
+            and not column.startswith("config/")
+        ]
+        raise ValueError(
+            f"There is no metric {metric!r} in the table.{did_you_mean(metric, known)} It has: "
+            f"{', '.join(known)}"
+        )
+    if mode not in ("max", "min"):
+        raise ValueError(f"`mode` must be 'max' or 'min'. Received: mode={mode!r}")
+    if k is not None and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1):
+        raise ValueError(f"`k` must be a positive integer or None. Received: k={k!r}")
+
+
+COLUMNS = ("trial_id", "status", "score", "best_epoch", "epochs", "duration")
+
+
+def results_dataframe(project: Project) -> pd.DataFrame:
+    """One row a trial, in the order in which the trials were created.
+
+    Returns:
+        Columns `trial_id` (str), `status` (str), `score` (float, nan without one; with cross
+        validation the mean, followed by `std_score`, of the population as in scikit-learn, and
+        `fold0_score`, …), `best_epoch` (the epoch of the score in the best execution, counted from
+        1), `epochs` (that the model has seen, with those of the trial that it continues, in the
+        longest execution), `duration` (seconds, summed over executions), then one column for each
+        hyperparameter, by full name, empty where a trial did not have it. A hyperparameter that has
+        the name of another column gets `hyperparameters/` before its name.
+    """
+    of_folds = (
+        []
+        if project.cv_folds is None
+        else ["std_score", *(f"fold{fold}_score" for fold in range(project.cv_folds))]
+    )
+    place = COLUMNS.index("score") + 1
+    columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:]]
+    rows = [_row(trial, project, columns) for trial in project.trials.values()]
+    names = dict.fromkeys(name for row in rows for name in row)
+    frame = pd.DataFrame(rows, columns=[*columns, *(name for name in names if name not in columns)])
+    for name in frame.columns.difference(columns):
+        present = [row[name] for row in rows if name in row]
+        if len(present) < len(rows) and all(type(value) is int for value in present):
+            frame[name] = frame[name].astype("Int64")  # not 32.0 because another trial lacks it
+    numbers = dict.fromkeys(["score", *of_folds, "duration"], "float64")
+    return frame.astype({**numbers, "best_epoch": "Int64", "epochs": "Int64"})
+
+
+def pareto_front(project: Project) -> pd.DataFrame:
+    """The rows of `results_dataframe` of the trials on the Pareto front, with a column for each
+    objective.
+    """
+    front = ranked_front(list(project.trials.values()), project.objective)
+    frame = (
+        results_dataframe(project)
+        .set_index("trial_id")
+        .loc[[trial.trial_id for trial in front]]
+        .reset_index()
+    )
+    values = [trial.objective_values(project.objective) or () for trial in front]
+    for number, part in enumerate(project.objective.parts):
+        frame.insert(
+            COLUMNS.index("score") + 1 + number,
+            part.name,
+            [value[number] for value in values],
+            allow_duplicates=True,
+        )
+    return frame
+
+
+def _row(trial: Trial, project: Project, columns: list[str]) -> dict[str, Any]:
+    number = trial.best_execution(project.objective)
+    row = {
+        "trial_id": trial.trial_id,
+        "status": trial.status,
+        "score": trial.score,
+        "best_epoch": None if number is None else trial.executions[number].best_epoch,
+        "epochs": max(
+            (max(execution.history, default=0) for execution in trial.executions.values()),
+            default=0,
+        ),
+        "duration": trial.duration,
+    }
+    if project.cv_folds is not None:
+        scores = trial.fold_scores(project.cv_folds)
+        row |= {
+            "std_score": float(np.std(list(scores.values())))
+            if len(scores) == project.cv_folds
+            else None
+        }
+        row |= {f"fold{fold}_score": score for fold, score in scores.items()}
+    return row | {
+        name if name not in columns else f"hyperparameters/{name}": value
+        for name, value in trial.values.items()
+    }

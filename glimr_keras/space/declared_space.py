@@ -1,0 +1,305 @@
+"""Declared search spaces: nested dicts of fixed values and `ray.tune` domains. Runs in driver and
+worker.
+
+A domain at `space["optimization"]["rho"]` becomes the parameter `optimization/rho`. The domains
+inside an option of a choice exist only where that option is chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from ray.tune.search import sample as ray_sample
+
+from glimr_keras.space.hp_types import Condition, HyperParameter
+from glimr_keras.space.hyperparameters import HyperParameters, NewEntries, sample
+from glimr_keras.space.ray_domains import ObjectChoice, compiled, holds_domain, is_domain, is_scalar
+from glimr_keras.space.search_space import SearchSpace
+
+_Conditions = tuple[Condition, ...]
+_Place = tuple[tuple[str, ...], _Conditions]
+
+
+class DeclaredSpace:
+    """A declared space, compiled to parameters.
+
+    A domain inside an option of a `tune.choice` becomes a parameter that exists only where that
+    option is chosen.
+
+    Args:
+        space: Nested dicts, lists and tuples of fixed values and `ray.tune` domains. It is read,
+            never changed.
+        given: Hyperparameters that win over those of the same name that a model asks for.
+        new_entries: What becomes of others; see `HyperParameters`.
+
+    Attributes:
+        parameters: One for each domain, named by its path; parents come before the parameters that
+            depend on them.
+
+    Raises:
+        TypeError: If `space` is not a dict, or a key is not a string.
+        ValueError: If a key is empty or contains `/`, or a domain cannot be used at its place.
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, Any] | None = None,
+        given: HyperParameters | None = None,
+        new_entries: NewEntries = "searched",
+    ) -> None:
+        if space is None:
+            space = {}
+        if not isinstance(space, Mapping):
+            raise TypeError(f"A search space must be a dict. Received: space={space!r}")
+        self._template = space
+        if is_domain(space):
+            raise TypeError(
+                "A search space must be a dict with domains in it, not a domain. Received: "
+                f"space={space!r}"
+            )
+        found = list(_parameters_of(space, (), ()))
+        self._parameters = {place: parameter for place, parameter in found if parameter is not None}
+        self._derived = [place for place, parameter in found if parameter is None]
+        self.given = () if given is None else tuple(given.space)
+        self.new_entries: NewEntries = new_entries
+
+    @property
+    def parameters(self) -> list[HyperParameter]:
+        return [*self._parameters.values(), *self.given]
+
+    def fill(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The nested dict of one configuration: every domain replaced by its value, options by
+        their objects.
+
+        Args:
+            values: Value by parameter name; a missing one is the parameter's default.
+        """
+        derived: list[tuple[tuple[str, ...], Any]] = []
+        filled = self._fill(self._template, (), (), values, derived)
+        for path, domain in derived:
+            name = "/".join(path)
+            filled = _replaced(
+                filled, path, values[name] if name in values else domain.sample(config=filled)
+            )
+        return dict(filled)
+
+    def values_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a configuration as it looks when it is filled, such as one of
+        `sample_space`, by parameter name.
+
+        What is no part of the space, or is another constant there, is left as it is.
+        """
+        values: dict[str, Any] = {}
+        for key, branch in config.items():
+            read = (
+                self._read(self._template[key], branch, (key,), ())
+                if key in self._template
+                else None
+            )
+            values |= {key: branch} if read is None else read
+        return values
+
+    def _read(
+        self, tree: Any, filled: Any, path: tuple[str, ...], conditions: _Conditions
+    ) -> dict[str, Any] | None:
+        """The values with which `_fill` makes `filled` of `tree`; `None` if there are none."""
+        if is_domain(tree):
+            parameter = self._parameters.get((path, conditions))
+            if parameter is None:
+                return {"/".join(path): filled} if is_scalar(filled) else {}
+            if not isinstance(parameter, ObjectChoice):
+                return {parameter.name: filled}
+            for label, option in zip(parameter.values, parameter.objects, strict=True):
+                inner = self._read(
+                    option, filled, path, (*conditions, Condition(parameter.name, (label,)))
+                )
+                if inner is not None or label == filled:
+                    return {parameter.name: label, **(inner or {})}
+            return None
+        if isinstance(tree, Mapping) and isinstance(filled, Mapping):
+            parts = [
+                self._read(tree[key], branch, (*path, key), conditions)
+                for key, branch in filled.items()
+                if key in tree
+            ]
+            is_part = set(filled) <= set(tree)
+        elif type(tree) in (list, tuple) and type(filled) is type(tree):
+            pairs = enumerate(zip(tree, filled, strict=False))
+            parts = [
+                self._read(branch, value, (*path, str(index)), conditions)
+                for index, (branch, value) in pairs
+            ]
+            is_part = len(tree) == len(filled)
+        else:
+            return (
+                {}
+                if tree is filled
+                or (type(tree) is type(filled) and is_scalar(tree) and tree == filled)
+                else None
+            )
+        if not is_part or any(part is None for part in parts):
+            return None
+        return {name: value for part in parts if part is not None for name, value in part.items()}
+
+    def derived_values(
+        self, filled: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The values that `sample_from` functions gave in a filled configuration, by path, where
+        they are scalars.
+
+        With them among its `values`, `fill` gives the same configuration again.
+        """
+        existing = [
+            path
+            for path, conditions in self._derived
+            if all(condition.holds(values) for condition in conditions)
+        ]
+        found = {"/".join(path): _at(filled, path) for path in existing}
+        return {name: value for name, value in found.items() if is_scalar(value)}
+
+    def _fill(
+        self,
+        tree: Any,
+        path: tuple[str, ...],
+        conditions: _Conditions,
+        values: Mapping[str, Any],
+        derived: list[Any],
+    ) -> Any:
+        if is_domain(tree):
+            parameter = self._parameters.get((path, conditions))
+            if parameter is None:
+                derived.append(
+                    (path, tree)
+                )  # filled in when the values that it is derived from are there
+                return None
+            value = values.get(parameter.name, parameter.default_value)
+            if not isinstance(parameter, ObjectChoice):
+                return value
+            tree = parameter.decode(value)
+            if not holds_domain(tree):
+                return tree
+            conditions = (*conditions, Condition(parameter.name, (value,)))
+        fill = functools.partial(self._fill, conditions=conditions, values=values, derived=derived)
+        if isinstance(tree, Mapping):
+            return {key: fill(branch, (*path, key)) for key, branch in tree.items()}
+        if type(tree) in (list, tuple):
+            return type(tree)(
+                fill(branch, (*path, str(index))) for index, branch in enumerate(tree)
+            )
+        return tree
+
+
+def sample_space(space: Mapping[str, Any], seed: int | None = None) -> dict[str, Any]:
+    """Draws one configuration of a declared space, to look at it or to try a model before a search.
+
+    Args:
+        space: Nested dicts, lists and tuples of fixed values and `ray.tune` domains.
+        seed: The same seed draws the same configuration; `None` draws another each time.
+
+    Returns:
+        The nested dict with every domain replaced by a value.
+
+    Raises:
+        TypeError, ValueError: If it is no search space; see `DeclaredSpace`.
+    """
+    declared = DeclaredSpace(space)
+    entropy = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    return declared.fill(
+        SearchSpace(declared.parameters).walk(lambda parameter: sample(parameter, (entropy,)))
+    )
+
+
+def prune_search(space: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a declared space that is searched: its dicts without the fixed values in them.
+
+    This is what `hyperparam_mutations` of `ray.tune.schedulers.PopulationBasedTraining` takes,
+    which mutates domains in nested dicts. Lists and tuples, whose items it cannot mutate, are left
+    out, as are functions of `sample_from`.
+    """
+    pruned: dict[str, Any] = {}
+    for key, branch in space.items():
+        if is_domain(branch):
+            if not isinstance(branch, ray_sample.Function):
+                pruned[key] = list(branch["grid_search"]) if isinstance(branch, Mapping) else branch
+        elif isinstance(branch, Mapping) and prune_search(branch):
+            pruned[key] = prune_search(branch)
+    return pruned
+
+
+def _parameters_of(
+    tree: Any, path: tuple[str, ...], conditions: _Conditions
+) -> Iterator[tuple[_Place, HyperParameter | None]]:
+    """Every domain's place and parameter, which is `None` for a `sample_from`."""
+    if is_domain(tree):
+        parameter = (
+            None if isinstance(tree, ray_sample.Function) else _compile(path, conditions, tree)
+        )
+        yield (path, conditions), parameter
+        if isinstance(parameter, ObjectChoice):
+            for label, option in zip(parameter.values, parameter.objects, strict=True):
+                if is_domain(option):
+                    raise ValueError(
+                        f"{_where(path)}: an option cannot be a domain itself, since it would "
+                        "have no name of its own. Put it into a dict, such as "
+                        f"{{'value': domain}}. Received: {option!r}"
+                    )
+                if holds_domain(option):
+                    yield from _parameters_of(
+                        option, path, (*conditions, Condition(parameter.name, (label,)))
+                    )
+    elif isinstance(tree, Mapping):
+        for key, branch in tree.items():
+            if not isinstance(key, str):
+                raise TypeError(
+                    f"Keys of a search space must be strings. Received: {key!r} in {_where(path)}"
+                )
+            if not key or "/" in key:
+                raise ValueError(
+                    f"Keys of a search space must be non-empty and without '/'. Received: {key!r} "
+                    f"in {_where(path)}"
+                )
+            yield from _parameters_of(branch, (*path, key), conditions)
+    elif type(tree) in (list, tuple):
+        for index, branch in enumerate(tree):
+            yield from _parameters_of(branch, (*path, str(index)), conditions)
+    elif isinstance(tree, (set, frozenset)) and any(map(is_domain, tree)):
+        raise ValueError(
+            f"{_where(path)}: a set cannot hold domains, its items have no place. Use a list. "
+            f"Received: {tree!r}"
+        )
+
+
+def _compile(path: tuple[str, ...], conditions: _Conditions, leaf: Any) -> HyperParameter:
+    name = "/".join(path)
+    try:
+        parameter = compiled(name, leaf)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{_where(path)}: {error}") from error
+    return dataclasses.replace(parameter, conditions=conditions)
+
+
+def _at(tree: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        tree = tree[step] if isinstance(tree, Mapping) else tree[int(step)]
+    return tree
+
+
+def _replaced(tree: Any, path: tuple[str, ...], value: Any) -> Any:
+    """A copy of the tree with another value at `path`."""
+    if not path:
+        return value
+    step, rest = path[0], path[1:]
+    if isinstance(tree, Mapping):
+        return {**tree, step: _replaced(tree[step], rest, value)}
+    return type(tree)(
+        _replaced(branch, rest, value) if str(i) == step else branch
+        for i, branch in enumerate(tree)
+    )
+
+
+def _where(path: tuple[str, ...]) -> str:
+    return "space" + "".join(f"[{step!r}]" for step in path)

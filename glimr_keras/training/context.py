@@ -1,0 +1,111 @@
+"""What every trial of a search shares, and how a configuration becomes a model and its data. Runs
+in driver and worker.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from glimr_keras.models import data, folds, tasks, tf_datasets
+from glimr_keras.models.build import build
+from glimr_keras.models.compile_overrides import CompileOverrides
+from glimr_keras.models.data import FitArguments
+from glimr_keras.models.folds import Folds
+from glimr_keras.models.hypermodel import HyperModel, overrides
+from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training.keras_session import Session
+from glimr_keras.trials.objective import Objective
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialContext:
+    """What every trial of a search shares; sent to each worker once.
+
+    Attributes:
+        objective: As the user gave it; its direction may not be known yet.
+        cpus: CPUs of a trial, and so threads.
+        fit_verbose: Keras' `verbose` inside the worker.
+        session: Keras' settings in the driver.
+        folds: How the data is split for cross validation; `None` without.
+        max_model_size: Parameters that a model may have; `None` for any number.
+        compiling: In the place of how models are compiled.
+        tuner: The tuner, where a subclass of the user's own runs trials or is told of epochs.
+        has_own_loop: Whether it runs trials in its own way.
+        is_told_of_batches: Whether it wants to know of batches.
+    """
+
+    hypermodel: HyperModel
+    space: DeclaredSpace
+    objective: Objective
+    arguments: FitArguments
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    cpus: float = 1
+    fit_verbose: int = 0
+    session: Session = dataclasses.field(default_factory=Session.current)
+    folds: Folds | None = None
+    max_model_size: int | None = None
+    compile_overrides: CompileOverrides = dataclasses.field(default_factory=CompileOverrides)
+    tuner: Any = None
+    has_own_loop: bool = False
+    is_told_of_batches: bool = False
+
+    @property
+    def first_fold(self) -> tuple[int | None, int | None]:
+        """The fold that is tried before a search, and how many there are; `None` for both without
+        cross validation.
+        """
+        return (None, None) if self.folds is None else (0, self.folds.count)
+
+
+def with_model(
+    context: TrialContext, config: HyperParameters, arguments: FitArguments
+) -> tuple[Any, FitArguments]:
+    """The model of a configuration, and the data in the form that it takes.
+
+    Raises:
+        ModelError: If there is none, or its tasks are not those that have labels.
+    """
+    model = build(context.hypermodel, config, context.compile_overrides)
+    return model, adapted(config, model, arguments)
+
+
+def adapted(config: HyperParameters, model: Any, arguments: FitArguments) -> FitArguments:
+    """The data in the form that the model takes.
+
+    Raises:
+        ModelError: If the model's tasks are not those that have labels.
+    """
+    names = tasks.task_names(config.declared)
+    tasks.check_labels(names, data.labels(arguments))
+    return (
+        data.with_bare_labels(arguments) if names and tasks.takes_bare_labels(model) else arguments
+    )
+
+
+def with_data(context: TrialContext, config: HyperParameters) -> FitArguments:
+    """The data of a configuration, in a cross validation that of its fold."""
+    arguments = data.with_data(context.hypermodel, config, context.arguments)
+    if context.folds is None or context.arguments.x is None:  # else the user's own code splits it
+        return arguments
+    return folds.split(arguments, context.folds, config.fold or 0)
+
+
+def fit_kwargs(
+    context: TrialContext, config: HyperParameters, arguments: FitArguments
+) -> dict[str, Any]:
+    """The keyword arguments of `fit`; the configuration may say how many epochs there are."""
+    epochs = tasks.epochs_of(config.declared)
+    kwargs = {} if epochs is None else {"epochs": epochs}
+    if tf_datasets.is_dataset(arguments.x) and not overrides(context.hypermodel, "fit"):
+        kwargs["shuffle"] = False  # by default Keras warns that it cannot shuffle a pipeline
+    return {**kwargs, **arguments.kwargs}
+
+
+def task_logs(context: TrialContext, config: HyperParameters) -> list[tasks.TaskLogs]:
+    """What names the logs after tasks, where there are any."""
+    names = tasks.task_names(config.declared)
+    return [tasks.TaskLogs(names, context.hypermodel.logs_validation_only)] if names else []

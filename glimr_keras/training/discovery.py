@@ -1,0 +1,428 @@
+"""What is found out before the first trial: the whole space, and the names that Keras will log.
+Runs in a worker.
+
+One configuration is built, and evaluated with a few samples. Then others are built, each with one
+value changed from a configuration that was built before, so that every branch of the user's code
+that a hyperparameter decides is seen once, and what it asks for becomes known. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import io
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+from glimr_keras.errors import FatalError, ModelError, user_traceback
+from glimr_keras.models import data
+from glimr_keras.models.configuration import configuration
+from glimr_keras.models.data import FitArguments
+from glimr_keras.models.hypermodel import method_name, overrides
+from glimr_keras.models.tasks import TaskLogs
+from glimr_keras.space.hp_types import Choice, Float, HyperParameter, Int
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training.context import TrialContext, fit_kwargs, task_logs, with_data, with_model
+from glimr_keras.trials.metric_directions import infer_direction, log_directions
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """What building some configurations before the search tells about all of them.
+
+    Attributes:
+        log_directions: Every name that Keras will log, with its direction where known; `None` if a
+            custom `fit` or `run` decides.
+        inferred_directions: Of the objective's parts, by their names alone.
+        parameters: The hyperparameters met by `data`, `build` and `fit`.
+        observations: What configurations asked for: value by name, in the order of asking.
+        shapes: Of one sample of the inputs and of the labels, as far as they are known.
+        is_complete: Whether every branch was looked at, and not only those that there was time for.
+        error: The user's error, as a traceback of their own code.
+        fatal: The error itself, if it is one that stops a search.
+    """
+
+    log_directions: dict[str, str | None] | None = None
+    inferred_directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    parameters: tuple[HyperParameter, ...] = ()
+    observations: tuple[dict[str, Any], ...] = ()
+    is_complete: bool = True
+    shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    error: str | None = None
+    fatal: FatalError | None = None
+
+
+PROBED: tuple[tuple[int, ...] | None, ...] = (None, (0,), (1,))
+"""The configurations that are built before a search until one succeeds, by sampling key: the
+default one first.
+"""
+
+_MAX_SECONDS = 10.0
+_MAX_BUILDS = 200
+_MAX_VALUES = 32
+"""Of one hyperparameter that are looked at."""
+_DRAWS = 6
+"""Configurations drawn at random at the end, where branches may need several values together."""
+
+
+def probe(context: TrialContext, skipped: int = 0) -> Probe:
+    """Builds configurations to learn what there is to search and which names Keras will log.
+
+    Args:
+        context: What will be searched.
+        skipped: How many of `PROBED` are left out, because a process died of them; the others are
+            tried in turn until one can be built. If any is left out, no other configuration is
+            built.
+
+    Returns:
+        What was found, or else the first error.
+    """
+    first_error = None
+    for sampling_key in PROBED[skipped:]:
+        found = _probe(context, sampling_key, explore=not skipped)
+        if found.error is None or found.fatal is not None:
+            return found
+        first_error = first_error or found
+    return first_error or Probe()
+
+
+def _probe(context: TrialContext, sampling_key: tuple[int, ...] | None, explore: bool) -> Probe:
+    started = time.monotonic()
+    inferred = {part.name: infer_direction(part.name) for part in context.objective.parts}
+    try:
+        with context.session.fresh():
+            config = configuration(
+                context.space, {}, sampling_key, *context.first_fold, context.hypermodel
+            )
+            if overrides(
+                context.hypermodel, "run"
+            ):  # which is a whole trial, so its hyperparameters are met in trials
+                return Probe(
+                    None, inferred, tuple(config.space), (config.asked,), is_complete=False
+                )
+            if context.has_own_loop:
+                return _of_own_loop(context, config, inferred, explore, started)
+            before = config.asked
+            loaded = with_data(context, config)
+            depends = (
+                bool(context.space.parameters) or config.asked != before
+            )  # what is declared counts as asked for anyway
+            model, arguments = with_model(context, config, loaded)
+            batch = None if overrides(context.hypermodel, "fit") else data.first_batch(arguments)
+            directions = (
+                None
+                if batch is None
+                else _directions(model, batch, arguments.has_validation, task_logs(context, config))
+            )
+            shapes = data.shapes_of(arguments)
+            before_fit = config.asked
+            of_fit = _ask_fit(context, config, model, arguments)
+            _check_folds(context, config)
+    except (Exception, SystemExit) as error:
+        return Probe(
+            error=user_traceback(error), fatal=error if isinstance(error, FatalError) else None
+        )
+    shared = None if depends and overrides(context.hypermodel, "data") else loaded
+    explorer = _Explorer(context, config, set(before_fit), of_fit, shared, started)
+    if explore:
+        with context.session.fresh():
+            explorer.explore()
+    return Probe(
+        directions,
+        inferred,
+        tuple(explorer.parameters.values()),
+        tuple(explorer.observations),
+        explorer.is_complete and explore,
+        shapes,
+    )
+
+
+def _of_own_loop(
+    context: TrialContext,
+    config: HyperParameters,
+    inferred: dict[str, str | None],
+    explore: bool,
+    started: float,
+) -> Probe:
+    """What `build` asks for, where a tuner of the user's own runs the trials. What that asks for is
+    met in trials.
+    """
+    if not overrides(context.hypermodel, "build"):  # there is none
+        return Probe(None, inferred, tuple(config.space), is_complete=False)
+    data.with_data(context.hypermodel, config, context.arguments)
+    with context.compile_overrides.scope():
+        context.hypermodel.build(config)  # whatever that is
+    explorer = _Explorer(context, config, set(config.asked), set(), None, started, builds_only=True)
+    if explore:
+        explorer.explore()
+    return Probe(None, inferred, tuple(explorer.parameters.values()), is_complete=False)
+
+
+def built_space(context: TrialContext) -> list[HyperParameter]:
+    """The hyperparameters that `build` asks for, as far as they are found by calling it in this
+    process.
+
+    Its errors are left to the search, which says them.
+    """
+    config = configuration(context.space, {}, None, *context.first_fold)
+    explorer = _Explorer(
+        context, config, set(config.asked), set(), None, time.monotonic(), builds_only=True
+    )
+    with context.compile_overrides.scope():
+        explorer.begin()
+        explorer.explore()
+    return list(explorer.parameters.values())
+
+
+class _Explorer:
+    """Builds configurations until no hyperparameter is met that was not known.
+
+    The user's own `fit`, which may talk to the world, is run only where it is to be seen what its
+    own values change.
+
+    Args:
+        config: Of a configuration that was built.
+        of_build: What `data` and `build` asked for.
+        of_fit: What `fit` asked for, or looked at.
+        arguments: Data for all configurations; `None` if each makes its own.
+        started: When the search for hyperparameters began, as `time.monotonic()` says it.
+        builds_only: Whether nothing but `build` is called, which may build anything.
+    """
+
+    def __init__(
+        self,
+        context: TrialContext,
+        config: HyperParameters,
+        of_build: set[str],
+        of_fit: set[str],
+        arguments: FitArguments | None,
+        started: float,
+        builds_only: bool = False,
+    ) -> None:
+        self.parameters: dict[Any, HyperParameter] = {}
+        self.observations: list[dict[str, Any]] = []
+        self.is_complete = True
+        self._context, self._arguments, self._deadline = context, arguments, started + _MAX_SECONDS
+        self._of_fit, self._builds_only = of_fit, builds_only
+        self._usual_of_fit = {
+            name: value for name, value in config.asked.items() if name not in of_build
+        }
+        self._waiting: collections.deque[tuple[str, dict[str, Any]]] = collections.deque()
+        self._looked_at: set[str] = set()
+        self._branching: set[str] = set()
+        self._builds = 1
+        self.parameters.update({parameter.key: parameter for parameter in config.space})
+        self._take_in(config, config.asked)
+
+    def begin(self) -> None:
+        """Builds the default configuration, where none was built before."""
+        self._build({}, None)
+
+    def explore(self) -> None:
+        """Changes one value after the other, then several at once, until nothing new is met."""
+        self._build_waiting()
+        together: list[tuple[dict[str, Any], tuple[int, ...] | None]] = [
+            (self._last_options(), None)
+        ]
+        together += [({}, (number,)) for number in range(_DRAWS)] if len(together[0][0]) > 1 else []
+        for values, sampling_key in together:
+            if self._has_time():
+                self._build(values, sampling_key)
+                self._build_waiting()
+        self.is_complete = not self._waiting and self._has_time()
+
+    def _build_waiting(self) -> None:
+        while self._waiting and self._has_time():
+            changed, values = self._waiting.popleft()
+            self._build(values, None, changed in self._of_fit)
+
+    def _last_options(self) -> dict[str, Any]:
+        """The last option of everything that is one of a few."""
+        few = [
+            parameter
+            for parameter in self.parameters.values()
+            if 1 < (parameter.count or 0) <= _MAX_VALUES
+        ]
+        return {parameter.name: parameter.prob_to_value(1 - 1e-12) for parameter in few}
+
+    def _has_time(self) -> bool:
+        return self._builds < _MAX_BUILDS and time.monotonic() < self._deadline
+
+    def _build(
+        self, values: dict[str, Any], sampling_key: tuple[int, ...] | None, with_fit: bool = False
+    ) -> None:
+        self._builds += 1
+        context = self._context
+        with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
+            config = configuration(
+                context.space, values, sampling_key, *context.first_fold, context.hypermodel
+            )
+            try:
+                if self._builds_only:
+                    context.hypermodel.build(config)
+                    before = config.asked
+                else:
+                    model, arguments = with_model(
+                        context, config, self._arguments or with_data(context, config)
+                    )
+                    before = config.asked
+                    if with_fit:
+                        self._of_fit |= _ask_fit(context, config, model, arguments)
+            finally:
+                self.parameters.update({parameter.key: parameter for parameter in config.space})
+            self._take_in(config, config.asked if with_fit else before | self._usual_of_fit)
+
+    def _take_in(self, config: HyperParameters, asked: dict[str, Any]) -> None:
+        """Takes in what a configuration asked for, and plans to change each value that is new."""
+        self.observations.append(asked)
+        definitions = {
+            parameter.name: parameter
+            for parameter in self.parameters.values()
+            if parameter.exists(asked)
+        }
+        for name in asked:
+            if name in definitions and name not in self._looked_at:
+                self._looked_at.add(name)
+                self._plan(asked, name, _ends(definitions[name]))
+        for name, definition in definitions.items():
+            if name in asked and name not in self._branching and self._decides(name):
+                self._branching.add(name)
+                self._plan(asked, name, _between(definition))
+
+    def _plan(self, asked: dict[str, Any], name: str, values: Iterator[Any]) -> None:
+        self._waiting.extend(
+            (name, {**asked, name: value}) for value in values if value != asked[name]
+        )
+
+    def _decides(self, name: str) -> bool:
+        """Whether two configurations that differ in this value alone asked for different things."""
+        *others, last = [asked for asked in self.observations if name in asked]
+        return any(
+            other[name] != last[name]
+            and set(other) != set(last)
+            and all(other[common] == last[common] for common in set(other) & set(last) - {name})
+            for other in others
+        )
+
+
+def _ends(parameter: HyperParameter) -> Iterator[Any]:
+    """Values with which code may do different things: every option, and the ends of a range."""
+    match parameter:
+        case Int() | Float():
+            yield (
+                parameter.max_value
+                if parameter.count is None
+                else parameter.prob_to_value(1 - 1e-12)
+            )
+            yield parameter.min_value
+        case Choice():
+            yield from parameter.values[:_MAX_VALUES]
+        case _ if parameter.count is not None and parameter.count <= _MAX_VALUES:
+            yield from parameter.every_value()
+
+
+def _between(parameter: HyperParameter) -> Iterator[Any]:
+    """The other values of a number whose ends make a difference."""
+    if isinstance(parameter, Int):
+        values = list(parameter.every_value())
+        step = -(-len(values) // _MAX_VALUES)
+        yield from values[1:-1:step]
+
+
+def _check_folds(context: TrialContext, config: HyperParameters) -> None:
+    """Refuses a cross validation with a loader that knows nothing of folds.
+
+    Raises:
+        ModelError: If the data is the user's own, and nothing of theirs looked at `config.fold`.
+    """
+    if context.folds is not None and context.arguments.x is None and not config.is_fold_used:
+        loader = "data" if overrides(context.hypermodel, "data") else "fit"
+        raise ModelError(
+            f"{method_name(context.hypermodel, loader)} does not use `config.fold`, so every "
+            "fold would be trained on the same data. Return the data of fold `config.fold` of "
+            "`config.num_folds`, or give arrays to `search()`."
+        )
+
+
+def _directions(
+    model: Any, batch: tuple[Any, Any, Any], has_validation: bool, task_logs: list[TaskLogs]
+) -> dict[str, str | None]:
+    model.run_eagerly = True  # a few samples are evaluated: tracing would cost more
+    x, y, sample_weight = batch
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            names = list(model.test_on_batch(x, y, sample_weight, return_dict=True))
+        except Exception:  # a model with a `train_step` of its own, or data that only `fit` takes
+            names = list(model.fit(x, y, sample_weight=sample_weight, verbose=0).history)
+    if has_validation:
+        names += [f"val_{name}" for name in names]
+    for logs in task_logs:
+        names = list(logs.named(dict.fromkeys(names)))
+    return log_directions(model, names)
+
+
+class _EnoughError(BaseException):
+    """Ends a training loop of the user's own where it would begin to train. (No `Exception`, which
+    that loop may catch.)
+    """
+
+
+class _Ending(keras.callbacks.Callback):
+    """Ends a training loop that drives its callbacks by hand."""
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        raise _EnoughError
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        raise _EnoughError
+
+
+class _Nothing(dict[str, Any]):
+    """What a training that did not take place has logged: who looks at it sees nothing more."""
+
+    def _enough(self, *args: Any) -> Any:
+        raise _EnoughError
+
+    __getitem__ = __iter__ = __contains__ = __len__ = get = keys = values = items = _enough
+
+
+def _untrained(*args: Any, **kwargs: Any) -> keras.callbacks.History:
+    """In the place of a model's `fit`."""
+    history = keras.callbacks.History()
+    history.history = _Nothing()
+    return history
+
+
+def _ask_fit(
+    context: TrialContext, config: HyperParameters, model: Any, arguments: FitArguments
+) -> set[str]:
+    """Runs the user's own `fit` with a model that does not train, up to where it looks at what came
+    out, and returns the names that it asks for or looks at.
+    """
+    if not overrides(context.hypermodel, "fit"):
+        return set()
+
+    def enough(*args: Any, **kwargs: Any) -> None:
+        raise _EnoughError
+
+    for name, replacement in (
+        ("fit", _untrained),
+        ("train_on_batch", enough),
+        ("evaluate", enough),
+        ("predict", enough),
+    ):
+        object.__setattr__(model, name, replacement)
+    if getattr(model, "optimizer", None) is not None:
+        object.__setattr__(model.optimizer, "apply", enough)
+    kwargs = {**fit_kwargs(context, config, arguments), "callbacks": [_Ending()], "verbose": 0}
+    with (
+        config.watched() as names,
+        contextlib.suppress(Exception, SystemExit, _EnoughError),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        context.hypermodel.fit(config, model, *arguments.args, **kwargs)
+    return names

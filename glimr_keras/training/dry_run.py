@@ -1,0 +1,176 @@
+"""Trying one configuration before a search, in this process, so that mistakes show in seconds. Runs
+in the driver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from glimr_keras.models import data
+from glimr_keras.models.configuration import configuration
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training.context import TrialContext, fit_kwargs, task_logs, with_data, with_model
+from glimr_keras.training.keras_session import private_memory
+from glimr_keras.training.tune_callback import scalars
+
+
+@dataclasses.dataclass(frozen=True)
+class DryRun:
+    """What was seen of one configuration. `print` shows it.
+
+    Attributes:
+        config: The configuration.
+        model: As it was trained.
+        inputs: The shapes of a batch of inputs, `None` for the samples' axis, in the structure of
+            the data.
+        labels: Likewise, of the labels.
+        outputs: Likewise, of what the model returns.
+        parameters: How many numbers the model has.
+        trainable: How many of them are trained.
+        memory: Bytes of the parameters, their gradients and the optimizer's state.
+        growth: Bytes by which this process grew; `None` where the system does not say.
+        seconds_to_begin: For data, `build`, and the first batch, in which Keras traces the training
+            step.
+        seconds_per_epoch: Of the other batches, for as many as an epoch has; `None` with fewer than
+            two batches.
+        logs: What Keras logged.
+    """
+
+    config: HyperParameters
+    model: keras.Model
+    inputs: Any
+    labels: Any
+    outputs: Any
+    parameters: int
+    trainable: int
+    memory: int
+    growth: int | None
+    seconds_to_begin: float
+    seconds_per_epoch: float | None
+    logs: dict[str, float]
+
+    def __str__(self) -> str:
+        values = (
+            "\n".join(f"  {name}: {value}" for name, value in self.config.asked.items())
+            or "  nothing was asked for"
+        )
+        growth = "" if self.growth is None else f", the process grew by {_megabytes(self.growth)}"
+        pace = (
+            "one batch only"
+            if self.seconds_per_epoch is None
+            else f"{self.seconds_per_epoch:.3g} s"
+        )
+        return "\n".join(
+            [
+                f"Configuration:\n{values}",
+                f"Inputs: {self.inputs}",
+                f"Labels: {self.labels}",
+                f"Outputs: {self.outputs}",
+                f"Parameters: {self.parameters:,}, of which {self.trainable:,} are trained",
+                f"Memory: {_megabytes(self.memory)} for parameters, gradients and "
+                f"optimizer{growth}",
+                f"Time: {self.seconds_to_begin:.3g} s to the end of the first batch, then for an "
+                f"epoch: {pace}",
+                "Logs: " + ", ".join(f"{name} {value:.4g}" for name, value in self.logs.items()),
+            ]
+        )
+
+
+def attempt(context: TrialContext, values: dict[str, Any], batches: int | None) -> DryRun:
+    """Trains a configuration for an epoch, or for some batches of one.
+
+    Args:
+        context: What is built and trained.
+        values: By full name; what is missing is the default.
+        batches: At most so many; `None` for the whole epoch.
+
+    Raises:
+        Exception: Whatever the user's code raises.
+    """
+    memory, started = private_memory(), time.monotonic()
+    config = configuration(context.space, values, None, *context.first_fold, context.hypermodel)
+    model, arguments = with_model(context, config, with_data(context, config))
+    clock = _Clock(batches)
+    callbacks = [*task_logs(context, config), *context.callbacks, clock]
+    kwargs = {
+        **fit_kwargs(context, config, arguments),
+        "epochs": 1,
+        "verbose": 0,
+        "callbacks": callbacks,
+    }
+    returned = context.hypermodel.fit(config, model, *arguments.args, **kwargs)
+    grown = private_memory()
+    logs = returned if isinstance(returned, dict) else clock.logs
+    optimizer = [] if model.optimizer is None else model.optimizer.variables
+    held = [*model.variables, *model.trainable_variables, *optimizer]
+    batch = data.first_batch(arguments)
+    return DryRun(
+        config,
+        model,
+        inputs=None if batch is None else _shapes(batch[0]),
+        labels=None if batch is None else _shapes(batch[1]),
+        outputs=None if batch is None else _shapes(model(_tensors(batch[0]), training=False)),
+        parameters=model.count_params(),
+        trainable=sum(int(np.prod(variable.shape)) for variable in model.trainable_variables),
+        memory=sum(int(np.prod(variable.shape)) * _bytes(variable.dtype) for variable in held),
+        growth=None if memory is None or grown is None else max(grown - memory, 0),
+        seconds_to_begin=clock.begun - started,
+        seconds_per_epoch=clock.per_epoch,
+        logs=scalars(logs),
+    )
+
+
+class _Clock(keras.callbacks.Callback):
+    """Times batches, and ends the epoch after some of them."""
+
+    def __init__(self, batches: int | None) -> None:
+        super().__init__()
+        self._batches = batches
+        self._times: list[float] = []
+        self.logs: dict[str, Any] = {}
+
+    @property
+    def begun(self) -> float:
+        """When the first batch was over."""
+        return self._times[0] if self._times else time.monotonic()
+
+    @property
+    def per_epoch(self) -> float | None:
+        if len(self._times) < 2:
+            return None
+        steps = (self.params or {}).get("steps") or len(self._times)
+        return (self._times[-1] - self._times[0]) / (len(self._times) - 1) * steps
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._times.append(time.monotonic())
+        if self._batches is not None and len(self._times) >= self._batches:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.logs = dict(logs or {})
+
+
+def _shapes(part: Any) -> Any:
+    if part is None:
+        return None
+    return keras.tree.map_structure(lambda leaf: (None, *leaf.shape[1:]), part)
+
+
+def _tensors(part: Any) -> Any:
+    return keras.tree.map_structure(keras.ops.convert_to_tensor, part)
+
+
+def _bytes(dtype: str) -> int:
+    with contextlib.suppress(TypeError):
+        return np.dtype(dtype).itemsize
+    return 2  # a 16-bit float that NumPy does not know
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 2**20:.3g} MB"

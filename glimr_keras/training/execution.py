@@ -1,0 +1,305 @@
+"""One training of a configuration: data, build, fit, and its score. Runs in the worker.
+
+`worker` says what becomes of its errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import keras
+
+from glimr_keras.errors import ModelError, NoMetricsError
+from glimr_keras.models import data
+from glimr_keras.models.build import build
+from glimr_keras.models.data import FitArguments
+from glimr_keras.models.hypermodel import method_name, overrides
+from glimr_keras.project import checkpoints
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training.context import TrialContext, adapted, fit_kwargs, task_logs, with_data
+from glimr_keras.training.messages import ExecutionSpec
+from glimr_keras.training.returned_metrics import (
+    KINDS,
+    added,
+    are_histories,
+    last_epoch,
+    metrics_of,
+)
+from glimr_keras.training.trial_callback import (
+    BatchCallback,
+    BeginsAnewError,
+    TrialCallback,
+    own_values,
+)
+from glimr_keras.training.user_callbacks import HookCallback, of_trial, place_logs
+from glimr_keras.trials.metrics_tracking import MetricsTracker
+from glimr_keras.trials.trial import Trial
+
+
+@dataclasses.dataclass(frozen=True)
+class ExecutionResult:
+    """What came of a training.
+
+    Attributes:
+        value: Of the objective.
+        epoch: Its epoch, counted from 1.
+        left: Metrics of the model as it was left, which the user's code returned: they are those of
+            the last epoch.
+        returned: Metrics of the score that the user's code returned in the place of those that were
+            reported.
+    """
+
+    value: float
+    epoch: int | None
+    left: dict[str, float] = dataclasses.field(default_factory=dict)
+    returned: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+class ExecutionRunner:
+    """One execution of one configuration.
+
+    A tuner of the user's own calls it from `run_trial`; otherwise `score` does all.
+
+    Args:
+        context: What is built and trained.
+        spec: The configuration.
+        config: The same, as the user's code asks for it.
+        callback: Reports and saves.
+
+    Attributes:
+        is_told: Whether a loop of the user's own told the oracle of its steps, and returned
+            nothing.
+    """
+
+    def __init__(
+        self,
+        context: TrialContext,
+        spec: ExecutionSpec,
+        config: HyperParameters,
+        callback: TrialCallback,
+    ) -> None:
+        self.context, self.spec, self.config, self.callback = context, spec, config, callback
+        self.trial = Trial(config, spec.trial_id)
+        self.is_told = self._is_saved = False
+
+    def score(self) -> ExecutionResult:
+        """Trains, and says what came of it.
+
+        Raises:
+            ModelError, ObjectiveError: If the user's code built or returned something else than it
+                must.
+        """
+        context = self.context
+        if overrides(context.hypermodel, "run"):
+            score = self._of(
+                context.hypermodel.run(self.config), method_name(context.hypermodel, "run")
+            )
+        elif context.tuner is not None:
+            score = self._by_tuner()
+        else:
+            arguments = with_data(context, self.config)
+            model = self.build()
+            kwargs = self.arguments(arguments.args, arguments.kwargs, is_sized=model.built)
+            score = self._of(
+                self.fit(model, *arguments.args, **kwargs), method_name(context.hypermodel, "fit")
+            )
+        if self.spec.keeps_state and self.callback.model is not None:
+            self.callback.save_state()
+        return score
+
+    def build(self) -> keras.Model:
+        """The compiled model."""
+        return self.sized(
+            build(self.context.hypermodel, self.config, self.context.compile_overrides)
+        )
+
+    def sized(self, model: keras.Model) -> keras.Model:
+        """The model, if it is not larger than allowed; one that is not built yet is looked at
+        later.
+        """
+        if model.built:
+            self.callback.check_size(model)
+        return model
+
+    def arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], is_sized: bool = False
+    ) -> dict[str, Any]:
+        """The keyword arguments of `fit`: those given, with our callbacks, and with as many epochs
+        as this training has.
+
+        Args:
+            is_sized: Whether the size of the model was checked.
+        """
+        context, spec = self.context, self.spec
+        needs_batches = spec.time_limit is not None or (
+            context.max_model_size is not None and not is_sized
+        )
+        given = [*(kwargs.get("callbacks") or ()), *context.callbacks]
+        if context.tuner is None:
+            place_logs(given, spec.trial_id, spec.execution)
+        else:
+            context.tuner._configure_tensorboard_dir(given, self.trial, spec.execution)
+        callbacks = [
+            *task_logs(context, self.config),
+            *of_trial(given, spec, self.config),
+            *(
+                []
+                if context.tuner is None
+                else HookCallback.of(context.tuner, self.trial, context.is_told_of_batches)
+            ),
+            self.callback,
+            *([BatchCallback(self.callback)] if needs_batches else []),
+        ]
+        kwargs = {
+            **fit_kwargs(context, self.config, FitArguments(args, kwargs)),
+            "callbacks": callbacks,
+        }
+        if "verbose" in kwargs or not overrides(context.hypermodel, "fit"):
+            kwargs["verbose"] = context.fit_verbose
+        return kwargs if spec.epochs is None else {**kwargs, "epochs": spec.epochs}
+
+    def fit(self, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        """Trains a model, from the state of an earlier training where there is one. Returns what
+        the user's `fit` does.
+        """
+        context, spec, callback = self.context, self.spec, self.callback
+        arguments = adapted(self.config, model, FitArguments(args, kwargs))
+        kwargs = dict(arguments.kwargs)
+        if not model.built:
+            callback.inputs = data.describe(arguments)
+        if not overrides(context.hypermodel, "fit"):
+            _build_ahead(model, arguments)
+        if spec.state is not None:
+            kwargs["initial_epoch"] = self._go_on(model, spec.state)
+        returned = context.hypermodel.fit(self.config, model, *arguments.args, **kwargs)
+        if callback.model is None:
+            callback.set_model(model)
+        return returned
+
+    def save(self, model: keras.Model, epoch: int) -> None:
+        """Saves a model of the user's own loop as that of this trial."""
+        self.callback.set_model(model)
+        self.callback.save(epoch)
+        self._is_saved = True
+
+    def _go_on(self, model: keras.Model, place: str) -> int:
+        """Loads the state of an earlier training, and returns its epoch."""
+        try:
+            state = checkpoints.load(model, place, own_values(self.config))
+        except ModelError as error:
+            if self.spec.resumes:  # the script was changed since
+                raise BeginsAnewError from error
+            raise
+        if self.spec.resumes:
+            self.callback.go_on_from(state)
+        return state.epoch
+
+    def _by_tuner(self) -> ExecutionResult:
+        """A trial that a tuner of the user's own runs."""
+        tuner, trial = self.context.tuner, self.trial
+        arguments = self._placed(with_data(self.context, self.config))
+        with tuner._glimr.during(self, tuner.oracle):
+            own = tuner.oracle.trials.setdefault(trial.trial_id, trial)
+            own.metrics = MetricsTracker()
+            tuner.oracle.objective = self.callback.objective
+            returned = tuner.run_trial(trial, *arguments.args, **arguments.kwargs)
+        steps = own.told
+        self.is_told = returned is None and bool(steps)
+        return (
+            self._of_steps(steps)
+            if self.is_told
+            else self._of(returned, f"`{type(tuner).__name__}.run_trial`")
+        )
+
+    def _placed(self, arguments: FitArguments) -> FitArguments:
+        """The arguments with callbacks that write to places of this trial, for a `run_trial` of the
+        user's own.
+
+        Whatever else it takes under that name is left as it is.
+        """
+        given = arguments.kwargs.get("callbacks")
+        if not isinstance(given, (list, tuple)) or not self.context.has_own_loop:
+            return arguments
+        if not all(isinstance(each, keras.callbacks.Callback) for each in given):
+            return arguments
+        place_logs(given, self.spec.trial_id, self.spec.execution)
+        return FitArguments(
+            arguments.args,
+            {**arguments.kwargs, "callbacks": of_trial(given, self.spec, self.config)},
+        )
+
+    def _of_steps(self, steps: dict[int, dict[str, float]]) -> ExecutionResult:
+        """The score of what `oracle.update_trial` was told, by step."""
+        objective = self.callback.objective
+        for step, metrics in steps.items():
+            self.callback.check(metrics)
+            self.callback.hold(step + 1, metrics)
+        best = objective.best_step(steps) or 0
+        return ExecutionResult(objective.get_value(steps[best]), best + 1)
+
+    def _of(self, returned: Any, name: str) -> ExecutionResult:
+        """The score of what the user's method returned, or that the callback saw where that says no
+        other.
+
+        Raises:
+            NoMetricsError: If there is neither.
+        """
+        callback, objective = self.callback, self.callback.objective
+        if isinstance(returned, list) and len(returned) == 1:
+            returned = returned[0]
+        history = returned if isinstance(returned, keras.callbacks.History) else None
+        seen = callback.seen(history) if returned is history else None
+        if seen is not None:
+            return ExecutionResult(
+                *seen,
+                returned={} if history is None else added(history, objective, callback.last_logs),
+            )
+        if returned is None and callback.last_logs:
+            callback.check(callback.last_logs)
+        if returned is None and callback.model is not None:
+            raise NoMetricsError(
+                f"{name} returned None, and no epoch was reported. Did you forget to return the "
+                f"metrics, or to pass `callbacks` on to `model.fit`? Expected: {KINDS}."
+            )
+        if history is not None and callback.is_unseen(history):
+            # `fit` did not pass the callbacks on: only the weights of the last epoch are there
+            callback.last_epoch = (callback.last_epoch or 0) + len(history.epoch)
+            metrics, epoch = last_epoch(history), None
+        elif history is not None and callback.model is not None and callback.best is None:
+            metrics, epoch = last_epoch(history), None
+        else:
+            metrics, epoch = metrics_of(returned, objective, name)
+        callback.check(metrics)
+        score = objective.get_value(metrics)
+        if (
+            epoch is not None and callback.best_epoch is not None and are_histories(returned)
+        ):  # the best weights of all are kept
+            return ExecutionResult(score, epoch, returned=metrics)
+        was_reported = callback.best_epoch is not None
+        if score != callback.best and callback.model is not None and not self._is_saved:
+            callback.save(
+                epoch or callback.last_epoch or 1
+            )  # the score is that of the model as it was left
+        if not was_reported and epoch is not None:
+            callback.hold(epoch, metrics)
+            return ExecutionResult(score, epoch)
+        return ExecutionResult(score, callback.best_epoch or 1, metrics)
+
+
+def _build_ahead(model: Any, arguments: FitArguments) -> None:
+    """Makes the variables of optimizer, loss and metrics, as Keras itself does before it trains on
+    JAX.
+
+    On TensorFlow it leaves that to the first training step, which therefore is traced twice, a
+    fifth of a small trial's time, and the first trace is never freed. It is left alone where it
+    might not be the same: when `fit` is the user's own, which may freeze or unfreeze layers first;
+    before the model has its weights; when a first batch is not at hand.
+    """
+    if keras.backend.backend() != "tensorflow" or not model.built or not data.is_at_hand(arguments):
+        return
+    if getattr(model, "_distribute_strategy", None) is not None:  # whose replicas make them
+        return
+    with contextlib.suppress(Exception):  # then Keras does it later, or says what is wrong
+        model._symbolic_build(data_batch=data.first_batch(arguments))

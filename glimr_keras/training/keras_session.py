@@ -1,0 +1,164 @@
+"""The process and the Keras session that trials run in. Runs in the worker, and in the driver for
+inline trials.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import gc
+import math
+import os
+import pathlib
+import random
+import sys
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """Keras' global settings in the driver, which its workers take over: they start with none of
+    them.
+
+    Attributes:
+        backend: The Keras backend.
+        dtype_policy: Such as that of `"mixed_bfloat16"`.
+    """
+
+    backend: str
+    floatx: str
+    image_data_format: str
+    dtype_policy: keras.DTypePolicy
+
+    @classmethod
+    def current(cls) -> Session:
+        """The settings of this process."""
+        return cls(
+            keras.backend.backend(),
+            keras.config.floatx(),
+            keras.config.image_data_format(),
+            keras.config.dtype_policy(),
+        )
+
+    @contextlib.contextmanager
+    def fresh(self, seed: int | None = None) -> Iterator[None]:
+        """A Keras session of its own with these settings, cleared afterwards.
+
+        Args:
+            seed: Seeds Python, NumPy and Keras; `None` leaves them alone.
+        """
+        self._clear(free_memory=False)
+        if seed is not None:
+            _set_seed(seed)
+        try:
+            yield
+        finally:
+            self._clear(free_memory=True)
+
+    def _clear(self, free_memory: bool) -> None:
+        keras.backend.clear_session(free_memory)  # forgets the settings as well
+        keras.config.set_floatx(self.floatx)
+        keras.config.set_image_data_format(self.image_data_format)
+        keras.config.set_dtype_policy(self.dtype_policy)
+        if self.backend == "tensorflow":
+            _forget_gradients()
+
+
+def _forget_gradients() -> None:
+    """Has TensorFlow forget the custom gradients of models that are gone."""
+    with contextlib.suppress(
+        ImportError, AttributeError
+    ):  # a TensorFlow that keeps them elsewhere: they stay
+        from glimr_keras.training import tf_gradients  # of TensorFlow only
+
+        tf_gradients.forget()
+
+
+@functools.cache
+def prepare_worker(backend: str, cpus: float) -> None:
+    """Prepares a process that does nothing but training, once.
+
+    What its imports made is taken out of garbage collection: there are a million objects of
+    TensorFlow and Keras that never go away, and looking through them takes a quarter of a second
+    each time, several times a trial.
+    """
+    prepare_process(backend, cpus)
+    gc.freeze()
+
+
+@contextlib.contextmanager
+def out_of_garbage_collection() -> Iterator[None]:
+    """Takes what there is out of garbage collection until the end of the block, as `prepare_worker`
+    does for good.
+
+    Nothing is done in a process that has taken things out itself.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    with contextlib.ExitStack() as block:
+        if keras.backend.backend() == "tensorflow":
+            with contextlib.suppress(ImportError, AttributeError):  # as in `_forget_gradients`
+                from glimr_keras.training import tf_gradients  # of TensorFlow only
+
+                block.enter_context(tf_gradients.kept())
+        gc.freeze()
+        block.callback(gc.unfreeze)
+        yield
+
+
+@functools.cache
+def prepare_process(backend: str, cpus: float) -> None:
+    """Sets this process up for training, once: as many threads as CPUs, and GPU memory taken as it
+    is needed.
+
+    Raises:
+        RuntimeError: If Keras runs on another backend here than in the driver.
+    """
+    if keras.backend.backend() != backend:
+        raise RuntimeError(
+            f"The driver runs Keras on {backend!r}, this worker on {keras.backend.backend()!r}. "
+            f"Set KERAS_BACKEND={backend} on every machine of the cluster before Ray is started "
+            "there."
+        )
+    threads = max(1, math.floor(cpus))
+    if backend == "tensorflow":
+        import tensorflow as tf  # heavy, and not needed on the other backends
+
+        with contextlib.suppress(RuntimeError):  # already running, in the driver's own process
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+            for gpu in tf.config.list_physical_devices("GPU"):
+                tf.config.experimental.set_memory_growth(gpu, True)
+    elif backend == "torch":
+        import torch  # heavy, and not needed on the other backends
+
+        torch.set_num_threads(threads)
+
+
+def private_memory() -> int | None:
+    """Bytes of memory that this process has for itself, without what it shares; `None` where the
+    system does not say.
+    """
+    try:
+        _, resident, shared, *_ = pathlib.Path("/proc/self/statm").read_text().split()
+    except OSError:
+        return None
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _set_seed(seed: int) -> None:
+    """Seeds Python, NumPy and Keras. Keras' own function would import TensorFlow, so it is used
+    where that is there.
+    """
+    if "tensorflow" in sys.modules:
+        keras.utils.set_random_seed(seed)
+        return
+    random.seed(seed)  # from which Keras draws the seeds of layers that have none
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)

@@ -1,0 +1,122 @@
+"""What driver and worker say to each other about one execution. Runs in driver and worker."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from glimr_keras.errors import FatalError, StorageError
+from glimr_keras.space.hp_types import HyperParameter
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a worker says to the driver: after an epoch, and at the end.
+
+    Attributes:
+        epoch: The epoch that `metrics` belong to, counted from 1; `None` at the end of a trial that
+            reported all of them.
+        values: What the trial's code asked for so far, by full name.
+        parameters: Definitions that the declared space does not have and that were not sent before.
+        outcome: Given with the last report.
+        state: Directory of a checkpoint from which the training can be continued after this epoch.
+            Who takes the report in removes it.
+        files: Checkpoints that the driver is to write, as they are packed: the `"best"`, and the
+            `"latest"` state.
+    """
+
+    epoch: int | None
+    metrics: dict[str, float]
+    values: dict[str, Any]
+    parameters: list[HyperParameter]
+    outcome: Outcome | None = None
+    state: str | None = None
+    files: dict[str, dict[str, bytes]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How an execution ended.
+
+    Attributes:
+        status: `"RUNNING"` if it did not, but cannot go on now.
+        fatal: What is to stop the whole search: the user's own error, or that nothing can be
+            stored.
+        expected: Whether the failure says something of the configuration only, and nothing of the
+            code: it diverged, or raised `FailedTrialError`.
+        final: Whether it would only fail again, as the user says by `FailedTrialError`.
+        directions: Of metrics whose names were not known before, as far as Keras knows them.
+        returned: The metrics of the score, where the user's code returned others than any epoch was
+            reported with.
+        is_told: Whether a loop of the user's own told the oracle of its steps.
+    """
+
+    status: str
+    duration: float
+    score: float | None = None
+    best_epoch: int | None = None
+    message: str | None = None
+    fatal: FatalError | StorageError | None = None
+    expected: bool = False
+    final: bool = False
+    directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    returned: dict[str, float] = dataclasses.field(default_factory=dict)
+    is_told: bool = False
+
+
+Reporter = Callable[[Report], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExecutionSpec:
+    """One execution of one trial, as it is sent to a worker.
+
+    Attributes:
+        trial_id: Such as `"0007"`.
+        execution: Counted from 0.
+        values: The configuration that the oracle chose, by full name.
+        sampling_key: Seeds the values of hyperparameters that the oracle did not know.
+        directory: Where the execution's checkpoint goes.
+        directions: Of the objective's parts.
+        epochs: Up to how many epochs it trains; `None` for what the user says.
+        initial_epoch: How many of them were trained before.
+        state: Directory of a checkpoint that the training continues from.
+        keeps_state: Whether a later trial may continue from its end.
+        reports_state: Whether it may be paused after any epoch, and continued from there.
+        resumes: Whether it was begun before, and goes on from the newest state that it has.
+        attempt: How many times it failed before.
+        state_interval: So many seconds, at least, are between two states that are kept in case it
+            is interrupted; `None` for none.
+        time_limit: Seconds after which it is ended; `None` for no limit.
+        project: The id of the project, by which a worker sees whether `directory` is there the same
+            as in the driver.
+        is_carried: Whether it is not, so that checkpoints are sent with the reports.
+        fold: Which part of the data it is validated on, counted from 0; `None` without cross
+            validation.
+        num_folds: How many such parts there are.
+    """
+
+    trial_id: str
+    execution: int
+    values: dict[str, Any]
+    sampling_key: tuple[int, ...]
+    directory: str
+    directions: tuple[str | None, ...] | None = None
+    epochs: int | None = None
+    initial_epoch: int = 0
+    state: str | None = None
+    keeps_state: bool = False
+    reports_state: bool = False
+    resumes: bool = False
+    attempt: int = 0
+    state_interval: float | None = None
+    time_limit: float | None = None
+    project: str | None = None
+    is_carried: bool = False
+    fold: int | None = None
+    num_folds: int | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.trial_id, self.execution

@@ -1,0 +1,133 @@
+"""What the user's `fit`, `run` or `run_trial` returned means. Runs in the worker."""
+
+from __future__ import annotations
+
+import numbers
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from glimr_keras.errors import MissingObjectiveError, NoMetricsError, did_you_mean
+from glimr_keras.training.tune_callback import scalars
+from glimr_keras.trials.objective import DEFAULT, Objective
+
+KINDS = "Keras' History, a dict of metrics, the objective's value, or a list of those"
+
+
+def metrics_of(
+    returned: Any, objective: Objective, name: str
+) -> tuple[dict[str, float], int | None]:
+    """The metrics in what a method of the user's returned, and of which epoch they are.
+
+    Args:
+        returned: One of `KINDS`. Of a list, the mean counts.
+        name: Of the method, for messages.
+
+    Returns:
+        Value by name, with the objective among them; and the epoch, counted from 1, if a `History`
+        says it.
+
+    Raises:
+        MissingObjectiveError: If the objective is not among them.
+        NoMetricsError: If it is nothing of that kind.
+    """
+    if isinstance(returned, list) and returned:
+        return _mean([metrics_of(each, objective, name) for each in returned])
+    is_number = isinstance(returned, numbers.Real)
+    names_it = isinstance(returned, Mapping) and DEFAULT.name in returned
+    if objective == DEFAULT and returned is not None and not (is_number or names_it):
+        raise NoMetricsError(
+            f"Without an objective, {name} is expected to return a single float, which is "
+            f"minimised. Received: {returned!r}"
+        )
+    if isinstance(returned, keras.callbacks.History):
+        return _best_epoch(returned, objective)
+    if is_number:
+        return {objective.name: float(returned)}, None
+    if isinstance(returned, Mapping):
+        metrics = scalars(returned)
+        _check(metrics, objective, name)
+        return metrics, None
+    if returned is None:
+        raise NoMetricsError(
+            f"{name} returned None. Did you forget to return the metrics? Expected: {KINDS}."
+        )
+    raise NoMetricsError(
+        f"The return value of {name} is expected to be one of float, dict, "
+        f"keras.callbacks.History, or a list of those. Received: {returned!r} of type "
+        f"{type(returned).__name__}"
+    )
+
+
+def are_histories(returned: Any) -> bool:
+    """Whether it is a `History`, or a list of them."""
+    return all(
+        isinstance(each, keras.callbacks.History)
+        for each in (returned if isinstance(returned, list) else [returned])
+    )
+
+
+def last_epoch(history: keras.callbacks.History) -> dict[str, float]:
+    """The metrics of the last epoch."""
+    return scalars(
+        {
+            name: values[-1]
+            for name, values in history.history.items()
+            if _are_numbers(values) and len(values)
+        }
+    )
+
+
+def added(
+    history: keras.callbacks.History, objective: Objective, logged: Mapping[str, float]
+) -> dict[str, float]:
+    """What the user put into a `History` beside what Keras logged, at the best epoch."""
+    metrics, _ = _best_epoch(history, objective) if history.history.keys() - logged else ({}, 0)
+    return {name: value for name, value in metrics.items() if name not in logged}
+
+
+def _check(metrics: Mapping[str, float], objective: Objective, name: str) -> None:
+    missing = objective.missing(metrics)
+    if missing is not None:
+        raise MissingObjectiveError(
+            f"The metrics that {name} returned must have the specified objective "
+            f"{missing!r}.{did_you_mean(missing, metrics)} Received: {sorted(metrics)}"
+        )
+
+
+def _best_epoch(
+    history: keras.callbacks.History, objective: Objective
+) -> tuple[dict[str, float], int]:
+    """The metrics of the best epoch."""
+    logs = {name: values for name, values in history.history.items() if _are_numbers(values)}
+    epochs = [
+        scalars({name: values[index] for name, values in logs.items() if index < len(values)})
+        for index in range(max(map(len, logs.values()), default=0))
+    ]
+    best = objective.best_step(dict(enumerate(epochs)))
+    if best is None:
+        raise ValueError(
+            f"No epoch of the returned History has the objective {objective.name!r}: "
+            f"{sorted(history.history)}"
+        )
+    numbers = getattr(history, "epoch", [])  # which one that the user made does not have
+    return epochs[best], (numbers[best] if best < len(numbers) else best) + 1
+
+
+def _are_numbers(values: Any) -> bool:
+    """Whether they are of epochs, and not something else that the user put into a `History`."""
+    return isinstance(values, (list, tuple, np.ndarray)) and all(
+        hasattr(value, "__float__") for value in values
+    )
+
+
+def _mean(
+    several: list[tuple[dict[str, float], int | None]],
+) -> tuple[dict[str, float], int | None]:
+    names = [name for name in several[0][0] if all(name in metrics for metrics, _ in several)]
+    epochs = [epoch for _, epoch in several if epoch is not None]
+    mean = {name: statistics.fmean(metrics[name] for metrics, _ in several) for name in names}
+    return mean, int(statistics.fmean(epochs)) if epochs else None

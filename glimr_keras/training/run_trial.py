@@ -1,0 +1,187 @@
+"""What one worker does: it runs trials, one after the other. Runs in the worker, or in the driver
+for inline trials.
+
+A trial, top to bottom: configuration, data, build, fit; each epoch is reported and the best one
+saved. Nothing here knows Ray: reports go to a function that the executor gives. A mistake in the
+user's code ends the trial, never the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+import zlib
+from collections.abc import Callable
+
+from glimr_keras._utils.signatures import arguments_of
+from glimr_keras.errors import (
+    CheckpointError,
+    FailedTrialError,
+    FatalError,
+    StorageError,
+    user_traceback,
+)
+from glimr_keras.models.configuration import configuration
+from glimr_keras.models.hypermodel import overrides
+from glimr_keras.project import checkpoints, training_states
+from glimr_keras.training.context import TrialContext
+from glimr_keras.training.execution import ExecutionRunner
+from glimr_keras.training.messages import ExecutionSpec, Outcome, Reporter
+from glimr_keras.training.trial_callback import (
+    BeginsAnewError,
+    NotANumberError,
+    ReportSender,
+    TimeIsUpError,
+    TrialCallback,
+)
+from glimr_keras.trials.layout import state_directory
+from glimr_keras.trials.metric_directions import infer_direction
+from glimr_keras.trials.trial import TrialStatus
+
+
+def run_trial(
+    context: TrialContext,
+    spec: ExecutionSpec,
+    report: Reporter,
+    settle: Callable[[], None] = lambda: None,
+) -> None:
+    """Trains one configuration once and reports it. Errors of the user's code are reported, not
+    raised.
+
+    Args:
+        context: What is built and trained.
+        spec: The configuration.
+        report: Called after each epoch but the last, and once at the end with the last epoch and
+            the outcome. Raises `SystemExit` if the trial is to stop.
+        settle: For a `report` that does not wait for the answer: waits for it, and raises likewise.
+    """
+    started = time.monotonic()
+    given, spec = spec, _from_its_state(context, spec)
+    sender = ReportSender(report, settle, context.space)
+    score: float | None = None
+    best_epoch: int | None = None
+    message: str | None = None
+    fatal: FatalError | StorageError | None = None
+    expected = final = is_told = False
+    left: dict[str, float] = {}
+    returned: dict[str, float] = {}
+    with context.session.fresh(_seed(spec)):
+        try:
+            sender.config = configuration(
+                context.space,
+                spec.values,
+                spec.sampling_key,
+                spec.fold,
+                spec.num_folds,
+                context.hypermodel,
+            )
+            objective = (
+                context.objective
+                if spec.directions is None
+                else context.objective.directed(spec.directions)
+            )
+            sender.callback = TrialCallback(objective, spec, sender, context.max_model_size)
+            training = ExecutionRunner(context, spec, sender.config, sender.callback)
+            found = training.score()
+            score, best_epoch, left, returned = found.value, found.epoch, found.left, found.returned
+            is_told = training.is_told
+            status = TrialStatus.COMPLETED
+        except BeginsAnewError:
+            status = _AGAIN
+        except StorageError as error:
+            status, fatal = TrialStatus.RUNNING, error
+        except TimeIsUpError:
+            status, score, best_epoch, message = _out_of_time(spec, sender.callback)
+            expected = final = True
+        except Exception as error:
+            status, message = TrialStatus.FAILED, user_traceback(error)
+            fatal = error if isinstance(error, FatalError) else None
+            expected = isinstance(error, (FailedTrialError, NotANumberError))
+            final = isinstance(error, FailedTrialError)
+        except SystemExit as error:
+            if sender.is_stopped:
+                raise
+            status, message = TrialStatus.FAILED, user_traceback(error)
+        finally:
+            if sender.callback is not None:
+                sender.callback.forget_fit()
+        if status != _AGAIN:
+            # Said before the session is cleared: an executor may take it in meanwhile
+            duration = time.monotonic() - started
+            directions = _directions(context, sender.callback, left | returned)
+            outcome = Outcome(
+                status,
+                duration,
+                score=score,
+                best_epoch=best_epoch,
+                message=message,
+                fatal=fatal,
+                expected=expected,
+                final=final,
+                directions=directions,
+                returned=returned,
+                is_told=is_told,
+            )
+            sender.end(left, outcome)
+    if status == _AGAIN:
+        run_trial(context, dataclasses.replace(given, resumes=False), report, settle)
+
+
+_AGAIN = "AGAIN"
+"""In the place of a status: the training is begun anew."""
+
+
+def _directions(
+    context: TrialContext, callback: TrialCallback | None, metrics: dict[str, float]
+) -> dict[str, str | None]:
+    """The directions of metrics that could not be known before the search: the user's own code
+    names them.
+    """
+    is_own = (
+        context.tuner is not None
+        or overrides(context.hypermodel, "fit")
+        or overrides(context.hypermodel, "run")
+    )
+    names = {**metrics, **({} if callback is None else callback.last_logs)} if is_own else {}
+    return {name: infer_direction(name) for name in names}
+
+
+def _seed(spec: ExecutionSpec) -> int:
+    key = (spec.sampling_key, spec.execution, *filter(None, (spec.initial_epoch, spec.attempt)))
+    return zlib.crc32(repr(key).encode())
+
+
+def _from_its_state(context: TrialContext, spec: ExecutionSpec) -> ExecutionSpec:
+    """The run with the checkpoint from which its training goes on, or from its beginning where none
+    is whole.
+    """
+    if spec.resumes:
+        fit = arguments_of(context.hypermodel.fit)
+        own = None
+        if not overrides(context.hypermodel, "run") and (fit is None or "initial_epoch" in fit):
+            own = training_states.newest(state_directory(spec.directory))
+        with contextlib.suppress(StorageError, CheckpointError):
+            if own is not None and checkpoints.describe(own).attempt == spec.attempt:
+                training_states.go_back(spec.directory, own)
+                return dataclasses.replace(
+                    spec, state=str(own), initial_epoch=checkpoints.describe(own).epoch
+                )
+    state = None if spec.state is None else training_states.newest(spec.state)
+    if state is None:
+        return dataclasses.replace(spec, state=None, initial_epoch=0, resumes=False)
+    return dataclasses.replace(spec, state=str(state), resumes=False)
+
+
+def _out_of_time(
+    spec: ExecutionSpec, callback: TrialCallback | None
+) -> tuple[str, float | None, int | None, str | None]:
+    """Status, score, its epoch and a message for a training that has taken as long as it may."""
+    if callback is None or callback.best is None:
+        return (
+            TrialStatus.FAILED,
+            None,
+            None,
+            f"No epoch was over within `trial_time_limit_s={spec.time_limit:g}`.",
+        )
+    return TrialStatus.STOPPED, callback.best, callback.best_epoch, None

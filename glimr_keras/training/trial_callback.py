@@ -1,0 +1,418 @@
+"""What a trial says while it runs, and what it saves: its reports and its callback. Runs in the
+worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from glimr_keras._utils import scratch
+from glimr_keras.errors import FailedTrialError, ObjectiveError, did_you_mean
+from glimr_keras.project import checkpoints, training_states
+from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.space.reserved_names import Stage
+from glimr_keras.training.messages import ExecutionSpec, Outcome, Report, Reporter
+from glimr_keras.training.tune_callback import PendingEpoch, TuneReportCheckpoint, scalars
+from glimr_keras.trials.layout import state_directory
+from glimr_keras.trials.objective import Objective
+
+
+class NotANumberError(ValueError):
+    """The objective became nan, or infinitely good."""
+
+
+class TimeIsUpError(BaseException):
+    """The training has taken as long as it may. No `Exception`, so that no code of the user's goes
+    on with it.
+    """
+
+
+def own_values(config: HyperParameters) -> dict[str, Any]:
+    """What the configuration was asked for, without what says which part of a training it is."""
+    return {name: value for name, value in config.asked.items() if name not in Stage.NAMES}
+
+
+class ReportSender:
+    """Speaks for one trial: adds what its configuration was asked for to what it reports."""
+
+    def __init__(self, report: Reporter, settle: Callable[[], None], space: DeclaredSpace) -> None:
+        self._report, self._settle = report, settle
+        self._known = {parameter.key for parameter in space.parameters}
+        self.config = HyperParameters()
+        self.callback: TrialCallback | None = None
+        self.is_stopped = False  # by the executor, from inside a report
+        self._sent: dict[str, pathlib.Path] = {}
+
+    def send(self, name: str, checkpoint: pathlib.Path) -> None:
+        """Has a checkpoint go with the next report, for a driver that does not see this machine's
+        files.
+        """
+        self._sent[name] = checkpoint
+
+    def say(
+        self,
+        epoch: int | None,
+        metrics: dict[str, float],
+        outcome: Outcome | None = None,
+        state: str | None = None,
+    ) -> None:
+        news = [parameter for parameter in self.config.space if parameter.key not in self._known]
+        self._known.update(parameter.key for parameter in news)
+        with self._listening():
+            files = {
+                name: checkpoints.packed(checkpoint) for name, checkpoint in self._sent.items()
+            }
+            self._sent.clear()
+            self._report(Report(epoch, metrics, self.config.asked, news, outcome, state, files))
+
+    def settle(self) -> None:
+        """Waits until what was said has been taken in."""
+        with self._listening():
+            self._settle()
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        try:
+            yield
+        except SystemExit:
+            self.is_stopped = True
+            raise
+
+    def end(self, metrics: dict[str, float], outcome: Outcome) -> None:
+        """Sends the outcome together with the last epoch, and `metrics` of the model as it was
+        left.
+        """
+        epoch, last = (None, {}) if self.callback is None else self.callback.take_held()
+        if metrics and epoch is None:
+            epoch = 1
+        self.say(epoch, last | metrics, outcome)
+
+
+class BeginsAnewError(BaseException):
+    """The training cannot go on from its state, and is to begin anew. No `Exception`, for the same
+    reason.
+    """
+
+
+class BatchCallback(keras.callbacks.Callback):
+    """Looks after each batch whether a training is to be ended. Only used where there are such
+    bounds: with a callback for batches, Keras waits for each of them.
+    """
+
+    def __init__(self, callback: TrialCallback) -> None:
+        super().__init__()
+        self._callback = callback
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._callback.check_time()
+        if batch == 0:  # a model may be built as late as by its first batch
+            self._callback.check_size(self.model)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._callback.check_time()
+
+
+class TrialCallback(TuneReportCheckpoint):
+    """The callback of our own trials: reports through the executor, and saves the best epoch's
+    weights in the project.
+
+    An epoch is reported when the next begins, so the last one can be sent together with the
+    outcome: a scheduler then sees as many reports as there were epochs.
+    """
+
+    waits_for_next_epoch = True
+
+    def __init__(
+        self,
+        objective: Objective,
+        spec: ExecutionSpec,
+        sender: ReportSender,
+        max_model_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            checkpoint="best", monitor=objective.name, mode=objective.direction or "auto"
+        )
+        self.objective = objective
+        if all(part.direction is not None for part in objective.parts):
+            self._objective = objective
+        self.inputs: Any = None
+        self.best_epoch: int | None = None
+        self.last_epoch: int | None = None
+        self.last_logs: dict[str, float] = {}
+        self._offset = 0
+        self._directory, self._sender = pathlib.Path(spec.directory), sender
+        self._reports_state, self._is_carried = spec.reports_state, spec.is_carried
+        self._attempt = spec.attempt
+        self._state: str | None = None
+        self._state_interval, self._max_model_size = spec.state_interval, max_model_size
+        self._state_saved = time.monotonic()
+        self._goes_on_at: int | None = (
+            None  # the epoch, counted from 0, with which an interrupted training goes on
+        )
+        self._fits = 0
+        self._values, self._fit = self._no_values(), _Fit(self._no_values())
+        self._histories: list[Any] = []  # of Keras' fits that had this callback
+        self._deadline = None if spec.time_limit is None else time.monotonic() + spec.time_limit
+        if (
+            (spec.reports_state or spec.resumes)
+            and spec.state is not None
+            and checkpoints.exists(self._directory)
+        ):
+            earlier = checkpoints.describe(
+                self._directory
+            )  # what it saved before it was paused, or interrupted
+            self.best, self.best_epoch = earlier.score, earlier.epoch
+
+    def go_on_from(self, state: checkpoints.Checkpoint) -> None:
+        """An interrupted training goes on. Its last epoch is reported again, since it may not have
+        been.
+        """
+        self.last_epoch, self.last_logs, self._goes_on_at = (
+            state.epoch,
+            state.metrics or {},
+            state.epoch,
+        )
+        self._held = PendingEpoch(state.epoch, self.last_logs, due=True, checkpoint=None)
+        if checkpoints.exists(self._directory):
+            self._send_best()
+
+    def check_size(self, model: Any) -> None:
+        """Refuses a model that is larger than allowed.
+
+        Raises:
+            FailedTrialError: If it is.
+        """
+        if self._max_model_size is not None and model.count_params() > self._max_model_size:
+            raise FailedTrialError(
+                f"Oversized model: {model.count_params()} parameters, more than "
+                f"`max_model_size={self._max_model_size}`. Skip model."
+            )
+
+    def check_time(self) -> None:
+        """Ends the training if it has taken as long as it may.
+
+        Raises:
+            TimeIsUpError: If so.
+        """
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise TimeIsUpError
+
+    def improves(self, logs: Any) -> bool:
+        if not self.objective.has_value(logs):
+            return False  # as with `validation_freq`; that it never came is said at the end
+        self.check(logs)
+        improves = super().improves(logs)
+        self._keep_of_fit(self.objective.get_value(logs), improves)
+        return improves
+
+    def check(self, logs: Any) -> None:
+        """Refuses metrics without the objective, or with nan as its value."""
+        missing = self.objective.missing(logs)
+        if missing is not None:
+            raise ObjectiveError(
+                f"The objective {missing!r} is not among the metrics.{did_you_mean(missing, logs)} "
+                f"Received: {sorted(logs)}"
+            )
+        value = self.objective.get_value(logs)
+        if math.isnan(value):
+            raise NotANumberError(
+                f"The objective {self.objective.name!r} is nan: the training diverged."
+            )
+        if math.isinf(value) and self.objective.better_than(value, 0.0):
+            raise NotANumberError(
+                f"The objective {self.objective.name!r} is {value}: an overflow, and not a good "
+                "model."
+            )
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._fits += 1
+        if self._fits > 1 and self._goes_on_at is not None:
+            raise BeginsAnewError  # a state says nothing of which `fit` it is of
+        self.forget_fit()
+        self._fit = _Fit(self._no_values())
+        self._histories.append(getattr(self.model, "history", None))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._goes_on_at is not None and epoch < self._goes_on_at:
+            raise BeginsAnewError  # `fit` does not pass `initial_epoch` on
+        if self.last_epoch is not None and self._offset + epoch < self.last_epoch:
+            self._offset = self.last_epoch - epoch  # a second `fit` counts from the start again
+        self.last_epoch, self.last_logs = self._offset + epoch + 1, scalars(logs or {})
+        for values in (self._values, self._fit.values):
+            for name in values.keys() & self.last_logs:
+                values[name].append(self.last_logs[name])
+        super().on_epoch_end(self._offset + epoch, logs)
+        if self._reports_state:
+            self._state = str(scratch.make())
+            checkpoints.save(self.model, self._state, self._described())
+        if self._is_state_due():
+            self.save_state()
+            self._state_saved = time.monotonic()
+        if not self._is_last_epoch():
+            self.check_time()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Leaves the last epoch to `run_trial`, which sends it with the outcome."""
+
+    def save(self, epoch: int) -> pathlib.Path:
+        # if the trial was stopped before this epoch, the checkpoint is that of an earlier one
+        self._sender.settle()
+        self.best_epoch = epoch
+        self._save(self._directory, epoch, self.best)
+        self._send_best()
+        return self._directory
+
+    def _save(self, directory: pathlib.Path, epoch: int, score: float | None) -> None:
+        described = checkpoints.Checkpoint(
+            epoch, self.inputs, values=own_values(self._sender.config), score=score
+        )
+        checkpoints.save(self.model, directory, described)
+
+    def _send_best(self) -> None:
+        if self._is_carried:
+            self._sender.send("best", self._directory)
+
+    def save_state(self) -> None:
+        """Write what the training can be continued from, when all epochs before are recorded."""
+        self._sender.settle()
+        states = state_directory(self._directory)
+        training_states.save_state(self.model, states, self._described(), self._directory)
+        newest = training_states.newest(states) if self._is_carried else None
+        if newest is not None:
+            self._sender.send("latest", newest)
+
+    def _described(self) -> checkpoints.Checkpoint:
+        return checkpoints.Checkpoint(
+            self.last_epoch or 1,
+            self.inputs,
+            has_optimizer=True,
+            values=own_values(self._sender.config),
+            metrics=self.last_logs,
+            attempt=self._attempt,
+        )
+
+    def _is_state_due(self) -> bool:
+        if (
+            self._state_interval is None
+            or time.monotonic() - self._state_saved < self._state_interval
+        ):
+            return False
+        return self._offset == 0 and not self._is_last_epoch()  # after which comes the outcome
+
+    def _is_last_epoch(self) -> bool:
+        return self.last_epoch == (self.params or {}).get("epochs")
+
+    def deliver(
+        self, epoch: int, metrics: dict[str, float], directory: pathlib.Path | None
+    ) -> None:
+        state, self._state = self._state, None
+        self._sender.say(epoch, metrics, state=state)
+
+    def hold(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Takes in an epoch of a loop of the user's own, counted from 1, to be reported when the
+        next comes, or at the end.
+        """
+        self.flush()
+        self.last_epoch, self.last_logs = epoch, metrics
+        self._held = PendingEpoch(epoch, metrics, due=True, checkpoint=None)
+
+    def take_held(self) -> tuple[int | None, dict[str, float]]:
+        """The epoch that is over and not reported yet, and its metrics."""
+        if self._state is not None:
+            shutil.rmtree(self._state, ignore_errors=True)
+        held, self._held = self._held, None
+        return (None, {}) if held is None else (held.epoch, held.logs)
+
+    # What `fit` returned, beside what was seen
+
+    def seen(self, history: keras.callbacks.History | None) -> tuple[float, int | None] | None:
+        """The score, and its epoch, that was seen of what `fit` returned; `None` if it says
+        something else.
+
+        Args:
+            history: Of all calls of Keras' `fit`, or of the last one, whose best weights are then
+                those that are kept. `None` stands for all.
+
+        Raises:
+            BeginsAnewError: If it says something else, and is of a part of the training only.
+        """
+        if self.best is None:
+            return None
+        said = (
+            {name: _numbers(history.history.get(name, ())) for name in self._values}
+            if history
+            else self._values
+        )
+        if said == self._values:
+            return self.best, self.best_epoch
+        if self._goes_on_at is not None:
+            raise BeginsAnewError
+        if said != self._fit.values or self._fit.best is None:
+            return None
+        if self._fit.weights is not None:
+            self._sender.settle()
+            training_states.go_back(self._directory, self._fit.weights)
+            self._send_best()
+        self.best, self.best_epoch = self._fit.best, self._fit.best_epoch
+        return self.best, self.best_epoch
+
+    def is_unseen(self, history: keras.callbacks.History) -> bool:
+        """Whether it is of a training of the model that did not have this callback."""
+        is_of_model = self.model is not None and getattr(history, "model", None) is self.model
+        return is_of_model and all(history is not seen for seen in self._histories)
+
+    def _no_values(self) -> dict[str, list[float]]:
+        return {part.name: [] for part in self.objective.parts}
+
+    def _keep_of_fit(self, score: float, is_best: bool) -> None:
+        """Keeps the weights of the best epoch of this call of Keras' `fit`, where an earlier call
+        had a better one.
+        """
+        fit = self._fit
+        if self._objective is None or not (is_best or self._objective.better_than(score, fit.best)):
+            return
+        fit.best, fit.best_epoch = score, self.last_epoch
+        if is_best:
+            self.forget_fit()
+        elif self._fits > 1:
+            fit.weights = fit.weights or scratch.make()
+            self._save(fit.weights / checkpoints.BEST, self.last_epoch or 1, score)
+
+    def forget_fit(self) -> None:
+        """Removes what only a `fit` that goes on needs."""
+        if self._fit.weights is not None:
+            shutil.rmtree(self._fit.weights, ignore_errors=True)
+            self._fit.weights = None
+
+
+@dataclasses.dataclass
+class _Fit:
+    """What was seen of one call of Keras' `fit`.
+
+    Attributes:
+        values: Of the objective, or of its parts, by name: one of each epoch that had one.
+        best: The best value of the objective.
+        best_epoch: Its epoch.
+        weights: Directory with the weights of that epoch, where those of an earlier call are
+            better.
+    """
+
+    values: dict[str, list[float]]
+    best: float | None = None
+    best_epoch: int | None = None
+    weights: pathlib.Path | None = None
+
+
+def _numbers(values: Any) -> list[float]:
+    return [float(value) for value in values if np.size(value) == 1 and value is not None]

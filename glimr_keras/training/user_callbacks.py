@@ -1,0 +1,251 @@
+"""The user's callbacks, made those of one trial: each writes to a place of its own. Runs in the
+worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import importlib.util
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from glimr_keras._utils.files import locked, write_whole
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training.messages import ExecutionSpec
+from glimr_keras.training.trial_callback import own_values
+from glimr_keras.trials.layout import execution_directory
+from glimr_keras.trials.trial import Trial
+
+
+def logs_directory(log_dir: Any, trial_id: str, execution: int) -> str:
+    """`log_dir/<trial>/execution<number>`, as in KerasTuner; `log_dir` may be a URI."""
+    return os.path.join(str(log_dir), str(trial_id), f"execution{execution}")  # noqa: PTH118
+
+
+def of_trial(
+    callbacks: Sequence[keras.callbacks.Callback], spec: ExecutionSpec, config: HyperParameters
+) -> list[keras.callbacks.Callback]:
+    """The callbacks with paths that no other training writes to.
+
+    `TensorBoard`, which `place_logs` gives its directory, also writes the hyperparameters for the
+    tab of that name, where the package tensorboard is installed. `ModelCheckpoint`, `CSVLogger` and
+    `BackupAndRestore` write into a folder `trial_<trial>` (and in it `execution_<number>`, but for
+    the first) beside where they would have. What `CSVLogger` and `ModelCheckpoint` wrote is copied
+    to where they would have when the training has ended, so the last training's is there; of a
+    `ModelCheckpoint(save_best_only=True)` the best of all trainings.
+
+    Args:
+        callbacks: Copies that belong to this training; they are changed, but for those that were
+            given here before.
+        spec: The execution.
+        config: Its hyperparameters, which may still be asked for.
+    """
+    found: list[keras.callbacks.Callback] = []
+    for callback in callbacks:
+        found.append(callback)
+        has_values = any(isinstance(each, _HParams) and each.logs is callback for each in callbacks)
+        if isinstance(callback, keras.callbacks.TensorBoard) and not has_values:
+            found += _HParams.of(callback, spec, config)
+        for kind, attribute in _PATHS.items():
+            if isinstance(callback, kind):
+                wanted, is_new = _place(callback, attribute, functools.partial(_own, spec=spec))
+                if is_new and "{" not in wanted and kind is not keras.callbacks.BackupAndRestore:
+                    found.append(
+                        _Published(callback, attribute, pathlib.Path(wanted), spec.project)
+                    )
+    return found
+
+
+def place_logs(
+    callbacks: Iterable[keras.callbacks.Callback],
+    trial_id: str,
+    execution: int,
+    directory: Callable[[Any, str, int], str] = logs_directory,
+) -> None:
+    """Gives each `TensorBoard` among the callbacks a directory of this execution, which `directory`
+    names.
+    """
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            _place(callback, "log_dir", lambda wanted: directory(wanted, trial_id, execution))
+
+
+def _place(
+    callback: keras.callbacks.Callback, attribute: str, place: Callable[[str], str]
+) -> tuple[str, bool]:
+    """Has a callback write to another place. It, and each copy of it, remembers where the user
+    wanted it, so this may be done again.
+
+    Returns:
+        Where the user wanted it, and whether its place is another than before.
+    """
+    wanted, placed = vars(callback).get(_REMEMBERED, ("", None))
+    now = os.fspath(getattr(callback, attribute))
+    wanted = wanted if now == placed else now
+    own = place(wanted)
+    before = now.rstrip(os.sep) + os.sep
+    inside = {
+        name: path
+        for name, path in vars(callback).items()
+        if isinstance(path, str) and path.startswith(before)
+    }
+    for name, path in inside.items():  # paths that a callback made of it already
+        setattr(callback, name, own + os.sep + path.removeprefix(before))
+    setattr(callback, attribute, own)
+    setattr(callback, _REMEMBERED, (wanted, own))
+    return wanted, own != placed
+
+
+_REMEMBERED = "_glimr_keras_place"
+
+_PATHS: dict[type[keras.callbacks.Callback], str] = {
+    keras.callbacks.ModelCheckpoint: "filepath",
+    keras.callbacks.CSVLogger: "filename",
+    keras.callbacks.BackupAndRestore: "backup_dir",
+}
+
+
+def _own(path: str, spec: ExecutionSpec) -> str:
+    """The path in a folder of the trial's own, which is made."""
+    place = pathlib.Path(path)
+    folder = execution_directory(place.parent, spec.trial_id, spec.execution)
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder / place.name)
+
+
+class _HParams(keras.callbacks.Callback):
+    """Writes the hyperparameters for TensorBoard's tab of that name, when all before the training
+    were asked for.
+    """
+
+    def __init__(
+        self, logs: keras.callbacks.TensorBoard, spec: ExecutionSpec, config: HyperParameters
+    ) -> None:
+        super().__init__()
+        self.logs, self._spec, self._config = logs, spec, config
+        self._writer: keras.callbacks.Callback | None = None
+
+    @classmethod
+    def of(
+        cls, logs: keras.callbacks.TensorBoard, spec: ExecutionSpec, config: HyperParameters
+    ) -> list[keras.callbacks.Callback]:
+        """That of a `TensorBoard`, where it can be."""
+        if (
+            keras.backend.backend() != "tensorflow"
+            or importlib.util.find_spec("tensorboard") is None
+        ):
+            return []
+        return [cls(logs, spec, config)]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _HParams:
+        return _HParams(
+            copy.deepcopy(self.logs, memo), self._spec, self._config
+        )  # that of which more may be asked
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        from tensorboard.plugins.hparams import api  # an optional package
+
+        values: Mapping[str, Any] = own_values(self._config)
+        known = {
+            name: value
+            for name, value in values.items()
+            if isinstance(value, (bool, int, float, str))
+        }
+        with contextlib.suppress(ImportError):
+            self._writer = api.KerasCallback(
+                str(self.logs.log_dir), known, trial_id=self._spec.trial_id
+            )
+            self._writer.on_train_begin(logs)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        if self._writer is not None:
+            self._writer.on_train_end(logs)
+
+
+class _Published(keras.callbacks.Callback):
+    """Copies what a callback wrote in a training to where the user looks for it.
+
+    Of a callback that keeps the best model only, it is there if no training of the project has had
+    a better one. A hidden file beside it has how good the one that is there is.
+    """
+
+    def __init__(
+        self,
+        writer: keras.callbacks.Callback,
+        attribute: str,
+        wanted: pathlib.Path,
+        project: str | None,
+    ) -> None:
+        super().__init__()
+        self._writer, self._attribute, self._wanted, self._project = (
+            writer,
+            attribute,
+            wanted,
+            project,
+        )
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        written = pathlib.Path(getattr(self._writer, self._attribute))
+        if not written.is_file():
+            return
+        with locked(self._wanted.with_name(f".{self._wanted.name}.json")) as record:
+            if not getattr(self._writer, "save_best_only", False):
+                write_whole(self._wanted, written.read_bytes())
+            elif self._writer.best is not None and self._is_better(record.read()):
+                write_whole(self._wanted, written.read_bytes())
+                record.seek(0)
+                record.truncate()
+                record.write(
+                    json.dumps({"project": self._project, "best": float(self._writer.best)})
+                )
+
+    def _is_better(self, record: str) -> bool:
+        """Whether it is better than what a record says, if that is of this project."""
+        try:
+            said = json.loads(record)
+            return said["project"] != self._project or bool(
+                self._writer.monitor_op(float(self._writer.best), said["best"])
+            )
+        except (ValueError, KeyError, TypeError):  # there is none, or not a whole one
+            return True
+
+
+class HookCallback(keras.callbacks.Callback):
+    """Tells a tuner of the user's own of the epochs and batches of a training.
+
+    Args:
+        tuner: With `on_epoch_begin`, `on_epoch_end`, `on_batch_begin`, `on_batch_end`.
+        trial: What it is told of.
+    """
+
+    def __init__(self, tuner: Any, trial: Trial) -> None:
+        super().__init__()
+        self.tuner, self.trial = tuner, trial
+
+    @classmethod
+    def of(
+        cls, tuner: Any, trial: Trial, is_told_of_batches: bool
+    ) -> list[keras.callbacks.Callback]:
+        """The callbacks that a tuner needs: with one for batches, Keras waits for each of them."""
+        return [_BatchHookCallback(tuner, trial) if is_told_of_batches else cls(tuner, trial)]
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.tuner.on_epoch_begin(self.trial, self.model, epoch, logs=logs)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.tuner.on_epoch_end(self.trial, self.model, epoch, logs=logs)
+
+
+class _BatchHookCallback(HookCallback):
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.tuner.on_batch_begin(self.trial, self.model, batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.tuner.on_batch_end(self.trial, self.model, batch, logs)

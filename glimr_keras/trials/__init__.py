@@ -1,0 +1,1 @@
+"""What was tried: trials, their metrics and objective. Knows the space."""

@@ -1,0 +1,114 @@
+"""Whether more of a metric is better, as Keras says it. Runs in driver and worker."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from glimr_keras._utils.names import squeezed
+
+_COUNTS = {
+    "TruePositives": "max",
+    "TrueNegatives": "max",
+    "FalsePositives": "min",
+    "FalseNegatives": "min",
+}
+"""Of which Keras does not say it."""
+
+
+@functools.cache
+def infer_direction(name: str) -> str | None:
+    """The direction of a metric by its name in the logs, as the metrics of Keras themselves say.
+
+    It makes a metric to ask it, without variables, so that no accelerator is started.
+
+    Args:
+        name: Such as `"val_accuracy"`, `"loss"` or `"val_f1_score"`.
+
+    Returns:
+        `"min"`, `"max"`, or `None` where Keras has no metric of this name or does not say.
+    """
+    name = name.removeprefix("val_").removeprefix("weighted_")
+    if name == "loss" or name.endswith("_loss"):
+        return "min"
+    name = {"acc": "accuracy", "ce": "crossentropy"}.get(name, name)
+    if name == "crossentropy":
+        return "min"
+    kinds = [
+        kind
+        for kind in vars(keras.metrics).values()
+        if inspect.isclass(kind) and issubclass(kind, keras.metrics.Metric)
+    ]
+    for kind in kinds:
+        if squeezed(kind.__name__) == squeezed(name):
+            return _COUNTS.get(kind.__name__) or metric_direction(_instance(kind))
+    return "min" if _is_loss(name) else None
+
+
+def log_directions(model: Any, names: Iterable[str]) -> dict[str, str | None]:
+    """The direction of each name in a compiled model's logs, as its own metrics say.
+
+    Args:
+        model: A compiled model whose metrics are built, as they are after a first batch.
+        names: Names in the logs; `val_` and the name of an output may stand before the metric's.
+    """
+    metrics = [part for metric in model.metrics for part in getattr(metric, "metrics", [metric])]
+    directions: dict[str, str | None] = {}
+    for name in names:
+        bare = name.removeprefix("val_")
+        exact = [metric for metric in metrics if metric.name == bare]
+        matching = exact or [metric for metric in metrics if bare.endswith(f"_{metric.name}")]
+        found = {metric_direction(metric) for metric in matching} - {None}
+        if len(found) == 1:
+            directions[name] = found.pop()
+        else:  # a name says something only where the metric is Keras' own
+            directions[name] = infer_direction(bare) if all(map(_is_of_keras, matching)) else None
+    return directions
+
+
+def metric_direction(metric: Any) -> str | None:
+    """`"min"` or `"max"` as the metric itself says, as Keras' own callbacks read it for
+    `mode="auto"`; or `None`.
+    """
+    return {"up": "max", "down": "min"}.get(getattr(metric, "_direction", None) or "")
+
+
+def _is_of_keras(metric: Any) -> bool:
+    parts = [type(metric), getattr(metric, "_fn", None)]
+    return all(
+        part is None or getattr(part, "__module__", type(part).__module__).startswith("keras.")
+        for part in parts
+    )
+
+
+def _instance(kind: type) -> Any:
+    """A metric of this class, with a placeholder for each argument that it requires, or `None`
+    where that fails.
+    """
+    required = [
+        parameter.name
+        for parameter in inspect.signature(kind).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    placeholders = {
+        "num_classes": 2,
+        "target_class_ids": [0],
+        "fn": keras.metrics.mean_squared_error,
+    }
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            return kind(**{name: placeholders.get(name, 0.5) for name in required})
+    except Exception:
+        return None
+
+
+def _is_loss(name: str) -> bool:
+    try:
+        return keras.losses.get(name) is not None
+    except (ValueError, TypeError):
+        return False

@@ -1,0 +1,236 @@
+"""What a search optimises: a metric's name and direction. Runs in driver and worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from glimr_keras.errors import InvalidObjectiveError, ObjectiveError
+from glimr_keras.trials.metric_directions import infer_direction
+
+DIRECTIONS = ("min", "max")
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A metric to minimise or maximise.
+
+    Args:
+        name: The name that the metric has in Keras' logs, such as `"val_accuracy"`.
+        direction: `"min"` or `"max"`. `None` leaves it to Keras: the direction that the metric of
+            this name has.
+    """
+
+    name: str
+    direction: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ObjectiveError(
+                f"An objective's `name` must be a metric's name. Received: name={self.name!r}"
+            )
+        if self.direction is not None and self.direction not in DIRECTIONS:
+            raise ObjectiveError(
+                f"An objective's `direction` must be one of {DIRECTIONS}. Received: "
+                f"{self.direction!r}"
+            )
+
+    def __str__(self) -> str:
+        return f'{type(self).__name__}(name="{self.name}", direction="{self.direction}")'
+
+    @property
+    def parts(self) -> tuple[Objective, ...]:
+        """The metrics that are optimised: itself, or the several that it is made of."""
+        return (self,)
+
+    def directed(self, directions: Sequence[str | None]) -> Objective:
+        """The same with other directions, one for each of its parts."""
+        return dataclasses.replace(self, direction=directions[0])
+
+    def inferred(self) -> Objective:
+        """The same with the directions that the names alone tell, as far as they do."""
+        return self.directed([part.direction or infer_direction(part.name) for part in self.parts])
+
+    def missing(self, logs: Mapping[str, Any]) -> str | None:
+        """The name of a metric that is not in `logs`."""
+        return next((part.name for part in self.parts if part.name not in logs), None)
+
+    def has_value(self, logs: Mapping[str, Any]) -> bool:
+        """Whether `logs` hold what is optimised."""
+        return self.missing(logs) is None
+
+    def get_value(self, logs: Mapping[str, Any]) -> float:
+        """This metric's value in `logs`."""
+        return float(logs[self.name])
+
+    def better_than(self, left: float | None, right: float | None) -> bool:
+        """Whether score `left` is better than `right`; any number is better than nan or none."""
+        if left is None or math.isnan(left):
+            return False
+        if right is None or math.isnan(right):
+            return True
+        return left > right if self.direction == "max" else left < right
+
+    def best_step(self, steps: Mapping[int, Mapping[str, Any]]) -> int | None:
+        """The first step whose metrics are the best, nan only where there is nothing else; `None`
+        where none has them.
+        """
+        values = {
+            step: self.get_value(metrics)
+            for step, metrics in steps.items()
+            if self.has_value(metrics)
+        }
+        return min(
+            values,
+            key=lambda step: (math.isnan(values[step]), self.sort_key(values[step])),
+            default=None,
+        )
+
+    def sort_key(self, score: float | None) -> float:
+        """A key that sorts scores from best to worst, with nan and none last."""
+        if score is None or math.isnan(score):
+            return math.inf
+        return -score if self.direction == "max" else score
+
+    def resolved(self, directions: Mapping[str, str | None]) -> Objective:
+        """This objective with its direction, taken from `directions` where it was not given.
+
+        Args:
+            directions: Names in the model's logs, with the direction that `log_directions` found or
+                `None`.
+
+        Raises:
+            ObjectiveError: If the direction is unknown.
+        """
+        direction = self.direction or directions.get(self.name)
+        if direction is None:
+            raise ObjectiveError(
+                f"The direction of objective {self.name!r} cannot be inferred: Keras does not "
+                f"say whether more is better. Say it: `objective=Objective({self.name!r}, "
+                "'max')`, or 'min'."
+            )
+        return dataclasses.replace(self, direction=direction)
+
+
+class MultiObjective(Objective):
+    """Several objectives. Trials are ranked by one score: the sum of those to minimise, less the
+    sum of those to maximise.
+
+    Args:
+        objectives: At least two, with different names.
+        pareto: Whether a search that can is to look for the whole front of best compromises, and
+            not for the best score. A list of objectives means that.
+
+    Attributes:
+        name: `"multi_objective"`.
+        direction: `"min"`: the score is minimised.
+        objectives: The parts.
+    """
+
+    objectives: tuple[Objective, ...]
+    pareto: bool
+
+    def __init__(self, objectives: Iterable[str | Objective], pareto: bool = False) -> None:
+        super().__init__("multi_objective", "min")
+        object.__setattr__(self, "objectives", tuple(map(as_objective, objectives)))
+        object.__setattr__(self, "pareto", pareto)
+        names = [part.name for part in self.objectives]
+        if (
+            len(set(names)) != len(names)
+            or len(names) < 2
+            or any(isinstance(part, MultiObjective) for part in self.objectives)
+        ):
+            raise ObjectiveError(
+                "Several objectives must be at least two metrics of different names. Received: "
+                f"{names}"
+            )
+
+    @property
+    def parts(self) -> tuple[Objective, ...]:
+        return self.objectives
+
+    @property
+    def name_to_direction(self) -> dict[str, str | None]:
+        """The direction of each part, by name."""
+        return {part.name: part.direction for part in self.objectives}
+
+    def directed(self, directions: Sequence[str | None]) -> MultiObjective:
+        """The same with other directions, one for each of its parts."""
+        return MultiObjective(
+            (part.directed([way]) for part, way in zip(self.parts, directions, strict=True)),
+            self.pareto,
+        )
+
+    def get_value(self, logs: Mapping[str, Any]) -> float:
+        """The score: the sum of what is minimised, less the sum of what is maximised."""
+        return sum(
+            -part.get_value(logs) if part.direction == "max" else part.get_value(logs)
+            for part in self.parts
+        )
+
+    def resolved(self, directions: Mapping[str, str | None]) -> MultiObjective:
+        """The same with the direction of each part, as for one objective."""
+        return MultiObjective((part.resolved(directions) for part in self.parts), self.pareto)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MultiObjective) and (self.parts, self.pareto) == (
+            other.parts,
+            other.pareto,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.parts, self.pareto))
+
+    def __repr__(self) -> str:
+        return f"MultiObjective({list(self.parts)}, pareto={self.pareto})"
+
+
+def objective_config(objective: Objective) -> dict[str, Any]:
+    """An objective as JSON types."""
+    if isinstance(objective, MultiObjective):
+        return {
+            "objectives": [objective_config(part) for part in objective.parts],
+            "pareto": objective.pareto,
+        }
+    return dataclasses.asdict(objective)
+
+
+def objective_from_config(config: Mapping[str, Any]) -> Objective:
+    """The objective that `objective_config` was given."""
+    if "objectives" in config:
+        return MultiObjective(map(objective_from_config, config["objectives"]), config["pareto"])
+    return Objective(**config)
+
+
+Goal = str | Objective | Sequence[str | Objective] | None
+"""What a user may give as objective."""
+
+DEFAULT = Objective("default_objective", "min")
+"""What is minimised where the user names nothing: the one number that `fit` or `run_trial` returns.
+"""
+
+
+def as_objective(objective: Any) -> Objective:
+    """The `Objective` that a user's argument means.
+
+    Raises:
+        InvalidObjectiveError: If it is neither a name, an `Objective`, nor a list of them.
+    """
+    if isinstance(objective, Objective):
+        return objective
+    if isinstance(objective, (list, tuple)):
+        return (
+            as_objective(objective[0])
+            if len(objective) == 1
+            else MultiObjective(objective, pareto=True)
+        )
+    if isinstance(objective, str):
+        return Objective(objective)
+    if objective is None:
+        return DEFAULT
+    raise InvalidObjectiveError(
+        "`objective` not understood, expected str, an Objective, or a list of them. Received: "
+        f"objective={objective!r}"
+    )

@@ -1,0 +1,441 @@
+"""What is known of a trial: its configuration, its executions with their histories, its status and
+score. Runs anywhere.
+
+A *trial* is one configuration. It is trained `executions_per_trial` times, with cross validation so
+often for each fold; each training is an *execution*. Those of the first round come first, one for
+each fold, then those of the next round. The score of an execution is the objective at its best
+epoch; the score of a trial is the mean over its executions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import statistics
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from glimr_keras.space.hp_types import HyperParameter
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.metrics_tracking import MetricsTracker
+from glimr_keras.trials.objective import Objective
+
+
+class TrialStatus:
+    """What a trial, or an execution, can be. (An oracle may also answer that it is `IDLE`, when it
+    has nothing to try yet, or `STOPPED`, when it has nothing any more, as KerasTuner's do.)
+    """
+
+    IDLE = "IDLE"
+    INVALID = "INVALID"
+    """Failed, and maybe to be tried again; in what a user's own loop tells an oracle."""
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    STOPPED = "STOPPED"
+    """Ended early by a scheduler; it has a score, and ranks below completed ones."""
+    FAILED = "FAILED"
+
+
+@dataclasses.dataclass
+class Execution:
+    """One training of a configuration.
+
+    Attributes:
+        history: Metrics by epoch, epochs counted from 1.
+        best_epoch: The epoch of the score and of the checkpoint, counted from 1.
+        score: The objective at `best_epoch`.
+        duration: Seconds from the start of `data` to the end of `fit`; of a training that was
+            paused, since it last went on.
+        message: The traceback or reason of a failure.
+        attempt: How many times it failed before and was tried again.
+        lost: How many times the process that trained it was lost.
+        is_told: Whether a loop of the user's own told the oracle of every step, instead of
+            returning metrics.
+        returned: The metrics of the score, where the user's code returned others than any epoch was
+            reported with.
+    """
+
+    status: str = TrialStatus.RUNNING
+    history: dict[int, dict[str, float]] = dataclasses.field(default_factory=dict)
+    best_epoch: int | None = None
+    score: float | None = None
+    duration: float | None = None
+    message: str | None = None
+    attempt: int = 0
+    lost: int = 0
+    is_told: bool = False
+    returned: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def at_best(self) -> dict[str, float]:
+        """The metrics of the best epoch, if there is one, or those of the score that were returned
+        in their place.
+        """
+        return (
+            {} if self.best_epoch is None else self.history.get(self.best_epoch, {}) | self.returned
+        )
+
+    def observe(self, epoch: int, metrics: dict[str, float], objective: Objective) -> None:
+        """Takes in the metrics of an epoch; the score is the best so far.
+
+        An epoch that was seen before is trained again, after a kill or from an earlier checkpoint:
+        what came after it is void.
+        """
+        if epoch in self.history:
+            before = {number: seen for number, seen in self.history.items() if number < epoch}
+            self.history, self.best_epoch, self.score = {}, None, None
+            for number, seen in before.items():
+                self.observe(number, seen, objective)
+        self.history[epoch] = metrics
+        if objective.has_value(metrics) and objective.better_than(
+            objective.get_value(metrics), self.score
+        ):
+            self.best_epoch, self.score = epoch, objective.get_value(metrics)
+
+
+class Trial:
+    """One configuration of a search, and what came of it.
+
+    Args:
+        hyperparameters: The values, and the definitions of what is known to be searched.
+        trial_id: By default a random one.
+        status: One of `TrialStatus`.
+        message: The traceback or reason of a failure.
+
+    Attributes:
+        trial_id: In a search the index of the trial in the project, with leading zeros: `"07"` of
+            up to 99 trials, `"0007"` where there is no bound.
+        suggested: The values that the oracle chose, by full name.
+        sampling_key: Seeds the values of hyperparameters that the oracle did not know.
+        executions: The trainings by number, counted from 0.
+        directions: Of the metrics that were measured, by name, as far as they are known.
+    """
+
+    def __init__(
+        self,
+        hyperparameters: HyperParameters | None = None,
+        trial_id: str | None = None,
+        status: str = TrialStatus.RUNNING,
+        message: str | None = None,
+    ) -> None:
+        self.hyperparameters = HyperParameters() if hyperparameters is None else hyperparameters
+        self.trial_id = uuid.uuid4().hex if trial_id is None else trial_id
+        self.status, self.message = status, message
+        self.suggested = dict(self.hyperparameters.values)
+        self.sampling_key: tuple[int, ...] = ()
+        self.executions: dict[int, Execution] = {}
+        self.directions: Mapping[str, str | None] = {}
+        self._tracker = MetricsTracker()
+        self._score: float | None = None
+        self._best_step: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        trial_id: str,
+        suggested: Mapping[str, Any],
+        sampling_key: tuple[int, ...] = (),
+        space: Iterable[HyperParameter] = (),
+        executions: Mapping[int, Execution] | None = None,
+        directions: Mapping[str, str | None] | None = None,
+        status: str = TrialStatus.RUNNING,
+        message: str | None = None,
+    ) -> Trial:
+        """A trial of a search."""
+        trial = cls(HyperParameters(suggested, space=space), trial_id, status, message)
+        trial.sampling_key = sampling_key
+        trial.executions = dict(executions or {})
+        trial.directions = {} if directions is None else directions
+        return trial
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Those that the oracle chose, until the trial says better: exactly those that its own
+        `data`, `build` and `fit` asked for, by full name.
+        """
+        return self.hyperparameters.values
+
+    @values.setter
+    def values(self, values: dict[str, Any]) -> None:
+        names = sorted(
+            values, key=lambda name: Stage.NAMES.index(name) + 1 if name in Stage.NAMES else 0
+        )  # those come last
+        new, kept = {name: values[name] for name in names}, self.hyperparameters.values
+        kept.clear()  # the same dict, which a hook of the user's may have kept
+        kept.update(new)
+
+    @property
+    def score(self) -> float | None:
+        """Mean of the executions' scores; `None` until every execution that was started has one. A
+        score that was set wins.
+        """
+        if self._score is not None:
+            return self._score
+        scores = [execution.score for execution in self.executions.values()]
+        if not scores or any(score is None or math.isnan(score) for score in scores):
+            return None
+        return statistics.fmean(score for score in scores if score is not None)
+
+    @score.setter
+    def score(self, score: float | None) -> None:
+        self._score = score
+
+    @property
+    def given_score(self) -> float | None:
+        """The score that was set, by an oracle that scores in its own way; else `None`."""
+        return self._score
+
+    @property
+    def best_step(self) -> int:
+        """The epoch of the score, counted from 0; the mean over executions, rounded down."""
+        if self._best_step is not None:
+            return self._best_step
+        epochs = [
+            execution.best_epoch
+            for execution in self.executions.values()
+            if execution.best_epoch is not None
+        ]
+        return int(statistics.fmean(epochs)) - 1 if epochs else 0
+
+    @best_step.setter
+    def best_step(self, step: int | None) -> None:
+        self._best_step = step
+
+    @property
+    def metrics(self) -> MetricsTracker:
+        """What was measured at the epoch of the score: one observation of each metric, with a value
+        for each execution.
+
+        There are more where a loop of the user's own told the oracle of several steps: one for
+        each. The metrics of every epoch are in `executions`.
+        """
+        if not any(execution.history for execution in self.executions.values()):
+            return self._tracker
+        tracker = MetricsTracker()
+        for _, execution in sorted(self.executions.items()):
+            told = (
+                execution.history
+                if execution.is_told
+                else {execution.best_epoch or 0: execution.at_best}
+            )
+            for epoch, metrics in sorted(told.items()):
+                for name, value in metrics.items():
+                    if not tracker.exists(name):
+                        tracker.register(name, self.directions.get(name) or "min")
+                    tracker.update(name, value, epoch - 1 if execution.is_told else self.best_step)
+        return tracker
+
+    @metrics.setter
+    def metrics(self, tracker: MetricsTracker) -> None:
+        self._tracker = tracker
+
+    @property
+    def told(self) -> dict[int, dict[str, float]]:
+        """What a loop of the user's own measured: the mean over executions of each metric, by step,
+        counted from 0.
+        """
+        logs: dict[int, dict[str, float]] = {}
+        for name, history in self._tracker.metrics.items():
+            for observation in history.get_history():
+                logs.setdefault(observation.step, {})[name] = observation.mean()
+        return dict(sorted(logs.items()))
+
+    # As KerasTuner's scripts read and write it
+
+    def summary(self) -> None:
+        """Prints the trial."""
+        print(self.described())
+
+    def display_hyperparameters(self) -> None:
+        """Prints the values."""
+        print("\n".join(self._described_values()))
+
+    def described(self) -> str:
+        """The trial in words."""
+        lines = [f"Trial {self.trial_id} summary", "Hyperparameters:", *self._described_values()]
+        lines += [] if self.score is None else [f"Score: {self.score}"]
+        return "\n".join(lines if self.message is None else [*lines, self.message.rstrip()])
+
+    def _described_values(self) -> list[str]:
+        return [f"{name}: {value}" for name, value in self.values.items()] or [
+            "default configuration"
+        ]
+
+    def get_state(self) -> dict[str, Any]:
+        """The trial as JSON types, as KerasTuner's `trial.json` has it."""
+        return {
+            "trial_id": self.trial_id,
+            "hyperparameters": self.hyperparameters.get_config(),
+            "metrics": self.metrics.get_config(),
+            "score": self.score,
+            "best_step": self.best_step,
+            "status": self.status,
+            "message": self.message,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `get_state` returned."""
+        self.trial_id, self.status, self.message = (
+            state["trial_id"],
+            state["status"],
+            state["message"],
+        )
+        self.hyperparameters = HyperParameters.from_config(state["hyperparameters"])
+        self.suggested = dict(self.values)
+        self.executions = {}
+        self.metrics = MetricsTracker.from_config(state["metrics"])
+        self.score, self.best_step = state["score"], state["best_step"]
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Trial:
+        """The trial that `get_state` was called on."""
+        trial = cls()
+        trial.set_state(state)
+        return trial
+
+    def save(self, fname: str | os.PathLike[str]) -> None:
+        """Writes the trial to a JSON file."""
+        pathlib.Path(fname).write_text(json.dumps(self.get_state()), "utf-8")
+
+    def reload(self, fname: str | os.PathLike[str]) -> None:
+        """Takes over what `save` wrote."""
+        self.set_state(json.loads(pathlib.Path(fname).read_text("utf-8")))
+
+    @classmethod
+    def load(cls, fname: str | os.PathLike[str]) -> Trial:
+        """Reads a trial from a JSON file."""
+        trial = cls()
+        trial.reload(fname)
+        return trial
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trial) and self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(self.trial_id)
+
+    def _compared(self) -> tuple[Any, ...]:
+        described = (self.trial_id, self.status, self.message, self.given_score)
+        return (*described, self.suggested, self.values, self.sampling_key, self.executions)
+
+    def __repr__(self) -> str:
+        names = (
+            "trial_id",
+            "status",
+            "suggested",
+            "values",
+            "sampling_key",
+            "executions",
+            "given_score",
+            "message",
+        )
+        return f"Trial({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    def fold_scores(self, cv_folds: int) -> dict[int, float]:
+        """The score of each fold, as the mean over its executions, without the folds that have
+        none.
+        """
+        scores: dict[int, list[float]] = {}
+        for number, execution in sorted(self.executions.items()):
+            if execution.score is not None:
+                scores.setdefault(number % cv_folds, []).append(execution.score)
+        return {fold: statistics.fmean(found) for fold, found in sorted(scores.items())}
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the trial ended with a score; a failed one has none, whatever its epochs were."""
+        return self.score is not None and self.status in (
+            TrialStatus.COMPLETED,
+            TrialStatus.STOPPED,
+        )
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds of training, summed over executions."""
+        durations = [e.duration for e in self.executions.values() if e.duration is not None]
+        return sum(durations) if durations else None
+
+    def objective_values(self, objective: Objective) -> tuple[float, ...] | None:
+        """The value of each part of the objective at the epoch of the score, as the mean over
+        executions.
+        """
+        logs = [
+            execution.at_best
+            for execution in self.executions.values()
+            if objective.has_value(execution.at_best)
+        ]
+        if not logs or len(logs) < len(self.executions):
+            return None
+        return tuple(
+            statistics.fmean(part.get_value(metrics) for metrics in logs)
+            for part in objective.parts
+        )
+
+    def best_execution(self, objective: Objective) -> int | None:
+        """The number of the execution with the best score, or `None` without any score."""
+        return next(iter(self.best_executions(objective, 1)), None)
+
+    def best_executions(self, objective: Objective, cv_folds: int) -> list[int]:
+        """The number of the execution with the best score in each fold, without the folds that have
+        no score.
+        """
+        best: dict[int, int] = {}
+        for number, execution in sorted(self.executions.items()):
+            fold, score = number % cv_folds, execution.score
+            if score is not None and (
+                fold not in best or objective.better_than(score, self.executions[best[fold]].score)
+            ):
+                best[fold] = number
+        return [best[fold] for fold in sorted(best)]
+
+
+def fold_of(execution: int, cv_folds: int | None) -> int | None:
+    """Which fold the execution of this number is validated on; `None` without cross validation."""
+    return None if cv_folds is None else execution % cv_folds
+
+
+def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
+    """Trials from best to worst: completed ones by score, then stopped ones by score, then those
+    without a score.
+    """
+
+    def key(trial: Trial) -> tuple[bool, bool, float, int]:
+        return (
+            not trial.is_scored,
+            trial.status == TrialStatus.STOPPED,
+            objective.sort_key(trial.score),
+            int(trial.trial_id),
+        )
+
+    return sorted(trials, key=key)
+
+
+def pareto_front(trials: list[Trial], objective: Objective) -> list[Trial]:
+    """The trials that no other beats in one part of the objective without being worse in another,
+    best in the first first.
+    """
+    costs: dict[str, tuple[float, ...]] = {}
+    for trial in trials:
+        values = trial.objective_values(objective)
+        if trial.is_scored and values is not None:
+            costs[trial.trial_id] = tuple(
+                part.sort_key(value) for part, value in zip(objective.parts, values, strict=True)
+            )
+
+    def is_beaten(mine: tuple[float, ...]) -> bool:
+        return any(
+            other != mine and all(theirs <= ours for theirs, ours in zip(other, mine, strict=True))
+            for other in costs.values()
+        )
+
+    front = [
+        trial
+        for trial in trials
+        if trial.trial_id in costs and not is_beaten(costs[trial.trial_id])
+    ]
+    return sorted(front, key=lambda trial: costs[trial.trial_id])

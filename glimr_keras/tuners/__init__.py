@@ -1,0 +1,11 @@
+"""Tuners: how to search. Their arguments, the search itself, and what subclasses may override. Runs
+in the driver.
+"""
+
+from glimr_keras.tuners.bayesian_optimization import BayesianOptimization
+from glimr_keras.tuners.grid_search import GridSearch
+from glimr_keras.tuners.hyperband import Hyperband
+from glimr_keras.tuners.random_search import RandomSearch
+from glimr_keras.tuners.sklearn_tuner import SklearnTuner
+
+__all__ = ["BayesianOptimization", "GridSearch", "Hyperband", "RandomSearch", "SklearnTuner"]

@@ -1,0 +1,448 @@
+"""How a search runs: from data and arguments to a context, an executor and a coordinator. Runs in
+the driver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import json
+import pathlib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from glimr_keras._utils.checks import checked_count
+from glimr_keras.errors import ModelError, ProjectError, StorageError
+from glimr_keras.executors.coordinator import Coordinator
+from glimr_keras.executors.inline import InlineExecutor
+from glimr_keras.executors.policies import StoppingPolicy
+from glimr_keras.executors.ray_executor import RayExecutor
+from glimr_keras.executors.serialization import check_sendable
+from glimr_keras.models import data
+from glimr_keras.models.compile_overrides import CompileOverrides
+from glimr_keras.models.data import FitArguments
+from glimr_keras.models.folds import Folds
+from glimr_keras.models.folds import make as make_folds
+from glimr_keras.project.directory import check_place, is_of_a_project, open_project
+from glimr_keras.project.journal import Journal, Project, serialized
+from glimr_keras.space.hp_types import HyperParameter, deserialize
+from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.training.context import TrialContext
+from glimr_keras.training.discovery import Probe
+from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.tuners.arguments import checked_objective, checked_verbosity
+from glimr_keras.tuners.hooks import (
+    TunerHooks,
+    has_own,
+    has_own_loop,
+    hypermodel_of,
+    is_told_of_batches,
+    runs_in_worker,
+    runs_once,
+)
+from glimr_keras.tuners.progress import Progress
+from glimr_keras.tuners.warm_start import learn_from
+
+
+@dataclasses.dataclass(frozen=True)
+class Ongoing:
+    """A search that has begun, and the journal that it writes.
+
+    Attributes:
+        done_before: How many trials of the project ended in earlier sessions.
+    """
+
+    journal: Journal
+    coordinator: Coordinator
+    done_before: int
+
+    def remark(self, project: pathlib.Path) -> str | None:
+        """Why the search ended with fewer trials than were asked for, or did nothing."""
+        oracle = self.coordinator.oracle
+        if self.coordinator.error is not None:
+            return None
+        if oracle.max_trials is not None and self.done_before >= oracle.max_trials:
+            return (
+                f"Nothing to do: the project in {project} already has {self.done_before} "
+                "finished trials. Raise `max_trials` to go on, or pass `overwrite=True` to "
+                "start over."
+            )
+        if self.coordinator.remark is not None:
+            return f"{self.coordinator.remark} The project has {len(oracle.trials)} trials."
+        if oracle.max_trials is None or len(oracle.trials) >= oracle.max_trials:
+            return None
+        return (
+            f"The search space is exhausted: after {len(oracle.trials)} trials, nothing new was "
+            "found to try."
+        )
+
+
+class _Told:
+    """Tells of trials those who show them, and the user's own tuner."""
+
+    def __init__(self, progress: Progress, tuner: TunerHooks) -> None:
+        self._tuner = tuner
+        self.on_running, self._show_end = progress.on_running, progress.on_trial_end
+        self.on_trial_begin = tuner.on_trial_begin
+
+    def before_trial(self) -> None:
+        mirror = self._tuner._glimr.mirror
+        if mirror is not None:
+            mirror.check()
+        self._tuner.pre_create_trial()
+
+    def on_trial_end(self, trial: Trial) -> None:
+        self._show_end(trial)
+        self._tuner.on_trial_end(trial)
+
+
+class SearchSession:
+    """What a tuner does when it searches. It reads from the tuner what KerasTuner reads from it
+    then, and all else from what the tuner was given.
+
+    Args:
+        tuner: The user's.
+    """
+
+    def __init__(self, tuner: TunerHooks) -> None:
+        self._tuner, self._state, self._settings = tuner, tuner._glimr, tuner._glimr.settings
+
+    def search(
+        self,
+        arguments: FitArguments,
+        callbacks: tuple[keras.callbacks.Callback, ...] = (),
+        how: Mapping[str, Any] | None = None,
+        verbose: Any = 1,
+    ) -> None:
+        """Runs trials until the project has all.
+
+        Args:
+            arguments: What `fit`, or a `run_trial` of the user's own, is given.
+            callbacks: Keras callbacks, beside those of the tuner.
+            how: The data is split for cross validation.
+            verbose: As for `BaseTuner.search`.
+        """
+        tuner, settings, state = self._tuner, self._settings, self._state
+        verbose = checked_verbosity(verbose)
+        if not has_own_loop(tuner):
+            data.check_one_source(hypermodel_of(tuner), arguments)
+        if settings.executor == "ray":
+            arguments.check_repeatable()
+        if state.mirror is not None and not state.is_fresh:
+            state.mirror.pull()
+            state.mirror.pull_states()
+        check_place(state.place, state.is_fresh)
+        self._take_own_entries()
+        progress = Progress(verbose if settings.reporter is None else 0)
+        seed = self._project_seed()
+        context = self.context(
+            arguments, callbacks, verbose, self.folds(arguments, seed, **(how or {}))
+        )
+        with progress.preparing("Starting Ray"):
+            runs, max_trials = self._executions * (settings.cv_folds or 1), tuner.oracle.max_trials
+            executor = self._executor(verbose, None if max_trials is None else max_trials * runs)
+        self._run(executor, context, seed, progress)
+
+    def known_space(self) -> list[HyperParameter]:
+        """The hyperparameters of the project, or before the first search those that one build
+        shows.
+        """
+        journal = Journal(self._state.place)
+        if journal.exists() and not self._state.is_fresh:
+            return journal.read().parameters
+        space: list[HyperParameter] = []
+        folds = None if self._settings.cv_folds is None else Folds(self._settings.cv_folds)
+        executor = self._executor(0, at_most=1)
+        executor.execute(
+            self.context(FitArguments(), folds=folds),
+            lambda found: space.extend(self._discovered_space(found).parameters),
+        )
+        return space
+
+    def recall(self, project: Project) -> None:
+        """Has the oracle know a project's trials, and the tuner its state, to look at them."""
+        space = SearchSpace(project.parameters, is_whole=False)
+        tuner = self._tuner
+        tuner.oracle.recall(project.objective, space, project.trials, project.end_order)
+        path = pathlib.Path(tuner._get_tuner_fname())
+        if has_own(tuner, "set_state") and path.exists():
+            tuner.set_state(json.loads(path.read_text("utf-8")))
+
+    def folds(self, arguments: FitArguments, seed: int, **how: Any) -> Folds | None:
+        """How the data is split for cross validation."""
+        given = [
+            name for name, value in how.items() if value is not None and not isinstance(value, str)
+        ]
+        count = self._settings.cv_folds
+        if count is None:
+            if given:
+                raise ValueError(
+                    f"`{given[0]}` is for cross validation. Pass `cv_folds` to "
+                    f"{type(self._tuner).__name__}."
+                )
+            return None
+        if given and arguments.x is None:
+            raise ValueError(
+                f"`{given[0]}` says how the data that `search()` is given is split. "
+                f"{type(hypermodel_of(self._tuner)).__name__} brings its own: split it there, by "
+                "`config.fold` and `config.num_folds`."
+            )
+        if arguments.x is None:
+            return Folds(count)
+        return make_folds(arguments, count, seed % 2**32, **how)
+
+    def context(
+        self,
+        arguments: FitArguments,
+        callbacks: tuple[keras.callbacks.Callback, ...] = (),
+        verbose: int = 0,
+        folds: Folds | None = None,
+    ) -> TrialContext:
+        """What every trial shares.
+
+        Raises:
+            ShippingError: If a part of it cannot be sent to workers.
+        """
+        tuner, settings, size = self._tuner, self._settings, self._tuner.max_model_size
+        has_loop, is_needed = has_own_loop(tuner), runs_in_worker(tuner)
+        if has_loop and callbacks:  # which it passes on itself
+            arguments, callbacks = (
+                FitArguments(arguments.args, {**arguments.kwargs, "callbacks": list(callbacks)}),
+                (),
+            )
+        context = TrialContext(
+            hypermodel_of(tuner),
+            self._state.space,
+            tuner.oracle.wanted,
+            arguments,
+            callbacks + settings.keras_callbacks,
+            cpus=settings.resources_per_trial["cpu"],
+            fit_verbose=2 if verbose >= 3 else 0,
+            folds=folds,
+            max_model_size=None if size is None else checked_count("max_model_size", size),
+            compile_overrides=CompileOverrides.of(tuner),
+            tuner=tuner if is_needed else None,
+            has_own_loop=has_loop,
+            is_told_of_batches=is_told_of_batches(tuner),
+        )
+        if settings.executor == "ray":
+            parts = {
+                "hypermodel": tuner.hypermodel,
+                "space": context.space,
+                "callbacks": context.callbacks,
+                "tuner": context.tuner,
+            }
+            for name, part in {**parts, **dict(arguments.named())}.items():
+                check_sendable(part, name)
+        return context
+
+    @property
+    def _executions(self) -> int:
+        """How often a configuration is trained, or each of its folds."""
+        return (
+            1
+            if runs_once(self._tuner)
+            else checked_count("executions_per_trial", self._tuner.executions_per_trial)
+        )
+
+    def _executor(self, verbose: int, at_most: int | None) -> RayExecutor | InlineExecutor:
+        """Where trials run, with no more workers than `at_most`."""
+        settings = self._settings
+        if settings.executor == "inline":
+            return InlineExecutor()
+        return RayExecutor(
+            settings.resources_per_trial,
+            min(
+                (bound for bound in (at_most, settings.max_concurrent_trials) if bound is not None),
+                default=None,
+            ),
+            settings.max_worker_memory,
+            settings.scheduler,
+            settings.ray_callbacks,
+            self._state.place.parent,
+            settings.address,
+            chatty=verbose >= 3,
+            reporter=settings.reporter,
+        )
+
+    def _project_seed(self) -> int:
+        """The seed of the project that is continued, or else the user's, or a new one."""
+        journal = Journal(self._state.place)
+        if journal.exists() and not self._state.is_fresh:
+            return journal.read().seed
+        return self._tuner.oracle.seed
+
+    def _take_own_entries(self) -> None:
+        """Searches what the user's own code has told the oracle of."""
+        if has_own(self._tuner, "_populate_initial_space"):
+            self._tuner._populate_initial_space()
+        space = self._state.space
+        known = {parameter.key for parameter in space.given}
+        space.given += tuple(
+            each for each in self._tuner.oracle.own_entries if each.key not in known
+        )
+
+    def _discovered_space(self, found: Probe) -> SearchSpace:
+        """The hyperparameters that are known before the first trial.
+
+        Raises:
+            ModelError: If the model could not be built.
+            FatalError: If the user's code raised it.
+        """
+        if found.fatal is not None:
+            raise found.fatal
+        if found.error is not None:
+            raise ModelError(
+                "The model could not be built, neither with the default configuration nor with "
+                f"two others, so no trial was started. The first error:\n\n{found.error}"
+            )
+        known = self._state.space.parameters
+        if self._state.space.new_entries == "searched":
+            return SearchSpace([*known, *found.parameters], found.observations, found.is_complete)
+        return SearchSpace(known, found.observations)
+
+    def _run(
+        self,
+        executor: RayExecutor | InlineExecutor,
+        context: TrialContext,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        searches: list[Ongoing] = []
+        building = contextlib.ExitStack()
+
+        def begin(found: Probe) -> Coordinator:
+            building.close()
+            searches.append(self._begin(context, found, seed, progress))
+            return searches[0].coordinator
+
+        remark = None
+        is_over = False
+        try:
+            building.enter_context(progress.preparing("Building the model once"))
+            executor.execute(context, begin)
+            for search in searches:
+                remark = search.remark(self._state.place)
+            if searches and searches[0].coordinator.error is None:
+                self._tuner.on_search_end()
+            is_over = True
+        except KeyboardInterrupt:
+            remark = "Stopped. What has finished is kept; run the script again to go on from here."
+            raise
+        finally:
+            building.close()
+            for search in searches:
+                progress.on_search_end(remark)
+                is_first = (
+                    is_over and search.coordinator.error is None
+                )  # what is raised then hides nothing
+                try:
+                    with contextlib.suppress(StorageError if is_first else Exception):
+                        self._tuner.save()
+                finally:
+                    with (
+                        contextlib.nullcontext()
+                        if is_first
+                        else contextlib.suppress(ProjectError, StorageError)
+                    ):
+                        self._close(search.journal)
+        for search in searches:
+            if search.coordinator.error is not None:
+                raise search.coordinator.error
+
+    def _begin(self, context: TrialContext, found: Probe, seed: int, progress: Progress) -> Ongoing:
+        """Opens the project and queues what is left of it, when it is known what the model logs and
+        asks for.
+        """
+        space = self._discovered_space(found)
+        for oddity in filter(None, (parameter.oddity for parameter in space.parameters)):
+            warnings.warn(oddity, stacklevel=2)
+        objective = checked_objective(
+            self._tuner.oracle.wanted, found, has_callbacks=bool(context.callbacks)
+        )
+        journal, project = self._open(objective, space, seed, found)
+        try:
+            if self._state.mirror is not None:
+                self._state.mirror.start(is_of_a_project if self._state.is_fresh else None)
+            self._state.is_fresh = False
+            coordinator = self._coordinator(journal, project, space, progress)
+            done = [
+                trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING
+            ]
+            progress.on_search_begin(project.objective, self._tuner.oracle.max_trials, done)
+            coordinator.resume()
+            self._tuner.save()
+            self._tuner.on_search_begin()
+        except BaseException:
+            with contextlib.suppress(ProjectError, StorageError):
+                self._close(journal)
+            raise
+        return Ongoing(journal, coordinator, len(done))
+
+    def _close(self, journal: Journal) -> None:
+        """Sends the rest of a project at a URI, and ends the writing."""
+        try:
+            if self._state.mirror is not None:
+                self._state.mirror.close()
+        finally:
+            journal.close()
+
+    def _coordinator(
+        self, journal: Journal, project: Project, space: SearchSpace, progress: Progress
+    ) -> Coordinator:
+        """A coordinator that knows the trials of earlier sessions."""
+        space.update(deserialize(stored) for stored in project.late_space)
+        oracle, settings, place = self._tuner.oracle, self._settings, self._state.place
+        failure_policy = dataclasses.replace(
+            settings.failure_policy,
+            failed_in_a_row=oracle.max_consecutive_failed_trials,
+            retries=oracle.max_retries_per_trial,
+        )
+        without_improvement, stopper = (
+            settings.max_trials_without_improvement,
+            copy.deepcopy(settings.stopper),
+        )
+        oracle.begin(project.objective, project.seed, space)
+        for directory in settings.warm_start:
+            learn_from(oracle, directory)
+        for trial in project.trials.values():
+            oracle.restore_trial(trial)
+        for trial_id in project.end_order:
+            oracle.trial_ended(project.trials[trial_id])
+        oracle._set_project_dir(place.parent, place.name)
+        oracle.restore_state()
+        return Coordinator(
+            oracle,
+            journal,
+            place,
+            self._executions,
+            _Told(progress, self._tuner),
+            failure_policy,
+            StoppingPolicy(oracle.objective, settings.time_budget_s, without_improvement, stopper),
+            settings.cv_folds,
+            project.project_id,
+            project.directions,
+        )
+
+    def _open(
+        self, objective: Objective, space: SearchSpace, seed: int, found: Probe
+    ) -> tuple[Journal, Project]:
+        wanted = Project(
+            objective,
+            seed,
+            self._executions,
+            serialized(space.parameters),
+            space.is_whole,
+            cv_folds=self._settings.cv_folds,
+            shapes=found.shapes,
+            directions={
+                **(found.log_directions or {}),
+                **{part.name: part.direction for part in objective.parts},
+            },
+        )
+        return open_project(self._state.place, wanted, self._state.is_fresh)

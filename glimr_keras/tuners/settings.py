@@ -1,0 +1,118 @@
+"""What a tuner has beside the attributes that KerasTuner's have: what it was given, where its
+project is, and in a worker the training that runs. Runs in driver and worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
+
+from glimr_keras.errors import ProjectError
+from glimr_keras.executors.policies import FailurePolicy
+from glimr_keras.oracles import Oracle
+from glimr_keras.project.journal import Project
+from glimr_keras.project.remote_mirror import Mirror
+from glimr_keras.results.reader import ProjectReader
+from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.training.execution import ExecutionRunner
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSettings:
+    """What a tuner was given, checked; the names are those of `BaseTuner`'s arguments.
+
+    Attributes:
+        keras_callbacks, ray_callbacks: Of `callbacks`.
+        warm_start: The directories of the projects.
+        tolerance: What is done about failures.
+    """
+
+    cv_folds: int | None = None
+    max_concurrent_trials: int | None = None
+    resources_per_trial: dict[str, float] = dataclasses.field(
+        default_factory=lambda: {"cpu": 1, "gpu": 0}
+    )
+    max_worker_memory: int | None = None
+    scheduler: TrialScheduler | None = None
+    warm_start: Sequence[pathlib.Path] = ()
+    keras_callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    ray_callbacks: tuple[tune.Callback, ...] = ()
+    failure_policy: FailurePolicy = dataclasses.field(default_factory=FailurePolicy)
+    max_trials_without_improvement: int | None = None
+    time_budget_s: float | None = None
+    stopper: tune.Stopper | None = None
+    reporter: tune.ProgressReporter | None = None
+    executor: str = "ray"
+    address: str | None = None
+
+
+class TunerState(ProjectReader):
+    """What a tuner keeps for itself, under the one name that it adds to those of KerasTuner's.
+
+    Args:
+        space, place, mirror: As for `ProjectReader`.
+        settings: What the tuner was given.
+        is_fresh: Whether the trials that are there are removed when the first search starts.
+        estimators: How a `SklearnTuner` stores its estimators.
+
+    Attributes:
+        runner: In the process that trains: the training that runs now.
+        is_sent: Whether the tuner is a copy that was sent to a worker.
+    """
+
+    runner: ExecutionRunner | None = None
+    is_sent = False
+
+    def __init__(
+        self,
+        space: DeclaredSpace,
+        place: pathlib.Path,
+        mirror: Mirror | None,
+        settings: SearchSettings,
+        is_fresh: bool,
+        estimators: Any = None,
+    ) -> None:
+        super().__init__(space, place, mirror)
+        self.settings, self.is_fresh, self.estimators = settings, is_fresh, estimators
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TunerState:
+        return self  # as of a callback that has its tuner: the training that runs is that of both
+
+    def read(self) -> Project:
+        if self.is_fresh:
+            raise ProjectError(
+                "There are no results yet: `overwrite=True` starts over. Call `search()` first."
+            )
+        return super().read()
+
+    @contextlib.contextmanager
+    def during(self, runner: ExecutionRunner, oracle: Oracle) -> Iterator[None]:
+        """For the time of one training, of whose trial the tuner's oracle knows."""
+        self.runner = runner
+        if self.is_sent:
+            oracle.trials[runner.trial.trial_id] = runner.trial
+            oracle.start_order = list(oracle.trials)
+        try:
+            yield
+        finally:
+            self.runner = None
+
+    def sent(self) -> TunerState:
+        """What workers get of it: nothing that only the driver has."""
+        here = TunerState(
+            self.space,
+            self.place,
+            None,
+            SearchSettings(),
+            is_fresh=False,
+            estimators=self.estimators,
+        )
+        here.is_sent = True
+        return here

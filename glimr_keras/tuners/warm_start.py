@@ -1,0 +1,52 @@
+"""Projects that a search learns from. Runs in the driver."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from glimr_keras.errors import ProjectError
+from glimr_keras.oracles.base import Oracle
+from glimr_keras.project import keras_tuner_files
+from glimr_keras.project.journal import Journal
+from glimr_keras.project.remote_mirror import project_place
+
+
+def project_directory(source: Any) -> pathlib.Path:
+    """Where a project to learn from is, given its directory, its URI or its tuner.
+
+    Raises:
+        ProjectError: If there is none.
+    """
+    directory, mirror = project_place(getattr(source, "project_dir", source))
+    if mirror is not None:
+        mirror.pull()
+    if not Journal(directory).exists() and not keras_tuner_files.exists(directory):
+        raise ProjectError(
+            "`warm_start` needs the directory of a project, also of KerasTuner's. Received: "
+            f"{directory}"
+        )
+    return directory
+
+
+def learn_from(oracle: Oracle, directory: pathlib.Path) -> None:
+    """Has the oracle learn from the results of another project.
+
+    Raises:
+        ValueError: If it does not learn.
+        ProjectError: If those results are of another objective.
+    """
+    if type(oracle).learn is Oracle.learn:
+        raise ValueError(
+            f"`warm_start` needs a search that learns from results, and {type(oracle).__name__} "
+            "does not. Give the best configurations as `initial_points`."
+        )
+    project = keras_tuner_files.read_any(directory, oracle.objective)
+    if project.objective != oracle.objective:
+        raise ProjectError(
+            f"`warm_start` needs results of the same objective. Received: {directory} with "
+            f"{project.objective}; this search has {oracle.objective}"
+        )
+    for trial in project.trials.values():
+        if trial.is_scored:
+            oracle.learn(trial)

@@ -1,0 +1,136 @@
+"""Other optimizers, losses, metrics and strategies than a model was compiled with."""
+
+import collections
+import pickle
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from glimr_keras.models.compile_overrides import CompileOverrides, MadeAnew
+from tests import tiny_models
+
+
+@pytest.fixture
+def model():
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2, activation="softmax")])
+    model.compile(
+        keras.optimizers.SGD(0.5),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        loss_weights=[2.0],
+        steps_per_execution=4,
+        jit_compile=False,
+    )
+    return model
+
+
+def test_nothing_given_changes_nothing(model):
+    optimizer = model.optimizer
+    CompileOverrides().apply(model)
+    assert model.optimizer is optimizer
+
+
+def test_what_is_given_wins_and_the_rest_is_kept(model):
+    CompileOverrides(optimizer=keras.optimizers.Adam(0.25)).apply(model)
+    assert (type(model.optimizer).__name__, float(model.optimizer.learning_rate)) == ("Adam", 0.25)
+    kept = model._compile_config.config
+    assert (kept["loss"], kept["metrics"], kept["loss_weights"]) == (
+        "sparse_categorical_crossentropy",
+        ["accuracy"],
+        [2.0],
+    )
+    assert (model.steps_per_execution, model.jit_compile) == (4, False)
+
+
+def test_losses_and_metrics_too(model):
+    loss = keras.losses.SparseCategoricalCrossentropy(name="mine")
+    CompileOverrides(loss=loss, metrics=["sparse_categorical_accuracy"]).apply(model)
+    logs = model.fit(*tiny_models.TRAIN, verbose=0).history
+    assert set(logs) == {"loss", "sparse_categorical_accuracy"}
+    assert type(model.optimizer).__name__ == "SGD"
+
+
+def test_each_model_has_objects_of_its_own(model):
+    given = keras.optimizers.Adam(0.25)
+    compile_overrides = pickle.loads(
+        pickle.dumps(
+            CompileOverrides(
+                optimizer=given, metrics=[keras.metrics.SparseCategoricalAccuracy("a")]
+            )
+        )
+    )
+    other = keras.models.clone_model(model)
+    other.compile("sgd", "sparse_categorical_crossentropy")
+    for each in (model, other):
+        compile_overrides.apply(each)
+        each.fit(*tiny_models.TRAIN, verbose=0)
+    assert model.optimizer is not other.optimizer
+    assert not given.built
+
+
+def test_a_model_that_is_not_compiled_is_compiled():
+    bare = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
+    CompileOverrides(optimizer="sgd", loss={"a": "mse"}.get("a")).apply(bare)
+    assert bare.compiled
+
+
+class Scaled(keras.losses.Loss):
+    """With an argument that no configuration has."""
+
+    def __init__(self, factor):
+        super().__init__(name="scaled")
+        self.factor = factor
+
+    def call(self, y_true, y_pred):
+        return self.factor * keras.ops.mean(y_pred, axis=-1)
+
+
+def test_what_arrives_elsewhere_is_made_of_the_same(model):
+    given = {
+        "optimizer": keras.optimizers.Adam(0.25),
+        "loss": {"a": Scaled(3.0), "b": "mse"},
+        "metrics": (keras.metrics.SparseCategoricalAccuracy("mine"), ["mae"]),
+        "notes": collections.defaultdict(list, b=[1]),
+    }
+    arrived = {name: pickle.loads(pickle.dumps(MadeAnew(value))) for name, value in given.items()}
+    assert (type(arrived["optimizer"]), float(arrived["optimizer"].learning_rate)) == (
+        keras.optimizers.Adam,
+        0.25,
+    )
+    assert (arrived["loss"]["a"].factor, arrived["loss"]["b"]) == (3.0, "mse")
+    assert (arrived["metrics"][0].name, arrived["metrics"][1]) == ("mine", ["mae"])
+    assert (arrived["notes"], type(arrived["notes"])) == (given["notes"], collections.defaultdict)
+    CompileOverrides(loss=Scaled(3.0)).apply(model)
+    assert np.isfinite(model.fit(*tiny_models.TRAIN, verbose=0).history["loss"][0])
+
+
+def test_what_a_tuner_lacks_or_has_empty_changes_nothing(model):
+    optimizer = model.optimizer
+    CompileOverrides.of(types.SimpleNamespace(metrics=[], loss="mse")).apply(model)
+    kept = model._compile_config.config
+    assert (kept["loss"], kept["metrics"]) == ("mse", ["accuracy"])
+    assert type(model.optimizer) is type(optimizer)
+
+
+@pytest.mark.parametrize("name", ["MirroredStrategy", "OneDeviceStrategy"])
+def test_a_strategy_is_made_anew_where_it_arrives(name):
+    import tensorflow as tf
+
+    strategy = (
+        tf.distribute.MirroredStrategy()
+        if name == "MirroredStrategy"
+        else tf.distribute.OneDeviceStrategy("/cpu:0")
+    )
+    arrived = pickle.loads(
+        pickle.dumps(pickle.loads(pickle.dumps(CompileOverrides(strategy=strategy))))
+    )  # also if passed on
+    with arrived.scope():
+        assert type(tf.distribute.get_strategy()).__name__ == name
+        assert np.isfinite(
+            tiny_models.compiled(
+                keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
+            ).count_params()
+        )
+    assert tf.distribute.get_strategy() is not strategy

@@ -1,0 +1,53 @@
+"""A search on another Keras backend, without TensorFlow."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SCRIPT = """
+import sys
+import glimr_keras as gk
+import keras
+from tests import tiny_models
+
+class Model(gk.HyperModel):
+    def build(self, config):
+        return tiny_models.build_normalized(config)
+
+    def fit(self, config, model, *args, **kwargs):
+        history = model.fit(*args, **kwargs)
+        config.Fixed("tensorflow", "tensorflow" in sys.modules)
+        config.Fixed("backend", keras.backend.backend())
+        return history
+
+if __name__ == "__main__":
+    tuner = gk.RayTuner(Model(), "val_loss", 2, directory=sys.argv[1], seed=0, executor=sys.argv[2])
+    tuner.search(*tiny_models.TRAIN, validation_data=tiny_models.VALIDATION, epochs=2, verbose=0)
+    table = tuner.results_dataframe()
+    best = tuner.get_best_models()[0]
+    loss = best.evaluate(*tiny_models.VALIDATION, verbose=0, return_dict=True)["loss"]
+    found = [set(table[name]) for name in ("status", "backend", "tensorflow")]
+    print(*found, "tensorflow" in sys.modules)
+    print(abs(loss - table["score"].min()) < 1e-6)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["ray", "inline"])
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_jax_runs_a_search_without_importing_tensorflow(tmp_path, executor):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
+    environment.pop("RAY_ADDRESS", None)
+    command = [sys.executable, str(script), str(tmp_path), executor]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.stdout.splitlines() == ["{'COMPLETED'} {'jax'} {False} False", "True"], done.stderr
