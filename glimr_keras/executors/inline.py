@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import time
 
-from glimr_keras.executors.base import Begin
+from glimr_keras.executors.base import Begin, Executor
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.serialization import copied
 from glimr_keras.models.data import FitArguments
@@ -19,12 +19,14 @@ from glimr_keras.training.messages import ExecutionSpec, Report
 from glimr_keras.training.run_trial import run_trial
 
 
-class InlineExecutor:
+class InlineExecutor(Executor):
     """Runs trials in this process, in the order in which the oracle chooses them.
 
     All trials share the user's one `HyperModel`; callbacks are copied for each. Keras' session is
     cleared and the random generators are seeded here, in the user's process.
     """
+
+    sends = False
 
     def execute(self, context: TrialContext, begin: Begin) -> None:
         """Builds the model once, and runs until the coordinator that `begin` then makes has nothing

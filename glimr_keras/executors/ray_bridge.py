@@ -43,7 +43,7 @@ class Bridge:
     Args:
         begin: Called once, when the model has been built.
         workers: How many processes are made ready.
-        max_runs: How many runs may be given out at once; `None` for what Ray has room for.
+        max_running: How many runs may be given out at once; `None` for what Ray has room for.
         pauses: Whether a scheduler may pause runs, change their values and continue them.
         shows: Whether Ray is to see the values of runs also where it changes none.
         is_cluster: Says whether there are other machines now.
@@ -58,7 +58,7 @@ class Bridge:
         self,
         begin: Begin,
         workers: int,
-        max_runs: int | None,
+        max_running: int | None,
         pauses: bool = False,
         shows: bool = False,
         is_cluster: Callable[[], bool] = lambda: False,
@@ -67,7 +67,7 @@ class Bridge:
         self.error: Exception | None = None
         self.over = False
         self.specs: dict[str, ExecutionSpec] = {}
-        self.max_runs, self.pauses, self.shows = max_runs, pauses, pauses or shows
+        self.max_running, self.pauses, self.shows = max_running, pauses, pauses or shows
         self._begin, self._workers = begin, workers
         self._ours: set[str] = set()
         self._standing_by: dict[str, None] = {}
@@ -115,7 +115,7 @@ class Bridge:
         if self.coordinator is None:
             return self._next_stand_by(ray_id)
         waiting = len(self.specs) - len(self._started)
-        is_full = len(self.specs) == self.max_runs and not self.pauses  # paused ones make room
+        is_full = len(self.specs) == self.max_running and not self.pauses  # paused ones make room
         if not is_full and self._waits_for_machines():
             return self._stand_by(ray_id, None)
         if is_full or (waiting and self.coordinator.oracle.learns):

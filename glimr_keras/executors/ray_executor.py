@@ -22,7 +22,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from glimr_keras._utils import scratch
 from glimr_keras.errors import ResourcesError
-from glimr_keras.executors.base import Begin
+from glimr_keras.executors.base import Begin, Executor
 from glimr_keras.executors.ray_adapters import (
     BridgeSearcher,
     FilteredCallback,
@@ -51,7 +51,7 @@ _QUIET_AND_FAST = {
 }
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Runs trials in Ray workers, side by side as resources allow.
 
     Args:
@@ -71,6 +71,8 @@ class RayExecutor:
         reporter: A progress reporter of Ray's.
     """
 
+    start_label = "Starting Ray"
+
     def __init__(
         self,
         resources: Mapping[str, float],
@@ -89,11 +91,16 @@ class RayExecutor:
         self._scheduler = scheduler
         self._callbacks = list(callbacks)
         self._storage = storage if _pauses(scheduler) else None  # else nothing that matters is kept
-        self._chatty = chatty
-        _ensure_ray(address, chatty)
+        self._address, self._chatty = address, chatty
+        self._max_concurrent = self._max_running = max_concurrent
+        self._workers = 0
+
+    def prepare(self) -> None:
+        """Join or start a Ray, and count how many trials it has room for."""
+        _ensure_ray(self._address, self._chatty)
         capacity = _capacity(self._resources)
-        self._workers = capacity if max_concurrent is None else min(capacity, max_concurrent)
-        self._max_runs = None if self._workers == capacity else self._workers
+        self._workers = min(capacity, self._max_concurrent or capacity)
+        self._max_running = None if self._workers == capacity else self._workers
 
     def execute(self, context: TrialContext, begin: Begin) -> None:
         """Readies the workers, builds the model once in one of them, and runs what the coordinator
@@ -111,7 +118,7 @@ class RayExecutor:
         bridge = Bridge(
             begin,
             self._workers,
-            self._max_runs,
+            self._max_running,
             _pauses(self._scheduler),
             shows=self._reporter is not None,
             is_cluster=_Cluster(),

@@ -97,7 +97,7 @@ class FilteredScheduler(FIFOScheduler):
             trial.status == RayTrial.RUNNING and not self._bridge.is_ours(trial.trial_id)
             for trial in live
         )
-        if running == self._bridge.max_runs:
+        if running == self._bridge.max_running:
             return None
         for fold in list(self._of_folds) or (None,):
             chosen = self._of_fold(fold).choose_trial_to_run(

@@ -14,10 +14,11 @@ from glimr_keras.models.build import build
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.folds import Folds
-from glimr_keras.models.hypermodel import HyperModel, overrides
+from glimr_keras.models.hypermodel import HyperModel
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.keras_session import Session
+from glimr_keras.training.trial_loop import TrialLoop
 from glimr_keras.trials.objective import Objective
 
 
@@ -32,10 +33,8 @@ class TrialContext:
         session: Keras' settings in the driver.
         folds: How the data is split for cross validation; `None` without.
         max_model_size: Parameters that a model may have; `None` for any number.
-        compiling: In the place of how models are compiled.
-        tuner: The tuner, where a subclass of the user's own runs trials or is told of epochs.
-        has_own_loop: Whether it runs trials in its own way.
-        is_told_of_batches: Whether it wants to know of batches.
+        compile_overrides: In the place of how models are compiled.
+        loop: How each execution trains.
     """
 
     hypermodel: HyperModel
@@ -49,9 +48,7 @@ class TrialContext:
     folds: Folds | None = None
     max_model_size: int | None = None
     compile_overrides: CompileOverrides = dataclasses.field(default_factory=CompileOverrides)
-    tuner: Any = None
-    has_own_loop: bool = False
-    is_told_of_batches: bool = False
+    loop: TrialLoop = dataclasses.field(kw_only=True)
 
     @property
     def first_fold(self) -> tuple[int | None, int | None]:
@@ -100,7 +97,7 @@ def fit_kwargs(
     """The keyword arguments of `fit`; the configuration may say how many epochs there are."""
     epochs = tasks.epochs_of(config.declared)
     kwargs = {} if epochs is None else {"epochs": epochs}
-    if tf_datasets.is_dataset(arguments.x) and not overrides(context.hypermodel, "fit"):
+    if tf_datasets.is_dataset(arguments.x) and context.loop.is_keras_fit:
         kwargs["shuffle"] = False  # by default Keras warns that it cannot shuffle a pipeline
     return {**kwargs, **arguments.kwargs}
 

@@ -98,13 +98,11 @@ def _probe(context: TrialContext, sampling_key: tuple[int, ...] | None, explore:
             config = configuration(
                 context.space, {}, sampling_key, *context.first_fold, context.hypermodel
             )
-            if overrides(
-                context.hypermodel, "run"
-            ):  # which is a whole trial, so its hyperparameters are met in trials
+            if not context.loop.has_model:  # its hyperparameters are met in trials
                 return Probe(
                     None, inferred, tuple(config.space), (config.asked,), is_complete=False
                 )
-            if context.has_own_loop:
+            if context.loop.builds_only:
                 return _of_own_loop(context, config, inferred, explore, started)
             before = config.asked
             loaded = with_data(context, config)
@@ -112,7 +110,7 @@ def _probe(context: TrialContext, sampling_key: tuple[int, ...] | None, explore:
                 bool(context.space.parameters) or config.asked != before
             )  # what is declared counts as asked for anyway
             model, arguments = with_model(context, config, loaded)
-            batch = None if overrides(context.hypermodel, "fit") else data.first_batch(arguments)
+            batch = data.first_batch(arguments) if context.loop.is_keras_fit else None
             directions = (
                 None
                 if batch is None
@@ -403,7 +401,7 @@ def _ask_fit(
     """Runs the user's own `fit` with a model that does not train, up to where it looks at what came
     out, and returns the names that it asks for or looks at.
     """
-    if not overrides(context.hypermodel, "fit"):
+    if context.loop.is_keras_fit:
         return set()
 
     def enough(*args: Any, **kwargs: Any) -> None:

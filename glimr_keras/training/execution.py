@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +15,6 @@ from glimr_keras.errors import ModelError, NoMetricsError
 from glimr_keras.models import data
 from glimr_keras.models.build import build
 from glimr_keras.models.data import FitArguments
-from glimr_keras.models.hypermodel import method_name, overrides
 from glimr_keras.project import checkpoints
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.context import TrialContext, adapted, fit_kwargs, task_logs, with_data
@@ -33,44 +32,21 @@ from glimr_keras.training.trial_callback import (
     TrialCallback,
     own_values,
 )
-from glimr_keras.training.user_callbacks import HookCallback, of_trial, place_logs
-from glimr_keras.trials.metrics_tracking import MetricsTracker
+from glimr_keras.training.trial_loop import ExecutionResult
+from glimr_keras.training.user_callbacks import of_trial
 from glimr_keras.trials.trial import Trial
-
-
-@dataclasses.dataclass(frozen=True)
-class ExecutionResult:
-    """What came of a training.
-
-    Attributes:
-        value: Of the objective.
-        epoch: Its epoch, counted from 1.
-        left: Metrics of the model as it was left, which the user's code returned: they are those of
-            the last epoch.
-        returned: Metrics of the score that the user's code returned in the place of those that were
-            reported.
-    """
-
-    value: float
-    epoch: int | None
-    left: dict[str, float] = dataclasses.field(default_factory=dict)
-    returned: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 class ExecutionRunner:
     """One execution of one configuration.
 
-    A tuner of the user's own calls it from `run_trial`; otherwise `score` does all.
+    The trial loop trains with it; a tuner of the user's own calls it from `run_trial`.
 
     Args:
         context: What is built and trained.
         spec: The configuration.
         config: The same, as the user's code asks for it.
         callback: Reports and saves.
-
-    Attributes:
-        is_told: Whether a loop of the user's own told the oracle of its steps, and returned
-            nothing.
     """
 
     def __init__(
@@ -81,8 +57,9 @@ class ExecutionRunner:
         callback: TrialCallback,
     ) -> None:
         self.context, self.spec, self.config, self.callback = context, spec, config, callback
+        self.hypermodel, self.objective = context.hypermodel, callback.objective
         self.trial = Trial(config, spec.trial_id)
-        self.is_told = self._is_saved = False
+        self._is_saved = False
 
     def score(self) -> ExecutionResult:
         """Trains, and says what came of it.
@@ -91,23 +68,14 @@ class ExecutionRunner:
             ModelError, ObjectiveError: If the user's code built or returned something else than it
                 must.
         """
-        context = self.context
-        if overrides(context.hypermodel, "run"):
-            score = self._of(
-                context.hypermodel.run(self.config), method_name(context.hypermodel, "run")
-            )
-        elif context.tuner is not None:
-            score = self._by_tuner()
-        else:
-            arguments = with_data(context, self.config)
-            model = self.build()
-            kwargs = self.arguments(arguments.args, arguments.kwargs, is_sized=model.built)
-            score = self._of(
-                self.fit(model, *arguments.args, **kwargs), method_name(context.hypermodel, "fit")
-            )
+        result = self.context.loop.train(self)
         if self.spec.keeps_state and self.callback.model is not None:
             self.callback.save_state()
-        return score
+        return result
+
+    def data(self) -> FitArguments:
+        """The data and arguments of this execution, in a cross validation those of its fold."""
+        return with_data(self.context, self.config)
 
     def build(self) -> keras.Model:
         """The compiled model."""
@@ -137,18 +105,11 @@ class ExecutionRunner:
             context.max_model_size is not None and not is_sized
         )
         given = [*(kwargs.get("callbacks") or ()), *context.callbacks]
-        if context.tuner is None:
-            place_logs(given, spec.trial_id, spec.execution)
-        else:
-            context.tuner._configure_tensorboard_dir(given, self.trial, spec.execution)
+        context.loop.place_logs(self, given)
         callbacks = [
             *task_logs(context, self.config),
-            *of_trial(given, spec, self.config),
-            *(
-                []
-                if context.tuner is None
-                else HookCallback.of(context.tuner, self.trial, context.is_told_of_batches)
-            ),
+            *self.placed(given),
+            *context.loop.hooks(self),
             self.callback,
             *([BatchCallback(self.callback)] if needs_batches else []),
         ]
@@ -156,7 +117,7 @@ class ExecutionRunner:
             **fit_kwargs(context, self.config, FitArguments(args, kwargs)),
             "callbacks": callbacks,
         }
-        if "verbose" in kwargs or not overrides(context.hypermodel, "fit"):
+        if "verbose" in kwargs or context.loop.is_keras_fit:
             kwargs["verbose"] = context.fit_verbose
         return kwargs if spec.epochs is None else {**kwargs, "epochs": spec.epochs}
 
@@ -169,7 +130,7 @@ class ExecutionRunner:
         kwargs = dict(arguments.kwargs)
         if not model.built:
             callback.inputs = data.describe(arguments)
-        if not overrides(context.hypermodel, "fit"):
+        if context.loop.is_keras_fit:
             _build_ahead(model, arguments)
         if spec.state is not None:
             kwargs["initial_epoch"] = self._go_on(model, spec.state)
@@ -196,41 +157,11 @@ class ExecutionRunner:
             self.callback.go_on_from(state)
         return state.epoch
 
-    def _by_tuner(self) -> ExecutionResult:
-        """A trial that a tuner of the user's own runs."""
-        tuner, trial = self.context.tuner, self.trial
-        arguments = self._placed(with_data(self.context, self.config))
-        with tuner._glimr.during(self, tuner.oracle):
-            own = tuner.oracle.trials.setdefault(trial.trial_id, trial)
-            own.metrics = MetricsTracker()
-            tuner.oracle.objective = self.callback.objective
-            returned = tuner.run_trial(trial, *arguments.args, **arguments.kwargs)
-        steps = own.told
-        self.is_told = returned is None and bool(steps)
-        return (
-            self._of_steps(steps)
-            if self.is_told
-            else self._of(returned, f"`{type(tuner).__name__}.run_trial`")
-        )
+    def placed(self, callbacks: Sequence[Any]) -> list[Any]:
+        """The user's callbacks with places of this trial for what they write."""
+        return of_trial(callbacks, self.spec, self.config)
 
-    def _placed(self, arguments: FitArguments) -> FitArguments:
-        """The arguments with callbacks that write to places of this trial, for a `run_trial` of the
-        user's own.
-
-        Whatever else it takes under that name is left as it is.
-        """
-        given = arguments.kwargs.get("callbacks")
-        if not isinstance(given, (list, tuple)) or not self.context.has_own_loop:
-            return arguments
-        if not all(isinstance(each, keras.callbacks.Callback) for each in given):
-            return arguments
-        place_logs(given, self.spec.trial_id, self.spec.execution)
-        return FitArguments(
-            arguments.args,
-            {**arguments.kwargs, "callbacks": of_trial(given, self.spec, self.config)},
-        )
-
-    def _of_steps(self, steps: dict[int, dict[str, float]]) -> ExecutionResult:
+    def scored_steps(self, steps: Mapping[int, dict[str, float]]) -> ExecutionResult:
         """The score of what `oracle.update_trial` was told, by step."""
         objective = self.callback.objective
         for step, metrics in steps.items():
@@ -239,7 +170,7 @@ class ExecutionRunner:
         best = objective.best_step(steps) or 0
         return ExecutionResult(objective.get_value(steps[best]), best + 1)
 
-    def _of(self, returned: Any, name: str) -> ExecutionResult:
+    def scored(self, returned: Any, name: str) -> ExecutionResult:
         """The score of what the user's method returned, or that the callback saw where that says no
         other.
 

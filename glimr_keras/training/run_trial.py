@@ -14,7 +14,6 @@ import time
 import zlib
 from collections.abc import Callable
 
-from glimr_keras._utils.signatures import arguments_of
 from glimr_keras.errors import (
     CheckpointError,
     FailedTrialError,
@@ -23,7 +22,6 @@ from glimr_keras.errors import (
     user_traceback,
 )
 from glimr_keras.models.configuration import configuration
-from glimr_keras.models.hypermodel import overrides
 from glimr_keras.project import checkpoints, training_states
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.execution import ExecutionRunner
@@ -82,10 +80,10 @@ def run_trial(
                 else context.objective.directed(spec.directions)
             )
             sender.callback = TrialCallback(objective, spec, sender, context.max_model_size)
-            training = ExecutionRunner(context, spec, sender.config, sender.callback)
-            found = training.score()
-            score, best_epoch, left, returned = found.value, found.epoch, found.left, found.returned
-            is_told = training.is_told
+            runner = ExecutionRunner(context, spec, sender.config, sender.callback)
+            found = runner.score()
+            score, best_epoch, is_told = found.value, found.epoch, found.is_told
+            left, returned = found.left, found.returned
             status = TrialStatus.COMPLETED
         except BeginsAnewError:
             status = _AGAIN
@@ -138,13 +136,10 @@ def _directions(
     """The directions of metrics that could not be known before the search: the user's own code
     names them.
     """
-    is_own = (
-        context.tuner is not None
-        or overrides(context.hypermodel, "fit")
-        or overrides(context.hypermodel, "run")
-    )
-    names = {**metrics, **({} if callback is None else callback.last_logs)} if is_own else {}
-    return {name: infer_direction(name) for name in names}
+    if not context.loop.names_metrics:
+        return {}
+    logged = {} if callback is None else callback.last_logs
+    return {name: infer_direction(name) for name in {**metrics, **logged}}
 
 
 def _seed(spec: ExecutionSpec) -> int:
@@ -157,9 +152,8 @@ def _from_its_state(context: TrialContext, spec: ExecutionSpec) -> ExecutionSpec
     is whole.
     """
     if spec.resumes:
-        fit = arguments_of(context.hypermodel.fit)
         own = None
-        if not overrides(context.hypermodel, "run") and (fit is None or "initial_epoch" in fit):
+        if context.loop.can_go_on(context.hypermodel):
             own = training_states.newest(state_directory(spec.directory))
         with contextlib.suppress(StorageError, CheckpointError):
             if own is not None and checkpoints.describe(own).attempt == spec.attempt:

@@ -21,7 +21,6 @@ from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.messages import ExecutionSpec
 from glimr_keras.training.trial_callback import own_values
 from glimr_keras.trials.layout import execution_directory
-from glimr_keras.trials.trial import Trial
 
 
 def logs_directory(log_dir: Any, trial_id: str, execution: int) -> str:
@@ -215,37 +214,3 @@ class _Published(keras.callbacks.Callback):
             )
         except (ValueError, KeyError, TypeError):  # there is none, or not a whole one
             return True
-
-
-class HookCallback(keras.callbacks.Callback):
-    """Tells a tuner of the user's own of the epochs and batches of a training.
-
-    Args:
-        tuner: With `on_epoch_begin`, `on_epoch_end`, `on_batch_begin`, `on_batch_end`.
-        trial: What it is told of.
-    """
-
-    def __init__(self, tuner: Any, trial: Trial) -> None:
-        super().__init__()
-        self.tuner, self.trial = tuner, trial
-
-    @classmethod
-    def of(
-        cls, tuner: Any, trial: Trial, is_told_of_batches: bool
-    ) -> list[keras.callbacks.Callback]:
-        """The callbacks that a tuner needs: with one for batches, Keras waits for each of them."""
-        return [_BatchHookCallback(tuner, trial) if is_told_of_batches else cls(tuner, trial)]
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self.tuner.on_epoch_begin(self.trial, self.model, epoch, logs=logs)
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self.tuner.on_epoch_end(self.trial, self.model, epoch, logs=logs)
-
-
-class _BatchHookCallback(HookCallback):
-    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self.tuner.on_batch_begin(self.trial, self.model, batch, logs)
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self.tuner.on_batch_end(self.trial, self.model, batch, logs)

@@ -13,6 +13,7 @@ from ray import tune
 
 from glimr_keras._utils.checks import checked_count, checked_seconds
 from glimr_keras.errors import ObjectiveError, did_you_mean
+from glimr_keras.executors.base import Executor
 from glimr_keras.executors.policies import FailurePolicy
 from glimr_keras.training.discovery import Probe
 from glimr_keras.trials.objective import DEFAULT, Objective
@@ -28,6 +29,32 @@ def check_recognized(unrecognized: Mapping[str, Any], kind: type) -> None:
         known = {name for base in kind.__mro__ for name in inspect.signature(base).parameters}
         hints = "".join(did_you_mean(name, known) for name in unrecognized)
         raise ValueError(f"Unrecognized arguments {list(unrecognized)} for {kind.__name__}.{hints}")
+
+
+def check_executor(executor: Any, of_ray_only: Mapping[str, Any]) -> None:
+    """Refuses an executor that there is not, and arguments that it would not see.
+
+    Args:
+        executor: A name or an `Executor`.
+        of_ray_only: Arguments of a tuner that only Ray's executor knows; `None` if not given.
+
+    Raises:
+        ValueError: If it is neither, or runs trials without regard to an argument that was given.
+    """
+    if isinstance(executor, Executor):
+        ignored, own = tuple(of_ray_only), ", or pass it to the executor itself"
+    elif executor in ("ray", "inline"):
+        ignored, own = ("scheduler", "reporter") if executor == "inline" else (), ""
+    else:
+        raise ValueError(
+            "`executor` must be 'ray', 'inline', or an `Executor` of `glimr_keras.executors`. "
+            f"Received: executor={executor!r}"
+        )
+    for name in ignored:
+        if of_ray_only[name] is not None:
+            raise ValueError(
+                f"A Ray `{name}` needs `executor='ray'`{own}. Received: executor={executor!r}"
+            )
 
 
 def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]:

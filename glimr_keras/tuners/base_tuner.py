@@ -15,6 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras._utils.checks import checked_count, checked_kind, checked_seconds, optional_count
 from glimr_keras.errors import FatalValueError, ProjectError
+from glimr_keras.executors.base import Executor
 from glimr_keras.models import data
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, declared_space, overrides
@@ -32,6 +33,7 @@ from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.dry_run import DryRun, attempt
 from glimr_keras.trials.objective import Objective
 from glimr_keras.tuners.arguments import (
+    check_executor,
     check_recognized,
     checked_failure_policy,
     checked_points,
@@ -43,8 +45,6 @@ from glimr_keras.tuners.hooks import TunerHooks, has_own, has_own_loop, hypermod
 from glimr_keras.tuners.search import SearchSession
 from glimr_keras.tuners.settings import SearchSettings, TunerState
 from glimr_keras.tuners.warm_start import project_directory
-
-Executor = Literal["ray", "inline"]
 
 
 class _Readable:
@@ -128,7 +128,7 @@ class BaseTuner(TunerHooks):
         reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live
             line.
         executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where
-            breakpoints work.
+            breakpoints work; or an `Executor` of `glimr_keras.executors`, or of your own.
         address: Of a Ray cluster to join, as `ray.init` takes it, unless this process already has a
             Ray. By default `RAY_ADDRESS`, or the Ray that runs on this machine, or a new one.
         **unrecognized: An error, as in KerasTuner a `ValueError`.
@@ -186,7 +186,7 @@ class BaseTuner(TunerHooks):
         keep_top_k: int | None = None,
         stopper: tune.Stopper | None = None,
         reporter: tune.ProgressReporter | None = None,
-        executor: Executor = "ray",
+        executor: Literal["ray", "inline"] | Executor = "ray",
         address: str | None = None,
         **unrecognized: Any,
     ) -> None:
@@ -217,16 +217,16 @@ class BaseTuner(TunerHooks):
             )
         if initial_points is not None:
             oracle.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
-        if executor not in ("ray", "inline"):
-            raise ValueError(
-                f"`executor` must be 'ray' or 'inline'. Received: executor={executor!r}"
-            )
-        for name, given in (("scheduler", scheduler), ("reporter", reporter)):
-            if executor == "inline" and given is not None:
-                raise ValueError(
-                    f"A Ray `{name}` needs `executor='ray'`. Received: executor='inline'"
-                )
         of_keras, of_ray = sorted_callbacks(callbacks)
+        of_ray_only = {
+            "scheduler": scheduler,
+            "reporter": reporter,
+            "max_concurrent_trials": max_concurrent_trials,
+            "max_worker_memory": max_worker_memory,
+            "address": address,
+            "callbacks": of_ray or None,
+        }
+        check_executor(executor, of_ray_only)
         sources = (
             [warm_start] if isinstance(warm_start, (str, os.PathLike, Results)) else warm_start
         )

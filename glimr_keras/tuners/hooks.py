@@ -34,6 +34,7 @@ from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import built_space
 from glimr_keras.training.execution import ExecutionRunner
+from glimr_keras.training.trial_loop import loop_of
 from glimr_keras.training.user_callbacks import logs_directory, place_logs
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
@@ -203,6 +204,7 @@ class TunerHooks(Results):
             self.oracle.wanted,
             FitArguments(),
             compile_overrides=CompileOverrides.of(self),
+            loop=loop_of(hypermodel_of(self)),
         )
         self.oracle._hyperparameters.merge(built_space(context), overwrite=False)
 

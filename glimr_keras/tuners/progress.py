@@ -51,11 +51,11 @@ class Progress:
         self._started = 0.0
         self._before = 0
 
-    def preparing(self, what: str) -> contextlib.AbstractContextManager[Any]:
+    def preparing(self, what: str | None) -> contextlib.AbstractContextManager[Any]:
         """Says what is being done before the first trial, and takes it back afterwards; in a
         terminal only.
         """
-        if self._verbose == 0 or not self._console.is_terminal or _in_notebook():
+        if what is None or self._verbose == 0 or not self._console.is_terminal or _in_notebook():
             return contextlib.nullcontext()
         return self._console.status(f"{what} …")
 

@@ -17,6 +17,7 @@ import keras
 
 from glimr_keras._utils.checks import checked_count
 from glimr_keras.errors import ModelError, ProjectError, StorageError
+from glimr_keras.executors.base import Executor
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.inline import InlineExecutor
 from glimr_keras.executors.policies import StoppingPolicy
@@ -33,6 +34,7 @@ from glimr_keras.space.hp_types import HyperParameter, deserialize
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe
+from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
 from glimr_keras.tuners.arguments import checked_objective, checked_verbosity
@@ -46,6 +48,7 @@ from glimr_keras.tuners.hooks import (
     runs_once,
 )
 from glimr_keras.tuners.progress import Progress
+from glimr_keras.tuners.tuner_loop import TunerLoop
 from glimr_keras.tuners.warm_start import learn_from
 
 
@@ -131,7 +134,7 @@ class SearchSession:
         verbose = checked_verbosity(verbose)
         if not has_own_loop(tuner):
             data.check_one_source(hypermodel_of(tuner), arguments)
-        if settings.executor == "ray":
+        if self._sends:
             arguments.check_repeatable()
         if state.mirror is not None and not state.is_fresh:
             state.mirror.pull()
@@ -143,9 +146,10 @@ class SearchSession:
         context = self.context(
             arguments, callbacks, verbose, self.folds(arguments, seed, **(how or {}))
         )
-        with progress.preparing("Starting Ray"):
-            runs, max_trials = self._executions * (settings.cv_folds or 1), tuner.oracle.max_trials
-            executor = self._executor(verbose, None if max_trials is None else max_trials * runs)
+        runs, max_trials = self._executions * (settings.cv_folds or 1), tuner.oracle.max_trials
+        executor = self._executor(verbose, None if max_trials is None else max_trials * runs)
+        with progress.preparing(executor.start_label):
+            executor.prepare()
         self._run(executor, context, seed, progress)
 
     def known_space(self) -> list[HyperParameter]:
@@ -158,6 +162,7 @@ class SearchSession:
         space: list[HyperParameter] = []
         folds = None if self._settings.cv_folds is None else Folds(self._settings.cv_folds)
         executor = self._executor(0, at_most=1)
+        executor.prepare()
         executor.execute(
             self.context(FitArguments(), folds=folds),
             lambda found: space.extend(self._discovered_space(found).parameters),
@@ -209,7 +214,7 @@ class SearchSession:
             ShippingError: If a part of it cannot be sent to workers.
         """
         tuner, settings, size = self._tuner, self._settings, self._tuner.max_model_size
-        has_loop, is_needed = has_own_loop(tuner), runs_in_worker(tuner)
+        has_loop = has_own_loop(tuner)
         if has_loop and callbacks:  # which it passes on itself
             arguments, callbacks = (
                 FitArguments(arguments.args, {**arguments.kwargs, "callbacks": list(callbacks)}),
@@ -226,20 +231,32 @@ class SearchSession:
             folds=folds,
             max_model_size=None if size is None else checked_count("max_model_size", size),
             compile_overrides=CompileOverrides.of(tuner),
-            tuner=tuner if is_needed else None,
-            has_own_loop=has_loop,
-            is_told_of_batches=is_told_of_batches(tuner),
+            loop=self._loop(),
         )
-        if settings.executor == "ray":
+        if self._sends:
             parts = {
                 "hypermodel": tuner.hypermodel,
                 "space": context.space,
                 "callbacks": context.callbacks,
-                "tuner": context.tuner,
+                "tuner": tuner if runs_in_worker(tuner) else None,
             }
             for name, part in {**parts, **dict(arguments.named())}.items():
                 check_sendable(part, name)
         return context
+
+    def _loop(self) -> TrialLoop:
+        """Chooses how each execution trains."""
+        tuner = self._tuner
+        loop = loop_of(hypermodel_of(tuner))
+        if not runs_in_worker(tuner):
+            return loop
+        return TunerLoop(tuner, loop, has_own_loop(tuner), is_told_of_batches(tuner))
+
+    @property
+    def _sends(self) -> bool:
+        """Whether what is searched is sent to other processes."""
+        executor = self._settings.executor
+        return executor == "ray" if isinstance(executor, str) else executor.sends
 
     @property
     def _executions(self) -> int:
@@ -250,9 +267,11 @@ class SearchSession:
             else checked_count("executions_per_trial", self._tuner.executions_per_trial)
         )
 
-    def _executor(self, verbose: int, at_most: int | None) -> RayExecutor | InlineExecutor:
+    def _executor(self, verbose: int, at_most: int | None) -> Executor:
         """Where trials run, with no more workers than `at_most`."""
         settings = self._settings
+        if isinstance(settings.executor, Executor):
+            return settings.executor
         if settings.executor == "inline":
             return InlineExecutor()
         return RayExecutor(
@@ -308,7 +327,7 @@ class SearchSession:
 
     def _run(
         self,
-        executor: RayExecutor | InlineExecutor,
+        executor: Executor,
         context: TrialContext,
         seed: int,
         progress: Progress,

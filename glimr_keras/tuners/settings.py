@@ -15,6 +15,7 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras.errors import ProjectError
+from glimr_keras.executors.base import Executor
 from glimr_keras.executors.policies import FailurePolicy
 from glimr_keras.oracles import Oracle
 from glimr_keras.project.journal import Project
@@ -49,7 +50,7 @@ class SearchSettings:
     time_budget_s: float | None = None
     stopper: tune.Stopper | None = None
     reporter: tune.ProgressReporter | None = None
-    executor: str = "ray"
+    executor: str | Executor = "ray"
     address: str | None = None
 
 

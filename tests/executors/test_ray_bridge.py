@@ -49,9 +49,9 @@ def done(bridge, ray_id, score=1.0):
     bridge.end(ray_id)
 
 
-def begun(begin, workers=2, max_runs=None):
+def begun(begin, workers=2, max_running=None):
     """A bridge whose search has begun, with `workers` processes that stand by as `s0`, `s1`, …"""
-    bridge = Bridge(begin, workers, max_runs)
+    bridge = Bridge(begin, workers, max_running)
     for number in range(workers):
         bridge.next_task(f"s{number}")
     bridge.report("s0", Probe({"score": "max"}))
@@ -111,7 +111,7 @@ def test_a_search_that_is_left_with_runs_was_interrupted(begin):
 
 
 def test_no_more_runs_are_given_out_than_allowed(begin):
-    bridge = begun(begin, workers=1, max_runs=1)
+    bridge = begun(begin, workers=1, max_running=1)
     assert bridge.next_task("r0") is not None
     assert bridge.next_task("r1") is None
     done(bridge, "r0")

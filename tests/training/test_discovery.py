@@ -15,6 +15,7 @@ from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training import discovery
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import probe
+from glimr_keras.training.trial_loop import loop_of
 from tests import tiny_models
 
 ARGUMENTS = FitArguments(
@@ -23,14 +24,9 @@ ARGUMENTS = FitArguments(
 
 
 def found_in(hypermodel, space=None, arguments=ARGUMENTS):
-    found = probe(
-        TrialContext(
-            as_hypermodel(hypermodel),
-            DeclaredSpace(space),
-            gk.Objective("val_loss", "min"),
-            arguments,
-        )
-    )
+    made, objective = as_hypermodel(hypermodel), gk.Objective("val_loss", "min")
+    loop = loop_of(made)
+    found = probe(TrialContext(made, DeclaredSpace(space), objective, arguments, loop=loop))
     assert found.error is None
     return found
 

@@ -26,6 +26,7 @@ from glimr_keras.training.discovery import probe
 from glimr_keras.training.keras_session import Session
 from glimr_keras.training.messages import ExecutionSpec
 from glimr_keras.training.run_trial import run_trial
+from glimr_keras.training.trial_loop import loop_of
 from tests import tiny_models
 
 ARGUMENTS = FitArguments(
@@ -39,9 +40,9 @@ def run(tmp_path):
 
 
 def context(hypermodel, objective=("val_loss", "min"), arguments=ARGUMENTS, space=None):
-    return TrialContext(
-        as_hypermodel(hypermodel), DeclaredSpace(space), gk.Objective(*objective), arguments
-    )
+    made = as_hypermodel(hypermodel)
+    objective, loop = gk.Objective(*objective), loop_of(made)
+    return TrialContext(made, DeclaredSpace(space), objective, arguments, loop=loop)
 
 
 def reports_of(context, run):

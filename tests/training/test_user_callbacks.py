@@ -14,7 +14,7 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.training.messages import ExecutionSpec
-from glimr_keras.training.user_callbacks import HookCallback, _Published, of_trial
+from glimr_keras.training.user_callbacks import _Published, of_trial
 from tests import tiny_models
 
 FIT = {"validation_data": tiny_models.VALIDATION, "epochs": 2, "verbose": 0}
@@ -206,44 +206,3 @@ def test_the_hyperparameters_that_tensorboard_shows_are_those_that_build_asked_f
     place = tmp_path / "logs" / "0" / "execution0"
     written = b"".join(path.read_bytes() for path in place.iterdir() if path.is_file())
     assert all(name in written for name in (b"hparams", b"units", b"learning_rate"))
-
-
-class Told:
-    def __init__(self):
-        self.heard = []
-
-    def __getattr__(self, name):
-        return lambda trial, model, number, logs=None: self.heard.append(
-            (name, trial, number, sorted(logs or {}))
-        )
-
-
-@pytest.mark.parametrize("batches", [False, True])
-def test_a_tuner_is_told_of_batches_only_if_it_wants(batches):
-    tuner = Told()
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
-    model.compile("sgd", "mse")
-    model.fit(
-        tiny_models.TRAIN[0],
-        tiny_models.TRAIN[0][:, :2],
-        epochs=2,
-        verbose=0,
-        callbacks=HookCallback.of(tuner, "trial", batches),
-    )
-    told = [(name, number) for name, trial, number, _ in tuner.heard if trial == "trial"]
-    of_epochs = [each for each in told if "epoch" in each[0]]
-    assert of_epochs == [
-        ("on_epoch_begin", 0),
-        ("on_epoch_end", 0),
-        ("on_epoch_begin", 1),
-        ("on_epoch_end", 1),
-    ]
-    assert (told == of_epochs) is not batches
-    assert all(logs == ["loss"] for name, _, _, logs in tuner.heard if name.endswith("_end"))
-    if batches:
-        assert told[1:5] == [
-            ("on_batch_begin", 0),
-            ("on_batch_end", 0),
-            ("on_batch_begin", 1),
-            ("on_batch_end", 1),
-        ]
