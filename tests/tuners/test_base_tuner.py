@@ -485,7 +485,7 @@ def test_a_model_or_objective_that_cannot_be_used_is_refused_before_any_trial(
         (
             {"executor": "threads"},
             ValueError,
-            "`executor` must be 'ray' or 'inline'. Received: executor='threads'",
+            "`executor` must be 'ray', 'inline', or an `Executor`.*Received: executor='threads'",
         ),
         (
             {"callbacks": [print]},
