@@ -81,4 +81,5 @@ def _is_of_keras(function: Callable[..., Any]) -> bool:
     """Whether `**kwargs` are only for arguments of earlier versions, which are refused when they
     are passed.
     """
-    return function.__module__.startswith("keras.")
+    module = getattr(function, "__module__", None) or ""  # which what is written in C may not have
+    return module.startswith("keras.")

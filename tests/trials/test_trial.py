@@ -1,12 +1,9 @@
 """Trials and their executions: scores, best epochs, ranking."""
 
 import math
-import pathlib
 
 import pytest
 
-from glimr_keras.training.messages import ExecutionSpec
-from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus, ranked
 
@@ -151,13 +148,3 @@ def test_of_equal_trials_the_earlier_ranks_first_past_ten_thousand():
 
 
 # Runs and folders
-
-
-def test_a_run_is_known_by_its_trial_and_execution():
-    assert ExecutionSpec("0003", 1, {}, (0,), "place").key == ("0003", 1)
-
-
-def test_every_execution_has_a_folder_of_its_own_in_its_trials():
-    project = pathlib.Path("runs")
-    assert execution_directory(project, "0003", 0) == project / "trial_0003"
-    assert execution_directory(project, "0003", 2) == project / "trial_0003" / "execution_2"
