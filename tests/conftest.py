@@ -1,4 +1,8 @@
-"""What all tests share: one Ray, and an empty project directory each."""
+"""What all tests share: one Ray, an empty project directory each, and who runs which test.
+
+With two pytest workers, those tests that need the shared Ray are one worker's, so that there is one
+Ray; the others go to whichever worker is free. Long ones begin first.
+"""
 
 import glimr_keras  # isort: skip  # noqa: F401  (before Ray, whose start it keeps quiet)
 
@@ -21,6 +25,15 @@ def local_ray():
 def project(tmp_path):
     """Arguments that give a tuner a project directory of its own."""
     return {"directory": tmp_path, "project_name": "project"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """Puts the tests that share something into groups, each of which is one pytest worker's."""
+    for item in items:
+        if "local_ray" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+    items.sort(key=lambda item: not any(item.iter_markers("xdist_group")))
 
 
 def pytest_collection_finish():

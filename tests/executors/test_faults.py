@@ -5,7 +5,6 @@ are without, and the search ends at its budget.
 import contextlib
 import errno
 import functools
-import io
 import os
 import pathlib
 import signal
@@ -18,7 +17,9 @@ import psutil
 import pytest
 
 import glimr_keras as gk
+from glimr_keras._utils import files
 from glimr_keras.errors import CheckpointError, ProjectError, StorageError
+from glimr_keras.project import checkpoints, journal
 from tests import faulty, tiny_models
 
 pytestmark = pytest.mark.slow
@@ -154,18 +155,22 @@ def test_a_killed_ray(tmp_path, notes, moment, ray_files):
 # Storage
 
 
+def mounted(place):
+    """Mounts a small file system; whether that may be done."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 @pytest.fixture
-def small_disk(tmp_path, monkeypatch):
+def small_disk(request, tmp_path, monkeypatch):
     """A directory with little room, and functions that take all of it and give it back.
 
-    A file system of its own where that may be mounted; else writing fails as it would there.
+    A file system of its own where that may be mounted; else, and where a test wants that, every
+    write to the journal and of a checkpoint fails as it would there.
     """
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False
-    )
-    if mounted.returncode == 0:
+    if getattr(request, "param", "mounted") == "mounted" and mounted(place):
         ballast = place / "ballast"
 
         def fill():
@@ -181,17 +186,18 @@ def small_disk(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def fill():
-        monkeypatch.setattr(
-            gk.tuner.Journal,
-            "_append",
-            lambda journal, *record, **fields: journal._storing().__enter__(),
-        )
-        monkeypatch.setattr(io.FileIO, "write", full)
+        monkeypatch.setattr(journal.os, "fstat", full)
+        monkeypatch.setattr(checkpoints, "write_whole", full)
+        monkeypatch.setattr(files, "write_whole", full)
 
     yield place, fill, monkeypatch.undo
 
 
-@pytest.mark.parametrize("moment", faulty.MOMENTS)
+@pytest.mark.parametrize(
+    ("small_disk", "moment"),
+    [*(("mounted", moment) for moment in faulty.MOMENTS), ("patched", "journal")],
+    indirect=["small_disk"],
+)
 def test_a_full_disk(small_disk, moment):
     place, fill, free = small_disk
     (place / "notes").mkdir()
@@ -246,10 +252,10 @@ def test_weights_that_cannot_be_read_give_the_next_best_model(tmp_path, notes, f
 
 def test_a_journal_that_cannot_be_read_is_refused_and_left_alone(tmp_path, notes):
     faulty.tuner_of(tmp_path, notes, executor="inline").search(*tiny_models.TRAIN, **SEARCH)
-    journal = tmp_path / "project" / ".glimr_keras" / "journal.jsonl"
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join([*lines[:3], lines[3][:20] + b"\n", *lines[4:]]))
-    before = journal.read_bytes()
+    path = tmp_path / "project" / ".glimr_keras" / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], lines[3][:20] + b"\n", *lines[4:]]))
+    before = path.read_bytes()
     with pytest.raises(ProjectError, match="is damaged in line 4"):
         faulty.tuner_of(tmp_path, notes, executor="inline").search(*tiny_models.TRAIN, **SEARCH)
-    assert journal.read_bytes() == before
+    assert path.read_bytes() == before

@@ -66,7 +66,6 @@ def two_outputs(as_dict):
         },
         {"name": "categorical_crossentropy", "kwargs": {"label_smoothing": 0.0}},
     ],
-    ids=str,
 )
 def test_every_way_to_say_a_loss_is_the_same_loss(loss):
     model = one_output()

@@ -15,7 +15,8 @@ from glimr_keras.errors import CheckpointError, ModelError, ObjectiveError, Proj
 from glimr_keras.project import keras_tuner_files
 from tests import tiny_models
 
-pytestmark = pytest.mark.slow  # KerasTuner searches first
+# KerasTuner searches first, once for all of them
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("keras_tuner")]
 kt = pytest.importorskip("keras_tuner")
 FIT = {"validation_data": tiny_models.VALIDATION, "epochs": 2, "verbose": 0}
 SUMS = [kt.Objective("val_loss", "min"), kt.Objective("val_accuracy", "max")]

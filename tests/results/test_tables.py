@@ -29,6 +29,9 @@ class Folded(gk.HyperModel):
         tiny_models.train_by_hand(model, callbacks, epochs, logs)
 
 
+pytestmark = pytest.mark.xdist_group("tables")  # one search for all of them
+
+
 @pytest.fixture(scope="module")
 def tuner(tmp_path_factory):
     points = [{"units": units} for units in (4, 8, 12, 15)]
