@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glimr_keras.oracles.encodings import Encoding, form_of
+from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
-from glimr_keras.space.hyperparameters import sample
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import MultiObjective, Objective
 from glimr_keras.trials.trial import Trial

@@ -14,8 +14,8 @@ from ray.tune.search.sample import Domain
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.encodings import Encoding, form_of, unit_form
 from glimr_keras.oracles.suggestions import Nothing, Suggestion
+from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
-from glimr_keras.space.hyperparameters import sample
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import Goal, Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
