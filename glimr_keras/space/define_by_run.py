@@ -159,11 +159,10 @@ class DefineByRun:
 
     @contextlib.contextmanager
     def conditional_scope(self, parent_name: str, parent_values: Any) -> Iterator[None]:
-        """Define parameters that exist only where `parent_name` has one of `parent_values` (one value
-        or a list).
+        """Define parameters that exist only where `parent_name` has one of `parent_values`.
 
-        The body always runs; parameters that do not exist in this configuration are made known and
-        given as `None`.
+        They are one value or a list. The body always runs; parameters that do not exist in this
+        configuration are made known and given as `None`.
 
         Raises:
             ValueError: If the parent is not defined yet.
@@ -226,7 +225,7 @@ class DefineByRun:
             )
 
     def _winner(self, definition: HyperParameter) -> HyperParameter:
-        """Return the definition that counts: a given one, or the first of this name, as in KerasTuner.
+        """Return the definition that counts: a given one, or the first, as in KerasTuner.
 
         Raises:
             ValueError: If the first is of a declared space.
@@ -260,5 +259,5 @@ class DefineByRun:
 
 
 def sample(definition: HyperParameter, key: Sequence[int]) -> Any:
-    """Draw a hyperparameter's value; it depends only on `key` and the parameter's name and range."""
+    """Draw a value that depends only on `key` and the hyperparameter's name and range."""
     return definition.random_sample([*key, zlib.crc32(definition.name.encode())])
