@@ -105,6 +105,16 @@ class Oracle(TrialRecord):
         self.begin(self.wanted.inferred(), drawn, known)
 
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
+        """Ready the oracle for a search: without any trial, and with what is known now.
+
+        Args:
+            objective: With its direction.
+            seed: Of the project.
+            space: What there is to search.
+
+        Raises:
+            ValueError: If an initial point does not fit the space.
+        """
         super().begin(objective, seed, space)
         self._initial_points = [checked_point(point, space) for point in self.initial_points]
 

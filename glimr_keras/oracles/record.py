@@ -53,13 +53,7 @@ class TrialRecord:
         self._tried = TriedConfigurations()
 
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
-        """Ready the record for a search: without any trial, and with what is known now.
-
-        Args:
-            objective: With its direction.
-            seed: Of the project.
-            space: What there is to search.
-        """
+        """Forget all trials, and take over what is to be searched."""
         self.objective, self.seed, self.space = objective, seed, space
         self._discover = None
         self._hyperparameters.merge(space.parameters, overwrite=False)
