@@ -14,7 +14,7 @@ from glimr_keras.models.hypermodel import HyperModel
 from glimr_keras.models.optimizers import keras_optimizer, optimization_space
 from glimr_keras.models.tasks import keras_losses, keras_metrics
 from glimr_keras.oracles import Oracle
-from glimr_keras.oracles.keras_tuner_protocol import synchronized
+from glimr_keras.oracles.locks import synchronized
 from glimr_keras.results.keras_tuner import open_keras_tuner_project
 from glimr_keras.results.tables import (
     config_table,

@@ -17,8 +17,8 @@ from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy
 from glimr_keras.oracles import Nothing, Oracle
 from glimr_keras.project import checkpoints, training_states
 from glimr_keras.project.journal import Journal
+from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
-from glimr_keras.space.hyperparameters import sample
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.training.messages import ExecutionSpec, Outcome, Report
 from glimr_keras.trials.layout import execution_directory, state_directory

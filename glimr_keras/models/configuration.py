@@ -8,7 +8,8 @@ from typing import Any
 
 from glimr_keras.models.hypermodel import HyperModel
 from glimr_keras.space.declared_space import DeclaredSpace
-from glimr_keras.space.hyperparameters import HyperParameters, sample
+from glimr_keras.space.define_by_run import sample
+from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
 
 

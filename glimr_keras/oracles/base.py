@@ -1,26 +1,33 @@
-"""The base of all oracles: the trials so far, the known space, the budget. Subclasses choose
-values.
+"""The base of all oracles: what is tried next, what is told of it, and the budget. Subclasses
+choose values. Runs in the driver.
+
+A search asks and tells. A loop of the user's own, without a tuner, does so by KerasTuner's verbs:
+`create_trial`, `update_trial`, `end_trial`.
 """
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from glimr_keras.oracles.keras_tuner_protocol import Display, OwnLoop, synchronized
+from glimr_keras.errors import did_you_mean
+from glimr_keras.oracles.locks import synchronized
+from glimr_keras.oracles.record import TrialRecord
 from glimr_keras.oracles.suggestions import Nothing, Suggestion, checked_point, completed
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import Objective, as_objective
-from glimr_keras.trials.trial import Trial, TrialStatus, ranked
+from glimr_keras.trials.trial import Trial, TrialStatus
 
 
-class Oracle(OwnLoop):
-    """Decides which configuration is tried next, and keeps the record of every trial.
+class Oracle(TrialRecord):
+    """Decide which configuration is tried next, and keep the record of every trial.
 
     A subclass overrides `populate_space`, and maybe `score_trial`. An oracle knows neither Ray nor
     Keras: a search asks it by `next_trial` and tells it by `end_trial`. All that it knows is in its
@@ -56,6 +63,7 @@ class Oracle(OwnLoop):
     """
 
     learns = False
+    _max_collisions = 20
 
     def __init__(
         self,
@@ -76,17 +84,17 @@ class Oracle(OwnLoop):
             raise ValueError(
                 f"If you set `{name}=False`, you must pass the search space as `hyperparameters`."
             )
+        super().__init__(
+            HyperParameters() if hyperparameters is None else hyperparameters,
+            allow_new_entries,
+            tune_new_entries,
+        )
         self.max_trials = max_trials
-        self._hyperparameters = HyperParameters() if hyperparameters is None else hyperparameters
-        self._discover: Callable[[], None] | None = None
-        self.allow_new_entries, self.tune_new_entries = allow_new_entries, tune_new_entries
         self.max_retries_per_trial = max_retries_per_trial
         self.max_consecutive_failed_trials = max_consecutive_failed_trials
         self.initial_points = tuple(initial_points)
         self.tuner_ids: set[str] = set()
-        self.own_entries: list[HyperParameter] = []
-        self._display = Display(self)
-        self._tried_so_far, self._times_tried = set(), collections.Counter()
+        self._is_asked_by_search = False
         known = (
             space
             if isinstance(space, SearchSpace)
@@ -97,76 +105,45 @@ class Oracle(OwnLoop):
         self.begin(self.wanted.inferred(), drawn, known)
 
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
-        """Readies the oracle for a search: without any trial, and with what is known now.
+        """Ready the oracle for a search: without any trial, and with what is known now.
 
         Args:
             objective: With its direction.
             seed: Of the project.
             space: What there is to search.
+
+        Raises:
+            ValueError: If an initial point does not fit the space.
         """
-        self.objective, self.seed, self.space = objective, seed, space
-        self._discover = None
-        self._hyperparameters.merge(space.parameters, overwrite=False)
-        self.trials: dict[str, Trial] = {}
-        self.start_order: list[str] = []
-        self.end_order: list[str] = []
-        self.ongoing_trials: dict[str, Trial] = {}
-        self._begin_own_loop()
+        super().begin(objective, seed, space)
         self._initial_points = [checked_point(point, space) for point in self.initial_points]
 
-    def recall(
-        self,
-        objective: Objective,
-        space: SearchSpace,
-        trials: Mapping[str, Trial],
-        end_order: Iterable[str],
-    ) -> None:
-        """Takes in the trials of a project to be looked at, whichever oracle chose them."""
-        Oracle.begin(self, objective, self.seed, space)
-        for trial in trials.values():
-            Oracle.restore_trial(self, trial)
-        for trial_id in end_order:
-            Oracle.trial_ended(self, trials[trial_id])
-
     @property
-    def is_running(self) -> bool:
-        """Whether a trial has not ended."""
-        return any(trial.status == TrialStatus.RUNNING for trial in self.trials.values())
+    def verbose(self) -> int:
+        """How much is shown by a search that is not told."""
+        return self._display.verbose
 
-    @property
-    def hyperparameters(self) -> HyperParameters:
-        """All that is known to be searched: the object that was passed, if any, with what models
-        ask for.
-
-        Before the first search a model is built in this process to find that out, when this is
-        looked at.
-        """
-        discover, self._discover = self._discover, None
-        if discover is not None:
-            discover()
-        return self._hyperparameters
-
-    @hyperparameters.setter
-    def hyperparameters(self, hyperparameters: HyperParameters) -> None:
-        self._hyperparameters = hyperparameters
-
-    def discover_by(self, discover: Callable[[], None]) -> None:
-        """How `hyperparameters` learn what models ask for, if that is wanted before a search."""
-        self._discover = discover
+    @verbose.setter
+    def verbose(self, verbose: int | str) -> None:
+        self._display.verbose = 1 if verbose == "auto" else int(verbose)
 
     # Asking
 
     def ask(self) -> Trial | Nothing:
-        """What a search asks: `next_trial`, unless a subclass has a `create_trial` of its own."""
+        """Answer a search: by `next_trial`, or by the `create_trial` that a subclass overrides."""
         if type(self).create_trial is Oracle.create_trial:
             return self.next_trial()
-        trial = self.create_trial(f"tuner{len(self.trials)}")
+        self._is_asked_by_search = True
+        try:
+            trial = self.create_trial(f"tuner{len(self.trials)}")
+        finally:
+            self._is_asked_by_search = False
         return {TrialStatus.IDLE: Nothing.YET, TrialStatus.STOPPED: Nothing.LEFT}.get(
             trial.status, trial
         )
 
     def next_trial(self) -> Trial | Nothing:
-        """A new trial to run, or why there is none."""
+        """Return a new trial to run, or why there is none."""
         if self.remaining_trials() == 0:
             return Nothing.LEFT
         trial_id = str(len(self.trials)).zfill(
@@ -188,7 +165,7 @@ class Oracle(OwnLoop):
         return trial
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing | Mapping[str, Any]:
-        """Chooses the values of a new trial.
+        """Choose the values of a new trial.
 
         Args:
             trial_id: Its id; `int(trial_id)` is its index in the project.
@@ -203,26 +180,61 @@ class Oracle(OwnLoop):
         )
 
     def _suggestion(self, response: Mapping[str, Any], trial_id: str) -> Suggestion | Nothing:
-        """What a dict that `populate_space` returned means."""
+        """Return what a dict means that `populate_space` returned."""
         if response["status"] == TrialStatus.STOPPED:
             return Nothing.LEFT
         if response["status"] == TrialStatus.IDLE:
             return Nothing.YET
         return completed(response.get("values") or {}, self.space, (self.seed, int(trial_id)))
 
+    def _populate_space(self, trial_id: str) -> Any:
+        warnings.warn(
+            "Call `populate_space`, without the underscore.", DeprecationWarning, stacklevel=2
+        )
+        return self.populate_space(trial_id)
+
+    def _random_values(self) -> dict[str, Any] | None:
+        """Draw values that were not tried; `None` where none are found."""
+        for _ in range(self._max_collisions + 1):
+            self._seed_state += 1
+            key, count = [self.seed, self._seed_state], itertools.count()
+            space = SearchSpace(self.hyperparameters.space)
+            values = space.walk(lambda parameter: parameter.random_sample([*key, next(count)]))  # noqa: B023  # at once
+            if not self._duplicate(values):
+                return values
+        return None
+
+    def remaining_trials(self) -> int | None:
+        """Return how many trials may still be started; `None` for any number."""
+        return None if self.max_trials is None else max(self.max_trials - len(self.trials), 0)
+
     # Telling
 
-    def restore_trial(self, trial: Trial) -> None:
-        """Takes a trial into the record, as `next_trial` does; also for those of an earlier
-        session.
+    def score_trial(self, trial: Trial) -> None:
+        """Score a trial that has ended, by setting `trial.score` and `trial.best_step`.
+
+        By default the score is the objective at its best step: the mean over executions, as the
+        trial itself says where it was trained by a tuner, or else the best of what `update_trial`
+        was told.
         """
-        self.trials[trial.trial_id] = self.ongoing_trials[trial.trial_id] = trial
-        self.start_order.append(trial.trial_id)
-        self._record_values(trial)
+        if trial.executions:
+            return
+        self.objective = self.objective.inferred().resolved({})
+        step = self.objective.best_step(trial.told)
+        score = None if step is None else self.objective.get_value(trial.told[step])
+        trial.score, trial.best_step = (
+            (None, None) if score is None or math.isnan(score) else (score, step)
+        )
+
+    def _score_trial(self, trial: Trial) -> None:
+        warnings.warn(
+            "Call `score_trial`, without the underscore.", DeprecationWarning, stacklevel=2
+        )
+        self.score_trial(trial)
 
     @synchronized
     def end_trial(self, trial: Trial | str, status: str | None = None) -> None:
-        """Tells the oracle that a trial ended, and gives it its score.
+        """Tell the oracle that a trial ended, and give it its score.
 
         A trial that a loop of the user's own ran, and that failed (`"INVALID"`), is run again as
         often as `max_retries_per_trial` says.
@@ -236,99 +248,156 @@ class Oracle(OwnLoop):
         """
         own = self._own(trial, status)
         if own.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED):
-            if (
-                own.executions and type(self).update_trial is not Oracle.update_trial
-            ):  # which a loop of the user's own calls
-                means = {
-                    name: history.get_history()[0].mean()
-                    for name, history in own.metrics.metrics.items()
-                }
-                self.update_trial(own.trial_id, means, step=own.best_step)
+            if own.executions and type(self).update_trial is not Oracle.update_trial:
+                self._tell_own_update(own)
             self.score_trial(own)
         is_of_own_loop = not own.executions
         if is_of_own_loop and self._is_retried(own):
             return
         self.trial_ended(own)
         self.save_trial(own)
-        self.save()
         if is_of_own_loop:
+            self.save()
             self._check_consecutive_failures()
+        else:
+            self._save_if_due()
 
-    def trial_ended(self, trial: Trial) -> None:
-        """Learns from a trial that has ended, and has its score."""
-        self._leaves(trial)
-        self.end_order.append(trial.trial_id)
-        if (
-            trial.status == TrialStatus.COMPLETED
-        ):  # others may have asked for a part of their values only
-            self.space.observe(trial.values)
-            self._record_values(trial)
+    def _tell_own_update(self, trial: Trial) -> None:
+        """Call an `update_trial` that a subclass overrides, as a loop of the user's own does."""
+        means = {
+            name: history.get_history()[0].mean() for name, history in trial.metrics.metrics.items()
+        }
+        self.update_trial(trial.trial_id, means, step=trial.best_step)
 
     def is_continued(self, trial: Trial) -> bool:
-        """Whether a later trial may go on from where this one ended, so that its state is to be
-        kept.
-        """
+        """Tell whether a later trial may go on from this one, whose state is then kept."""
         return False
 
     def learn(self, trial: Trial) -> None:
-        """Tells the oracle of a trial of another project, which counts for no budget. For oracles
+        """Tell the oracle of a trial of another project, which counts for no budget. For oracles
         that learn.
         """
 
-    def update_space(
-        self, hyperparameters: HyperParameters | Iterable[HyperParameter]
-    ) -> list[HyperParameter]:
-        """Adds hyperparameters that a trial met, and returns those that were new.
+    # A loop of the user's own, by KerasTuner's verbs
 
-        Raises:
-            RuntimeError: If there are new ones, and `allow_new_entries` is `False`.
+    @synchronized
+    def create_trial(self, tuner_id: str) -> Trial:
+        """Return a trial to run: what `tuner_id` already runs, one to be tried again, or a new one.
+
+        Returns:
+            A trial whose status is `"RUNNING"`; or `"IDLE"` where there is nothing to try before
+            another has ended, or `"STOPPED"` where there is nothing any more.
         """
-        found = (
-            hyperparameters.space
-            if isinstance(hyperparameters, HyperParameters)
-            else list(hyperparameters)
-        )
-        new = self.space.unknown(found)
-        if new and not self.allow_new_entries:
-            raise RuntimeError(f"`allow_new_entries` is `False`, but found new entries {new}")
-        if not new or not self.tune_new_entries:
-            return []
-        if self._project_dir is None:
-            self.own_entries += new
-        self._hyperparameters.merge(new, overwrite=False)
-        return self.space.update(new)
-
-    # Looking
-
-    def get_trial(self, trial_id: str) -> Trial:
-        """The trial of this id, with or without its leading zeros.
-
-        Raises:
-            KeyError: If there is none.
-        """
-        if trial_id in self.trials or not trial_id.isdigit():
-            return self.trials[trial_id]
-        return (
-            next(
-                (trial for known, trial in self.trials.items() if int(known) == int(trial_id)), None
+        if tuner_id in self.ongoing_trials:
+            return self.ongoing_trials[tuner_id]
+        self.tuner_ids.add(tuner_id)
+        is_again = bool(self._retry_queue)
+        trial = self.trials[self._retry_queue.pop()] if is_again else self.next_trial()
+        if isinstance(trial, Nothing):
+            if trial is Nothing.LEFT:
+                self.tuner_ids.discard(tuner_id)
+            return Trial(
+                self.hyperparameters.copy(),
+                status=TrialStatus.STOPPED if trial is Nothing.LEFT else TrialStatus.IDLE,
             )
-            or self.trials[trial_id]
-        )
+        trial.status = TrialStatus.RUNNING
+        self.ongoing_trials.pop(trial.trial_id, None)
+        self.ongoing_trials[tuner_id] = trial
+        if is_again:
+            self._display.on_trial_begin(trial)
+        self.save_trial(trial)
+        if self._is_asked_by_search:
+            self._save_if_due()
+        else:
+            self.save()
+        return trial
 
-    def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
-        """The best trials, best first; where there are fewer with a score, then others."""
-        return ranked(list(self.trials.values()), self.objective)[:num_trials]
+    @synchronized
+    def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Trial:
+        """Add what was measured.
 
-    def get_space(self) -> HyperParameters:
-        """A copy of `hyperparameters`."""
-        return self.hyperparameters.copy()
+        Args:
+            trial_id: Of a trial that is running.
+            metrics: Value by name, with the objective among them.
+            step: Such as the epoch, counted from 0.
 
-    def remaining_trials(self) -> int | None:
-        """How many trials may still be started; `None` for any number."""
-        return None if self.max_trials is None else max(self.max_trials - len(self.trials), 0)
-
-    def is_tried(self, values: Mapping[str, Any]) -> bool:
-        """Whether a trial agrees with these values in all that it asked for, so that it would only
-        be repeated.
+        Raises:
+            ValueError: If the objective is not among them.
         """
-        return self._duplicate(values)
+        trial = self.trials[trial_id]
+        self._check_objective_found(metrics)
+        directions = {part.name: part.direction for part in self.objective.parts}
+        tracker = trial.metrics
+        for name, value in metrics.items():
+            if not tracker.exists(name):
+                tracker.register(name, directions.get(name))
+            tracker.update(name, value, step)
+        self.save_trial(trial)
+        return trial
+
+    def _own(self, trial: Trial | str, status: str | None) -> Trial:
+        """Return the oracle's own trial, with what a copy of it says that was run."""
+        if isinstance(trial, str):
+            warnings.warn(
+                "Call `end_trial(trial)` with the trial instead of its id and status.",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+            own = self.trials[trial]
+            own.status = status or TrialStatus.COMPLETED
+            return own
+        own = self.trials[trial.trial_id]
+        if own is not trial:
+            own.hyperparameters, own.status, own.message = (
+                trial.hyperparameters,
+                trial.status,
+                trial.message,
+            )
+        if not own.executions:
+            self.update_space(own.hyperparameters)
+        return own
+
+    def _is_retried(self, trial: Trial) -> bool:
+        """Tell whether a trial of the user's own loop that has been run is to be run again."""
+        if trial.status == TrialStatus.COMPLETED and trial.score is None:
+            trial.status = TrialStatus.INVALID  # it has no score, or is nan
+        self._run_times[trial.trial_id] += 1
+        return self._retry(trial)
+
+    def _retry(self, trial: Trial) -> bool:
+        """Queue an invalid trial to be run again, if that is allowed, and tell whether it is."""
+        if trial.status != TrialStatus.INVALID:
+            return False
+        if self._run_times[trial.trial_id] > self.max_retries_per_trial:
+            trial.status = TrialStatus.FAILED
+            return False
+        self._retry_queue.append(trial.trial_id)
+        self._leaves(trial)
+        return True
+
+    def _check_objective_found(self, metrics: Mapping[str, Any]) -> None:
+        missing = self.objective.missing(metrics)
+        if missing is not None:
+            raise ValueError(
+                f"Objective value missing in metrics reported to the Oracle: expected {missing!r}, "
+                f"received {sorted(metrics)}.{did_you_mean(missing, metrics)}"
+            )
+
+    def _check_consecutive_failures(self) -> None:
+        """End the user's loop when too many trials in a row have failed.
+
+        Raises:
+            RuntimeError: If so.
+        """
+        last = [
+            self.trials[trial_id]
+            for trial_id in self.end_order[-self.max_consecutive_failed_trials :]
+        ]
+        if len(last) == self.max_consecutive_failed_trials and all(
+            trial.status == TrialStatus.FAILED for trial in last
+        ):
+            raise RuntimeError(
+                "Number of consecutive failures exceeded the limit of "
+                f"{self.max_consecutive_failed_trials}.\n"
+                f"{last[-1].message or ''}"
+            )

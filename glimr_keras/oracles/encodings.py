@@ -1,4 +1,4 @@
-"""Hyperparameters in the forms that search algorithms know: categories, integers and reals. Nothing
+"""Hyperparameters as search algorithms know them: categories, integers and reals. Nothing
 is lost on the way.
 """
 
@@ -33,8 +33,8 @@ class Encoding:
     log: bool = False
 
 
-def form_of(parameter: HyperParameter) -> Encoding:
-    """The form in which a hyperparameter is chosen."""
+def encoding_of(parameter: HyperParameter) -> Encoding:
+    """Return how a hyperparameter is chosen."""
     match parameter:
         case Choice(ordered=True):
             return _index("integer", sorted(parameter.values))  # ordered values are numbers
@@ -61,18 +61,18 @@ def form_of(parameter: HyperParameter) -> Encoding:
         case Int() | Float() if parameter.num_steps is not None:
             return _index("integer", parameter.values)
         case Int(sampling="reverse_log") | Float():
-            return unit_form(parameter)
+            return unit_encoding(parameter)
         case Fixed():
             return _index("category", parameter.values)
     if parameter.count is None:
-        return unit_form(parameter)
+        return unit_encoding(parameter)
     values = list(parameter.every_value())
     return _index(
         "integer" if all(type(value) in (int, float) for value in values) else "category", values
     )
 
 
-def unit_form(parameter: HyperParameter) -> Encoding:
+def unit_encoding(parameter: HyperParameter) -> Encoding:
     """A hyperparameter as a real number from 0 to 1, on its own scale."""
 
     def decode(drawn: Any) -> Any:

@@ -41,7 +41,7 @@ class GaussianProcess:
         self._scales, self._noise = _fitted(points[few], self._costs[few], groups)
         self._condition()
 
-    def imagine(self, points: np.ndarray) -> None:
+    def fantasize(self, points: np.ndarray) -> None:
         """Takes in points whose costs are not known yet, as if they were those that are expected.
 
         Args:
@@ -95,9 +95,9 @@ def _fitted(points: np.ndarray, costs: np.ndarray, groups: np.ndarray) -> tuple[
     (Adam).
     """
     count, groups_count = len(points), int(groups.max()) + 1
-    usual = np.append(np.full(groups_count, math.log(0.5 * math.sqrt(groups_count))), _NOISE)
-    spread = np.append(np.ones(groups_count), 2.0)
-    found, best, best_found = usual.copy(), -math.inf, usual
+    prior_mean = np.append(np.full(groups_count, math.log(0.5 * math.sqrt(groups_count))), _NOISE)
+    prior_deviation = np.append(np.ones(groups_count), 2.0)
+    found, best, best_found = prior_mean.copy(), -math.inf, prior_mean
     first, second = np.zeros_like(found), np.zeros_like(found)
     for step in range(1, _STEPS + 1):
         noise = math.exp(found[-1])
@@ -106,14 +106,16 @@ def _fitted(points: np.ndarray, costs: np.ndarray, groups: np.ndarray) -> tuple[
         weights = inverse @ costs
         variance = max(float(costs @ weights) / count, 1e-12)
         probability = 0.5 * (np.linalg.slogdet(inverse)[1] - count * math.log(variance))
-        probability -= 0.5 * (((found - usual) / spread) ** 2).sum()
+        probability -= 0.5 * (((found - prior_mean) / prior_deviation) ** 2).sum()
         if probability > best:
             best, best_found = probability, found.copy()
-        pull = 0.5 * (np.outer(weights, weights) / variance - inverse)
-        columns = np.einsum("ij,ijk->k", pull * slope, squares)
+        covariance_gradient = 0.5 * (np.outer(weights, weights) / variance - inverse)
+        columns = np.einsum("ij,ijk->k", covariance_gradient * slope, squares)
         gradient = (
-            np.append(np.bincount(groups, columns, groups_count), noise * np.trace(pull))
-            - (found - usual) / spread**2
+            np.append(
+                np.bincount(groups, columns, groups_count), noise * np.trace(covariance_gradient)
+            )
+            - (found - prior_mean) / prior_deviation**2
         )
         first, second = 0.9 * first + 0.1 * gradient, 0.99 * second + 0.01 * gradient**2
         found = found + _RATE * (first / (1 - 0.9**step)) / (

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glimr_keras.oracles.encodings import Encoding, form_of
+from glimr_keras.oracles.encodings import Encoding, encoding_of
+from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
-from glimr_keras.space.hyperparameters import sample
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import MultiObjective, Objective
 from glimr_keras.trials.trial import Trial
@@ -51,7 +51,7 @@ class Study:
 
         self._objective, self._space = objective, space
         self._make_sampler = sampler_maker(sampler, num_initial_points)
-        self._forms: dict[str, tuple[HyperParameter, Encoding, BaseDistribution]] = {}
+        self._encodings: dict[str, tuple[HyperParameter, Encoding, BaseDistribution]] = {}
         self._under_way: dict[str, optuna.Trial] = {}
         self._to_learn: list[
             Trial
@@ -82,7 +82,7 @@ class Study:
             attempts: How many are given out at most.
         """
         self._take_in_space()
-        while self._forms and self._to_learn:
+        while self._encodings and self._to_learn:
             self.add(self._to_learn.pop(0))
         for attempt in range(attempts):
             seeded = (*key, attempt)
@@ -133,9 +133,9 @@ class Study:
     def _take_in_space(self) -> None:
         for parameter in self._space.parameters:
             label = _label(parameter)
-            if label not in self._forms:
-                form = form_of(parameter)
-                self._forms[label] = parameter, form, _distribution(form)
+            if label not in self._encodings:
+                encoding = encoding_of(parameter)
+                self._encodings[label] = parameter, encoding, _distribution(encoding)
 
     def _fail(self, asked: optuna.Trial) -> None:
         from optuna.trial import TrialState
@@ -145,11 +145,11 @@ class Study:
     def _suggested(self, asked: optuna.Trial, key: tuple[int, ...]) -> dict[str, Any]:
         def choose(parameter: HyperParameter) -> Any:
             label = _label(parameter)
-            _, form, distribution = self._forms[label]
+            _, encoding, distribution = self._encodings[label]
             return (
                 sample(parameter, key)
                 if distribution.single()
-                else form.decode(asked._suggest(label, distribution))
+                else encoding.decode(asked._suggest(label, distribution))
             )
 
         return self._space.walk(choose)
@@ -157,7 +157,7 @@ class Study:
     def _encoded(self, trial: Trial) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
         """What a trial used, as Optuna knows it; what it did not ask for is not there."""
         params, distributions = {}, {}
-        for label, (parameter, form, distribution) in self._forms.items():
+        for label, (parameter, encoding, distribution) in self._encodings.items():
             value = trial.values.get(parameter.name)
             if (
                 distribution.single()
@@ -165,7 +165,7 @@ class Study:
                 or not parameter.allows(value)
             ):
                 continue
-            params[label], distributions[label] = form.encode(value), distribution
+            params[label], distributions[label] = encoding.encode(value), distribution
         return params, distributions
 
 
@@ -230,11 +230,11 @@ def _label(parameter: HyperParameter) -> str:
     )
 
 
-def _distribution(form: Encoding) -> BaseDistribution:
+def _distribution(encoding: Encoding) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    if form.kind == "category":
-        return CategoricalDistribution(tuple(range(int(form.high) + 1)))
-    if form.kind == "real":
-        return FloatDistribution(form.low, form.high, log=form.log)
-    return IntDistribution(int(form.low), int(form.high), log=form.log)
+    if encoding.kind == "category":
+        return CategoricalDistribution(tuple(range(int(encoding.high) + 1)))
+    if encoding.kind == "real":
+        return FloatDistribution(encoding.low, encoding.high, log=encoding.log)
+    return IntDistribution(int(encoding.low), int(encoding.high), log=encoding.log)

@@ -6,7 +6,8 @@ from typing import Any
 
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.suggestions import Nothing, Suggestion, completed
-from glimr_keras.space.hyperparameters import HyperParameters, sample
+from glimr_keras.space.define_by_run import sample
+from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.objective import Goal
 
 

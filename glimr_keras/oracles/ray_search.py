@@ -12,10 +12,10 @@ from ray.tune.search import Searcher
 from ray.tune.search.sample import Domain
 
 from glimr_keras.oracles.base import Oracle
-from glimr_keras.oracles.encodings import Encoding, form_of, unit_form
+from glimr_keras.oracles.encodings import Encoding, encoding_of, unit_encoding
 from glimr_keras.oracles.suggestions import Nothing, Suggestion
+from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
-from glimr_keras.space.hyperparameters import sample
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import Goal, Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
@@ -25,7 +25,7 @@ class RaySearchOracle(Oracle):
     """Lets a Ray search algorithm choose among the hyperparameters that are known when the search
     starts.
 
-    The algorithm sees every parameter in a form that it supports exactly: a step or a list of
+    The algorithm sees every parameter as an encoding that it supports exactly: a step or a list of
     values as an index. Parameters that a trial meets later are sampled at random.
 
     Args:
@@ -53,9 +53,9 @@ class RaySearchOracle(Oracle):
             key = parameter.name.replace("/", ".")  # Ray takes a slash for nesting
             while key in self._searched:
                 key += "'"
-            self._searched[key] = (parameter, _fitting_form(parameter, type(searcher).__name__))
+            self._searched[key] = (parameter, _fitting_encoding(parameter, type(searcher).__name__))
         self._asked: set[str] = set()
-        domains = {key: _domain(form) for key, (_, form) in self._searched.items()}
+        domains = {key: _domain(encoding) for key, (_, encoding) in self._searched.items()}
         logging.getLogger("optuna").setLevel(logging.WARNING)  # else every new search prints a line
         try:
             is_taken = not domains or searcher.set_search_properties(
@@ -82,8 +82,8 @@ class RaySearchOracle(Oracle):
             return Nothing.LEFT
         self._asked.add(trial_id)
         drawn = {
-            parameter.key: form.decode(config[key])
-            for key, (parameter, form) in self._searched.items()
+            parameter.key: encoding.decode(config[key])
+            for key, (parameter, encoding) in self._searched.items()
         }
         sampling_key = (self.seed, int(trial_id))
         values = self.space.walk(
@@ -120,8 +120,8 @@ class RaySearchOracle(Oracle):
         ):
             return
         encoded = {
-            key: form.encode(known[parameter.name])
-            for key, (parameter, form) in self._searched.items()
+            key: encoding.encode(known[parameter.name])
+            for key, (parameter, encoding) in self._searched.items()
         }
         self._searcher.add_evaluated_point(encoded, trial.score)
 
@@ -132,30 +132,34 @@ _REALS_ONLY = {"BayesOptSearch"}
 _LINEAR_ONLY = {"BayesOptSearch", "ZOOptSearch"}
 
 
-def _fitting_form(parameter: HyperParameter, searcher: str) -> Encoding:
-    """The form in which an algorithm is shown a hyperparameter: some know no logarithms, some
+def _fitting_encoding(parameter: HyperParameter, searcher: str) -> Encoding:
+    """Return how an algorithm is shown a hyperparameter: some know no logarithms, some
     nothing but real numbers.
 
     Raises:
         ValueError: If the algorithm cannot choose it.
     """
-    form = form_of(parameter)
-    if searcher in _REALS_ONLY and form.kind == "category" and form.low < form.high:
+    encoding = encoding_of(parameter)
+    if searcher in _REALS_ONLY and encoding.kind == "category" and encoding.low < encoding.high:
         raise ValueError(
             f"{searcher} chooses numbers only, and hyperparameter {parameter.name!r} is one of "
-            f"{form.high + 1:g} options. {_OTHERS}"
+            f"{encoding.high + 1:g} options. {_OTHERS}"
         )
-    if (searcher in _REALS_ONLY and form.kind != "real") or (searcher in _LINEAR_ONLY and form.log):
-        return unit_form(parameter)
-    return form
+    if (searcher in _REALS_ONLY and encoding.kind != "real") or (
+        searcher in _LINEAR_ONLY and encoding.log
+    ):
+        return unit_encoding(parameter)
+    return encoding
 
 
-def _domain(form: Encoding) -> Domain:
-    if form.kind == "category":
-        return tune.choice(list(range(int(form.high) + 1)))
-    if form.kind == "real":
+def _domain(encoding: Encoding) -> Domain:
+    if encoding.kind == "category":
+        return tune.choice(list(range(int(encoding.high) + 1)))
+    if encoding.kind == "real":
         return (
-            tune.loguniform(form.low, form.high) if form.log else tune.uniform(form.low, form.high)
+            tune.loguniform(encoding.low, encoding.high)
+            if encoding.log
+            else tune.uniform(encoding.low, encoding.high)
         )
-    low, above = int(form.low), int(form.high) + 1
-    return tune.lograndint(low, above) if form.log else tune.randint(low, above)
+    low, above = int(encoding.low), int(encoding.high) + 1
+    return tune.lograndint(low, above) if encoding.log else tune.randint(low, above)

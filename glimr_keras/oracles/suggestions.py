@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from glimr_keras.errors import did_you_mean
+from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
-from glimr_keras.space.hyperparameters import sample
 from glimr_keras.space.search_space import SearchSpace
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from glimr_keras.oracles.encodings import form_of
+from glimr_keras.oracles.encodings import encoding_of
 from glimr_keras.oracles.gaussian_process import GaussianProcess, log_expected_improvement
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.search_space import SearchSpace
@@ -70,7 +70,9 @@ class Surrogate:
         for parameter in space.parameters:
             if parameter.count != 1:
                 options = (
-                    tuple(parameter.every_value()) if form_of(parameter).kind == "category" else ()
+                    tuple(parameter.every_value())
+                    if encoding_of(parameter).kind == "category"
+                    else ()
                 )
                 self._columns[parameter.key] = _Columns(parameter, width, options)
                 width += self._columns[parameter.key].width
@@ -84,7 +86,7 @@ class Surrogate:
         self._lowest = float(limited.min())
         self._process = GaussianProcess(points, limited, groups)
         if running:
-            self._process.imagine(np.stack([self._point(values)[0] for values in running]))
+            self._process.fantasize(np.stack([self._point(values)[0] for values in running]))
 
     def proposals(self, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
         """Configurations, the most promising first."""

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from ray.tune.search import sample as ray_sample
 
+from glimr_keras.space.define_by_run import NewEntries, sample
 from glimr_keras.space.hp_types import Condition, HyperParameter
-from glimr_keras.space.hyperparameters import HyperParameters, NewEntries, sample
+from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.ray_domains import ObjectChoice, compiled, holds_domain, is_domain, is_scalar
 from glimr_keras.space.search_space import SearchSpace
 

@@ -1,13 +1,18 @@
-"""How `build` asks for hyperparameters: a method for each kind, and scopes. Pure Python; runs in
-driver and worker.
+"""How `build` asks for hyperparameters: a method for each kind, scopes, and the value that is
+given. Pure Python; runs in driver and worker.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+import dataclasses
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
+from glimr_keras._utils.nested import MISSING, at_path
+from glimr_keras.errors import FatalRuntimeError, did_you_mean
 from glimr_keras.space.hp_types import (
     Boolean,
     Choice,
@@ -19,20 +24,49 @@ from glimr_keras.space.hp_types import (
     Scalar,
 )
 
+NewEntries = Literal["searched", "default", "refused"]
+
 
 class DefineByRun:
-    """The part of `HyperParameters` that defines them; names and methods are KerasTuner's."""
+    """The values and definitions of one configuration, and how code asks for them.
 
-    if TYPE_CHECKING:  # of `HyperParameters`
+    It is the base of `HyperParameters`, which describes the arguments and attributes. Names and
+    methods are KerasTuner's.
+    """
 
-        def _ask(
-            self, definition: HyperParameter, parent_name: str | None, parent_values: Any
-        ) -> Any: ...
-        def _condition(self, parent_name: str, parent_values: Any) -> Condition: ...
-
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        space: Iterable[HyperParameter],
+        tree: Mapping[str, Any],
+        sampling_key: Sequence[int] | None,
+        given: Iterable[HyperParameter],
+        new_entries: NewEntries,
+    ) -> None:
+        self.values: dict[str, Any] = dict(values)
+        self._definitions = {parameter.key: parameter for parameter in space}
+        self._given: dict[str, list[HyperParameter]] = {}
+        for parameter in given:
+            self._given.setdefault(parameter.name, []).append(parameter)
+            self._definitions.setdefault(parameter.key, parameter)
+        self._old = {name for name, _ in self._definitions}
+        self._new_entries = new_entries
+        self._tree = dict(tree)
+        self._sampling_key = None if sampling_key is None else tuple(sampling_key)
         self._name_scopes: list[str] = []
         self._conditions: list[Condition] = []
+        self._asked: dict[str, None] = {}
+
+    @property
+    def space(self) -> list[HyperParameter]:
+        """Return the definitions, in the order in which they became known."""
+        return list(self._definitions.values())
+
+    def is_active(self, hyperparameter: str | HyperParameter) -> bool:
+        """Tell whether a hyperparameter, given by full name or definition, exists here."""
+        if isinstance(hyperparameter, HyperParameter):
+            return hyperparameter.key in self._definitions and hyperparameter.exists(self.values)
+        return any(definition.exists(self.values) for definition in self._named(hyperparameter))
 
     def Int(
         self,
@@ -45,8 +79,9 @@ class DefineByRun:
         parent_name: str | None = None,
         parent_values: Any = None,
     ) -> Any:
-        """An integer from `min_value` to `max_value`, both inclusive. See
-        `glimr_keras.parameters.Int`.
+        """Return an integer from `min_value` to `max_value`, both inclusive.
+
+        The other arguments are those of `glimr_keras.space.hp_types.Int`.
 
         With `parent_name` and `parent_values` it exists only where that parameter has one of those
         values, as inside `conditional_scope`, and is `None` elsewhere. This holds for every kind.
@@ -65,8 +100,9 @@ class DefineByRun:
         parent_name: str | None = None,
         parent_values: Any = None,
     ) -> Any:
-        """A real number in [`min_value`, `max_value`), or a step of it. See
-        `glimr_keras.parameters.Float`.
+        """Return a real number in [`min_value`, `max_value`), or a step of it.
+
+        The other arguments are those of `glimr_keras.space.hp_types.Float`.
         """
         definition = Float(self._full_name(name), min_value, max_value, step, sampling, default)
         return self._ask(definition, parent_name, parent_values)
@@ -80,7 +116,7 @@ class DefineByRun:
         parent_name: str | None = None,
         parent_values: Any = None,
     ) -> Any:
-        """One of `values`, which must be of one type: `int`, `float`, `str` or `bool`.
+        """Return one of `values`, which must be of one type: `int`, `float`, `str` or `bool`.
 
         Raises:
             TypeError: If the values are of several types, or of another type.
@@ -103,18 +139,18 @@ class DefineByRun:
         parent_name: str | None = None,
         parent_values: Any = None,
     ) -> Any:
-        """`False` or `True`."""
+        """Return `False` or `True`."""
         return self._ask(Boolean(self._full_name(name), default), parent_name, parent_values)
 
     def Fixed(
         self, name: str, value: Scalar, parent_name: str | None = None, parent_values: Any = None
     ) -> Any:
-        """A value that is not tuned but recorded with the trial."""
+        """Return `value`, which is not tuned but recorded with the trial."""
         return self._ask(Fixed(self._full_name(name), value), parent_name, parent_values)
 
     @contextlib.contextmanager
     def name_scope(self, name: str) -> Iterator[None]:
-        """Puts `name/` before the names used inside; scopes nest."""
+        """Put `name/` before the names used inside; scopes nest."""
         self._name_scopes.append(name)
         try:
             yield
@@ -123,11 +159,10 @@ class DefineByRun:
 
     @contextlib.contextmanager
     def conditional_scope(self, parent_name: str, parent_values: Any) -> Iterator[None]:
-        """Parameters defined inside exist only where `parent_name` has one of `parent_values` (one
-        value or a list).
+        """Define parameters that exist only where `parent_name` has one of `parent_values`.
 
-        The body always runs; parameters that do not exist in this configuration are made known and
-        given as `None`.
+        They are one value or a list. The body always runs; parameters that do not exist in this
+        configuration are made known and given as `None`.
 
         Raises:
             ValueError: If the parent is not defined yet.
@@ -140,3 +175,89 @@ class DefineByRun:
 
     def _full_name(self, name: str) -> str:
         return "/".join([*self._name_scopes, str(name)])
+
+    def _named(self, full_name: str) -> list[HyperParameter]:
+        return [
+            definition for (name, _), definition in self._definitions.items() if name == full_name
+        ]
+
+    def _is_defined(self, full_name: str) -> bool:
+        return any(name == full_name for name, _ in self._definitions)
+
+    def _condition(self, parent_name: str, parent_values: Any) -> Condition:
+        full_name = self._full_name(parent_name)
+        if not self._is_defined(full_name):
+            raise ValueError(
+                f"A condition's parent must be defined before it: {full_name!r} is not defined."
+                f"{did_you_mean(full_name, [name for name, _ in self._definitions])}"
+            )
+        many = isinstance(parent_values, (list, tuple, set, frozenset, range))
+        return Condition(full_name, tuple(parent_values) if many else (parent_values,))
+
+    def _ask(self, definition: HyperParameter, parent_name: str | None, parent_values: Any) -> Any:
+        conditions = list(self._conditions)
+        if parent_name is not None:
+            conditions.append(self._condition(parent_name, parent_values))
+        if any(condition.name == definition.name for condition in conditions):
+            raise ValueError(f"Hyperparameter {definition.name!r} cannot be a condition of itself.")
+        definition = dataclasses.replace(definition, conditions=tuple(conditions))
+        if definition.name not in self._given:
+            self._check_entry(definition)
+            self._definitions.setdefault(definition.key, definition)
+        if not definition.exists(self.values):
+            return None
+        definition = self._winner(definition)
+        if definition.name not in self.values:
+            self.values[definition.name] = self._fallback(definition)
+        elif not self._fits(definition):
+            nearest = definition.nearest(self.values[definition.name])
+            self.values[definition.name] = (
+                self._fallback(definition) if nearest is None else nearest
+            )
+        self._asked[definition.name] = None
+        return self.values[definition.name]
+
+    def _check_entry(self, definition: HyperParameter) -> None:
+        if self._new_entries == "refused" and definition.name not in self._old:
+            raise FatalRuntimeError(
+                f"`allow_new_entries` is `False`, but found new entries [{definition}]. Known: "
+                f"{', '.join(sorted(self._old))}"
+            )
+
+    def _winner(self, definition: HyperParameter) -> HyperParameter:
+        """Return the definition that counts: a given one, or the first, as in KerasTuner.
+
+        Raises:
+            ValueError: If the first is of a declared space.
+        """
+        rivals = [rival for rival in self._named(definition.name) if rival.exists(self.values)]
+        first = next(iter(rivals), definition)
+        if (
+            definition.name in self._given
+            or dataclasses.replace(first, conditions=definition.conditions) == definition
+        ):
+            return first
+        message = (
+            f"Hyperparameter {definition.name!r} is defined twice, differently:\n  {first}\n  "
+            f"{definition}\n"
+            "Give the two different names, for example with `name_scope`."
+        )
+        if at_path(self._tree, definition.name) is not MISSING:
+            raise ValueError(message)
+        warnings.warn(f"{message} The first counts.", stacklevel=4)
+        return first
+
+    def _fits(self, definition: HyperParameter) -> bool:
+        """Tell whether this code allows the value that was chosen; its range may have changed."""
+        return self._sampling_key is None or definition.allows(self.values[definition.name])
+
+    def _fallback(self, definition: HyperParameter) -> Any:
+        is_new = definition.name not in self._old
+        if self._sampling_key is None or (is_new and self._new_entries == "default"):
+            return definition.default_value
+        return sample(definition, self._sampling_key)
+
+
+def sample(definition: HyperParameter, key: Sequence[int]) -> Any:
+    """Draw a value that depends only on `key` and the hyperparameter's name and range."""
+    return definition.random_sample([*key, zlib.crc32(definition.name.encode())])

@@ -11,20 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import itertools
-import warnings
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from glimr_keras._utils.nested import MISSING, at_path, copied
-from glimr_keras.errors import FatalRuntimeError, did_you_mean
+from glimr_keras.errors import did_you_mean
 from glimr_keras.space import hp_types
-from glimr_keras.space.define_by_run import DefineByRun
+from glimr_keras.space.define_by_run import DefineByRun, NewEntries, sample
 from glimr_keras.space.hp_types import Condition, HyperParameter, serialize
-
-NewEntries = Literal["searched", "default", "refused"]
 
 
 class HyperParameters(DefineByRun):
@@ -74,21 +69,10 @@ class HyperParameters(DefineByRun):
         fold: int | None = None,
         num_folds: int | None = None,
     ) -> None:
-        self.values: dict[str, Any] = dict(values or {})
-        self._definitions = {parameter.key: parameter for parameter in space}
-        self._given: dict[str, list[HyperParameter]] = {}
-        for parameter in given:
-            self._given.setdefault(parameter.name, []).append(parameter)
-            self._definitions.setdefault(parameter.key, parameter)
-        self._old = {name for name, _ in self._definitions}
-        self._new_entries = new_entries
-        self._tree = dict(tree or {})
-        self._sampling_key = None if sampling_key is None else tuple(sampling_key)
+        super().__init__(values or {}, space, tree or {}, sampling_key, given, new_entries)
         self._fold = fold
         self.num_folds = num_folds
         self.is_fold_used = False
-        super().__init__()
-        self._asked: dict[str, None] = {}
 
     # Mapping
 
@@ -164,11 +148,6 @@ class HyperParameters(DefineByRun):
         return self._tree
 
     @property
-    def space(self) -> list[HyperParameter]:
-        """The definitions, in the order in which they became known."""
-        return list(self._definitions.values())
-
-    @property
     def active_scopes(self) -> list[list[Condition]]:
         """The conditions of each conditional scope in which hyperparameters were defined, and whose
         conditions hold here.
@@ -194,12 +173,6 @@ class HyperParameters(DefineByRun):
     def asked(self) -> dict[str, Any]:
         """Values that were asked for through this object, by full name, in that order."""
         return {name: self.values[name] for name in self._asked if name in self.values}
-
-    def is_active(self, hyperparameter: str | HyperParameter) -> bool:
-        """Whether a hyperparameter, given by full name or definition, exists here."""
-        if isinstance(hyperparameter, HyperParameter):
-            return hyperparameter.key in self._definitions and hyperparameter.exists(self.values)
-        return any(definition.exists(self.values) for definition in self._named(hyperparameter))
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[set[str]]:
@@ -314,14 +287,6 @@ class HyperParameters(DefineByRun):
             if all(condition.holds(self.values) for condition in scope) == are_met
         ]
 
-    def _named(self, full_name: str) -> list[HyperParameter]:
-        return [
-            definition for (name, _), definition in self._definitions.items() if name == full_name
-        ]
-
-    def _is_defined(self, full_name: str) -> bool:
-        return any(name == full_name for name, _ in self._definitions)
-
     def _find(self, full_name: str) -> Any:
         """A value, or the nested dict at a path; a value comes before a scope of the same name."""
         is_declared = at_path(self._tree, full_name) is not MISSING
@@ -332,82 +297,6 @@ class HyperParameters(DefineByRun):
         ):
             return self.values[full_name]
         return at_path(self._as_tree(), full_name)
-
-    def _condition(self, parent_name: str, parent_values: Any) -> Condition:
-        full_name = self._full_name(parent_name)
-        if not self._is_defined(full_name):
-            raise ValueError(
-                f"A condition's parent must be defined before it: {full_name!r} is not defined."
-                f"{did_you_mean(full_name, [name for name, _ in self._definitions])}"
-            )
-        many = isinstance(parent_values, (list, tuple, set, frozenset, range))
-        return Condition(full_name, tuple(parent_values) if many else (parent_values,))
-
-    def _ask(self, definition: HyperParameter, parent_name: str | None, parent_values: Any) -> Any:
-        conditions = list(self._conditions)
-        if parent_name is not None:
-            conditions.append(self._condition(parent_name, parent_values))
-        if any(condition.name == definition.name for condition in conditions):
-            raise ValueError(f"Hyperparameter {definition.name!r} cannot be a condition of itself.")
-        definition = dataclasses.replace(definition, conditions=tuple(conditions))
-        if definition.name not in self._given:
-            self._check_entry(definition)
-            self._definitions.setdefault(definition.key, definition)
-        if not definition.exists(self.values):
-            return None
-        definition = self._winner(definition)
-        if definition.name not in self.values:
-            self.values[definition.name] = self._fallback(definition)
-        elif not self._fits(definition):
-            nearest = definition.nearest(self.values[definition.name])
-            self.values[definition.name] = (
-                self._fallback(definition) if nearest is None else nearest
-            )
-        self._asked[definition.name] = None
-        return self.values[definition.name]
-
-    def _check_entry(self, definition: HyperParameter) -> None:
-        if self._new_entries == "refused" and definition.name not in self._old:
-            raise FatalRuntimeError(
-                f"`allow_new_entries` is `False`, but found new entries [{definition}]. Known: "
-                f"{', '.join(sorted(self._old))}"
-            )
-
-    def _winner(self, definition: HyperParameter) -> HyperParameter:
-        """The definition that counts: one that was given, or the first of this name, as in
-        KerasTuner.
-
-        Raises:
-            ValueError: If the first is of a declared space.
-        """
-        rivals = [rival for rival in self._named(definition.name) if rival.exists(self.values)]
-        first = next(iter(rivals), definition)
-        if (
-            definition.name in self._given
-            or dataclasses.replace(first, conditions=definition.conditions) == definition
-        ):
-            return first
-        message = (
-            f"Hyperparameter {definition.name!r} is defined twice, differently:\n  {first}\n  "
-            f"{definition}\n"
-            "Give the two different names, for example with `name_scope`."
-        )
-        if at_path(self._tree, definition.name) is not MISSING:
-            raise ValueError(message)
-        warnings.warn(f"{message} The first counts.", stacklevel=4)
-        return first
-
-    def _fits(self, definition: HyperParameter) -> bool:
-        """Whether the value that was chosen is one that this code allows; its range may have
-        changed since.
-        """
-        return self._sampling_key is None or definition.allows(self.values[definition.name])
-
-    def _fallback(self, definition: HyperParameter) -> Any:
-        is_new = definition.name not in self._old
-        if self._sampling_key is None or (is_new and self._new_entries == "default"):
-            return definition.default_value
-        return sample(definition, self._sampling_key)
 
     def _as_tree(self) -> dict[str, Any]:
         """The declared configuration with the define-by-run values added at their paths."""
@@ -436,10 +325,3 @@ def deserialize(stored: Mapping[str, Any]) -> HyperParameter | HyperParameters:
     if stored["class_name"] == HyperParameters.__name__:
         return HyperParameters.from_config(stored["config"])
     return hp_types.deserialize(stored)
-
-
-def sample(definition: HyperParameter, key: Sequence[int]) -> Any:
-    """Draws a parameter's value for a configuration; it depends only on `key` and the parameter's
-    name and range.
-    """
-    return definition.random_sample([*key, zlib.crc32(definition.name.encode())])

@@ -52,7 +52,7 @@ def test_what_is_imagined_changes_what_is_known_but_not_what_is_expected(points)
     there = np.array([[0.9, 0.05]])
     process = GaussianProcess(points, wave(points), np.array([0, 1]))
     (mean,), (before,) = process.predict(there)
-    process.imagine(there)
+    process.fantasize(there)
     (same,), (after,) = process.predict(there)
     assert same == pytest.approx(mean, abs=0.02)
     assert after < before / 2

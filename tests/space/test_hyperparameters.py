@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from ray import tune
 
 from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import Choice, Condition, Float, Int
-from glimr_keras.space.hyperparameters import HyperParameters, sample
+from glimr_keras.space.hyperparameters import HyperParameters
 
 NAMES = st.lists(
     st.sampled_from(["a", "b", "c/d", "c/e", "units_0", "units_1"]), unique=True, min_size=1
