@@ -1,6 +1,4 @@
-"""Bayesian optimisation: by a Gaussian process, or by Optuna's samplers. Runs in the
-driver.
-"""
+"""Bayesian optimisation: by a Gaussian process, or by Optuna's samplers. Runs in the driver."""
 
 from __future__ import annotations
 
