@@ -158,7 +158,7 @@ def test_defaults_are_those_of_glimr_without_its_faults():
     assert search.checkpoint_config.checkpoint_score_attribute == "kind_acc"
     assert search.failure_config.max_failures == 5
     tuner = search._tuner(".", None, 1, 1, None, None)
-    assert tuner._glimr.settings.tolerance.failures == 5
+    assert tuner._glimr.settings.failure_policy.failures == 5
     search.set_resources({"CPU": 2, "GPU": 0.5})
     assert search.resources == {"CPU": 2, "GPU": 0.5}
     search.set_reporter()
