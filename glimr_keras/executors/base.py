@@ -1,4 +1,4 @@
-"""What an executor is. Runs in the driver."""
+"""What an executor is: the protocol that all of them have. Runs in the driver."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The coordinator: one search, in the driver. It asks the oracle, hands runs to an executor and
-writes down what comes back.
+"""The coordinator of one search: asks the oracle, hands executions to an executor and writes down
+what comes back. Runs in the driver.
 
 It knows nothing of Ray. An executor asks `next_spec` for work and passes on what the worker says.
 """
@@ -43,8 +43,8 @@ class Coordinator:
         directory: The project's directory.
         executions_per_trial: How often each configuration is trained, or each of its folds.
         observer: Told of every change.
-        tolerance: What is done about failures.
-        limits: What ends the search, or a trial, before its time.
+        failure_policy: What is done about failures.
+        stopping_policy: What ends the search, or a trial, before its time.
         cv_folds: Of the cross validation; `None` without.
         project_id: Of the project.
         directions: Of the metrics that will be logged, by name, as far as they are known; it is
@@ -108,8 +108,8 @@ class Coordinator:
         self._forget_states()
 
     def next_spec(self) -> ExecutionSpec | None:
-        """The next run to start, or `None`: then `finished` says whether to ask again when a run
-        has ended.
+        """The next execution to start, or `None`: then `finished` says whether to ask again when
+        one has ended.
         """
         if self.error is not None:
             self.finished = True
@@ -144,12 +144,12 @@ class Coordinator:
         return spec
 
     def on_start(self, spec: ExecutionSpec) -> None:
-        """A worker begins with the run."""
+        """A worker begins with the execution."""
         self._running.add(spec.key)
         self._observer.on_running(len(self._running))
 
     def on_report(self, spec: ExecutionSpec, report: Report) -> None:
-        """Takes in what a worker says about a run."""
+        """Takes in what a worker says about an execution."""
         trial = self.oracle.trials[spec.trial_id]
         trial.values = report.values
         trial.hyperparameters.define(report.parameters)
@@ -182,7 +182,7 @@ class Coordinator:
             self._write(self._journal.add_directions, new)
 
     def stops(self, spec: ExecutionSpec, report: Report) -> bool:
-        """Whether a run is to end with this report, though it could go on."""
+        """Whether an execution is to end with this report, though it could go on."""
         if report.outcome is not None or report.epoch is None:
             return False
         training = spec.trial_id if self._executions == 1 else f"{spec.trial_id}_{spec.execution}"
@@ -193,7 +193,7 @@ class Coordinator:
         return status is not None
 
     def on_stopped(self, spec: ExecutionSpec, duration: float) -> None:
-        """The run was stopped. Nothing if the run has already ended, or if the whole search is
+        """The execution was stopped. Nothing if it has already ended, or if the whole search is
         being stopped.
         """
         if self.error is not None:
@@ -204,7 +204,7 @@ class Coordinator:
 
     def on_lost(self, spec: ExecutionSpec, duration: float, message: str) -> None:
         """The process that ran it is gone: another goes on with it, unless that has happened too
-        often. Nothing if the run has already ended, or if the whole search is being stopped.
+        often. Nothing if it has already ended, or if the whole search is being stopped.
         """
         if self.error is not None or spec.key not in self._open:
             return
@@ -228,8 +228,8 @@ class Coordinator:
             self._again(spec, resumes=True)
 
     def mutated(self, spec: ExecutionSpec, values: Mapping[str, Any]) -> ExecutionSpec:
-        """The run with values that a population-based scheduler changed, each made one that its
-        hyperparameter can have.
+        """The execution with values that a population-based scheduler changed, each made one that
+        its hyperparameter can have.
         """
         if all(values.get(name, value) == value for name, value in spec.values.items()):
             return spec
@@ -244,13 +244,13 @@ class Coordinator:
         return dataclasses.replace(spec, values=spec.values | self.oracle.space.walk(choose))
 
     def give_back(self, spec: ExecutionSpec) -> None:
-        """The run was given out and nothing of it was done; it is the next to be started."""
+        """The execution was given out and nothing of it was done; it is the next to be started."""
         self._open.discard(spec.key)
         self._waiting.appendleft(spec)
         self._reopen()
 
     def _again(self, spec: ExecutionSpec, resumes: bool) -> None:
-        """The run is the next to be started, from where it was or from its beginning."""
+        """The execution is the next to be started, from where it was or from its beginning."""
         self._open.discard(spec.key)
         self._running.discard(spec.key)
         self._waiting.appendleft(

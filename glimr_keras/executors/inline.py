@@ -1,4 +1,4 @@
-"""The inline executor: trials run in the driver's own process, one at a time. For breakpoints."""
+"""The inline executor: executions one at a time, where breakpoints work. Runs in the driver."""
 
 from __future__ import annotations
 

@@ -32,20 +32,20 @@ _DEAD = (
 )
 
 _MAX_REFUSED = 3
-"""How often a run is given to another process because the one that it was for did not begin with
-it.
+"""How often an execution is given to another process because the one that it was for did not begin
+with it.
 """
 
 
 class Bridge:
-    """Which Ray trial is which run, and what the processes are doing before there are runs.
+    """Which Ray trial is which execution, and what the processes do before there are any.
 
     Args:
         begin: Called once, when the model has been built.
         workers: How many processes are made ready.
-        max_running: How many runs may be given out at once; `None` for what Ray has room for.
-        pauses: Whether a scheduler may pause runs, change their values and continue them.
-        shows: Whether Ray is to see the values of runs also where it changes none.
+        max_running: How many executions may be given out at once; `None` for what Ray has room for.
+        pauses: Whether a scheduler may pause executions, change their values and continue them.
+        shows: Whether Ray is to see the values of executions also where it changes none.
         is_cluster: Says whether there are other machines now.
 
     Attributes:
@@ -71,7 +71,7 @@ class Bridge:
         self._begin, self._workers = begin, workers
         self._ours: set[str] = set()
         self._standing_by: dict[str, None] = {}
-        self._given = 0  # runs for which a process that stands by has to leave
+        self._given = 0  # executions for which a process that stands by has to leave
         self._probing: str | None = None
         self._probes_lost = 0
         self._started: dict[str, float] = {}
@@ -154,7 +154,7 @@ class Bridge:
         in its configuration.
 
         A population-based scheduler copies whole configurations from one trial to another, with the
-        run in them.
+        execution in them.
         """
         self._started.pop(ray_id, None)
         if self.coordinator is not None and ray_id in self.specs:
@@ -162,7 +162,7 @@ class Bridge:
             config[TASK] = self._task(self.specs[ray_id])
 
     def wants_stop(self, ray_id: str, said: Any) -> bool:
-        """Whether the run is to end with this report."""
+        """Whether the execution is to end with this report."""
         coordinator, spec = self.coordinator, self.specs.get(ray_id)
         return (
             coordinator is not None
@@ -206,8 +206,8 @@ class Bridge:
 
     def _waits_for_machines(self) -> bool:
         """Whether a Ray trial is to wait for a machine that joins, and make a process ready there.
-        The runs themselves would not: each would go to a process that is ready sooner, and never
-        let a new one start.
+        The executions themselves would not: each would go to a process that is ready sooner, and
+        never let a new one start.
         """
         coordinator = self.coordinator
         if coordinator is None or coordinator.all_given_out or self.pauses or self._standing_by:
@@ -215,8 +215,8 @@ class Bridge:
         return len(self._started) > 0 and self._is_cluster()
 
     def _task(self, spec: ExecutionSpec) -> dict[str, Any]:
-        """A run for a worker, with what it goes on from if that may be on a machine that does not
-        see the project.
+        """An execution for a worker, with what it goes on from if that may be on a machine that
+        does not see the project.
         """
         states = {
             "own": state_directory(spec.directory) if spec.resumes else None,

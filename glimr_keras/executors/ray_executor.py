@@ -123,7 +123,7 @@ class RayExecutor(Executor):
             shows=self._reporter is not None,
             is_cluster=_Cluster(),
         )
-        trainable = tune.with_parameters(Worker, payload=self._ship(context))
+        trainable = tune.with_parameters(Worker, payload=self._payload(context))
         if self._storage is not None:
             self._storage.mkdir(parents=True, exist_ok=True)
         scratch.tidy(_OURS, self._storage)
@@ -169,7 +169,7 @@ class RayExecutor(Executor):
             return FilteredReporter(self._reporter, bridge)
         return None if self._chatty else _Silent()
 
-    def _ship(self, context: TrialContext) -> WorkerPayload:
+    def _payload(self, context: TrialContext) -> WorkerPayload:
         """Puts large arrays into Ray's shared memory, once; every trial maps them from there."""
         serialized_object = pack(context)
         arrays = _STORE.put(serialized_object.arrays)

@@ -33,13 +33,13 @@ class SharedArrayStore:
         return tuple(map(self._put, arrays))
 
     def _put(self, array: np.ndarray) -> ray.ObjectRef:
-        context = ray.get_runtime_context().get_job_id()
+        job = ray.get_runtime_context().get_job_id()
         self._copies = [
-            copy for copy in self._copies if copy.reference is not None and copy.context == context
+            copy for copy in self._copies if copy.reference is not None and copy.job == job
         ]
         found = next((copy for copy in self._copies if copy.holds(array)), None)
         if found is None:
-            found = _Copy(context, array.dtype, array.shape, ray.put(array))
+            found = _Copy(job, array.dtype, array.shape, ray.put(array))
             self._copies.append(found)
         reference = found.reference
         for copy in self._copies:
@@ -59,7 +59,7 @@ class _Copy:
         owners: Ids of the user's arrays that have its content.
     """
 
-    context: str
+    job: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     reference: ray.ObjectRef | None

@@ -1,4 +1,4 @@
-"""The user's scheduler, between Ray Tune and the search's own trials. Runs in the driver."""
+"""The user's scheduler, which Ray Tune asks about the search's own trials. Runs in the driver."""
 
 from __future__ import annotations
 

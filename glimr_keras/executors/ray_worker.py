@@ -151,7 +151,7 @@ class Worker(FunctionTrainable):
 
 @contextlib.contextmanager
 def _at_hand(spec: ExecutionSpec, states: ray.ObjectRef | None) -> Iterator[ExecutionSpec]:
-    """The run, with directories that this machine has. Where it does not see the project's,
+    """The execution, with directories that this machine has. Where it does not see the project's,
     checkpoints are sent.
     """
     *project, _ = pathlib.Path(spec.directory).parts  # an execution's folder may be in its trial's
@@ -174,7 +174,7 @@ def _at_hand(spec: ExecutionSpec, states: ray.ObjectRef | None) -> Iterator[Exec
 
 @contextlib.contextmanager
 def _continued(spec: ExecutionSpec) -> Iterator[ExecutionSpec]:
-    """The run, from where it was paused, or from where a scheduler wants it to go on.
+    """The execution, from where it was paused, or from where a scheduler wants it to go on.
 
     The checkpoint is copied at once: another trial that it is of may train on, and Ray removes its
     earlier ones.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import datetime
+import io
 import os
 import pathlib
+import pickle
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +18,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.sample import Domain
 from ray.tune.stopper import TrialPlateauStopper
 
+import glimr_keras
 from glimr_keras._utils import files
 from glimr_keras._utils.signatures import arguments_of, check_taken
 from glimr_keras.errors import ModelError, ProjectError
@@ -294,7 +297,7 @@ class Search:
             raise ProjectError(
                 f"There is no experiment of Search to restore in {directory.absolute()}."
             )
-        search, settings = cloudpickle.loads(file.read_bytes())
+        search, settings = _Unpickler(io.BytesIO(file.read_bytes())).load()
         results: ProjectResultGrid = search.experiment(
             directory.absolute().parent, directory.absolute().name, **settings
         )
@@ -364,6 +367,20 @@ class Search:
                 f"and how many there are. Received: loader={self.loader!r} without "
                 f"{', '.join(map(repr, missing))}"
             )
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads what cloudpickle wrote, also before a public name moved to another module."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a module has by a name; a public name wherever it is now."""
+        try:
+            return super().find_class(module, name)
+        except (ModuleNotFoundError, AttributeError):
+            ours = module.partition(".")[0] == glimr_keras.__name__
+            if not ours or name not in glimr_keras.__all__:
+                raise
+            return getattr(glimr_keras, name)
 
 
 class _ExperimentTuner(RayTuner):

@@ -1,4 +1,4 @@
-"""Bayesian optimisation: by a Gaussian process, or by Optuna's samplers."""
+"""Bayesian optimisation: by a Gaussian process, or by Optuna's samplers. Runs in the driver."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Hyperparameters as search algorithms know them: categories, integers and reals. Nothing
-is lost on the way.
+"""Hyperparameters as search algorithms know them: categories, integers and reals. Nothing is lost
+on the way. Pure Python; runs in the driver.
 """
 
 from __future__ import annotations

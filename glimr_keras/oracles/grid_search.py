@@ -1,4 +1,4 @@
-"""Grid search."""
+"""Grid search: every configuration that is different, once. Pure Python; runs in the driver."""
 
 from __future__ import annotations
 

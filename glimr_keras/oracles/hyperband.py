@@ -1,4 +1,4 @@
-"""Hyperband, with asynchronous promotion."""
+"""Hyperband, with asynchronous promotion. Runs in the driver."""
 
 from __future__ import annotations
 

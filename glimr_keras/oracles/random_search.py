@@ -1,4 +1,4 @@
-"""Random search."""
+"""Random search: configurations drawn independently. Pure Python; runs in the driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any search algorithm of `ray.tune.search` as an oracle."""
+"""Any search algorithm of `ray.tune.search` as an oracle. Runs in the driver."""
 
 from __future__ import annotations
 

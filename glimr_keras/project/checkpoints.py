@@ -1,5 +1,5 @@
-"""Writing a model's weights and reading them back into a freshly built model. Keras; runs in driver
-and worker.
+"""Checkpoints: a model's weights, written, and read into a model that was built anew. Keras; runs
+in driver and worker.
 
 A checkpoint is a directory with `checkpoint.weights.h5` (Keras' own format, with or without the
 optimizer's state) and `checkpoint.json` (the epoch, the shapes of the model's inputs, from which a
@@ -8,8 +8,7 @@ are written beside the old ones, then the new description replaces the old one, 
 follow; so at any moment the weights that the description's digest is of are in one of the two
 places.
 
-A training's *states*, from which it can be continued, are checkpoints in a directory of their own,
-one for an epoch. With each goes a link to what the best weights were then.
+The states of a training, from which it can be continued, are in `training_states`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Directories of projects: whose they are, and whether a search may go on there. Driver."""
+"""Directories of projects: whose they are, and whether a search may go on there. Runs in the
+driver."""
 
 from __future__ import annotations
 

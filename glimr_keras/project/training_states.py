@@ -1,6 +1,6 @@
-"""States of trainings, from which they can be continued. Keras; runs in driver and worker.
+"""Training states, from which an interrupted execution goes on. Keras; runs in driver and worker.
 
-A training's *states* are checkpoints in a directory of their own, one for an epoch. With each goes
+They are checkpoints in a directory of their own, one for an epoch. With each goes
 a link to what the best weights were then.
 """
 

@@ -137,7 +137,7 @@ class Results:
         return found
 
     def results_dataframe(self) -> pd.DataFrame:
-        """A table with one row a trial; see `glimr_keras.analysis.results_dataframe` for its
+        """A table with one row a trial; see `results.tables.results_dataframe` for its
         columns.
         """
         return tables.results_dataframe(self._glimr.read())

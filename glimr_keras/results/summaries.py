@@ -1,5 +1,5 @@
-"""Tables and summaries of a project, computed from its journal. Runs anywhere; needs neither Ray
-nor a model.
+"""Summaries of a project and of a search space, as text. Runs anywhere; needs neither Ray nor a
+model.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Tables of a project over configurations, folds and epochs, as glimr has them: DataFrames in,
-DataFrames out. Runs anywhere.
+"""Tables of a project over trials, folds and epochs: DataFrames in, DataFrames out. Runs anywhere;
+needs neither Ray nor a model.
 
 A *configuration* is a trial of the search; with cross validation it is trained once for each fold.
 """

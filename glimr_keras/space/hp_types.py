@@ -40,16 +40,21 @@ class HyperParameter:
     Attributes:
         name: The full name, scopes joined by `/`, such as `"optimization/learning_rate"`.
         conditions: All must hold for the parameter to exist in a configuration.
+        stored_as: The word that stored files have for this kind. It stays, also if the class gets
+            another name.
     """
 
     name: str
     conditions: tuple[Condition, ...] = dataclasses.field(default=(), kw_only=True)
 
     kinds: ClassVar[dict[str, type[HyperParameter]]] = {}
+    stored_as: ClassVar[str]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, stored_as: str | None = None, **kwargs: Any) -> None:
+        """Register a kind by `stored_as`; defaults to the name of the class."""
         super().__init_subclass__(**kwargs)
-        HyperParameter.kinds[cls.__name__] = cls
+        cls.stored_as = stored_as or cls.__name__
+        HyperParameter.kinds[cls.stored_as] = cls
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -271,7 +276,7 @@ class _Number(HyperParameter):
 
 
 @dataclasses.dataclass(frozen=True)
-class Int(_Number):
+class Int(_Number, stored_as="Int"):
     """An integer from `min_value` to `max_value`, both inclusive.
 
     With a `step`, only `min_value`, `min_value + step`, … up to `max_value` are possible (with
@@ -328,7 +333,7 @@ class Int(_Number):
 
 
 @dataclasses.dataclass(frozen=True)
-class Float(_Number):
+class Float(_Number, stored_as="Float"):
     """A real number in [`min_value`, `max_value`), or with a `step` one of `min_value`, `min_value
     + step`, … `max_value`.
 
@@ -364,7 +369,7 @@ class Float(_Number):
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice(HyperParameter):
+class Choice(HyperParameter, stored_as="Choice"):
     """One of `values`, each a `bool`, `int`, `float`, `str` or `None`, all equally likely.
 
     `ordered` says that neighbouring values are alike, which a searcher may use; by default numbers
@@ -432,7 +437,7 @@ class Choice(HyperParameter):
 
 
 @dataclasses.dataclass(frozen=True)
-class Boolean(HyperParameter):
+class Boolean(HyperParameter, stored_as="Boolean"):
     """`False` or `True`, equally likely."""
 
     default: bool = False
@@ -462,7 +467,7 @@ class Boolean(HyperParameter):
 
 
 @dataclasses.dataclass(frozen=True)
-class Fixed(HyperParameter):
+class Fixed(HyperParameter, stored_as="Fixed"):
     """A parameter that is not tuned: always `value`."""
 
     value: Scalar
@@ -515,7 +520,7 @@ def conditions_config(parameter: HyperParameter) -> list[dict[str, Any]]:
 
 def serialize(parameter: Any) -> dict[str, Any]:
     """Returns `{"class_name": …, "config": …}`, JSON types only."""
-    return {"class_name": type(parameter).__name__, "config": parameter.get_config()}
+    return {"class_name": parameter.stored_as, "config": parameter.get_config()}
 
 
 def deserialize(stored: Mapping[str, Any]) -> HyperParameter:

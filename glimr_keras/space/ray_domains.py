@@ -31,7 +31,7 @@ _TINY = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
-class ObjectChoice(Choice):
+class ObjectChoice(Choice, stored_as="Options"):
     """A choice whose options are any Python objects, shown to searchers and tables by their labels
     (`values`).
     """
@@ -60,7 +60,7 @@ class ObjectChoice(Choice):
 
 
 @dataclasses.dataclass(frozen=True)
-class RayDomain(HyperParameter):
+class RayDomain(HyperParameter, stored_as="RayDomain"):
     """A numeric `ray.tune` domain that has no exact twin here, such as a quantised or a normal one.
 
     Attributes:

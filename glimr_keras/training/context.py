@@ -1,5 +1,5 @@
-"""What every trial of a search shares, and how a configuration becomes a model and its data. Runs
-in driver and worker.
+"""What all executions of a search share, and the model, data and arguments of one. Runs in driver
+and worker.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One training of a configuration: data, build, fit, and its score. Runs in the worker.
+"""One execution: data, build, fit, and its score. Runs in the worker.
 
-`worker` says what becomes of its errors.
+`run_trial` says what becomes of its errors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What one worker does: it runs trials, one after the other. Runs in the worker, or in the driver
+"""What a worker does with one execution, and with its errors. Runs in the worker, or in the driver
 for inline trials.
 
-A trial, top to bottom: configuration, data, build, fit; each epoch is reported and the best one
+Top to bottom: configuration, data, build, fit; each epoch is reported and the best one
 saved. Nothing here knows Ray: reports go to a function that the executor gives. A mistake in the
 user's code ends the trial, never the process.
 """
@@ -148,8 +148,8 @@ def _seed(spec: ExecutionSpec) -> int:
 
 
 def _from_its_state(context: TrialContext, spec: ExecutionSpec) -> ExecutionSpec:
-    """The run with the checkpoint from which its training goes on, or from its beginning where none
-    is whole.
+    """The execution with the checkpoint from which it goes on, or from its beginning where none is
+    whole.
     """
     if spec.resumes:
         own = None

@@ -1,5 +1,5 @@
-"""What a trial says while it runs, and what it saves: its reports and its callback. Runs in the
-worker.
+"""What an execution says and saves at the end of an epoch: its callback and its reports. Runs in
+the worker.
 """
 
 from __future__ import annotations

@@ -92,8 +92,8 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
         """Loads weights and the optimizer's state into a compiled model.
 
         Args:
-            model: Built as in the run that saved it. It may be unbuilt only if Keras can build it
-                from its own record (a `Sequential` without input shape); build other subclassed
+            model: Built as in the training that saved it. It may be unbuilt only if Keras can build
+                it from its own record (a `Sequential` without input shape); build other subclassed
                 models by calling them on a batch first.
             checkpoint: By default the one that Ray Tune gives this trial, if any.
 

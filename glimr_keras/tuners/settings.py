@@ -32,7 +32,7 @@ class SearchSettings:
     Attributes:
         keras_callbacks, ray_callbacks: Of `callbacks`.
         warm_start: The directories of the projects.
-        tolerance: What is done about failures.
+        failure_policy: What is done about failures.
     """
 
     cv_folds: int | None = None

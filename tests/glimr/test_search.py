@@ -137,6 +137,16 @@ def test_an_experiment_is_restored_and_extended(experiment):
         gk.Search.restore(directory, "two")
 
 
+def test_what_a_pickle_names_and_is_gone_is_not_replaced(tmp_path):
+    """Only public names are found wherever they are now."""
+    pickled = tmp_path / ".glimr_keras" / "search.pickle"
+    pickled.parent.mkdir()
+    for name in (b"glimr_keras.search\nFinder", b"elsewhere\nSearch"):
+        pickled.write_bytes(b"c" + name + b"\n.")
+        with pytest.raises(ModuleNotFoundError, match=name.split(b"\n")[0].decode()):
+            gk.Search.restore(tmp_path)
+
+
 def test_defaults_are_those_of_glimr_without_its_faults():
     described = space()
     before = copy.copy(described)
@@ -148,7 +158,7 @@ def test_defaults_are_those_of_glimr_without_its_faults():
     assert search.checkpoint_config.checkpoint_score_attribute == "kind_acc"
     assert search.failure_config.max_failures == 5
     tuner = search._tuner(".", None, 1, 1, None, None)
-    assert tuner._glimr.settings.tolerance.failures == 5
+    assert tuner._glimr.settings.failure_policy.failures == 5
     search.set_resources({"CPU": 2, "GPU": 0.5})
     assert search.resources == {"CPU": 2, "GPU": 0.5}
     search.set_reporter()

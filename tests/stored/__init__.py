@@ -1,0 +1,1 @@
+"""What users have stored still opens: files that an earlier version wrote."""
