@@ -5,17 +5,20 @@ Runs in the driver.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import keras
 from ray import tune
 
-from glimr_keras._utils.checks import checked_count, checked_seconds
-from glimr_keras.errors import ObjectiveError, did_you_mean
+from glimr_keras._utils.checks import checked_count, optional_count, optional_seconds
+from glimr_keras.errors import FatalValueError, ObjectiveError, did_you_mean
 from glimr_keras.executors.policies import FailurePolicy
+from glimr_keras.oracles import Oracle
 from glimr_keras.training.discovery import Probe
 from glimr_keras.trials.objective import DEFAULT, Objective
+
+_Value = TypeVar("_Value")
 
 
 def check_recognized(unrecognized: Mapping[str, Any], kind: type) -> None:
@@ -28,6 +31,79 @@ def check_recognized(unrecognized: Mapping[str, Any], kind: type) -> None:
         known = {name for base in kind.__mro__ for name in inspect.signature(base).parameters}
         hints = "".join(did_you_mean(name, known) for name in unrecognized)
         raise ValueError(f"Unrecognized arguments {list(unrecognized)} for {kind.__name__}.{hints}")
+
+
+def passed_on(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a constructor's `locals()` as the keyword arguments that it was called with."""
+    named = {
+        name: value
+        for name, value in given.items()
+        if name not in ("self", "__class__", "unrecognized")
+    }
+    return {**named, **given["unrecognized"]}
+
+
+def with_oracle(
+    kind: Callable[..., Oracle],
+    given: Mapping[str, Any],
+    like: Callable[..., Oracle] | None = None,
+) -> dict[str, Any]:
+    """Return a constructor's `locals()` as the keyword arguments of `Tuner`: what an oracle takes
+    becomes one of this kind.
+
+    Args:
+        like: An oracle that takes the same arguments. Defaults to `kind`.
+    """
+    taken = inspect.signature(like or kind).parameters
+    arguments = passed_on(given)
+    oracle = kind(**{name: arguments.pop(name) for name in taken if name in arguments})
+    return {"oracle": oracle, **arguments}
+
+
+class _Unless:
+    """Stands for an argument that was not given; it looks like what then counts."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return repr(self._value)
+
+
+def unless_given(value: _Value) -> _Value:
+    """Return a default that is not passed on, and that signatures show as `value`."""
+    return cast(_Value, _Unless(value))
+
+
+def given_only(function: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments among a function's `locals()` that have a default of `unless_given`, and
+    were given.
+    """
+    return {
+        name: given[name]
+        for name, default in function.__kwdefaults__.items()
+        if isinstance(default, _Unless) and not isinstance(given[name], _Unless)
+    }
+
+
+class settable_property:  # noqa: N801  # used as `property` is
+    """A property that subclasses may set, to whatever they like."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read, self.__doc__ = read, read.__doc__
+
+    def __get__(self, tuner: Any, kind: type) -> Any:
+        return self if tuner is None else self._read(tuner)
+
+
+def checked_oracle(oracle: Any) -> None:
+    """Refuse what is no oracle, or has a budget or a seed that cannot be used."""
+    if not isinstance(oracle, Oracle):
+        raise FatalValueError(
+            f"Expected `oracle` argument to be an instance of `Oracle`. Received: oracle={oracle!r}"
+        )
+    optional_count("max_trials", oracle.max_trials)
+    checked_count("seed", oracle.seed, at_least=0)
 
 
 def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]:
@@ -86,30 +162,29 @@ def sorted_callbacks(
     )
 
 
-def checked_failure_policy(
-    max_consecutive_failed_trials: Any,
-    max_failures: Any,
-    max_retries_per_trial: Any,
-    trial_time_limit_s: Any,
-    state_interval_s: Any,
-    keep_top_k: Any,
-) -> FailurePolicy:
-    """What a search bears, by the names of a tuner's arguments."""
-    interval = state_interval_s
+def checked_failure_policy(oracle: Oracle, given: Mapping[str, Any]) -> FailurePolicy:
+    """Return what a search bears, by the oracle and the other arguments of a tuner."""
+    interval = given["state_interval_s"]
     return FailurePolicy(
         failed_in_a_row=checked_count(
-            "max_consecutive_failed_trials", max_consecutive_failed_trials
+            "max_consecutive_failed_trials", oracle.max_consecutive_failed_trials
         ),
-        failures=checked_count("max_failures", max_failures, at_least=-1),
-        retries=checked_count("max_retries_per_trial", max_retries_per_trial, at_least=0),
-        seconds=None
-        if trial_time_limit_s is None
-        else checked_seconds("trial_time_limit_s", trial_time_limit_s),
-        state_interval=interval
-        if interval is None or interval == 0
-        else checked_seconds("state_interval_s", interval),
-        keep_top_k=None if keep_top_k is None else checked_count("keep_top_k", keep_top_k),
+        failures=checked_count("max_failures", given["max_failures"], at_least=-1),
+        retries=checked_count("max_retries_per_trial", oracle.max_retries_per_trial, at_least=0),
+        seconds=optional_seconds("trial_time_limit_s", given["trial_time_limit_s"]),
+        state_interval=0 if interval == 0 else optional_seconds("state_interval_s", interval),
+        keep_top_k=optional_count("keep_top_k", given["keep_top_k"]),
     )
+
+
+def checked_executor(executor: Any, scheduler: Any, reporter: Any) -> str:
+    """Return the name of an executor, which Ray's own objects must fit."""
+    if executor not in ("ray", "inline"):
+        raise ValueError(f"`executor` must be 'ray' or 'inline'. Received: executor={executor!r}")
+    for name, given in (("scheduler", scheduler), ("reporter", reporter)):
+        if executor == "inline" and given is not None:
+            raise ValueError(f"A Ray `{name}` needs `executor='ray'`. Received: executor='inline'")
+    return str(executor)
 
 
 def checked_points(points: Any) -> tuple[Mapping[str, Any], ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from glimr_keras._utils.checks import checked_count
+from glimr_keras._utils.checks import checked_count, optional_count
 from glimr_keras.errors import ModelError, ProjectError, StorageError
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.inline import InlineExecutor
@@ -27,24 +27,20 @@ from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.folds import Folds
 from glimr_keras.models.folds import make as make_folds
+from glimr_keras.models.hypermodel import overrides
+from glimr_keras.oracles.suggestions import checked_point
 from glimr_keras.project.directory import check_place, is_of_a_project, open_project
 from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.space.hp_types import HyperParameter, deserialize
+from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.context import TrialContext
-from glimr_keras.training.discovery import Probe
+from glimr_keras.training.discovery import Probe, built_space
+from glimr_keras.training.dry_run import DryRun, attempt
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
-from glimr_keras.tuners.arguments import checked_objective, checked_verbosity
-from glimr_keras.tuners.hooks import (
-    TunerHooks,
-    has_own,
-    has_own_loop,
-    hypermodel_of,
-    is_told_of_batches,
-    runs_in_worker,
-    runs_once,
-)
+from glimr_keras.tuners.arguments import checked_objective, checked_verbosity, sorted_callbacks
+from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress
 from glimr_keras.tuners.warm_start import learn_from
 
@@ -85,7 +81,7 @@ class Ongoing:
 class _Told:
     """Tells of trials those who show them, and the user's own tuner."""
 
-    def __init__(self, progress: Progress, tuner: TunerHooks) -> None:
+    def __init__(self, progress: Progress, tuner: SearchingTuner) -> None:
         self._tuner = tuner
         self.on_running, self._show_end = progress.on_running, progress.on_trial_end
         self.on_trial_begin = tuner.on_trial_begin
@@ -107,10 +103,37 @@ class SearchSession:
 
     Args:
         tuner: The user's.
+        own: The hooks that it has of its own.
     """
 
-    def __init__(self, tuner: TunerHooks) -> None:
-        self._tuner, self._state, self._settings = tuner, tuner._glimr, tuner._glimr.settings
+    def __init__(self, tuner: SearchingTuner, own: Overridden) -> None:
+        self._tuner, self._own = tuner, own
+        self._state, self._settings = tuner._glimr, tuner._glimr.settings
+
+    def start(self, args: tuple[Any, ...], kwargs: dict[str, Any], how: Mapping[str, Any]) -> None:
+        """Search with what `BaseTuner.search` was given.
+
+        Args:
+            args, kwargs: What `fit`, or a `run_trial` of the user's own, is given.
+            how: How the data is split for cross validation.
+        """
+        own, oracle = self._own, self._tuner.oracle
+        is_passed_on = "run_trial" in own.names  # which gets whatever was given
+        of_keras, of_ray = sorted_callbacks(None if is_passed_on else kwargs.pop("callbacks", None))
+        if of_ray:
+            raise TypeError(
+                "`search(callbacks=…)` takes Keras callbacks; pass Ray's to "
+                f"{type(self._tuner).__name__}. Received: {of_ray}"
+            )
+        is_own = own.has("loop") or overrides(hypermodel_of(self._tuner), "fit")
+        if self._settings.cv_folds is None and is_own:  # whose own arguments they are
+            kwargs |= {
+                name: value for name, value in how.items() if value is not None and value != "auto"
+            }
+            how = {}
+        if "verbose" in kwargs:
+            oracle.verbose = checked_verbosity(kwargs["verbose"])
+        self.search(FitArguments(args, kwargs), of_keras, how, oracle.verbose)
 
     def search(
         self,
@@ -129,7 +152,7 @@ class SearchSession:
         """
         tuner, settings, state = self._tuner, self._settings, self._state
         verbose = checked_verbosity(verbose)
-        if not has_own_loop(tuner):
+        if not self._own.has("loop"):
             data.check_one_source(hypermodel_of(tuner), arguments)
         if settings.executor == "ray":
             arguments.check_repeatable()
@@ -148,6 +171,31 @@ class SearchSession:
             executor = self._executor(verbose, None if max_trials is None else max_trials * runs)
         self._run(executor, context, seed, progress)
 
+    def try_configuration(
+        self,
+        config: Mapping[str, Any] | HyperParameters,
+        arguments: FitArguments,
+        how: Mapping[str, Any],
+        batches: int | None,
+    ) -> DryRun:
+        """Build and train one configuration here; see `BaseTuner.try_configuration`."""
+        hypermodel, space = hypermodel_of(self._tuner), self._state.space
+        kwargs = dict(arguments.kwargs)
+        callbacks, _ = sorted_callbacks(kwargs.pop("callbacks", None))
+        arguments = FitArguments(arguments.args, kwargs)
+        optional_count("batches", batches)
+        if overrides(hypermodel, "run"):
+            raise ValueError(
+                f"There is no model to try: {type(hypermodel).__name__} has its own "
+                "`run(config)`. Call it, with a configuration of `glimr_keras.sample_space` or "
+                "a `HyperParameters()`."
+            )
+        data.check_one_source(hypermodel, arguments)
+        folds = self.folds(arguments, self._tuner.oracle.seed, **how)
+        given = config.values if isinstance(config, HyperParameters) else space.values_of(config)
+        values = checked_point(given, SearchSpace(space.parameters, is_whole=False))
+        return attempt(self.context(arguments, callbacks, folds=folds), values, batches)
+
     def known_space(self) -> list[HyperParameter]:
         """The hyperparameters of the project, or before the first search those that one build
         shows.
@@ -164,13 +212,25 @@ class SearchSession:
         )
         return space
 
+    def visible_space(self) -> list[HyperParameter]:
+        """Return what models ask for, as far as building some of them in this process tells."""
+        tuner = self._tuner
+        context = TrialContext(
+            hypermodel_of(tuner),
+            self._state.space,
+            tuner.oracle.wanted,
+            FitArguments(),
+            compile_overrides=CompileOverrides.of(tuner),
+        )
+        return built_space(context)
+
     def recall(self, project: Project) -> None:
         """Has the oracle know a project's trials, and the tuner its state, to look at them."""
         space = SearchSpace(project.parameters, is_whole=False)
         tuner = self._tuner
         tuner.oracle.recall(project.objective, space, project.trials, project.end_order)
         path = pathlib.Path(tuner._get_tuner_fname())
-        if has_own(tuner, "set_state") and path.exists():
+        if "set_state" in self._own.names and path.exists():
             tuner.set_state(json.loads(path.read_text("utf-8")))
 
     def folds(self, arguments: FitArguments, seed: int, **how: Any) -> Folds | None:
@@ -209,7 +269,7 @@ class SearchSession:
             ShippingError: If a part of it cannot be sent to workers.
         """
         tuner, settings, size = self._tuner, self._settings, self._tuner.max_model_size
-        has_loop, is_needed = has_own_loop(tuner), runs_in_worker(tuner)
+        has_loop, is_needed = self._own.has("loop"), self._own.runs_in_worker
         if has_loop and callbacks:  # which it passes on itself
             arguments, callbacks = (
                 FitArguments(arguments.args, {**arguments.kwargs, "callbacks": list(callbacks)}),
@@ -228,7 +288,7 @@ class SearchSession:
             compile_overrides=CompileOverrides.of(tuner),
             tuner=tuner if is_needed else None,
             has_own_loop=has_loop,
-            is_told_of_batches=is_told_of_batches(tuner),
+            is_told_of_batches=self._own.has("batches"),
         )
         if settings.executor == "ray":
             parts = {
@@ -246,7 +306,7 @@ class SearchSession:
         """How often a configuration is trained, or each of its folds."""
         return (
             1
-            if runs_once(self._tuner)
+            if self._own.is_whole_trial
             else checked_count("executions_per_trial", self._tuner.executions_per_trial)
         )
 
@@ -279,7 +339,7 @@ class SearchSession:
 
     def _take_own_entries(self) -> None:
         """Searches what the user's own code has told the oracle of."""
-        if has_own(self._tuner, "_populate_initial_space"):
+        if "_populate_initial_space" in self._own.names:
             self._tuner._populate_initial_space()
         space = self._state.space
         known = {parameter.key for parameter in space.given}
