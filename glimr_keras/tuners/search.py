@@ -37,7 +37,7 @@ from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe, built_space
-from glimr_keras.training.dry_run import DryRun, attempt
+from glimr_keras.training.dry_run import DryRun, dry_run
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
@@ -198,7 +198,7 @@ class SearchSession:
         folds = self.folds(arguments, self._tuner.oracle.seed, **how)
         given = config.values if isinstance(config, HyperParameters) else space.values_of(config)
         values = checked_point(given, SearchSpace(space.parameters, is_whole=False))
-        return attempt(self.context(arguments, callbacks, folds=folds), values, batches)
+        return dry_run(self.context(arguments, callbacks, folds=folds), values, batches)
 
     def known_space(self) -> list[HyperParameter]:
         """The hyperparameters of the project, or before the first search those that one build
