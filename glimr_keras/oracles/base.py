@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.errors import did_you_mean
 from glimr_keras.oracles.locks import synchronized
 from glimr_keras.oracles.record import TrialRecord
@@ -131,7 +132,7 @@ class Oracle(TrialRecord):
 
     def ask(self) -> Trial | Nothing:
         """Answer a search: by `next_trial`, or by the `create_trial` that a subclass overrides."""
-        if type(self).create_trial is Oracle.create_trial:
+        if not is_overridden(self, "create_trial", Oracle):
             return self.next_trial()
         self._is_asked_by_search = True
         try:
@@ -248,7 +249,7 @@ class Oracle(TrialRecord):
         """
         own = self._own(trial, status)
         if own.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED):
-            if own.executions and type(self).update_trial is not Oracle.update_trial:
+            if own.executions and is_overridden(self, "update_trial", Oracle):
                 self._tell_own_update(own)
             self.score_trial(own)
         is_of_own_loop = not own.executions

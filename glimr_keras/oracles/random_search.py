@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.suggestions import Nothing, Suggestion, completed
 from glimr_keras.space.define_by_run import sample
@@ -50,8 +51,8 @@ class RandomSearchOracle(Oracle):
         )
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
-        if (
-            type(self)._random_values is not RandomSearchOracle._random_values
+        if is_overridden(
+            self, "_random_values", RandomSearchOracle
         ):  # a subclass draws in its own way
             values = self._random_values()
             return (

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from glimr_keras._utils.files import write_json
+from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.oracles.display import Display
 from glimr_keras.oracles.duplicates import TriedConfigurations, values_hash
 from glimr_keras.space.hp_types import HyperParameter
@@ -261,7 +262,7 @@ class TrialRecord:
 
     def _has_own(self, *names: str) -> bool:
         """Tell whether a subclass overrides one of these methods."""
-        return any(getattr(type(self), name) is not getattr(TrialRecord, name) for name in names)
+        return any(is_overridden(self, name, TrialRecord) for name in names)
 
     def reload(self) -> None:
         """Read the oracle's state, and all trials, from the project's directory.
