@@ -27,6 +27,7 @@ from glimr_keras.space.declared_space import prune_search, sample_space
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.tune_callback import TuneReportCheckpoint
 from glimr_keras.trials.objective import MultiObjective, Objective
+from glimr_keras.tuners.base_tuner import BaseTuner
 from glimr_keras.tuners.bayesian_optimization import BayesianOptimization
 from glimr_keras.tuners.grid_search import GridSearch
 from glimr_keras.tuners.hyperband import Hyperband
@@ -37,6 +38,7 @@ from glimr_keras.tuners.tuner import Tuner
 from glimr_keras.version import __version__
 
 __all__ = [
+    "BaseTuner",
     "BayesianOptimization",
     "FailedTrialError",
     "GridSearch",

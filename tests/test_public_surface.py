@@ -13,6 +13,7 @@ PUBLIC = {name: getattr(glimr_keras, name) for name in glimr_keras.__all__}
 
 def test_all_names_exist_and_are_sorted():
     assert set(glimr_keras.__all__) == {
+        "BaseTuner",
         "BayesianOptimization",
         "FailedTrialError",
         "GridSearch",

@@ -43,3 +43,8 @@ def checked_seconds(name: str, value: Any) -> float:
 def optional_count(name: str, value: Any, at_least: int = 1) -> int | None:
     """`None`, or an integer of at least `at_least`."""
     return None if value is None else checked_count(name, value, at_least)
+
+
+def optional_seconds(name: str, value: Any) -> float | None:
+    """`None`, or a positive number of seconds."""
+    return None if value is None else checked_seconds(name, value)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from glimr_keras._utils.overriding import is_overridden
 from glimr_keras._utils.signatures import takes
 from glimr_keras.errors import HyperModelError
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -182,11 +183,9 @@ def overrides(hypermodel: HyperModel, method: str) -> bool:
     One that is called `data`, `run` or `space` and does not take what that would be given is
     another's, and does not count.
     """
-    own = getattr(hypermodel, method)
-    if method not in vars(hypermodel) and getattr(type(hypermodel), method) is getattr(
-        HyperModel, method
-    ):
+    if not is_overridden(hypermodel, method, HyperModel):
         return False
+    own = getattr(hypermodel, method)
     return method not in _ARGUMENTS or (callable(own) and takes(own, _ARGUMENTS[method]))
 
 

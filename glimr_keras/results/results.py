@@ -7,18 +7,23 @@ from __future__ import annotations
 import os
 import pathlib
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import pandas as pd
 
 from glimr_keras._utils.checks import checked_count
-from glimr_keras.errors import CheckpointError
+from glimr_keras.errors import CheckpointError, ProjectError
 from glimr_keras.models.build import build
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.configuration import configuration
-from glimr_keras.models.hypermodel import HyperModel, as_hypermodel
+from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, declared_space
+from glimr_keras.project import keras_tuner_files
+from glimr_keras.project.remote_mirror import project_place
 from glimr_keras.results import summaries, tables
 from glimr_keras.results.reader import ProjectReader
+from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.trial import Trial
@@ -160,3 +165,22 @@ class Results:
                 project, self.project_dir, checked_count("num_trials", num_trials)
             )
         )
+
+
+def open_results(
+    project: str | os.PathLike[str],
+    hypermodel: Any = None,
+    space: Mapping[str, Any] | None = None,
+) -> Results:
+    """Open a project to read its results; see `BaseTuner.open`."""
+    directory, mirror = project_place(project)
+    if mirror is None and keras_tuner_files.exists(directory):
+        raise ProjectError(
+            f"The project in {directory} is KerasTuner's. Open it by `open_keras_tuner_project`."
+        )
+    model = None if hypermodel is None else as_hypermodel(hypermodel)
+    if space is None and model is not None:
+        space = declared_space(model)
+    reader = ProjectReader(DeclaredSpace(space), directory, mirror)
+    reader.read()
+    return Results(model, reader)

@@ -82,7 +82,7 @@ class DryRun:
         )
 
 
-def attempt(context: TrialContext, values: dict[str, Any], batches: int | None) -> DryRun:
+def dry_run(context: TrialContext, values: dict[str, Any], batches: int | None) -> DryRun:
     """Trains a configuration for an epoch, or for some batches of one.
 
     Args:

@@ -5,18 +5,21 @@ Runs in the driver.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import keras
 from ray import tune
 
-from glimr_keras._utils.checks import checked_count, checked_seconds
-from glimr_keras.errors import ObjectiveError, did_you_mean
+from glimr_keras._utils.checks import checked_count, optional_count, optional_seconds
+from glimr_keras.errors import FatalValueError, ObjectiveError, did_you_mean
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.policies import FailurePolicy
+from glimr_keras.oracles import Oracle
 from glimr_keras.training.discovery import Probe
 from glimr_keras.trials.objective import DEFAULT, Objective
+
+_Value = TypeVar("_Value")
 
 
 def check_recognized(unrecognized: Mapping[str, Any], kind: type) -> None:
@@ -31,30 +34,77 @@ def check_recognized(unrecognized: Mapping[str, Any], kind: type) -> None:
         raise ValueError(f"Unrecognized arguments {list(unrecognized)} for {kind.__name__}.{hints}")
 
 
-def check_executor(executor: Any, of_ray_only: Mapping[str, Any]) -> None:
-    """Refuses an executor that there is not, and arguments that it would not see.
+def passed_on(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a constructor's `locals()` as the keyword arguments that it was called with."""
+    named = {
+        name: value
+        for name, value in given.items()
+        if name not in ("self", "__class__", "unrecognized")
+    }
+    return {**named, **given["unrecognized"]}
+
+
+def with_oracle(
+    kind: Callable[..., Oracle],
+    given: Mapping[str, Any],
+    like: Callable[..., Oracle] | None = None,
+) -> dict[str, Any]:
+    """Return a constructor's `locals()` as the keyword arguments of `Tuner`: what an oracle takes
+    becomes one of this kind.
 
     Args:
-        executor: A name or an `Executor`.
-        of_ray_only: Arguments of a tuner that only Ray's executor knows; `None` if not given.
-
-    Raises:
-        ValueError: If it is neither, or runs trials without regard to an argument that was given.
+        like: An oracle that takes the same arguments. Defaults to `kind`.
     """
-    if isinstance(executor, Executor):
-        ignored, own = tuple(of_ray_only), ", or pass it to the executor itself"
-    elif executor in ("ray", "inline"):
-        ignored, own = ("scheduler", "reporter") if executor == "inline" else (), ""
-    else:
-        raise ValueError(
-            "`executor` must be 'ray', 'inline', or an `Executor` of `glimr_keras.executors`. "
-            f"Received: executor={executor!r}"
+    taken = inspect.signature(like or kind).parameters
+    arguments = passed_on(given)
+    oracle = kind(**{name: arguments.pop(name) for name in taken if name in arguments})
+    return {"oracle": oracle, **arguments}
+
+
+class _Unless:
+    """Stands for an argument that was not given; it looks like what then counts."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return repr(self._value)
+
+
+def unless_given(value: _Value) -> _Value:
+    """Return a default that is not passed on, and that signatures show as `value`."""
+    return cast(_Value, _Unless(value))
+
+
+def given_only(function: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments among a function's `locals()` that have a default of `unless_given`, and
+    were given.
+    """
+    return {
+        name: given[name]
+        for name, default in function.__kwdefaults__.items()
+        if isinstance(default, _Unless) and not isinstance(given[name], _Unless)
+    }
+
+
+class settable_property:  # noqa: N801  # used as `property` is
+    """A property that subclasses may set, to whatever they like."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read, self.__doc__ = read, read.__doc__
+
+    def __get__(self, tuner: Any, kind: type) -> Any:
+        return self if tuner is None else self._read(tuner)
+
+
+def checked_oracle(oracle: Any) -> None:
+    """Refuse what is no oracle, or has a budget or a seed that cannot be used."""
+    if not isinstance(oracle, Oracle):
+        raise FatalValueError(
+            f"Expected `oracle` argument to be an instance of `Oracle`. Received: oracle={oracle!r}"
         )
-    for name in ignored:
-        if of_ray_only[name] is not None:
-            raise ValueError(
-                f"A Ray `{name}` needs `executor='ray'`{own}. Received: executor={executor!r}"
-            )
+    optional_count("max_trials", oracle.max_trials)
+    checked_count("seed", oracle.seed, at_least=0)
 
 
 def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]:
@@ -113,30 +163,60 @@ def sorted_callbacks(
     )
 
 
-def checked_failure_policy(
-    max_consecutive_failed_trials: Any,
-    max_failures: Any,
-    max_retries_per_trial: Any,
-    trial_time_limit_s: Any,
-    state_interval_s: Any,
-    keep_top_k: Any,
-) -> FailurePolicy:
-    """What a search bears, by the names of a tuner's arguments."""
-    interval = state_interval_s
+def checked_failure_policy(oracle: Oracle, given: Mapping[str, Any]) -> FailurePolicy:
+    """Return what a search bears, by the oracle and the other arguments of a tuner."""
+    interval = given["state_interval_s"]
     return FailurePolicy(
         failed_in_a_row=checked_count(
-            "max_consecutive_failed_trials", max_consecutive_failed_trials
+            "max_consecutive_failed_trials", oracle.max_consecutive_failed_trials
         ),
-        failures=checked_count("max_failures", max_failures, at_least=-1),
-        retries=checked_count("max_retries_per_trial", max_retries_per_trial, at_least=0),
-        seconds=None
-        if trial_time_limit_s is None
-        else checked_seconds("trial_time_limit_s", trial_time_limit_s),
-        state_interval=interval
-        if interval is None or interval == 0
-        else checked_seconds("state_interval_s", interval),
-        keep_top_k=None if keep_top_k is None else checked_count("keep_top_k", keep_top_k),
+        failures=checked_count("max_failures", given["max_failures"], at_least=-1),
+        retries=checked_count("max_retries_per_trial", oracle.max_retries_per_trial, at_least=0),
+        seconds=optional_seconds("trial_time_limit_s", given["trial_time_limit_s"]),
+        state_interval=0 if interval == 0 else optional_seconds("state_interval_s", interval),
+        keep_top_k=optional_count("keep_top_k", given["keep_top_k"]),
     )
+
+
+def checked_executor(given: Mapping[str, Any], of_ray: Sequence[tune.Callback]) -> str | Executor:
+    """Return an executor by name or as an instance, if it regards all that was given to the tuner.
+
+    Args:
+        given: A tuner's arguments by name.
+        of_ray: Ray's callbacks among them.
+
+    Raises:
+        ValueError: If there is no such executor, or an argument is one that it would not see.
+    """
+    executor = given["executor"]
+    if isinstance(executor, Executor):
+        unseen = {name: given[name] for name in _OF_RAYS_EXECUTOR} | {"callbacks": of_ray or None}
+        own = ", or pass it to the executor itself"
+    elif executor in ("ray", "inline"):
+        is_inline = executor == "inline"
+        unseen = {name: given[name] for name in ("scheduler", "reporter") if is_inline}
+        own = ""
+    else:
+        raise ValueError(
+            "`executor` must be 'ray', 'inline', or an `Executor` of `glimr_keras.executors`. "
+            f"Received: executor={executor!r}"
+        )
+    for name, value in unseen.items():
+        if value is not None:
+            raise ValueError(
+                f"A Ray `{name}` needs `executor='ray'`{own}. Received: executor={executor!r}"
+            )
+    return executor
+
+
+_OF_RAYS_EXECUTOR = (
+    "scheduler",
+    "reporter",
+    "max_concurrent_trials",
+    "max_worker_memory",
+    "address",
+)
+"""Arguments of a tuner that only Ray's executor sees."""
 
 
 def checked_points(points: Any) -> tuple[Mapping[str, Any], ...]:

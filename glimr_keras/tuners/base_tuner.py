@@ -1,67 +1,62 @@
-"""`BaseTuner`: how to search with any oracle, and what came out. Runs in the driver."""
+"""`BaseTuner`: how to search with any oracle, and what came out. Runs in the driver; its hooks run
+where `hooks` says.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NoReturn
 
 import keras
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from glimr_keras._utils.checks import checked_count, checked_kind, checked_seconds, optional_count
-from glimr_keras.errors import FatalValueError, ProjectError
+from glimr_keras._utils.checks import checked_count, optional_count
+from glimr_keras._utils.files import write_json
+from glimr_keras._utils.overriding import is_overridden
+from glimr_keras.errors import ProjectError
 from glimr_keras.executors.base import Executor
-from glimr_keras.models import data
+from glimr_keras.executors.serialization import sent
+from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
-from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, declared_space, overrides
+from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, overrides
 from glimr_keras.oracles import Oracle
-from glimr_keras.oracles.suggestions import checked_point
-from glimr_keras.project import keras_tuner_files
+from glimr_keras.project import checkpoints
 from glimr_keras.project.journal import Journal
 from glimr_keras.project.remote_mirror import project_place
 from glimr_keras.results import summaries
-from glimr_keras.results.reader import ProjectReader
-from glimr_keras.results.results import Results
-from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.results.results import Results, open_results
 from glimr_keras.space.hyperparameters import HyperParameters
-from glimr_keras.space.search_space import SearchSpace
-from glimr_keras.training.dry_run import DryRun, attempt
+from glimr_keras.training.dry_run import DryRun
+from glimr_keras.training.user_callbacks import logs_directory, place_logs
 from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners.arguments import (
-    check_executor,
     check_recognized,
-    checked_failure_policy,
+    checked_oracle,
     checked_points,
-    checked_resources,
-    checked_verbosity,
-    sorted_callbacks,
+    given_only,
+    settable_property,
+    unless_given,
 )
-from glimr_keras.tuners.hooks import TunerHooks, has_own, has_own_loop, hypermodel_of
+from glimr_keras.tuners.hooks import overridden
 from glimr_keras.tuners.search import SearchSession
-from glimr_keras.tuners.settings import SearchSettings, TunerState
-from glimr_keras.tuners.warm_start import project_directory
+from glimr_keras.tuners.settings import TunerState, checked_settings, space_of
+from glimr_keras.tuners.worker_copy import worker_copy
+
+ExecutorChoice = Literal["ray", "inline"] | Executor
 
 
-class _Readable:
-    """A property that subclasses may set, to whatever they like."""
-
-    def __init__(self, read: Callable[[Any], Any]) -> None:
-        self._read, self.__doc__ = read, read.__doc__
-
-    def __get__(self, tuner: Any, kind: type) -> Any:
-        return self if tuner is None else self._read(tuner)
-
-
-class BaseTuner(TunerHooks):
-    """Searches the hyperparameters of a `HyperModel` with any oracle, many trials side by side on
+class BaseTuner(Results):
+    """Search the hyperparameters of a `HyperModel` with any oracle, many trials side by side on
     Ray.
 
-    What all tuners are. Use `RayTuner`, or one of the named tuners, unless the oracle is one of
+    All tuners are one. Use `RayTuner`, or one of the named tuners, unless the oracle is one of
     your own; `Tuner` differs from this class in the order of its arguments. Subclass one of them to
     run trials in your own way: see `run_trial`.
 
@@ -70,68 +65,89 @@ class BaseTuner(TunerHooks):
     script run again continues its search.
 
     Args:
-        oracle: What chooses the configurations; its arguments say what is optimised, how many
-            trials there are, and more.
+        # What is searched
+        oracle: The search algorithm. Its own arguments say what is optimised, how many trials there
+            are, and more.
         hypermodel: A `HyperModel`, or a function `build(config)` that returns a compiled Keras
-            model; may be left out by a subclass with a `run_trial` of its own.
-        directory: Where projects are, by default the working directory; a path, or a URI such as
-            `"s3://bucket/runs"` that `pyarrow.fs` or fsspec knows. A project at a URI is worked on
-            as a local copy (in `GLIMR_KERAS_CACHE`, or else in the user's cache directory), which
-            is sent there every few seconds, and at the end.
-        project_name: The project's own directory in there, by default `"untitled_project"`.
-        overwrite: Start over, and remove the project's earlier trials when the first search starts.
-        max_model_size: How many parameters a model may have; a trial with more fails, before it
-            trains.
-        optimizer: In the place of the model's own, whatever `build` compiled it with. So are `loss`
-            and `metrics`.
-        loss: Likewise.
-        metrics: Likewise.
-        distribution_strategy: A `tf.distribute.Strategy`, in whose scope models are built.
-        logger: Has no meaning any more, as in KerasTuner.
-        tuner_id: By default `"tuner0"`.
-        executions_per_trial: How often each configuration is trained; its score is the mean.
-        cv_folds: Of a cross validation, at least 2: each configuration is trained once for each
-            fold, side by side as there is room, and its score is the mean. Arrays given to `search`
+            model. Defaults to none, which a subclass with a `run_trial` of its own may do with.
+        space: A declared search space: nested dicts with `ray.tune` domains. Defaults to what
+            `HyperModel.space()` returns.
+        initial_points: Configurations to try first: dicts of value by name, flat or nested. What
+            they leave out is drawn. Defaults to none.
+        warm_start: Finished projects (directories, or tuners), also of KerasTuner, whose results
+            the search learns from. They count for no budget. Defaults to `()`.
+        cv_folds: Folds of a cross validation, at least 2: each configuration is trained once for
+            each, side by side as there is room, and its score is the mean. Arrays given to `search`
             are split; a `HyperModel` with `data` returns the data of fold `config.fold` of
-            `config.num_folds`. `None` for no cross validation.
-        max_concurrent_trials: At most so many executions at once; by default what the machine has
-            room for.
-        resources_per_trial: CPUs (also the number of threads) and GPUs (fractions allowed) of one
-            execution, and custom resources of a cluster by name. By default one CPU and no GPU.
-        max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared
-            memory does not count); one with more is replaced when its trial has ended, and no trial
-            is lost. By default there is no bound. On Linux.
+            `config.num_folds`. Defaults to no cross validation.
+        executions_per_trial: How often each configuration is trained, at least 1; its score is the
+            mean. Defaults to `1`.
+
+        # How long
+        max_trials_without_improvement: So many trials in a row that are not better than the best
+            before them end the search; at least 1. Defaults to any number.
+        time_budget_s: Seconds of wall-clock time that one call of `search` may take, above 0; then
+            running trials are stopped. Defaults to no bound.
+        trial_time_limit_s: Seconds of wall-clock time that one training may take, above 0. It is
+            ended after the batch in which they are over, and has the score of its best epoch;
+            without any epoch its trial has failed. One that hangs loses its process. Defaults to no
+            bound.
         scheduler: One of `ray.tune.schedulers`, which stops trials early, such as
             `ASHAScheduler()`, or pauses them and changes their values, such as
-            `PopulationBasedTraining(…)`.
-        space: A declared search space, instead of `HyperModel.space()`.
-        initial_points: Configurations to try first: dicts of value by name, flat or nested. What
-            they leave out is drawn.
-        warm_start: Finished projects (directories, or tuners), also of KerasTuner, whose results
-            the search learns from. They count for no budget.
+            `PopulationBasedTraining(…)`. Defaults to none.
+        stopper: A `ray.tune.Stopper`, asked after each epoch of each trial. Defaults to none.
+
+        # Resources
+        resources_per_trial: CPUs (also the number of threads) and GPUs (fractions allowed) of one
+            execution, and custom resources of a cluster, by name: `{"cpu": 2, "gpu": 0.5}`.
+            Defaults to one CPU and no GPU.
+        max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
+            machine has room for.
+        executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where
+            breakpoints work; or an `Executor` of `glimr_keras.executors`, or of your own. Defaults
+            to `'ray'`.
+        address: Address of a Ray cluster to join, as `ray.init` takes it, unless this process
+            already has a Ray. Defaults to `RAY_ADDRESS`, or the Ray that runs on this machine, or a
+            new one.
+        max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared
+            memory does not count), at least 1. One with more is replaced when its trial has ended,
+            and no trial is lost. On Linux. Defaults to no bound.
+        max_model_size: How many parameters a model may have, at least 1; a trial with more fails,
+            before it trains. Defaults to no bound.
+        distribution_strategy: A `tf.distribute.Strategy`, in whose scope models are built. Defaults
+            to none.
+
+        # Training
+        optimizer: Optimizer in the place of the one that `build` compiled the model with. Defaults
+            to the model's own.
+        loss: Loss in the place of the one that `build` compiled the model with. Defaults to the
+            model's own.
+        metrics: Metrics in the place of those that `build` compiled the model with. Defaults to the
+            model's own.
         callbacks: Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run
-            here.
+            here. Defaults to none.
+
+        # Robustness
         max_failures: How often a training is continued whose process was lost: killed, out of
-            memory, or with its machine. Then its trial has failed. -1 for any number.
-        max_trials_without_improvement: So many trials in a row that are not better than the best
-            before them end the search.
-        time_budget_s: Seconds of wall-clock time that one call of `search` may take; then running
-            trials are stopped.
-        trial_time_limit_s: Seconds of wall-clock time that one training may take. It is ended after
-            the batch in which they are over, and has the score of its best epoch; without any epoch
-            its trial has failed. One that hangs loses its process.
+            memory, or with its machine. Then its trial has failed. -1 for any number. Defaults to
+            `3`.
         state_interval_s: At ends of epochs, so many seconds apart at least, the state of a training
             is kept until the training ends; one that is interrupted goes on from there. 0 for each
-            epoch, `None` to begin anew.
-        keep_top_k: Of so many trials, the best, the weights are kept; by default of all.
-        stopper: A `ray.tune.Stopper`, asked after each epoch of each trial.
+            epoch, `None` to begin anew. Defaults to `10.0`.
+
+        # Results
+        directory: Where projects are: a path, or a URI such as `"s3://bucket/runs"` that
+            `pyarrow.fs` or fsspec knows. A project at a URI is worked on as a local copy (in
+            `GLIMR_KERAS_CACHE`, or else in the user's cache directory), which is sent there every
+            few seconds, and at the end. Defaults to the working directory.
+        project_name: Name of the project's own directory in there. Defaults to `untitled_project`.
+        overwrite: Whether to start over, and remove the project's earlier trials when the first
+            search starts. Defaults to `False`.
+        keep_top_k: Of so many trials, the best, the weights are kept; at least 1. Defaults to all.
         reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live
-            line.
-        executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where
-            breakpoints work; or an `Executor` of `glimr_keras.executors`, or of your own.
-        address: Of a Ray cluster to join, as `ray.init` takes it, unless this process already has a
-            Ray. By default `RAY_ADDRESS`, or the Ray that runs on this machine, or a new one.
-        **unrecognized: An error, as in KerasTuner a `ValueError`.
+            line. Defaults to the live line.
+        tuner_id: Name of the file with the tuner's own state. Defaults to `tuner0`.
+        logger: Has no meaning any more, as in KerasTuner. Defaults to none.
 
     Attributes:
         oracle: The object that was passed; it has the project's trials, also while a search runs.
@@ -148,10 +164,12 @@ class BaseTuner(TunerHooks):
                 …
 
         oracle = Evolution("val_accuracy", max_trials=20)
-        tuner = Tuner(oracle, Digits(), directory="runs", project_name="digits")
+        tuner = BaseTuner(oracle, Digits(), directory="runs", project_name="digits")
         tuner.search(epochs=10)
         model = tuner.get_best_models()[0]
     """
+
+    _glimr: TunerState
 
     def __init__(
         self,
@@ -161,54 +179,41 @@ class BaseTuner(TunerHooks):
         project_name: str | None = None,
         overwrite: bool = False,
         *,
-        max_model_size: int | None = None,
-        optimizer: Any = None,
-        loss: Any = None,
-        metrics: Any = None,
-        distribution_strategy: Any = None,
-        logger: Any = None,
-        tuner_id: str | None = None,
-        executions_per_trial: int = 1,
-        cv_folds: int | None = None,
-        max_concurrent_trials: int | None = None,
-        resources_per_trial: Mapping[str, float] | None = None,
-        max_worker_memory: int | None = None,
-        scheduler: TrialScheduler | None = None,
         space: Mapping[str, Any] | None = None,
         initial_points: Sequence[Mapping[str, Any]] | None = None,
         warm_start: Sequence[str | os.PathLike[str] | Results] = (),
-        callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
-        max_failures: int = 3,
+        cv_folds: int | None = None,
+        executions_per_trial: int = 1,
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
         trial_time_limit_s: float | None = None,
+        scheduler: TrialScheduler | None = None,
+        stopper: tune.Stopper | None = None,
+        resources_per_trial: Mapping[str, float] | None = None,
+        max_concurrent_trials: int | None = None,
+        executor: ExecutorChoice = "ray",
+        address: str | None = None,
+        max_worker_memory: int | None = None,
+        max_model_size: int | None = None,
+        distribution_strategy: Any = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
+        max_failures: int = 3,
         state_interval_s: float | None = 10.0,
         keep_top_k: int | None = None,
-        stopper: tune.Stopper | None = None,
         reporter: tune.ProgressReporter | None = None,
-        executor: Literal["ray", "inline"] | Executor = "ray",
-        address: str | None = None,
-        **unrecognized: Any,
+        tuner_id: str | None = None,
+        logger: Any = None,
+        **unrecognized: NoReturn,
     ) -> None:
+        given = locals()
         check_recognized(unrecognized, type(self))
-        if not isinstance(oracle, Oracle):
-            raise FatalValueError(
-                "Expected `oracle` argument to be an instance of `Oracle`. Received: "
-                f"oracle={oracle!r}"
-            )
-        if oracle.max_trials is not None:
-            checked_count("max_trials", oracle.max_trials)
-        checked_count("seed", oracle.seed, at_least=0)
-        hypermodel = as_hypermodel(hypermodel, is_needed=not has_own_loop(self))
-        declared = DeclaredSpace(
-            space if space is not None else declared_space(hypermodel),
-            oracle.hyperparameters,
-            "refused"
-            if not oracle.allow_new_entries
-            else "searched"
-            if oracle.tune_new_entries
-            else "default",
-        )
+        checked_oracle(oracle)
+        is_needed = not overridden(self, BaseTuner).has("loop")
+        hypermodel = as_hypermodel(hypermodel, is_needed)
+        declared = space_of(hypermodel, oracle, space)
         if logger is not None:
             warnings.warn(
                 "`logger` has no meaning any more; give callbacks instead.",
@@ -217,51 +222,7 @@ class BaseTuner(TunerHooks):
             )
         if initial_points is not None:
             oracle.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
-        of_keras, of_ray = sorted_callbacks(callbacks)
-        of_ray_only = {
-            "scheduler": scheduler,
-            "reporter": reporter,
-            "max_concurrent_trials": max_concurrent_trials,
-            "max_worker_memory": max_worker_memory,
-            "address": address,
-            "callbacks": of_ray or None,
-        }
-        check_executor(executor, of_ray_only)
-        sources = (
-            [warm_start] if isinstance(warm_start, (str, os.PathLike, Results)) else warm_start
-        )
-        settings = SearchSettings(
-            cv_folds=optional_count("cv_folds", cv_folds, at_least=2),
-            max_concurrent_trials=optional_count("max_concurrent_trials", max_concurrent_trials),
-            resources_per_trial=checked_resources(resources_per_trial),
-            max_worker_memory=optional_count("max_worker_memory", max_worker_memory),
-            scheduler=checked_kind(
-                "scheduler", scheduler, TrialScheduler, "one of `ray.tune.schedulers`"
-            ),
-            warm_start=[project_directory(source) for source in sources],
-            keras_callbacks=of_keras,
-            ray_callbacks=of_ray,
-            failure_policy=checked_failure_policy(
-                max_consecutive_failed_trials=oracle.max_consecutive_failed_trials,
-                max_failures=max_failures,
-                max_retries_per_trial=oracle.max_retries_per_trial,
-                trial_time_limit_s=trial_time_limit_s,
-                state_interval_s=state_interval_s,
-                keep_top_k=keep_top_k,
-            ),
-            max_trials_without_improvement=optional_count(
-                "max_trials_without_improvement", max_trials_without_improvement
-            ),
-            time_budget_s=None
-            if time_budget_s is None
-            else checked_seconds("time_budget_s", time_budget_s),
-            stopper=checked_kind("stopper", stopper, tune.Stopper, "a ray.tune.Stopper"),
-            reporter=checked_kind(
-                "reporter", reporter, tune.ProgressReporter, "a ray.tune.ProgressReporter"
-            ),
-            executor=executor,
-            address=address,
-        )
+        settings = checked_settings(oracle, given)
         self.oracle, self.seed = oracle, oracle.seed
         self.directory = os.fspath(directory) if directory is not None else "."
         self.project_name = project_name if project_name is not None else "untitled_project"
@@ -278,25 +239,23 @@ class BaseTuner(TunerHooks):
         )
         oracle.discover_by(self._populate_initial_space)
         if not overwrite:
-            with contextlib.suppress(ProjectError):
-                SearchSession(self).recall(
-                    Journal(place).read()
-                )  # what is on this machine, before a URI is asked
+            with contextlib.suppress(ProjectError):  # of a URI: what is on this machine
+                session_of(self).recall(Journal(place).read())
                 print(f"Reloading Tuner from {self._get_tuner_fname()}")
 
-    @_Readable
+    @settable_property
     def objective(self) -> Objective:
-        """What is optimised; its direction is known when a search has built the model once."""
+        """Return what is optimised. Its direction is known after the first look at the model."""
         return self.oracle.objective
 
     @property
     def remaining_trials(self) -> int | None:
-        """How many trials may still be started; `None` for any number."""
+        """Return how many trials may still be started; `None` for any number."""
         return self.oracle.remaining_trials()
 
     @property
     def project_dir(self) -> str:
-        """The project's directory, which is made; of one at a URI, its local copy.
+        """Return the project's directory, which is made; of one at a URI, its local copy.
 
         A relative path as it was given, unless this process or this worker is in another working
         directory now.
@@ -311,13 +270,13 @@ class BaseTuner(TunerHooks):
         )
 
     def reload(self) -> None:
-        """Reads the project, so that `oracle` has its trials. The constructor does so as well, of
+        """Read the project, so that `oracle` has its trials. The constructor does so as well, of
         one at a URI with what this machine has of it.
 
         Raises:
             ProjectError: If there is none, or it is damaged.
         """
-        SearchSession(self).recall(self._glimr.read())
+        session_of(self).recall(self._glimr.read())
 
     @staticmethod
     def open(
@@ -325,7 +284,7 @@ class BaseTuner(TunerHooks):
         hypermodel: Any = None,
         space: Mapping[str, Any] | None = None,
     ) -> Results:
-        """Opens a project to read its results, also while a search is running in it, in whichever
+        """Open a project to read its results, also while a search is running in it, in whichever
         process.
 
         Nothing in the project is changed, and nothing in it is executed.
@@ -346,52 +305,60 @@ class BaseTuner(TunerHooks):
         Example:
             RayTuner.open("runs/digits").results_dataframe()
         """
-        directory, mirror = project_place(project)
-        if mirror is None and keras_tuner_files.exists(directory):
-            raise ProjectError(
-                f"The project in {directory} is KerasTuner's. Open it by "
-                "`open_keras_tuner_project`."
-            )
-        model = None if hypermodel is None else as_hypermodel(hypermodel)
-        declared = DeclaredSpace(
-            space if space is not None or model is None else declared_space(model)
-        )
-        reader = ProjectReader(declared, directory, mirror)
-        reader.read()
-        return Results(model, reader)
-
-    # Searching
+        return open_results(project, hypermodel, space)
 
     def search(
         self,
         *fit_args: Any,
+        epochs: int = unless_given(1),
+        batch_size: int | None = unless_given(None),
+        validation_data: Any = unless_given(None),
+        validation_split: float = unless_given(0.0),
+        sample_weight: Any = unless_given(None),
+        class_weight: Mapping[int, float] | None = unless_given(None),
+        shuffle: bool = unless_given(True),
+        callbacks: Sequence[keras.callbacks.Callback] | None = unless_given(None),
+        verbose: int | str = unless_given(1),
         groups: Any = None,
         stratify: Any = "auto",
         folds: Any = None,
         **fit_kwargs: Any,
     ) -> None:
-        """Runs trials until the project has `max_trials`; continues where an earlier search of this
+        """Run trials until the project has `max_trials`; continue where an earlier search of this
         project ended.
+
+        What is not given is not passed to a `fit` or `run_trial` of your own.
 
         Args:
             *fit_args: What Keras' `fit` takes, such as `x, y`. Nothing when the `HyperModel` has
                 `data`.
+            epochs: Epochs of each training, at least 1. Defaults to `1`; a declared space may say
+                otherwise.
+            batch_size: Samples of a batch. Defaults to Keras' own, 32.
+            validation_data: What is validated on after each epoch, such as `(x, y)`. Defaults to
+                no data.
+            validation_split: Fraction of the arrays that is validated on, from 0 to below 1: their
+                last samples. Defaults to `0.0`.
+            sample_weight: Weights of the samples, shape (samples,). Defaults to equal weights.
+            class_weight: Weight by class, a dict. Defaults to equal weights.
+            shuffle: Whether arrays are shuffled before each epoch. Defaults to `True`.
+            callbacks: Keras callbacks, copied into every trial. Defaults to none beside the
+                tuner's.
+            verbose: What the search shows: 0 nothing, 1 (and `"auto"`) one live line, 2 also a line
+                for each finished trial, 3 also what Ray prints and, if this search starts Ray, what
+                the workers print. Defaults to `1`, or to what the last search had.
             groups: With `cv_folds`, the group of each sample, shape (samples,), such as its
-                patient. No group is both trained on and validated on.
+                patient. No group is both trained on and validated on. Defaults to no groups.
             stratify: With `cv_folds`, the class of each sample, shape (samples,); each fold has the
-                classes in the proportions of the whole. By default those of the labels, where they
-                are classes (strings, booleans, integers, 0 and 1, one-hot rows); of several labels
-                together where each combination is frequent enough, else of the first. `None` to
-                split without regard to classes.
-            folds: With `cv_folds`, the fold of each sample, shape (samples,), integers from 0,
-                instead of a random split. (The elements of a `tf.data.Dataset`, batches if it is
+                classes in the proportions of the whole. Defaults to `'auto'`: those of the labels,
+                where they are classes (strings, booleans, integers, 0 and 1, one-hot rows); of
+                several labels together where each combination is frequent enough, else of the
+                first. `None` to split without regard to classes.
+            folds: With `cv_folds`, the fold of each sample, shape (samples,), integers from 0.
+                Defaults to a random split. (The elements of a `tf.data.Dataset`, batches if it is
                 batched, are dealt out by position: number i goes to fold `i % cv_folds`. It must
                 not shuffle.)
-            **fit_kwargs: Likewise, such as `epochs`, `validation_data`, `validation_split`,
-                `batch_size`, `callbacks`. `verbose` is for the search: 0 shows nothing, 1 (and
-                `"auto"`) one live line, 2 also a line for each finished trial, 3 also what Ray
-                prints and, if this search starts Ray, what the workers print. Where it is left out,
-                `oracle.verbose` counts, which has that of the last search, or 1.
+            **fit_kwargs: Whatever else `fit`, or a `run_trial` of your own, takes.
 
         Raises:
             ValueError: If the data cannot be split into folds.
@@ -403,44 +370,33 @@ class BaseTuner(TunerHooks):
             SearchError: If `max_consecutive_failed_trials` failed in a row.
             FatalError: If the user's code raised it.
         """
-        own = has_own(self, "run_trial")  # which gets whatever was given
-        of_keras, of_ray = sorted_callbacks(None if own else fit_kwargs.pop("callbacks", None))
-        if of_ray:
-            raise TypeError(
-                "`search(callbacks=…)` takes Keras callbacks; pass Ray's to "
-                f"{type(self).__name__}. Received: {of_ray}"
-            )
+        given = locals()
         how = {"groups": groups, "stratify": stratify, "folds": folds}
-        is_own = has_own_loop(self) or overrides(hypermodel_of(self), "fit")
-        if self._glimr.settings.cv_folds is None and is_own:  # whose own arguments they are
-            fit_kwargs |= {
-                name: value for name, value in how.items() if value is not None and value != "auto"
-            }
-            how = {}
-        if "verbose" in fit_kwargs:
-            self.oracle.verbose = checked_verbosity(fit_kwargs["verbose"])
-        SearchSession(self).search(
-            FitArguments(fit_args, fit_kwargs), of_keras, how, self.oracle.verbose
-        )
+        fit_kwargs |= given_only(BaseTuner.search, given)
+        session_of(self).start(fit_args, fit_kwargs, how)
 
     def try_configuration(
         self,
         config: Mapping[str, Any] | HyperParameters | None = None,
         *fit_args: Any,
         batches: int | None = None,
+        groups: Any = None,
+        stratify: Any = "auto",
+        folds: Any = None,
         **fit_kwargs: Any,
     ) -> DryRun:
-        """Builds and trains one configuration for an epoch, in this process, so that mistakes show
+        """Build and train one configuration for an epoch, in this process, so that mistakes show
         in seconds.
 
         Nothing is written to the project, and the Keras session of this process is left as it is.
 
         Args:
             config: Value by name, flat or nested, such as one of `sample_space`; what it leaves out
-                is the default.
+                is the default. Defaults to the default configuration.
             *fit_args: As for `search`; nothing when the `HyperModel` has `data`.
-            batches: Train on so many batches only.
-            **fit_kwargs: As for `search`. With `cv_folds`, the first fold is tried.
+            batches: Train on so many batches only, at least 1. Defaults to a whole epoch.
+            groups, stratify, folds: As for `search`. With `cv_folds`, the first fold is tried.
+            **fit_kwargs: As for `search`.
 
         Returns:
             The trained model, shapes, number of parameters, memory, seconds per epoch and logs;
@@ -454,35 +410,188 @@ class BaseTuner(TunerHooks):
         Example:
             print(tuner.try_configuration({"units": 64}, x, y, batches=5))
         """
-        groups, folds = fit_kwargs.pop("groups", None), fit_kwargs.pop("folds", None)
-        stratify = fit_kwargs.pop("stratify", "auto")
-        of_keras, _ = sorted_callbacks(fit_kwargs.pop("callbacks", None))
-        if batches is not None:
-            checked_count("batches", batches)
-        hypermodel, space, searching = hypermodel_of(self), self._glimr.space, SearchSession(self)
-        if overrides(hypermodel, "run"):
-            raise ValueError(
-                f"There is no model to try: {type(hypermodel).__name__} has its own "
-                "`run(config)`. Call it, with a configuration of `glimr_keras.sample_space` or "
-                "a `HyperParameters()`."
-            )
+        how = {"groups": groups, "stratify": stratify, "folds": folds}
         arguments = FitArguments(fit_args, fit_kwargs)
-        data.check_one_source(hypermodel, arguments)
-        parts = searching.folds(
-            arguments, self.oracle.seed, groups=groups, stratify=stratify, folds=folds
-        )
-        known = SearchSpace(space.parameters, is_whole=False)
-        given = (
-            config.values if isinstance(config, HyperParameters) else space.values_of(config or {})
-        )
-        values = checked_point(given, known)
-        return attempt(searching.context(arguments, of_keras, folds=parts), values, batches)
+        return session_of(self).try_configuration(config or {}, arguments, how, batches)
 
     def search_space_summary(self, extended: bool = False) -> None:
-        """Prints the hyperparameters: those of the project, or before the first search those that
+        """Print the hyperparameters: those of the project, or before the first search those that
         one build shows.
 
         Args:
-            extended: Has no meaning, as in KerasTuner.
+            extended: Has no meaning, as in KerasTuner. Defaults to `False`.
         """
-        print(summaries.search_space_summary(SearchSession(self).known_space()))
+        print(summaries.search_space_summary(session_of(self).known_space()))
+
+    # What subclasses may override: in the worker
+
+    def run_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
+        """Run one execution of a trial. Override it to run trials in your own way.
+
+        One that calls this method is called for each execution of a trial, and any other once.
+
+        Args:
+            trial: Its `hyperparameters` are what `build` gets.
+            *args: What `search` was given; of a cross validation, the data of the fold.
+            **kwargs: Likewise. `super().run_trial(trial, *args, **kwargs)` takes them as Keras'
+                `fit` does.
+
+        Returns:
+            The objective's value, a dict of metrics with the objective among them, Keras'
+            `History`, or a list of those, of which the mean counts; this method returns such a
+            list. `None` where `self.oracle.update_trial` was called instead.
+        """
+        runner = self._glimr.running()
+        return [self._build_and_fit_model(trial, *args, **runner.arguments(args, kwargs))]
+
+    def _build_and_fit_model(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
+        """Build and train a trial's model; `kwargs` have the callbacks that report and save."""
+        return self._glimr.running().fit(self._try_build(trial.hyperparameters), *args, **kwargs)
+
+    def _try_build(self, hp: HyperParameters) -> keras.Model:
+        """Build the model of a configuration, and refuse one that is too large."""
+        model = self._build_hypermodel(hp)
+        runner = self._glimr.runner
+        return model if runner is None else runner.sized(model)
+
+    def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
+        """Save the weights of a model that `run_trial` trained in its own way, so that
+        `get_best_models` finds them.
+
+        Override it, and `load_model`, for models of another kind.
+
+        Args:
+            step: The epoch, counted from 0.
+        """
+        self._glimr.running().save(model, step + 1)
+
+    def load_model(self, trial: Trial) -> Any:
+        """Load what `save_model` saved: in `run_trial`, what this training has saved so far."""
+        runner = self._glimr.runner
+        if runner is None:
+            return super().load_model(trial)
+        model = self._try_build(trial.hyperparameters)
+        checkpoints.load(model, runner.spec.directory)
+        return model
+
+    def get_best_models(self, num_models: int = 1) -> list[Any]:
+        """Return the models of the best trials, best first; see `Results.get_best_models`.
+
+        Where `load_model` is overridden, they are what it returns.
+        """
+        if not is_overridden(self, "load_model", BaseTuner):
+            return super().get_best_models(num_models)
+        best = self._glimr.best(self._glimr.read(), checked_count("num_models", num_models))
+        return [self.load_model(trial) for trial in best]
+
+    def get_trial_dir(self, trial_id: str) -> str:
+        """Return the directory of a trial; in `run_trial`, of the execution that runs."""
+        runner = self._glimr.runner
+        is_of_runner = runner is not None and runner.spec.trial_id == trial_id
+        directory = (
+            runner.spec.directory
+            if runner is not None and is_of_runner
+            else super().get_trial_dir(trial_id)
+        )
+        pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
+        return directory
+
+    # What KerasTuner's own `run_trial` calls, for copies of it
+
+    def _deepcopy_callbacks(self, callbacks: Any) -> Any:
+        """Copy the callbacks, which are one execution's own already."""
+        return copy.deepcopy(callbacks)
+
+    def _configure_tensorboard_dir(self, callbacks: Any, trial: Trial, execution: int = 0) -> None:
+        """Give each `TensorBoard` among the callbacks a directory of this execution."""
+        place_logs(callbacks, trial.trial_id, execution, self._get_tensorboard_dir)
+
+    def _get_tensorboard_dir(self, logdir: Any, trial_id: str, execution: int) -> str:
+        """Return the directory of an execution's logs."""
+        return logs_directory(logdir, trial_id, execution)
+
+    def _get_checkpoint_fname(self, trial_id: str) -> str:
+        """Return the path of the file with the weights of a trial's best epoch."""
+        return str(pathlib.Path(self.get_trial_dir(trial_id), checkpoints.WEIGHTS))
+
+    def _get_build_config_fname(self, trial_id: str) -> str:
+        """Return where a `run_trial` of the user's own may keep how its model was built; nothing
+        else writes or reads it.
+        """
+        return str(pathlib.Path(self.get_trial_dir(trial_id), "build_config.json"))
+
+    def _override_compile_args(self, model: keras.Model) -> None:
+        """Compile a model with the optimizer, loss and metrics that were given to the tuner."""
+        CompileOverrides.of(self).apply(model)
+
+    def on_epoch_begin(
+        self, trial: Trial, model: keras.Model, epoch: int, logs: Any = None
+    ) -> None:
+        """Called in the worker at the beginning of each epoch, counted from 0."""
+
+    def on_epoch_end(self, trial: Trial, model: keras.Model, epoch: int, logs: Any = None) -> None:
+        """Called in the worker at the end of each epoch, counted from 0."""
+
+    def on_batch_begin(
+        self, trial: Trial, model: keras.Model, batch: int, logs: Any = None
+    ) -> None:
+        """Called in the worker at the beginning of each batch of training, counted from 0."""
+
+    def on_batch_end(self, trial: Trial, model: keras.Model, batch: int, logs: Any = None) -> None:
+        """Called in the worker at the end of each batch of training, counted from 0."""
+
+    # What subclasses may override: in the driver
+
+    def on_search_begin(self) -> None:
+        """Called in the driver before the first trial."""
+
+    def on_search_end(self) -> None:
+        """Called in the driver after the last trial."""
+
+    def on_trial_begin(self, trial: Trial) -> None:
+        """Called in the driver when a trial begins, in the order of their ids."""
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """Called in the driver when a trial has ended, in the order in which they end; `trial` has
+        its score.
+        """
+
+    def pre_create_trial(self) -> None:
+        """Called in the driver before the oracle is asked for a trial."""
+
+    def _populate_initial_space(self) -> None:
+        """Tell the oracle before a search what there is: what models ask for, as far as building
+        some of them in this process tells. May be overridden.
+        """
+        seen = session_of(self).visible_space()
+        self.oracle._hyperparameters.merge(seen, overwrite=False)
+
+    def save(self) -> None:
+        """Write `oracle.json` and `tuner0.json` into the project's directory, for who reads them
+        there.
+
+        The search does so itself; nothing here reads them but an oracle with a `set_state` of its
+        own.
+        """
+        self.oracle.save(self._glimr.place / "oracle.json")
+        write_json(pathlib.Path(self._get_tuner_fname()), self.get_state())
+
+    def _get_tuner_fname(self) -> str:
+        return os.path.join(self.project_dir, f"{self.tuner_id}.json")  # noqa: PTH118  # keeps `./`
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what `save` writes of the tuner itself."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over what `get_state` returned in an earlier session. Called where a project is
+        read.
+        """
+
+
+def session_of(tuner: BaseTuner) -> SearchSession:
+    """Return what searches for a tuner, as its methods and attributes are now."""
+    return SearchSession(tuner, overridden(tuner, BaseTuner))
+
+
+sent.register(BaseTuner, worker_copy)

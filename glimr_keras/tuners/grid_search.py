@@ -2,31 +2,134 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import keras
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras.oracles import GridSearchOracle
+from glimr_keras.results.results import Results
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.objective import Goal
+from glimr_keras.tuners.arguments import with_oracle
+from glimr_keras.tuners.base_tuner import ExecutorChoice
 from glimr_keras.tuners.tuner import Tuner
-
-if TYPE_CHECKING:  # heavy, and not needed in workers
-    pass
 
 
 class GridSearch(Tuner):
-    """Grid search: every configuration once, as far as they make different models.
+    """Grid search: try every configuration once, as far as they make different models.
 
     Ranges without a step count with ten values. Choose it for few hyperparameters with few values
     each. Hyperparameters that a configuration does not use are not varied: with `layers` from 1 to
     3 and three values for each layer's units, there are 3 + 9 + 27 trials.
 
     Args:
-        hypermodel: As for `RayTuner`.
-        objective: As for `RayTuner`.
-        max_trials: As for `RayTuner`; by default the whole grid.
-        seed, hyperparameters, tune_new_entries, allow_new_entries, max_retries_per_trial,
-            max_consecutive_failed_trials: As for `RayTuner`.
-        **kwargs: The other arguments of `BaseTuner`.
+        # What is searched
+        hypermodel: A `HyperModel`, or a function `build(config)` that returns a compiled Keras
+            model. Defaults to none, which a subclass with a `run_trial` of its own may do with.
+        objective: The metric to optimise, such as `"val_accuracy"`, or an `Objective` with its
+            direction; a list of several for a Pareto front. Defaults to the number that `fit` or
+            `run` returns, which is minimised.
+        space: A declared search space: nested dicts with `ray.tune` domains. Defaults to what
+            `HyperModel.space()` returns.
+        hyperparameters: Hyperparameters that win over those of the same name that the model asks
+            for. Defaults to none.
+        tune_new_entries: Whether other hyperparameters that the model asks for are searched. If
+            not, they have their defaults. Defaults to `True`.
+        allow_new_entries: Whether the model may ask for other hyperparameters. If not, that is an
+            error, before any trial. Defaults to `True`.
+        initial_points: Configurations to try first: dicts of value by name, flat or nested. What
+            they leave out is drawn. Defaults to none.
+        warm_start: Finished projects (directories, or tuners), also of KerasTuner, whose results
+            the search learns from. They count for no budget. Defaults to `()`.
+        cv_folds: Folds of a cross validation, at least 2: each configuration is trained once for
+            each, side by side as there is room, and its score is the mean. Arrays given to `search`
+            are split; a `HyperModel` with `data` returns the data of fold `config.fold` of
+            `config.num_folds`. Defaults to no cross validation.
+        executions_per_trial: How often each configuration is trained, at least 1; its score is the
+            mean. Defaults to `1`.
+        seed: Makes the search draw the same configurations, and each trial the same weights and
+            batches; at least 0. Defaults to a random one.
+
+        # How long
+        max_trials: How many configurations the project may have in all, failed ones included, at
+            least 1. Defaults to the whole grid.
+        max_trials_without_improvement: So many trials in a row that are not better than the best
+            before them end the search; at least 1. Defaults to any number.
+        time_budget_s: Seconds of wall-clock time that one call of `search` may take, above 0; then
+            running trials are stopped. Defaults to no bound.
+        trial_time_limit_s: Seconds of wall-clock time that one training may take, above 0. It is
+            ended after the batch in which they are over, and has the score of its best epoch;
+            without any epoch its trial has failed. One that hangs loses its process. Defaults to no
+            bound.
+        scheduler: One of `ray.tune.schedulers`, which stops trials early, such as
+            `ASHAScheduler()`, or pauses them and changes their values, such as
+            `PopulationBasedTraining(…)`. Defaults to none.
+        stopper: A `ray.tune.Stopper`, asked after each epoch of each trial. Defaults to none.
+
+        # Resources
+        resources_per_trial: CPUs (also the number of threads) and GPUs (fractions allowed) of one
+            execution, and custom resources of a cluster, by name: `{"cpu": 2, "gpu": 0.5}`.
+            Defaults to one CPU and no GPU.
+        max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
+            machine has room for.
+        executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where
+            breakpoints work; or an `Executor` of `glimr_keras.executors`, or of your own. Defaults
+            to `'ray'`.
+        address: Address of a Ray cluster to join, as `ray.init` takes it, unless this process
+            already has a Ray. Defaults to `RAY_ADDRESS`, or the Ray that runs on this machine, or a
+            new one.
+        max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared
+            memory does not count), at least 1. One with more is replaced when its trial has ended,
+            and no trial is lost. On Linux. Defaults to no bound.
+        max_model_size: How many parameters a model may have, at least 1; a trial with more fails,
+            before it trains. Defaults to no bound.
+        distribution_strategy: A `tf.distribute.Strategy`, in whose scope models are built. Defaults
+            to none.
+
+        # Training
+        optimizer: Optimizer in the place of the one that `build` compiled the model with. Defaults
+            to the model's own.
+        loss: Loss in the place of the one that `build` compiled the model with. Defaults to the
+            model's own.
+        metrics: Metrics in the place of those that `build` compiled the model with. Defaults to the
+            model's own.
+        callbacks: Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run
+            here. Defaults to none.
+
+        # Robustness
+        max_failures: How often a training is continued whose process was lost: killed, out of
+            memory, or with its machine. Then its trial has failed. -1 for any number. Defaults to
+            `3`.
+        max_retries_per_trial: How often a training that failed is begun again, except by
+            `FailedTrialError`; at least 0. Defaults to `0`.
+        max_consecutive_failed_trials: So many failed trials in a row stop the search, at least 1.
+            Defaults to `3`.
+        state_interval_s: At ends of epochs, so many seconds apart at least, the state of a training
+            is kept until the training ends; one that is interrupted goes on from there. 0 for each
+            epoch, `None` to begin anew. Defaults to `10.0`.
+
+        # Results
+        directory: Where projects are: a path, or a URI such as `"s3://bucket/runs"` that
+            `pyarrow.fs` or fsspec knows. A project at a URI is worked on as a local copy (in
+            `GLIMR_KERAS_CACHE`, or else in the user's cache directory), which is sent there every
+            few seconds, and at the end. Defaults to the working directory.
+        project_name: Name of the project's own directory in there. Defaults to `untitled_project`.
+        overwrite: Whether to start over, and remove the project's earlier trials when the first
+            search starts. Defaults to `False`.
+        keep_top_k: Of so many trials, the best, the weights are kept; at least 1. Defaults to all.
+        reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live
+            line. Defaults to the live line.
+        tuner_id: Name of the file with the tuner's own state. Defaults to `tuner0`.
+        logger: Has no meaning any more, as in KerasTuner. Defaults to none.
+
+    Example:
+        tuner = GridSearch(Digits(), "val_accuracy", directory="runs", project_name="digits")
+        tuner.search(epochs=10)
+        model = tuner.get_best_models()[0]
     """
 
     def __init__(
@@ -40,16 +143,37 @@ class GridSearch(Tuner):
         allow_new_entries: bool = True,
         max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
-        **kwargs: Any,
+        *,
+        space: Mapping[str, Any] | None = None,
+        initial_points: Sequence[Mapping[str, Any]] | None = None,
+        warm_start: Sequence[str | os.PathLike[str] | Results] = (),
+        cv_folds: int | None = None,
+        executions_per_trial: int = 1,
+        max_trials_without_improvement: int | None = None,
+        time_budget_s: float | None = None,
+        trial_time_limit_s: float | None = None,
+        scheduler: TrialScheduler | None = None,
+        stopper: tune.Stopper | None = None,
+        resources_per_trial: Mapping[str, float] | None = None,
+        max_concurrent_trials: int | None = None,
+        executor: ExecutorChoice = "ray",
+        address: str | None = None,
+        max_worker_memory: int | None = None,
+        max_model_size: int | None = None,
+        distribution_strategy: Any = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
+        max_failures: int = 3,
+        state_interval_s: float | None = 10.0,
+        directory: str | os.PathLike[str] | None = None,
+        project_name: str | None = None,
+        overwrite: bool = False,
+        keep_top_k: int | None = None,
+        reporter: tune.ProgressReporter | None = None,
+        tuner_id: str | None = None,
+        logger: Any = None,
+        **unrecognized: NoReturn,
     ) -> None:
-        oracle = GridSearchOracle(
-            objective=objective,
-            max_trials=max_trials,
-            seed=seed,
-            hyperparameters=hyperparameters,
-            allow_new_entries=allow_new_entries,
-            tune_new_entries=tune_new_entries,
-            max_retries_per_trial=max_retries_per_trial,
-            max_consecutive_failed_trials=max_consecutive_failed_trials,
-        )
-        super().__init__(oracle, hypermodel, **kwargs)
+        super().__init__(**with_oracle(GridSearchOracle, locals()))

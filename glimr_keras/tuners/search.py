@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from glimr_keras._utils.checks import checked_count
+from glimr_keras._utils.checks import checked_count, optional_count
 from glimr_keras.errors import ModelError, ProjectError, StorageError
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.coordinator import Coordinator
@@ -28,25 +28,21 @@ from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.folds import Folds
 from glimr_keras.models.folds import make as make_folds
+from glimr_keras.models.hypermodel import overrides
+from glimr_keras.oracles.suggestions import checked_point
 from glimr_keras.project.directory import check_place, is_of_a_project, open_project
 from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.space.hp_types import HyperParameter, deserialize
+from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.context import TrialContext
-from glimr_keras.training.discovery import Probe
+from glimr_keras.training.discovery import Probe, built_space
+from glimr_keras.training.dry_run import DryRun, dry_run
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
-from glimr_keras.tuners.arguments import checked_objective, checked_verbosity
-from glimr_keras.tuners.hooks import (
-    TunerHooks,
-    has_own,
-    has_own_loop,
-    hypermodel_of,
-    is_told_of_batches,
-    runs_in_worker,
-    runs_once,
-)
+from glimr_keras.tuners.arguments import checked_objective, checked_verbosity, sorted_callbacks
+from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress
 from glimr_keras.tuners.tuner_loop import TunerLoop
 from glimr_keras.tuners.warm_start import learn_from
@@ -88,7 +84,7 @@ class Ongoing:
 class _Told:
     """Tells of trials those who show them, and the user's own tuner."""
 
-    def __init__(self, progress: Progress, tuner: TunerHooks) -> None:
+    def __init__(self, progress: Progress, tuner: SearchingTuner) -> None:
         self._tuner = tuner
         self.on_running, self._show_end = progress.on_running, progress.on_trial_end
         self.on_trial_begin = tuner.on_trial_begin
@@ -110,10 +106,37 @@ class SearchSession:
 
     Args:
         tuner: The user's.
+        own: The hooks that it has of its own.
     """
 
-    def __init__(self, tuner: TunerHooks) -> None:
-        self._tuner, self._state, self._settings = tuner, tuner._glimr, tuner._glimr.settings
+    def __init__(self, tuner: SearchingTuner, own: Overridden) -> None:
+        self._tuner, self._own = tuner, own
+        self._state, self._settings = tuner._glimr, tuner._glimr.settings
+
+    def start(self, args: tuple[Any, ...], kwargs: dict[str, Any], how: Mapping[str, Any]) -> None:
+        """Search with what `BaseTuner.search` was given.
+
+        Args:
+            args, kwargs: What `fit`, or a `run_trial` of the user's own, is given.
+            how: How the data is split for cross validation.
+        """
+        own, oracle = self._own, self._tuner.oracle
+        is_passed_on = "run_trial" in own.names  # which gets whatever was given
+        of_keras, of_ray = sorted_callbacks(None if is_passed_on else kwargs.pop("callbacks", None))
+        if of_ray:
+            raise TypeError(
+                "`search(callbacks=…)` takes Keras callbacks; pass Ray's to "
+                f"{type(self._tuner).__name__}. Received: {of_ray}"
+            )
+        is_own = own.has("loop") or overrides(hypermodel_of(self._tuner), "fit")
+        if self._settings.cv_folds is None and is_own:  # whose own arguments they are
+            kwargs |= {
+                name: value for name, value in how.items() if value is not None and value != "auto"
+            }
+            how = {}
+        if "verbose" in kwargs:
+            oracle.verbose = checked_verbosity(kwargs["verbose"])
+        self.search(FitArguments(args, kwargs), of_keras, how, oracle.verbose)
 
     def search(
         self,
@@ -132,7 +155,7 @@ class SearchSession:
         """
         tuner, settings, state = self._tuner, self._settings, self._state
         verbose = checked_verbosity(verbose)
-        if not has_own_loop(tuner):
+        if not self._own.has("loop"):
             data.check_one_source(hypermodel_of(tuner), arguments)
         if self._sends:
             arguments.check_repeatable()
@@ -152,6 +175,31 @@ class SearchSession:
             executor.prepare()
         self._run(executor, context, seed, progress)
 
+    def try_configuration(
+        self,
+        config: Mapping[str, Any] | HyperParameters,
+        arguments: FitArguments,
+        how: Mapping[str, Any],
+        batches: int | None,
+    ) -> DryRun:
+        """Build and train one configuration here; see `BaseTuner.try_configuration`."""
+        hypermodel, space = hypermodel_of(self._tuner), self._state.space
+        kwargs = dict(arguments.kwargs)
+        callbacks, _ = sorted_callbacks(kwargs.pop("callbacks", None))
+        arguments = FitArguments(arguments.args, kwargs)
+        optional_count("batches", batches)
+        if overrides(hypermodel, "run"):
+            raise ValueError(
+                f"There is no model to try: {type(hypermodel).__name__} has its own "
+                "`run(config)`. Call it, with a configuration of `glimr_keras.sample_space` or "
+                "a `HyperParameters()`."
+            )
+        data.check_one_source(hypermodel, arguments)
+        folds = self.folds(arguments, self._tuner.oracle.seed, **how)
+        given = config.values if isinstance(config, HyperParameters) else space.values_of(config)
+        values = checked_point(given, SearchSpace(space.parameters, is_whole=False))
+        return dry_run(self.context(arguments, callbacks, folds=folds), values, batches)
+
     def known_space(self) -> list[HyperParameter]:
         """The hyperparameters of the project, or before the first search those that one build
         shows.
@@ -169,13 +217,26 @@ class SearchSession:
         )
         return space
 
+    def visible_space(self) -> list[HyperParameter]:
+        """Return what models ask for, as far as building some of them in this process tells."""
+        tuner = self._tuner
+        context = TrialContext(
+            hypermodel_of(tuner),
+            self._state.space,
+            tuner.oracle.wanted,
+            FitArguments(),
+            compile_overrides=CompileOverrides.of(tuner),
+            loop=loop_of(hypermodel_of(tuner)),
+        )
+        return built_space(context)
+
     def recall(self, project: Project) -> None:
         """Has the oracle know a project's trials, and the tuner its state, to look at them."""
         space = SearchSpace(project.parameters, is_whole=False)
         tuner = self._tuner
         tuner.oracle.recall(project.objective, space, project.trials, project.end_order)
         path = pathlib.Path(tuner._get_tuner_fname())
-        if has_own(tuner, "set_state") and path.exists():
+        if "set_state" in self._own.names and path.exists():
             tuner.set_state(json.loads(path.read_text("utf-8")))
 
     def folds(self, arguments: FitArguments, seed: int, **how: Any) -> Folds | None:
@@ -214,8 +275,7 @@ class SearchSession:
             ShippingError: If a part of it cannot be sent to workers.
         """
         tuner, settings, size = self._tuner, self._settings, self._tuner.max_model_size
-        has_loop = has_own_loop(tuner)
-        if has_loop and callbacks:  # which it passes on itself
+        if self._own.has("loop") and callbacks:  # which it passes on itself
             arguments, callbacks = (
                 FitArguments(arguments.args, {**arguments.kwargs, "callbacks": list(callbacks)}),
                 (),
@@ -238,19 +298,18 @@ class SearchSession:
                 "hypermodel": tuner.hypermodel,
                 "space": context.space,
                 "callbacks": context.callbacks,
-                "tuner": tuner if runs_in_worker(tuner) else None,
+                "tuner": tuner if self._own.runs_in_worker else None,
             }
             for name, part in {**parts, **dict(arguments.named())}.items():
                 check_sendable(part, name)
         return context
 
     def _loop(self) -> TrialLoop:
-        """Chooses how each execution trains."""
-        tuner = self._tuner
-        loop = loop_of(hypermodel_of(tuner))
-        if not runs_in_worker(tuner):
+        """Choose how each execution trains."""
+        own, loop = self._own, loop_of(hypermodel_of(self._tuner))
+        if not own.runs_in_worker:
             return loop
-        return TunerLoop(tuner, loop, has_own_loop(tuner), is_told_of_batches(tuner))
+        return TunerLoop(self._tuner, loop, own.has("loop"), own.has("batches"))
 
     @property
     def _sends(self) -> bool:
@@ -263,7 +322,7 @@ class SearchSession:
         """How often a configuration is trained, or each of its folds."""
         return (
             1
-            if runs_once(self._tuner)
+            if self._own.is_whole_trial
             else checked_count("executions_per_trial", self._tuner.executions_per_trial)
         )
 
@@ -298,7 +357,7 @@ class SearchSession:
 
     def _take_own_entries(self) -> None:
         """Searches what the user's own code has told the oracle of."""
-        if has_own(self._tuner, "_populate_initial_space"):
+        if "_populate_initial_space" in self._own.names:
             self._tuner._populate_initial_space()
         space = self._state.space
         known = {parameter.key for parameter in space.given}

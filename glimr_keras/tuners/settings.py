@@ -7,22 +7,32 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
+from glimr_keras._utils.checks import checked_kind, optional_count, optional_seconds
 from glimr_keras.errors import ProjectError
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.policies import FailurePolicy
+from glimr_keras.models.hypermodel import HyperModel, declared_space
 from glimr_keras.oracles import Oracle
 from glimr_keras.project.journal import Project
 from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.results.reader import ProjectReader
 from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.space.define_by_run import NewEntries
 from glimr_keras.training.execution import ExecutionRunner
+from glimr_keras.tuners.arguments import (
+    checked_executor,
+    checked_failure_policy,
+    checked_resources,
+    sorted_callbacks,
+)
+from glimr_keras.tuners.warm_start import project_directories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +62,59 @@ class SearchSettings:
     reporter: tune.ProgressReporter | None = None
     executor: str | Executor = "ray"
     address: str | None = None
+
+
+def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings:
+    """Return what a tuner was given, checked.
+
+    Args:
+        given: `BaseTuner`'s arguments by name.
+
+    Raises:
+        ValueError, TypeError: If one of them cannot be used.
+    """
+    of_keras, of_ray = sorted_callbacks(given["callbacks"])
+    counts = {
+        name: optional_count(name, given[name], at_least)
+        for name, at_least in (
+            ("cv_folds", 2),
+            ("max_concurrent_trials", 1),
+            ("max_worker_memory", 1),
+            ("max_trials_without_improvement", 1),
+        )
+    }
+    kinds = {
+        name: checked_kind(name, given[name], kind, described)
+        for name, kind, described in (
+            ("scheduler", TrialScheduler, "one of `ray.tune.schedulers`"),
+            ("stopper", tune.Stopper, "a ray.tune.Stopper"),
+            ("reporter", tune.ProgressReporter, "a ray.tune.ProgressReporter"),
+        )
+    }
+    return SearchSettings(
+        **counts,
+        **kinds,
+        resources_per_trial=checked_resources(given["resources_per_trial"]),
+        warm_start=project_directories(given["warm_start"]),
+        keras_callbacks=of_keras,
+        ray_callbacks=of_ray,
+        failure_policy=checked_failure_policy(oracle, given),
+        time_budget_s=optional_seconds("time_budget_s", given["time_budget_s"]),
+        executor=checked_executor(given, of_ray),
+        address=given["address"],
+    )
+
+
+def space_of(
+    hypermodel: HyperModel, oracle: Oracle, space: Mapping[str, Any] | None
+) -> DeclaredSpace:
+    """Return the declared space of a search: the one that was given, or else the hypermodel's."""
+    others: NewEntries = "searched" if oracle.tune_new_entries else "default"
+    return DeclaredSpace(
+        space if space is not None else declared_space(hypermodel),
+        oracle.hyperparameters,
+        others if oracle.allow_new_entries else "refused",
+    )
 
 
 class TunerState(ProjectReader):
@@ -104,6 +167,19 @@ class TunerState(ProjectReader):
             yield
         finally:
             self.runner = None
+
+    def running(self) -> ExecutionRunner:
+        """Return the training that runs.
+
+        Raises:
+            RuntimeError: If there is none.
+        """
+        if self.runner is None:
+            raise RuntimeError(
+                "`run_trial` trains within a search. To train a model yourself, use "
+                "`hypermodel.build` and `fit`."
+            )
+        return self.runner
 
     def sent(self) -> TunerState:
         """What workers get of it: nothing that only the driver has."""

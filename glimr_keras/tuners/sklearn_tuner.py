@@ -7,47 +7,130 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import inspect
+import os
 import pathlib
 import pickle
 import statistics
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NoReturn
 
+import keras
 import numpy as np
-from ray import cloudpickle
+from ray import cloudpickle, tune
+from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras.errors import CheckpointError, ObjectiveError, did_you_mean
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.folds import taken
 from glimr_keras.oracles import Oracle
+from glimr_keras.results.results import Results
 from glimr_keras.trials.trial import Trial
+from glimr_keras.tuners.arguments import passed_on
+from glimr_keras.tuners.base_tuner import ExecutorChoice, session_of
 from glimr_keras.tuners.hooks import hypermodel_of
-from glimr_keras.tuners.search import SearchSession
 from glimr_keras.tuners.tuner import Tuner
 
 Persistence = Literal["joblib", "skops"]
 
 
 class SklearnTuner(Tuner):
-    """Searches the hyperparameters of scikit-learn estimators, by cross validation in each trial.
+    """Search the hyperparameters of scikit-learn estimators, by cross validation in each trial.
 
     Args:
-        oracle: With the objective `Objective("score", "max")`, or one of the names of `metrics`.
+        # What is searched
+        oracle: The search algorithm, with the objective `Objective("score", "max")`, or one of the
+            names of `metrics`.
         hypermodel: A `HyperModel`, or a function, whose `build(hp)` returns an estimator or a
             pipeline.
+        space: A declared search space: nested dicts with `ray.tune` domains. Defaults to what
+            `HyperModel.space()` returns.
+        initial_points: Configurations to try first: dicts of value by name, flat or nested. What
+            they leave out is drawn. Defaults to none.
+        warm_start: Finished projects (directories, or tuners), also of KerasTuner, whose results
+            the search learns from. They count for no budget. Defaults to `()`.
         scoring: Called as `scoring(estimator, X, y, sample_weight=None)` with each part that was
-            left out; by default the estimator's own `score`.
-        metrics: One, or several, called as `metric(y_true, y_pred, sample_weight=None)`; recorded
-            under their `__name__`.
-        cv: A splitter of `sklearn.model_selection`; by default `KFold(5, shuffle=True,
+            left out. Defaults to the estimator's own `score`.
+        cv: A splitter of `sklearn.model_selection`. Defaults to `KFold(5, shuffle=True,
             random_state=1)`.
+        cv_folds: Folds of a cross validation, at least 2: each configuration is trained once for
+            each, side by side as there is room, and its score is the mean. Arrays given to `search`
+            are split; a `HyperModel` with `data` returns the data of fold `config.fold` of
+            `config.num_folds`. Defaults to no cross validation.
+        executions_per_trial: How often each configuration is trained, at least 1; its score is the
+            mean. Defaults to `1`.
+
+        # How long
+        max_trials_without_improvement: So many trials in a row that are not better than the best
+            before them end the search; at least 1. Defaults to any number.
+        time_budget_s: Seconds of wall-clock time that one call of `search` may take, above 0; then
+            running trials are stopped. Defaults to no bound.
+        trial_time_limit_s: Seconds of wall-clock time that one training may take, above 0. It is
+            ended after the batch in which they are over, and has the score of its best epoch;
+            without any epoch its trial has failed. One that hangs loses its process. Defaults to no
+            bound.
+        scheduler: One of `ray.tune.schedulers`, which stops trials early, such as
+            `ASHAScheduler()`, or pauses them and changes their values, such as
+            `PopulationBasedTraining(…)`. Defaults to none.
+        stopper: A `ray.tune.Stopper`, asked after each epoch of each trial. Defaults to none.
+
+        # Resources
+        resources_per_trial: CPUs (also the number of threads) and GPUs (fractions allowed) of one
+            execution, and custom resources of a cluster, by name: `{"cpu": 2, "gpu": 0.5}`.
+            Defaults to one CPU and no GPU.
+        max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
+            machine has room for.
+        executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where
+            breakpoints work; or an `Executor` of `glimr_keras.executors`, or of your own. Defaults
+            to `'ray'`.
+        address: Address of a Ray cluster to join, as `ray.init` takes it, unless this process
+            already has a Ray. Defaults to `RAY_ADDRESS`, or the Ray that runs on this machine, or a
+            new one.
+        max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared
+            memory does not count), at least 1. One with more is replaced when its trial has ended,
+            and no trial is lost. On Linux. Defaults to no bound.
+        max_model_size: How many parameters a model may have, at least 1; a trial with more fails,
+            before it trains. Defaults to no bound.
+        distribution_strategy: A `tf.distribute.Strategy`, in whose scope models are built. Defaults
+            to none.
+
+        # Training
+        optimizer: Optimizer in the place of the one that `build` compiled the model with. Defaults
+            to the model's own.
+        loss: Loss in the place of the one that `build` compiled the model with. Defaults to the
+            model's own.
+        metrics: One metric, or several, called as `metric(y_true, y_pred, sample_weight=None)`;
+            recorded under their `__name__`. Defaults to none beside the score.
+        callbacks: Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run
+            here. Defaults to none.
+
+        # Robustness
+        max_failures: How often a training is continued whose process was lost: killed, out of
+            memory, or with its machine. Then its trial has failed. -1 for any number. Defaults to
+            `3`.
+        state_interval_s: At ends of epochs, so many seconds apart at least, the state of a training
+            is kept until the training ends; one that is interrupted goes on from there. 0 for each
+            epoch, `None` to begin anew. Defaults to `10.0`.
+
+        # Results
+        directory: Where projects are: a path, or a URI such as `"s3://bucket/runs"` that
+            `pyarrow.fs` or fsspec knows. A project at a URI is worked on as a local copy (in
+            `GLIMR_KERAS_CACHE`, or else in the user's cache directory), which is sent there every
+            few seconds, and at the end. Defaults to the working directory.
+        project_name: Name of the project's own directory in there. Defaults to `untitled_project`.
+        overwrite: Whether to start over, and remove the project's earlier trials when the first
+            search starts. Defaults to `False`.
+        keep_top_k: Of so many trials, the best, the weights are kept; at least 1. Defaults to all.
         persistence: How the estimator of the last part is stored in the trial's directory:
             `"joblib"` (as `model.joblib`; like pickle, it may execute code when it is loaded), or
             `"skops"` (as `model.skops`; safe to load, needs the package skops). In a project at a
             URI, and by workers that do not share a file system with the driver, it is not stored.
+            Defaults to `'joblib'`.
         trusted: Names of types, such as `"sklearn.tree._tree.Tree"`, that skops may load though it
-            does not know them as safe.
-        **kwargs: The other arguments of `BaseTuner`.
+            does not know them as safe. Defaults to `()`.
+        reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live
+            line. Defaults to the live line.
+        tuner_id: Name of the file with the tuner's own state. Defaults to `tuner0`.
+        logger: Has no meaning any more, as in KerasTuner. Defaults to none.
 
     Raises:
         ImportError: If scikit-learn, or skops, is needed and not installed.
@@ -72,8 +155,39 @@ class SklearnTuner(Tuner):
         cv: Any = None,
         persistence: Persistence = "joblib",
         trusted: Sequence[str] = (),
-        **kwargs: Any,
+        *,
+        space: Mapping[str, Any] | None = None,
+        initial_points: Sequence[Mapping[str, Any]] | None = None,
+        warm_start: Sequence[str | os.PathLike[str] | Results] = (),
+        cv_folds: int | None = None,
+        executions_per_trial: int = 1,
+        max_trials_without_improvement: int | None = None,
+        time_budget_s: float | None = None,
+        trial_time_limit_s: float | None = None,
+        scheduler: TrialScheduler | None = None,
+        stopper: tune.Stopper | None = None,
+        resources_per_trial: Mapping[str, float] | None = None,
+        max_concurrent_trials: int | None = None,
+        executor: ExecutorChoice = "ray",
+        address: str | None = None,
+        max_worker_memory: int | None = None,
+        max_model_size: int | None = None,
+        distribution_strategy: Any = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
+        max_failures: int = 3,
+        state_interval_s: float | None = 10.0,
+        directory: str | os.PathLike[str] | None = None,
+        project_name: str | None = None,
+        overwrite: bool = False,
+        keep_top_k: int | None = None,
+        reporter: tune.ProgressReporter | None = None,
+        tuner_id: str | None = None,
+        logger: Any = None,
+        **unrecognized: NoReturn,
     ) -> None:
+        given = locals()
         if persistence not in ("joblib", "skops"):
             raise ValueError(
                 f"`persistence` must be 'joblib' or 'skops'. Received: persistence={persistence!r}"
@@ -82,10 +196,13 @@ class SklearnTuner(Tuner):
             if importlib.util.find_spec(package) is None:
                 wanted = "scikit-learn" if package == "sklearn" else package
                 raise ImportError(f"SklearnTuner needs {wanted}. Install it: pip install {wanted}")
-        super().__init__(oracle, hypermodel, **kwargs)
+        own = ("scoring", "metrics", "cv", "persistence", "trusted")
+        super().__init__(
+            **{name: value for name, value in passed_on(given).items() if name not in own}
+        )
         self.scoring = scoring
-        given: Any = () if metrics is None else metrics
-        self.metrics: list[Any] = [*given] if isinstance(given, (list, tuple)) else [given]
+        several: Any = () if metrics is None else metrics
+        self.metrics: list[Any] = [*several] if isinstance(several, (list, tuple)) else [several]
         self.cv = cv if cv is not None else _default_cv()
         self._glimr.estimators = _Estimators(persistence, list(trusted))
         names = ["score", *(metric.__name__ for metric in self.metrics)]
@@ -104,17 +221,19 @@ class SklearnTuner(Tuner):
         y: Any,
         sample_weight: Any = None,
         groups: Any = None,
-        verbose: Any = 1,
+        verbose: int | str = 1,
     ) -> None:
-        """Runs trials until the project has `max_trials`.
+        """Run trials until the project has `max_trials`.
 
         Args:
             X: Samples, a NumPy array or a pandas DataFrame of shape (samples, features).
             y: Labels, a NumPy array, a pandas Series or a DataFrame of shape (samples,) or
                 (samples, outputs).
-            sample_weight: Of each sample, shape (samples,); of a pipeline, for its last step.
-            groups: Of each sample, shape (samples,), for a `cv` that splits by groups.
-            verbose: As for `Tuner.search`.
+            sample_weight: Weight of each sample, shape (samples,); of a pipeline, for its last
+                step. Defaults to equal weights.
+            groups: Group of each sample, shape (samples,), for a `cv` that splits by groups.
+                Defaults to no groups.
+            verbose: As for `Tuner.search`. Defaults to `1`.
 
         Raises:
             TypeError: If `X` or `y` is something else.
@@ -125,7 +244,7 @@ class SklearnTuner(Tuner):
                     "Expected the data to be numpy.ndarray or pandas.DataFrame. "
                     f"Received: {name} of type {type(value).__name__}"
                 )
-        SearchSession(self).search(
+        session_of(self).search(
             FitArguments((X, y), {"sample_weight": sample_weight, "groups": groups}),
             verbose=verbose,
         )

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from typing import Any
 
+from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.errors import ProjectError
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import Journal
 from glimr_keras.project.remote_mirror import project_place
+from glimr_keras.results.results import Results
 
 
-def project_directory(source: Any) -> pathlib.Path:
-    """Where a project to learn from is, given its directory, its URI or its tuner.
+def project_directories(sources: Any) -> list[pathlib.Path]:
+    """Return where the projects to learn from are, given one or several of them."""
+    is_one = isinstance(sources, (str, os.PathLike, Results))
+    return [_project_directory(source) for source in ([sources] if is_one else sources)]
+
+
+def _project_directory(source: Any) -> pathlib.Path:
+    """Return where a project to learn from is, given its directory, its URI or its tuner.
 
     Raises:
         ProjectError: If there is none.
@@ -30,13 +39,13 @@ def project_directory(source: Any) -> pathlib.Path:
 
 
 def learn_from(oracle: Oracle, directory: pathlib.Path) -> None:
-    """Has the oracle learn from the results of another project.
+    """Make the oracle learn from the results of another project.
 
     Raises:
         ValueError: If it does not learn.
         ProjectError: If those results are of another objective.
     """
-    if type(oracle).learn is Oracle.learn:
+    if not is_overridden(oracle, "learn", Oracle):
         raise ValueError(
             f"`warm_start` needs a search that learns from results, and {type(oracle).__name__} "
             "does not. Give the best configurations as `initial_points`."

@@ -1,5 +1,7 @@
 """What every tuner does, from the constructor to the best models."""
 
+import functools
+import shutil
 import warnings
 
 import keras
@@ -21,7 +23,12 @@ from glimr_keras.errors import (
 from glimr_keras.space.hyperparameters import HyperParameters
 from tests import tiny_models
 
-TUNERS = [gk.RayTuner, gk.RandomSearch]
+TUNERS = [
+    value
+    for value in vars(gk).values()
+    if isinstance(value, type) and issubclass(value, gk.BaseTuner)
+]
+TAKE_AN_ORACLE = (gk.BaseTuner, gk.Tuner, gk.SklearnTuner)
 FIT = {"validation_data": tiny_models.VALIDATION, "epochs": 2, "verbose": 0}
 
 
@@ -34,69 +41,108 @@ def inline(
     **kwargs,
 ):
     """A tuner whose trials run in this process."""
-    return kind(
-        hypermodel,
-        objective=objective,
-        max_trials=max_trials,
-        executor="inline",
-        seed=0,
-        **project,
-        **kwargs,
+    chosen = {"objective": objective, "max_trials": max_trials, "seed": 0}
+    options = {"executor": "inline", **project, **kwargs}
+    if kind in TAKE_AN_ORACLE:
+        return kind(gk.oracles.RandomSearchOracle(**chosen), hypermodel, **options)
+    if kind is gk.Hyperband:
+        options |= {"max_epochs": 2, "factor": 2}
+    return kind(hypermodel, **chosen, **options)
+
+
+def tree(config):
+    """Something for a `SklearnTuner`, with a hyperparameter that Keras' models have too."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    return DecisionTreeClassifier(
+        max_leaf_nodes=config.Int("units", 2, 16),
+        min_impurity_decrease=config.Float("learning_rate", 1e-4, 1e-1, sampling="log"),
+        random_state=0,
     )
 
 
-@pytest.mark.parametrize("kind", TUNERS)
-class TestEveryTuner:
-    """The contract of all tuners; a new variant is one more entry of `TUNERS`."""
+def contracted(project, kind, max_trials=2, **kwargs):
+    """A tuner of this kind with a model that it can train."""
+    if kind is gk.SklearnTuner:
+        score = gk.Objective("score", "max")
+        return inline(project, tree, score, max_trials, kind, **kwargs)
+    return inline(project, max_trials=max_trials, kind=kind, **kwargs)
 
-    def test_a_search_spends_its_budget_and_ranks_its_trials(self, project, kind):
-        tuner = inline(project, max_trials=3, kind=kind)
-        assert tuner.search(*tiny_models.TRAIN, **FIT) is None
-        table = tuner.results_dataframe()
+
+def search(tuner):
+    """Run the search of a tuner of any kind. Returns what `search` does."""
+    if isinstance(tuner, gk.SklearnTuner):
+        return tuner.search(*tiny_models.TRAIN, verbose=0)
+    return tuner.search(*tiny_models.TRAIN, **FIT)
+
+
+@pytest.fixture(scope="module", params=TUNERS, ids=lambda kind: kind.__name__)
+def searched(request, tmp_path_factory):
+    """A tuner of each kind that has searched; tests only read its project."""
+    place = {"directory": tmp_path_factory.mktemp("searched"), "project_name": "project"}
+    tuner = contracted(place, request.param, 3)
+    assert search(tuner) is None
+    return tuner
+
+
+@pytest.fixture
+def again(searched, tmp_path):
+    """Makes the tuner of another run of the script, in a copy of the project."""
+    place = {"directory": tmp_path, "project_name": "copy"}
+    shutil.copytree(searched.project_dir, tmp_path / "copy")
+    return functools.partial(contracted, place, type(searched))
+
+
+class TestEveryTuner:
+    """The contract of all public tuners; a new one is found by itself."""
+
+    def test_a_search_spends_its_budget_and_ranks_its_trials(self, searched):
+        table = searched.results_dataframe()
         assert list(table["trial_id"]) == ["0", "1", "2"]
         assert set(table["status"]) == {"COMPLETED"}
-        best = tuner.get_best_hyperparameters(2)
-        ordered = table.sort_values("score")
-        assert [config["units"] for config in best] == list(ordered["units"][:2])
         assert table["units"].between(2, 16).all()
+        is_max = searched.objective.direction == "max"
+        best = table.sort_values("score", ascending=not is_max, kind="stable")
+        found = searched.get_best_hyperparameters(3)
+        assert [config["units"] for config in found] == list(best["units"])
 
-    def test_the_best_model_evaluates_to_the_reported_score(self, project, kind):
-        tuner = inline(project, kind=kind)
-        tuner.search(*tiny_models.TRAIN, **FIT)
-        model = tuner.get_best_models()[0]
-        loss = model.evaluate(*tiny_models.VALIDATION, verbose=0, return_dict=True)["loss"]
-        assert loss == pytest.approx(tuner.results_dataframe()["score"].min(), abs=1e-6)
+    def test_the_best_model_evaluates_to_the_reported_score(self, searched):
+        model = searched.get_best_models()[0]
+        if isinstance(searched, gk.SklearnTuner):  # whose score is a mean over parts
+            units = searched.get_best_hyperparameters()[0]["units"]
+            assert model.get_n_leaves() <= model.max_leaf_nodes == units
+        else:
+            loss = model.evaluate(*tiny_models.VALIDATION, verbose=0, return_dict=True)["loss"]
+            assert loss == pytest.approx(searched.results_dataframe()["score"].min(), abs=1e-6)
 
-    def test_the_same_seed_gives_the_same_search(self, tmp_path, kind):
-        scores = []
-        for name in ("first", "second"):
-            tuner = inline({"directory": tmp_path, "project_name": name}, kind=kind)
-            tuner.search(*tiny_models.TRAIN, **FIT)
-            scores.append(list(tuner.results_dataframe()["score"]))
+    def test_the_same_seed_gives_the_same_search(self, project, searched):
+        tuner = contracted(project, type(searched), 3)
+        search(tuner)
+        scores = [list(each.results_dataframe()["score"]) for each in (searched, tuner)]
         assert scores[0] == scores[1]
 
-    def test_the_script_run_again_does_nothing_and_with_more_trials_goes_on(self, project, kind):
-        inline(project, kind=kind).search(*tiny_models.TRAIN, **FIT)
-        before = inline(project, kind=kind).results_dataframe()
-        inline(project, kind=kind).search(*tiny_models.TRAIN, **FIT)
-        assert inline(project, kind=kind).results_dataframe().equals(before)
-        inline(project, max_trials=3, kind=kind).search(*tiny_models.TRAIN, **FIT)
-        after = inline(project, kind=kind).results_dataframe()
-        assert after[:2].equals(before)
-        assert len(after) == 3
+    def test_the_script_run_again_does_nothing_and_with_more_trials_goes_on(self, again):
+        before = again(3).results_dataframe()
+        search(again(3))
+        assert again(3).results_dataframe().equals(before)
+        search(again(4))
+        after = again(4).results_dataframe()
+        assert after[list(before)][:3].equals(before)
+        assert len(after) == 4
 
-    def test_overwrite_starts_over_once(self, project, kind):
-        inline(project, max_trials=3, kind=kind).search(*tiny_models.TRAIN, **FIT)
-        tuner = inline(project, max_trials=1, kind=kind, overwrite=True)
+    def test_overwrite_starts_over_once(self, again):
+        tuner = again(1, overwrite=True)
         with pytest.raises(ProjectError, match=r"`overwrite=True` starts over. Call `search"):
             tuner.results_dataframe()
         for _ in range(2):
-            tuner.search(*tiny_models.TRAIN, **FIT)
+            search(tuner)
             assert len(tuner.results_dataframe()) == 1
 
+    @pytest.mark.parametrize("kind", TUNERS)
     def test_the_hypermodel_is_the_users_own_object(self, project, kind):
         hypermodel = tiny_models.WithData()
-        assert inline(project, hypermodel, kind=kind).hypermodel is hypermodel
+        objective = gk.Objective("score", "max")
+        assert inline(project, hypermodel, objective, kind=kind).hypermodel is hypermodel
 
 
 @pytest.mark.parametrize(

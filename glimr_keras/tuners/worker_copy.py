@@ -1,0 +1,63 @@
+"""A tuner as workers get it. Made in the driver, unpacked in the worker."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+from typing import Any
+
+from glimr_keras.models.compile_overrides import OF_TUNER, MadeAnew
+from glimr_keras.oracles import Oracle
+from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.trial import Trial, TrialStatus
+
+
+def worker_copy(tuner: Any) -> Any:
+    """Return the tuner as workers get it: with all that the user's own code set, and without what
+    only the driver has.
+    """
+    copied = object.__new__(type(tuner))
+    anew = {name: MadeAnew(vars(tuner)[name]) for name in OF_TUNER if name in vars(tuner)}
+    of_worker = {
+        "oracle": _OracleMadeAnew(tuner.oracle, tuner._glimr.place),
+        "_glimr": tuner._glimr.sent(),
+    }
+    vars(copied).update({**vars(tuner), **anew, **of_worker})
+    return copied
+
+
+class _OracleMadeAnew:
+    """An oracle on its way to a worker, where one that chooses nothing is in its place, with the
+    trials so far.
+    """
+
+    def __init__(self, oracle: Oracle, place: pathlib.Path) -> None:
+        self._parts = (oracle.objective, oracle.max_trials, oracle.seed, place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _oracle_with_trials, self._parts
+
+
+def _oracle_with_trials(
+    objective: Objective, max_trials: int | None, seed: int, place: pathlib.Path
+) -> Oracle:
+    """Make an oracle that knows the trials that are recorded in a project, where that is at
+    hand.
+    """
+    oracle = Oracle(objective, max_trials, seed=seed)
+    for file in sorted(place.glob("trial_*/trial.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # one that is just being written
+            trial = _read_trial(file, file.stat().st_mtime_ns)
+            oracle.trials[trial.trial_id] = trial
+    oracle.start_order = list(oracle.trials)
+    oracle.end_order = [
+        trial_id for trial_id, trial in oracle.trials.items() if trial.status != TrialStatus.RUNNING
+    ]
+    return oracle
+
+
+@functools.cache
+def _read_trial(file: pathlib.Path, changed: int) -> Trial:
+    """Read a trial that is written down, as it was when the file was changed last."""
+    return Trial.load(file)
