@@ -12,13 +12,17 @@ import logging
 import pytest
 import ray
 
+from tests import warm_workers
+
 
 @pytest.fixture(scope="session")
 def local_ray():
     """One Ray with two CPUs for the whole run, shut down at its end."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    with warm_workers.runtime_env() as runtime_env:
+        ray.init(num_cpus=2, runtime_env=runtime_env, **quiet)
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture

@@ -90,9 +90,8 @@ def search(project, executor, capsys, **options):
 @pytest.mark.parametrize("executor", ["inline", "ray"])
 class TestBothExecutors:
     @pytest.fixture(autouse=True)
-    def _ray(self, request, executor):
-        if executor == "ray":
-            request.getfixturevalue("local_ray")
+    def _ray(self, local_ray):
+        """Has all of them run where the shared Ray is."""
 
     def test_a_stopper_ends_trials(self, project, executor, capsys):
         table, _ = search(project, executor, capsys, max_trials=2, stopper=AfterTwoEpochs())

@@ -256,6 +256,7 @@ def test_relative_paths_mean_what_they_mean_in_the_script(local_ray, project, tm
         assert len((here / name).read_text().splitlines()) == 3
     finally:
         (here / name).unlink(missing_ok=True)
+        (here / f".{name}.json").unlink(missing_ok=True)  # which says whose it is
         for own in here.glob(f"trial_*/{name}"):  # that of each trial
             own.unlink()
             own.parent.rmdir()
