@@ -10,6 +10,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 import glimr_keras as gk
 from glimr_keras.errors import ModelError, ProjectError
+from glimr_keras.models.data import FitArguments
 from glimr_keras.tuners.base_tuner import session_of
 from tests import tiny_models
 
@@ -73,7 +74,7 @@ def test_the_score_is_the_mean_and_models_are_those_of_the_folds(project):
     fold_models = tuner.get_best_models()
     assert len(fold_models) == 3
     assert len(tuner.get_best_models(2)) == 6
-    arguments = gk.data.FitArguments((tiny_models.X, tiny_models.Y))
+    arguments = FitArguments((tiny_models.X, tiny_models.Y))
     parts = session_of(tuner).folds(arguments, 0, groups=None, stratify="auto", folds=None).parts
     best = results.loc[results["score"].idxmin()]
     for fold, model in enumerate(fold_models):
