@@ -4,6 +4,11 @@ With two pytest workers, those tests that need the shared Ray are one worker's, 
 Ray; the others go to whichever worker is free. Long ones begin first.
 """
 
+import os
+
+# Ray's workers are nice, and would wait for whatever else the tests train; so are those of scripts
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 import glimr_keras  # isort: skip  # noqa: F401  (before Ray, whose start it keeps quiet)
 
 import gc
