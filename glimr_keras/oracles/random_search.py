@@ -51,9 +51,7 @@ class RandomSearchOracle(Oracle):
         )
 
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
-        if is_overridden(
-            self, "_random_values", RandomSearchOracle
-        ):  # a subclass draws in its own way
+        if is_overridden(self, "_random_values", RandomSearchOracle):  # it draws in its own way
             values = self._random_values()
             return (
                 Nothing.LEFT
