@@ -8,6 +8,8 @@ import os
 
 # Ray's workers are nice, and would wait for whatever else the tests train; so are those of scripts
 os.environ.setdefault("RAY_worker_niceness", "0")
+# Threads of BLAS spin while they wait for each other, and the matrices of tests are small
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import glimr_keras  # isort: skip  # noqa: F401  (before Ray, whose start it keeps quiet)
 

@@ -13,7 +13,7 @@ import contextlib
 import copy
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from glimr_keras._utils.nested import MISSING, at_path, copied
 from glimr_keras.errors import did_you_mean
@@ -56,6 +56,8 @@ class HyperParameters(DefineByRun):
         >>> config["layer1"]["units"], config["layer1/units"]
         (16, 16)
     """
+
+    stored_as: ClassVar[str] = "HyperParameters"
 
     def __init__(
         self,
@@ -322,6 +324,6 @@ def deserialize(stored: Mapping[str, Any]) -> HyperParameter | HyperParameters:
     Raises:
         ValueError: If the kind is unknown.
     """
-    if stored["class_name"] == HyperParameters.__name__:
+    if stored["class_name"] == HyperParameters.stored_as:
         return HyperParameters.from_config(stored["config"])
     return hp_types.deserialize(stored)

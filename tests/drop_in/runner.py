@@ -8,12 +8,14 @@ All scripts run one after the other in this process, each as `__main__`, as a us
 For each, one line of JSON goes to standard output as soon as it has ended: `{"script": …,
 "seconds": …}` with `"findings"` or `"error"`. Everything else that is printed goes to standard
 error. A script that takes longer than LIMIT seconds ends the process, with a traceback. With
-NUMBER, one Ray with so many CPUs is started first, for all of them.
+NUMBER, one Ray with so many CPUs is started first, for all of them; its workers are forks of a
+process that has imported Keras.
 """
 
 import argparse
 import contextlib
 import faulthandler
+import gc
 import importlib
 import importlib.abc
 import importlib.util
@@ -84,12 +86,28 @@ def clean_state():
     keras.utils.set_random_seed(7)
 
 
-def start_ray(cpus):
+@contextlib.contextmanager
+def local_ray(cpus):
+    """Have one Ray for all scripts; none where `cpus` is `None`."""
+    if cpus is None:
+        yield
+        return
     import ray
 
-    ray.init(
-        num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
-    )
+    from tests import warm_workers
+
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    with warm_workers.runtime_env() as runtime_env:
+        ray.init(num_cpus=cpus, runtime_env=runtime_env, **quiet)
+        yield
+        ray.shutdown()
+
+
+def freeze_imports(library):
+    """Take what imports made out of garbage collection, which both libraries do after trials."""
+    importlib.import_module(library)
+    gc.collect()
+    gc.freeze()
 
 
 def parsed_arguments():
@@ -135,10 +153,10 @@ def main():
         if arguments.library != NAME:
             importlib.import_module(arguments.library)
             sys.meta_path.insert(0, Alias(arguments.library))
-        if arguments.cpus is not None:
-            start_ray(arguments.cpus)
-        for result in run(arguments):
-            print(json.dumps(result), file=output, flush=True)
+        with local_ray(arguments.cpus):
+            freeze_imports(arguments.library)
+            for result in run(arguments):
+                print(json.dumps(result), file=output, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from glimr_keras.oracles import RaySearchOracle
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hp_types import Boolean, Choice, Condition, Fixed, Float
 from glimr_keras.trials.objective import Objective
-from tests.oracles.test_oracles import SPACE, run
+from tests.oracles.helpers import SPACE, run
 
 NUMBERS = [
     *SPACE[:6],
