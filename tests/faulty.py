@@ -164,7 +164,7 @@ def kill_raylet():
     for process in [psutil.Process().parent(), *psutil.Process().children(recursive=True)]:
         if process.name() == "raylet":
             process.kill()
-    time.sleep(60)
+    time.sleep(10)
 
 
 def kill(pid):

@@ -73,19 +73,19 @@ def pieces(group: str, quick: bool) -> list[Piece]:
     big = f"e{QUICK_BIG if quick else BIG}"
     return {
         "a": [
-            Piece("bare", "a", 30, 3),
-            Piece("limit", "a", 100, 6),
-            Piece("keras_tuner", "a", 30, 3),
-            Piece("ray_tune", "a", 16, 4),
-            Piece("glimr_keras", "a", 100, 6),
+            Piece("bare", "a", 30, 2),
+            Piece("limit", "a", 100, 2),
+            Piece("keras_tuner", "a", 30, 2),
+            Piece("ray_tune", "a", 16, 2),
+            Piece("glimr_keras", "a", 100, 4),
         ],
         "b": _trained("b", 16),
         "c": _trained("c", 8),
         "d": [
             Piece("glimr_keras", "d", 5_000, 60),
-            Piece("keras_tuner", "d", 1_000, 60, once=True),
-            Piece("ray_tune_reuse", "d", 1_000, 20, once=True),
-            Piece("ray_tune", "d", 60, 4, once=True),
+            Piece("keras_tuner", "d", 1_000, 20, once=True),
+            Piece("ray_tune_reuse", "d", 1_000, 10, once=True),
+            Piece("ray_tune", "d", 60, 2, once=True),
         ],
         "e": [
             Piece(contender, workload, 8, 0 if contender == "bare" else 2, once=True)

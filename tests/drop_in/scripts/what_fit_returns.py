@@ -9,26 +9,37 @@ import numpy as np
 x, y = np.linspace(0, 1, 64).reshape(64, 1), np.linspace(1, 3, 64)
 
 
-class Returning(kt.HyperModel):
-    def __init__(self, kind):
-        super().__init__(name=kind)
-        self.kind = kind
+KINDS = [
+    "number",
+    "numpy",
+    "integer",
+    "dict",
+    "history",
+    "numbers",
+    "dicts",
+    "histories",
+    "changed",
+    "second",
+]
 
+
+class Returning(kt.HyperModel):
     def build(self, hp):
+        hp.Choice("kind", KINDS)
         model = keras.Sequential([keras.layers.Dense(1, kernel_initializer="zeros")])
         model.compile(
-            optimizer=keras.optimizers.SGD(hp.Float("rate", 0.01, 0.1)), loss="mse", metrics=["mae"]
+            optimizer=keras.optimizers.SGD(hp.Fixed("rate", 0.05)), loss="mse", metrics=["mae"]
         )
         return model
 
     def fit(self, hp, model, *args, **kwargs):
+        kind, rate = hp.get("kind"), hp.get("rate")
         history = model.fit(*args, **kwargs)
-        if self.kind == "changed":
+        if kind == "changed":
             history.history["val_mae"] = [100.5, 100.25]
-        if self.kind == "second":
+        if kind == "second":
             kwargs["validation_data"] = (x, y + 100)
             return model.fit(*args, **kwargs)
-        rate = hp.get("rate")
         return {
             "number": rate,
             "numpy": np.float32(0.5),
@@ -39,34 +50,17 @@ class Returning(kt.HyperModel):
             "dicts": [{"val_mae": 1.0, "other": 4.0}, {"val_mae": 2.0, "other": 5.0}],
             "histories": [history, history],
             "changed": history,
-        }[self.kind]
+        }[kind]
 
 
 def main(directory, **tuner_options):
     findings = {}
-    for kind in (
-        "number",
-        "numpy",
-        "integer",
-        "dict",
-        "history",
-        "numbers",
-        "dicts",
-        "histories",
-        "changed",
-        "second",
-    ):
-        tuner = kt.RandomSearch(
-            Returning(kind),
-            "val_mae",
-            max_trials=1,
-            directory=directory,
-            project_name=kind,
-            overwrite=True,
-            **tuner_options,
-        )
-        tuner.search(x, y, validation_data=(x, y), epochs=2, verbose=0)
-        (trial,) = tuner.oracle.trials.values()
+    tuner = kt.GridSearch(
+        Returning(), "val_mae", directory=directory, project_name="returned", **tuner_options
+    )
+    tuner.search(x, y, validation_data=(x, y), epochs=2, verbose=0)
+    for trial in tuner.oracle.trials.values():
+        kind = trial.hyperparameters.get("kind")
         findings[kind] = {
             "status": trial.status,
             "metrics": {
