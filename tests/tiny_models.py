@@ -28,6 +28,12 @@ def compiled(model, config=None):
     return model
 
 
+def traced(model):
+    """The same model with its steps traced, as users have it."""
+    model.run_eagerly = False
+    return model
+
+
 def train_by_hand(model, callbacks, epochs, logs, initial_epoch=0, seconds=0.0):
     """A loop that trains nothing and reports `logs(epoch)`, epochs counted from 0; each takes some
     seconds.

@@ -103,6 +103,15 @@ def local_ray(cpus):
         ray.shutdown()
 
 
+def do_not_trace():
+    """Have KerasTuner's models run step by step, since tracing takes most of its time; what it
+    records of them is the same.
+    """
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+
+
 def freeze_imports(library):
     """Take what imports made out of garbage collection, which both libraries do after trials."""
     importlib.import_module(library)
@@ -150,7 +159,9 @@ def main():
     os.chdir(arguments.directory)  # for what a script writes where it is
     output = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
-        if arguments.library != NAME:
+        if arguments.library == NAME:
+            do_not_trace()
+        else:
             importlib.import_module(arguments.library)
             sys.meta_path.insert(0, Alias(arguments.library))
         with local_ray(arguments.cpus):

@@ -524,9 +524,13 @@ def test_the_probe_reports_a_build_that_cannot_be_used(build, message):
 
 def test_a_trial_trains_as_keras_does(run):
     """Optimizer and metrics are built before training; nothing else may change by that."""
-    reports = reports_of(context(tiny_models.build), run)
+
+    def build(config):
+        return tiny_models.traced(tiny_models.build(config))
+
+    reports = reports_of(context(build), run)
     with Session.current().fresh(zlib.crc32(repr((run.sampling_key, run.execution)).encode())):
-        model = tiny_models.build(configuration(DeclaredSpace(), run.values, run.sampling_key))
+        model = build(configuration(DeclaredSpace(), run.values, run.sampling_key))
         history = model.fit(*tiny_models.TRAIN, **ARGUMENTS.kwargs, verbose=0).history
     for epoch, report in enumerate(reports):
         assert report.metrics == pytest.approx(
@@ -545,9 +549,8 @@ def test_a_step_is_traced_once(run):
 
     def build(config):
         inputs = keras.Input((6,))
-        return tiny_models.compiled(
-            keras.Model(inputs, keras.layers.Dense(2, "softmax")(Traced()(inputs))), config
-        )
+        model = keras.Model(inputs, keras.layers.Dense(2, "softmax")(Traced()(inputs)))
+        return tiny_models.traced(tiny_models.compiled(model, config))
 
     reports_of(context(build), run)
     assert len(traced) == 1
