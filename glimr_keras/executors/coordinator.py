@@ -354,6 +354,8 @@ class Coordinator:
         trial.status = (
             TrialStatus.STOPPED if TrialStatus.STOPPED in statuses else TrialStatus.COMPLETED
         )
+        remarks = [e.message for e in trial.executions.values() if e.message is not None]
+        trial.message = "\n".join(dict.fromkeys(remarks)) or None
         if failed:
             trial.status, trial.message = TrialStatus.FAILED, failed[0].message
         self._write(self.oracle.end_trial, trial)

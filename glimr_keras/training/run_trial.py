@@ -84,7 +84,7 @@ def run_trial(
             found = runner.score()
             score, best_epoch, is_told = found.value, found.epoch, found.is_told
             left, returned = found.left, found.returned
-            status = TrialStatus.COMPLETED
+            status, message = TrialStatus.COMPLETED, sender.callback.remark()
         except BeginsAnewError:
             status = _AGAIN
         except StorageError as error:

@@ -92,10 +92,11 @@ class Execution:
             for number, seen in before.items():
                 self.observe(number, seen, objective)
         self.history[epoch] = metrics
-        if objective.has_value(metrics) and objective.better_than(
-            objective.get_value(metrics), self.score
-        ):
-            self.best_epoch, self.score = epoch, objective.get_value(metrics)
+        if not objective.has_value(metrics):
+            return
+        value = objective.get_value(metrics)
+        if not objective.is_void(value) and objective.better_than(value, self.score):
+            self.best_epoch, self.score = epoch, value
 
 
 class Trial:
