@@ -375,7 +375,8 @@ class Coordinator:
             self.error = SearchError(
                 "Number of consecutive failures exceeded the limit of "
                 f"{self._failure_policy.failed_in_a_row} (`max_consecutive_failed_trials`), so "
-                f"the search was stopped. The last one, trial {trial.trial_id} with "
+                "the search was stopped. When the cause is mended, `retry_failed=True` has failed "
+                f"trials tried again. The last one, trial {trial.trial_id} with "
                 f"{trial.values}, failed with:\n\n{trial.message}"
             )
 

@@ -28,7 +28,7 @@ from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
 VERSION = 2
 """Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no
@@ -73,6 +73,17 @@ class Project:
     def parameters(self) -> list[HyperParameter]:
         """All hyperparameters that are known."""
         return [deserialize(stored) for stored in self.space + self.late_space]
+
+    @property
+    def failed(self) -> list[Trial]:
+        """The trials that failed, in the order of their creation."""
+        return [trial for trial in self.trials.values() if trial.status == TrialStatus.FAILED]
+
+    def begin_again(self, trial: Trial) -> None:
+        """Forgets how a trial ended, so that it is one that runs."""
+        trial.begin_again()
+        if trial.trial_id in self.end_order:
+            self.end_order.remove(trial.trial_id)
 
 
 def serialized(space: Sequence[HyperParameter]) -> list[dict[str, Any]]:
@@ -159,6 +170,10 @@ class Journal:
     def add_retry(self, trial_id: str, execution: int, message: str | None) -> None:
         """It failed, and is begun again."""
         self._append("retry", trial_id=trial_id, execution=execution, message=message)
+
+    def add_again(self, trial: Trial) -> None:
+        """It had failed for good, and is run again from its beginning."""
+        self._append("again", trial_id=trial.trial_id)
 
     def end_execution(self, trial_id: str, number: int, execution: Execution) -> None:
         self._append(
@@ -356,6 +371,8 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             project.trials[record["trial_id"]].executions[record["execution"]] = Execution(
                 attempt=execution.attempt + 1
             )
+        case "again":
+            project.begin_again(project.trials[record["trial_id"]])
         case "execution":
             execution = _execution(project, record)
             execution.status, execution.message = record["status"], record["message"]

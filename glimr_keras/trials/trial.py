@@ -154,6 +154,12 @@ class Trial:
         trial.directions = {} if directions is None else directions
         return trial
 
+    def begin_again(self) -> None:
+        """Forgets all that became of it, but not what the oracle chose."""
+        self.status, self.message, self.executions = TrialStatus.RUNNING, None, {}
+        self.values, self.metrics = dict(self.suggested), MetricsTracker()
+        self.score, self.best_step = None, None
+
     @property
     def values(self) -> dict[str, Any]:
         """Those that the oracle chose, until the trial says better: exactly those that its own

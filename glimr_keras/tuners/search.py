@@ -41,6 +41,7 @@ from glimr_keras.training.dry_run import DryRun, dry_run
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.tuners import failed_trials
 from glimr_keras.tuners.arguments import checked_objective, checked_verbosity, sorted_callbacks
 from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress
@@ -448,6 +449,9 @@ class SearchSession:
             if self._state.mirror is not None:
                 self._state.mirror.start(is_of_a_project if self._state.is_fresh else None)
             self._state.is_fresh = False
+            if self._settings.retry_failed:
+                failed_trials.begin_again(journal, project, self._state.place)
+            progress.say(failed_trials.notice(project))
             coordinator = self._coordinator(journal, project, space, progress)
             done = [
                 trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING

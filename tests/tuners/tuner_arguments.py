@@ -370,6 +370,13 @@ GROUPS = {
             "until the training ends; one that is interrupted goes on from there. 0 for each "
             "epoch, `None` to begin anew. Defaults to `10.0`.",
         ),
+        Argument(
+            "retry_failed",
+            "bool",
+            "False",
+            "Whether a search runs the project's failed trials again, under their ids. Defaults to "
+            "`False`.",
+        ),
     ),
     "Results": (
         Argument(
