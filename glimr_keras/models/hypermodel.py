@@ -165,8 +165,8 @@ def as_hypermodel(hypermodel: Any, is_needed: bool = True) -> HyperModel:
         raise HyperModelError(
             "`hypermodel` argument should be either a HyperModel or a function `build(config)`, "
             "which makes a new model for each configuration. Received a model: "
-            f"{type(hypermodel).__name__} {hypermodel.name!r}. Put the code that makes and compiles "
-            "it into a function, `def build(config): …; return model`, and pass `build`."
+            f"{type(hypermodel).__name__} {hypermodel.name!r}. Put the code that makes and "
+            "compiles it into a function, `def build(config): …; return model`, and pass `build`."
         )
     if callable(hypermodel) and not isinstance(hypermodel, type):
         return FunctionHyperModel(hypermodel)

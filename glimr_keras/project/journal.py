@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import io
 import json
 import math
@@ -124,8 +125,10 @@ class Journal:
 
     def create(self, project: Project) -> None:
         """Starts the journal of a new project."""
-        with self._storing():
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_be_made(self.path.parent.parent, error) from error
         self._append(
             "project",
             version=VERSION,
@@ -237,9 +240,10 @@ class Journal:
         try:
             yield
         except OSError as error:
+            remedy = "make room" if is_full(error) else "see that this user may write there"
             raise StorageError(
-                f"{self.path} cannot be written: {error}. What is in the project is whole; make "
-                "room, or whatever is missing, and run the script again to go on from here."
+                f"{self.path} cannot be written: {error}. What is in the project is whole; "
+                f"{remedy}, and run the script again to go on from here."
             ) from error
 
     def claim(self) -> io.FileIO:
@@ -340,6 +344,21 @@ class Journal:
             raise ProjectError(
                 f"{self.path} is damaged in line {number}: {type(error).__name__}: {error}"
             ) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there is no room for what was to be written."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def cannot_be_made(directory: pathlib.Path, error: OSError) -> StorageError:
+    """The error of a project whose directory is not there and cannot be made."""
+    remedy = (
+        "Make room there, or choose another `directory`."
+        if is_full(error)
+        else "Choose a `directory` in which this user may write, or make it writable."
+    )
+    return StorageError(f"The project directory {directory} cannot be made: {error}. {remedy}")
 
 
 _TRIAL_ID = re.compile(r"[0-9]+")

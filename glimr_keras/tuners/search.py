@@ -288,6 +288,7 @@ class SearchSession:
             arguments,
             callbacks + settings.keras_callbacks,
             cpus=settings.resources_per_trial["cpu"],
+            has_gpu=settings.resources_per_trial["gpu"] > 0,
             fit_verbose=2 if verbose >= 3 else 0,
             folds=folds,
             max_model_size=None if size is None else checked_count("max_model_size", size),
