@@ -67,7 +67,7 @@ def checked_point(point: Mapping[str, Any], space: SearchSpace) -> dict[str, Any
     for name, value in _flat(point, named).items():
         if name in named:
             checked[name] = _checked(name, value, named[name])
-        elif not space.is_whole:
+        elif not space.is_whole or name in space.drawn:
             checked[name] = value  # it may be met in a trial
         else:
             raise ValueError(

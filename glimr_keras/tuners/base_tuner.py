@@ -224,7 +224,7 @@ class BaseTuner(Results):
                 stacklevel=2,
             )
         if initial_points is not None:
-            oracle.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
+            oracle.initial_points = tuple(map(declared.point_of, checked_points(initial_points)))
         settings = checked_settings(oracle, given)
         self.oracle, self.seed = oracle, oracle.seed
         self.directory = os.fspath(directory) if directory is not None else "."

@@ -381,10 +381,11 @@ class SearchSession:
                 "The model could not be built, neither with the default configuration nor with "
                 f"two others, so no trial was started. The first error:\n\n{found.error}"
             )
-        known = self._state.space.parameters
+        known, drawn = self._state.space.parameters, self._state.space.drawn_names
         if self._state.space.new_entries == "searched":
-            return SearchSpace([*known, *found.parameters], found.observations, found.is_complete)
-        return SearchSpace(known, found.observations)
+            parameters = [*known, *found.parameters]
+            return SearchSpace(parameters, found.observations, found.is_complete, drawn)
+        return SearchSpace(known, found.observations, drawn=drawn)
 
     def _run(
         self,
@@ -510,6 +511,7 @@ class SearchSession:
             settings.cv_folds,
             project.project_id,
             project.directions,
+            self._state.space.drawn_values,
         )
 
     def _open(
