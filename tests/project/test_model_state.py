@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+import glimr_keras as gk
 from glimr_keras.errors import ModelError
 from glimr_keras.project import checkpoints
 from glimr_keras.project.checkpoints import Checkpoint
@@ -128,3 +129,38 @@ def test_what_the_model_has_no_more_is_named(tmp_path):
     fresh = tiny_models.build(HyperParameters())
     with pytest.raises(ModelError, match=r"has no '/holder/shadow/0' of shape \(\)"):
         checkpoints.load(fresh, tmp_path)
+
+
+class GoesOn(gk.HyperModel):
+    """Says of each training how its optimizers began."""
+
+    def build(self, config):
+        return several_optimizers.build(config)
+
+    def fit(self, config, model, *args, initial_epoch=0, **kwargs):
+        steps = initial_epoch * 2
+        (judge,) = model.others["judge"]
+        found = (int(model.maker_optimizer.iterations), int(judge.iterations))
+        if found != (steps, steps) or float(model.steps_seen.result()) != steps:
+            raise RuntimeError(f"began at epoch {initial_epoch} with {found} steps")
+        return model.fit(*args, initial_epoch=initial_epoch, **kwargs)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
+def test_promoted_trainings_go_on_with_all_optimizers(local_ray, project):
+    tuner = gk.Hyperband(
+        GoesOn(),
+        "val_loss",
+        max_epochs=4,
+        factor=2,
+        seed=0,
+        max_trials=6,
+        max_concurrent_trials=2,
+        **project,
+    )
+    fit = {"validation_data": tiny_models.VALIDATION, "verbose": 0}
+    tuner.search(*tiny_models.TRAIN, **fit)
+    trials = tuner._glimr.read().trials.values()
+    assert [trial.message for trial in trials] == [None] * 6
+    assert any(trial.values["tuner/initial_epoch"] > 0 for trial in trials)
+    tuner.get_best_models()
