@@ -13,7 +13,12 @@ from ray.tune.search.sample import Domain
 
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.encodings import Encoding, encoding_of, unit_encoding
-from glimr_keras.oracles.searcher_points import UnknownPointError, drop_points, encode_points
+from glimr_keras.oracles.searcher_points import (
+    UnknownPointError,
+    drop_points,
+    encode_points,
+    innermost,
+)
 from glimr_keras.oracles.suggestions import Nothing, Suggestion
 from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
@@ -51,12 +56,13 @@ class RaySearchOracle(Oracle):
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
         super().begin(objective, seed, space)
         searcher = self._searcher = copy.deepcopy(self.searcher)
+        kind = type(innermost(searcher)).__name__
         self._searched: dict[str, tuple[HyperParameter, Encoding]] = {}
         for parameter in self.space.parameters:
             key = parameter.name.replace("/", ".")  # Ray takes a slash for nesting
             while key in self._searched:
                 key += "'"
-            self._searched[key] = (parameter, _fitting_encoding(parameter, type(searcher).__name__))
+            self._searched[key] = (parameter, _fitting_encoding(parameter, kind))
         self._asked: set[str] = set()
         self._points = self._taken_points()
         domains = {key: _domain(encoding) for key, (_, encoding) in self._searched.items()}

@@ -51,7 +51,7 @@ def encode_points(
         UnknownPointError: If a point has a hyperparameter that is not searched.
         ValueError: If a point does not fit the space, or the algorithm cannot use it.
     """
-    inner = _innermost(searcher)
+    inner = innermost(searcher)
     check_sampler(getattr(inner, "_sampler", None))
     name = next((name for name in _NAMES if getattr(inner, name, None)), None)
     if name is None:
@@ -73,13 +73,13 @@ def encode_points(
 
 def drop_points(searcher: Searcher) -> None:
     """Has an algorithm forget its points, while it is not known what they are of."""
-    inner = _innermost(searcher)
+    inner = innermost(searcher)
     for name in (*_NAMES, "_evaluated_rewards"):
         if getattr(inner, name, None):
             setattr(inner, name, None)
 
 
-def _innermost(searcher: Any) -> Any:
+def innermost(searcher: Any) -> Any:
     """The algorithm itself, inside of what bounds or repeats what it suggests."""
     while isinstance(getattr(searcher, "searcher", None), Searcher):
         searcher = searcher.searcher

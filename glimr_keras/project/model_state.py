@@ -34,8 +34,13 @@ _KERAS = (
     keras.random.SeedGenerator,
     keras.optimizers.schedules.LearningRateSchedule,
 )
-_LIBRARIES = {"keras", "tensorflow", "torch", "jax", "jaxlib", "numpy", "pandas", "ray", "h5py"}
+_LIBRARIES = {
+    *("keras", "tensorflow", "torch", "jax", "jaxlib"),
+    *("numpy", "pandas", "ray", "h5py", "glimr_keras"),
+}
 """Whose other objects hold nothing of a training, and much else."""
+_MANY = 10_000
+"""Lists and dicts with more hold data, and not what is trained."""
 _PASSING = ("_compile_metrics", "_compile_loss", "_loss_tracker", "_self_")
 """How names of attributes begin that hold nothing that outlives an epoch."""
 
@@ -160,6 +165,8 @@ def _parts(model: keras.Model) -> Iterator[tuple[str, Any]]:
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, (dict, list, tuple)) and len(value) > _MANY:
+        return []
     if isinstance(value, dict):
         return [(str(key), child) for key, child in value.items()]
     if isinstance(value, (list, tuple)):

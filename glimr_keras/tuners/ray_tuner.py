@@ -32,8 +32,8 @@ class RayTuner(Tuner):
         objective: The metric to optimise, such as `"val_accuracy"`, or an `Objective` with its
             direction; a list of several for a Pareto front. Defaults to the number that `fit` or
             `run` returns, which is minimised.
-        search_alg: One of `ray.tune.search`, new and without a space of its own. Defaults to random
-            search.
+        search_alg: One of `ray.tune.search`, new and without a space of its own; its
+            `points_to_evaluate` have the hyperparameters' own values. Defaults to random search.
         space: A declared search space: nested dicts with `ray.tune` domains. Defaults to what
             `HyperModel.space()` returns.
         hyperparameters: Hyperparameters that win over those of the same name that the model asks

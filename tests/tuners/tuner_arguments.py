@@ -110,8 +110,8 @@ GROUPS = {
             "search_alg",
             "Searcher | None",
             "None",
-            "One of `ray.tune.search`, new and without a space of its own. Defaults to random "
-            "search.",
+            "One of `ray.tune.search`, new and without a space of its own; its "
+            "`points_to_evaluate` have the hyperparameters' own values. Defaults to random search.",
         ),
         Argument(
             "space",
