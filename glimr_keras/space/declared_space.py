@@ -125,6 +125,8 @@ class DeclaredSpace:
             FatalValueError: If it can neither be written down nor be drawn again.
             Exception: Whatever functions of the user raise.
         """
+        if not self._derived:
+            return {}
         known = self.completed(values, key)
         records = self.derived_values(self.fill(known, key), known, key)
         self.fill(known | records, key)  # which compares what is drawn again
