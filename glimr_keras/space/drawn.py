@@ -24,7 +24,7 @@ from ray.tune.search import sample as ray_sample
 
 from glimr_keras._utils.nested import MISSING
 from glimr_keras.errors import FatalValueError
-from glimr_keras.space.ray_domains import is_scalar, label_of
+from glimr_keras.space.ray_domains import is_scalar
 
 _REDRAWN = re.compile(r".* #(?P<fingerprint>[0-9a-f]{8}) drawn with seed (?P<seed>\d+)", re.DOTALL)
 _CONTAINERS = (list, tuple, dict, set)
@@ -82,7 +82,8 @@ def recorded(value: Any, seed: int) -> Any:
             return repr(plain)
         is_plain = not isinstance(plain, str) or restored(plain, None) is plain
         return plain if is_plain else repr(plain)
-    return f"{label_of(value)} #{_fingerprint(value)} drawn with seed {seed}"
+    name = getattr(value, "__name__", type(value).__name__)  # Keras' objects are named anew
+    return f"{name} #{_fingerprint(value)} drawn with seed {seed}"
 
 
 def is_literal(value: Any) -> bool:

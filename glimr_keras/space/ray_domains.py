@@ -275,10 +275,10 @@ def _options(name: str, options: Any) -> HyperParameter:
         )
     labels: list[str] = []
     for option in options:
-        label, number = label_of(option), 1
+        label, number = _label(option), 1
         while label in labels:
             number += 1
-            label = f"{label_of(option)} #{number}"
+            label = f"{_label(option)} #{number}"
         labels.append(label)
     return ObjectChoice(name, tuple(labels), False, None, options)
 
@@ -295,7 +295,7 @@ def _distinct(options: tuple[Any, ...]) -> bool:
     return len({(type(option), option) for option in options}) == len(options)
 
 
-def label_of(option: Any) -> str:
+def _label(option: Any) -> str:
     """A short, readable name for any object: a function's or class' name, a dict's `name`, or its
     `repr`.
     """
