@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from glimr_keras.errors import SearchError, StorageError
+from glimr_keras.errors import FatalError, SearchError, StorageError
 from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy
 from glimr_keras.oracles import Nothing, Oracle
 from glimr_keras.project import checkpoints, training_states
@@ -49,6 +49,7 @@ class Coordinator:
         project_id: Of the project.
         directions: Of the metrics that will be logged, by name, as far as they are known; it is
             added to.
+        draw: Draws what a new trial has beside its hyperparameters, by values and sampling key.
 
     Attributes:
         error: Why the search stopped early, or `None`.
@@ -69,11 +70,13 @@ class Coordinator:
         cv_folds: int | None = None,
         project_id: str | None = None,
         directions: dict[str, str | None] | None = None,
+        draw: Callable[[Mapping[str, Any], tuple[int, ...]], dict[str, Any]] | None = None,
     ) -> None:
         self.oracle = oracle
         self.error: Exception | None = None
         self.finished = self.all_given_out = False
         self.remark: str | None = None
+        self._draw = draw
         self._stopping_policy = stopping_policy or StoppingPolicy(oracle.objective)
         self._journal = journal
         self._directory = directory
@@ -128,6 +131,10 @@ class Coordinator:
                 self.finished = not self._open  # one of those may have to be started again
                 return None
             trial.directions = self._directions
+            trial.suggested |= self._drawn(trial.suggested, trial.sampling_key)
+            trial.values = trial.values | trial.suggested
+            if self.error is not None:
+                return self.next_spec()
             self._write(self._journal.add_trial, trial)
             self._write(self.oracle.save_trial, trial)
             if self.error is not None:
@@ -241,7 +248,22 @@ class Coordinator:
                     return nearest
             return sample(parameter, spec.sampling_key)
 
-        return dataclasses.replace(spec, values=spec.values | self.oracle.space.walk(choose))
+        mutated = spec.values | self.oracle.space.walk(choose)
+        for name in self._drawn(mutated, spec.sampling_key):
+            del mutated[name]  # what is derived from a changed value changes with it
+        return dataclasses.replace(spec, values=mutated | self._drawn(mutated, spec.sampling_key))
+
+    def _drawn(self, values: Mapping[str, Any], key: tuple[int, ...]) -> dict[str, Any]:
+        """What a configuration has beside its hyperparameters; where that cannot be drawn here, the
+        worker says why.
+        """
+        try:
+            return {} if self._draw is None else self._draw(values, key)
+        except FatalError as error:
+            self.error = self.error or error
+            return {}
+        except Exception:  # the user's, which fails the trial with its traceback
+            return {}
 
     def give_back(self, spec: ExecutionSpec) -> None:
         """The execution was given out and nothing of it was done; it is the next to be started."""
@@ -354,6 +376,8 @@ class Coordinator:
         trial.status = (
             TrialStatus.STOPPED if TrialStatus.STOPPED in statuses else TrialStatus.COMPLETED
         )
+        remarks = [e.message for e in trial.executions.values() if e.message is not None]
+        trial.message = "\n".join(dict.fromkeys(remarks)) or None
         if failed:
             trial.status, trial.message = TrialStatus.FAILED, failed[0].message
         self._write(self.oracle.end_trial, trial)
@@ -373,7 +397,8 @@ class Coordinator:
             self.error = SearchError(
                 "Number of consecutive failures exceeded the limit of "
                 f"{self._failure_policy.failed_in_a_row} (`max_consecutive_failed_trials`), so "
-                f"the search was stopped. The last one, trial {trial.trial_id} with "
+                "the search was stopped. When the cause is mended, `retry_failed=True` has failed "
+                f"trials tried again. The last one, trial {trial.trial_id} with "
                 f"{trial.values}, failed with:\n\n{trial.message}"
             )
 

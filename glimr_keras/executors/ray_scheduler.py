@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +66,12 @@ class FilteredScheduler(FIFOScheduler):
         ):  # a sum of several is in no report
             objective = coordinator.oracle.objective
             result.setdefault(objective.name, objective.get_value(result))
+            if objective.is_void(objective.get_value(result)):  # for schedulers, as bad as can be
+                worst = sys.float_info.max / 1e8  # of which some can be added up
+                result = {
+                    **result,
+                    objective.name: -worst if objective.direction == "max" else worst,
+                }
         fold = self._folds.get(trial.trial_id)
         return self._of_fold(fold).on_trial_result(
             self._controller(tune_controller, fold), trial, result

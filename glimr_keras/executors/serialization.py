@@ -23,7 +23,7 @@ import numpy as np
 from ray import cloudpickle
 
 from glimr_keras.errors import ShippingError
-from glimr_keras.models import tf_datasets
+from glimr_keras.models import batch_iterators, tf_datasets
 from glimr_keras.models.hypermodel import FunctionHyperModel
 
 LARGE = 2**20
@@ -231,6 +231,8 @@ class _Pickler(cloudpickle.Pickler):
                 np.frombuffer(tf_datasets.graph_of(value), np.uint8),
                 value.element_spec,
             )
+        if batch_iterators.can_be_reread(value):
+            return batch_iterators.reduced(value) or super().reducer_override(value)
         instead = sent(value)
         if instead is not value:
             return instead.__reduce_ex__(pickle.HIGHEST_PROTOCOL)

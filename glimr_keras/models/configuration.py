@@ -8,7 +8,6 @@ from typing import Any
 
 from glimr_keras.models.hypermodel import HyperModel
 from glimr_keras.space.declared_space import DeclaredSpace
-from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
 
@@ -32,19 +31,10 @@ def configuration(
         fold, num_folds: As `HyperParameters` has them.
         hypermodel: Declares hyperparameters of its own.
     """
-    values = dict(values)
-    existing = []
-    for parameter in space.parameters:
-        if parameter.exists(values):
-            existing.append(parameter.name)
-            if parameter.name not in values:
-                values[parameter.name] = (
-                    parameter.default_value
-                    if sampling_key is None
-                    else sample(parameter, sampling_key)
-                )
-    tree = space.fill(values)
-    derived = space.derived_values(tree, values)
+    values = space.completed(values, sampling_key)
+    existing = [parameter.name for parameter in space.parameters if parameter.exists(values)]
+    tree = space.fill(values, sampling_key)
+    derived = space.derived_values(tree, values, sampling_key)
     values |= derived
     config = HyperParameters(
         values,

@@ -16,7 +16,7 @@ import numpy as np
 
 from glimr_keras._utils.input_spec import describe_inputs
 from glimr_keras.errors import ModelError, ShippingError
-from glimr_keras.models import tf_datasets
+from glimr_keras.models import batch_iterators, tf_datasets
 from glimr_keras.models.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.space.hyperparameters import HyperParameters
 
@@ -62,7 +62,7 @@ class FitArguments:
         """
         for name, value in self.named():
             for leaf in _leaves(value):
-                if isinstance(leaf, Iterator):
+                if isinstance(leaf, Iterator) and not batch_iterators.can_be_reread(leaf):
                     raise ShippingError(
                         f"{name} is a {type(leaf).__name__}, which can be read once only, while "
                         "every trial reads the data. Make it where it is used: move the code "

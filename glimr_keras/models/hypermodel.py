@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import keras
+
 from glimr_keras._utils.overriding import is_overridden
 from glimr_keras._utils.signatures import takes
 from glimr_keras.errors import HyperModelError
@@ -158,6 +160,13 @@ def as_hypermodel(hypermodel: Any, is_needed: bool = True) -> HyperModel:
         raise HyperModelError(
             f"`hypermodel` must be an instance. Received the class {hypermodel.__name__}; pass "
             f"`{hypermodel.__name__}()`."
+        )
+    if isinstance(hypermodel, keras.layers.Layer):
+        raise HyperModelError(
+            "`hypermodel` argument should be either a HyperModel or a function `build(config)`, "
+            "which makes a new model for each configuration. Received a model: "
+            f"{type(hypermodel).__name__} {hypermodel.name!r}. Put the code that makes and "
+            "compiles it into a function, `def build(config): …; return model`, and pass `build`."
         )
     if callable(hypermodel) and not isinstance(hypermodel, type):
         return FunctionHyperModel(hypermodel)

@@ -182,6 +182,7 @@ def sampler_maker(
     from optuna import samplers
 
     if isinstance(sampler, samplers.BaseSampler):
+        check_sampler(sampler)
         mine = copy.deepcopy(sampler)
         return lambda seed: mine
     kinds: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -211,6 +212,37 @@ def sampler_maker(
             f"sampler={sampler!r} needs a package that is not installed: pip install {sampler}"
         ) from error
     return make
+
+
+_OF_VALUES = {
+    "_search_space": "a grid. Use `GridSearch`, or leave `BruteForceSampler` to find the grid",
+    "_fixed_params": "values that are fixed. Give these as `hyperparameters`, by `Fixed`",
+    "_x0": "a first configuration. Give it to the tuner, as `initial_points`",
+    "_source_trials": "trials of another study. Give a project to the tuner, as `warm_start`",
+    "_constraints_func": (
+        "constraints on them. Raise `FailedTrialError` in `build` for what is not wanted"
+    ),
+}
+"""What samplers of Optuna are given in terms of values, by attribute, and what to do instead."""
+
+
+def check_sampler(sampler: Any) -> None:
+    """Refuses a sampler that was given values of hyperparameters: Optuna is shown numbers of
+    options and steps, and would take the values for such numbers.
+
+    Args:
+        sampler: Of `optuna.samplers`, or `None`.
+
+    Raises:
+        ValueError: If it was given some.
+    """
+    for name, instead in _OF_VALUES.items():
+        is_grid_of_another = name == "_search_space" and type(sampler).__name__ != "GridSampler"
+        if getattr(sampler, name, None) and not is_grid_of_another:
+            raise ValueError(
+                "A sampler chooses among numbers that stand for values, and cannot be given the "
+                f"values themselves. Received: {type(sampler).__name__} with {instead}."
+            )
 
 
 @contextlib.contextmanager

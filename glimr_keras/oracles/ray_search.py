@@ -13,6 +13,12 @@ from ray.tune.search.sample import Domain
 
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.encodings import Encoding, encoding_of, unit_encoding
+from glimr_keras.oracles.searcher_points import (
+    UnknownPointError,
+    drop_points,
+    encode_points,
+    innermost,
+)
 from glimr_keras.oracles.suggestions import Nothing, Suggestion
 from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
@@ -30,7 +36,8 @@ class RaySearchOracle(Oracle):
 
     Args:
         searcher: Such as `ray.tune.search.optuna.OptunaSearch()`, new and without a space of its
-            own; each search has a copy.
+            own; each search has a copy. Its `points_to_evaluate` are configurations with the
+            hyperparameters' own values, as `initial_points` are.
     """
 
     learns = True
@@ -42,19 +49,22 @@ class RaySearchOracle(Oracle):
         max_trials: int | None = None,
         **kwargs: Any,
     ) -> None:
-        self.searcher = searcher
+        self.searcher, self._is_made = searcher, False
         super().__init__(objective, max_trials, **kwargs)
+        self._is_made = True
 
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
         super().begin(objective, seed, space)
         searcher = self._searcher = copy.deepcopy(self.searcher)
+        kind = type(innermost(searcher)).__name__
         self._searched: dict[str, tuple[HyperParameter, Encoding]] = {}
         for parameter in self.space.parameters:
             key = parameter.name.replace("/", ".")  # Ray takes a slash for nesting
             while key in self._searched:
                 key += "'"
-            self._searched[key] = (parameter, _fitting_encoding(parameter, type(searcher).__name__))
+            self._searched[key] = (parameter, _fitting_encoding(parameter, kind))
         self._asked: set[str] = set()
+        self._points = self._taken_points()
         domains = {key: _domain(encoding) for key, (_, encoding) in self._searched.items()}
         logging.getLogger("optuna").setLevel(logging.WARNING)  # else every new search prints a line
         try:
@@ -74,13 +84,38 @@ class RaySearchOracle(Oracle):
                 "metric of its own; glimr_keras gives it both."
             )
 
+    def _taken_points(self) -> list[dict[str, Any]]:
+        """Take in the algorithm's own points, as soon as it is known what they are of."""
+        try:
+            return encode_points(self._searcher, self.space, self._searched, (self.seed, 0))
+        except UnknownPointError:
+            if self._is_made:
+                raise
+            drop_points(self._searcher)  # the search, which knows the model, looks again
+            return []
+
+    def restore_trial(self, trial: Trial) -> None:
+        """Take a trial into the record; one that is the algorithm's next point is that one."""
+        super().restore_trial(trial)
+        if trial.trial_id in self._asked or not self._points:
+            return
+        if self._points[0].items() <= trial.suggested.items():
+            self._suggested(trial.trial_id)
+
+    def _suggested(self, trial_id: str) -> Any:
+        """Ask the algorithm, which gives its points first."""
+        config = self._searcher.suggest(trial_id)
+        if config is not None and config != Searcher.FINISHED:
+            self._asked.add(trial_id)
+            self._points = self._points[1:]
+        return config
+
     def populate_space(self, trial_id: str) -> Suggestion | Nothing:
-        config = self._searcher.suggest(trial_id) if self._searched else {}
+        config = self._suggested(trial_id) if self._searched else {}
         if config is None:
             return Nothing.YET
         if config == Searcher.FINISHED:
             return Nothing.LEFT
-        self._asked.add(trial_id)
         drawn = {
             parameter.key: encoding.decode(config[key])
             for key, (parameter, encoding) in self._searched.items()

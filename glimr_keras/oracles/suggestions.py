@@ -54,8 +54,13 @@ def completed(point: Mapping[str, Any], space: SearchSpace, key: tuple[int, ...]
     )
 
 
-def checked_point(point: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
+def checked_point(
+    point: Mapping[str, Any], space: SearchSpace, argument: str = "initial_points"
+) -> dict[str, Any]:
     """A user's configuration by full names, with its values as they are stored.
+
+    Args:
+        argument: By which the user gave it, for messages.
 
     Raises:
         ValueError: If it has an unknown name, or a value that its hyperparameter cannot have.
@@ -66,23 +71,23 @@ def checked_point(point: Mapping[str, Any], space: SearchSpace) -> dict[str, Any
     checked = {}
     for name, value in _flat(point, named).items():
         if name in named:
-            checked[name] = _checked(name, value, named[name])
-        elif not space.is_whole:
+            checked[name] = _checked(name, value, named[name], argument)
+        elif not space.is_whole or name in space.drawn:
             checked[name] = value  # it may be met in a trial
         else:
             raise ValueError(
-                "`initial_points` has the unknown hyperparameter "
+                f"`{argument}` has the unknown hyperparameter "
                 f"{name!r}.{did_you_mean(name, named)} Received: {dict(point)}"
             )
     return checked
 
 
-def _checked(name: str, value: Any, definitions: Iterable[HyperParameter]) -> Any:
+def _checked(name: str, value: Any, definitions: Iterable[HyperParameter], argument: str) -> Any:
     encoded = [(parameter, parameter.encode(value)) for parameter in definitions]
     fitting = [parameter.nearest(code) for parameter, code in encoded if parameter.allows(code)]
     if not fitting:
         raise ValueError(
-            f"`initial_points` has a value for {name!r} that it cannot have. Received: "
+            f"`{argument}` has a value for {name!r} that it cannot have. Received: "
             f"{value!r}; it is defined as {' or '.join(map(str, definitions))}"
         )
     return fitting[0]

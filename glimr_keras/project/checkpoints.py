@@ -28,6 +28,7 @@ import keras
 from glimr_keras._utils.files import write_whole
 from glimr_keras._utils.input_spec import build_from
 from glimr_keras.errors import CheckpointError, ModelError, StorageError
+from glimr_keras.project import model_state
 
 WEIGHTS = "checkpoint.weights.h5"
 DESCRIPTION = "checkpoint.json"
@@ -45,7 +46,7 @@ class Checkpoint:
         epoch: The number of epochs that the model was trained for.
         inputs: The structure of the model's inputs, `{"shape": …, "dtype": …}` at each leaf with
             the shape of one sample; `None` if unknown.
-        has_optimizer: Whether the optimizer's state is included.
+        has_optimizer: Whether the state of the model's own optimizer is included.
         build_config: What Keras itself knows of how the model was built; filled in by `save`.
         values: The configuration that was trained, value by name.
         score: That it was saved for.
@@ -72,23 +73,26 @@ def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) 
     Args:
         model: A built Keras model.
         directory: Created if missing.
-        checkpoint: `has_optimizer` decides whether the optimizer's state is written too, which for
-            Adam makes the file three times as large.
+        checkpoint: `has_optimizer` decides whether the whole state of the training is written too,
+            that of all its optimizers with it; for Adam that makes the file three times as large.
 
     Raises:
         StorageError: If it cannot be written, as on a full disk; what was there is still there
             then.
     """
     place = pathlib.Path(directory)
-    optimizer = getattr(model, "optimizer", None)
-    if not getattr(
-        optimizer, "built", False
-    ):  # as of a model that the user's own loop trains with another
+    is_state, optimizer = checkpoint.has_optimizer, getattr(model, "optimizer", None)
+    if not getattr(optimizer, "built", False):  # as of a model whose own steps train it by others
         checkpoint = dataclasses.replace(checkpoint, has_optimizer=False)
     with storing(place):
         place.mkdir(parents=True, exist_ok=True)
-        with contextlib.nullcontext() if checkpoint.has_optimizer else _without_optimizer(model):
-            model.save_weights(place / NEW)
+        with _own_optimizer_only(model, checkpoint.has_optimizer) as others:
+            if others:
+                keras.saving.save_weights(model, place / NEW, objects_to_skip=others)
+            else:
+                model.save_weights(place / NEW)
+        if is_state:
+            model_state.write(model, place / NEW)
         described = dataclasses.replace(
             checkpoint, build_config=model.get_build_config(), digest=_digest(place / NEW)
         )
@@ -158,8 +162,8 @@ def remove(directory: str | os.PathLike[str]) -> None:
 def load(
     model: Any, directory: str | os.PathLike[str], values: Mapping[str, Any] | None = None
 ) -> Checkpoint:
-    """Reads a checkpoint's weights into `model`, and the optimizer's state if it is there and the
-    model is compiled.
+    """Reads a checkpoint's weights into `model`, and the state of the training, such as that of its
+    optimizers, if it is there and the model is compiled.
 
     A model that is not built yet is built from the checkpoint's record of its inputs.
 
@@ -167,8 +171,8 @@ def load(
         model: Built as the saved one was.
         directory: With the checkpoint.
         values: The configuration of `model`. If it differs from the saved one, as when a
-            population-based scheduler changed it, the learning rate is the model's own, and not the
-            one that the optimizer had.
+            population-based scheduler changed it, learning rates are the model's own, and not those
+            that the optimizers had.
 
     Raises:
         CheckpointError: If there is no checkpoint in `directory`, or it is damaged.
@@ -177,18 +181,18 @@ def load(
     place = pathlib.Path(directory)
     checkpoint, weights = describe(place), intact(place)
     build_from(model, checkpoint.inputs, checkpoint.build_config)
-    optimizer = getattr(model, "optimizer", None) if checkpoint.has_optimizer else None
-    if optimizer is not None:
-        optimizer.build(model.trainable_variables)
     is_changed = any(
         (checkpoint.values or {}).get(name, value) != value
         for name, value in (values or {}).items()
     )
-    rate = _learning_rate(optimizer) if is_changed else None
-    with contextlib.nullcontext() if optimizer is not None else _without_optimizer(model):
-        _read_into(model, weights)
-    if optimizer is not None and rate is not None:
-        optimizer.learning_rate = rate
+    rates = model_state.learning_rates(model) if is_changed else []
+    with model_state.reading(model, weights):
+        optimizer = getattr(model, "optimizer", None) if checkpoint.has_optimizer else None
+        if optimizer is not None and not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        _read_into(model, weights, with_optimizer=optimizer is not None)
+    for changed, rate in rates:
+        changed.learning_rate = rate
     return checkpoint
 
 
@@ -205,25 +209,22 @@ def load_weights(model: Any, weights: pathlib.Path, build_config: Any = None) ->
         ModelError: If the model cannot be built, or has other layers than the saved one.
     """
     build_from(model, None, build_config)
-    with _without_optimizer(model):
-        _read_into(model, weights)
+    _read_into(model, weights, with_optimizer=False)
 
 
-def _read_into(model: Any, weights: pathlib.Path) -> None:
+def _read_into(model: Any, weights: pathlib.Path, with_optimizer: bool) -> None:
     try:
-        model.load_weights(weights)
+        with _own_optimizer_only(model, with_optimizer) as others:
+            if others:
+                keras.saving.load_weights(model, weights, objects_to_skip=others)
+            else:
+                model.load_weights(weights)
     except ValueError as error:
         raise ModelError(
             f"The weights in {weights.parent} do not fit the model that was built. Does `build` "
             "depend on anything but its configuration, or was it changed since? Keras says: "
             f"{error}"
         ) from error
-
-
-def _learning_rate(optimizer: Any) -> float | None:
-    """An optimizer's learning rate; `None` if it follows a schedule, or has none."""
-    variable = getattr(optimizer, "_learning_rate", None)
-    return float(optimizer.learning_rate) if isinstance(variable, keras.Variable) else None
 
 
 def describe(directory: str | os.PathLike[str]) -> Checkpoint:
@@ -344,14 +345,20 @@ def storing(place: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_optimizer(model: Any) -> Iterator[None]:
-    """Hides the optimizer, whose state Keras would otherwise save and load with the weights."""
+def _own_optimizer_only(model: Any, is_kept: bool) -> Iterator[list[Any]]:
+    """Hides the model's own optimizer, whose state Keras would otherwise save and load with the
+    weights; and yields all others, which Keras is to skip.
+
+    Args:
+        is_kept: Whether the own one is not to be hidden.
+    """
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is None:
-        yield
+    others = [each for each in model_state.optimizers_of(model).values() if each is not optimizer]
+    if optimizer is None or is_kept:
+        yield others
         return
     model.optimizer = None
     try:
-        yield
+        yield others
     finally:
         model.optimizer = optimizer

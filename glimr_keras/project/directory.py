@@ -3,7 +3,9 @@ driver."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -12,7 +14,7 @@ from typing import Any
 
 from glimr_keras.errors import ProjectError
 from glimr_keras.project import keras_tuner_files
-from glimr_keras.project.journal import HIDDEN, Journal, Project
+from glimr_keras.project.journal import HIDDEN, Journal, Project, cannot_be_made
 
 _OURS = re.compile(rf"{re.escape(HIDDEN)}|trial_(\d+|[0-9a-f]{{32}})|oracle\.json|tuner\d+\.json")
 
@@ -56,7 +58,9 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
     Raises:
         ProjectError: If it is a file, or has files with names of ours that are no project of
             glimr_keras. Others stay as they are.
+        StorageError: If it is not there, and cannot be made.
     """
+    _check_can_be_made(directory)
     if directory.exists() and not directory.is_dir():
         raise ProjectError(
             f"The project directory {directory} is a file. Choose another `directory` or "
@@ -84,6 +88,20 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
             "Choose another `directory` or `project_name`, or pass `overwrite=True` to start a "
             "project there beside what it holds."
         )
+
+
+def _check_can_be_made(directory: pathlib.Path) -> None:
+    """Refuses a directory that is not there and that this user cannot make, as far as that can be
+    told without making it.
+    """
+    try:
+        nearest = next(place for place in (directory, *directory.parents) if place.exists())
+        if nearest != directory and not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
+        if nearest != directory and not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
+    except OSError as error:
+        raise cannot_be_made(directory, error) from error
 
 
 def is_of_a_project(name: str) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import io
 import json
 import math
@@ -28,7 +29,7 @@ from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
 VERSION = 2
 """Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no
@@ -74,6 +75,17 @@ class Project:
         """All hyperparameters that are known."""
         return [deserialize(stored) for stored in self.space + self.late_space]
 
+    @property
+    def failed(self) -> list[Trial]:
+        """The trials that failed, in the order of their creation."""
+        return [trial for trial in self.trials.values() if trial.status == TrialStatus.FAILED]
+
+    def begin_again(self, trial: Trial) -> None:
+        """Forgets how a trial ended, so that it is one that runs."""
+        trial.begin_again()
+        if trial.trial_id in self.end_order:
+            self.end_order.remove(trial.trial_id)
+
 
 def serialized(space: Sequence[HyperParameter]) -> list[dict[str, Any]]:
     """A space as JSON types, as a journal has it."""
@@ -113,8 +125,10 @@ class Journal:
 
     def create(self, project: Project) -> None:
         """Starts the journal of a new project."""
-        with self._storing():
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_be_made(self.path.parent.parent, error) from error
         self._append(
             "project",
             version=VERSION,
@@ -159,6 +173,10 @@ class Journal:
     def add_retry(self, trial_id: str, execution: int, message: str | None) -> None:
         """It failed, and is begun again."""
         self._append("retry", trial_id=trial_id, execution=execution, message=message)
+
+    def add_again(self, trial: Trial) -> None:
+        """It had failed for good, and is run again from its beginning."""
+        self._append("again", trial_id=trial.trial_id)
 
     def end_execution(self, trial_id: str, number: int, execution: Execution) -> None:
         self._append(
@@ -222,9 +240,10 @@ class Journal:
         try:
             yield
         except OSError as error:
+            remedy = "make room" if is_full(error) else "see that this user may write there"
             raise StorageError(
-                f"{self.path} cannot be written: {error}. What is in the project is whole; make "
-                "room, or whatever is missing, and run the script again to go on from here."
+                f"{self.path} cannot be written: {error}. What is in the project is whole; "
+                f"{remedy}, and run the script again to go on from here."
             ) from error
 
     def claim(self) -> io.FileIO:
@@ -327,6 +346,21 @@ class Journal:
             ) from error
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there is no room for what was to be written."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def cannot_be_made(directory: pathlib.Path, error: OSError) -> StorageError:
+    """The error of a project whose directory is not there and cannot be made."""
+    remedy = (
+        "Make room there, or choose another `directory`."
+        if is_full(error)
+        else "Choose a `directory` in which this user may write, or make it writable."
+    )
+    return StorageError(f"The project directory {directory} cannot be made: {error}. {remedy}")
+
+
 _TRIAL_ID = re.compile(r"[0-9]+")
 
 
@@ -356,6 +390,8 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             project.trials[record["trial_id"]].executions[record["execution"]] = Execution(
                 attempt=execution.attempt + 1
             )
+        case "again":
+            project.begin_again(project.trials[record["trial_id"]])
         case "execution":
             execution = _execution(project, record)
             execution.status, execution.message = record["status"], record["message"]

@@ -54,6 +54,23 @@ def save_state(
         save(model, place, checkpoint)  # last, since what it writes says that there is a state
 
 
+def save_best(directory: str | os.PathLike[str], best: str | os.PathLike[str]) -> None:
+    """Makes the best weights of a training, without its optimizer's state, the state that it goes
+    on from.
+
+    Args:
+        directory: Of all states of this training.
+        best: Directory of its best checkpoint.
+
+    Raises:
+        StorageError: If it cannot be written.
+        CheckpointError: If the best checkpoint is damaged.
+    """
+    with _new_state(pathlib.Path(directory), describe(best).epoch) as place:
+        link(pathlib.Path(best), place / BEST)
+        link(pathlib.Path(best), place)
+
+
 def put_state(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
     """Writes a state that was packed elsewhere, as `save_state` does.
 

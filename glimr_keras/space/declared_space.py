@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ray.tune.search import sample as ray_sample
 
+from glimr_keras.space import drawn
 from glimr_keras.space.define_by_run import NewEntries, sample
 from glimr_keras.space.hp_types import Condition, HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -72,21 +73,64 @@ class DeclaredSpace:
     def parameters(self) -> list[HyperParameter]:
         return [*self._parameters.values(), *self.given]
 
-    def fill(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    @property
+    def drawn_names(self) -> frozenset[str]:
+        """The paths of what is no parameter, but drawn: by `sample_from`, or a domain of the user's
+        own kind.
+        """
+        return frozenset("/".join(path) for path, _ in self._derived)
+
+    def fill(self, values: Mapping[str, Any], key: Sequence[int] | None = None) -> dict[str, Any]:
         """The nested dict of one configuration: every domain replaced by its value, options by
         their objects.
 
         Args:
             values: Value by parameter name; a missing one is the parameter's default.
+            key: Seeds what functions draw that have no value in `values`.
         """
         derived: list[tuple[tuple[str, ...], Any]] = []
         filled = self._fill(self._template, (), (), values, derived)
         for path, domain in derived:
             name = "/".join(path)
-            filled = _replaced(
-                filled, path, values[name] if name in values else domain.sample(config=filled)
+            redraw = functools.partial(drawn.draw, domain, filled)
+            value = (
+                drawn.restored(values[name], redraw, name)
+                if name in values
+                else redraw(drawn.seed_of(key, name))
             )
+            filled = _replaced(filled, path, value)
         return dict(filled)
+
+    def completed(
+        self, values: Mapping[str, Any], key: Sequence[int] | None = None
+    ) -> dict[str, Any]:
+        """Values with those of all parameters that exist with them.
+
+        Args:
+            values: Value by parameter name.
+            key: Seeds those that are missing; `None` for defaults.
+        """
+        known = dict(values)
+        for parameter in self.parameters:
+            if parameter.name not in known and parameter.exists(known):
+                known[parameter.name] = (
+                    parameter.default_value if key is None else sample(parameter, key)
+                )
+        return known
+
+    def drawn_values(self, values: Mapping[str, Any], key: Sequence[int]) -> dict[str, Any]:
+        """Draws what is no parameter in a new trial, and returns it by path, as it is written down.
+
+        Raises:
+            FatalValueError: If it can neither be written down nor be drawn again.
+            Exception: Whatever functions of the user raise.
+        """
+        if not self._derived:
+            return {}
+        known = self.completed(values, key)
+        records = self.derived_values(self.fill(known, key), known, key)
+        self.fill(known | records, key)  # which compares what is drawn again
+        return records
 
     def values_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a configuration as it looks when it is filled, such as one of
@@ -111,7 +155,8 @@ class DeclaredSpace:
         if is_domain(tree):
             parameter = self._parameters.get((path, conditions))
             if parameter is None:
-                return {"/".join(path): filled} if is_scalar(filled) else {}
+                given = drawn.recorded(filled, 0) if drawn.is_literal(filled) else filled
+                return {"/".join(path): given}
             if not isinstance(parameter, ObjectChoice):
                 return {parameter.name: filled}
             for label, option in zip(parameter.values, parameter.objects, strict=True):
@@ -146,11 +191,30 @@ class DeclaredSpace:
             return None
         return {name: value for part in parts if part is not None for name, value in part.items()}
 
+    def point_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The same of a configuration that is to be tried in a search.
+
+        Raises:
+            ValueError: If a value of it cannot be written down.
+        """
+        values = self.values_of(config)
+        for name in self.drawn_names & values.keys():
+            if not is_scalar(values[name]):
+                raise ValueError(
+                    f"`initial_points` has a value for {name!r} that cannot be written down for "
+                    "its trial: it must be a number, a string, or a list, tuple, dict or set of "
+                    f"them. Leave it out to have it drawn. Received: {values[name]!r}"
+                )
+        return values
+
     def derived_values(
-        self, filled: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        filled: Mapping[str, Any],
+        values: Mapping[str, Any],
+        key: Sequence[int] | None = None,
     ) -> dict[str, Any]:
-        """The values that `sample_from` functions gave in a filled configuration, by path, where
-        they are scalars.
+        """What functions gave in a configuration that was filled with this key, by path, as it is
+        written down.
 
         With them among its `values`, `fill` gives the same configuration again.
         """
@@ -159,8 +223,15 @@ class DeclaredSpace:
             for path, conditions in self._derived
             if all(condition.holds(values) for condition in conditions)
         ]
-        found = {"/".join(path): _at(filled, path) for path in existing}
-        return {name: value for name, value in found.items() if is_scalar(value)}
+        records = {}
+        for path in existing:
+            name = "/".join(path)
+            records[name] = (
+                values[name]
+                if name in values
+                else drawn.recorded(_at(filled, path), drawn.seed_of(key, name))
+            )
+        return records
 
     def _fill(
         self,
@@ -210,7 +281,8 @@ def sample_space(space: Mapping[str, Any], seed: int | None = None) -> dict[str,
     declared = DeclaredSpace(space)
     entropy = int(np.random.SeedSequence(seed).generate_state(1)[0])
     return declared.fill(
-        SearchSpace(declared.parameters).walk(lambda parameter: sample(parameter, (entropy,)))
+        SearchSpace(declared.parameters).walk(lambda parameter: sample(parameter, (entropy,))),
+        (entropy,),
     )
 
 
@@ -234,11 +306,9 @@ def prune_search(space: Mapping[str, Any]) -> dict[str, Any]:
 def _parameters_of(
     tree: Any, path: tuple[str, ...], conditions: _Conditions
 ) -> Iterator[tuple[_Place, HyperParameter | None]]:
-    """Every domain's place and parameter, which is `None` for a `sample_from`."""
+    """Every domain's place and parameter, which is `None` for what is only drawn."""
     if is_domain(tree):
-        parameter = (
-            None if isinstance(tree, ray_sample.Function) else _compile(path, conditions, tree)
-        )
+        parameter = None if drawn.is_drawn(tree) else _compile(path, conditions, tree)
         yield (path, conditions), parameter
         if isinstance(parameter, ObjectChoice):
             for label, option in zip(parameter.values, parameter.objects, strict=True):

@@ -25,6 +25,7 @@ class SearchSpace:
         parameters: Their definitions.
         observations: What configurations asked for: value by name, in the order of asking.
         is_whole: Whether it is certain that there are no others.
+        drawn: Names of what is no hyperparameter, but a value that each configuration has.
     """
 
     def __init__(
@@ -32,8 +33,9 @@ class SearchSpace:
         parameters: Iterable[HyperParameter] = (),
         observations: Iterable[Mapping[str, Any]] = (),
         is_whole: bool = True,
+        drawn: Iterable[str] = (),
     ) -> None:
-        self.is_whole = is_whole
+        self.is_whole, self.drawn = is_whole, frozenset(drawn)
         self._parameters = {parameter.key: parameter for parameter in parameters}
         self._observations: list[Mapping[str, Any]] = []
         self._found: dict[str, tuple[Condition, ...]] = {}

@@ -29,6 +29,7 @@ class TrialContext:
     Attributes:
         objective: As the user gave it; its direction may not be known yet.
         cpus: CPUs of a trial, and so threads.
+        has_gpu: Whether a trial has a GPU, or a part of one.
         fit_verbose: Keras' `verbose` inside the worker.
         session: Keras' settings in the driver.
         folds: How the data is split for cross validation; `None` without.
@@ -43,6 +44,7 @@ class TrialContext:
     arguments: FitArguments
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
     cpus: float = 1
+    has_gpu: bool = False
     fit_verbose: int = 0
     session: Session = dataclasses.field(default_factory=Session.current)
     folds: Folds | None = None

@@ -164,10 +164,18 @@ class ExecutionRunner:
     def scored_steps(self, steps: Mapping[int, dict[str, float]]) -> ExecutionResult:
         """The score of what `oracle.update_trial` was told, by step."""
         objective = self.callback.objective
+        good = {
+            step: metrics
+            for step, metrics in steps.items()
+            if not (
+                objective.has_value(metrics) and objective.is_void(objective.get_value(metrics))
+            )
+        }
         for step, metrics in steps.items():
-            self.callback.check(metrics)
+            if step in good or not good:
+                self.callback.check(metrics)
             self.callback.hold(step + 1, metrics)
-        best = objective.best_step(steps) or 0
+        best = objective.best_step(good) or 0
         return ExecutionResult(objective.get_value(steps[best]), best + 1)
 
     def scored(self, returned: Any, name: str) -> ExecutionResult:

@@ -26,6 +26,7 @@ from glimr_keras.project import checkpoints, training_states
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.execution import ExecutionRunner
 from glimr_keras.training.messages import ExecutionSpec, Outcome, Reporter
+from glimr_keras.training.out_of_memory import advice, is_out_of_memory
 from glimr_keras.training.trial_callback import (
     BeginsAnewError,
     NotANumberError,
@@ -84,7 +85,7 @@ def run_trial(
             found = runner.score()
             score, best_epoch, is_told = found.value, found.epoch, found.is_told
             left, returned = found.left, found.returned
-            status = TrialStatus.COMPLETED
+            status, message = TrialStatus.COMPLETED, sender.callback.remark()
         except BeginsAnewError:
             status = _AGAIN
         except StorageError as error:
@@ -93,7 +94,7 @@ def run_trial(
             status, score, best_epoch, message = _out_of_time(spec, sender.callback)
             expected = final = True
         except Exception as error:
-            status, message = TrialStatus.FAILED, user_traceback(error)
+            status, message = TrialStatus.FAILED, _described(error, sender, context.has_gpu)
             fatal = error if isinstance(error, FatalError) else None
             expected = isinstance(error, (FailedTrialError, NotANumberError))
             final = isinstance(error, FailedTrialError)
@@ -128,6 +129,15 @@ def run_trial(
 
 _AGAIN = "AGAIN"
 """In the place of a status: the training is begun anew."""
+
+
+def _described(error: Exception, sender: ReportSender, has_gpu: bool) -> str:
+    """The user's traceback, and what helps against want of memory."""
+    message = user_traceback(error)
+    if not is_out_of_memory(error):
+        return message
+    model = None if sender.callback is None else sender.callback.model
+    return message + advice(model, sender.config.asked, has_gpu)
 
 
 def _directions(

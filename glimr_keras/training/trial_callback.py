@@ -150,6 +150,8 @@ class TrialCallback(TuneReportCheckpoint):
         self.best_epoch: int | None = None
         self.last_epoch: int | None = None
         self.last_logs: dict[str, float] = {}
+        self.has_diverged = False
+        self._void_epochs: list[int] = []  # whose objective was no number
         self._offset = 0
         self._directory, self._sender = pathlib.Path(spec.directory), sender
         self._reports_state, self._is_carried = spec.reports_state, spec.is_carried
@@ -183,7 +185,8 @@ class TrialCallback(TuneReportCheckpoint):
             state.metrics or {},
             state.epoch,
         )
-        self._held = PendingEpoch(state.epoch, self.last_logs, due=True, checkpoint=None)
+        if state.metrics is not None:
+            self._held = PendingEpoch(state.epoch, self.last_logs, due=True, checkpoint=None)
         if checkpoints.exists(self._directory):
             self._send_best()
 
@@ -211,7 +214,8 @@ class TrialCallback(TuneReportCheckpoint):
     def improves(self, logs: Any) -> bool:
         if not self.objective.has_value(logs):
             return False  # as with `validation_freq`; that it never came is said at the end
-        self.check(logs)
+        if self._is_void(logs):
+            return False
         improves = super().improves(logs)
         self._keep_of_fit(self.objective.get_value(logs), improves)
         return improves
@@ -225,15 +229,44 @@ class TrialCallback(TuneReportCheckpoint):
                 f"Received: {sorted(logs)}"
             )
         value = self.objective.get_value(logs)
-        if math.isnan(value):
-            raise NotANumberError(
-                f"The objective {self.objective.name!r} is nan: the training diverged."
-            )
-        if math.isinf(value) and self.objective.better_than(value, 0.0):
-            raise NotANumberError(
-                f"The objective {self.objective.name!r} is {value}: an overflow, and not a good "
-                "model."
-            )
+        if self.objective.is_void(value):
+            raise NotANumberError(self._void_reason(value))
+
+    def _void_reason(self, value: float) -> str:
+        why = "the training diverged" if math.isnan(value) else "an overflow, and not a good model"
+        return f"The objective {self.objective.name!r} is {value}: {why}."
+
+    def _is_void(self, logs: dict[str, float]) -> bool:
+        """Whether an epoch does not count, since its objective is no number. A training whose loss
+        is none either has diverged, and ends here.
+
+        Raises:
+            NotANumberError: If it has diverged, and no epoch before it was good.
+        """
+        value = self.objective.get_value(logs)
+        if not self.objective.is_void(value):
+            return False
+        diverges = not math.isfinite(logs.get("loss", math.nan))
+        if diverges and self.best is None:
+            raise NotANumberError(self._void_reason(value))
+        self._void_epochs.append(self.last_epoch or 1)
+        if diverges and self.model is not None:
+            self.has_diverged = True
+            self.model.stop_training = True  # by which the user's callbacks come to their end
+        return True
+
+    def remark(self) -> str | None:
+        """What is to be said of a training that has a score; `None` where all epochs were good."""
+        if not self._void_epochs or self.best_epoch is None:
+            return None
+        epochs = ", ".join(map(str, self._void_epochs[:3]))
+        epochs += ", …" if len(self._void_epochs) > 3 else ""
+        where = f"epoch{'s' if len(self._void_epochs) > 1 else ''} {epochs}"
+        ended = ": the training diverged, and was ended" if self.has_diverged else ""
+        return (
+            f"The objective {self.objective.name!r} was no number in {where}{ended}. The score and "
+            f"the weights are those of the best epoch, {self.best_epoch}."
+        )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._fits += 1
@@ -256,7 +289,7 @@ class TrialCallback(TuneReportCheckpoint):
         if self._reports_state:
             self._state = str(scratch.make())
             checkpoints.save(self.model, self._state, self._described())
-        if self._is_state_due():
+        if self._is_state_due() and not self.has_diverged:
             self.save_state()
             self._state_saved = time.monotonic()
         if not self._is_last_epoch():
@@ -287,7 +320,10 @@ class TrialCallback(TuneReportCheckpoint):
         """Write what the training can be continued from, when all epochs before are recorded."""
         self._sender.settle()
         states = state_directory(self._directory)
-        training_states.save_state(self.model, states, self._described(), self._directory)
+        if self.has_diverged:  # to nan, from which nothing can go on
+            training_states.save_best(states, self._directory)
+        else:
+            training_states.save_state(self.model, states, self._described(), self._directory)
         newest = training_states.newest(states) if self._is_carried else None
         if newest is not None:
             self._sender.send("latest", newest)
@@ -354,11 +390,12 @@ class TrialCallback(TuneReportCheckpoint):
             if history
             else self._values
         )
-        if said == self._values:
+        is_last_fit = _are_same(said, self._fit.values)
+        if _are_same(said, self._values) or (is_last_fit and self._fit.best is None):
             return self.best, self.best_epoch
         if self._goes_on_at is not None:
             raise BeginsAnewError
-        if said != self._fit.values or self._fit.best is None:
+        if not is_last_fit or self._fit.best is None:
             return None
         if self._fit.weights is not None:
             self._sender.settle()
@@ -412,6 +449,11 @@ class _Fit:
     best: float | None = None
     best_epoch: int | None = None
     weights: pathlib.Path | None = None
+
+
+def _are_same(said: dict[str, list[float]], seen: dict[str, list[float]]) -> bool:
+    """Whether values are the same, where nan is the same as nan."""
+    return repr(said) == repr(seen)
 
 
 def _numbers(values: Any) -> list[float]:

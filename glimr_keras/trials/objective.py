@@ -88,6 +88,10 @@ class Objective:
             default=None,
         )
 
+    def is_void(self, value: float) -> bool:
+        """Whether a value says nothing of a model: it is nan, or infinitely good, an overflow."""
+        return math.isnan(value) or (math.isinf(value) and self.better_than(value, 0.0))
+
     def sort_key(self, score: float | None) -> float:
         """A key that sorts scores from best to worst, with nan and none last."""
         if score is None or math.isnan(score):

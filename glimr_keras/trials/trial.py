@@ -92,10 +92,11 @@ class Execution:
             for number, seen in before.items():
                 self.observe(number, seen, objective)
         self.history[epoch] = metrics
-        if objective.has_value(metrics) and objective.better_than(
-            objective.get_value(metrics), self.score
-        ):
-            self.best_epoch, self.score = epoch, objective.get_value(metrics)
+        if not objective.has_value(metrics):
+            return
+        value = objective.get_value(metrics)
+        if not objective.is_void(value) and objective.better_than(value, self.score):
+            self.best_epoch, self.score = epoch, value
 
 
 class Trial:
@@ -152,6 +153,12 @@ class Trial:
         trial.executions = dict(executions or {})
         trial.directions = {} if directions is None else directions
         return trial
+
+    def begin_again(self) -> None:
+        """Forgets all that became of it, but not what the oracle chose."""
+        self.status, self.message, self.executions = TrialStatus.RUNNING, None, {}
+        self.values, self.metrics = dict(self.suggested), MetricsTracker()
+        self.score, self.best_step = None, None
 
     @property
     def values(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Runs in the driver.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -118,6 +119,14 @@ def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]
         name.lower() if name.lower() in ("cpu", "gpu") else name: amount
         for name, amount in (resources or {}).items()
     }
+    for name in given:
+        meant = _MEANT.fullmatch(name.lower())
+        if meant is not None and name not in ("cpu", "gpu"):
+            raise ValueError(
+                "`resources_per_trial` has 'cpu', 'gpu' and the custom resources of a cluster. "
+                f"Did you mean {meant[1].replace('core', 'cpu')!r}? Received: "
+                f"resources_per_trial={dict(resources or {})}"
+            )
     wanted = {"cpu": 1, "gpu": 0, **given}
     for name, amount in wanted.items():
         if isinstance(amount, bool) or not isinstance(amount, (int, float)) or amount < 0:
@@ -131,6 +140,10 @@ def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]
             f"resources_per_trial={dict(resources or {})}"
         )
     return wanted
+
+
+_MEANT = re.compile(r"(?:num_|n_?)?(cpu|gpu|core)s?(?:_per_trial)?")
+"""Names that other libraries have for CPUs and GPUs."""
 
 
 def checked_verbosity(verbose: Any) -> int:

@@ -134,6 +134,8 @@ class BaseTuner(Results):
         state_interval_s: At ends of epochs, so many seconds apart at least, the state of a training
             is kept until the training ends; one that is interrupted goes on from there. 0 for each
             epoch, `None` to begin anew. Defaults to `10.0`.
+        retry_failed: Whether a search runs the project's failed trials again, under their ids.
+            Defaults to `False`.
 
         # Results
         directory: Where projects are: a path, or a URI such as `"s3://bucket/runs"` that
@@ -202,6 +204,7 @@ class BaseTuner(Results):
         callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
         max_failures: int = 3,
         state_interval_s: float | None = 10.0,
+        retry_failed: bool = False,
         keep_top_k: int | None = None,
         reporter: tune.ProgressReporter | None = None,
         tuner_id: str | None = None,
@@ -221,7 +224,7 @@ class BaseTuner(Results):
                 stacklevel=2,
             )
         if initial_points is not None:
-            oracle.initial_points = tuple(map(declared.values_of, checked_points(initial_points)))
+            oracle.initial_points = tuple(map(declared.point_of, checked_points(initial_points)))
         settings = checked_settings(oracle, given)
         self.oracle, self.seed = oracle, oracle.seed
         self.directory = os.fspath(directory) if directory is not None else "."

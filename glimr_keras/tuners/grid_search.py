@@ -111,6 +111,8 @@ class GridSearch(Tuner):
         state_interval_s: At ends of epochs, so many seconds apart at least, the state of a training
             is kept until the training ends; one that is interrupted goes on from there. 0 for each
             epoch, `None` to begin anew. Defaults to `10.0`.
+        retry_failed: Whether a search runs the project's failed trials again, under their ids.
+            Defaults to `False`.
 
         # Results
         directory: Where projects are: a path, or a URI such as `"s3://bucket/runs"` that
@@ -167,6 +169,7 @@ class GridSearch(Tuner):
         callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
         max_failures: int = 3,
         state_interval_s: float | None = 10.0,
+        retry_failed: bool = False,
         directory: str | os.PathLike[str] | None = None,
         project_name: str | None = None,
         overwrite: bool = False,

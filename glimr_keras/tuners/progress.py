@@ -75,6 +75,11 @@ class Progress:
             self._line = _NotebookLine() if _in_notebook() else _TerminalLine(self._console)
         self._update()
 
+    def say(self, what: str | None) -> None:
+        """Shows a line, if there is one."""
+        if what is not None:
+            self._console.print(what, markup=False, soft_wrap=True)
+
     def on_running(self, running: int) -> None:
         """Tells how many executions run now."""
         self._running, self._starting = running, False
@@ -98,8 +103,7 @@ class Progress:
         self._update()
         if self._line is not None:
             self._line.end()
-        if remark is not None:
-            self._console.print(remark, markup=False, soft_wrap=True)
+        self.say(remark)
 
     def _update(self) -> None:
         if self._line is None:

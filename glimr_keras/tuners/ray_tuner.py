@@ -32,8 +32,8 @@ class RayTuner(Tuner):
         objective: The metric to optimise, such as `"val_accuracy"`, or an `Objective` with its
             direction; a list of several for a Pareto front. Defaults to the number that `fit` or
             `run` returns, which is minimised.
-        search_alg: One of `ray.tune.search`, new and without a space of its own. Defaults to random
-            search.
+        search_alg: One of `ray.tune.search`, new and without a space of its own; its
+            `points_to_evaluate` have the hyperparameters' own values. Defaults to random search.
         space: A declared search space: nested dicts with `ray.tune` domains. Defaults to what
             `HyperModel.space()` returns.
         hyperparameters: Hyperparameters that win over those of the same name that the model asks
@@ -112,6 +112,8 @@ class RayTuner(Tuner):
         state_interval_s: At ends of epochs, so many seconds apart at least, the state of a training
             is kept until the training ends; one that is interrupted goes on from there. 0 for each
             epoch, `None` to begin anew. Defaults to `10.0`.
+        retry_failed: Whether a search runs the project's failed trials again, under their ids.
+            Defaults to `False`.
 
         # Results
         directory: Where projects are: a path, or a URI such as `"s3://bucket/runs"` that
@@ -171,6 +173,7 @@ class RayTuner(Tuner):
         callbacks: Sequence[keras.callbacks.Callback | tune.Callback] | None = None,
         max_failures: int = 3,
         state_interval_s: float | None = 10.0,
+        retry_failed: bool = False,
         directory: str | os.PathLike[str] | None = None,
         project_name: str | None = None,
         overwrite: bool = False,

@@ -41,6 +41,7 @@ from glimr_keras.training.dry_run import DryRun, dry_run
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.tuners import failed_trials
 from glimr_keras.tuners.arguments import checked_objective, checked_verbosity, sorted_callbacks
 from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress
@@ -287,6 +288,7 @@ class SearchSession:
             arguments,
             callbacks + settings.keras_callbacks,
             cpus=settings.resources_per_trial["cpu"],
+            has_gpu=settings.resources_per_trial["gpu"] > 0,
             fit_verbose=2 if verbose >= 3 else 0,
             folds=folds,
             max_model_size=None if size is None else checked_count("max_model_size", size),
@@ -379,10 +381,11 @@ class SearchSession:
                 "The model could not be built, neither with the default configuration nor with "
                 f"two others, so no trial was started. The first error:\n\n{found.error}"
             )
-        known = self._state.space.parameters
+        known, drawn = self._state.space.parameters, self._state.space.drawn_names
         if self._state.space.new_entries == "searched":
-            return SearchSpace([*known, *found.parameters], found.observations, found.is_complete)
-        return SearchSpace(known, found.observations)
+            parameters = [*known, *found.parameters]
+            return SearchSpace(parameters, found.observations, found.is_complete, drawn)
+        return SearchSpace(known, found.observations, drawn=drawn)
 
     def _run(
         self,
@@ -448,6 +451,9 @@ class SearchSession:
             if self._state.mirror is not None:
                 self._state.mirror.start(is_of_a_project if self._state.is_fresh else None)
             self._state.is_fresh = False
+            if self._settings.retry_failed:
+                failed_trials.begin_again(journal, project, self._state.place)
+            progress.say(failed_trials.notice(project))
             coordinator = self._coordinator(journal, project, space, progress)
             done = [
                 trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING
@@ -505,6 +511,7 @@ class SearchSession:
             settings.cv_folds,
             project.project_id,
             project.directions,
+            self._state.space.drawn_values,
         )
 
     def _open(

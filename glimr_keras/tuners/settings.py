@@ -62,6 +62,7 @@ class SearchSettings:
     reporter: tune.ProgressReporter | None = None
     executor: str | Executor = "ray"
     address: str | None = None
+    retry_failed: bool = False
 
 
 def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings:
@@ -102,6 +103,7 @@ def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings
         time_budget_s=optional_seconds("time_budget_s", given["time_budget_s"]),
         executor=checked_executor(given, of_ray),
         address=given["address"],
+        retry_failed=checked_kind("retry_failed", given["retry_failed"], bool, "a bool") or False,
     )
 
 

@@ -139,6 +139,14 @@ def test_a_success_in_between_lets_the_search_go_on(coordinator_in, tmp_path):
     assert coordinator.error is None
 
 
+def test_what_is_said_of_good_trainings_is_said_of_their_trial(coordinator_in, tmp_path):
+    coordinator = coordinator_in(executions=2)
+    for score in (1.0, 2.0):
+        finish(coordinator, coordinator.next_spec(), score=score, message="no number in epoch 3")
+    trial = Journal(tmp_path).read().trials["0"]
+    assert (trial.status, trial.message) == ("COMPLETED", "no number in epoch 3")
+
+
 def test_failures_that_are_expected_do_not_stop_the_search(coordinator_in, tmp_path):
     coordinator = coordinator_in()
     for _ in range(4):

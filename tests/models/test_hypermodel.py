@@ -37,6 +37,21 @@ class Recorder:
         return args, kwargs
 
 
+@pytest.mark.parametrize(
+    "model",
+    [keras.Sequential([keras.layers.Dense(1)], name="mine"), keras.layers.Dense(1, name="mine")],
+)
+def test_a_model_in_the_place_of_a_function_is_refused(model):
+    with pytest.raises(
+        ModelError,
+        match=(
+            r"`hypermodel` argument should be either a HyperModel or a function .*Received a "
+            r"model: \w+ 'mine'\. Put the code that makes and compiles it into a function"
+        ),
+    ):
+        as_hypermodel(model)
+
+
 def test_an_instance_is_used_as_it_is():
     hypermodel = Digits(2)
     assert as_hypermodel(hypermodel) is hypermodel

@@ -1,10 +1,13 @@
 """Project directories: what is taken, what is continued, what is refused and left untouched."""
 
 import dataclasses
+import errno
+import os
+import pathlib
 
 import pytest
 
-from glimr_keras.errors import ProjectError
+from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.project.directory import check_place, open_project
 from glimr_keras.project.journal import HIDDEN, Journal, Project, serialized
 from glimr_keras.space.hp_types import Boolean, Choice, Condition, Float, Int
@@ -45,6 +48,37 @@ def files(directory):
 @pytest.fixture
 def directory(tmp_path):
     return tmp_path / "runs" / "project"
+
+
+# What cannot be made
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_directory_that_cannot_be_made_is_named_without_talk_of_room(tmp_path, looks):
+    (tmp_path / "file").write_text("mine")
+    directory = tmp_path / "file" / "runs" / "project"
+    with pytest.raises(
+        StorageError, match=r"The project directory .*project cannot be made: .*Not a dir"
+    ) as refused:
+        check_place(directory, False) if looks else Journal(directory).create(wanted())
+    assert "make room" not in str(refused.value).lower()
+    assert "Choose a `directory` in which this user may write" in str(refused.value)
+
+
+def test_a_directory_in_which_nobody_may_write_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # also of who is root
+    with pytest.raises(StorageError, match=r"cannot be made: .*Permission denied"):
+        check_place(tmp_path / "runs" / "project", False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_apart(tmp_path, monkeypatch):
+    def full(path, **how):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(pathlib.Path, "mkdir", full)
+    with pytest.raises(StorageError, match=r"cannot be made: .*No space left.*Make room there"):
+        Journal(tmp_path / "project").create(wanted())
 
 
 # Starting and continuing

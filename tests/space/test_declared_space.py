@@ -5,6 +5,7 @@ user's dict stays as it is.
 import functools
 import json
 import math
+import re
 
 import keras
 import numpy as np
@@ -413,8 +414,10 @@ def test_a_derived_value_that_is_given_is_kept():
     )
     counter = iter(range(10))
     first = space.fill({})
-    assert space.derived_values(first, {}) == {"n": 0}
-    assert space.fill(space.derived_values(first, {})) == first == {"n": 0, "f": len}
+    records = space.derived_values(first, {})
+    assert records["n"] == 0
+    assert re.fullmatch(r"len #[0-9a-f]{8} drawn with seed \d+", records["f"])
+    assert space.fill(records) == first == {"n": 0, "f": len}
     assert space.fill({})["n"] == 1
 
 

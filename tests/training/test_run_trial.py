@@ -434,6 +434,106 @@ def test_a_nan_objective_ends_the_trial_and_says_so(run):
     assert outcome.expected
 
 
+class Diverging(gk.HyperModel):
+    """Logs a given value of the objective after each epoch, and a loss beside it.
+
+    Args:
+        values: Of the objective, by epoch.
+        loss: Of the training in epochs whose objective is no number.
+        returns: What `fit` returns of its `History`.
+    """
+
+    def __init__(self, values, loss=0.5, returns=lambda history: history):
+        self.values, self.loss, self.returns = values, loss, returns
+
+    def build(self, config):
+        return tiny_models.build(config)
+
+    def fit(self, config, model, *args, callbacks, **kwargs):
+        def log(epoch, logs):
+            logs["val_loss"] = self.values[epoch]
+            logs["loss"] = 0.5 if math.isfinite(self.values[epoch]) else self.loss
+
+        own = keras.callbacks.LambdaCallback(on_epoch_end=log)
+        kwargs["epochs"] = len(self.values)
+        history = model.fit(*args, callbacks=[own, *callbacks], **kwargs)
+        return self.returns(history)
+
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("values", "loss", "best", "epochs"),
+    [
+        ([3.0, 2.0, NAN, 1.0], NAN, 2, 3),  # it diverged, and is ended
+        ([3.0, NAN, NAN], NAN, 1, 2),
+        ([3.0, 2.0, -INF], NAN, 2, 3),
+        ([3.0, NAN, 1.0, NAN], 0.5, 3, 4),  # the metric alone has no value now and then
+        ([NAN, 2.0, 3.0], 0.5, 2, 3),
+    ],
+)
+@pytest.mark.parametrize("returns", [lambda history: history, lambda history: None])
+def test_the_best_of_the_good_epochs_counts(run, values, loss, best, epochs, returns):
+    reports = reports_of(context(Diverging(values, loss, returns)), run)
+    outcome = reports[-1].outcome
+    assert (outcome.status, outcome.score, outcome.best_epoch) == (
+        "COMPLETED",
+        values[best - 1],
+        best,
+    )
+    assert [report.epoch for report in reports] == list(range(1, epochs + 1))
+    assert "was no number in epoch" in outcome.message
+    assert f"are those of the best epoch, {best}." in outcome.message
+    assert ("diverged" in outcome.message) == math.isnan(loss)
+    assert checkpoints.describe(run.directory).epoch == best
+
+
+@pytest.mark.parametrize(("values", "loss"), [([NAN, 1.0], NAN), ([NAN, NAN], 0.5)])
+def test_without_a_good_epoch_the_trial_fails(run, values, loss):
+    outcome = outcome_of(context(Diverging(values, loss)), run)
+    assert outcome.status == "FAILED"
+    assert "objective 'val_loss' is nan" in outcome.message
+    assert outcome.expected
+
+
+def test_a_second_fit_that_diverges_leaves_the_best_of_the_first(run):
+    class Twice(Diverging):
+        def fit(self, config, model, *args, **kwargs):
+            for self.values in ([2.0, 3.0], [NAN, 1.0]):
+                history = super().fit(config, model, *args, **kwargs)
+            return history
+
+    outcome = outcome_of(context(Twice(None, NAN)), run)
+    assert (outcome.status, outcome.score, outcome.best_epoch) == ("COMPLETED", 2.0, 1)
+
+
+def test_callbacks_come_to_their_end_when_a_training_diverges(run):
+    ended = []
+    arguments = FitArguments(
+        tiny_models.TRAIN,
+        {
+            "validation_data": tiny_models.VALIDATION,
+            "callbacks": [
+                keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(True))
+            ],
+        },
+    )
+    outcome_of(context(Diverging([2.0, NAN, 1.0], NAN), arguments=arguments), run)
+    assert ended == [True]
+
+
+def test_a_training_without_diverging_has_no_message(run):
+    assert outcome_of(context(Diverging([2.0, 1.0])), run).message is None
+
+
+def test_a_state_that_a_promotion_goes_on_from_is_the_best_of_what_diverged(run):
+    kept = dataclasses.replace(run, keeps_state=True)
+    outcome_of(context(Diverging([2.0, 1.0, NAN], NAN)), kept)
+    state = training_states.newest(pathlib.Path(run.directory) / "latest")
+    assert checkpoints.describe(state).epoch == 2
+
+
 def test_an_error_of_the_user_is_shown_as_their_own(run):
     def broken(config):
         raise RuntimeError("a mistake")

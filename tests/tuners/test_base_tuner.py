@@ -518,6 +518,10 @@ def test_a_model_or_objective_that_cannot_be_used_is_refused_before_any_trial(
             r"\['gpu'\]` must be a number of at least 0. Received: -1",
         ),
         ({"resources_per_trial": 2}, TypeError, "must be a dict such as .* Received: 2"),
+        ({"resources_per_trial": {"cpus": 1}}, ValueError, r"Did you mean 'cpu'\? .*'cpus': 1"),
+        ({"resources_per_trial": {"num_gpus": 1}}, ValueError, r"Did you mean 'gpu'\?"),
+        ({"resources_per_trial": {"Cores": 2}}, ValueError, r"Did you mean 'cpu'\?"),
+        ({"retry_failed": "yes"}, TypeError, "`retry_failed` must be a bool. Received: .*'yes'"),
         (
             {"scheduler": "asha"},
             TypeError,

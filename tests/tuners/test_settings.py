@@ -60,6 +60,7 @@ ARGUMENTS = (
         "overwrite",
         "persistence",
         "reporter",
+        "retry_failed",
     ),
     *(
         "resources_per_trial",

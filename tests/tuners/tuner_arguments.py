@@ -110,8 +110,8 @@ GROUPS = {
             "search_alg",
             "Searcher | None",
             "None",
-            "One of `ray.tune.search`, new and without a space of its own. Defaults to random "
-            "search.",
+            "One of `ray.tune.search`, new and without a space of its own; its "
+            "`points_to_evaluate` have the hyperparameters' own values. Defaults to random search.",
         ),
         Argument(
             "space",
@@ -369,6 +369,13 @@ GROUPS = {
             "At ends of epochs, so many seconds apart at least, the state of a training is kept "
             "until the training ends; one that is interrupted goes on from there. 0 for each "
             "epoch, `None` to begin anew. Defaults to `10.0`.",
+        ),
+        Argument(
+            "retry_failed",
+            "bool",
+            "False",
+            "Whether a search runs the project's failed trials again, under their ids. Defaults to "
+            "`False`.",
         ),
     ),
     "Results": (

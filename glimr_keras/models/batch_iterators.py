@@ -1,0 +1,63 @@
+"""Iterators that can be read again, such as those of Keras' `ImageDataGenerator`. Runs in driver
+and worker.
+
+They give batches without an end, but know their number and each batch by its own; so each trial
+reads its own copy from the beginning. What Python cannot copy of them, a lock and a half-read
+generator, is made anew.
+"""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections.abc import Iterator
+from typing import Any
+
+_LOCKS = type(threading.Lock()), type(threading.RLock())
+
+
+def can_be_reread(value: Any) -> bool:
+    """Whether it is an iterator whose batches can also be had by their numbers."""
+    kind = type(value)
+    return isinstance(value, Iterator) and hasattr(kind, "__getitem__") and hasattr(kind, "__len__")
+
+
+def reduced(value: Any) -> tuple[Any, ...] | None:
+    """How such an iterator is pickled; `None` if Python can do that itself."""
+    attributes = getattr(value, "__dict__", {})
+    locks = {name: part for name, part in attributes.items() if isinstance(part, _LOCKS)}
+    generators = {
+        name: part.gi_code.co_name
+        for name, part in attributes.items()
+        if isinstance(part, types.GeneratorType) and hasattr(value, part.gi_code.co_name)
+    }
+    if not locks and not generators:
+        return None
+    state = {
+        name: part
+        for name, part in attributes.items()
+        if name not in locks and name not in generators
+    }
+    kinds = {name: isinstance(part, _LOCKS[1]) for name, part in locks.items()}
+    return rebuilt, (type(value), state, kinds, generators)
+
+
+def rebuilt(
+    kind: type, state: dict[str, Any], locks: dict[str, bool], generators: dict[str, str]
+) -> Any:
+    """The iterator at its beginning.
+
+    Args:
+        kind: Its class.
+        state: Its other attributes.
+        locks: Names of attributes that are locks, and whether each may be taken again by who has
+            it.
+        generators: By attribute, the name of the method that makes a generator.
+    """
+    made: Any = object.__new__(kind)
+    vars(made).update(state)
+    for name, is_reentrant in locks.items():
+        setattr(made, name, threading.RLock() if is_reentrant else threading.Lock())
+    for name, method in generators.items():
+        setattr(made, name, getattr(made, method)())
+    return made

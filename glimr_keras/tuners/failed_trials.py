@@ -1,0 +1,45 @@
+"""Trials that failed in an earlier run of a script, which may have been mended since. Runs in the
+driver.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from glimr_keras.project import checkpoints, training_states
+from glimr_keras.project.journal import Journal, Project
+from glimr_keras.trials.layout import execution_directory, state_directory
+
+
+def begin_again(journal: Journal, project: Project, place: pathlib.Path) -> None:
+    """Have all failed trials of a project run again, from their beginnings and under their ids.
+
+    The journal keeps what became of them before.
+
+    Args:
+        journal: Open for writing.
+        place: The project's directory.
+
+    Raises:
+        StorageError: If the journal cannot be written.
+    """
+    for trial in project.failed:
+        journal.add_again(trial)
+        for number in trial.executions:
+            directory = execution_directory(place, trial.trial_id, number)
+            training_states.remove_states(state_directory(directory))
+            checkpoints.remove(directory)
+        project.begin_again(trial)
+
+
+def notice(project: Project) -> str | None:
+    """Return how many trials failed before, and how to have them tried again, if there are any."""
+    failed, count = len(project.failed), len(project.trials)
+    if not failed:
+        return None
+    return (
+        f"{failed} of the project's {count} trials failed in an earlier run, and "
+        f"{'counts' if failed == 1 else 'count'} for the budget. To have "
+        f"{'it' if failed == 1 else 'them'} tried again by the script as it is now, pass "
+        "`retry_failed=True` to the tuner."
+    )
