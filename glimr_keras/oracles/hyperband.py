@@ -88,7 +88,7 @@ class HyperbandOracle(Oracle):
         **kwargs: Any,
     ) -> None:
         if factor < 2:
-            raise ValueError(f"`factor` must be at least 2. Received: factor={factor}")
+            raise ValueError(f"The factor needs to be at least 2. Received: factor={factor}")
         if max_epochs < 1:
             raise ValueError(f"`max_epochs` must be at least 1. Received: max_epochs={max_epochs}")
         self.max_epochs, self.factor = max_epochs, factor

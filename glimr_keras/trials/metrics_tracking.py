@@ -62,7 +62,7 @@ class MetricHistory:
     def __init__(self, direction: str = "min") -> None:
         if direction not in DIRECTIONS:
             raise ValueError(
-                f"`direction` must be one of {DIRECTIONS}. Received: direction={direction!r}"
+                f"`direction` should be one of {DIRECTIONS}. Received: direction={direction!r}"
             )
         self.direction = direction
         self._observations: dict[int, MetricObservation] = {}
