@@ -205,7 +205,7 @@ def as_hypermodel(hypermodel: Any, is_needed: bool = True) -> HyperModel:
     raise HyperModelError(
         "`hypermodel` argument should be either a HyperModel or a function `build(config)` that "
         "returns a compiled Keras model. It may be left out where a subclass of `Tuner` "
-        f"overrides `run_trial`. Received: hypermodel={hypermodel!r}"
+        f"overrides `run_trial`. Received `hypermodel={hypermodel!r}`."
     )
 
 

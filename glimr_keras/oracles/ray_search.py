@@ -74,7 +74,7 @@ class RaySearchOracle(Oracle):
                 "metric of its own; glimr_keras gives it both."
             )
 
-    def populate_space(self, trial_id: str) -> Suggestion | Nothing:
+    def _propose(self, trial_id: str) -> Suggestion | Nothing:
         config = self._searcher.suggest(trial_id) if self._searched else {}
         if config is None:
             return Nothing.YET

@@ -12,6 +12,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from glimr_keras.errors import did_you_mean
 from glimr_keras.trials.metric_directions import infer_direction, metric_direction
 from glimr_keras.trials.objective import DIRECTIONS
@@ -110,10 +112,10 @@ class MetricHistory:
         return {
             "min": min(means),
             "max": max(means),
-            "mean": statistics.fmean(means),
-            "median": statistics.median(means),
-            "var": statistics.pvariance(means),
-            "std": statistics.pstdev(means),
+            "mean": float(np.mean(means)),
+            "median": float(np.median(means)),
+            "var": float(np.var(means)),
+            "std": float(np.std(means)),
         }
 
     def get_last_value(self) -> float | None:

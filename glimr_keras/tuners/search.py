@@ -16,7 +16,7 @@ from typing import Any
 import keras
 
 from glimr_keras._utils.checks import checked_count, optional_count
-from glimr_keras.errors import ModelError, ProjectError, StorageError
+from glimr_keras.errors import ModelError, OtherOracleError, ProjectError, StorageError
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.inline import InlineExecutor
@@ -30,7 +30,12 @@ from glimr_keras.models.folds import Folds
 from glimr_keras.models.folds import make as make_folds
 from glimr_keras.models.hypermodel import overrides
 from glimr_keras.oracles.suggestions import checked_point
-from glimr_keras.project.directory import check_place, is_of_a_project, open_project
+from glimr_keras.project.directory import (
+    check_oracle,
+    check_place,
+    is_of_a_project,
+    open_project,
+)
 from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.space.hp_types import HyperParameter, deserialize
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -230,11 +235,27 @@ class SearchSession:
         )
         return built_space(context)
 
+    def recall_what_is_there(self) -> None:
+        """Know the project that is there, of one at a URI what this machine has of it. What is
+        wrong with it is said by the search.
+
+        Raises:
+            OtherOracleError: If an oracle of another kind began it.
+        """
+        try:
+            self.recall(Journal(self._state.place).read())
+            print(f"Reloading Tuner from {self._tuner._get_tuner_fname()}")
+        except OtherOracleError:
+            raise
+        except ProjectError:
+            return
+
     def recall(self, project: Project) -> None:
         """Has the oracle know a project's trials, and the tuner its state, to look at them."""
         space = SearchSpace(project.parameters, is_whole=False)
         tuner = self._tuner
         tuner.oracle.recall(project.objective, space, project.trials, project.end_order)
+        check_oracle(self._state.place, project, tuner.oracle.kind, tuner.oracle.has_own_state)
         path = pathlib.Path(tuner._get_tuner_fname())
         if "set_state" in self._own.names and path.exists():
             tuner.set_state(json.loads(path.read_text("utf-8")))
@@ -291,7 +312,7 @@ class SearchSession:
             folds=folds,
             max_model_size=None if size is None else checked_count("max_model_size", size),
             compile_overrides=CompileOverrides.of(tuner),
-            loop=self._loop(),
+            loop=self.loop(),
         )
         if self._sends:
             parts = {
@@ -304,7 +325,7 @@ class SearchSession:
                 check_sendable(part, name)
         return context
 
-    def _loop(self) -> TrialLoop:
+    def loop(self) -> TrialLoop:
         """Choose how each execution trains."""
         own, loop = self._own, loop_of(hypermodel_of(self._tuner))
         if not own.runs_in_worker:
@@ -522,5 +543,6 @@ class SearchSession:
                 **(found.log_directions or {}),
                 **{part.name: part.direction for part in objective.parts},
             },
+            oracle=self._tuner.oracle.kind,
         )
         return open_project(self._state.place, wanted, self._state.is_fresh)

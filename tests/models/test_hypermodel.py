@@ -65,7 +65,7 @@ def test_a_class_is_refused_with_how_to_make_an_instance():
 def test_anything_else_is_refused_with_what_was_received(wrong):
     with pytest.raises(
         ModelError,
-        match=r"either a HyperModel or a function `build\(config\)`.*Received: hypermodel=",
+        match=r"either a HyperModel or a function `build\(config\)`.*Received `hypermodel=",
     ):
         as_hypermodel(wrong)
 

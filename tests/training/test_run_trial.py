@@ -408,8 +408,8 @@ def test_a_hand_written_loop_may_drive_the_callbacks(run):
         (None, "returned None, and no epoch was reported"),
         (
             "text",
-            "expected to be one of float, dict, keras.callbacks.History, .* Received: 'text' of "
-            "type str",
+            r"HyperModel\.fit\(\) to be one of float, dict, keras.callbacks.History, .* returned: "
+            "'text' of type str",
         ),
         ({"other": 1.0}, r"must have the specified objective 'score'. Received: \['other'\]"),
         (math.nan, "objective 'score' is nan"),

@@ -145,15 +145,6 @@ def test_models_of_another_kind_are_saved_and_loaded(tmp_path):
     assert tuner.get_best_models(3) == [trial.score for trial in tuner.oracle.get_best_trials(3)]
 
 
-def test_training_outside_of_a_search_says_what_to_do(tmp_path):
-    tuner = gk.RandomSearch(tiny_models.build, "val_loss", directory=tmp_path, executor="inline")
-    with pytest.raises(
-        RuntimeError,
-        match=r"trains within a search\. To train a model yourself, use `hypermodel\.build`",
-    ):
-        tuner.run_trial(gk.engine.trial.Trial(gk.HyperParameters()), *tiny_models.TRAIN)
-
-
 class Fixed(gk.HyperModel):
     def build(self, config):
         return tiny_models.build(config)
