@@ -17,6 +17,7 @@ Exception
 │   ├── MissingObjectiveError      not among the metrics returned; also a FatalValueError
 │   └── InvalidObjectiveError      no objective; also a TypeError
 ├── ProjectError (ValueError)      the project directory cannot be used for this search
+│   └── OtherOracleError           an oracle of another kind began it; also a RuntimeError
 ├── ResourcesError (ValueError)    a trial asks for more than any machine has
 ├── StorageError (RuntimeError)    the project cannot be written to, as on a full disk
 └── SearchError (RuntimeError)     too many trials failed in a row
@@ -107,6 +108,10 @@ class ProjectError(ValueError):
     """The project directory belongs to something else, or to a different search."""
 
 
+class OtherOracleError(ProjectError, RuntimeError):
+    """The project was begun by an oracle of another kind."""
+
+
 class ResourcesError(ValueError):
     """A trial asks for more CPUs or GPUs than any machine of the cluster has."""
 
@@ -123,6 +128,15 @@ class StorageError(RuntimeError):
 
 class SearchError(RuntimeError):
     """The search was stopped because too many trials failed in a row."""
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a sentence to an error, which is shown below it."""
+    if hasattr(error, "add_note"):
+        error.add_note(note)
+    else:  # Python 3.10
+        first = error.args[0] if error.args else type(error).__name__
+        error.args = (f"{first}\n{note}", *error.args[1:])
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

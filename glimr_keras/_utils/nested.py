@@ -48,3 +48,12 @@ def copied(tree: Any) -> Any:
     if type(tree) is list:
         return [copied(value) for value in tree]
     return tree
+
+
+def is_json(value: Any) -> bool:
+    """Whether a value is what JSON has: a scalar, or lists and dicts of those."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_json(each) for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(is_json, value))
+    return value is None or isinstance(value, (bool, int, float, str))

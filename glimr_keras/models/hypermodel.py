@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -49,8 +51,9 @@ class HyperModel:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "build" in vars(cls):
-            cls.build = _tunable_only(vars(cls)["build"])  # type: ignore[method-assign]
+        own = cls.build  # or that of another base
+        if own is not HyperModel.build and not hasattr(own, _WRAPPED):
+            cls.build = _wrapped(own)  # type: ignore[method-assign]
 
     def __init__(self, name: str | None = None, tunable: bool = True) -> None:
         self.name, self.tunable = name, tunable
@@ -65,6 +68,17 @@ class HyperModel:
             f"{type(self).__name__} must override `build(config)` and return a compiled Keras "
             "model."
         )
+
+    def _build_wrapper(self, hp: HyperParameters, *args: Any, **kwargs: Any) -> Any:
+        """Builds by `build`; what calls `build` comes here first, as in KerasTuner.
+
+        Override it to do something around each `build`, such as to open a name scope, and call
+        `super()._build_wrapper`. It is not called again for a `super().build` inside of it.
+        """
+        if not self.tunable and isinstance(hp, HyperParameters):
+            hp = hp.untuned()
+        with _building(self):
+            return type(self).build(self, hp, *args, **kwargs)
 
     def declare_hyperparameters(self, config: HyperParameters) -> None:
         """Asks for hyperparameters that are searched whether `build` asks for them or not.
@@ -110,23 +124,50 @@ class HyperModel:
         raise NotImplementedError(f"{type(self).__name__} does not override `run(config)`.")
 
 
-def _tunable_only(build: Callable[..., Any]) -> Callable[..., Any]:
-    """A `build` that, of a `HyperModel` that is not tunable, gets a configuration that nobody
-    learns of.
-    """
+_WRAPPED = "_glimr_is_wrapped"
+"""Attribute of a `build` that goes through the wrapper already."""
+_INSIDE: contextvars.ContextVar[frozenset[int]] = contextvars.ContextVar(
+    "_INSIDE", default=frozenset()
+)
+"""The hypermodels, by their ids, that are inside of their wrappers."""
+
+
+def _wrapped(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a `build` that goes through `_build_wrapper`, once for each hypermodel."""
 
     @functools.wraps(build)
     def built(self: HyperModel, *args: Any, **kwargs: Any) -> Any:
-        if not self.tunable:
-            args = tuple(map(_untuned, args))
-            kwargs = {name: _untuned(value) for name, value in kwargs.items()}
-        return build(self, *args, **kwargs)
+        if _is_inside(self) or not (args or kwargs):
+            return build(self, *args, **kwargs)
+        if not args:  # the configuration may have any name
+            args = (kwargs.pop(_name_of_config(kwargs)),)
+        return self._build_wrapper(*args, **kwargs)
 
+    setattr(built, _WRAPPED, True)
     return built
 
 
-def _untuned(argument: Any) -> Any:
-    return argument.untuned() if isinstance(argument, HyperParameters) else argument
+def _name_of_config(kwargs: dict[str, Any]) -> str:
+    """Return under which name a `build` is given its configuration."""
+    found = (name for name, value in kwargs.items() if isinstance(value, HyperParameters))
+    return next(found, next(iter(kwargs)))
+
+
+def _is_inside(hypermodel: HyperModel) -> bool:
+    """Return whether a hypermodel is inside of its wrapper. (A function, since what a script has is
+    sent to workers with the variables that it looks at.)
+    """
+    return id(hypermodel) in _INSIDE.get()
+
+
+@contextlib.contextmanager
+def _building(hypermodel: HyperModel) -> Iterator[None]:
+    """Say that a hypermodel is inside of its wrapper."""
+    token = _INSIDE.set(_INSIDE.get() | {id(hypermodel)})
+    try:
+        yield
+    finally:
+        _INSIDE.reset(token)
 
 
 class FunctionHyperModel(HyperModel):
@@ -173,7 +214,7 @@ def as_hypermodel(hypermodel: Any, is_needed: bool = True) -> HyperModel:
     raise HyperModelError(
         "`hypermodel` argument should be either a HyperModel or a function `build(config)` that "
         "returns a compiled Keras model. It may be left out where a subclass of `Tuner` "
-        f"overrides `run_trial`. Received: hypermodel={hypermodel!r}"
+        f"overrides `run_trial`. Received `hypermodel={hypermodel!r}`."
     )
 
 

@@ -16,15 +16,28 @@ from typing import Any
 import numpy as np
 
 from glimr_keras._utils.overriding import is_overridden
-from glimr_keras.errors import did_you_mean
+from glimr_keras.errors import add_note, did_you_mean
 from glimr_keras.oracles.locks import synchronized
 from glimr_keras.oracles.record import TrialRecord
-from glimr_keras.oracles.suggestions import Nothing, Suggestion, checked_point, completed
+from glimr_keras.oracles.suggestions import (
+    Nothing,
+    Response,
+    Suggestion,
+    checked_point,
+    completed,
+    suggested,
+)
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import Objective, as_objective
 from glimr_keras.trials.trial import Trial, TrialStatus
+
+_WHILE_OTHERS_RUN = (
+    "The oracle was asked while other trials were running, which have no score yet. If it looks at "
+    "the results of the last trial, pass `max_concurrent_trials=1` to the tuner, so that trials "
+    "run one after the other."
+)
 
 
 class Oracle(TrialRecord):
@@ -56,6 +69,7 @@ class Oracle(TrialRecord):
         start_order, end_order: Ids of the trials in the order in which they began, and ended.
         ongoing_trials: Those that have not ended, by who runs them.
         own_entries: Hyperparameters that `update_space` was told of before a search.
+        has_own_state: Whether it goes on with projects of its own kind only, as in KerasTuner.
         learns: Whether results of earlier trials change what is chosen next.
 
     Raises:
@@ -64,6 +78,7 @@ class Oracle(TrialRecord):
     """
 
     learns = False
+    has_own_state = False
     _max_collisions = 20
 
     def __init__(
@@ -119,6 +134,30 @@ class Oracle(TrialRecord):
         super().begin(objective, seed, space)
         self._initial_points = [checked_point(point, space) for point in self.initial_points]
 
+    def take_over(
+        self,
+        objective: Objective,
+        seed: int,
+        space: SearchSpace,
+        trials: Mapping[str, Trial],
+        end_order: Iterable[str],
+    ) -> None:
+        """Go on with the trials of a project, in a loop of the user's own. Those that have not
+        ended are run again.
+
+        Args:
+            objective, seed, space: As for `begin`.
+            trials: By id.
+            end_order: Ids of those that ended.
+        """
+        self.begin(objective, seed, space)
+        for trial in trials.values():
+            self.restore_trial(trial)
+        for trial_id in end_order:
+            self.trial_ended(trials[trial_id])
+        self._retry_queue = list(reversed(self.ongoing_trials))
+        self.ongoing_trials.clear()
+
     @property
     def verbose(self) -> int:
         """How much is shown by a search that is not told."""
@@ -132,11 +171,15 @@ class Oracle(TrialRecord):
 
     def ask(self) -> Trial | Nothing:
         """Answer a search: by `next_trial`, or by the `create_trial` that a subclass overrides."""
-        if not is_overridden(self, "create_trial", Oracle):
-            return self.next_trial()
         self._is_asked_by_search = True
         try:
+            if not is_overridden(self, "create_trial", Oracle):
+                return self.next_trial()
             trial = self.create_trial(f"tuner{len(self.trials)}")
+        except Exception as error:
+            if self.is_running:
+                add_note(error, _WHILE_OTHERS_RUN)
+            raise
         finally:
             self._is_asked_by_search = False
         return {TrialStatus.IDLE: Nothing.YET, TrialStatus.STOPPED: Nothing.LEFT}.get(
@@ -157,7 +200,7 @@ class Oracle(TrialRecord):
         else:
             chosen = self.populate_space(trial_id)
         if isinstance(chosen, Mapping):
-            chosen = self._suggestion(chosen, trial_id)
+            chosen = suggested(chosen, self.space, (self.seed, int(trial_id)))
         if isinstance(chosen, Nothing):
             return chosen
         trial = Trial.of(trial_id, chosen.values, chosen.sampling_key, self.space.parameters)
@@ -172,21 +215,19 @@ class Oracle(TrialRecord):
             trial_id: Its id; `int(trial_id)` is its index in the project.
 
         Returns:
-            A `Suggestion`, or `Nothing`; or as for KerasTuner a dict with `"status"` (`"RUNNING"`,
-            or `"IDLE"` where there is nothing to try before a running trial has ended, or
-            `"STOPPED"`) and `"values"`. Values that are left out are drawn at random.
+            A dict, as KerasTuner's, with `"status"` (`"RUNNING"`, or `"IDLE"` where there is
+            nothing to try before a running trial has ended, or `"STOPPED"`) and `"values"`.
+            Values that are left out are drawn at random. Or a `Suggestion`, or `Nothing`.
         """
+        if not self._is_asked_by_search:
+            self._take_in_hyperparameters()
+        return Response(self._propose(trial_id))
+
+    def _propose(self, trial_id: str) -> Suggestion | Nothing:
+        """Choose the values of a new trial, in the oracles that are here."""
         raise NotImplementedError(
             f"{type(self).__name__} must override `populate_space(trial_id)`."
         )
-
-    def _suggestion(self, response: Mapping[str, Any], trial_id: str) -> Suggestion | Nothing:
-        """Return what a dict means that `populate_space` returned."""
-        if response["status"] == TrialStatus.STOPPED:
-            return Nothing.LEFT
-        if response["status"] == TrialStatus.IDLE:
-            return Nothing.YET
-        return completed(response.get("values") or {}, self.space, (self.seed, int(trial_id)))
 
     def _populate_space(self, trial_id: str) -> Any:
         warnings.warn(
@@ -254,11 +295,13 @@ class Oracle(TrialRecord):
             self.score_trial(own)
         is_of_own_loop = not own.executions
         if is_of_own_loop and self._is_retried(own):
+            self._record_end(own)
             return
         self.trial_ended(own)
         self.save_trial(own)
         if is_of_own_loop:
             self.save()
+            self._record_end(own)
             self._check_consecutive_failures()
         else:
             self._save_if_due()
@@ -289,6 +332,8 @@ class Oracle(TrialRecord):
             A trial whose status is `"RUNNING"`; or `"IDLE"` where there is nothing to try before
             another has ended, or `"STOPPED"` where there is nothing any more.
         """
+        if not self._is_asked_by_search:
+            self._begin_own_loop()
         if tuner_id in self.ongoing_trials:
             return self.ongoing_trials[tuner_id]
         self.tuner_ids.add(tuner_id)
@@ -311,6 +356,7 @@ class Oracle(TrialRecord):
             self._save_if_due()
         else:
             self.save()
+            self._record_begin(trial)
         return trial
 
     @synchronized
@@ -402,3 +448,11 @@ class Oracle(TrialRecord):
                 f"{self.max_consecutive_failed_trials}.\n"
                 f"{last[-1].message or ''}"
             )
+
+
+def kind_of(oracle: Oracle) -> str:
+    """Return the name of the oracle of this package that an oracle is, or is made of."""
+    package = f"{__name__.partition('.')[0]}."
+    return next(
+        kind.__name__ for kind in type(oracle).__mro__ if kind.__module__.startswith(package)
+    )

@@ -51,6 +51,7 @@ class BayesianOptimizationOracle(Oracle):
     """
 
     learns = True
+    has_own_state = True
 
     def __init__(
         self,
@@ -106,7 +107,7 @@ class BayesianOptimizationOracle(Oracle):
         )
         self._of_others: list[Trial] = []
 
-    def populate_space(self, trial_id: str) -> Suggestion | Nothing:
+    def _propose(self, trial_id: str) -> Suggestion | Nothing:
         key = (self.seed, int(trial_id))
         if self._study is not None:
             for attempt, values in enumerate(self._study.proposals(trial_id, key, _MAX_COLLISIONS)):

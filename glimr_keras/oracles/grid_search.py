@@ -71,7 +71,7 @@ class GridSearchOracle(Oracle):
             Trial
         ] = []  # running ones of an earlier session, whose place in the tree is not known
 
-    def populate_space(self, trial_id: str) -> Suggestion | Nothing:
+    def _propose(self, trial_id: str) -> Suggestion | Nothing:
         while self._waiting:
             *_, path = heapq.heappop(self._waiting)
             if _canonical(path) not in self._taken and not self._is_restored(path):

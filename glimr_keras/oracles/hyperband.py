@@ -71,6 +71,7 @@ class HyperbandOracle(Oracle):
     """
 
     learns = True
+    has_own_state = True
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class HyperbandOracle(Oracle):
         **kwargs: Any,
     ) -> None:
         if factor < 2:
-            raise ValueError(f"`factor` must be at least 2. Received: factor={factor}")
+            raise ValueError(f"The factor needs to be at least 2. Received: factor={factor}")
         if max_epochs < 1:
             raise ValueError(f"`max_epochs` must be at least 1. Received: max_epochs={max_epochs}")
         self.max_epochs, self.factor = max_epochs, factor
@@ -117,7 +118,7 @@ class HyperbandOracle(Oracle):
             [],
         )  # they have their places in the lowest rungs
 
-    def populate_space(self, trial_id: str) -> Suggestion | Nothing:
+    def _propose(self, trial_id: str) -> Suggestion | Nothing:
         for number, rungs in enumerate(self._brackets):
             for index in reversed(range(1, len(rungs))):
                 promoted = self._promotable(rungs, index - 1)
@@ -273,7 +274,7 @@ class HyperbandOracle(Oracle):
             self._is_exhausted = True
             for rungs in self._brackets:
                 rungs[0].size = len(rungs[0].trials)
-            return self.populate_space(trial_id)
+            return self._propose(trial_id)
         return dataclasses.replace(chosen, values=chosen.values | self._stage(number, 0))
 
     def _new(self, trial_id: str) -> Suggestion | Nothing:

@@ -50,7 +50,7 @@ class RandomSearchOracle(Oracle):
             **kwargs,
         )
 
-    def populate_space(self, trial_id: str) -> Suggestion | Nothing:
+    def _propose(self, trial_id: str) -> Suggestion | Nothing:
         if is_overridden(self, "_random_values", RandomSearchOracle):  # it draws in its own way
             values = self._random_values()
             return (

@@ -110,7 +110,7 @@ class RaySearchOracle(Oracle):
             self._points = self._points[1:]
         return config
 
-    def populate_space(self, trial_id: str) -> Suggestion | Nothing:
+    def _propose(self, trial_id: str) -> Suggestion | Nothing:
         config = self._suggested(trial_id) if self._searched else {}
         if config is None:
             return Nothing.YET

@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from glimr_keras._utils.files import write_json
 from glimr_keras._utils.overriding import is_overridden
@@ -29,6 +29,21 @@ _GROWTH = 1.1
 """A search writes `oracle.json` when so many times as many trials have begun and ended."""
 _IN_JOURNAL = "ongoing_trials", "start_order", "end_order"
 """What a search knows of its trials, whatever a file says."""
+
+
+class Recorder(Protocol):
+    """Writes down the trials of a loop of the user's own over an oracle that a tuner has."""
+
+    def begin(self) -> None:
+        """Open the project, and have the oracle know its trials; where that was done, see that
+        nobody else has written to it. Called before each trial.
+        """
+
+    def trial_begins(self, trial: Trial) -> None:
+        """Write down a trial that is new, or to be run again."""
+
+    def trial_ends(self, trial: Trial) -> None:
+        """Write down what came of a trial, or that it is to be run again."""
 
 
 class TrialRecord:
@@ -48,6 +63,7 @@ class TrialRecord:
         self.allow_new_entries, self.tune_new_entries = allow_new_entries, tune_new_entries
         self._hyperparameters = hyperparameters
         self._discover: Callable[[], None] | None = None
+        self._recorder: Recorder | None = None
         self._project_dir: pathlib.Path | None = None
         self.own_entries: list[HyperParameter] = []
         self._display = Display(self)
@@ -94,7 +110,10 @@ class TrialRecord:
         """Learn from a trial that has ended, and has its score."""
         self._leaves(trial)
         self.end_order.append(trial.trial_id)
-        if trial.status == TrialStatus.COMPLETED:  # others may not have asked for all
+        is_of_own_loop = not trial.executions  # which may say nothing of its status
+        if trial.status == TrialStatus.COMPLETED or (  # others may not have asked for all
+            is_of_own_loop and trial.status == TrialStatus.RUNNING
+        ):
             self.space.observe(trial.values)
             self._record_values(trial)
 
@@ -110,7 +129,11 @@ class TrialRecord:
     @property
     def is_running(self) -> bool:
         """Whether a trial has not ended."""
-        return any(trial.status == TrialStatus.RUNNING for trial in self.trials.values())
+        ended = set(self.end_order)
+        return any(
+            trial.status == TrialStatus.RUNNING and trial_id not in ended
+            for trial_id, trial in self.trials.items()
+        )
 
     def get_trial(self, trial_id: str) -> Trial:
         """Return the trial of this id, with or without its leading zeros.
@@ -152,6 +175,28 @@ class TrialRecord:
         search.
         """
         self._discover = discover
+
+    def recorded_by(self, recorder: Recorder) -> None:
+        """Say who writes down the trials of a loop of the user's own, without a search."""
+        self._recorder = recorder
+
+    def _begin_own_loop(self) -> None:
+        """Ready the oracle for a loop of the user's own, where no search has."""
+        if self._recorder is not None:
+            self._recorder.begin()
+        self._take_in_hyperparameters()
+
+    def _take_in_hyperparameters(self) -> None:
+        """Search what the user's own code has put into `hyperparameters`."""
+        self.space.update(self.hyperparameters.space)
+
+    def _record_begin(self, trial: Trial) -> None:
+        if self._recorder is not None:
+            self._recorder.trial_begins(trial)
+
+    def _record_end(self, trial: Trial) -> None:
+        if self._recorder is not None:
+            self._recorder.trial_ends(trial)
 
     def get_space(self) -> HyperParameters:
         """Return a copy of `hyperparameters`."""

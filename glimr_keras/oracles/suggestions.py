@@ -19,10 +19,6 @@ class Nothing(enum.Enum):
     YET = "ask again when a trial has ended"
     LEFT = "the budget is spent, or every configuration was tried"
 
-    def __getitem__(self, name: str) -> Any:
-        """As the dict that KerasTuner's oracles return: `"status"` or `"values"`."""
-        return {"status": "IDLE" if self is Nothing.YET else "STOPPED", "values": None}[name]
-
 
 @dataclasses.dataclass(frozen=True)
 class Suggestion:
@@ -36,11 +32,52 @@ class Suggestion:
     values: dict[str, Any]
     sampling_key: tuple[int, ...]
 
-    def __getitem__(self, name: str) -> Any:
-        """As the dict that KerasTuner's oracles return: `"status"` or `"values"`, which may be
-        changed.
-        """
-        return {"status": "RUNNING", "values": self.values}[name]
+
+class Response(dict[str, Any]):
+    """What an oracle proposes as the dict that KerasTuner's return, which a subclass may change:
+    `"status"` (`"RUNNING"`, `"IDLE"` or `"STOPPED"`) and `"values"`.
+
+    Args:
+        proposed: What is proposed.
+    """
+
+    def __init__(self, proposed: Suggestion | Nothing) -> None:
+        values = dict(proposed.values) if isinstance(proposed, Suggestion) else None
+        status = {Nothing.YET: "IDLE", Nothing.LEFT: "STOPPED"}
+        super().__init__(
+            status="RUNNING" if isinstance(proposed, Suggestion) else status[proposed],
+            values=values,
+        )
+        self._proposed = proposed
+
+    @property
+    def sampling_key(self) -> tuple[int, ...] | None:
+        """Of what was proposed; `None` where nothing was."""
+        return self._proposed.sampling_key if isinstance(self._proposed, Suggestion) else None
+
+    @property
+    def unchanged(self) -> Suggestion | Nothing | None:
+        """What was proposed, if nobody has changed it since."""
+        return self._proposed if self == Response(self._proposed) else None
+
+
+def suggested(
+    response: Mapping[str, Any], space: SearchSpace, key: tuple[int, ...]
+) -> Suggestion | Nothing:
+    """What a dict means that `populate_space` returned; values that it leaves out are drawn.
+
+    Args:
+        key: Seeds what is drawn, where nothing was proposed.
+    """
+    unchanged = response.unchanged if isinstance(response, Response) else None
+    if unchanged is not None:
+        return unchanged
+    if response["status"] == "STOPPED":
+        return Nothing.LEFT
+    if response["status"] == "IDLE":
+        return Nothing.YET
+    own_key = response.sampling_key if isinstance(response, Response) else None
+    return completed(response.get("values") or {}, space, own_key or key)
 
 
 def completed(point: Mapping[str, Any], space: SearchSpace, key: tuple[int, ...]) -> Suggestion:

@@ -244,6 +244,14 @@ def describe(directory: str | os.PathLike[str]) -> Checkpoint:
         ) from error
 
 
+def are_of_own_loop(directory: str | os.PathLike[str]) -> bool:
+    """Whether a training of the user's own saved the weights in `directory`, as KerasTuner has it,
+    and nothing about them.
+    """
+    place = pathlib.Path(directory)
+    return (place / WEIGHTS).exists() and not (place / DESCRIPTION).exists()
+
+
 def exists(directory: str | os.PathLike[str]) -> bool:
     """Whether `directory` holds a checkpoint."""
     place = pathlib.Path(directory)

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from glimr_keras.errors import ProjectError
+from glimr_keras.errors import OtherOracleError, ProjectError
 from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import HIDDEN, Journal, Project, cannot_be_made
 
@@ -102,6 +102,26 @@ def _check_can_be_made(directory: pathlib.Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
     except OSError as error:
         raise cannot_be_made(directory, error) from error
+
+
+def check_oracle(directory: pathlib.Path, there: Project, kind: str, has_own_state: bool) -> None:
+    """Refuses a project that an oracle of another kind began, for one that goes on only with its
+    own, as KerasTuner does.
+
+    Args:
+        there: The project in `directory`.
+        kind: Of the oracle that is to go on.
+        has_own_state: Whether it goes on only with its own.
+
+    Raises:
+        OtherOracleError: If so.
+    """
+    if has_own_state and there.oracle not in (None, kind):
+        raise OtherOracleError(
+            f"The project in {directory} was begun by a {there.oracle}, and a {kind} cannot go on "
+            "with it. Choose another `project_name`, and give this one as `warm_start`, so that "
+            "its results are learned from; or pass `overwrite=True` to start over."
+        )
 
 
 def is_of_a_project(name: str) -> bool:

@@ -53,6 +53,7 @@ class Project:
         shapes: Of one sample of the inputs and of the labels, as far as they are known.
         directions: Of the metrics, by name, as far as they are known.
         end_order: Ids of the trials that ended, in that order.
+        oracle: The kind of oracle that began it; `None` of projects of earlier versions.
     """
 
     objective: Objective
@@ -69,6 +70,7 @@ class Project:
     )
     directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
     end_order: list[str] = dataclasses.field(default_factory=list)
+    oracle: str | None = dataclasses.field(default=None, compare=False)
 
     @property
     def parameters(self) -> list[HyperParameter]:
@@ -141,6 +143,7 @@ class Journal:
             shapes=project.shapes,
             project_id=project.project_id,
             directions=project.directions,
+            **({} if project.oracle is None else {"oracle": project.oracle}),
         )
         self._force()
 
@@ -314,6 +317,7 @@ class Journal:
                 shapes=header.get("shapes", {}),
                 project_id=header.get("project_id"),
                 directions=header.get("directions", {}),
+                oracle=header.get("oracle"),
             )
         for number, record in records:
             with self._damage(number):

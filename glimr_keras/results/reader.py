@@ -122,21 +122,14 @@ class ProjectReader:
         place = execution_directory(self.place, trial.trial_id, execution)
         if self.mirror is not None:
             self.mirror.fetch(place, trial.executions[execution].score)
-        if _is_of_own_loop(place):
+        if checkpoints.are_of_own_loop(place):
             return trial.values
         return trial.values | (checkpoints.describe(place).values or {})
 
     def read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
         """Loads the weights of an execution's best epoch into a model."""
         place = execution_directory(self.place, trial.trial_id, execution)
-        if _is_of_own_loop(place):
+        if checkpoints.are_of_own_loop(place):
             checkpoints.load_weights(model, place / checkpoints.WEIGHTS)
         else:
             checkpoints.load(model, place)
-
-
-def _is_of_own_loop(place: pathlib.Path) -> bool:
-    """Whether a training of the user's own saved the weights, as KerasTuner has it, and nothing
-    about them.
-    """
-    return (place / checkpoints.WEIGHTS).exists() and not (place / checkpoints.DESCRIPTION).exists()

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from glimr_keras._utils.nested import MISSING, at_path
 from glimr_keras.errors import FatalRuntimeError, did_you_mean
 from glimr_keras.space.hp_types import (
@@ -44,6 +46,7 @@ class DefineByRun:
         new_entries: NewEntries,
     ) -> None:
         self.values: dict[str, Any] = dict(values)
+        self._values_before = dict(values)
         self._definitions = {parameter.key: parameter for parameter in space}
         self._given: dict[str, list[HyperParameter]] = {}
         for parameter in given:
@@ -116,17 +119,19 @@ class DefineByRun:
         parent_name: str | None = None,
         parent_values: Any = None,
     ) -> Any:
-        """Return one of `values`, which must be of one type: `int`, `float`, `str` or `bool`.
+        """Return one of `values`, which must be of one type: `int`, `float`, `str` or `bool`;
+        `None` may be beside them.
 
         Raises:
             TypeError: If the values are of several types, or of another type.
             ValueError: If `values` is empty or `default` is not among them.
         """
         definition = Choice(self._full_name(name), values, ordered, default)
-        kinds = {type(value) for value in definition.values}
+        kinds = {type(value) for value in definition.values if value is not None}
         if len(kinds) > 1:
             raise TypeError(
-                f"Choice({definition.name!r}): `values` can contain only one type. Received: "
+                f"Choice({definition.name!r}): `values` can contain only one type, and `None`. "
+                "Received: "
                 f"values={definition.values!r} with types "
                 f"{sorted(kind.__name__ for kind in kinds)}"
             )
@@ -199,7 +204,10 @@ class DefineByRun:
         if parent_name is not None:
             conditions.append(self._condition(parent_name, parent_values))
         if any(condition.name == definition.name for condition in conditions):
-            raise ValueError(f"Hyperparameter {definition.name!r} cannot be a condition of itself.")
+            raise ValueError(
+                f"Hyperparameter {definition.name!r} cannot have the same name as the one that is "
+                "its condition. Give one of them another name."
+            )
         definition = dataclasses.replace(definition, conditions=tuple(conditions))
         if definition.name not in self._given:
             self._check_entry(definition)
@@ -216,6 +224,24 @@ class DefineByRun:
             )
         self._asked[definition.name] = None
         return self.values[definition.name]
+
+    @property
+    def _assigned(self) -> dict[str, Any]:
+        """The values that code has written into `values`, as they are stored."""
+        before = self._values_before
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.values.items()
+            if name not in before or before[name] is not value
+        }
+
+    def _unused(self, full_name: str) -> Any:
+        """Return the value of a hyperparameter that is known, exists here and was not asked for."""
+        found = (each for each in self._named(full_name) if each.is_known)
+        definition = next((each for each in found if each.exists(self.values)), None)
+        if definition is None:
+            return MISSING
+        return self._fallback(definition)
 
     def _check_entry(self, definition: HyperParameter) -> None:
         if self._new_entries == "refused" and definition.name not in self._old:

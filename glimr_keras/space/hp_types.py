@@ -32,7 +32,7 @@ class Condition:
         return self.name in values and any(_same(values[self.name], value) for value in self.values)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class HyperParameter:
     """What all kinds of hyperparameter share. Abstract: use `Int`, `Float`, `Choice`, `Boolean` or
     `Fixed`.
@@ -62,6 +62,18 @@ class HyperParameter:
                 "A hyperparameter's `name` must be a non-empty string. Received: "
                 f"name={self.name!r}"
             )
+
+    def __repr__(self) -> str:
+        """Show it as KerasTuner does, and its conditions, where it has any."""
+        shown = ", ".join(f"{name}: {value}" for name, value in self._shown().items())
+        conditions = f", conditions: {list(self.conditions)}" if self.conditions else ""
+        return f"{type(self).__name__}({shown}{conditions})"
+
+    def _shown(self) -> dict[str, str]:
+        """Return what `repr` shows, by name."""
+        fields = (each.name for each in dataclasses.fields(self) if each.repr)
+        names = (name for name in fields if name not in ("name", "conditions"))
+        return {"name": repr(self.name)} | {name: repr(getattr(self, name)) for name in names}
 
     @property
     def key(self) -> tuple[str, tuple[Condition, ...]]:
@@ -154,7 +166,7 @@ class HyperParameter:
         return cls(**{**config, "conditions": conditions})
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class _Number(HyperParameter):
     min_value: Any
     max_value: Any
@@ -168,7 +180,7 @@ class _Number(HyperParameter):
         object.__setattr__(self, "sampling", sampling)
         if sampling not in SAMPLINGS:
             raise ValueError(
-                f"{self._where} `sampling` must be one of {SAMPLINGS}. Received: "
+                f"{self._where} the argument sampling must be one of {SAMPLINGS}. Received: "
                 f"sampling={self.sampling!r}"
             )
         for field in ("min_value", "max_value", "step", "default"):
@@ -176,7 +188,7 @@ class _Number(HyperParameter):
         if self.max_value < self.min_value:
             raise ValueError(
                 f"{self._where} `min_value` must not exceed `max_value`. Received: "
-                f"min_value={self.min_value}, max_value={self.max_value}"
+                f"min_value {self.min_value} is greater than the max_value {self.max_value}"
             )
         if sampling != "linear" and self.min_value <= 0:
             raise ValueError(
@@ -185,10 +197,10 @@ class _Number(HyperParameter):
             )
         lowest = 0 if self.sampling == "linear" else 1
         if self.step is not None and self.step <= lowest:
-            kind = "multiplies, so it must be above 1" if lowest else "must be above 0"
+            why = "it multiplies" if lowest else "it is added"
             raise ValueError(
-                f"{self._where} with `sampling={self.sampling!r}` the `step` {kind}. Received: "
-                f"step={self.step}"
+                f"For {self._called}, expected step > {lowest}, since with "
+                f"`sampling={self.sampling!r}` {why}. Received: step={self.step}"
             )
         if self.default is None:
             object.__setattr__(self, "default", self.min_value)
@@ -196,6 +208,10 @@ class _Number(HyperParameter):
     @property
     def _where(self) -> str:
         return f"{type(self).__name__}({self.name!r}):"
+
+    @property
+    def _called(self) -> str:
+        return f"HyperParameters.{type(self).__name__}(name={self.name!r})"
 
     def _number(self, field: str, value: Any) -> Any:
         if value is None and field in ("step", "default"):
@@ -275,7 +291,7 @@ class _Number(HyperParameter):
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Int(_Number, stored_as="Int"):
     """An integer from `min_value` to `max_value`, both inclusive.
 
@@ -320,6 +336,9 @@ class Int(_Number, stored_as="Int"):
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | ({} if self.has_default else {"default": None})
 
+    def _shown(self) -> dict[str, str]:
+        return super()._shown() | {"sampling": self.sampling}
+
     def prob_to_value(self, prob: float) -> int:
         if self.num_steps is not None:
             return int(self._at(min(int(prob * self.num_steps), self.num_steps - 1)))
@@ -332,7 +351,7 @@ class Int(_Number, stored_as="Int"):
         return unscaled(self.sampling, value + 0.5, self.min_value, self.max_value + 1)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Float(_Number, stored_as="Float"):
     """A real number in [`min_value`, `max_value`), or with a `step` one of `min_value`, `min_value
     + step`, … `max_value`.
@@ -344,6 +363,10 @@ class Float(_Number, stored_as="Float"):
     def _number(self, field: str, value: Any) -> Any:
         value = super()._number(field, value)
         return None if value is None else float(value)
+
+    def _shown(self) -> dict[str, str]:
+        names = ("min_value", "max_value", "step", "sampling", "default")
+        return super()._shown() | {name: f"'{getattr(self, name)}'" for name in names}
 
     def allows(self, value: Any) -> bool:
         if self.num_steps is not None:
@@ -368,7 +391,7 @@ class Float(_Number, stored_as="Float"):
         return unscaled(self.sampling, value, self.min_value, self.max_value)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Choice(HyperParameter, stored_as="Choice"):
     """One of `values`, each a `bool`, `int`, `float`, `str` or `None`, all equally likely.
 
@@ -376,7 +399,7 @@ class Choice(HyperParameter, stored_as="Choice"):
     are ordered.
     """
 
-    values: Sequence[Scalar]
+    values: Sequence[Scalar] = dataclasses.field(hash=False)  # a list, as KerasTuner's
     ordered: bool | None = None
     default: Scalar = None
 
@@ -389,11 +412,12 @@ class Choice(HyperParameter, stored_as="Choice"):
                 f"Choice({self.name!r}): `values` must be a list or tuple. Received: "
                 f"values={self.values!r}"
             )
-        values = tuple(v.item() if isinstance(v, np.generic) else v for v in self.values)
+        values = [v.item() if isinstance(v, np.generic) else v for v in self.values]
         object.__setattr__(self, "values", values)
         if not values:
             raise ValueError(
-                f"Choice({self.name!r}): `values` must not be empty. Received: values={values!r}"
+                f"Choice({self.name!r}): `values` must be provided, at least one. Received: "
+                f"values={values!r}"
             )
         for value in values:
             if value is not None and not isinstance(value, (bool, int, float, str)):
@@ -405,12 +429,13 @@ class Choice(HyperParameter, stored_as="Choice"):
         numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
         if self.ordered and not numbers:
             raise ValueError(
-                f"Choice({self.name!r}): only numbers can be `ordered`. Received: values={values!r}"
+                f"Choice({self.name!r}): `ordered` must be `False` unless all are numbers. "
+                f"Received: ordered={self.ordered!r}, values={values!r}"
             )
         object.__setattr__(self, "ordered", numbers if self.ordered is None else self.ordered)
         if self.default is not None and not any(_same(self.default, v) for v in values):
             raise ValueError(
-                f"Choice({self.name!r}): `default` must be one of `values`. Received: "
+                f"Choice({self.name!r}): the default value should be one of `values`. Received: "
                 f"default={self.default!r}, values={values!r}"
             )
         object.__setattr__(self, "default", self.default_value)
@@ -418,6 +443,12 @@ class Choice(HyperParameter, stored_as="Choice"):
     @property
     def default_value(self) -> Scalar:
         return self.values[0] if self.default is None else self.default
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"values": list(self.values)}
+
+    def _shown(self) -> dict[str, str]:
+        return super()._shown() | {"default": str(self.default)}
 
     def prob_to_value(self, prob: float) -> Scalar:
         return self.values[min(int(prob * len(self.values)), len(self.values) - 1)]
@@ -431,12 +462,8 @@ class Choice(HyperParameter, stored_as="Choice"):
             f"{self.values!r}."
         )
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> HyperParameter:
-        return super().from_config({**config, "values": tuple(config["values"])})
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Boolean(HyperParameter, stored_as="Boolean"):
     """`False` or `True`, equally likely."""
 
@@ -446,7 +473,7 @@ class Boolean(HyperParameter, stored_as="Boolean"):
         super().__post_init__()
         if not isinstance(self.default, bool):
             raise ValueError(
-                f"Boolean({self.name!r}): `default` must be True or False. Received: "
+                f"Boolean({self.name!r}): `default` must be a Python boolean. Received: "
                 f"default={self.default!r}"
             )
 
@@ -456,8 +483,11 @@ class Boolean(HyperParameter, stored_as="Boolean"):
 
     @property
     def values(self) -> tuple[bool, bool]:
-        """Both values."""
-        return False, True
+        """Both values, in KerasTuner's order."""
+        return True, False
+
+    def _shown(self) -> dict[str, str]:
+        return super()._shown() | {"name": f'"{self.name}"'}
 
     def prob_to_value(self, prob: float) -> bool:
         return prob >= 0.5
@@ -466,7 +496,7 @@ class Boolean(HyperParameter, stored_as="Boolean"):
         return 0.75 if value else 0.25
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Fixed(HyperParameter, stored_as="Fixed"):
     """A parameter that is not tuned: always `value`."""
 
@@ -476,13 +506,16 @@ class Fixed(HyperParameter, stored_as="Fixed"):
         super().__post_init__()
         if not isinstance(self.value, (bool, int, float, str)):
             raise ValueError(
-                f"Fixed({self.name!r}): `value` must be an `int`, `float`, `str` or `bool`. "
+                f"Fixed({self.name!r}): its value must be an `int`, `float`, `str` or `bool`. "
                 f"Received: value={self.value!r}"
             )
 
     @property
     def default_value(self) -> Scalar:
         return self.value
+
+    def _shown(self) -> dict[str, str]:
+        return {"name": self.name, "value": str(self.value)}
 
     @property
     def default(self) -> Scalar:

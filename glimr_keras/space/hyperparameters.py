@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from glimr_keras._utils.nested import MISSING, at_path, copied
+from glimr_keras._utils.nested import MISSING, at_path, copied, is_json
 from glimr_keras.errors import did_you_mean
 from glimr_keras.space import hp_types
 from glimr_keras.space.define_by_run import DefineByRun, NewEntries, sample
@@ -90,12 +90,17 @@ class HyperParameters(DefineByRun):
             default: Returned when there is no such value. Without it, that is an error.
 
         Raises:
-            KeyError: If there is no such hyperparameter.
+            KeyError: If there is no such hyperparameter. One that is known, and that this
+                configuration did not use, has the value that it would have had.
             ValueError: If the hyperparameter does not exist in this configuration because its
                 condition does not hold.
         """
         full_name = self._full_name(name)
         found = self._find(full_name)
+        if found is MISSING and default is MISSING:
+            found = self._unused(full_name)
+            if found is not MISSING:  # which uses it
+                self.values[full_name] = found
         if found is not MISSING:
             self._asked.update(
                 dict.fromkeys(
@@ -115,7 +120,11 @@ class HyperParameters(DefineByRun):
         )
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._find(self._full_name(name)) is not MISSING
+        if not isinstance(name, str):
+            return False
+        full_name = self._full_name(name)
+        found = self._find(full_name)
+        return found is not MISSING or self._unused(full_name) is not MISSING
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._as_tree())
@@ -173,8 +182,26 @@ class HyperParameters(DefineByRun):
 
     @property
     def asked(self) -> dict[str, Any]:
-        """Values that were asked for through this object, by full name, in that order."""
-        return {name: self.values[name] for name in self._asked if name in self.values}
+        """Values that were asked for through this object, by full name, in that order; then those
+        that code wrote into `values`, as far as they can be stored.
+        """
+        asked = {name: self.values[name] for name in self._asked if name in self.values}
+        written = {name: value for name, value in self._assigned.items() if is_json(value)}
+        return asked | written
+
+    def check_assigned(self) -> None:
+        """Refuses what code wrote into `values` and cannot be stored.
+
+        Raises:
+            TypeError: If there is any.
+        """
+        for name, value in self._assigned.items():
+            if not is_json(value):
+                raise TypeError(
+                    "What is written into `hyperparameters.values` must be a number, text, a "
+                    "boolean, `None`, or lists and dicts of those, since it is stored with the "
+                    f"trial. Received: values[{name!r}] = {value!r}"
+                )
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[set[str]]:
@@ -247,10 +274,14 @@ class HyperParameters(DefineByRun):
         )
 
     def untuned(self) -> HyperParameters:
-        """A copy in which what is asked for, and has no value yet, gets its default."""
-        return HyperParameters(
+        """A copy, in the same name scopes, in which what is asked for, and has no value yet, gets
+        its default.
+        """
+        same = HyperParameters(
             self.values, space=self._definitions.values(), tree=copy.copy(self._tree)
         )
+        same._name_scopes = list(self._name_scopes)
+        return same
 
     def get_config(self) -> dict[str, Any]:
         """Returns `{"space": […], "values": {…}}`, JSON types only."""

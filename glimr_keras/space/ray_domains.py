@@ -30,7 +30,7 @@ from glimr_keras.space.hp_types import (
 _TINY = 1e-12
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class ObjectChoice(Choice, stored_as="Options"):
     """A choice whose options are any Python objects, shown to searchers and tables by their labels
     (`values`).
@@ -55,11 +55,12 @@ class ObjectChoice(Choice, stored_as="Options"):
             if field.name not in ("objects", "conditions")
         )
         return {name: getattr(self, name) for name in fields} | {
-            "conditions": conditions_config(self)
+            "values": list(self.values),
+            "conditions": conditions_config(self),
         }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RayDomain(HyperParameter, stored_as="RayDomain"):
     """A numeric `ray.tune` domain that has no exact twin here, such as a quantised or a normal one.
 

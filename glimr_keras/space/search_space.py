@@ -9,7 +9,7 @@ asked for where `layers` was 3 or 4, and nowhere else.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from glimr_keras.space.hp_types import Condition, HyperParameter, Int
@@ -47,6 +47,10 @@ class SearchSpace:
     @property
     def parameters(self) -> list[HyperParameter]:
         return list(self._parameters.values())
+
+    def unknown_to(self, keys: Collection[Any]) -> list[HyperParameter]:
+        """Those of its hyperparameters whose keys are not among these."""
+        return [parameter for key, parameter in self._parameters.items() if key not in keys]
 
     def unknown(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
         """Those of the hyperparameters that are not known."""

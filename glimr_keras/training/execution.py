@@ -202,7 +202,10 @@ class ExecutionRunner:
                 f"{name} returned None, and no epoch was reported. Did you forget to return the "
                 f"metrics, or to pass `callbacks` on to `model.fit`? Expected: {KINDS}."
             )
-        if history is not None and callback.is_unseen(history):
+        has_own_weights = checkpoints.are_of_own_loop(self.spec.directory)
+        if history is not None and has_own_weights:
+            metrics, epoch = metrics_of(returned, objective, name)
+        elif history is not None and callback.is_unseen(history):
             # `fit` did not pass the callbacks on: only the weights of the last epoch are there
             callback.last_epoch = (callback.last_epoch or 0) + len(history.epoch)
             metrics, epoch = last_epoch(history), None
@@ -217,7 +220,8 @@ class ExecutionRunner:
         ):  # the best weights of all are kept
             return ExecutionResult(score, epoch, returned=metrics)
         was_reported = callback.best_epoch is not None
-        if score != callback.best and callback.model is not None and not self._is_saved:
+        is_saved = self._is_saved or has_own_weights
+        if score != callback.best and callback.model is not None and not is_saved:
             callback.save(
                 epoch or callback.last_epoch or 1
             )  # the score is that of the model as it was left

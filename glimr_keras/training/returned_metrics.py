@@ -40,8 +40,8 @@ def metrics_of(
     names_it = isinstance(returned, Mapping) and DEFAULT.name in returned
     if objective == DEFAULT and returned is not None and not (is_number or names_it):
         raise NoMetricsError(
-            f"Without an objective, {name} is expected to return a single float, which is "
-            f"minimised. Received: {returned!r}"
+            f"Expected what is returned by {_method(name)} to be a single float, to be minimised, "
+            f"where no objective is named. {name} returned: {returned!r}"
         )
     if isinstance(returned, keras.callbacks.History):
         return _best_epoch(returned, objective)
@@ -56,10 +56,19 @@ def metrics_of(
             f"{name} returned None. Did you forget to return the metrics? Expected: {KINDS}."
         )
     raise NoMetricsError(
-        f"The return value of {name} is expected to be one of float, dict, "
-        f"keras.callbacks.History, or a list of those. Received: {returned!r} of type "
+        f"Expected what is returned by {_method(name)} to be one of float, dict, "
+        f"keras.callbacks.History, or a list of those. {name} returned: {returned!r} of type "
         f"{type(returned).__name__}"
     )
+
+
+def _method(name: str) -> str:
+    """Which method a user's own one stands for, as KerasTuner calls it."""
+    if name.endswith("()"):
+        return name
+    if "run_trial" in name:
+        return "Tuner.run_trial()"
+    return "HyperModel.run()" if ".run(" in name else "HyperModel.fit()"
 
 
 def are_histories(returned: Any) -> bool:

@@ -83,6 +83,7 @@ def run_trial(
             sender.callback = TrialCallback(objective, spec, sender, context.max_model_size)
             runner = ExecutionRunner(context, spec, sender.config, sender.callback)
             found = runner.score()
+            sender.config.check_assigned()
             score, best_epoch, is_told = found.value, found.epoch, found.is_told
             left, returned = found.left, found.returned
             status, message = TrialStatus.COMPLETED, sender.callback.remark()

@@ -299,6 +299,9 @@ class TrialCallback(TuneReportCheckpoint):
         """Leaves the last epoch to `run_trial`, which sends it with the outcome."""
 
     def save(self, epoch: int) -> pathlib.Path:
+        if not (self.model.built or self.model.weights):  # it is only asked for, and not trained
+            self.best_epoch = epoch
+            return self._directory
         # if the trial was stopped before this epoch, the checkpoint is that of an earlier one
         self._sender.settle()
         self.best_epoch = epoch

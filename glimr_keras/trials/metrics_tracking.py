@@ -12,6 +12,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from glimr_keras.errors import did_you_mean
 from glimr_keras.trials.metric_directions import infer_direction, metric_direction
 from glimr_keras.trials.objective import DIRECTIONS
@@ -62,7 +64,7 @@ class MetricHistory:
     def __init__(self, direction: str = "min") -> None:
         if direction not in DIRECTIONS:
             raise ValueError(
-                f"`direction` must be one of {DIRECTIONS}. Received: direction={direction!r}"
+                f"`direction` should be one of {DIRECTIONS}. Received: direction={direction!r}"
             )
         self.direction = direction
         self._observations: dict[int, MetricObservation] = {}
@@ -110,10 +112,10 @@ class MetricHistory:
         return {
             "min": min(means),
             "max": max(means),
-            "mean": statistics.fmean(means),
-            "median": statistics.median(means),
-            "var": statistics.pvariance(means),
-            "std": statistics.pstdev(means),
+            "mean": float(np.mean(means)),
+            "median": float(np.median(means)),
+            "var": float(np.var(means)),
+            "std": float(np.std(means)),
         }
 
     def get_last_value(self) -> float | None:

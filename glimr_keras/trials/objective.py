@@ -111,9 +111,9 @@ class Objective:
         direction = self.direction or directions.get(self.name)
         if direction is None:
             raise ObjectiveError(
-                f"The direction of objective {self.name!r} cannot be inferred: Keras does not "
-                f"say whether more is better. Say it: `objective=Objective({self.name!r}, "
-                "'max')`, or 'min'."
+                f"Could not infer optimization direction of the objective {self.name!r}: Keras "
+                "does not say whether more is better. Say it: "
+                f"`objective=Objective({self.name!r}, 'max')`, or 'min'."
             )
         return dataclasses.replace(self, direction=direction)
 
@@ -179,13 +179,17 @@ class MultiObjective(Objective):
         return MultiObjective((part.resolved(directions) for part in self.parts), self.pareto)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, MultiObjective) and (self.parts, self.pareto) == (
-            other.parts,
+        """Tell whether they are the same, in whichever order; each is as much of the score."""
+        return isinstance(other, MultiObjective) and (set(self.parts), self.pareto) == (
+            set(other.parts),
             other.pareto,
         )
 
     def __hash__(self) -> int:
-        return hash((self.parts, self.pareto))
+        return hash((frozenset(self.parts), self.pareto))
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}: [{', '.join(map(str, self.parts))}]"
 
     def __repr__(self) -> str:
         return f"MultiObjective({list(self.parts)}, pareto={self.pareto})"
@@ -214,6 +218,16 @@ Goal = str | Objective | Sequence[str | Objective] | None
 DEFAULT = Objective("default_objective", "min")
 """What is minimised where the user names nothing: the one number that `fit` or `run_trial` returns.
 """
+
+
+def create_objective(objective: Any) -> Objective:
+    """Return the `Objective` that a user's argument means, with its direction, as its name tells.
+
+    Raises:
+        InvalidObjectiveError: If it is neither a name, an `Objective`, nor a list of them.
+        ObjectiveError: If the name tells no direction.
+    """
+    return as_objective(objective).inferred().resolved({})
 
 
 def as_objective(objective: Any) -> Objective:

@@ -4,7 +4,6 @@ where `hooks` says.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 import pathlib
@@ -19,7 +18,6 @@ from ray.tune.schedulers import TrialScheduler
 from glimr_keras._utils.checks import checked_count, optional_count
 from glimr_keras._utils.files import write_json
 from glimr_keras._utils.overriding import is_overridden
-from glimr_keras.errors import ProjectError
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.serialization import sent
 from glimr_keras.models.compile_overrides import CompileOverrides
@@ -27,7 +25,6 @@ from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, overrides
 from glimr_keras.oracles import Oracle
 from glimr_keras.project import checkpoints
-from glimr_keras.project.journal import Journal
 from glimr_keras.project.remote_mirror import project_place
 from glimr_keras.results import summaries
 from glimr_keras.results.results import Results, open_results
@@ -36,6 +33,7 @@ from glimr_keras.training.dry_run import DryRun
 from glimr_keras.training.user_callbacks import logs_directory, place_logs
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial
+from glimr_keras.tuners import by_hand
 from glimr_keras.tuners.arguments import (
     check_recognized,
     checked_oracle,
@@ -44,7 +42,7 @@ from glimr_keras.tuners.arguments import (
     settable_property,
     unless_given,
 )
-from glimr_keras.tuners.hooks import overridden
+from glimr_keras.tuners.hooks import hypermodel_of, overridden
 from glimr_keras.tuners.search import SearchSession
 from glimr_keras.tuners.settings import TunerState, checked_settings, space_of
 from glimr_keras.tuners.worker_copy import worker_copy
@@ -227,24 +225,23 @@ class BaseTuner(Results):
             oracle.initial_points = tuple(map(declared.point_of, checked_points(initial_points)))
         settings = checked_settings(oracle, given)
         self.oracle, self.seed = oracle, oracle.seed
-        self.directory = os.fspath(directory) if directory is not None else "."
+        self.directory = directory if directory is not None else "."
         self.project_name = project_name if project_name is not None else "untitled_project"
         self.tuner_id = tuner_id if tuner_id is not None else "tuner0"
         self.executions_per_trial = checked_count("executions_per_trial", executions_per_trial)
         self.max_model_size = optional_count("max_model_size", max_model_size)
         self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
         self.distribution_strategy, self.logger = distribution_strategy, logger
-        place, mirror = project_place(self.directory, self.project_name)
+        place, mirror = project_place(os.fspath(self.directory), self.project_name)
         builds_nothing = type(hypermodel) is HyperModel and not overrides(hypermodel, "build")
         super().__init__(
             None if builds_nothing else hypermodel,
             TunerState(declared, place, mirror, settings, overwrite),
         )
         oracle.discover_by(self._populate_initial_space)
+        oracle.recorded_by(by_hand.OwnLoopRecorder(self))
         if not overwrite:
-            with contextlib.suppress(ProjectError):  # of a URI: what is on this machine
-                session_of(self).recall(Journal(place).read())
-                print(f"Reloading Tuner from {self._get_tuner_fname()}")
+            session_of(self).recall_what_is_there()
 
     @settable_property
     def objective(self) -> Objective:
@@ -444,12 +441,17 @@ class BaseTuner(Results):
             `History`, or a list of those, of which the mean counts; this method returns such a
             list. `None` where `self.oracle.update_trial` was called instead.
         """
-        runner = self._glimr.running()
+        runner = self._glimr.runner
+        if runner is None:  # in a loop of the user's own
+            return by_hand.run_trial(self, trial, session_of(self).loop(), args, kwargs)
         return [self._build_and_fit_model(trial, *args, **runner.arguments(args, kwargs))]
 
     def _build_and_fit_model(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
         """Build and train a trial's model; `kwargs` have the callbacks that report and save."""
-        return self._glimr.running().fit(self._try_build(trial.hyperparameters), *args, **kwargs)
+        model, runner = self._try_build(trial.hyperparameters), self._glimr.runner
+        if runner is None:
+            return hypermodel_of(self).fit(trial.hyperparameters, model, *args, **kwargs)
+        return runner.fit(model, *args, **kwargs)
 
     def _try_build(self, hp: HyperParameters) -> keras.Model:
         """Build the model of a configuration, and refuse one that is too large."""
@@ -466,7 +468,7 @@ class BaseTuner(Results):
         Args:
             step: The epoch, counted from 0.
         """
-        self._glimr.running().save(model, step + 1)
+        self._glimr.save(model, step + 1, self._get_checkpoint_fname(trial_id))
 
     def load_model(self, trial: Trial) -> Any:
         """Load what `save_model` saved: in `run_trial`, what this training has saved so far."""
@@ -566,8 +568,9 @@ class BaseTuner(Results):
         """Tell the oracle before a search what there is: what models ask for, as far as building
         some of them in this process tells. May be overridden.
         """
-        seen = session_of(self).visible_space()
-        self.oracle._hyperparameters.merge(seen, overwrite=False)
+        if self.oracle.tune_new_entries:
+            seen = session_of(self).visible_space()
+            self.oracle._hyperparameters.merge(seen, overwrite=False)
 
     def save(self) -> None:
         """Write `oracle.json` and `tuner0.json` into the project's directory, for who reads them

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 
 from glimr_keras._utils.checks import checked_count, optional_count
-from glimr_keras.errors import ModelError, ProjectError, StorageError
+from glimr_keras.errors import ModelError, OtherOracleError, ProjectError, StorageError
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.inline import InlineExecutor
@@ -29,8 +29,14 @@ from glimr_keras.models.data import FitArguments
 from glimr_keras.models.folds import Folds
 from glimr_keras.models.folds import make as make_folds
 from glimr_keras.models.hypermodel import overrides
+from glimr_keras.oracles.base import kind_of
 from glimr_keras.oracles.suggestions import checked_point
-from glimr_keras.project.directory import check_place, is_of_a_project, open_project
+from glimr_keras.project.directory import (
+    check_oracle,
+    check_place,
+    is_of_a_project,
+    open_project,
+)
 from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.space.hp_types import HyperParameter, deserialize
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -42,7 +48,12 @@ from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
 from glimr_keras.tuners import failed_trials
-from glimr_keras.tuners.arguments import checked_objective, checked_verbosity, sorted_callbacks
+from glimr_keras.tuners.arguments import (
+    check_copyable,
+    checked_objective,
+    checked_verbosity,
+    sorted_callbacks,
+)
 from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress
 from glimr_keras.tuners.tuner_loop import TunerLoop
@@ -231,11 +242,27 @@ class SearchSession:
         )
         return built_space(context)
 
+    def recall_what_is_there(self) -> None:
+        """Know the project that is there, of one at a URI what this machine has of it. What is
+        wrong with it is said by the search.
+
+        Raises:
+            OtherOracleError: If an oracle of another kind began it.
+        """
+        try:
+            self.recall(Journal(self._state.place).read())
+            print(f"Reloading Tuner from {self._tuner._get_tuner_fname()}")
+        except OtherOracleError:
+            raise
+        except ProjectError:
+            return
+
     def recall(self, project: Project) -> None:
         """Has the oracle know a project's trials, and the tuner its state, to look at them."""
         space = SearchSpace(project.parameters, is_whole=False)
         tuner = self._tuner
         tuner.oracle.recall(project.objective, space, project.trials, project.end_order)
+        check_oracle(self._state.place, project, kind_of(tuner.oracle), tuner.oracle.has_own_state)
         path = pathlib.Path(tuner._get_tuner_fname())
         if "set_state" in self._own.names and path.exists():
             tuner.set_state(json.loads(path.read_text("utf-8")))
@@ -293,20 +320,20 @@ class SearchSession:
             folds=folds,
             max_model_size=None if size is None else checked_count("max_model_size", size),
             compile_overrides=CompileOverrides.of(tuner),
-            loop=self._loop(),
+            loop=self.loop(),
         )
+        check_copyable(context.callbacks, self._sends)
         if self._sends:
             parts = {
                 "hypermodel": tuner.hypermodel,
                 "space": context.space,
-                "callbacks": context.callbacks,
                 "tuner": tuner if self._own.runs_in_worker else None,
             }
             for name, part in {**parts, **dict(arguments.named())}.items():
                 check_sendable(part, name)
         return context
 
-    def _loop(self) -> TrialLoop:
+    def loop(self) -> TrialLoop:
         """Choose how each execution trains."""
         own, loop = self._own, loop_of(hypermodel_of(self._tuner))
         if not own.runs_in_worker:
@@ -351,11 +378,17 @@ class SearchSession:
         )
 
     def _project_seed(self) -> int:
-        """The seed of the project that is continued, or else the user's, or a new one."""
-        journal = Journal(self._state.place)
-        if journal.exists() and not self._state.is_fresh:
-            return journal.read().seed
-        return self._tuner.oracle.seed
+        """The seed of the project that is continued, or else the user's, or a new one.
+
+        Raises:
+            OtherOracleError: If an oracle of another kind began the project.
+        """
+        journal, oracle = Journal(self._state.place), self._tuner.oracle
+        if not journal.exists() or self._state.is_fresh:
+            return oracle.seed
+        project = journal.read()
+        check_oracle(self._state.place, project, kind_of(oracle), oracle.has_own_state)
+        return project.seed
 
     def _take_own_entries(self) -> None:
         """Searches what the user's own code has told the oracle of."""
@@ -529,5 +562,6 @@ class SearchSession:
                 **(found.log_directions or {}),
                 **{part.name: part.direction for part in objective.parts},
             },
+            oracle=kind_of(self._tuner.oracle),
         )
         return open_project(self._state.place, wanted, self._state.is_fresh)

@@ -170,18 +170,14 @@ class TunerState(ProjectReader):
         finally:
             self.runner = None
 
-    def running(self) -> ExecutionRunner:
-        """Return the training that runs.
-
-        Raises:
-            RuntimeError: If there is none.
+    def save(self, model: Any, epoch: int, file: str) -> None:
+        """Save a model as that of the training that runs; in a loop of the user's own, its weights
+        in this file.
         """
         if self.runner is None:
-            raise RuntimeError(
-                "`run_trial` trains within a search. To train a model yourself, use "
-                "`hypermodel.build` and `fit`."
-            )
-        return self.runner
+            model.save_weights(file)
+        else:
+            self.runner.save(model, epoch)
 
     def sent(self) -> TunerState:
         """What workers get of it: nothing that only the driver has."""

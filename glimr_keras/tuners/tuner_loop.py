@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,13 @@ class TunerLoop(TrialLoop):
             returned = tuner.run_trial(trial, *given.args, **given.kwargs)
         steps = own.told
         if returned is None and steps:
+            warnings.warn(
+                f"`{type(tuner).__name__}.run_trial` tells the oracle itself, by `update_trial`, "
+                "which is deprecated, as in KerasTuner. Please remove the call, and return the "
+                "metrics.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
             return dataclasses.replace(runner.scored_steps(steps), is_told=True)
         return runner.scored(returned, f"`{type(tuner).__name__}.run_trial`")
 
@@ -59,7 +67,7 @@ class TunerLoop(TrialLoop):
 
     def hooks(self, runner: LoopRunner) -> list[keras.callbacks.Callback]:
         """Return the callback that tells the tuner: with one for batches, Keras waits for each."""
-        kind = _BatchHookCallback if self._is_told_of_batches else HookCallback
+        kind = TunerCallback if self._is_told_of_batches else HookCallback
         return [kind(self.tuner, runner.trial)]
 
     def _placed(self, runner: LoopRunner, given: FitArguments) -> FitArguments:
@@ -94,11 +102,11 @@ class HookCallback(keras.callbacks.Callback):
         self.tuner.on_epoch_end(self.trial, self.model, epoch, logs=logs)
 
 
-class _BatchHookCallback(HookCallback):
-    """Tells it of batches too, by `on_batch_begin` and `on_batch_end`."""
+class TunerCallback(HookCallback):
+    """Tells it of batches too, by `on_batch_begin` and `on_batch_end`, as KerasTuner's does."""
 
-    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.tuner.on_batch_begin(self.trial, self.model, batch, logs)
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.tuner.on_batch_end(self.trial, self.model, batch, logs)

@@ -36,6 +36,7 @@ INLINE_ONLY = {
     "hyperparameters_alone",
     "lambda_callback",
     "metrics_tracker",
+    "names_and_messages",
     "objective_directions",
     "oracle_alone",
     "oracles_after_the_library",

@@ -4,6 +4,7 @@ import functools
 
 import keras
 import pytest
+from ray import cloudpickle
 
 from glimr_keras.errors import ModelError
 from glimr_keras.models.hypermodel import (
@@ -79,7 +80,7 @@ def test_a_class_is_refused_with_how_to_make_an_instance():
 def test_anything_else_is_refused_with_what_was_received(wrong):
     with pytest.raises(
         ModelError,
-        match=r"either a HyperModel or a function `build\(config\)`.*Received: hypermodel=",
+        match=r"either a HyperModel or a function `build\(config\)`.*Received `hypermodel=",
     ):
         as_hypermodel(wrong)
 
@@ -113,3 +114,92 @@ def test_a_method_is_called_by_the_name_that_the_user_gave_it():
     assert method_name(Digits(1), "data") == "`Digits.data(config)`"
     assert method_name(FunctionHyperModel(build), "build") == "`build(config)`"
     assert repr(FunctionHyperModel(build)) == "FunctionHyperModel(build)"
+
+
+# What is around each `build`
+
+
+class Scoped(HyperModel):
+    """A part of a model, under its name."""
+
+    def _build_wrapper(self, hp, *args, **kwargs):
+        with hp.name_scope(self.name):
+            return super()._build_wrapper(hp, *args, **kwargs)
+
+    def build(self, hp, inputs=None):
+        return hp.Int("units", 1, 4), inputs
+
+
+class Longer(Scoped):
+    """Goes on from its base."""
+
+    def build(self, hp, inputs=None):
+        hp.Boolean("more")
+        return super().build(hp, inputs)
+
+
+class Assigned(HyperModel):
+    """Has its wrapper as `build`, as KerasTuner itself has."""
+
+    def __init__(self):
+        self.build = self._build_wrapper
+
+    def _build_wrapper(self, hp, *args, **kwargs):
+        with hp.name_scope("assigned"):
+            return super()._build_wrapper(hp, *args, **kwargs)
+
+    def build(self, hp):
+        return hp.Int("units", 1, 4)
+
+
+class Mixed:
+    """Has a `build`, and is no hypermodel."""
+
+    def build(self, anything):
+        return anything.Int("units", 1, 4)
+
+
+class OfMixed(Mixed, Scoped):
+    """Is one."""
+
+
+def parts():
+    return [Scoped("left"), Longer("right"), OfMixed("mixed"), Assigned()]
+
+
+@pytest.mark.parametrize("made", [parts, lambda: cloudpickle.loads(cloudpickle.dumps(parts()))])
+def test_a_wrapper_is_around_each_build_once(made):
+    config = HyperParameters()
+    built = [part.build(config) for part in made()]
+    names = ["left/units", "right/more", "right/units", "mixed/units", "assigned/units"]
+    assert list(config.values) == names
+    assert built == [(1, None), (1, None), 1, 1]
+
+
+def test_a_wrapper_passes_arguments_on_and_may_be_called_itself():
+    config = HyperParameters()
+    left = Scoped("left")
+    assert left.build(config, "x") == left.build(hp=config, inputs="x") == (1, "x")
+    assert left._build_wrapper(config, inputs="x") == (1, "x")
+    assert OfMixed("mixed").build(anything=config) == 1
+    assert list(config.values) == ["left/units", "mixed/units"]
+
+
+def test_a_wrapper_is_left_again_after_an_error():
+    class Failing(Scoped):
+        def build(self, hp):
+            hp.Int("units", 1, 4)
+            raise ZeroDivisionError
+
+    part, config = Failing("part"), HyperParameters()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            part.build(config)
+    assert list(config.values) == ["part/units"]
+
+
+def test_what_is_not_tunable_is_inside_of_its_wrapper_too():
+    config = HyperParameters({"left/units": 3})
+    assert Scoped("left", tunable=False).build(config) == (3, None)
+    assert Scoped("other", tunable=False).build(config) == (1, None)
+    assert list(config.values) == ["left/units"]

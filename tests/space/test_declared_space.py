@@ -135,8 +135,8 @@ class Instance:
 def test_options_that_are_scalars_are_a_choice(declare):
     assert parameter_of(declare([True, False])) == Choice("x", (True, False), ordered=False)
     assert parameter_of(declare([1, 2, 4])).ordered
-    assert parameter_of(declare(["a", None])).values == ("a", None)
-    assert parameter_of(declare([1, True])).values == (1, True)
+    assert parameter_of(declare(["a", None])).values == ["a", None]
+    assert parameter_of(declare([1, True])).values == [1, True]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_options_that_are_scalars_are_a_choice(declare):
 def test_an_option_can_be_any_object_and_has_a_readable_label(option, label):
     space = DeclaredSpace({"x": tune.choice([option, Ellipsis])})
     parameter = space.parameters[0]
-    assert parameter.values == (label, "Ellipsis")
+    assert parameter.values == [label, "Ellipsis"]
     assert space.fill({"x": label})["x"] is option
     assert {type(parameter.random_sample(seed)) for seed in SEEDS} == {str}
     assert deserialize(json.loads(json.dumps(serialize(parameter)))) == parameter
@@ -165,7 +165,7 @@ def test_an_option_can_be_any_object_and_has_a_readable_label(option, label):
 def test_options_with_the_same_label_are_told_apart():
     one, two = {"name": "adam", "rate": 1}, {"name": "adam", "rate": 2}
     space = DeclaredSpace({"x": tune.choice([one, two])})
-    assert space.parameters[0].values == ("adam", "adam #2")
+    assert space.parameters[0].values == ["adam", "adam #2"]
     assert space.fill({"x": "adam #2"})["x"] is two
 
 
@@ -472,7 +472,7 @@ def test_derived_values_are_derived_in_their_order():
         (
             {"a": {"b": tune.choice([])}},
             ValueError,
-            r"space\['a'\]\['b'\]: .*`values` must not be empty",
+            r"space\['a'\]\['b'\]: .*`values` must be provided",
         ),
     ],
 )

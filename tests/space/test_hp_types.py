@@ -250,21 +250,21 @@ def test_a_condition_tells_true_from_one():
         (lambda: Int(None, 1, 2), r"Received: name=None"),
         (
             lambda: Int("x", 5, 1),
-            r"Int\('x'\): `min_value` must not exceed `max_value`\. Received: min_value=5, "
-            r"max_value=1",
+            r"Int\('x'\): `min_value` must not exceed `max_value`\. Received: min_value 5 is "
+            r"greater than the max_value 1",
         ),
         (lambda: Int("x", 1.5, 3), r"`min_value` must be an int\. Received: min_value=1\.5"),
         (lambda: Int("x", "1", 3), r"`min_value` must be a number\. Received: min_value='1'"),
         (lambda: Int("x", True, 3), r"`min_value` must be a number\. Received: min_value=True"),
-        (lambda: Int("x", 1, 3, step=0), r"the `step` must be above 0\. Received: step=0"),
+        (lambda: Int("x", 1, 3, step=0), r"expected step > 0, .* it is added\. Received: step=0"),
         (lambda: Int("x", 1, 3, step=2.5), r"`step` must be an int\. Received: step=2\.5"),
         (
             lambda: Int("x", 1, 9, step=1, sampling="log"),
-            r"multiplies, so it must be above 1\. Received: step=1",
+            r"expected step > 1, since .* it multiplies\. Received: step=1",
         ),
         (
             lambda: Int("x", 1, 3, sampling="sqrt"),
-            r"`sampling` must be one of \('linear', 'log', .*Received: sampling='sqrt'",
+            r"sampling must be one of \('linear', 'log', .*Received: sampling='sqrt'",
         ),
         (
             lambda: Float("x", 0, 1, sampling="log"),
@@ -275,17 +275,23 @@ def test_a_condition_tells_true_from_one():
             lambda: Float("x", 0, 1, default="low"),
             r"`default` must be a number\. Received: default='low'",
         ),
-        (lambda: Choice("x", ()), r"`values` must not be empty\. Received: values=\(\)"),
+        (
+            lambda: Choice("x", ()),
+            r"`values` must be provided, at least one\. Received: values=\[\]",
+        ),
         (
             lambda: Choice("x", ("a",), default="b"),
-            r"`default` must be one of `values`\. Received: default='b'",
+            r"the default value should be one of `values`\. Received: default='b'",
         ),
         (
             lambda: Choice("x", ("a", "b"), ordered=True),
-            r"only numbers can be `ordered`\. Received: values=\('a', 'b'\)",
+            r"`ordered` must be `False` unless .* values=\['a', 'b'\]",
         ),
-        (lambda: Boolean("x", default=1), r"`default` must be True or False\. Received: default=1"),
-        (lambda: Fixed("x", [1]), r"`value` must be an .*Received: value=\[1\]"),
+        (
+            lambda: Boolean("x", default=1),
+            r"`default` must be a Python boolean\. Received: default=1",
+        ),
+        (lambda: Fixed("x", [1]), r"its value must be an .*Received: value=\[1\]"),
         (
             lambda: deserialize({"class_name": "Complex", "config": {}}),
             r"Unknown kind of hyperparameter 'Complex'; known: .*'Int'",
@@ -370,7 +376,7 @@ def test_choice_refuses_objects_and_says_where_they_can_be():
 
 def test_choice_has_no_probability_for_a_value_that_it_does_not_have():
     with pytest.raises(
-        ValueError, match=r"Choice\('x'\) has no value 'c'; its values are \('a', 'b'\)"
+        ValueError, match=r"Choice\('x'\) has no value 'c'; its values are \['a', 'b'\]"
     ):
         Choice("x", ("a", "b")).value_to_prob("c")
 
@@ -415,3 +421,33 @@ def test_of_a_default_outside_the_range_the_nearest_is_taken_and_said(number, de
 
 def test_every_kind_can_be_stored():
     assert {"Int", "Float", "Choice", "Boolean", "Fixed"} <= set(HyperParameter.kinds)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "shown"),
+    [
+        (
+            Int("x", 1, 9, 2),
+            "Int(name: 'x', min_value: 1, max_value: 9, step: 2, sampling: linear, default: 1)",
+        ),
+        (
+            Float("x", 0.1, 1, sampling="log"),
+            "Float(name: 'x', min_value: '0.1', max_value: '1.0', step: 'None', sampling: 'log', "
+            "default: '0.1')",
+        ),
+        (Choice("x", (1, 2)), "Choice(name: 'x', values: [1, 2], ordered: True, default: 1)"),
+        (Boolean("x"), 'Boolean(name: "x", default: False)'),
+        (Fixed("x", 3), "Fixed(name: x, value: 3)"),
+    ],
+)
+def test_a_parameter_is_shown_as_in_keras_tuner_and_its_conditions_as_well(parameter, shown):
+    condition = Condition("y", (1,))
+    assert repr(parameter) == shown
+    with_condition = repr(dataclasses.replace(parameter, conditions=(condition,)))
+    assert with_condition == f"{shown[:-1]}, conditions: [{condition}])"
+
+
+def test_values_are_in_the_order_and_of_the_kind_that_keras_tuner_has():
+    assert Boolean("x").values == (True, False)
+    assert Choice("x", (1, 2)).values == [1, 2]
+    assert hash(Choice("x", (1, 2))) == hash(Choice("x", [1, 2]))

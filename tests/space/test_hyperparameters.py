@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -223,7 +224,9 @@ def test_a_conditions_parent_must_be_defined_before():
 def test_a_parameter_cannot_be_its_own_condition():
     config = HyperParameters()
     config.Boolean("a")
-    with pytest.raises(ValueError, match="'a' cannot be a condition of itself"):
+    with pytest.raises(
+        ValueError, match="'a' cannot have the same name as the one that is its condition"
+    ):
         config.Boolean("a", parent_name="a", parent_values=True)
 
 
@@ -365,8 +368,8 @@ def test_of_two_different_definitions_of_one_name_the_first_counts_and_both_are_
     with pytest.warns(
         UserWarning,
         match=(
-            r"(?s)'units' is defined twice, differently:\n  Int\(.*max_value=4.*\n  "
-            r"\w+\(name='units'"
+            r"(?s)'units' is defined twice, differently:\n  Int\(.*max_value: 4.*\n  "
+            r"\w+\(name: 'units'"
         ),
     ):
         assert again(config) == 1
@@ -386,7 +389,8 @@ def test_an_unknown_name_is_answered_with_the_nearest_known_one():
 
 def test_choice_refuses_values_of_several_types():
     with pytest.raises(
-        TypeError, match=r"only one type\. Received: values=\(1, 'a'\) with types \['int', 'str'\]"
+        TypeError,
+        match=r"only one type.* Received: values=\[1, 'a'\] with types \['int', 'str'\]",
     ):
         HyperParameters().Choice("x", [1, "a"])
 
@@ -405,3 +409,53 @@ def test_what_the_configuration_defines_is_the_parameter_with_its_full_name(low,
     with config.name_scope("a"):
         config.Int("b", low, high)
     assert config.space == [Int("a/b", low, high)]
+
+
+# KerasTuner's ways
+
+
+@pytest.mark.parametrize("values", [[None, "l2"], ["l1", None, "l2"], [1, 2, None]])
+def test_none_may_be_an_option_beside_others(values):
+    drawn = {HyperParameters(sampling_key=(n,)).Choice("x", values) for n in range(40)}
+    assert drawn == set(values)
+    config = HyperParameters()
+    assert config.Choice("x", values) == values[0]
+    with config.conditional_scope("x", [None]):
+        inside = config.Int("y", 1, 2)
+    assert (inside is None) == (values[0] is not None)
+
+
+def test_what_is_known_and_was_not_used_has_the_value_that_it_would_have_had():
+    known = [Int("units", 1, 100), Float("rate", 0, 1, conditions=(Condition("units", (500,)),))]
+    found = HyperParameters({"layers": 1}, space=known)
+    assert "units" in found
+    assert found.values == {"layers": 1}
+    assert (found["units"], found.get("units")) == (1, 1)
+    assert found.values == {"layers": 1, "units": 1}
+    with pytest.raises(ValueError, match="'rate' is currently inactive"):
+        found["rate"]
+    assert "rate" not in found
+    assert found.get("rate", 5) == 5
+    with pytest.raises(KeyError, match="does not exist"):
+        found["other"]
+    of_trial = HyperParameters({"layers": 1}, space=known, sampling_key=(3,))
+    asking = HyperParameters({"layers": 1}, sampling_key=(3,))
+    assert of_trial["units"] == asking.Int("units", 1, 100)
+    assert of_trial.asked == {"units": of_trial["units"]}
+
+
+def test_values_that_code_writes_count_as_asked_for():
+    config = HyperParameters({"given": 1, "changed": 2, "left": 3})
+    config.values["changed"], config.values["new"] = 5, np.float64(0.5)
+    config.Int("units", 1, 4)
+    assert config.asked == {"units": 1, "changed": 5, "new": 0.5}
+    assert type(config.asked["new"]) is float
+    config.check_assigned()
+    config.values["list"] = [1, {"a": None}]
+    assert config.asked["list"] == [1, {"a": None}]
+    config.values["model"] = object()
+    assert "model" not in config.asked
+    with pytest.raises(
+        TypeError, match=r"is stored with the trial\. Received: values\['model'\] ="
+    ):
+        config.check_assigned()

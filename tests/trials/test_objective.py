@@ -11,6 +11,7 @@ from glimr_keras.trials.objective import (
     MultiObjective,
     Objective,
     as_objective,
+    create_objective,
     objective_config,
     objective_from_config,
 )
@@ -46,7 +47,7 @@ def test_without_an_objective_the_one_number_that_is_returned_is_minimised():
     [
         (
             lambda: Objective("concordance").resolved({"concordance": None}),
-            r"direction of objective 'concordance' cannot be inferred.*"
+            r"Could not infer optimization direction of the objective 'concordance'.*"
             r"Objective\('concordance', 'max'\)",
         ),
         (
@@ -119,3 +120,23 @@ def test_several_objectives_are_one_score_as_in_keras_tuner():
 )
 def test_an_objective_comes_back_from_json(objective):
     assert objective_from_config(json.loads(json.dumps(objective_config(objective)))) == objective
+
+
+def test_several_objectives_are_the_same_in_any_order_and_are_shown_as_in_keras_tuner():
+    one, other = (create_objective(names) for names in (["loss", "accuracy"], ["accuracy", "loss"]))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != create_objective(["loss", "val_accuracy"])
+    assert one != create_objective("loss") != one
+    assert str(one) == (
+        'MultiObjective(name="multi_objective", direction="min"): '
+        '[Objective(name="loss", direction="min"), Objective(name="accuracy", direction="max")]'
+    )
+
+
+def test_an_objective_is_made_of_what_users_give_with_its_direction():
+    assert create_objective("val_accuracy") == Objective("val_accuracy", "max")
+    assert create_objective(None) == Objective("default_objective", "min")
+    assert create_objective(Objective("mine", "max")) == Objective("mine", "max")
+    with pytest.raises(ValueError, match="Could not infer optimization direction"):
+        create_objective("mine")

@@ -483,7 +483,7 @@ class Locked(gk.HyperModel):
             "model",
             "val_loss",
             ModelError,
-            "either a HyperModel or a function .* Received: hypermodel='model'",
+            "either a HyperModel or a function .* Received `hypermodel='model'`",
         ),
         (gk.HyperModel(), "val_loss", ModelError, r"must override `build\(config\)`"),
     ],
@@ -540,7 +540,7 @@ def test_a_model_or_objective_that_cannot_be_used_is_refused_before_any_trial(
         (
             {"callbacks": [print]},
             TypeError,
-            "must be Keras or Ray Tune callbacks. Received: <built-in function print>",
+            "must be Keras or Ray Tune callbacks.* Received: <built-in function print>",
         ),
         (
             {"max_trails": 3},
@@ -740,8 +740,8 @@ def test_a_whole_trial_of_the_users_own(project):
         (
             "0.5",
             NoMetricsError,
-            r"`Wrong\.run\(config\)` is expected to be one of float, .* Received: '0\.5' of type "
-            r"str",
+            r"HyperModel\.run\(\) to be one of float, .* `Wrong\.run\(config\)` returned: '0\.5' "
+            r"of type str",
         ),
         (
             {"los": 0.5},

@@ -1,0 +1,128 @@
+"""The paths of KerasTuner's private modules, `keras_tuner.src.…`, below `glimr_keras.src`: those
+that scripts import from are other names of ours, and the others say what to import instead.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import sys
+import types
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import NoReturn
+
+_ROOT = "glimr_keras.src"
+_ENGINE = (
+    "base_tuner",
+    "hypermodel",
+    "hyperparameters",
+    "metrics_tracking",
+    "objective",
+    "oracle",
+    "trial",
+    "tuner",
+    "tuner_utils",
+)
+_APPLICATIONS = "augment", "efficientnet", "resnet", "xception"
+_DOORS = MappingProxyType(
+    {
+        **{f"engine.{name}": [f"glimr_keras.engine.{name}"] for name in _ENGINE},
+        **{f"applications.{name}": [f"glimr_keras.applications.{name}"] for name in _APPLICATIONS},
+        "errors": ["glimr_keras.errors"],
+        "utils": ["glimr_keras.tuners.run_trial_parts"],
+        "tuners.randomsearch": [
+            "glimr_keras.tuners.random_search",
+            "glimr_keras.oracles.random_search",
+        ],
+        "tuners.gridsearch": ["glimr_keras.tuners.grid_search", "glimr_keras.oracles.grid_search"],
+        "tuners.hyperband": ["glimr_keras.tuners.hyperband", "glimr_keras.oracles.hyperband"],
+        "tuners.bayesian": [
+            "glimr_keras.tuners.bayesian_optimization",
+            "glimr_keras.oracles.bayesian",
+        ],
+        "tuners.sklearn_tuner": ["glimr_keras.tuners.sklearn_tuner"],
+        "backend.keras": ["keras"],
+        "backend.ops": ["keras.ops"],
+        "backend.random": ["keras.random"],
+        "backend.config": ["keras.config", "glimr_keras.tuners.run_trial_parts"],
+    }
+)
+"""The modules whose names a path has; one alone is that module itself."""
+_HALLS = MappingProxyType(
+    {
+        "engine": ["glimr_keras.engine"],
+        "oracles": ["glimr_keras.oracles"],
+        "tuners": ["glimr_keras.tuners"],
+        "applications": ["glimr_keras.applications"],
+        "backend": [],
+    }
+)
+"""Paths that have others below them, and the modules whose names they have as well."""
+_INSTEAD = MappingProxyType(
+    {
+        "distribute": "A search over several machines is a Ray cluster: give the tuner `address=`.",
+        "protos": "`get_config()` and `get_state()` have everything as JSON types.",
+        "backend.io": "Use `pathlib`.",
+        "test_utils": 'A tuner with `executor="inline"` can be tested in one process.',
+    }
+)
+
+
+def open_doors() -> None:
+    """Make the paths importable."""
+    _open("", [])
+    for path, modules in {**_HALLS, **_DOORS}.items():
+        _open(path, modules)
+    if not any(isinstance(finder, _Adviser) for finder in sys.meta_path):
+        sys.meta_path.append(_Adviser())
+
+
+def _open(path: str, modules: Iterable[str]) -> None:
+    """Make one path importable, and known to the path above it."""
+    name = f"{_ROOT}.{path}" if path else _ROOT
+    found = [importlib.import_module(module) for module in modules]
+    is_alone = path in _DOORS and len(found) == 1
+    module = found[0] if is_alone else _joined(name, found, is_package=path not in _DOORS)
+    sys.modules[name] = module
+    above, _, own = name.rpartition(".")
+    setattr(sys.modules[above], own, module)
+
+
+def _joined(name: str, modules: Iterable[types.ModuleType], is_package: bool) -> types.ModuleType:
+    """Return a module with the public names of others."""
+    joined = types.ModuleType(
+        name, "Other names of what is elsewhere, for scripts of KerasTuner's."
+    )
+    for module in modules:
+        public = (each for each in vars(module) if not each.startswith("_"))
+        vars(joined).update({each: vars(module)[each] for each in public})
+    if is_package:
+        joined.__path__ = []
+    return joined
+
+
+class _Adviser(importlib.abc.MetaPathFinder):
+    """Says of the other paths what to import instead. It is asked last."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        """Find nothing.
+
+        Raises:
+            ModuleNotFoundError: If the path is one of KerasTuner's private ones.
+        """
+        if fullname.startswith(f"{_ROOT}."):
+            _advise(fullname)
+
+
+def _advise(fullname: str) -> NoReturn:
+    path = fullname.removeprefix(f"{_ROOT}.")
+    instead = next((text for start, text in _INSTEAD.items() if path.startswith(start)), None)
+    public = (
+        "Import from `glimr_keras`, or its `engine`, `oracles`, `tuners`, `applications` or "
+        "`errors`."
+    )
+    raise ModuleNotFoundError(  # without a name, by which `from … import` would ignore it
+        f"{fullname!r} is private to KerasTuner, and not here. {instead or public} Of the private "
+        f"ones there are: {', '.join(sorted(_DOORS))}"
+    )

@@ -1,0 +1,160 @@
+"""What KerasTuner's own `run_trial` is made of, for subclasses that have a copy of it. Runs in the
+worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+
+from glimr_keras.space.hp_types import Boolean, Choice, Fixed, Float, HyperParameter, Int
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training.returned_metrics import metrics_of
+from glimr_keras.trials.objective import Objective
+
+
+class SaveBestEpoch(keras.callbacks.Callback):
+    """Saves a model's weights whenever an epoch is the best so far; where the logs do not have the
+    objective, after each epoch.
+
+    Args:
+        objective: An `Objective` with its direction.
+        filepath: Where; it ends with `.weights.h5`.
+    """
+
+    def __init__(self, objective: Objective, filepath: str | os.PathLike[str]) -> None:
+        super().__init__()
+        self.objective, self.filepath = objective, filepath
+        self.best_value: float | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        logs = logs or {}
+        if self.objective.has_value(logs):
+            value = self.objective.get_value(logs)
+            if not self.objective.better_than(value, self.best_value):
+                return
+            self.best_value = value
+        self.model.save_weights(self.filepath)
+
+
+def average_metrics_dicts(metrics_dicts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each metric over those of several trainings that have it."""
+    values: dict[str, list[float]] = {}
+    for metrics in metrics_dicts:
+        for name, value in metrics.items():
+            values.setdefault(name, []).append(float(value))
+    return {name: statistics.fmean(several) for name, several in values.items()}
+
+
+def convert_to_metrics_dict(results: Any, objective: Objective) -> dict[str, float]:
+    """Return the metrics in what `fit` or `run_trial` returned: of a `History`, those of the best
+    epoch; of a list, the means.
+    """
+    if isinstance(results, list):
+        return average_metrics_dicts(convert_to_metrics_dict(each, objective) for each in results)
+    if isinstance(results, Mapping):
+        return dict(results)
+    metrics, _ = metrics_of(results, objective, "fit()")
+    return metrics
+
+
+def validate_trial_results(results: Any, objective: Objective, func_name: str) -> None:
+    """Refuse what `fit` or `run_trial` may not return.
+
+    Args:
+        func_name: How it is called in the message, such as `"Tuner.run_trial()"`.
+
+    Raises:
+        FatalTypeError, FatalValueError: If it is nothing that has metrics, or the objective is not
+            among them.
+    """
+    for each in results if isinstance(results, list) else [results]:
+        metrics_of(each, objective, func_name)
+
+
+def get_best_step(results: Any, objective: Objective) -> int:
+    """Return the best epoch of a `History`, counted from 0, of a list the mean; 0 where there are
+    no epochs.
+    """
+    if isinstance(results, list):
+        return int(statistics.fmean(get_best_step(each, objective) for each in results))
+    if not isinstance(results, keras.callbacks.History):
+        return 0
+    _, epoch = metrics_of(results, objective, "fit()")
+    return (epoch or 1) - 1
+
+
+def convert_hyperparams_to_hparams(
+    hyperparams: HyperParameters, hparams_api: Any
+) -> dict[Any, Any]:
+    """Return a configuration as TensorBoard's HParams have it.
+
+    Args:
+        hparams_api: The module `tensorboard.plugins.hparams.api`.
+    """
+    hparams = {}
+    for parameter in hyperparams.space:
+        with contextlib.suppress(ValueError):  # of one that does not exist in this configuration
+            value = hyperparams.get(parameter.name)
+            hparams[hparams_api.HParam(parameter.name, _domain(parameter, hparams_api))] = value
+    return hparams
+
+
+def _domain(parameter: HyperParameter, api: Any) -> Any:
+    """Return the values of a hyperparameter in TensorBoard's words; `None` for any."""
+    match parameter:
+        case Int(step=1):
+            return api.IntInterval(parameter.min_value, parameter.max_value)
+        case Int(step=None):
+            return api.IntInterval(parameter.min_value, parameter.max_value)
+        case Float(step=None):
+            return api.RealInterval(parameter.min_value, parameter.max_value)
+        case Choice() if None in parameter.values:
+            return None
+        case Int() | Float() | Choice() | Boolean() | Fixed():
+            return api.Discrete(list(parameter.values))
+    return None
+
+
+# What its module `utils` has
+
+
+def create_directory(path: str | os.PathLike[str], remove_existing: bool = False) -> None:
+    """Make a directory, if it is not there, with all that it is in.
+
+    Args:
+        remove_existing: Whether one that is there is removed first, with all that is in it.
+    """
+    if remove_existing:
+        shutil.rmtree(path, ignore_errors=True)
+    pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def save_json(path: str | os.PathLike[str], obj: Any) -> str:
+    """Write an object as JSON into a file, and return the text."""
+    text = json.dumps(obj)
+    pathlib.Path(path).write_text(text, "utf-8")
+    return text
+
+
+def load_json(path: str | os.PathLike[str]) -> Any:
+    """Read what `save_json` wrote."""
+    return json.loads(pathlib.Path(path).read_text("utf-8"))
+
+
+def to_list(values: Any) -> list[Any]:
+    """Return the values as a list; one alone in a list."""
+    return list(values) if isinstance(values, (list, tuple)) else [values]
+
+
+def multi_backend() -> bool:
+    """Return whether Keras is Keras 3, which it is."""
+    return True
