@@ -266,7 +266,7 @@ def num_batches(source: Any) -> int | None:
 def _first_batch(arguments: FitArguments, reads_once: bool) -> tuple[Any, Any, Any] | None:
     def size(count: int) -> int:
         split = arguments.value("validation_split")
-        if isinstance(split, float) and arguments.value("validation_data") is None:
+        if isinstance(split, (float, np.floating)) and arguments.value("validation_data") is None:
             count = math.floor(count * (1 - split))
         steps = _size_or(arguments.value("steps_per_epoch"), 0)
         usual = math.ceil(count / steps) if steps else _BATCH_SIZE
@@ -280,7 +280,8 @@ def _batch_of(
     x: Any, y: Any, sample_weight: Any, size: Callable[[int], int], reads_once: bool
 ) -> tuple[Any, Any, Any] | None:
     if is_source(x):
-        if isinstance(x, Iterator) and not reads_once:
+        is_read_again = isinstance(x, keras.utils.PyDataset) or not isinstance(x, Iterator)
+        if not is_read_again and not reads_once:
             return None
         return keras.utils.unpack_x_y_sample_weight(_from_source(x))
     data = samples.leaves((x, y, sample_weight))
