@@ -48,30 +48,38 @@ def check_fit(model: keras.Model, arguments: FitArguments) -> None:
     Raises:
         DataError: If it is found without a look at a batch.
     """
-    check_names(model, arguments.kwargs)
-    if type(model).fit is not keras.Model.fit:
-        return
-    for name, at_least in _AT_LEAST.items():
-        _check_number(name, arguments.value(name), at_least)
-    weight = arguments.value("sample_weight")
-    _check_source("x", arguments.x, arguments.y, weight)
-    _check_samples({"x": arguments.x, "y": arguments.y, "sample_weight": weight})
-    _check_validation(arguments)
+    if type(model).fit is keras.Model.fit:
+        for name, at_least in _AT_LEAST.items():
+            _check_number(name, arguments.value(name), at_least)
+    check_data(model, arguments)
 
 
-def check_names(model: keras.Model, given: Mapping[str, Any]) -> None:
-    """Refuses arguments that the model's `fit` does not have.
+def check_data(model: keras.Model, arguments: FitArguments) -> None:
+    """Likewise, of data and names of arguments only, where code of the user's own chose numbers.
 
     Raises:
-        DataError: If there is one.
+        DataError: If it is found without a look at a batch.
     """
-    taken = arguments_of(model.fit)
+    _check_names(model, arguments.kwargs)
+    if type(model).fit is keras.Model.fit:
+        weight = arguments.value("sample_weight")
+        _check_source("x", arguments.x, arguments.y, weight)
+        _check_samples({"x": arguments.x, "y": arguments.y, "sample_weight": weight})
+        _check_validation(arguments)
+
+
+def _check_names(model: keras.Model, given: Mapping[str, Any]) -> None:
+    """Refuses arguments that the model's `fit` does not have."""
+    taken = arguments_of(type(model).fit)
+    if taken is None:
+        return
+    known = sorted(taken - {"self"})
     for name in given:
-        if taken is not None and name not in taken:
+        if name not in known:
             raise DataError(
                 f"What `search()` is given goes to `fit`, which has no argument {name!r}."
-                f"{did_you_mean(name, taken)} Leave it out, or override `HyperModel.fit` to take "
-                f"it. It has: {', '.join(sorted(taken))}"
+                f"{did_you_mean(name, known)} Leave it out, or override `HyperModel.fit` to take "
+                f"it. It has: {', '.join(known)}"
             )
 
 

@@ -115,6 +115,8 @@ def _probe(context: TrialContext, sampling_key: tuple[int, ...] | None, explore:
             shapes = data.shapes_of(arguments)
             before_fit, fit_look = config.asked, FitLook(context)
             of_fit = fit_look.ask(config, model, arguments)
+            if fit_look.call is not None:
+                data_checks.check_data(model, fit_look.call)
             _check_folds(context, config)
     except (Exception, SystemExit) as error:
         return Probe(

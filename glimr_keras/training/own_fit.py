@@ -49,19 +49,17 @@ class _Nothing(dict[str, Any]):
     __getitem__ = __iter__ = __contains__ = __len__ = get = keys = values = items = _enough
 
 
-def _untrained(*args: Any, **kwargs: Any) -> keras.callbacks.History:
-    """In the place of a model's `fit`."""
-    history = keras.callbacks.History()
-    history.history = _Nothing()
-    return history
-
-
 class FitLook:
-    """Looks at the user's own `fit` of a search, as long as there is time."""
+    """Looks at the user's own `fit` of a search, as long as there is time.
+
+    Attributes:
+        call: How the first model's own `fit` was called there; `None` if it was not.
+    """
 
     def __init__(self, context: TrialContext) -> None:
         self._context, self._left = context, _MAX_SECONDS
         self._was_ended = False
+        self.call: FitArguments | None = None
 
     @property
     def has_time(self) -> bool:
@@ -79,7 +77,7 @@ class FitLook:
         context = self._context
         if context.loop.is_keras_fit or not self.has_time:
             return set()
-        _disarm(model)
+        self._disarm(model)
         kwargs = {**fit_kwargs(context, config, arguments), "callbacks": [_Ending()], "verbose": 0}
 
         def task() -> None:
@@ -91,19 +89,20 @@ class FitLook:
         self._left -= time.monotonic() - started
         return names
 
+    def _disarm(self, model: Any) -> None:
+        """Has a model, and its optimizer, not train."""
 
-def _disarm(model: Any) -> None:
-    """Has a model, and its optimizer, not train."""
+        def untrained(*args: Any, **kwargs: Any) -> keras.callbacks.History:
+            self.call = self.call or FitArguments(args, kwargs)
+            history = keras.callbacks.History()
+            history.history = _Nothing()
+            return history
 
-    def enough(*args: Any, **kwargs: Any) -> None:
-        raise _EnoughError
+        def enough(*args: Any, **kwargs: Any) -> None:
+            raise _EnoughError
 
-    for name, replacement in (
-        ("fit", _untrained),
-        ("train_on_batch", enough),
-        ("evaluate", enough),
-        ("predict", enough),
-    ):
-        object.__setattr__(model, name, replacement)
-    if getattr(model, "optimizer", None) is not None:
-        object.__setattr__(model.optimizer, "apply", enough)
+        object.__setattr__(model, "fit", untrained)
+        for name in ("train_on_batch", "evaluate", "predict"):
+            object.__setattr__(model, name, enough)
+        if getattr(model, "optimizer", None) is not None:
+            object.__setattr__(model.optimizer, "apply", enough)

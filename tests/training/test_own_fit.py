@@ -4,10 +4,12 @@ import contextlib
 import time
 
 import keras
+import pandas as pd
 import pytest
 import tensorflow as tf
 
 import glimr_keras as gk
+from glimr_keras.errors import DataError
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import as_hypermodel
 from glimr_keras.space.declared_space import DeclaredSpace
@@ -18,9 +20,9 @@ from glimr_keras.training.trial_loop import loop_of
 from tests import tiny_models
 
 
-def found_in(hypermodel):
+def found_in(hypermodel, *args, **kwargs):
     made = as_hypermodel(hypermodel)
-    arguments = FitArguments(tiny_models.TRAIN, {})
+    arguments = FitArguments(args or tiny_models.TRAIN, kwargs)
     return probe(
         TrialContext(
             made, DeclaredSpace(None), gk.Objective("loss", "min"), arguments, loop=loop_of(made)
@@ -92,6 +94,29 @@ def test_looks_share_their_time(monkeypatch):
     found = found_in(Slow())
     assert "option" in {parameter.name for parameter in found.parameters}
     assert 1 < Loops.fits <= 4
+
+
+class PassesOn(gk.HyperModel):
+    """Passes on what it is given, with numbers of its own."""
+
+    def build(self, config):
+        return tiny_models.build(config)
+
+    def fit(self, config, model, *args, **kwargs):
+        return model.fit(*args, epochs=0, batch_size=config.Choice("size", [8, 16]), **kwargs)
+
+
+def test_what_it_passes_on_to_keras_is_looked_at():
+    x, y = tiny_models.TRAIN
+    for args, kwargs, message in (
+        ((x, y[:9]), {}, "x with 64, y with 9"),
+        ((x, y), {"validation_splt": 0.2}, "Did you mean 'validation_split'"),
+        ((pd.DataFrame({"city": ["here"] * 64}), y), {}, "the column 'city'"),
+    ):
+        found = found_in(PassesOn(), *args, **kwargs)
+        assert isinstance(found.fatal, DataError)
+        assert message in str(found.fatal)
+    assert found_in(PassesOn()).error is None  # it may want no epoch
 
 
 class TrainsWithATape(gk.HyperModel):
