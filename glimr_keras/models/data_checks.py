@@ -112,9 +112,10 @@ def _check_samples(parts: dict[str, Any]) -> None:
         return
     sizes: dict[str, list[int]] = {}
     for name, part in given.items():
-        for leaf in samples.leaves(part):
+        found = samples.leaves(part)
+        for leaf in found:
             _check_kind(name, leaf)
-        sizes[name] = sorted({samples.count(leaf) for leaf in samples.leaves(part)})
+        sizes[name] = sorted(set(map(samples.count, filter(samples.has_samples, found))))
     counts = {size for each in sizes.values() for size in each}
     received = ", ".join(
         f"{name} with {' and '.join(map(str, each))}" for name, each in sizes.items()
@@ -137,6 +138,13 @@ def _check_kind(name: str, leaf: Any) -> None:
             f"`{name}` must be arrays, frames or tensors, or lists and dicts of those. Received: "
             f"a {type(leaf).__name__} in it, {leaf!r:.80}. Make an array of it: "
             f"`numpy.asarray({name})`."
+        )
+    rows = samples.rows_of_entries(leaf) if keras.backend.backend() == "tensorflow" else None
+    if rows is not None and (np.diff(rows) < 0).any():
+        raise DataError(
+            f"`{name}` must hold its entries row by row, or Keras cannot cut it into batches. "
+            f"Received: a {type(leaf).__name__}. Give `.tocsr()` of a SciPy matrix, and "
+            "`tf.sparse.reorder` of a tensor."
         )
     odd = list(_odd_columns(leaf))
     if not odd:

@@ -68,6 +68,17 @@ def is_plain(dtype: Any) -> bool:
     return isinstance(dtype, np.dtype) and dtype.kind in "biufc"
 
 
+def rows_of_entries(leaf: Any) -> np.ndarray | None:
+    """The row of each entry that a sparse matrix of SciPy's or a `SparseTensor` holds, in the order
+    in which it holds them, shape (entries,), int; `None` of what is not sparse.
+    """
+    if hasattr(leaf, "tocsr"):
+        return np.asarray(leaf.tocoo().row)
+    if _is_of(leaf, "tensorflow") and type(leaf).__name__ == "SparseTensor":
+        return np.asarray(leaf.indices)[:, 0]
+    return None
+
+
 def _taken(leaf: Any, chosen: slice | np.ndarray) -> Any:
     if leaf is None:
         return None

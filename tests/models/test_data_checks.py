@@ -33,6 +33,10 @@ class Batches(keras.utils.PyDataset):
         return X[:16], Y[:16]
 
 
+class Unknown:
+    """Data of a kind that is not known."""
+
+
 class Endless(keras.utils.PyDataset):
     """Batches without end."""
 
@@ -57,6 +61,11 @@ def given(*args, **kwargs):
         (given(X, Y, sample_weight=np.ones(3)), "y with 64, sample_weight with 3"),
         (given(X, Y, validation_data=(X, Y[:8])), "validation_data's x with 64, .* y with 8"),
         (given(scipy.sparse.coo_matrix(X), Y[:60]), "x with 64, y with 60"),
+        (given(scipy.sparse.csc_matrix(X), Y), "`x` must hold its entries row by row.* csc_matrix"),
+        (
+            given(tf.SparseTensor([[4, 1], [0, 0]], [3.0, 1.0], (64, 6)), Y),
+            r"Received: a SparseTensor. .* `tf.sparse.reorder`",
+        ),
         (given(X[:0], Y[:0]), "Data must have samples. Received: x with 0, y with 0"),
         (given(X, Y, validation_data=(X[:0], Y[:0])), "validation_data's x with 0"),
         (given(DATASET, validation_data=DATASET.take(0)), "validation_data's x` must have samples"),
@@ -123,6 +132,7 @@ def test_what_cannot_be_meant_is_refused_by_name(model, arguments, message):
         given(DATASET, validation_data=DATASET.repeat(), validation_steps=2),
         given(Batches(2), validation_data=Endless()),
         given(iter([(X, Y)]), steps_per_epoch=1),
+        given(Unknown(), validation_data=Unknown()),  # what another Keras may take
         given(DATASET.filter(lambda x, y: False)),  # which is known when it is read
     ],
 )
