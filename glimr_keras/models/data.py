@@ -7,6 +7,7 @@ shapes of its inputs are found.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import math
@@ -260,7 +261,9 @@ def num_batches(source: Any) -> int | None:
         return count if count >= 0 else None
     if isinstance(source, keras.utils.PyDataset):
         return source.num_batches
-    return len(source) if hasattr(source, "__len__") else None
+    with contextlib.suppress(TypeError):  # of what has no end, or does not know it
+        return len(source)
+    return None
 
 
 def _first_batch(arguments: FitArguments, reads_once: bool) -> tuple[Any, Any, Any] | None:
