@@ -259,9 +259,11 @@ def num_batches(source: Any) -> int | None:
     if tf_datasets.is_dataset(source):
         count = int(source.cardinality())
         return count if count >= 0 else None
-    if isinstance(source, keras.utils.PyDataset):
-        return source.num_batches
-    with contextlib.suppress(TypeError):  # of what has no end, or does not know it
+    with contextlib.suppress(
+        TypeError, NotImplementedError
+    ):  # what has no end, or does not know it
+        if isinstance(source, keras.utils.PyDataset):
+            return source.num_batches
         return len(source)
     return None
 

@@ -176,8 +176,8 @@ def _is_alike(batch: _Batch, other: _Batch) -> bool:
             keras.tree.assert_same_structure(one, another)
     except (TypeError, ValueError):
         return False
-    pairs = zip(_leaf_shapes(batch), _leaf_shapes(other), strict=True)
-    return all(left[1:] == right[1:] for left, right in pairs)
+    left, right = _leaf_shapes(batch), _leaf_shapes(other)
+    return [shape[1:] for shape in left] == [shape[1:] for shape in right]
 
 
 def _leaf_shapes(part: Any) -> list[tuple[int | None, ...]]:

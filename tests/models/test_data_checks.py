@@ -40,6 +40,8 @@ class Unknown:
 class Endless(keras.utils.PyDataset):
     """Batches without end."""
 
+    num_batches = None
+
     def __getitem__(self, index):
         return X[:16], Y[:16]
 

@@ -1,13 +1,17 @@
 """Data of every kind that Keras takes is counted, cut and stays what it is."""
 
-import jax.numpy as jnp
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
 import tensorflow as tf
-from jax.experimental import sparse as jax_sparse
 
 from glimr_keras.models import samples
 
@@ -43,8 +47,6 @@ KINDS = {
     "unordered sparse tensor": UNORDERED,
     "sparse tensor of three axes": tf.sparse.from_dense(X.reshape(6, 2, 2)),
     "ragged tensor": tf.RaggedTensor.from_tensor(X),
-    "array of JAX": jnp.asarray(X),
-    "sparse array of JAX": jax_sparse.BCOO.fromdense(X),
 }
 
 
@@ -99,3 +101,64 @@ def test_strings_are_seen_as_keras_does():
     assert samples.as_keras_has_it(words).dtype == tf.string
     with pytest.raises(ValueError, match="Invalid dtype"):
         samples.as_keras_has_it(pd.DataFrame({"word": words}))
+
+
+OF_JAX = """
+import glimr_keras as gk
+import jax.numpy as jnp
+import keras
+import numpy as np
+import scipy.sparse
+import sys
+from jax.experimental import sparse
+from glimr_keras.models import samples
+from tests import tiny_models
+
+X, Y = tiny_models.TRAIN
+KINDS = {
+    "array": jnp.asarray(X),
+    "sparse": sparse.BCOO.fromdense(X),
+    "coo": scipy.sparse.coo_matrix(X),
+    "numpy": X,
+}
+for chosen in (slice(2, 5), np.array([9, 1, 4])):
+    for name, kind in KINDS.items():
+        cut = samples.taken(kind, chosen)
+        wanted = np.asarray(X)[chosen]
+        assert type(cut) is type(kind), name
+        assert (np.asarray(cut.todense() if hasattr(cut, "todense") else cut) == wanted).all()
+
+
+def build(config):
+    inputs = {
+        name: keras.Input((6,), name=name, sparse=name in ("sparse", "coo")) for name in KINDS
+    }
+    units = config.Int("units", 2, 4)
+    joined = keras.layers.Add()([keras.layers.Dense(units)(each) for each in inputs.values()])
+    return tiny_models.compiled(
+        keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(joined))
+    )
+
+
+tuner = gk.RayTuner(build, "val_loss", 1, cv_folds=2, executor="inline", directory=sys.argv[1])
+tuner.search(KINDS, jnp.asarray(Y), batch_size=16, verbose=0)
+print(keras.backend.backend(), *tuner.results_dataframe()["status"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_data_of_jax_is_searched_with_on_either_backend(backend, tmp_path):
+    """In a process of its own: one with JAX in it warns of each fork."""
+    root = pathlib.Path(__file__).parents[2]
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", OF_JAX, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout.split() == [backend, "COMPLETED"], done.stderr

@@ -2,7 +2,6 @@
 
 import warnings
 
-import jax.numpy as jnp
 import keras
 import numpy as np
 import pandas as pd
@@ -94,7 +93,6 @@ class Loads(gk.HyperModel):
         (tiny_models.build, (scipy.sparse.coo_matrix(X), Y), VALIDATION),
         (tiny_models.build, (scipy.sparse.csr_array(X), Y), {"validation_split": 0.5}),
         (tiny_models.build, (tf.sparse.from_dense(X), tf.constant(Y)), VALIDATION),
-        (tiny_models.build, (jnp.asarray(X), jnp.asarray(Y)), VALIDATION),
         (tiny_models.build, (X, Y), {"sample_weight": np.ones(64), **VALIDATION}),
         (tiny_models.build_deferred, (pd.DataFrame(X), Y), VALIDATION),
     ],
@@ -218,7 +216,7 @@ def test_where_looking_fails_the_first_trial_decides(executor, project, local_ra
         tuner.search(X, Y, callbacks=[MakesReady()], verbose=0, **VALIDATION)
     said = [str(each.message) for each in heard if "first trial decides" in str(each.message)]
     assert len(said) == 1
-    assert "RuntimeError: no callback made it ready" in said[0]
+    assert "no callback made it ready" in said[0]
     assert list(tuner.results_dataframe()["status"]) == ["COMPLETED"] * 2
 
 
@@ -228,7 +226,7 @@ def test_an_error_of_the_users_that_ends_the_search_ends_it():
             raise gk.errors.FatalError("mine")
 
     found = found_in(lambda config: tiny_models.compiled(Refuses()), X, Y)
-    assert str(found.fatal) == "mine"
+    assert "mine" in str(found.fatal)
 
 
 def build_kinds(config):
@@ -247,7 +245,6 @@ KINDS = {
     "coo": scipy.sparse.coo_matrix(X),
     "csr": scipy.sparse.csr_array(X),
     "frame": pd.DataFrame(X),
-    "jax": jnp.asarray(X),
     "sparse": tf.sparse.from_dense(X),
     "tensor": tf.constant(X),
 }
@@ -262,7 +259,7 @@ def test_whatever_keras_takes_is_searched_with_and_split_side_by_side(project, l
     tuner.search(KINDS, pd.Series(Y), batch_size=16, verbose=0)
     table = tuner.results_dataframe()
     assert list(table["status"]) == ["COMPLETED"] * 2
-    assert table["val_loss"].notna().all()
+    assert table["score"].notna().all()
 
 
 def test_models_of_a_fixed_batch_train_side_by_side(project, local_ray):
