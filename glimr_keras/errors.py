@@ -11,6 +11,7 @@ Exception
 │   └── FatalRuntimeError          also a RuntimeError
 ├── CheckpointError (ValueError)   a checkpoint is damaged, or gone
 ├── ModelError (ValueError)        what `build`, `data` or `fit` returned cannot be used
+│   ├── DataError                  Keras cannot train on it; also a FatalValueError
 │   ├── HyperModelError            no `HyperModel`; also a FatalValueError
 │   └── NoModelError               `build` returned no model; also a FatalTypeError
 ├── ObjectiveError (ValueError)    no such metric, or its direction is unknown
@@ -82,6 +83,10 @@ class CheckpointError(ValueError):
 
 class ModelError(ValueError):
     """What `build`, `data` or `fit` returned cannot be used."""
+
+
+class DataError(ModelError, FatalValueError):
+    """Keras' `fit` cannot train on the data, or with the arguments, that it would get."""
 
 
 class HyperModelError(ModelError, FatalValueError):

@@ -1,28 +1,33 @@
 """The data plane: what is trained on, from `search()` or from `HyperModel.data`. Runs in driver and
 worker.
 
-Only this module looks into data. It reads a first batch, from which a model's log names and the
+It reads a first batch, of the size that Keras would make it, from which a model's log names and the
 shapes of its inputs are found.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator
+import inspect
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
 from glimr_keras._utils.input_spec import describe_inputs
-from glimr_keras.errors import ModelError, ShippingError
-from glimr_keras.models import batch_iterators, tf_datasets
+from glimr_keras.errors import DataError, ModelError, ShippingError
+from glimr_keras.models import batch_iterators, samples, tf_datasets
 from glimr_keras.models.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.space.hyperparameters import HyperParameters
 
-_FEW = 3
-"""Samples that are evaluated before a search: enough for labels of a wrong shape to be found out.
-"""
+_OF_FIT = tuple(inspect.signature(keras.Model.fit).parameters)[1:]
+"""The arguments of Keras' `fit`, by position."""
+
+_BATCH_SIZE = 32
+"""Keras' own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +45,14 @@ class FitArguments:
     def y(self) -> Any:
         return self.args[1] if len(self.args) > 1 else self.kwargs.get("y")
 
+    def value(self, name: str) -> Any:
+        """What Keras' `fit` gets as its argument of this name; `None` if it is not given."""
+        position = _OF_FIT.index(name)
+        return self.args[position] if position < len(self.args) else self.kwargs.get(name)
+
     @property
     def has_validation(self) -> bool:
-        return self.kwargs.get("validation_data") is not None or bool(
-            self.kwargs.get("validation_split")
-        )
+        return self.value("validation_data") is not None or bool(self.value("validation_split"))
 
     def named(self) -> Iterator[tuple[str, Any]]:
         """Each argument with a name for messages, such as `"search()'s validation_data"`."""
@@ -200,39 +208,131 @@ def is_at_hand(arguments: FitArguments) -> bool:
     return arguments.y is not None
 
 
-def first_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
-    """A few samples of the training data as `(x, y, sample_weight)`, or `None` if they cannot be
-    read.
+def first_batch(arguments: FitArguments, reads_once: bool = False) -> tuple[Any, Any, Any] | None:
+    """The first batch of the training data, as Keras shows it to a model: `(x, y, sample_weight)`.
+    It is `None` if it cannot be read.
+
+    Args:
+        arguments: Of Keras' `fit`.
+        reads_once: Whether to read from an iterator, which has no first batch any more then.
+
+    Raises:
+        DataError: If there is none.
+        Exception: Whatever a source of batches raises.
     """
-    x, y = arguments.x, arguments.y
-    if x is None:
+    batch = _first_batch(arguments, reads_once)
+    return None if batch is None else samples.as_keras_has_it(batch)
+
+
+def first_validation_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
+    """Likewise, of the validation data; `None` also if there is none, or it is a part of the
+    training data.
+    """
+    given = arguments.value("validation_data")
+    if given is None:
         return None
-    if (
-        y is not None
-        or isinstance(x, (np.ndarray, dict, list))
-        or keras.ops.is_tensor(x)
-        or hasattr(x, "iloc")
-    ):
-        return _first_samples((x, y, None))
-    if isinstance(x, keras.utils.PyDataset):
-        return _first_samples(keras.utils.unpack_x_y_sample_weight(x[0]))
-    if tf_datasets.is_dataset(x):
-        batch = next(iter(x.take(1)), None)
-        if batch is None:
-            raise ModelError(
-                "The training data is empty. Received: a tf.data.Dataset without elements."
-            )
-        return _first_samples(keras.utils.unpack_x_y_sample_weight(batch))
-    if type(x).__module__.startswith("torch.") and hasattr(x, "__iter__"):
-        return _first_samples(keras.utils.unpack_x_y_sample_weight(next(iter(x))))
+    size = arguments.value("validation_batch_size") or arguments.value("batch_size")
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(given)
+    batch = _batch_of(x, y, sample_weight, lambda count: _size_or(size, _BATCH_SIZE), False)
+    return None if batch is None else samples.as_keras_has_it(batch)
+
+
+def is_source(x: Any) -> bool:
+    """Whether it gives whole batches, with labels and weights, as a `PyDataset` does."""
+    return (
+        isinstance(x, (keras.utils.PyDataset, Iterator))
+        or tf_datasets.is_dataset(x)
+        or (
+            type(x).__module__.startswith(_LOADERS)
+            and hasattr(x, "__iter__")
+            and not hasattr(x, "shape")
+        )
+    )
+
+
+_LOADERS = ("torch.utils.data.", "grain.")
+"""Where loaders of other libraries are, of which Keras takes batches."""
+
+
+def num_batches(source: Any) -> int | None:
+    """How many batches a source has; `None` if it does not say."""
+    if tf_datasets.is_dataset(source):
+        count = int(source.cardinality())
+        return count if count >= 0 else None
+    with contextlib.suppress(
+        TypeError, NotImplementedError
+    ):  # what has no end, or does not know it
+        if isinstance(source, keras.utils.PyDataset):
+            return source.num_batches
+        return len(source)
     return None
+
+
+def _first_batch(arguments: FitArguments, reads_once: bool) -> tuple[Any, Any, Any] | None:
+    def size(count: int) -> int:
+        split = arguments.value("validation_split")
+        if isinstance(split, (float, np.floating)) and arguments.value("validation_data") is None:
+            count = math.floor(count * (1 - split))
+        steps = _size_or(arguments.value("steps_per_epoch"), 0)
+        usual = math.ceil(count / steps) if steps else _BATCH_SIZE
+        return min(_size_or(arguments.value("batch_size"), usual), count)
+
+    weight = arguments.value("sample_weight")
+    return _batch_of(arguments.x, arguments.y, weight, size, reads_once)
+
+
+def _batch_of(
+    x: Any, y: Any, sample_weight: Any, size: Callable[[int], int], reads_once: bool
+) -> tuple[Any, Any, Any] | None:
+    if is_source(x):
+        is_read_again = isinstance(x, keras.utils.PyDataset) or not isinstance(x, Iterator)
+        if not is_read_again and not reads_once:
+            return None
+        return keras.utils.unpack_x_y_sample_weight(_from_source(x))
+    data = samples.leaves((x, y, sample_weight))
+    if x is None or not all(map(samples.has_samples, data)):
+        return None
+    chosen = slice(0, size(samples.count(data[0])))
+    return samples.taken((x, y, sample_weight), chosen)
+
+
+def _from_source(source: Any) -> Any:
+    """A first batch.
+
+    Raises:
+        DataError: If there is none.
+    """
+    if num_batches(source) != 0:
+        if isinstance(source, keras.utils.PyDataset):
+            try:
+                return source[0]
+            except Exception:  # one that makes itself ready where an epoch begins
+                source.on_epoch_begin()
+                return source[0]
+        batches = source.take(1) if tf_datasets.is_dataset(source) else source
+        for batch in batches:
+            return batch
+    raise DataError(
+        "Data must have samples. Received: an empty "
+        f"{'tf.data.Dataset' if tf_datasets.is_dataset(source) else type(source).__name__}. "
+        "Does a filter, `take` or `skip` leave nothing of it?"
+    )
+
+
+def _size_or(given: Any, usual: int) -> int:
+    is_size = isinstance(given, (int, np.integer)) and not isinstance(given, bool) and given > 0
+    return int(given) if is_size else usual
 
 
 def describe(arguments: FitArguments) -> Any:
     """The structure of the model's inputs, for `checkpoints.Checkpoint.inputs`; `None` if it cannot
     be found.
     """
-    return _described(_a_batch(arguments), 0)
+    batch = _a_batch(arguments)
+    try:
+        return _described(None if batch is None else samples.as_keras_has_it(batch), 0)
+    except Exception:
+        return None
 
 
 def shapes_of(arguments: FitArguments) -> dict[str, Any]:
@@ -241,10 +341,10 @@ def shapes_of(arguments: FitArguments) -> dict[str, Any]:
     may be padded.
     """
     batch = _a_batch(arguments)
+    if batch is not None:
+        batch = samples.plain(batch)
     found = {"inputs": _described(batch, 0), "labels": _described(batch, 1)}
-    is_batched = isinstance(arguments.x, keras.utils.PyDataset) or type(
-        arguments.x
-    ).__module__.startswith("torch.")
+    is_batched = is_source(arguments.x) and not tf_datasets.is_dataset(arguments.x)
     return {
         name: _last_axes(shape) if is_batched else shape
         for name, shape in found.items()
@@ -262,14 +362,14 @@ def _last_axes(shapes: Any) -> Any:
 
 
 def _a_batch(arguments: FitArguments) -> Any:
-    """A first batch, or of a pipeline, whose first batch may cost a whole shuffle buffer, its
-    specification; `None` of what Keras itself would not take: a `fit` of the user's own may take
-    anything.
+    """A first batch as it is, or of a pipeline, whose first batch may cost a whole shuffle buffer,
+    its specification; `None` of what Keras itself would not take: a `fit` of the user's own may
+    take anything.
     """
     if tf_datasets.is_dataset(arguments.x):
         return keras.utils.unpack_x_y_sample_weight(arguments.x.element_spec)
     try:
-        return first_batch(arguments)
+        return _first_batch(arguments, reads_once=False)
     except Exception:
         return None
 
@@ -279,21 +379,6 @@ def _described(batch: Any, part: int) -> Any:
         return None if batch is None or batch[part] is None else describe_inputs(batch[part])
     except (AttributeError, TypeError, ValueError):
         return None
-
-
-def _first_samples(batch: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-    x, y, sample_weight = (_sliced(part) for part in batch)
-    return x, y, sample_weight
-
-
-def _sliced(part: Any) -> Any:
-    if part is None:
-        return None
-    if isinstance(part, dict):
-        return {key: _sliced(value) for key, value in part.items()}
-    if isinstance(part, (list, tuple)):
-        return type(part)(_sliced(value) for value in part)
-    return part.iloc[:_FEW].to_numpy() if hasattr(part, "iloc") else part[:_FEW]
 
 
 def _leaves(value: Any) -> Iterator[Any]:

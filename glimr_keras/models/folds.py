@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from glimr_keras.models import tf_datasets
+from glimr_keras.models import samples, tf_datasets
 from glimr_keras.models.data import FitArguments
 
 _EXTRA = (
@@ -97,7 +96,7 @@ def split(arguments: FitArguments, folds: Folds, fold: int) -> FitArguments:
     else:
         given = [arguments.x, arguments.y] + ([] if weight is None else [weight])
         pieces = [
-            tuple(taken(part, np.flatnonzero(chosen)) for part in given)
+            tuple(samples.taken(part, np.flatnonzero(chosen)) for part in given)
             for chosen in (folds.parts != fold, folds.parts == fold)
         ]
     (x, *rest), validation = pieces
@@ -192,15 +191,15 @@ def _check_dataset(dataset: Any, groups: Any, stratify: Any, folds: Any) -> None
 
 def _size(arguments: FitArguments) -> int:
     weight = arguments.kwargs.get("sample_weight")
-    leaves = [leaf for part in (arguments.x, arguments.y, weight) for leaf in _leaves(part)]
+    leaves = samples.leaves((arguments.x, arguments.y, weight))
     for leaf in leaves:
-        if not hasattr(leaf, "shape") or isinstance(leaf, keras.utils.PyDataset):
+        if not samples.has_samples(leaf):
             raise ValueError(
                 "`cv_folds` splits arrays, tensors, frames and tf.data.Datasets. Give one of "
                 "those, or override `HyperModel.data(config)` and return the data of fold "
                 f"`config.fold`. Received: {type(leaf).__name__}"
             )
-    sizes = {int(leaf.shape[0]) for leaf in leaves}
+    sizes = {samples.count(leaf) for leaf in leaves}
     if len(sizes) != 1:
         raise ValueError(
             "All data must have the same number of samples to be split into folds. Received: "
@@ -221,7 +220,7 @@ def _vector(name: str, values: Any, size: int) -> np.ndarray:
 
 def _classes(labels: Any, count: int) -> np.ndarray | None:
     """The classes of the labels as integers, shape (samples,); `None` if they are none."""
-    found = [classes for classes in map(_classes_of, _leaves(labels)) if classes is not None]
+    found = [classes for classes in map(_classes_of, samples.leaves(labels)) if classes is not None]
     if len(found) < 2:
         return found[0] if found else None
     _, together = np.unique(
@@ -245,27 +244,3 @@ def _classes_of(leaf: Any) -> np.ndarray | None:
     if label.dtype.kind in "biuUSO":
         return label
     return label.astype(int) if np.isin(label, (0, 1)).all() else None
-
-
-def _leaves(part: Any) -> Iterator[Any]:
-    if isinstance(part, dict):
-        for branch in part.values():
-            yield from _leaves(branch)
-    elif isinstance(part, (list, tuple)):
-        for branch in part:
-            yield from _leaves(branch)
-    elif part is not None:
-        yield part
-
-
-def taken(part: Any, chosen: np.ndarray) -> Any:
-    """The chosen samples of nested data; frames keep their index."""
-    if part is None:
-        return None
-    if isinstance(part, dict):
-        return {key: taken(branch, chosen) for key, branch in part.items()}
-    if isinstance(part, (list, tuple)):
-        return type(part)(taken(branch, chosen) for branch in part)
-    if hasattr(part, "iloc"):
-        return part.iloc[chosen]
-    return keras.ops.take(part, chosen, axis=0) if keras.ops.is_tensor(part) else part[chosen]

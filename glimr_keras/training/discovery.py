@@ -1,7 +1,7 @@
 """What is found out before the first trial: the whole space, and the names that Keras will log.
 Runs in a worker.
 
-One configuration is built, and evaluated with a few samples. Then others are built, each with one
+One configuration is built, and evaluated with a batch. Then others are built, each with one
 value changed from a configuration that was built before, so that every branch of the user's code
 that a hyperparameter decides is seen once, and what it asks for becomes known. Nothing is trained.
 """
@@ -13,20 +13,19 @@ import contextlib
 import dataclasses
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-import keras
-
 from glimr_keras.errors import FatalError, ModelError, user_traceback
-from glimr_keras.models import data
+from glimr_keras.models import data, data_checks
 from glimr_keras.models.configuration import configuration
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import method_name, overrides
-from glimr_keras.models.tasks import TaskLogs
 from glimr_keras.space.hp_types import Choice, Float, HyperParameter, Int
 from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training import dry_batch
 from glimr_keras.training.context import TrialContext, fit_kwargs, task_logs, with_data, with_model
+from glimr_keras.training.own_fit import FitLook
 from glimr_keras.trials.metric_directions import infer_direction, log_directions
 
 
@@ -44,6 +43,7 @@ class Probe:
         is_complete: Whether every branch was looked at, and not only those that there was time for.
         error: The user's error, as a traceback of their own code.
         fatal: The error itself, if it is one that stops a search.
+        remarks: What the user is to be told before the first trial.
     """
 
     log_directions: dict[str, str | None] | None = None
@@ -54,6 +54,7 @@ class Probe:
     shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
     error: str | None = None
     fatal: FatalError | None = None
+    remarks: tuple[str, ...] = ()
 
 
 PROBED: tuple[tuple[int, ...] | None, ...] = (None, (0,), (1,))
@@ -110,22 +111,19 @@ def _probe(context: TrialContext, sampling_key: tuple[int, ...] | None, explore:
                 bool(context.space.parameters) or config.asked != before
             )  # what is declared counts as asked for anyway
             model, arguments = with_model(context, config, loaded)
-            batch = data.first_batch(arguments) if context.loop.is_keras_fit else None
-            directions = (
-                None
-                if batch is None
-                else _directions(model, batch, arguments.has_validation, task_logs(context, config))
-            )
+            directions, remarks = _look(context, config, model, arguments)
             shapes = data.shapes_of(arguments)
-            before_fit = config.asked
-            of_fit = _ask_fit(context, config, model, arguments)
+            before_fit, fit_look = config.asked, FitLook(context)
+            of_fit = fit_look.ask(config, model, arguments)
+            if fit_look.call is not None:
+                data_checks.check_data(model, fit_look.call)
             _check_folds(context, config)
     except (Exception, SystemExit) as error:
         return Probe(
             error=user_traceback(error), fatal=error if isinstance(error, FatalError) else None
         )
     shared = None if depends and overrides(context.hypermodel, "data") else loaded
-    explorer = _Explorer(context, config, set(before_fit), of_fit, shared, started)
+    explorer = _Explorer(context, config, set(before_fit), of_fit, shared, started, fit_look)
     if explore:
         with context.session.fresh():
             explorer.explore()
@@ -136,6 +134,7 @@ def _probe(context: TrialContext, sampling_key: tuple[int, ...] | None, explore:
         tuple(explorer.observations),
         explorer.is_complete and explore,
         shapes,
+        remarks=remarks,
     )
 
 
@@ -154,7 +153,7 @@ def _of_own_loop(
     data.with_data(context.hypermodel, config, context.arguments)
     with context.compile_overrides.scope():
         context.hypermodel.build(config)  # whatever that is
-    explorer = _Explorer(context, config, set(config.asked), set(), None, started, builds_only=True)
+    explorer = _Explorer(context, config, set(config.asked), set(), None, started)
     if explore:
         explorer.explore()
     return Probe(None, inferred, tuple(explorer.parameters.values()), is_complete=False)
@@ -167,9 +166,7 @@ def built_space(context: TrialContext) -> list[HyperParameter]:
     Its errors are left to the search, which says them.
     """
     config = configuration(context.space, {}, None, *context.first_fold)
-    explorer = _Explorer(
-        context, config, set(config.asked), set(), None, time.monotonic(), builds_only=True
-    )
+    explorer = _Explorer(context, config, set(config.asked), set(), None, time.monotonic())
     with context.compile_overrides.scope():
         explorer.begin()
         explorer.explore()
@@ -188,7 +185,8 @@ class _Explorer:
         of_fit: What `fit` asked for, or looked at.
         arguments: Data for all configurations; `None` if each makes its own.
         started: When the search for hyperparameters began, as `time.monotonic()` says it.
-        builds_only: Whether nothing but `build` is called, which may build anything.
+        fit_look: At the user's own `fit`; `None` if nothing but `build` is called, which may build
+            anything.
     """
 
     def __init__(
@@ -199,13 +197,13 @@ class _Explorer:
         of_fit: set[str],
         arguments: FitArguments | None,
         started: float,
-        builds_only: bool = False,
+        fit_look: FitLook | None = None,
     ) -> None:
         self.parameters: dict[Any, HyperParameter] = {}
         self.observations: list[dict[str, Any]] = []
         self.is_complete = True
         self._context, self._arguments, self._deadline = context, arguments, started + _MAX_SECONDS
-        self._of_fit, self._builds_only = of_fit, builds_only
+        self._of_fit, self._fit_look = of_fit, fit_look
         self._usual_of_fit = {
             name: value for name, value in config.asked.items() if name not in of_build
         }
@@ -232,6 +230,8 @@ class _Explorer:
                 self._build(values, sampling_key)
                 self._build_waiting()
         self.is_complete = not self._waiting and self._has_time()
+        if self._fit_look is not None and not self._fit_look.has_time:
+            self.is_complete = False
 
     def _build_waiting(self) -> None:
         while self._waiting and self._has_time():
@@ -260,7 +260,8 @@ class _Explorer:
                 context.space, values, sampling_key, *context.first_fold, context.hypermodel
             )
             try:
-                if self._builds_only:
+                fit_look = self._fit_look
+                if fit_look is None:
                     context.hypermodel.build(config)
                     before = config.asked
                 else:
@@ -269,7 +270,8 @@ class _Explorer:
                     )
                     before = config.asked
                     if with_fit:
-                        self._of_fit |= _ask_fit(context, config, model, arguments)
+                        self._of_fit |= fit_look.ask(config, model, arguments)
+                        with_fit = fit_look.has_time  # else it asked for a part of it only
             finally:
                 self.parameters.update({parameter.key: parameter for parameter in config.space})
             self._take_in(config, config.asked if with_fit else before | self._usual_of_fit)
@@ -346,81 +348,24 @@ def _check_folds(context: TrialContext, config: HyperParameters) -> None:
         )
 
 
-def _directions(
-    model: Any, batch: tuple[Any, Any, Any], has_validation: bool, task_logs: list[TaskLogs]
-) -> dict[str, str | None]:
-    model.run_eagerly = True  # a few samples are evaluated: tracing would cost more
-    x, y, sample_weight = batch
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            names = list(model.test_on_batch(x, y, sample_weight, return_dict=True))
-        except Exception:  # a model with a `train_step` of its own, or data that only `fit` takes
-            names = list(model.fit(x, y, sample_weight=sample_weight, verbose=0).history)
-    if has_validation:
-        names += [f"val_{name}" for name in names]
-    for logs in task_logs:
-        names = list(logs.named(dict.fromkeys(names)))
-    return log_directions(model, names)
-
-
-class _EnoughError(BaseException):
-    """Ends a training loop of the user's own where it would begin to train. (No `Exception`, which
-    that loop may catch.)
-    """
-
-
-class _Ending(keras.callbacks.Callback):
-    """Ends a training loop that drives its callbacks by hand."""
-
-    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        raise _EnoughError
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        raise _EnoughError
-
-
-class _Nothing(dict[str, Any]):
-    """What a training that did not take place has logged: who looks at it sees nothing more."""
-
-    def _enough(self, *args: Any) -> Any:
-        raise _EnoughError
-
-    __getitem__ = __iter__ = __contains__ = __len__ = get = keys = values = items = _enough
-
-
-def _untrained(*args: Any, **kwargs: Any) -> keras.callbacks.History:
-    """In the place of a model's `fit`."""
-    history = keras.callbacks.History()
-    history.history = _Nothing()
-    return history
-
-
-def _ask_fit(
+def _look(
     context: TrialContext, config: HyperParameters, model: Any, arguments: FitArguments
-) -> set[str]:
-    """Runs the user's own `fit` with a model that does not train, up to where it looks at what came
-    out, and returns the names that it asks for or looks at.
+) -> tuple[dict[str, str | None] | None, tuple[str, ...]]:
+    """What Keras will log, by name with its direction, and what is to be said of the look.
+
+    Raises:
+        ModelError: If Keras' own `fit` cannot train with the data or arguments.
     """
-    if context.loop.is_keras_fit:
-        return set()
-
-    def enough(*args: Any, **kwargs: Any) -> None:
-        raise _EnoughError
-
-    for name, replacement in (
-        ("fit", _untrained),
-        ("train_on_batch", enough),
-        ("evaluate", enough),
-        ("predict", enough),
-    ):
-        object.__setattr__(model, name, replacement)
-    if getattr(model, "optimizer", None) is not None:
-        object.__setattr__(model.optimizer, "apply", enough)
-    kwargs = {**fit_kwargs(context, config, arguments), "callbacks": [_Ending()], "verbose": 0}
-    with (
-        config.watched() as names,
-        contextlib.suppress(Exception, SystemExit, _EnoughError),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        context.hypermodel.fit(config, model, *arguments.args, **kwargs)
-    return names
+    if not context.loop.is_keras_fit:
+        return None, ()
+    kwargs = fit_kwargs(context, config, arguments)
+    given = FitArguments(arguments.args, kwargs)
+    data_checks.check_fit(model, given)
+    seen = dry_batch.look(model, given, reads_once=overrides(context.hypermodel, "data"))
+    remarks = () if seen.remark is None else (seen.remark,)
+    if seen.names is None:
+        return None, remarks
+    names = seen.names
+    for logs in task_logs(context, config):
+        names = list(logs.named(dict.fromkeys(names)))
+    return log_directions(model, names), remarks

@@ -12,8 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from glimr_keras.models import data
+from glimr_keras.models import data, data_checks
 from glimr_keras.models.configuration import configuration
+from glimr_keras.models.data import FitArguments
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.context import TrialContext, fit_kwargs, task_logs, with_data, with_model
 from glimr_keras.training.keras_session import private_memory
@@ -91,6 +92,7 @@ def dry_run(context: TrialContext, values: dict[str, Any], batches: int | None) 
         batches: At most so many; `None` for the whole epoch.
 
     Raises:
+        DataError: If Keras' own `fit` cannot train with the data or arguments.
         Exception: Whatever the user's code raises.
     """
     memory, started = private_memory(), time.monotonic()
@@ -104,6 +106,9 @@ def dry_run(context: TrialContext, values: dict[str, Any], batches: int | None) 
         "verbose": 0,
         "callbacks": callbacks,
     }
+    if context.loop.is_keras_fit:
+        given = fit_kwargs(context, config, arguments)
+        data_checks.check_fit(model, FitArguments(arguments.args, given))
     returned = context.hypermodel.fit(config, model, *arguments.args, **kwargs)
     grown = private_memory()
     logs = returned if isinstance(returned, dict) else clock.logs

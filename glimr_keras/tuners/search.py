@@ -476,6 +476,8 @@ class SearchSession:
         space = self._discovered_space(found)
         for oddity in filter(None, (parameter.oddity for parameter in space.parameters)):
             warnings.warn(oddity, stacklevel=2)
+        for remark in found.remarks:
+            warnings.warn(remark, stacklevel=2)
         objective = checked_objective(
             self._tuner.oracle.wanted, found, has_callbacks=bool(context.callbacks)
         )

@@ -21,7 +21,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras.errors import CheckpointError, ObjectiveError, did_you_mean
 from glimr_keras.models.data import FitArguments
-from glimr_keras.models.folds import taken
+from glimr_keras.models.samples import taken
 from glimr_keras.oracles import Oracle
 from glimr_keras.results.results import Results
 from glimr_keras.trials.trial import Trial

@@ -14,6 +14,8 @@ from glimr_keras.models.data import (
     check_one_source,
     describe,
     first_batch,
+    first_validation_batch,
+    is_source,
     shapes_of,
     with_data,
 )
@@ -161,19 +163,67 @@ def test_one_source_is_enough():
         given(Batches()),
     ],
 )
-def test_the_first_samples_are_a_small_batch(arguments):
+def test_the_first_batch_is_one_of_keras(arguments):
     x, y, sample_weight = first_batch(arguments)
-    assert 1 < len(x) == len(y) <= 3
     assert np.array(x).tolist() == X[: len(x)].tolist()
-    assert np.array(y).tolist() == Y[: len(x)].tolist()
+    assert np.ravel(y).tolist() == Y[: len(x)].tolist()
+    assert len(x) == (2 if is_source(arguments.x) else 4)
     assert sample_weight is None
 
 
 def test_several_inputs_are_cut_each():
-    x, y, _ = first_batch(given({"left": X, "right": [X, Y]}, {"label": Y}))
-    assert x["left"].shape == x["right"][0].shape == (3, 3)
-    assert x["right"][1].shape == y["label"].shape == (3,)
-    assert [part.shape for part in first_batch(given((X, Y), Y))[0]] == [(3, 3), (3,)]
+    x, y, weight = first_batch(
+        given({"left": X, "right": [X, Y]}, {"label": Y}, 2, sample_weight={"label": W})
+    )
+    assert x["left"].shape == x["right"][0].shape == (2, 3)
+    assert x["right"][1].shape == y["label"].shape == weight["label"].shape == (2,)
+    assert [part.shape for part in first_batch(given((X, Y), Y))[0]] == [(4, 3), (4,)]
+
+
+LONG = np.zeros((100, 3))
+
+
+@pytest.mark.parametrize(
+    ("how", "size"),
+    [
+        ({}, 32),
+        ({"batch_size": 16}, 16),
+        ({"batch_size": np.int64(7)}, 7),
+        ({"batch_size": 0}, 32),
+        ({"batch_size": 1000}, 100),
+        ({"steps_per_epoch": 3}, 34),
+        ({"steps_per_epoch": 3, "batch_size": 8}, 8),
+        ({"batch_size": 64, "validation_split": 0.5}, 50),
+        ({"batch_size": 64, "validation_split": 0.5, "validation_data": (LONG, LONG)}, 64),
+    ],
+)
+def test_a_batch_is_as_large_as_keras_makes_it(how, size):
+    assert len(first_batch(given(LONG, LONG, **how))[0]) == size
+
+
+def test_the_first_batch_of_validation_data_has_its_own_size():
+    validation = {"validation_data": (LONG, LONG)}
+    for how, size in (({}, 32), ({"batch_size": 8}, 8), ({"validation_batch_size": 9}, 9)):
+        assert len(first_validation_batch(given(X, Y, **validation, **how))[0]) == size
+    assert len(first_validation_batch(given(X, Y, validation_data=DATASET))[0]) == 2
+    assert first_validation_batch(given(X, Y)) is None
+    assert first_validation_batch(given(X, Y, validation_split=0.5)) is None
+
+
+def test_a_source_that_an_epoch_makes_ready_is_made_ready():
+    class Shuffled(Batches):
+        def on_epoch_begin(self):
+            self.order = [1, 0]
+
+        def __getitem__(self, index):
+            return super().__getitem__(self.order[index])
+
+    assert first_batch(given(Shuffled()))[1].tolist() == [2, 3]
+
+
+def test_batches_may_have_parts_of_different_lengths():
+    graphs = tf.data.Dataset.from_tensors(((np.ones((5, 2)), np.ones((9, 2))), np.ones(1)))
+    assert [part.shape[0] for part in first_batch(given(graphs))[0]] == [5, 9]
 
 
 def test_the_weights_of_a_dataset_are_kept():
@@ -190,12 +240,14 @@ def test_data_of_an_unknown_kind_has_no_first_samples(arguments):
 def test_looking_at_a_generator_does_not_use_it_up():
     generator = (batch for batch in [(X, Y)])
     first_batch(given(generator))
-    assert len(list(generator)) == 1
+    assert first_batch(given(generator), reads_once=True)[1] is Y
+    assert list(generator) == []
 
 
 def test_an_empty_dataset_is_said_to_be_empty():
-    with pytest.raises(ValueError, match="empty"):
-        first_batch(given(DATASET.take(0)))
+    for empty in (DATASET.take(0), DATASET.filter(lambda x, y: False), iter([])):
+        with pytest.raises(ValueError, match="Data must have samples"):
+            first_batch(given(empty), reads_once=True)
 
 
 def test_the_inputs_are_described_without_the_batch_axis():
@@ -204,6 +256,8 @@ def test_the_inputs_are_described_without_the_batch_axis():
     assert describe(given({"a": X, "b": [X]}, Y)) == {
         "dict": {"a": single, "b": {"list": [single]}}
     }
+    assert describe(given(pd.Series(Y), Y)) == {"shape": [1], "dtype": "int64"}  # as Keras has it
+    assert describe(given(tf.sparse.from_dense(X), Y)) == single
 
 
 # What cannot be used

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
 from glimr_keras.models.data import FitArguments
@@ -147,6 +148,18 @@ def test_tensors_are_split():
         FitArguments((tf.constant(X), tf.constant(CLASSES))), Folds(3, np.arange(N) % 3), 0
     )
     assert tuple(arguments.args[0].shape) == (40, 2)
+
+
+@pytest.mark.parametrize(
+    "kind", [tf.sparse.from_dense, scipy.sparse.coo_matrix, scipy.sparse.csr_array, tf.constant]
+)
+def test_whatever_keras_takes_is_split(kind):
+    given = FitArguments(({"a": kind(X), "b": [X, None]}, CLASSES))
+    arguments = split(given, make(given, 3, 0), 0)
+    train, validation = arguments.args[0], arguments.kwargs["validation_data"][0]
+    assert type(train["a"]) is type(validation["a"]) is type(kind(X))
+    assert [part["a"].shape[0] for part in (train, validation)] == [40, 20]
+    assert train["b"][0].shape == (40, 2) and train["b"][1] is None
 
 
 def test_the_elements_of_a_dataset_are_dealt_out_by_position():

@@ -1,0 +1,188 @@
+"""What one batch shows before the search: the names that Keras will log, and data that does not fit
+the model. Runs in the worker.
+
+The batch is evaluated and, where that fails, trained on. Nothing is seen of it where only callbacks
+make it work, or where batches differ; then the first trial decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from glimr_keras.errors import DataError, FatalError, ModelError, user_traceback
+from glimr_keras.models import data, samples, tf_datasets
+from glimr_keras.models.data import FitArguments
+
+_Batch = tuple[Any, Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class DryBatch:
+    """What was seen of a batch.
+
+    Attributes:
+        names: Of what Keras will log; `None` if that was not seen.
+        remark: Why something was not seen, for the user.
+    """
+
+    names: list[str] | None = None
+    remark: str | None = None
+
+
+def look(model: Any, arguments: FitArguments, reads_once: bool) -> DryBatch:
+    """Evaluates a batch of the training data, and of validation data of another kind.
+
+    Args:
+        model: Compiled; it is not used for anything else afterwards.
+        arguments: What its `fit` is called with.
+        reads_once: Whether to read from an iterator too.
+
+    Raises:
+        DataError: If the data cannot be what the user means.
+        ModelError: If the model is made for other data.
+    """
+    model.run_eagerly = True  # one batch is evaluated: tracing would cost more
+    names = None
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            with _unseen("reading a first batch"):
+                batch = data.first_batch(arguments, reads_once)
+            if batch is not None:
+                names = _names(model, arguments, batch)
+                names += [f"val_{name}" for name in names if arguments.has_validation]
+                _check_validation(model, arguments, batch)
+        except _UnseenError as error:
+            return DryBatch(names, str(error))
+    return DryBatch(names)
+
+
+def _names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str]:
+    x, y, sample_weight = batch
+    try:
+        return list(model.test_on_batch(x, y, sample_weight, return_dict=True))
+    except Exception:  # a model with a `train_step` of its own, or a batch for `fit` only
+        pass
+    try:
+        return _names_of_training(model, arguments, batch)
+    except Exception as error:
+        _check_fits(model, batch, error)
+        with _unseen("training on a first batch"):
+            raise
+
+
+def _names_of_training(model: Any, arguments: FitArguments, batch: _Batch) -> list[str]:
+    if tf_datasets.is_dataset(arguments.x):
+        return list(model.fit(arguments.x.take(1), verbose=0).history)
+    x, y, sample_weight = batch
+    size = samples.count(samples.leaves(x)[0])
+    history = model.fit(x, y, sample_weight=sample_weight, batch_size=size, verbose=0)
+    return list(history.history)
+
+
+class _UnseenError(Exception):
+    """A batch could not be looked at, though the model was built. Its text is for the user."""
+
+
+@contextlib.contextmanager
+def _unseen(what: str) -> Iterator[None]:
+    """Turns an error of what the block does into one that leaves it to the first trial."""
+    try:
+        yield
+    except FatalError:
+        raise
+    except Exception as error:
+        raise _UnseenError(
+            f"Before the search, {what} failed, though the model was built. The first trial "
+            f"decides whether it can be trained. The error was:\n\n{user_traceback(error)}"
+        ) from error
+
+
+def _check_fits(model: Any, batch: _Batch, error: Exception) -> None:
+    """Refuses a batch that is certain not to fit.
+
+    Raises:
+        ModelError: If a `Sequential` without an input cannot be built from it, or the model's input
+            is of another shape.
+    """
+    if isinstance(model, keras.Sequential) and not model.built:
+        raise ModelError(
+            "A Sequential without `keras.Input` is built from the first batch, and this one could "
+            f"not be. Received: inputs of shape {_shapes(batch[0])}, and layers "
+            f"{', '.join(type(layer).__name__ for layer in model.layers) or 'none'}. Put a "
+            f"`keras.Input(shape)` first, to see it in `build`. The error was: {error}"
+        ) from error
+    wanted = _input_shapes(model)
+    if wanted is not None and _differ(wanted, _leaf_shapes(batch[0])):
+        raise ModelError(
+            "The model must take the data that it is trained on. Received: inputs of shape "
+            f"{', '.join(map(str, _leaf_shapes(batch[0])))}, and a model with inputs of shape "
+            f"{', '.join(map(str, wanted))}. Make the input in `build` of the data's shape, such "
+            "as `keras.Input(x.shape[1:])`; where it has a fixed batch size, give that as "
+            "`batch_size`."
+        ) from error
+
+
+def _input_shapes(model: Any) -> list[tuple[int | None, ...]] | None:
+    """The shapes that a model's inputs were made with; `None` if they may be anything."""
+    with contextlib.suppress(Exception):
+        return [tuple(tensor.shape) for tensor in model.inputs]
+    return None
+
+
+def _differ(left: list[tuple[int | None, ...]], right: list[tuple[int | None, ...]]) -> bool:
+    """Whether two lists of shapes have an axis of different sizes."""
+    return len(left) == len(right) and any(
+        None not in (one, other) and one != other
+        for shapes in zip(left, right, strict=True)
+        if len(shapes[0]) == len(shapes[1])
+        for one, other in zip(*shapes, strict=True)
+    )
+
+
+def _check_validation(model: Any, arguments: FitArguments, batch: _Batch) -> None:
+    """Evaluates a batch of validation data, where that is of another kind than the training data.
+
+    Raises:
+        DataError: If it is of another shape, and the model does not take it.
+        _UnseenError: If that fails for another reason.
+    """
+    with _unseen("reading a first batch of `validation_data`"):
+        other = data.first_validation_batch(arguments)
+    if other is None or _is_alike(batch, other):
+        return
+    try:
+        model.test_on_batch(*other, return_dict=True)
+    except Exception as error:
+        if _is_alike((batch[0], None, None), (other[0], None, None)):
+            with _unseen("a first batch of `validation_data`"):
+                raise
+        raise DataError(
+            "`validation_data` must be what the model can be evaluated on. Received: inputs of "
+            f"shape {_shapes(other[0])}, and for training {_shapes(batch[0])}. Prepare both in the "
+            f"same way. The error was: {error}"
+        ) from error
+
+
+def _is_alike(batch: _Batch, other: _Batch) -> bool:
+    """Whether two batches have the same structure, and shapes that differ in samples only."""
+    try:
+        for one, another in zip(batch, other, strict=True):
+            keras.tree.assert_same_structure(one, another)
+    except (TypeError, ValueError):
+        return False
+    left, right = _leaf_shapes(batch), _leaf_shapes(other)
+    return [shape[1:] for shape in left] == [shape[1:] for shape in right]
+
+
+def _leaf_shapes(part: Any) -> list[tuple[int | None, ...]]:
+    return [tuple(leaf.shape) for leaf in samples.leaves(part)]
+
+
+def _shapes(part: Any) -> str:
+    return ", ".join(str((None, *shape[1:])) for shape in _leaf_shapes(part))

@@ -1,0 +1,274 @@
+"""What one whole batch shows before a search, of every kind of data and model that trains."""
+
+import warnings
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import tensorflow as tf
+
+import glimr_keras as gk
+from glimr_keras.errors import DataError, ModelError
+from glimr_keras.models.data import FitArguments
+from glimr_keras.models.hypermodel import as_hypermodel
+from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.training.context import TrialContext
+from glimr_keras.training.discovery import probe
+from glimr_keras.training.trial_loop import loop_of
+from tests import tiny_models
+
+X, Y = tiny_models.TRAIN
+WINDOWS = X.reshape(64, 3, 2)
+DATASET = tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
+LOGGED = {"loss", "accuracy", "val_loss", "val_accuracy"}
+VALIDATION = {"validation_data": tiny_models.VALIDATION}
+
+
+def found_in(hypermodel, *args, **kwargs):
+    made = as_hypermodel(hypermodel)
+    objective, loop = gk.Objective("val_loss", "min"), loop_of(made)
+    return probe(
+        TrialContext(made, DeclaredSpace(None), objective, FitArguments(args, kwargs), loop=loop)
+    )
+
+
+def stack(*layers):
+    return tiny_models.compiled(
+        keras.Sequential([*layers, keras.layers.Dense(2, activation="softmax")])
+    )
+
+
+def stateful(config):
+    return stack(
+        keras.Input(batch_shape=(16, 3, 2)),
+        keras.layers.GRU(config.Int("units", 2, 4), stateful=True),
+    )
+
+
+class ToTheBatch(keras.layers.Layer):
+    """Works only with whole batches of 16."""
+
+    def call(self, inputs):
+        return keras.ops.reshape(keras.ops.reshape(inputs, (4, -1)), (16, 6))
+
+
+def reshaping(config):
+    config.Int("units", 2, 4)
+    return stack(keras.Input((6,)), ToTheBatch())
+
+
+class Sixteens(keras.utils.PyDataset):
+    """Batches of 16."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        rows = slice(16 * index, 16 * index + 16)
+        return X[rows], Y[rows]
+
+
+class Loads(gk.HyperModel):
+    """Brings a generator of batches of 16."""
+
+    def data(self, config):
+        return ((X[:16], Y[:16]) for _ in range(4)), (X[:16], Y[:16])
+
+    def build(self, config):
+        return reshaping(config)
+
+
+@pytest.mark.parametrize(
+    ("hypermodel", "args", "kwargs"),
+    [
+        (stateful, (WINDOWS, Y), {"batch_size": 16, "validation_split": 0.5}),
+        (stateful, (WINDOWS, Y, 16), {"validation_split": 0.5}),
+        (reshaping, (X, Y), {"steps_per_epoch": 4, **VALIDATION}),
+        (reshaping, (DATASET,), {"validation_data": DATASET}),
+        (reshaping, (Sixteens(),), {"validation_data": Sixteens()}),
+        (Loads(), (), {}),
+        (tiny_models.build, (pd.DataFrame(X), pd.Series(Y)), VALIDATION),
+        (tiny_models.build, (scipy.sparse.coo_matrix(X), Y), VALIDATION),
+        (tiny_models.build, (scipy.sparse.csr_array(X), Y), {"validation_split": 0.5}),
+        (tiny_models.build, (tf.sparse.from_dense(X), tf.constant(Y)), VALIDATION),
+        (tiny_models.build, (X, Y), {"sample_weight": np.ones(64), **VALIDATION}),
+        (tiny_models.build_deferred, (pd.DataFrame(X), Y), VALIDATION),
+    ],
+)
+def test_whatever_trains_is_looked_at(hypermodel, args, kwargs):
+    found = found_in(hypermodel, *args, **kwargs)
+    assert (found.error, found.remarks) == (None, ())
+    assert set(found.log_directions) == LOGGED
+
+
+def fitting(layers):
+    return lambda config: stack(*layers)
+
+
+@pytest.mark.parametrize(
+    ("build", "args", "kwargs", "error", "message"),
+    [
+        (tiny_models.build, (X, Y[:60]), {}, DataError, "x with 64, y with 60"),
+        (tiny_models.build, (X, Y), {"epochs": "5"}, DataError, "Received: epochs='5'"),
+        (tiny_models.build, (X, Y), {"validation_splt": 0.2}, DataError, "'validation_split'"),
+        (
+            tiny_models.build,
+            (X, Y),
+            {"validation_data": (X[:, :5], Y)},
+            DataError,
+            r"`validation_data` must .* shape \(None, 5\), and for training \(None, 6\)",
+        ),
+        (
+            tiny_models.build_deferred,
+            (X, Y),
+            {"validation_data": DATASET.map(lambda x, y: (x[:, :4], y))},
+            DataError,
+            r"shape \(None, 4\), and for training \(None, 6\)",
+        ),
+        (
+            tiny_models.build,
+            (X, Y),
+            {"validation_data": DATASET.filter(lambda x, y: False)},
+            DataError,
+            "Data must have samples. Received: an empty tf.data.Dataset",
+        ),
+        (
+            tiny_models.build,
+            (X[:, :5], Y),
+            {},
+            ModelError,
+            r"inputs of shape \(32, 5\), and a model with inputs of shape \(None, 6\)",
+        ),
+        (
+            stateful,
+            (WINDOWS, Y),
+            {},
+            ModelError,
+            r"of shape \(32, 3, 2\), and a model with inputs of shape \(16, 3, 2\).* `batch_size`",
+        ),
+        (
+            fitting([keras.layers.Reshape((7, 7))]),
+            (X, Y),
+            {},
+            ModelError,
+            r"Sequential without `keras.Input` .* inputs of shape \(None, 6\), and layers Reshape, "
+            "Dense",
+        ),
+        (
+            tiny_models.build,
+            (pd.DataFrame({"a": X[:, 0], "city": ["here", "there"] * 32}), Y),
+            {},
+            DataError,
+            "the column 'city' of type",
+        ),
+    ],
+)
+def test_what_cannot_train_is_said_before_any_trial(build, args, kwargs, error, message, project):
+    tuner = gk.RayTuner(build, "loss", max_trials=2, executor="inline", **project)
+    with pytest.raises(error, match=f"(?s){message}"):
+        tuner.search(*args, **{"verbose": 0, **kwargs})
+    assert not (project["directory"] / project["project_name"]).exists()
+
+
+def test_validation_data_of_another_shape_is_taken_where_the_model_takes_it():
+    def build(config):
+        config.Int("units", 2, 4)
+        return stack(keras.Input((None, 2)), keras.layers.GRU(2))
+
+    found = found_in(build, WINDOWS, Y, validation_data=(WINDOWS[:, :2], Y))
+    assert (found.error, found.remarks) == (None, ())
+    assert set(found.log_directions) == LOGGED
+
+
+class NeedsItsCallback(keras.Model):
+    """Can be called only in a training that its callback began."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.out = keras.layers.Dense(units, activation="softmax")
+        self.is_ready = False
+
+    def call(self, inputs):
+        if not self.is_ready:
+            raise RuntimeError("no callback made it ready")
+        return self.out(inputs)
+
+
+class MakesReady(keras.callbacks.Callback):
+    """Makes such a model ready."""
+
+    def on_train_begin(self, logs=None):
+        self.model.is_ready = True
+
+
+def build_needing(config):
+    return tiny_models.compiled(NeedsItsCallback(config.Int("units", 2, 4)))
+
+
+@pytest.mark.parametrize("executor", ["ray", "inline"])
+def test_where_looking_fails_the_first_trial_decides(executor, project, local_ray):
+    more = {"max_concurrent_trials": 2} if executor == "ray" else {}
+    tuner = gk.RayTuner(build_needing, "val_loss", 2, executor=executor, **more, **project)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        tuner.search(X, Y, callbacks=[MakesReady()], verbose=0, **VALIDATION)
+    said = [str(each.message) for each in heard if "first trial decides" in str(each.message)]
+    assert len(said) == 1
+    assert "no callback made it ready" in said[0]
+    assert list(tuner.results_dataframe()["status"]) == ["COMPLETED"] * 2
+
+
+def test_an_error_of_the_users_that_ends_the_search_ends_it():
+    class Refuses(keras.Model):
+        def call(self, inputs):
+            raise gk.errors.FatalError("mine")
+
+    found = found_in(lambda config: tiny_models.compiled(Refuses()), X, Y)
+    assert "mine" in str(found.fatal)
+
+
+def build_kinds(config):
+    """A model of a dict of inputs."""
+    inputs = {name: keras.Input((6,), name=name) for name in KINDS}
+    joined = keras.layers.Add()(
+        [keras.layers.Dense(config.Int("units", 2, 4))(each) for each in inputs.values()]
+    )
+    return tiny_models.compiled(
+        keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(joined))
+    )
+
+
+KINDS = {
+    "array": X,
+    "coo": scipy.sparse.coo_matrix(X),
+    "csr": scipy.sparse.csr_array(X),
+    "frame": pd.DataFrame(X),
+    "sparse": tf.sparse.from_dense(X),
+    "tensor": tf.constant(X),
+}
+
+
+def test_whatever_keras_takes_is_searched_with_and_split_side_by_side(project, local_ray):
+    arguments = {"max_concurrent_trials": 2, "cv_folds": 2, **project}
+    tuner = gk.RayTuner(build_kinds, "val_loss", 2, **arguments)
+    tried = tuner.try_configuration({"units": 3}, KINDS, pd.Series(Y), batch_size=16, batches=1)
+    assert tried.inputs == dict.fromkeys(KINDS, (None, 6))
+    assert tried.outputs == (None, 2)
+    tuner.search(KINDS, pd.Series(Y), batch_size=16, verbose=0)
+    table = tuner.results_dataframe()
+    assert list(table["status"]) == ["COMPLETED"] * 2
+    assert table["score"].notna().all()
+
+
+def test_models_of_a_fixed_batch_train_side_by_side(project, local_ray):
+    tuner = gk.RayTuner(stateful, "val_loss", 2, max_concurrent_trials=2, **project)
+    tried = tuner.try_configuration({"units": 3}, WINDOWS, Y, batch_size=16, batches=1)
+    assert tried.outputs == (None, 2)
+    tuner.search(WINDOWS, Y, batch_size=16, validation_split=0.5, verbose=0)
+    assert list(tuner.results_dataframe()["status"]) == ["COMPLETED"] * 2
+    again = gk.RayTuner(stateful, "val_loss", 3, max_concurrent_trials=2, **project)
+    with pytest.raises(DataError, match=r"`epochs` must be an integer .* Received: epochs='5'"):
+        again.search(WINDOWS, Y, batch_size=16, validation_split=0.5, epochs="5", verbose=0)
+    assert len(again.results_dataframe()) == 2
