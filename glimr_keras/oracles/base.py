@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import warnings
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.errors import did_you_mean
@@ -101,7 +101,7 @@ class Oracle(TrialRecord):
             if isinstance(space, SearchSpace)
             else SearchSpace([*self._hyperparameters.space, *space])
         )
-        drawn = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        drawn = _drawn_seed() if seed is None else seed
         self.wanted = as_objective(objective)
         self.begin(self.wanted.inferred(), drawn, known)
 
@@ -402,3 +402,13 @@ class Oracle(TrialRecord):
                 f"{self.max_consecutive_failed_trials}.\n"
                 f"{last[-1].message or ''}"
             )
+
+
+def _drawn_seed() -> int:
+    """A seed that the state of Python's `random` decides, as in KerasTuner: a script that seeds it
+    searches the same again. It is left as KerasTuner leaves it, so what the script draws next is
+    the same too.
+    """
+    seed = zlib.crc32(repr(random.getstate()).encode())
+    random.randint(1, 10_000)
+    return seed
