@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import ray
 from ray import cloudpickle
 
 from glimr_keras.training.keras_session import Session
@@ -101,12 +102,12 @@ class Surroundings:
             )
 
     def _take_environment(self) -> None:
-        is_same_machine = self.machine == _machine()
-        for name in self.changed - set(self.environment):
+        is_same_machine, kept = self.machine == _machine(), _of_runtime_env()
+        for name in self.changed - set(self.environment) - kept:
             os.environ.pop(name, None)
         for name, value in self.environment.items():
             is_taken = is_same_machine or name in self.changed or name not in os.environ
-            if is_taken and os.environ.get(name) != value:
+            if is_taken and name not in kept and os.environ.get(name) != value:
                 os.environ[name] = value
         if hasattr(time, "tzset"):
             time.tzset()
@@ -150,6 +151,13 @@ def _without_ray(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value for name, value in environment.items() if not name.upper().startswith(_OF_RAY)
     }
+
+
+def _of_runtime_env() -> set[str]:
+    """The variables that the user has Ray give its workers, by `runtime_env`."""
+    if not ray.is_initialized():
+        return set()
+    return set(ray.get_runtime_context().runtime_env.get("env_vars") or ())
 
 
 _AT_IMPORT = dict(os.environ)

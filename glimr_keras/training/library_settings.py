@@ -159,6 +159,13 @@ def _own_figures(matplotlib: Any) -> dict[str, Any]:
     return {**found, "backend": backend} if is_plain else found
 
 
+def _set_figures(matplotlib: Any, value: Mapping[str, Any]) -> None:
+    usual = matplotlib.rcParamsDefault
+    others = {name for name in _own_figures(matplotlib) if name in usual and name not in value}
+    matplotlib.rcParams.update({name: usual[name] for name in others - {"backend"}})
+    matplotlib.rcParams.update(value)
+
+
 _OF_SKLEARN = {
     "assume_finite": False,
     "enable_metadata_routing": False,
@@ -265,7 +272,7 @@ SETTINGS: dict[str, Setting] = {
     "matplotlib": Setting(
         "matplotlib",
         _own_figures,
-        lambda matplotlib, value: matplotlib.rcParams.update(value),
+        _set_figures,
         default={},
     ),
     "PIL: images that are cut off": Setting(

@@ -1,7 +1,10 @@
 """An oracle of one's own, and a loop of one's own over an oracle."""
 
 import math
+import random
 
+import keras
+import numpy as np
 import pytest
 
 import glimr_keras as gk
@@ -139,3 +142,27 @@ def test_a_create_trial_and_an_end_trial_of_ones_own_find_what_the_librarys_have
     assert oracle._duplicate(first.values)
     with pytest.raises(RuntimeError, match="exceeded the limit of 2"):
         run_by_hand(oracle, status="INVALID")
+
+
+@pytest.fixture
+def random_left_as_it_was():
+    before = random.getstate(), np.random.get_state()
+    yield
+    random.setstate(before[0])
+    np.random.set_state(before[1])
+
+
+@pytest.mark.parametrize("seed_all", [random.seed, keras.utils.set_random_seed])
+def test_without_a_seed_the_state_of_pythons_random_decides(seed_all, random_left_as_it_was):
+    drawn = []
+    for number in (7, 7, 8):
+        seed_all(number)
+        drawn.append([Oracle(MIN).seed, Oracle(MIN).seed, random.random()])
+    assert drawn[0] == drawn[1]
+    assert len({*drawn[0][:2], *drawn[2][:2]}) == 4
+    seed_all(7)
+    for _ in range(2):
+        random.randint(1, 10_000)  # as each of KerasTuner's oracles
+    assert random.random() == drawn[0][2]
+    random.seed()
+    assert Oracle(MIN).seed not in drawn[0]
