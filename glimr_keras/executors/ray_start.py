@@ -22,7 +22,8 @@ _TRIES = 2
 _PATIENCE_S = 10.0
 """For how long an address that does not answer is asked. Ray would ask for two minutes."""
 
-_started_here = False
+_own: str | None = None
+"""The id that the machine has in the Ray that was started here."""
 
 
 def ensure_ray(address: str | None, chatty: bool) -> None:
@@ -72,9 +73,13 @@ def _is_gone() -> bool:
     Raises:
         ResourcesError: If it is gone and was not started here: whoever did may want another.
     """
-    if any(node["Alive"] for node in ray.nodes()):
+    context = ray.get_runtime_context()
+    is_own = context.get_node_id() == _own
+    address = context.gcs_address if is_own else ""
+    # Where nothing answers, Ray itself would wait a minute, and then end the process
+    if _unreachable(address, 1.0) is None and any(node["Alive"] for node in ray.nodes()):
         return False
-    if not _started_here:
+    if not is_own:
         raise ResourcesError(
             "The Ray that this process has joined must be running. Received: one without any "
             "machine that is alive. Call `ray.shutdown()`, and join or start another."
@@ -90,7 +95,7 @@ def _join(address: str, said: str, instead: str, quiet: Mapping[str, Any]) -> No
         said: What named it.
         instead: What to do to have a Ray of one's own.
     """
-    error: BaseException | None = _unreachable(address)
+    error: BaseException | None = _unreachable(address, _PATIENCE_S)
     if error is None:
         try:
             ray.init(address=address, **quiet)
@@ -105,17 +110,20 @@ def _join(address: str, said: str, instead: str, quiet: Mapping[str, Any]) -> No
     ) from error
 
 
-def _unreachable(address: str) -> OSError | None:
+def _unreachable(address: str, patience: float) -> OSError | None:
     """Why nothing answers at an address; `None` if something does, or only Ray knows where it is,
     as of `"auto"`.
+
+    Args:
+        patience: Seconds for which it is asked again and again.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return None
-    until = time.monotonic() + _PATIENCE_S
+    until = time.monotonic() + patience
     while True:
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S):
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=max(patience, 1)):
                 return None
         except OSError as error:
             if time.monotonic() > until:
@@ -124,14 +132,14 @@ def _unreachable(address: str) -> OSError | None:
 
 
 def _start(quiet: Mapping[str, Any]) -> None:
-    global _started_here  # noqa: PLW0603  # a process has one Ray
+    global _own  # noqa: PLW0603  # a process has one Ray
     error: BaseException | None = None
     for _ in range(_TRIES):
         try:
             # Workers find modules where this process does, also on paths that a notebook added
             with environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
                 ray.init(include_dashboard=False, **quiet)
-            _started_here = True
+            _own = ray.get_runtime_context().get_node_id()
             return
         except (Exception, SystemExit) as raised:
             error = raised

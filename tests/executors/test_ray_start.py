@@ -57,6 +57,12 @@ class FakeRay:
         if self.starts < self.at:
             raise RuntimeError("The current node timed out during startup.")
 
+    def get_runtime_context(self):
+        return self
+
+    def get_node_id(self):
+        return "here"
+
     def shutdown(self):
         self.ends += 1
 
@@ -64,7 +70,7 @@ class FakeRay:
 @pytest.fixture
 def fake_ray(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(ray_start, "_started_here", False)
+    monkeypatch.setattr(ray_start, "_own", None)
 
     def fake(at):
         monkeypatch.setattr(ray_start, "ray", FakeRay(at))
