@@ -14,7 +14,7 @@ import ray
 
 _CHUNK = 2**24
 """Bytes that are compared at a time."""
-_PATIENCE_S = 60.0
+_PATIENCE_S = 10.0
 """For how long a copy is waited for that may be lost."""
 
 

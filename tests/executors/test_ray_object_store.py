@@ -94,10 +94,15 @@ def test_an_array_is_put_again_when_its_ray_is_gone(local_ray, array, monkeypatc
     assert store.put([array]) == (after,)
 
 
-def test_an_array_is_put_again_when_its_copy_is_lost(local_ray, array):
+def test_an_array_is_put_again_when_its_copy_is_lost(local_ray, array, monkeypatch):
+    def lost(reference, timeout):
+        raise ray.exceptions.GetTimeoutError("It does not come.")
+
     store = SharedArrayStore()
     (before,) = store.put([array])
-    ray._private.internal_api.free([before])
-    (after,) = store.put([array])
+    with monkeypatch.context() as patched:
+        patched.setattr(ray_object_store.ray, "get", lost)
+        (after,) = store.put([array])
     assert before != after
     assert np.array_equal(ray.get(after), array)
+    assert store.put([array]) == (after,)
