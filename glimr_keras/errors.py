@@ -19,7 +19,7 @@ Exception
 │   └── InvalidObjectiveError      no objective; also a TypeError
 ├── ProjectError (ValueError)      the project directory cannot be used for this search
 │   └── OtherOracleError           an oracle of another kind began it; also a RuntimeError
-├── ResourcesError (ValueError)    a trial asks for more than any machine has
+├── ResourcesError (ValueError)    a trial asks for more than any machine has, or there is no Ray
 ├── StorageError (RuntimeError)    the project cannot be written to, as on a full disk
 └── SearchError (RuntimeError)     too many trials failed in a row
 """
@@ -118,7 +118,9 @@ class OtherOracleError(ProjectError, RuntimeError):
 
 
 class ResourcesError(ValueError):
-    """A trial asks for more CPUs or GPUs than any machine of the cluster has."""
+    """A trial asks for more CPUs or GPUs than any machine of the cluster has, or Ray, which has the
+    machines, cannot be started or joined.
+    """
 
 
 class ShippingError(FatalValueError, TypeError):
@@ -169,7 +171,26 @@ def user_traceback(error: BaseException, hidden: Sequence[str] = ("glimr_keras",
             [frame for frame in chained.stack if not _belongs_to(frame.filename, hidden)]
         )
         chained = chained.__cause__ or chained.__context__
-    return "".join(formatted.format())
+    text = "".join(formatted.format())
+    return text + _ENDED if isinstance(error, SystemExit) else text
+
+
+_ENDED = (
+    "Here the code ended its process, as `sys.exit` does, and `argparse` on a wrong argument.\n"
+)
+_HEAD = "Traceback (most recent call last):\n"
+
+
+def reason_of(text: str) -> str:
+    """Takes an error's type and its whole message, which may have several lines, out of a
+    traceback. Any other text is returned as it is.
+    """
+    _, head, last = text.rpartition(_HEAD)
+    lines = last.splitlines()
+    if head:  # the frames come first, and are indented
+        first = next((place for place, line in enumerate(lines) if line[:1].strip()), 0)
+        lines = lines[first:]
+    return "\n".join(lines).strip()
 
 
 def _belongs_to(filename: str, packages: Sequence[str]) -> bool:

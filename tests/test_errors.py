@@ -8,7 +8,7 @@ import pytest
 
 import glimr_keras
 from glimr_keras import errors
-from glimr_keras.errors import did_you_mean, user_traceback
+from glimr_keras.errors import did_you_mean, reason_of, user_traceback
 from glimr_keras.models.hypermodel import HyperModel
 from glimr_keras.space.hyperparameters import HyperParameters
 
@@ -169,3 +169,34 @@ def test_a_note_is_shown_below_an_error(has_notes):
     assert shown.count("Do this.") == 1
     assert shown.count("wrong") == 1
     assert error.args[-1] == 3
+
+
+class LinesError(Exception):
+    """Has several lines."""
+
+
+def raised(error, cause=None):
+    try:
+        raise error from cause
+    except BaseException as raised:
+        return raised
+
+
+def test_a_reason_is_the_whole_message_of_the_last_error():
+    error = LinesError("one\n  two\n\nthree")
+    text = user_traceback(raised(error, raised(KeyError("before"))), hidden=())
+    assert "KeyError" in text
+    assert reason_of(text) == f"{__name__}.LinesError: one\n  two\n\nthree"
+
+
+@pytest.mark.parametrize("text", ["The worker was lost:\n  killed", "", "x"])
+def test_a_text_without_a_traceback_is_its_own_reason(text):
+    assert reason_of(text) == text
+
+
+def test_the_end_of_a_process_is_said_to_be_one():
+    text = reason_of(user_traceback(raised(SystemExit(2))))
+    assert text == (
+        "SystemExit: 2\nHere the code ended its process, as `sys.exit` does, and `argparse` on a "
+        "wrong argument."
+    )

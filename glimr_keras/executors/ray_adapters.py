@@ -9,8 +9,9 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from glimr_keras.errors import reason_of
 from glimr_keras.executors.ray_bridge import Bridge, nest
-from glimr_keras.executors.ray_worker import REPORT, TASK
+from glimr_keras.executors.ray_worker import REPORT, SAYINGS, TASK
 
 
 class BridgeSearcher(Searcher):
@@ -56,15 +57,16 @@ class TrialListener(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._bridge.report(
-            trial.trial_id, result.pop(REPORT)
-        )  # Ray would keep it as long as the search lasts
+        # Ray would keep both as long as the search lasts
+        self._bridge.hear(result.pop(SAYINGS, ()))
+        self._bridge.report(trial.trial_id, result.pop(REPORT))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._bridge.end(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        message = f"The worker was lost:\n{trial.get_error() or 'it died without a message.'}"
+        reason = reason_of(trial.get_error() or "It died without a message.")
+        message = f"The worker was lost {self._bridge.stage(trial.trial_id)}:\n{reason}"
         self._bridge.lose(trial.trial_id, message)
 
 

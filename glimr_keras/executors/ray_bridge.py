@@ -12,7 +12,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ray
@@ -20,16 +20,15 @@ import ray
 from glimr_keras.executors.base import Begin
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.ray_worker import TASK
+from glimr_keras.executors.sayings import Repeater, Saying
 from glimr_keras.project.checkpoints import packed
 from glimr_keras.project.training_states import newest
 from glimr_keras.training.discovery import PROBED, Probe
 from glimr_keras.training.messages import ExecutionSpec, Report
 from glimr_keras.trials.layout import state_directory
 
-_DEAD = (
-    "The worker process died while it ran `data` and `build` (out of memory, or a crash in a "
-    "library)."
-)
+_DEAD = "The worker process died while it ran {} (out of memory, or a crash in a library)."
+_FIRST_STAGE = "`data` and `build`"
 
 _MAX_REFUSED = 3
 """How often an execution is given to another process because the one that it was for did not begin
@@ -73,7 +72,8 @@ class Bridge:
         self._standing_by: dict[str, None] = {}
         self._given = 0  # executions for which a process that stands by has to leave
         self._probing: str | None = None
-        self._probes_lost = 0
+        self._probes_lost, self._stage = 0, _FIRST_STAGE
+        self._repeater = Repeater()
         self._started: dict[str, float] = {}
         self._is_cluster = is_cluster
         self._refused: collections.Counter[tuple[str, int]] = collections.Counter()
@@ -171,7 +171,7 @@ class Bridge:
             and coordinator.stops(spec, said)
         )
 
-    def report(self, ray_id: str, said: Report | Probe | Exception | None) -> None:
+    def report(self, ray_id: str, said: Report | Probe | Exception | str | None) -> None:
         match said:
             case Report() if self.coordinator is not None:
                 self.coordinator.on_report(self.specs[ray_id], said)
@@ -179,6 +179,22 @@ class Bridge:
                 self._begin_with(said)
             case Exception():
                 self.error = said
+            case str():
+                self._stage = said
+
+    def hear(self, sayings: Iterable[Saying]) -> None:
+        """Repeats what a worker warned of."""
+        self._repeater.repeat(sayings)
+
+    def stage(self, ray_id: str) -> str:
+        """How far the execution of a Ray trial has come, as far as it has said."""
+        spec = self.specs.get(ray_id)
+        if spec is None or self.coordinator is None:
+            return "before its first trial"
+        history = self.coordinator.oracle.trials[spec.trial_id].executions[spec.execution].history
+        if history:
+            return f"in `fit`, after epoch {max(history)}"
+        return "in `data`, in `build` or before the end of the first epoch of `fit`"
 
     def end(self, ray_id: str) -> None:
         """The Ray trial is over; if the worker said no outcome, a scheduler stopped it."""
@@ -202,7 +218,8 @@ class Bridge:
         if ray_id == self._probing and self.coordinator is None and self.error is None:
             self._probing, self._probes_lost = None, self._probes_lost + 1
             if self._probes_lost == len(PROBED):
-                self._begin_with(Probe(error=_DEAD))
+                self._begin_with(Probe(error=_DEAD.format(self._stage)))
+            self._stage = _FIRST_STAGE
 
     def _waits_for_machines(self) -> bool:
         """Whether a Ray trial is to wait for a machine that joins, and make a process ready there.

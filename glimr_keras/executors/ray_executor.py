@@ -10,7 +10,6 @@ import math
 import os
 import pathlib
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -34,8 +33,10 @@ from glimr_keras.executors.ray_adapters import (
 from glimr_keras.executors.ray_bridge import Bridge
 from glimr_keras.executors.ray_object_store import SharedArrayStore
 from glimr_keras.executors.ray_scheduler import FilteredScheduler
+from glimr_keras.executors.ray_start import ensure_ray, environment
 from glimr_keras.executors.ray_worker import Worker, WorkerPayload
 from glimr_keras.executors.serialization import pack
+from glimr_keras.executors.surroundings import Surroundings
 from glimr_keras.training.context import TrialContext
 
 _STORE = SharedArrayStore()
@@ -97,7 +98,7 @@ class RayExecutor(Executor):
 
     def prepare(self) -> None:
         """Join or start a Ray, and count how many trials it has room for."""
-        _ensure_ray(self._address, self._chatty)
+        ensure_ray(self._address, self._chatty)
         capacity = _capacity(self._resources)
         self._workers = min(capacity, self._max_concurrent or capacity)
         self._max_running = None if self._workers == capacity else self._workers
@@ -173,11 +174,10 @@ class RayExecutor(Executor):
         """Puts large arrays into Ray's shared memory, once; every trial maps them from there."""
         serialized_object = pack(context)
         arrays = _STORE.put(serialized_object.arrays)
-        path = tuple(filter(None, sys.path))
         return WorkerPayload(
             context.session.backend,
             context.cpus,
-            path,
+            Surroundings.current(),
             serialized_object.content,
             arrays,
             self._max_memory,
@@ -196,7 +196,7 @@ class RayExecutor(Executor):
         else:
             logger.setLevel(logging.CRITICAL)
         try:
-            with _settings(
+            with environment(
                 {name: value for name, value in settings.items() if name not in os.environ}
             ):
                 yield
@@ -239,41 +239,8 @@ def _pauses(scheduler: TrialScheduler | None) -> bool:
     return scheduler is not None and type(scheduler) not in (FIFOScheduler, AsyncHyperBandScheduler)
 
 
-@contextlib.contextmanager
-def _settings(settings: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for the time of a block."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _short_name(trial: Any) -> str:
     return str(trial.trial_id)
-
-
-def _ensure_ray(address: str | None, chatty: bool) -> None:
-    """Joins the Ray that is running or named, or starts one on this machine; Ray itself shuts that
-    down at exit.
-    """
-    if ray.is_initialized():
-        return
-    address = address or os.environ.get("RAY_ADDRESS")
-    quiet: dict[str, Any] = (
-        {} if chatty else {"log_to_driver": False, "logging_level": logging.ERROR}
-    )
-    if address is not None:
-        ray.init(address=address, **quiet)
-        return
-    # Workers find modules where this process does, also on paths that a notebook added
-    with _settings({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
-        ray.init(include_dashboard=False, **quiet)
 
 
 class _Cluster:

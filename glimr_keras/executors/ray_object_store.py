@@ -14,6 +14,8 @@ import ray
 
 _CHUNK = 2**24
 """Bytes that are compared at a time."""
+_PATIENCE_S = 10.0
+"""For how long a copy is waited for that may be lost."""
 
 
 class SharedArrayStore:
@@ -33,13 +35,11 @@ class SharedArrayStore:
         return tuple(map(self._put, arrays))
 
     def _put(self, array: np.ndarray) -> ray.ObjectRef:
-        job = ray.get_runtime_context().get_job_id()
-        self._copies = [
-            copy for copy in self._copies if copy.reference is not None and copy.job == job
-        ]
+        here = _this_ray()
+        self._copies = [copy for copy in self._copies if copy.is_there(here)]
         found = next((copy for copy in self._copies if copy.holds(array)), None)
         if found is None:
-            found = _Copy(job, array.dtype, array.shape, ray.put(array))
+            found = _Copy(here, array.dtype, array.shape, ray.put(array))
             self._copies.append(found)
         reference = found.reference
         for copy in self._copies:
@@ -54,22 +54,30 @@ class _Copy:
     """An array in shared memory.
 
     Attributes:
-        job: Of Ray, with which it ends.
+        of: The Ray that has it, with which it ends.
         reference: `None` when nobody needs the copy any more.
         owners: Ids of the user's arrays that have its content.
     """
 
-    job: str
+    of: tuple[str, str]
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     reference: ray.ObjectRef | None
     owners: set[int] = dataclasses.field(default_factory=set)
 
+    def is_there(self, here: tuple[str, str]) -> bool:
+        """Whether somebody needs it, and it is in the shared memory of the Ray that runs `here`."""
+        return self.reference is not None and self.of == here
+
     def holds(self, array: np.ndarray) -> bool:
-        """Whether it has the content of `array`, byte for byte."""
-        return (self.dtype, self.shape) == (array.dtype, array.shape) and _same(
-            array, ray.get(self.reference)
-        )
+        """Whether it has the content of `array`, byte for byte. One that was lost has none."""
+        if (self.dtype, self.shape) != (array.dtype, array.shape):
+            return False
+        try:
+            return _same(array, ray.get(self.reference, timeout=_PATIENCE_S))
+        except ray.exceptions.RayError:
+            self.reference = None
+            return False
 
     def own(self, array: np.ndarray) -> None:
         if id(array) not in self.owners:
@@ -80,6 +88,14 @@ class _Copy:
         self.owners.discard(owner)
         if not self.owners:
             self.reference = None
+
+
+def _this_ray() -> tuple[str, str]:
+    """Names the Ray that this process has joined now. One that was started anew counts its jobs
+    from the beginning, but has another machine's id; one that was joined again has another job.
+    """
+    context = ray.get_runtime_context()
+    return context.get_node_id(), context.get_job_id()
 
 
 def _same(left: np.ndarray, right: np.ndarray) -> bool:

@@ -12,7 +12,6 @@ import pathlib
 import queue
 import shutil
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,9 +24,11 @@ from ray.tune.result import RESULT_DUPLICATE
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from glimr_keras._utils import scratch
-from glimr_keras.errors import FatalError, ShippingError
+from glimr_keras.errors import FatalError, ShippingError, user_traceback
+from glimr_keras.executors.sayings import Collector
 from glimr_keras.executors.serialization import unpack
 from glimr_keras.executors.shared_arrays import SharedArray
+from glimr_keras.executors.surroundings import Surroundings
 from glimr_keras.project.journal import Journal
 from glimr_keras.project.training_states import put_state
 from glimr_keras.training.context import TrialContext
@@ -41,6 +42,10 @@ TASK = "glimr_keras"
 """Where a Ray trial's configuration has its task."""
 REPORT = "glimr_keras"
 """Where a Ray trial's result has what the worker says, beside Keras' metrics."""
+SAYINGS = "glimr_keras_sayings"
+"""Where it has what its process has warned of since the last one."""
+
+_COLLECTOR = Collector()
 
 _STANDING_BY_S = 0.05
 
@@ -56,7 +61,7 @@ class WorkerPayload:
     the user's.
 
     Attributes:
-        path: Where the driver finds modules.
+        surroundings: What the driver has around it.
         content: The context, as `serialization.pack` gives it.
         arrays: References to its large arrays in Ray's shared memory.
         max_memory: Bytes of a worker's own memory, after which it is replaced; `None` for no bound.
@@ -64,18 +69,18 @@ class WorkerPayload:
 
     backend: str
     cpus: float
-    path: tuple[str, ...]
+    surroundings: Surroundings
     content: bytes
     arrays: tuple[ray.ObjectRef, ...]
     max_memory: int | None
 
     def prepare(self) -> None:
-        """Sets the process up, so that the first trial does not have to."""
+        """Sets the process up, and gives it what the script has around it."""
         prepare_worker(self.backend, self.cpus)
         # A stopped trial needs a moment to unwind; Ray replaces workers, Keras and all, that take
         # longer than this
         os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "10")
-        sys.path.extend(path for path in self.path if path not in sys.path)
+        self.surroundings.take_over()
 
     def unpack(self) -> TrialContext:
         """The context with its data; a fresh copy each time, except that large arrays are those in
@@ -90,6 +95,11 @@ class WorkerPayload:
             if self.backend == "tensorflow":
                 arrays = [array.view(SharedArray) for array in arrays]
             context: TrialContext = unpack(self.content, arrays)
+        except SystemExit as error:
+            raise ShippingError(
+                "What was sent to a worker cannot be loaded there: a module of the script ended "
+                f"the process when it was imported.\n\n{user_traceback(error)}"
+            ) from error
         except Exception as error:
             raise ShippingError(
                 f"What was sent to a worker cannot be loaded there: {type(error).__name__}: "
@@ -104,6 +114,7 @@ class Worker(FunctionTrainable):
 
     def setup(self, config: dict[str, Any], payload: WorkerPayload) -> None:
         scratch.tidy()
+        _COLLECTOR.install()
         self._payload = payload
         self._thread = _Thread()
         super().setup(config)
@@ -257,11 +268,12 @@ def _stand_by(payload: WorkerPayload, skipped: int | None) -> None:
     try:
         payload.prepare()
         if skipped is not None:
-            said = _sendable_probe(probe(payload.unpack(), skipped))
+            found = probe(payload.unpack(), skipped, lambda stage: tune.report({REPORT: stage}))
+            said = _sendable_probe(found)
     except Exception as error:
         said = error
     while True:
-        tune.report({REPORT: said})
+        tune.report({REPORT: said, SAYINGS: _COLLECTOR.hand_out()})
         said = None
         time.sleep(_STANDING_BY_S)
 
@@ -321,7 +333,12 @@ class _Reporter:
                 self._count(report.epoch)
             # "done" saves Ray another round trip to learn that the function has returned
             tune.report(
-                {**report.metrics, REPORT: said, "done": report.outcome is not None},
+                {
+                    **report.metrics,
+                    REPORT: said,
+                    SAYINGS: _COLLECTOR.hand_out(),
+                    "done": report.outcome is not None,
+                },
                 checkpoint=checkpoint,
             )
         except BaseException as error:  # raised where training can be ended by it

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import warnings
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.errors import add_note, did_you_mean
@@ -116,7 +116,7 @@ class Oracle(TrialRecord):
             if isinstance(space, SearchSpace)
             else SearchSpace([*self._hyperparameters.space, *space])
         )
-        drawn = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        drawn = _drawn_seed() if seed is None else seed
         self.wanted = as_objective(objective)
         self.begin(self.wanted.inferred(), drawn, known)
 
@@ -456,3 +456,13 @@ def kind_of(oracle: Oracle) -> str:
     return next(
         kind.__name__ for kind in type(oracle).__mro__ if kind.__module__.startswith(package)
     )
+
+
+def _drawn_seed() -> int:
+    """A seed that the state of Python's `random` decides, as in KerasTuner: a script that seeds it
+    searches the same again. It is left as KerasTuner leaves it, so what the script draws next is
+    the same too.
+    """
+    seed = zlib.crc32(repr(random.getstate()).encode())
+    random.randint(1, 10_000)
+    return seed

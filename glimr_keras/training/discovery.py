@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from glimr_keras.errors import FatalError, ModelError, user_traceback
@@ -70,7 +70,9 @@ _DRAWS = 6
 """Configurations drawn at random at the end, where branches may need several values together."""
 
 
-def probe(context: TrialContext, skipped: int = 0) -> Probe:
+def probe(
+    context: TrialContext, skipped: int = 0, tell: Callable[[str], None] = lambda stage: None
+) -> Probe:
     """Builds configurations to learn what there is to search and which names Keras will log.
 
     Args:
@@ -78,20 +80,26 @@ def probe(context: TrialContext, skipped: int = 0) -> Probe:
         skipped: How many of `PROBED` are left out, because a process died of them; the others are
             tried in turn until one can be built. If any is left out, no other configuration is
             built.
+        tell: Told what is run next, where a process may die of that.
 
     Returns:
         What was found, or else the first error.
     """
     first_error = None
     for sampling_key in PROBED[skipped:]:
-        found = _probe(context, sampling_key, explore=not skipped)
+        found = _probe(context, sampling_key, not skipped, tell)
         if found.error is None or found.fatal is not None:
             return found
         first_error = first_error or found
     return first_error or Probe()
 
 
-def _probe(context: TrialContext, sampling_key: tuple[int, ...] | None, explore: bool) -> Probe:
+def _probe(
+    context: TrialContext,
+    sampling_key: tuple[int, ...] | None,
+    explore: bool,
+    tell: Callable[[str], None],
+) -> Probe:
     started = time.monotonic()
     inferred = {part.name: infer_direction(part.name) for part in context.objective.parts}
     try:
@@ -111,6 +119,7 @@ def _probe(context: TrialContext, sampling_key: tuple[int, ...] | None, explore:
                 bool(context.space.parameters) or config.asked != before
             )  # what is declared counts as asked for anyway
             model, arguments = with_model(context, config, loaded)
+            tell("a first batch" if context.loop.is_keras_fit else "`fit`")
             directions, remarks = _look(context, config, model, arguments)
             shapes = data.shapes_of(arguments)
             before_fit, fit_look = config.asked, FitLook(context)

@@ -13,36 +13,36 @@ import os
 import pathlib
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
+from glimr_keras.training import library_settings
+
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """Keras' global settings in the driver, which its workers take over: they start with none of
-    them.
+    """The global settings of Keras and other libraries in the driver, which its workers take over:
+    they start with none of them.
 
     Attributes:
         backend: The Keras backend.
-        dtype_policy: Such as that of `"mixed_bfloat16"`.
+        settings: As `library_settings.current` says them.
     """
 
     backend: str
-    floatx: str
-    image_data_format: str
-    dtype_policy: keras.DTypePolicy
+    settings: Mapping[str, Any]
 
     @classmethod
     def current(cls) -> Session:
         """The settings of this process."""
-        return cls(
-            keras.backend.backend(),
-            keras.config.floatx(),
-            keras.config.image_data_format(),
-            keras.config.dtype_policy(),
-        )
+        return cls(keras.backend.backend(), library_settings.current())
+
+    def apply(self) -> None:
+        """Gives this process, and this thread, the settings."""
+        library_settings.apply(self.settings)
 
     @contextlib.contextmanager
     def fresh(self, seed: int | None = None) -> Iterator[None]:
@@ -61,9 +61,7 @@ class Session:
 
     def _clear(self, free_memory: bool) -> None:
         keras.backend.clear_session(free_memory)  # forgets the settings as well
-        keras.config.set_floatx(self.floatx)
-        keras.config.set_image_data_format(self.image_data_format)
-        keras.config.set_dtype_policy(self.dtype_policy)
+        self.apply()
         if self.backend == "tensorflow":
             _forget_gradients()
 

@@ -52,7 +52,8 @@ class GridSearch(Tuner):
         executions_per_trial: How often each configuration is trained, at least 1; its score is the
             mean. Defaults to `1`.
         seed: Makes the search draw the same configurations, and each trial the same weights and
-            batches; at least 0. Defaults to a random one.
+            batches; at least 0. Defaults to one that the state of Python's `random` decides, so
+            `keras.utils.set_random_seed` before it does too.
 
         # How long
         max_trials: How many configurations the project may have in all, failed ones included, at

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import sys
+import textwrap
 import time
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import rich.progress_bar
 import rich.table
 import rich.text
 
+from glimr_keras.errors import reason_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus, ranked
 
@@ -43,7 +45,7 @@ class Progress:
         self._best: Trial | None = None
         self._done = 0
         self._failed = 0
-        self._reasons: set[str] = set()
+        self._reasons: dict[str, Trial] = {}
         self._running = 0
         self._starting = True
         self._is_over = False
@@ -86,15 +88,13 @@ class Progress:
         self._update()
 
     def on_trial_end(self, trial: Trial) -> None:
-        """A trial ended. One that failed is shown, for each reason once."""
+        """A trial ended. One that failed is shown, with its whole reason where that is new."""
         self._count(trial)
-        is_new = trial.status == TrialStatus.FAILED and _reason(trial) not in self._reasons
-        if is_new:
-            self._reasons.add(_reason(trial))
-        if self._verbose >= 2 or is_new:
-            self._console.print(
-                describe_trial(trial, self._objective), markup=False, soft_wrap=True
-            )
+        has_failed = trial.status == TrialStatus.FAILED
+        if self._verbose >= 2 or has_failed:
+            first = self._reasons.setdefault(_reason(trial), trial) if has_failed else trial
+            described = describe_trial(trial, self._objective, None if first is trial else first)
+            self._console.print(described, markup=False, soft_wrap=True)
         self._update()
 
     def on_search_end(self, remark: str | None = None) -> None:
@@ -141,12 +141,23 @@ class Progress:
         return f", about {datetime.timedelta(seconds=seconds)} left"
 
 
-def describe_trial(trial: Trial, objective: Objective) -> str:
-    """One line on a finished trial."""
+def describe_trial(trial: Trial, objective: Objective, alike: Trial | None = None) -> str:
+    """One line on a finished trial; of one that failed also its reason, however long.
+
+    Args:
+        alike: An earlier trial that failed for the same reason, of which one line is enough.
+    """
     values = " ".join(f"{name}={_short(value)}" for name, value in trial.values.items())
     took = "" if trial.duration is None else f" [{trial.duration:.1f} s]"
     if trial.status == TrialStatus.FAILED:
-        return f"Trial {trial.trial_id} FAILED: {_reason(trial)}  {values}{took}"
+        reason = _reason(trial)
+        first, *others = reason.splitlines()
+        if alike is not None:
+            first, others = f"{first}{' …' if others else ''}", []
+        as_before = "" if alike is None else f" like trial {alike.trial_id}"
+        if not others:
+            return f"Trial {trial.trial_id} FAILED{as_before}: {first}  {values}{took}"
+        return f"Trial {trial.trial_id} FAILED  {values}{took}:\n{textwrap.indent(reason, '  ')}"
     number = trial.best_execution(objective)
     epoch = None if number is None else trial.executions[number].best_epoch
     score = "no score" if trial.score is None else f"{objective.name}={trial.score:.4f}"
@@ -156,8 +167,8 @@ def describe_trial(trial: Trial, objective: Objective) -> str:
 
 
 def _reason(trial: Trial) -> str:
-    """Why a trial failed, in a line."""
-    return (trial.message or "unknown reason").strip().splitlines()[-1]
+    """Why a trial failed: the error with its whole message."""
+    return reason_of(trial.message or "") or "unknown reason"
 
 
 class _Fitting(rich.progress.ProgressColumn):

@@ -5,6 +5,7 @@ and ends by itself.
 import json
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import sys
@@ -154,15 +155,43 @@ def test_a_training_that_hangs_loses_its_process_and_its_trial_has_the_epochs_be
     assert failed.executions[0].lost == 0
 
 
-@pytest.mark.slow
-def test_a_build_that_kills_every_process_is_reported_before_any_trial(local_ray, project):
-    def suicidal(config):
-        os.kill(os.getpid(), signal.SIGKILL)
+class Deadly(gk.HyperModel):
+    """Kills its process: in `build`, when `fit` is called, or after an epoch of it."""
 
+    def __init__(self, where):
+        self.where = where
+
+    def build(self, config):
+        if self.where == "build":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return tiny_models.build(config)
+
+    def fit(self, config, model, *args, epochs, **kwargs):
+        if self.where == "fit":
+            os.kill(os.getpid(), signal.SIGKILL)
+        history = model.fit(*args, epochs=epochs, **kwargs)
+        if history.history["loss"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("where", "stage"), [("build", "`data` and `build`"), ("fit", "`fit`")], ids=["build", "fit"]
+)
+def test_code_that_kills_every_process_is_reported_before_any_trial(
+    local_ray, project, where, stage
+):
     with pytest.raises(
-        gk.errors.ModelError, match="The worker process died while it ran `data` and `build`"
+        gk.errors.ModelError, match=rf"The worker process died while it ran {stage} \("
     ):
-        on_ray(project, suicidal).search(*tiny_models.TRAIN, **FIT)
+        on_ray(project, Deadly(where)).search(*tiny_models.TRAIN, **FIT)
+
+
+def test_a_process_that_is_killed_in_fit_is_said_to_be(local_ray, project, capsys):
+    tuner = on_ray(project, Deadly("epoch"), 2, max_concurrent_trials=2, max_failures=0)
+    tuner.search(*tiny_models.TRAIN, **{**FIT, "verbose": 1})
+    assert list(tuner.results_dataframe()["status"]) == ["FAILED"] * 2
+    assert "The worker was lost in `fit`, after epoch 1:" in capsys.readouterr().out
 
 
 def test_a_fatal_error_of_the_user_comes_out_of_search_as_itself(local_ray, project):
@@ -293,6 +322,25 @@ def test_a_module_that_a_worker_does_not_have_is_named(local_ray, project, tmp_p
         match="cannot be loaded there: ModuleNotFoundError: No module named 'gone'",
     ):
         on_ray(project, gone.build).search(*tiny_models.TRAIN, **FIT)
+
+
+def test_two_runs_of_a_script_that_seeds_python_are_one_search(local_ray, tmp_path):
+    class Runs(gk.HyperModel):
+        def run(self, config):
+            return config.Float("x", 0.0, 1.0) + np.random.rand()
+
+    before, tables = random.getstate(), []
+    for name, seed in (("one", 7), ("two", 7), ("three", 8)):
+        keras.utils.set_random_seed(seed)
+        place = {"directory": tmp_path, "project_name": name}
+        tuner = gk.RandomSearch(
+            Runs(), gk.Objective("x", "min"), 4, max_concurrent_trials=2, **place
+        )
+        tuner.search(verbose=0)
+        tables.append(tuner.results_dataframe().sort_values("trial_id")[["x", "score"]])
+    random.setstate(before)
+    assert tables[0].values.tolist() == tables[1].values.tolist()
+    assert tables[0].values.tolist() != tables[2].values.tolist()
 
 
 def test_max_concurrent_trials_is_kept(local_ray, project):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ray
 
+from glimr_keras.executors import ray_object_store
 from glimr_keras.executors.ray_object_store import SharedArrayStore
 
 
@@ -82,3 +83,26 @@ def test_a_copy_is_let_go_with_the_last_array_of_its_content(local_ray):
     del two
     gc.collect()
     assert alive(store) == []
+
+
+def test_an_array_is_put_again_when_its_ray_is_gone(local_ray, array, monkeypatch):
+    store = SharedArrayStore()
+    (before,) = store.put([array])
+    monkeypatch.setattr(ray_object_store, "_this_ray", lambda: ("another", "01000000"))
+    (after,) = store.put([array])
+    assert before != after
+    assert store.put([array]) == (after,)
+
+
+def test_an_array_is_put_again_when_its_copy_is_lost(local_ray, array, monkeypatch):
+    def lost(reference, timeout):
+        raise ray.exceptions.GetTimeoutError("It does not come.")
+
+    store = SharedArrayStore()
+    (before,) = store.put([array])
+    with monkeypatch.context() as patched:
+        patched.setattr(ray_object_store.ray, "get", lost)
+        (after,) = store.put([array])
+    assert before != after
+    assert np.array_equal(ray.get(after), array)
+    assert store.put([array]) == (after,)

@@ -1,8 +1,11 @@
 """An oracle of one's own, and a loop of one's own over an oracle."""
 
 import math
+import random
 import traceback
 
+import keras
+import numpy as np
 import pytest
 
 import glimr_keras as gk
@@ -207,3 +210,27 @@ def test_values_that_are_written_into_a_trial_count_as_tried():
 def test_an_oracle_knows_of_which_kind_it_is(kind, name):
     oracle = kind("val_loss")
     assert (kind_of(oracle), oracle.has_own_state) == (name, name == "HyperbandOracle")
+
+
+@pytest.fixture
+def random_left_as_it_was():
+    before = random.getstate(), np.random.get_state()
+    yield
+    random.setstate(before[0])
+    np.random.set_state(before[1])
+
+
+@pytest.mark.parametrize("seed_all", [random.seed, keras.utils.set_random_seed])
+def test_without_a_seed_the_state_of_pythons_random_decides(seed_all, random_left_as_it_was):
+    drawn = []
+    for number in (7, 7, 8):
+        seed_all(number)
+        drawn.append([Oracle(MIN).seed, Oracle(MIN).seed, random.random()])
+    assert drawn[0] == drawn[1]
+    assert len({*drawn[0][:2], *drawn[2][:2]}) == 4
+    seed_all(7)
+    for _ in range(2):
+        random.randint(1, 10_000)  # as each of KerasTuner's oracles
+    assert random.random() == drawn[0][2]
+    random.seed()
+    assert Oracle(MIN).seed not in drawn[0]

@@ -52,15 +52,23 @@ def test_a_stopped_trial_says_so():
     )
 
 
-def test_a_failed_trial_shows_the_last_line_of_its_traceback():
-    failed = trial(
-        score=None,
-        status=TrialStatus.FAILED,
-        message="Traceback …\n  line\nValueError: too large\n",
-    )
+HEAD = 'Traceback (most recent call last):\n  File "train.py", line 3, in build\n    fails()\n'
+
+
+def test_a_failed_trial_shows_its_error():
+    failed = trial(score=None, status=TrialStatus.FAILED, message=f"{HEAD}ValueError: too large\n")
     assert (
         describe_trial(failed, OBJECTIVE)
         == "Trial 0000 FAILED: ValueError: too large  units=4 rate=0.1235 [2.0 s]"
+    )
+
+
+def test_an_error_of_several_lines_is_shown_whole():
+    message = f"{HEAD}ValueError: Data cardinality is ambiguous.\n'x' sizes: 20\n'y' sizes: 15\n"
+    failed = trial(score=None, status=TrialStatus.FAILED, message=message)
+    assert describe_trial(failed, OBJECTIVE) == (
+        "Trial 0000 FAILED  units=4 rate=0.1235 [2.0 s]:\n"
+        "  ValueError: Data cardinality is ambiguous.\n  'x' sizes: 20\n  'y' sizes: 15"
     )
 
 
@@ -96,10 +104,10 @@ def test_verbose_1_leaves_one_line_with_done_failed_and_best(capsys):
     assert len(out.strip().splitlines()) == 1
 
 
-def test_each_reason_of_failures_is_shown_once(capsys):
+def test_each_failed_trial_is_named_and_each_reason_shown_whole_once(capsys):
     messages = [
-        "Traceback …\nValueError: too large",
-        "Traceback, another …\nValueError: too large",
+        f"{HEAD}ValueError: too large\nby 3",
+        f"{HEAD.replace('3', '4')}ValueError: too large\nby 3",
         "KeyError: 'x'",
     ]
     failed = [
@@ -107,9 +115,12 @@ def test_each_reason_of_failures_is_shown_once(capsys):
         for number, message in enumerate(messages)
     ]
     *lines, last = shown(capsys, 1, *failed).strip().splitlines()
-    assert [line.split("  ")[0] for line in lines] == [
-        "Trial 0000 FAILED: ValueError: too large",
-        "Trial 0002 FAILED: KeyError: 'x'",
+    assert lines == [
+        "Trial 0000 FAILED  units=4 rate=0.1235 [2.0 s]:",
+        "  ValueError: too large",
+        "  by 3",
+        "Trial 0001 FAILED like trial 0000: ValueError: too large …  units=4 rate=0.1235 [2.0 s]",
+        "Trial 0002 FAILED: KeyError: 'x'  units=4 rate=0.1235 [2.0 s]",
     ]
     assert "3/3 trials, 3 failed" in last
 

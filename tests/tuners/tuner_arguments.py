@@ -190,7 +190,8 @@ GROUPS = {
             "int | None",
             "None",
             "Makes the search draw the same configurations, and each trial the same weights and "
-            "batches; at least 0. Defaults to a random one.",
+            "batches; at least 0. Defaults to one that the state of Python's `random` decides, so "
+            "`keras.utils.set_random_seed` before it does too.",
         ),
     ),
     "How long": (

@@ -1,0 +1,153 @@
+"""Ray itself: the one that is running or named is joined, or one is started on this machine. Runs
+in the driver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ray
+
+from glimr_keras.errors import ResourcesError
+
+_TRIES = 2
+"""How often a start is tried: on a busy machine, the first may take longer than Ray waits."""
+_PATIENCE_S = 10.0
+"""For how long an address that does not answer is asked. Ray would ask for two minutes."""
+
+_own: str | None = None
+"""The id that the machine has in the Ray that was started here."""
+
+
+def ensure_ray(address: str | None, chatty: bool) -> None:
+    """Joins the Ray that is running or named, or starts one on this machine; Ray itself shuts that
+    down at exit.
+
+    Args:
+        address: Of a cluster; `None` for the environment's `RAY_ADDRESS`.
+        chatty: Show what Ray and the workers print.
+
+    Raises:
+        ResourcesError: If none can be joined or started.
+    """
+    if ray.is_initialized() and not _is_gone():
+        return
+    quiet: dict[str, Any] = (
+        {} if chatty else {"log_to_driver": False, "logging_level": logging.ERROR}
+    )
+    if address is not None:
+        _join(address, f"`address={address!r}`", "leave `address` out", quiet)
+    elif os.environ.get("RAY_ADDRESS"):
+        address = os.environ["RAY_ADDRESS"]
+        said = f"the environment variable RAY_ADDRESS={address!r}"
+        _join(address, said, "remove the variable", quiet)
+    else:
+        _start(quiet)
+
+
+@contextlib.contextmanager
+def environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for the time of a block."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _is_gone() -> bool:
+    """Whether the Ray of this process has died. Of one that was started here, the rest is removed.
+
+    Raises:
+        ResourcesError: If it is gone and was not started here: whoever did may want another.
+    """
+    context = ray.get_runtime_context()
+    is_own = context.get_node_id() == _own
+    address = context.gcs_address if is_own else ""
+    # Where nothing answers, Ray itself would wait a minute, and then end the process
+    if _unreachable(address, 1.0) is None and any(node["Alive"] for node in ray.nodes()):
+        return False
+    if not is_own:
+        raise ResourcesError(
+            "The Ray that this process has joined must be running. Received: one without any "
+            "machine that is alive. Call `ray.shutdown()`, and join or start another."
+        )
+    ray.shutdown()
+    return True
+
+
+def _join(address: str, said: str, instead: str, quiet: Mapping[str, Any]) -> None:
+    """Joins a cluster.
+
+    Args:
+        said: What named it.
+        instead: What to do to have a Ray of one's own.
+    """
+    error: BaseException | None = _unreachable(address, _PATIENCE_S)
+    if error is None:
+        try:
+            ray.init(address=address, **quiet)
+            return
+        except (Exception, SystemExit) as raised:  # Ray ends the process where it waits in vain
+            error = raised
+            ray.shutdown()
+    raise ResourcesError(
+        f"A Ray must be running at the address that is named. Received: {said}, where none can be "
+        f"joined ({type(error).__name__}: {error}). Start it there with `ray start --head`, or "
+        f"{instead}: then one is started on this machine."
+    ) from error
+
+
+def _unreachable(address: str, patience: float) -> OSError | None:
+    """Why nothing answers at an address; `None` if something does, or only Ray knows where it is,
+    as of `"auto"`.
+
+    Args:
+        patience: Seconds for which it is asked again and again.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return None
+    until = time.monotonic() + patience
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=max(patience, 1)):
+                return None
+        except OSError as error:
+            if time.monotonic() > until:
+                return error
+        time.sleep(0.5)
+
+
+def _start(quiet: Mapping[str, Any]) -> None:
+    global _own  # noqa: PLW0603  # a process has one Ray
+    error: BaseException | None = None
+    for _ in range(_TRIES):
+        try:
+            # Workers find modules where this process does, also on paths that a notebook added
+            with environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
+                ray.init(include_dashboard=False, **quiet)
+            _own = ray.get_runtime_context().get_node_id()
+            return
+        except (Exception, SystemExit) as raised:
+            error = raised
+            ray.shutdown()
+    raise ResourcesError(
+        f"Ray must start on this machine to run trials side by side. Received, {_TRIES} times: "
+        f"{type(error).__name__}: {error}. Is there too little memory, is the disk full, or is "
+        "the machine very busy? Try again when there is more room; or start Ray with "
+        '`ray start --head` and pass `address="auto"`; or pass `executor="inline"`, by which '
+        "trials run in this process, one at a time."
+    ) from error

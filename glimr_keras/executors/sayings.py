@@ -1,0 +1,145 @@
+"""Warnings on their way to the user: raised or logged in a worker, they are repeated in the
+driver, each once. Runs in driver and worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+import pickle
+import threading
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import ray
+from ray import cloudpickle
+
+_MAX_KINDS = 1000
+"""So many different ones are sent by a process; what says more repeats itself in other words."""
+
+_RAY = str(pathlib.Path(ray.__file__).parent)
+
+
+@dataclasses.dataclass(frozen=True)
+class Saying:
+    """A warning, or what was logged as one.
+
+    Attributes:
+        text: What it says.
+        filename, line: Where the code is that it is about.
+        content: The pickled warning and its category; `None` for what was logged, or where they
+            cannot be pickled.
+        kind: Of a warning the category's name; else that of the logger.
+        level: At which it was logged; `None` for a warning.
+    """
+
+    text: str
+    filename: str
+    line: int
+    kind: str
+    content: bytes | None = None
+    level: int | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Two that have the same are one to the user."""
+        return (self.text, self.filename, self.line, self.kind, self.level)
+
+
+class Collector(logging.Handler):
+    """Takes in what a worker's process warns of, to be sent with its next report."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: list[Saying] = []
+        self._known: set[tuple[Any, ...]] = set()
+        self._mutex = threading.Lock()
+
+    def install(self) -> None:
+        """Has this process give it all that it warns of."""
+        logging.captureWarnings(False)
+        warnings.showwarning = self.take_warning
+        logging.getLogger().addHandler(self)
+
+    def take_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: Any = None,
+        line: str | None = None,
+    ) -> None:
+        """Take in a warning, as `warnings.showwarning` is given it."""
+        if filename.startswith(_RAY):
+            return
+        content = None
+        with contextlib.suppress(Exception):  # its text is sent all the same
+            content = cloudpickle.dumps((message, category))
+        self._take(Saying(str(message), filename, lineno, category.__name__, content))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take in what was logged."""
+        if record.name.split(".")[0] == "ray":
+            return
+        try:
+            text = record.getMessage()
+        except Exception:
+            self.handleError(record)
+            return
+        where = record.pathname, record.lineno
+        self._take(Saying(text, *where, record.name, level=record.levelno))
+
+    def _take(self, saying: Saying) -> None:
+        with self._mutex:
+            if saying.key not in self._known and len(self._known) < _MAX_KINDS:
+                self._known.add(saying.key)
+                self._said.append(saying)
+
+    def hand_out(self) -> tuple[Saying, ...]:
+        """Return what was said since the last call."""
+        with self._mutex:
+            said, self._said = tuple(self._said), []
+        return said
+
+
+class Repeater:
+    """Says in the driver what workers have said, each once in a search."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[Any, ...]] = set()
+
+    def repeat(self, sayings: Iterable[Saying]) -> None:
+        """Show warnings, and log what was logged, as if it had been said here.
+
+        Filters have been applied in the worker, which has the script's.
+        """
+        for saying in sayings:
+            if saying.key not in self._known:
+                self._known.add(saying.key)
+                _say(saying)
+
+
+def _say(saying: Saying) -> None:
+    if saying.level is None:
+        message, category = _warning(saying)
+        warnings.showwarning(message, category, saying.filename, saying.line)
+        return
+    logger = logging.getLogger(saying.kind)
+    logger.handle(
+        logger.makeRecord(
+            saying.kind, saying.level, saying.filename, saying.line, saying.text, (), None
+        )
+    )
+
+
+def _warning(saying: Saying) -> tuple[Warning | str, type[Warning]]:
+    """The warning with its category, or its text where they cannot be had here."""
+    if saying.content is not None:
+        with contextlib.suppress(Exception):
+            message, category = pickle.loads(saying.content)
+            return message, category
+    return UserWarning(f"{saying.kind}: {saying.text}"), UserWarning
