@@ -13,6 +13,7 @@ import contextlib
 import copy
 import copyreg
 import dataclasses
+import dis
 import functools
 import inspect
 import pathlib
@@ -42,6 +43,8 @@ _OF_KERAS = (
     keras.constraints,
 )
 """Where Keras finds its own functions by their names."""
+_FRAMEWORKS = ("keras", "tensorflow", "torch", "jax", "flax")
+"""Packages whose classes keep what they need in objects of the user's classes."""
 _SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
 
 
@@ -159,11 +162,25 @@ def made_of(parts: Parts) -> Any:
             path = pathlib.Path(directory, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.tobytes())
-        saving_lib._load_state(
-            made, _Weights(parts.weights), _assets_in(directory), "", False, set()
-        )
+        with warnings.catch_warnings():
+            # of an optimizer that has not been used, and was built with the model here
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            weights, assets = _Weights(parts.weights), _assets_in(directory)
+            saving_lib._load_state(made, weights, assets, "", False, set())
     _complete(made, parts.members)
     return made
+
+
+def is_made_of_tensors(model: keras.Model) -> bool:
+    """Whether its inputs and outputs, or its layers, are all that a model was made of, also one of
+    a class of the user's, such as with a training step of its own.
+    """
+    kind = type(model)
+    return _is_of_keras(kind) or (
+        _is_of_keras_method(kind, "__init__")
+        and _is_of_keras_method(kind, "from_config")
+        and not _own_attributes(model)
+    )
 
 
 def layer_of(model: Any, number: int) -> keras.layers.Layer:
@@ -277,6 +294,7 @@ class _Names:
                 _replaced(serialization_lib, "_get_class_or_fn_config", own_config_of),
                 _replaced(serialization_lib, "record_object_after_serialization", own_record),
                 _replaced(python_utils, "func_dump", lambda value: (self._key(value), None, None)),
+                _replaced(serialization_lib, "inspect", _NoSource()),
             ):
                 yield
         finally:
@@ -417,7 +435,11 @@ def _goes_along(value: Any) -> bool:
 
 
 def _is_of_keras(kind: type) -> bool:
-    return kind.__module__.split(".")[0] == "keras"
+    return _is_of(kind, "keras")
+
+
+def _is_of(kind: type, *packages: str) -> bool:
+    return kind.__module__.split(".")[0] in packages
 
 
 def _name(value: Any) -> str:
@@ -465,10 +487,22 @@ def _registered(objects: Mapping[str, Any]) -> Iterator[None]:
             registry.pop(key, None)
 
 
+class _NoSource:
+    """In the place of Keras' `inspect`: it warns of a lambda with its source, which there may not
+    be.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(inspect, name)
+
+    def getsource(self, value: Any) -> str:
+        return ""
+
+
 @contextlib.contextmanager
-def _replaced(module: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+def _replaced(module: Any, name: str, replacement: Any) -> Iterator[None]:
     before = getattr(module, name)
-    setattr(module, name, function)
+    setattr(module, name, replacement)
     try:
         yield
     finally:
@@ -510,27 +544,33 @@ def _member(value: Any) -> _Member:
 
 def _own_attributes(value: Any) -> dict[str, Any]:
     """The plain values that a class of the user's has put into an object."""
-    of_keras = _attributes_of_keras()
+    given = frozenset[str]().union(
+        *(_attributes_of(kind) for kind in type(value).__mro__ if _is_of(kind, *_FRAMEWORKS))
+    )
     return {
         name: _plain(item)
         for name, item in vars(value).items()
-        if name not in of_keras and _is_plain(item)
+        if name not in given and not name.startswith("_self_") and _is_plain(item)
     }
 
 
 @functools.cache
-def _attributes_of_keras() -> frozenset[str]:
-    """Names of what Keras' own classes keep in their objects."""
-    with undisturbed():
-        inputs = keras.Input((1,))
-        examples = (
-            keras.layers.Layer(),
-            keras.Model(inputs, inputs),
-            keras.Sequential(),
-            keras.metrics.Mean(),
-            keras.optimizers.SGD(),
-        )
-    return frozenset().union(*map(vars, examples))
+def _attributes_of(kind: type) -> frozenset[str]:
+    """Names of the attributes that the methods of a class set."""
+    found: set[str] = set()
+    for member in vars(kind).values():
+        functions = (member, *(getattr(member, name, None) for name in ("fset", "__func__")))
+        for function in map(inspect.unwrap, functions):
+            if inspect.isfunction(function):
+                found |= _attributes_set_in(function.__code__)
+    return frozenset(found)
+
+
+def _attributes_set_in(code: types.CodeType) -> set[str]:
+    found = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
+    return found.union(
+        *(_attributes_set_in(part) for part in code.co_consts if inspect.iscode(part))
+    )
 
 
 def _is_plain(value: Any) -> bool:

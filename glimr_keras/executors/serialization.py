@@ -85,7 +85,8 @@ def copied(value: Any) -> Any:
         with keras_objects.undisturbed():
             joint = _Joint(pickler.apart.tensors, pickler.models)
         content, pickler = _dumped([value], joint, stays_here=True)
-    return _Unpickler(io.BytesIO(content), pickler.apart).load()
+    with keras_objects.undisturbed():
+        return _Unpickler(io.BytesIO(content), pickler.apart).load()
 
 
 def _packed(value: Any, registry: Registry | None = None) -> tuple[bytes, _Pickler]:
@@ -150,20 +151,21 @@ class _Shared:
             id(layer) for layers in within.values() for layer in {id(x): x for x in layers}.values()
         )
         held = alone & counts.keys()
+        self.places = {
+            id(layer): (value, number)
+            for value in objects
+            if id(value) not in held and not _is_functional(value)
+            for number, layer in enumerate(within[id(value)])
+            if id(layer) in held
+        }
         self.outputs = [
             tensor
             for value in objects
             if _is_functional(value)
+            and id(value) not in self.places
             and any(counts[id(layer)] > 1 or id(layer) in held for layer in within[id(value)])
             for tensor in value.outputs
         ]
-        self.places = {
-            id(layer): (value, number)
-            for value in objects
-            if id(value) not in held
-            for number, layer in enumerate(within[id(value)])
-            if id(layer) in held
-        }
 
 
 class _Joint:
@@ -187,11 +189,11 @@ class _Joint:
             for source in keras.utils.get_source_inputs(tensor)
         }
         self.model = keras.Model(list(inputs.values()), list(tensors))
-        own_kinds = (keras.Sequential, type(self.model))
         connected = [
             model
             for model in models
-            if type(model) in own_kinds and any(id(tensor) in inputs for tensor in model.inputs)
+            if keras_objects.is_made_of_tensors(model)
+            and any(id(tensor) in inputs for tensor in model.inputs)
         ]
         outputs = {id(tensor): tensor for tensor in tensors}
         for model in connected:
