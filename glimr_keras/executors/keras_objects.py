@@ -125,14 +125,15 @@ def compile_as(model: keras.Model, compilation: tuple[Any, dict[str, Any]] | Non
     """Compiles a model as another one was."""
     if compilation is not None:
         config, objects = compilation
-        with _registered(objects):
+        with _registered(objects), serialization_lib.ObjectSharingScope():
             model.compile_from_config(config)
 
 
 def _configuration(serialize: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     """What Keras writes down, and the objects that are in it by key."""
     names = _Names()
-    with names.recording(), warnings.catch_warnings():
+    sharing = serialization_lib.ObjectSharingScope()
+    with names.recording(), sharing, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of lambdas, which are no danger here
         config = serialize()
     return names.resolved(config), names.objects
@@ -155,7 +156,7 @@ def made_of(parts: Parts) -> Any:
         Exception: What Keras, or a class of the user's, raises.
         ValueError: If it has other layers or variables than it had.
     """
-    with _registered(parts.objects):
+    with _registered(parts.objects), serialization_lib.ObjectSharingScope():
         made = serialization_lib.deserialize_keras_object(parts.config, safe_mode=False)
     with tempfile.TemporaryDirectory() as directory:
         for name, content in parts.assets.items():

@@ -162,7 +162,7 @@ class _Shared:
             tensor
             for value in objects
             if _is_functional(value)
-            and id(value) not in self.places
+            and id(value) not in held
             and any(counts[id(layer)] > 1 or id(layer) in held for layer in within[id(value)])
             for tensor in value.outputs
         ]
