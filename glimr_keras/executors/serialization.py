@@ -27,7 +27,13 @@ import numpy as np
 from ray import cloudpickle
 
 from glimr_keras.errors import ShippingError
-from glimr_keras.executors import array_kinds, keras_objects, tf_objects
+from glimr_keras.executors import (
+    array_kinds,
+    keras_attributes,
+    keras_configs,
+    keras_objects,
+    tf_objects,
+)
 from glimr_keras.executors.custom_objects import Registry
 from glimr_keras.models import tf_datasets
 from glimr_keras.models.hypermodel import FunctionHyperModel
@@ -220,7 +226,7 @@ class _Joint:
                 type(model),
                 parts,
                 model.name,
-                keras_objects.compilation_of(model),
+                keras_configs.compilation_of(model),
                 len(self.references),
             )
         self.references |= {key: ("layers", number) for key, number in places.items()}
@@ -296,7 +302,7 @@ class _Pickler(cloudpickle.Pickler):
                 value.element_spec,
                 tf_datasets.attributes_of(value),
             )
-        if keras_objects.is_keras_object(value):
+        if keras_attributes.is_keras_object(value):
             return self._of_keras(value)
         how = array_kinds.reduced(value) or tf_objects.reduced(value)
         if how is not None:
@@ -307,7 +313,7 @@ class _Pickler(cloudpickle.Pickler):
         return super().reducer_override(value)
 
     def _of_keras(self, value: Any) -> tuple[Any, ...]:
-        if keras_objects.is_loss(value):
+        if keras_attributes.is_loss(value):
             return keras_objects.loss_reduced(value)
         if id(value) in self._places:
             return keras_objects.layer_of, self._places[id(value)]
@@ -346,7 +352,7 @@ class _Unpickler(pickle.Unpickler):
         else:
             ends = (keras.tree.map_structure(self._apart.tensors.__getitem__, end) for end in parts)
             model = kind(*ends, name=name)
-        keras_objects.compile_as(model, compilation)
+        keras_configs.compile_as(model, compilation)
         return model
 
 
@@ -396,7 +402,7 @@ def _find(value: Any, path: str, seen: set[int]) -> tuple[str, Any]:
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     if tf_datasets.is_dataset(value):
         return  # which says itself why
-    if keras_objects.is_keras_object(value):
+    if keras_attributes.is_keras_object(value):
         return  # whose attributes are nothing that a user knows
     if isinstance(value, FunctionHyperModel):
         yield "", value.function

@@ -263,6 +263,19 @@ def test_what_was_set_later_arrives():
     assert len(arrived.trainable_weights) == len(model.trainable_weights) == 2
 
 
+def test_a_model_that_was_trained_arrives_with_all_that_it_has_learnt():
+    model = sequential(Twice(), keras.layers.BatchNormalization(), Scaled(2, tripled))
+    model.compile("adam", Loss(1.0), metrics=["mae", Counted(2.0)])
+    model.fit(X, X[:, :2], verbose=0)
+    arrived = sent(model)
+    for weight, other in zip(arrived.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (weight, other)))
+    assert int(arrived.optimizer.iterations) == 1
+    histories = [part.fit(X, X[:, :2], epochs=2, verbose=0).history for part in (model, arrived)]
+    assert histories[1] == pytest.approx(histories[0])
+    same(arrived, model)
+
+
 def test_an_unbuilt_model_arrives_unbuilt():
     arrived = sent(keras.Sequential([Twice(), keras.layers.Dense(2, activation=tripled)]))
     assert not arrived.built
@@ -360,7 +373,7 @@ class Unlike(Scaled):
             r"Keras cannot make again.*a `get_config\(\)`.*of your own in it: Forgetful\. .*"
             "'dropout.*' had rate=0.7, and has 0.1",
         ),
-        (lambda: sequential(Unlike(4)), "of your own in it: Unlike.*variable"),
+        (lambda: sequential(Unlike(4)), "of your own in it: Unlike.*shape"),
     ],
 )
 def test_what_cannot_be_made_again_is_refused_by_name_in_the_driver(make, message):
