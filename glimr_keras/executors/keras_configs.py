@@ -177,9 +177,11 @@ class _Class:
         was written for one process, does not take.
         """
         if _ARGUMENTS in config:
-            return self.kind(
-                **serialization_lib.deserialize_keras_object(config[_ARGUMENTS], safe_mode=False)
+            arguments = serialization_lib.deserialize_keras_object(
+                config[_ARGUMENTS], safe_mode=False
             )
+            bound = inspect.BoundArguments(inspect.signature(self.kind), arguments)
+            return self.kind(*bound.args, **bound.kwargs)
         takes = _parameters(self.kind)
         if takes is not None and keras_attributes.has_from_keras(self.kind, "from_config"):
             config = {

@@ -54,12 +54,14 @@ class _Member:
         name: Which Keras leaves out for classes without a `get_config`.
         trainable: `None` for what is no layer.
         shapes: Of its weights, those in its layers too.
+        are_trainable: For each of these weights.
         attributes: Of a class that is not Keras' own, those that are plain values.
     """
 
     name: Any
     trainable: bool | None
     shapes: tuple[tuple[int, ...], ...]
+    are_trainable: tuple[bool, ...]
     attributes: dict[str, Any]
 
 
@@ -85,7 +87,7 @@ def made_of(parts: Parts) -> Any:
 
     Raises:
         Exception: What Keras, or a class of the user's, raises.
-        ValueError: If it has other layers or weights than it had.
+        ValueError: If it has other weights than it had.
     """
     with registered(parts.objects), serialization_lib.ObjectSharingScope():
         made = serialization_lib.deserialize_keras_object(parts.config, safe_mode=False)
@@ -202,7 +204,8 @@ def _member(value: Any) -> _Member:
     return _Member(
         getattr(value, "name", None),
         value.trainable if is_layer else None,
-        tuple(tuple(variable.shape) for variable in weights),
+        tuple(tuple(weight.shape) for weight in weights),
+        tuple(weight.trainable for weight in weights),
         keras_attributes.own_attributes(value)
         if is_layer and not keras_attributes.is_of_keras(type(value))
         else {},
@@ -213,12 +216,17 @@ def _complete(made: Any, members: Sequence[_Member]) -> None:
     """Gives an object what its configuration left out.
 
     Raises:
-        ValueError: If it has other layers or weights than it had.
+        ValueError: If it has other weights than it had.
     """
     there = _members(made)
     found = [_member(part) for part in there]
-    if [part.shapes for part in found] != [part.shapes for part in members]:
-        raise ValueError(f"it had {_counted(members)}, and was made again with {_counted(found)}")
+    if found[0].shapes != members[0].shapes:
+        raise ValueError(
+            f"it had weights of the shapes {list(members[0].shapes)}, and was made again with "
+            f"{list(found[0].shapes)}"
+        )
+    if len(found) != len(members):  # there are layers that Keras makes when it needs them
+        return
     if [part.trainable for part in found] != [part.trainable for part in members]:
         for part, member in zip(there, members, strict=True):
             if member.trainable is not None:
@@ -227,8 +235,7 @@ def _complete(made: Any, members: Sequence[_Member]) -> None:
         if member.name != getattr(part, "name", None):
             part.name = member.name
         keras_attributes.set_attributes(part, member.attributes)
-
-
-def _counted(members: Sequence[_Member]) -> str:
-    shapes = members[0].shapes
-    return f"{len(members) - 1} layers and {len(shapes)} weights of the shapes {list(shapes)}"
+    if members[0].shapes:
+        for weight, is_trainable in zip(made.weights, members[0].are_trainable, strict=True):
+            if weight.trainable != is_trainable:
+                weight.trainable = is_trainable
