@@ -77,6 +77,15 @@ def parts_of(value: KerasSaveable) -> Parts:
     return Parts(config, objects, state, [_member(part) for part in _members(value)])
 
 
+def own_parts(value: KerasSaveable) -> list[tuple[str, Any]]:
+    """Classes, functions and instances of the user's in a Keras object, with their names."""
+    try:
+        _, objects = configuration(lambda: serialization_lib.serialize_keras_object(value))
+    except Exception:  # which is the reason by itself
+        return []
+    return [(name_of(part), getattr(part, "kind", part)) for part in objects.values()]
+
+
 def loss_reduced(loss: keras.losses.Loss) -> tuple[Any, ...]:
     """How a loss is pickled: it has no variables, so as any object."""
     return copyreg.__newobj__, (type(loss),), vars(loss)  # type: ignore[attr-defined]

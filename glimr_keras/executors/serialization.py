@@ -402,8 +402,10 @@ def _find(value: Any, path: str, seen: set[int]) -> tuple[str, Any]:
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     if tf_datasets.is_dataset(value):
         return  # which says itself why
-    if keras_attributes.is_keras_object(value):
-        return  # whose attributes are nothing that a user knows
+    if keras_attributes.is_keras_object(value) and not keras_attributes.is_loss(value):
+        # Its attributes are nothing that a user knows
+        yield from ((f"'s {name}", part) for name, part in keras_objects.own_parts(value))
+        return
     if isinstance(value, FunctionHyperModel):
         yield "", value.function
     elif isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 import functools
 import random
+import threading
 
 import keras
 import numpy as np
@@ -407,6 +408,24 @@ def test_what_cannot_be_made_again_is_refused_by_name_in_the_driver(make, messag
         return base
 
     with pytest.raises(ShippingError, match=rf"(?s)hypermodel's variable `base`.*{message}"):
+        check_sendable(build, "hypermodel")
+
+
+def test_what_cannot_be_pickled_in_a_keras_object_is_named():
+    lock, base = threading.Lock(), sequential(keras.layers.Dense(2))
+
+    def guarded(y_true, y_pred):
+        return distance(y_true, y_pred) + (lock is None)
+
+    base.compile("sgd", guarded)
+
+    def build(config):
+        return base
+
+    with pytest.raises(ShippingError, match=r"variable `base`'s guarded's variable `lock` is a lo"):
+        check_sendable(build, "hypermodel")
+    base.compile("sgd", Loss(lock))
+    with pytest.raises(ShippingError, match=r"variable `base`'s Loss\.weight is a lock"):
         check_sendable(build, "hypermodel")
 
 
