@@ -39,7 +39,7 @@ class Registry:
         used.
         """
         found = {**keras.saving.get_custom_objects(), **_scope()}
-        places = {name: place for name, value in found.items() if (place := _place(value))}
+        places = {name: place for name, value in found.items() if (place := place_of(value))}
         objects = {
             name: value
             for name, value in found.items()
@@ -77,7 +77,7 @@ def _is_registered(name: str, value: Any) -> bool:
     return False
 
 
-def _place(value: Any) -> tuple[str, str] | None:
+def place_of(value: Any) -> tuple[str, str] | None:
     """Where a worker can import a class or function from; `None` for what is to be sent itself."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":

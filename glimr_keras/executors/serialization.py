@@ -34,7 +34,7 @@ from glimr_keras.executors import (
     keras_objects,
     tf_objects,
 )
-from glimr_keras.executors.custom_objects import Registry
+from glimr_keras.executors.custom_objects import Registry, place_of
 from glimr_keras.models import tf_datasets
 from glimr_keras.models.hypermodel import FunctionHyperModel
 
@@ -266,6 +266,7 @@ class _Pickler(cloudpickle.Pickler):
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self.apart = _Apart()
         self.taken_apart: list[tuple[Any, keras_objects.Parts]] = []
+        self.delicate: list[Any] = []
         self._places = places
         self.models: list[keras.Model] = []
         self._stays_here = stays_here
@@ -304,6 +305,8 @@ class _Pickler(cloudpickle.Pickler):
             )
         if keras_attributes.is_keras_object(value):
             return self._of_keras(value)
+        if _is_delicate(value):
+            self.delicate.append(value)
         how = array_kinds.reduced(value) or tf_objects.reduced(value)
         if how is not None:
             return how
@@ -383,11 +386,53 @@ def check_sendable(value: Any, name: str) -> None:
 
 def _error(value: Any) -> Exception | None:
     try:
-        for found, parts in _packed(value)[1].taken_apart:
+        _, pickler = _packed(value)
+        for found, parts in pickler.taken_apart:
             keras_objects.check(found, parts)
+        for found in pickler.delicate:
+            _check_unpickling(found)
     except Exception as error:
         return error
     return None
+
+
+def _check_unpickling(value: Any) -> None:
+    try:
+        copied(value)
+    except Exception as error:
+        raise ShippingError(
+            f"is a {type(value).__name__} that can be pickled and not unpickled, as a worker "
+            f"process must. Mend its {_PICKLING}, or make it inside `data(config)`, "
+            "`build(config)` or `fit`, where it is used. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
+
+
+_PICKLING = "`__reduce__`, `__setstate__` or `__getattr__`"
+_DELICATE = (
+    "__reduce__",
+    "__reduce_ex__",
+    "__setstate__",
+    "__getattr__",
+    "__getattribute__",
+    "__getnewargs__",
+    "__getnewargs_ex__",
+)
+"""Methods that say how an object is unpickled, or are called when it is half made."""
+
+
+def _is_delicate(value: Any) -> bool:
+    """Whether it is an object of a script's class that could be pickled and not unpickled."""
+    kind = type(value)
+    return place_of(kind) is None and (
+        isinstance(value, BaseException)
+        or any(
+            name in vars(base)
+            for base in kind.__mro__
+            if base.__module__ != "builtins"
+            for name in _DELICATE
+        )
+    )
 
 
 def _find(value: Any, path: str, seen: set[int]) -> tuple[str, Any]:

@@ -124,6 +124,30 @@ def test_parts_that_hold_each_other_are_looked_at_once():
         check_sendable(one, "hypermodel")
 
 
+def test_what_can_be_pickled_and_not_unpickled_is_named_in_the_driver():
+    class Settings:
+        def __init__(self, values):
+            self.values = values
+
+        def __getattr__(self, name):
+            return self.values[name]
+
+    class Refused(Exception):
+        def __init__(self, code, text):
+            super().__init__(text)
+
+    settings = Settings({"a": 1})
+    with pytest.raises(
+        ShippingError,
+        match=r"hypermodel\.x\['s'\] is a Settings that can be pickled and not unpickled.*"
+        r"__getattr__.*Received: RecursionError",
+    ):
+        check_sendable(Holder({"s": settings}), "hypermodel")
+    with pytest.raises(ShippingError, match=r"variable `variable` is a Refused.*TypeError"):
+        check_sendable(function_with(Refused(1, "text")), "hypermodel")
+    assert settings.a == 1
+
+
 def test_the_check_changes_nothing():
     holder = Holder([1, threading.Lock()])
     before = dict(vars(holder))
