@@ -101,7 +101,7 @@ def _packed(value: Any, registry: Registry | None = None) -> tuple[bytes, _Pickl
     """
     content, pickler = _dumped([registry, None, value])
     shared = _Shared(pickler.taken_apart)
-    tensors = [*pickler.apart.tensors, *shared.outputs]
+    tensors = _once([*pickler.apart.tensors, *shared.outputs])
     if not tensors and not shared.places:
         return content, pickler
     with keras_objects.undisturbed():
@@ -137,6 +137,11 @@ def sent(value: Any) -> Any:
     return value
 
 
+def _once(values: Sequence[Any]) -> list[Any]:
+    """Each object once, in their order."""
+    return list({id(value): value for value in values}.values())
+
+
 class _Shared:
     """Which layers are in several of the objects that are sent, or are sent by themselves too.
 
@@ -154,7 +159,7 @@ class _Shared:
         alone = {id(value) for value in objects}
         within = {id(value): keras_objects.layers_of(value) for value in objects}
         counts = collections.Counter(
-            id(layer) for layers in within.values() for layer in {id(x): x for x in layers}.values()
+            id(layer) for layers in within.values() for layer in _once(layers)
         )
         held = alone & counts.keys()
         self.places = {

@@ -306,7 +306,9 @@ def test_layers_that_models_share_are_shared_there():
     shared = keras.layers.Dense(2, activation=tripled)
     first, second = sequential(Twice(), shared), sequential(shared, Twice())
     first.compile("sgd", Loss(2.0))
-    arrived = sent({"first": first, "second": second, "layer": shared})
+    tensor = first.outputs[0]
+    arrived = sent({"tensor": tensor, "first": first, "second": second, "layer": shared})
+    assert arrived["first"].outputs[0] is arrived["tensor"]
     assert arrived["first"].layers[-1] is arrived["second"].layers[0] is arrived["layer"]
     same(arrived["first"], first)
     same(arrived["second"], second)
