@@ -308,7 +308,7 @@ def test_layers_that_models_share_are_shared_there():
     first.compile("sgd", Loss(2.0))
     tensor = first.outputs[0]
     arrived = sent({"tensor": tensor, "first": first, "second": second, "layer": shared})
-    same(keras.Model(arrived["first"].inputs, arrived["tensor"]), first)
+    same(keras.Model(arrived["first"].inputs[0], arrived["tensor"]), first)
     assert arrived["first"].layers[-1] is arrived["second"].layers[0] is arrived["layer"]
     same(arrived["first"], first)
     same(arrived["second"], second)
