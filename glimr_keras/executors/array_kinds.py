@@ -1,5 +1,5 @@
 """Arrays of other kinds than NumPy's usual one, on their way to workers: masked ones, those of a
-class of the user's, and files that are mapped. Runs in driver and worker.
+class of the user's, JAX's, and files that are mapped. Runs in driver and worker.
 
 What they hold becomes a usual array, which the pickler keeps apart where it is large. A large file
 that is mapped is mapped again, read-only, so that it is never read as a whole.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import pathlib
+import sys
 import zlib
 from typing import Any
 
@@ -24,6 +25,8 @@ _SAMPLE = 2**12
 
 def reduced(value: Any) -> tuple[Any, ...] | None:
     """How such an array is pickled; `None` for what NumPy or its own class does."""
+    if type(value).__module__.startswith("jaxlib.") and hasattr(value, "is_fully_addressable"):
+        return sys.modules["jax"].numpy.asarray, (np.asarray(value),)
     if not isinstance(value, np.ndarray) or type(value) is np.ndarray:
         return None
     if type(value) is np.ma.MaskedArray:

@@ -69,8 +69,7 @@ def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
     """A fresh copy of what was packed, in which the large arrays are those given here. What the
     script has registered with Keras is then registered in this process too.
     """
-    file = io.BytesIO(content)
-    unpickler = _Unpickler(file, _Apart(arrays))
+    unpickler = _Unpickler(content, _Apart(arrays))
     unpickler.load().install()
     unpickler.connect(unpickler.load())
     return unpickler.load()
@@ -92,7 +91,7 @@ def copied(value: Any) -> Any:
             joint = _Joint(pickler.apart.tensors, pickler.models)
         content, pickler = _dumped([value], joint, stays_here=True)
     with keras_objects.undisturbed():
-        return _Unpickler(io.BytesIO(content), pickler.apart).load()
+        return _Unpickler(content, pickler.apart).load()
 
 
 def _packed(value: Any, registry: Registry | None = None) -> tuple[bytes, _Pickler]:
@@ -119,7 +118,7 @@ def _dumped(
     pickler = _Pickler(written, joint, stays_here, places)
     for value in values:
         pickler.dump(value)
-    return written.getvalue(), pickler
+    return pickle.dumps(pickler.buffers) + written.getvalue(), pickler
 
 
 def _can_be_sent(value: Any) -> bool:
@@ -268,8 +267,9 @@ class _Pickler(cloudpickle.Pickler):
         stays_here: bool,
         places: Mapping[int, tuple[Any, int]],
     ) -> None:
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        super().__init__(file, pickle.HIGHEST_PROTOCOL, self._take)
         self.apart = _Apart()
+        self.buffers: list[int] = []  # numbers of those arrays that other objects' memory is
         self.taken_apart: list[tuple[Any, keras_objects.Parts]] = []
         self.delicate: list[Any] = []
         self._places = places
@@ -292,6 +292,20 @@ class _Pickler(cloudpickle.Pickler):
         if type(value) is not np.ndarray or value.nbytes < LARGE or value.dtype.hasobject:
             return None
         return self._numbered("arrays", value)
+
+    def _take(self, buffer: pickle.PickleBuffer) -> bool:
+        """Keeps large memory of other objects apart, such as that of Arrow's tables, and returns
+        whether it is to be pickled instead.
+        """
+        try:
+            memory = np.frombuffer(buffer.raw(), np.uint8)
+        except BufferError:  # not in one piece
+            return True
+        if memory.nbytes < LARGE:
+            return True
+        _, number = self._numbered("arrays", memory)
+        self.buffers.append(number)
+        return False
 
     def _numbered(self, name: str, value: Any) -> tuple[str, int]:
         """The place of a value among those that are kept apart, which it is put to."""
@@ -331,8 +345,9 @@ class _Pickler(cloudpickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, apart: _Apart) -> None:
-        super().__init__(file)
+    def __init__(self, content: bytes, apart: _Apart) -> None:
+        file = io.BytesIO(content)
+        super().__init__(file, buffers=[apart.arrays[number] for number in pickle.load(file)])
         self._apart = apart
         self._models: dict[int, keras.Model] = {}
 

@@ -1,6 +1,7 @@
 """Masked arrays, arrays of one's own class, and files that are mapped, on their way to workers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import glimr_keras as gk
@@ -75,6 +76,23 @@ def test_arrays_of_records_are_shared():
 def test_a_class_that_pickles_itself_does():
     arrived, *_ = sent(np.array([1.4]).view(Rounded))
     assert (type(arrived), arrived.tolist()) == (Rounded, [1.0])
+
+
+def test_tables_of_texts_are_shared():
+    texts = pd.Series([f"text number {number}" for number in range(LARGE // 8)], dtype="str")
+    arrived, inside, apart = sent({"texts": texts, "few": texts[:3]})
+    pd.testing.assert_series_equal(arrived["texts"], texts)
+    assert (inside < LARGE / 10, apart > LARGE) == (True, True)
+
+
+def test_arrays_of_jax_are_shared():
+    from jax import numpy as jnp
+
+    values = jnp.arange(LARGE // 4, dtype="float32")
+    arrived, inside, apart = sent(values)
+    assert type(arrived) is type(values)
+    np.testing.assert_array_equal(arrived, values)
+    assert (inside < LARGE / 10, apart) == (True, LARGE)
 
 
 @pytest.mark.parametrize(
