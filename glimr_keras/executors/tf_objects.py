@@ -18,6 +18,10 @@ def reduced(value: Any) -> tuple[Any, ...] | None:
     if not kind.__module__.startswith("tensorflow.python."):
         return None
     if kind.__module__.endswith("polymorphic_function") and kind.__name__ == "Function":
+        method = getattr(value.python_function, "__original_wrapped__", None)
+        owner = getattr(getattr(method, "__self__", None), "target", None)
+        if owner is not None:
+            return _method, (owner, value.python_function.__name__)
         return _function, (value.python_function, _options(value))
     make = _TABLES.get(kind.__name__)
     return None if make is None else (_table, (kind.__name__, make(value)))
@@ -46,6 +50,13 @@ def _function(python_function: Callable[..., Any], options: dict[str, Any]) -> A
     import tensorflow as tf  # heavy, and not there on the other backends
 
     return tf.function(python_function, **options)
+
+
+def _method(owner: Any, name: str) -> Any:
+    """A `tf.function` that is a method, of an object that may be reached by it alone."""
+    found = getattr(owner, name)
+    found._owner = owner  # to which TensorFlow has a weak reference
+    return found
 
 
 def _hash_table(table: Any) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def test_a_function_that_was_called_is_made_anew():
 def test_functions_of_an_object_and_of_its_class_arrive():
     steps = Steps()
     assert float(steps.step(tf.constant(1.0))) == 4.0
-    assert float(sent(steps).step(tf.constant(2.0))) == 6.0
+    arrived, method = sent(steps), sent(steps.step)
+    assert float(arrived.step(tf.constant(2.0))) == 6.0
+    assert float(method(tf.constant(2.0))) == 6.0
 
 
 def filled(kind, *arguments):
