@@ -502,7 +502,8 @@ def test_objects_of_the_script_are_used_in_trials(local_ray, project, executor):
         with keras.saving.custom_object_scope({"of_the_scope": distance}):
             tuner.search(*tiny_models.TRAIN, validation_data=tiny_models.VALIDATION, verbose=0)
     finally:
-        del keras.saving.get_custom_objects()["by_name"]
+        for name in ("by_name", "script>Registered"):
+            del keras.saving.get_custom_objects()[name]
     trials = tuner.oracle.get_best_trials(2)
     assert [trial.score for trial in trials] == pytest.approx([3.0, 3.0])
     assert all("of_the_scope" in trial.metrics.metrics for trial in trials)
