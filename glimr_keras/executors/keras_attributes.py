@@ -31,6 +31,7 @@ def is_loss(value: Any) -> bool:
 
 
 def is_of_keras(kind: type) -> bool:
+    """Whether a class is Keras' own."""
     return _is_of(kind, "keras")
 
 
@@ -65,6 +66,7 @@ def set_attributes(made: Any, attributes: Mapping[str, Any]) -> None:
 
 
 def is_plain(value: Any) -> bool:
+    """Whether it is a number, a text or an array, or some of these in lists or dictionaries."""
     if isinstance(value, dict):
         return all(map(is_plain, (*value.keys(), *value.values())))
     if isinstance(value, (list, tuple, set)):

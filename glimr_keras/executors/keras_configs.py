@@ -71,6 +71,7 @@ def registered(objects: Mapping[str, Any]) -> Iterator[None]:
 
 
 def name_of(value: Any) -> str:
+    """The name of a class or function; of an instance, that of its class."""
     return str(getattr(value, "__name__", type(value).__name__))
 
 
