@@ -45,19 +45,6 @@ def configuration(serialize: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     return names.resolved(config), names.objects
 
 
-def compilation_of(model: keras.Model) -> tuple[Any, dict[str, Any]] | None:
-    """How a model is compiled, as a configuration and what is not Keras' own in it."""
-    return configuration(model.get_compile_config) if model.compiled else None
-
-
-def compile_as(model: keras.Model, compilation: tuple[Any, dict[str, Any]] | None) -> None:
-    """Compiles a model as another one was."""
-    if compilation is not None:
-        config, objects = compilation
-        with registered(objects), serialization_lib.ObjectSharingScope():
-            model.compile_from_config(config)
-
-
 @contextlib.contextmanager
 def registered(objects: Mapping[str, Any]) -> Iterator[None]:
     """Registers objects with Keras for the time of a block."""

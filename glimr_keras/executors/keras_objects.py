@@ -77,6 +77,37 @@ def parts_of(value: KerasSaveable) -> Parts:
     return Parts(config, objects, state, [_member(part) for part in _members(value)])
 
 
+@dataclasses.dataclass(frozen=True)
+class Compilation:
+    """How a model is compiled.
+
+    Attributes:
+        config: With keys of `objects`, as in `Parts`.
+        state: Of the optimizer, if it has trained.
+    """
+
+    config: Any
+    objects: dict[str, Any]
+    state: State | None
+
+    @classmethod
+    def of(cls, model: keras.Model) -> Compilation | None:
+        """That of a model; `None` if there is none."""
+        if not model.compiled:
+            return None
+        optimizer = model.optimizer
+        with undisturbed():
+            state = State.of(optimizer) if getattr(optimizer, "built", False) else None
+        return cls(*configuration(model.get_compile_config), state)
+
+    def give(self, model: keras.Model) -> None:
+        """Compiles another model in the same way."""
+        with registered(self.objects), serialization_lib.ObjectSharingScope():
+            model.compile_from_config(self.config)
+        if self.state is not None:
+            self.state.give(model.optimizer)
+
+
 def own_parts(value: KerasSaveable) -> list[tuple[str, Any]]:
     """Classes, functions and instances of the user's in a Keras object, with their names."""
     try:

@@ -30,7 +30,6 @@ from glimr_keras.errors import ShippingError
 from glimr_keras.executors import (
     array_kinds,
     keras_attributes,
-    keras_configs,
     keras_objects,
     tf_objects,
 )
@@ -230,7 +229,7 @@ class _Joint:
                 type(model),
                 parts,
                 model.name,
-                keras_configs.compilation_of(model),
+                keras_objects.Compilation.of(model),
                 len(self.references),
             )
         self.references |= {key: ("layers", number) for key, number in places.items()}
@@ -368,14 +367,19 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"An unknown reference: {reference!r}")
 
     def _model(
-        self, kind: type[keras.Model], parts: Any, name: str, compilation: Any
+        self,
+        kind: type[keras.Model],
+        parts: Any,
+        name: str,
+        compilation: keras_objects.Compilation | None,
     ) -> keras.Model:
         if issubclass(kind, keras.Sequential):
             model = kind([self._apart.layers[number] for number in parts], name=name)
         else:
             ends = (keras.tree.map_structure(self._apart.tensors.__getitem__, end) for end in parts)
             model = kind(*ends, name=name)
-        keras_configs.compile_as(model, compilation)
+        if compilation is not None:
+            compilation.give(model)
         return model
 
 

@@ -305,7 +305,8 @@ def test_an_unbuilt_model_arrives_unbuilt():
 def test_layers_that_models_share_are_shared_there():
     shared = keras.layers.Dense(2, activation=tripled)
     first, second = sequential(Twice(), shared), sequential(shared, Twice())
-    first.compile("sgd", Loss(2.0))
+    first.compile("adam", Loss(2.0))
+    first.fit(X, X[:, :2], verbose=0)
     tensor = first.outputs[0]
     arrived = sent({"tensor": tensor, "first": first, "second": second, "layer": shared})
     same(keras.Model(arrived["first"].inputs[0], arrived["tensor"]), first)
@@ -315,6 +316,12 @@ def test_layers_that_models_share_are_shared_there():
     assert arrived["first"].evaluate(X, X[:, :2], verbose=0) == pytest.approx(
         first.evaluate(X, X[:, :2], verbose=0)
     )
+    assert int(arrived["first"].optimizer.iterations) == 1
+    losses = [
+        model.fit(X, X[:, :2], epochs=3, verbose=0).history["loss"]
+        for model in (first, arrived["first"])
+    ]
+    assert losses[1] == pytest.approx(losses[0])
 
 
 def test_a_layer_in_a_model_of_the_scripts_own_class_is_the_same_there():
