@@ -84,11 +84,7 @@ def copied(value: Any) -> Any:
     Raises:
         Exception: Whatever the object's parts raise when they are pickled.
     """
-    content, pickler = _dumped([value], stays_here=True)
-    if pickler.apart.tensors:
-        with keras_objects.undisturbed():
-            joint = _Joint(pickler.apart.tensors, pickler.models)
-        content, pickler = _dumped([value], joint, stays_here=True)
+    content, pickler = _connected([value], stays_here=True)
     with keras_objects.undisturbed():
         return _Unpickler(content, pickler.apart).load()
 
@@ -97,14 +93,25 @@ def _packed(value: Any, registry: Registry | None = None) -> tuple[bytes, _Pickl
     """Three pickles that share what is in them: the registry, a model of all that is connected, and
     the value.
     """
-    content, pickler = _dumped([registry, None, value])
+    return _connected([registry, None, value])
+
+
+def _connected(values: list[Any], stays_here: bool = False) -> tuple[bytes, _Pickler]:
+    """Pickles of values, in which the second of three becomes the model of all that is connected in
+    the others.
+    """
+    content, pickler = _dumped(values, stays_here=stays_here)
     shared = _Shared(pickler.taken_apart)
     tensors = _once([*pickler.apart.tensors, *shared.outputs])
     if not tensors and not shared.places:
         return content, pickler
-    with keras_objects.undisturbed():
-        joint = _Joint(tensors, pickler.models) if tensors else None
-    return _dumped([registry, joint and joint.model, value], joint, places=shared.places)
+    joint = None
+    if tensors:
+        with keras_objects.undisturbed():
+            joint = _Joint(tensors, pickler.models)
+        if not stays_here:
+            values[1] = joint.model
+    return _dumped(values, joint, stays_here, shared.places)
 
 
 def _dumped(

@@ -324,6 +324,15 @@ def test_layers_that_models_share_are_shared_there():
     assert losses[1] == pytest.approx(losses[0])
 
 
+def test_a_model_in_a_model_is_the_same_there():
+    inner = sequential(Twice(), keras.layers.Dense(2))
+    base = sequential(inner, keras.layers.Lambda(tripled))
+    for arrived in (sent([base, inner]), sent([inner, base])[::-1], copied([base, inner])):
+        assert arrived[0].layers[0] is arrived[1]
+        same(arrived[0], base)
+        same(arrived[1], inner)
+
+
 def test_a_layer_in_a_model_of_the_scripts_own_class_is_the_same_there():
     net = Net(sequential(Twice()), tripled)
     predicted(net)
@@ -470,20 +479,16 @@ def of_a_script():
     def loss(y_true, y_pred):
         return keras.ops.mean(y_pred, axis=-1) * 0 + factor
 
-    base = sequential(
-        Multiplied(), Registered(), keras.layers.Lambda(lambda x: x / factor), name_of(loss)
-    )
-    return base, Registered, loss
-
-
-def name_of(loss):
-    return keras.layers.Dense(4, activation=lambda x: x + 0, name="hidden")
+    inner = sequential(Multiplied(), Registered())
+    hidden = keras.layers.Dense(4, activation=lambda x: x + factor)
+    base = sequential(inner, keras.layers.Lambda(lambda x: x / factor), hidden)
+    return base, inner, Registered, loss
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
 @pytest.mark.parametrize("executor", ["ray", "inline"])
 def test_objects_of_the_script_are_used_in_trials(local_ray, project, executor):
-    base, kind, loss = of_a_script()
+    base, inner, kind, loss = of_a_script()
     expected = predicted(base, tiny_models.X)[:2]
     frozen, metric = keras.layers.Dense(2, name="frozen"), Counted(3.0)
     frozen.build((None, 4))
@@ -495,8 +500,8 @@ def test_objects_of_the_script_are_used_in_trials(local_ray, project, executor):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(frozen.kernel), start)
         assert keras.saving.get_registered_object("script>Registered") is kind
         assert keras.saving.get_registered_name(kind) == "script>Registered"
-        layers = keras.models.clone_model(base).layers
-        assert type(layers[1]) is type(base.layers[1]) is kind
+        assert base.layers[0] is inner
+        assert type(keras.models.clone_model(inner).layers[1]) is type(inner.layers[1]) is kind
         model = keras.Sequential([base, frozen])
         model.compile("sgd", "by_name", metrics=[metric, "of_the_scope"])
         return model
