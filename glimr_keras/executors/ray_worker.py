@@ -100,13 +100,27 @@ class WorkerPayload:
                 "What was sent to a worker cannot be loaded there: a module of the script ended "
                 f"the process when it was imported.\n\n{user_traceback(error)}"
             ) from error
+        except ShippingError:
+            raise
         except Exception as error:
             raise ShippingError(
                 f"What was sent to a worker cannot be loaded there: {type(error).__name__}: "
-                f"{error}. Is every module that the HyperModel, the callbacks and the data need "
-                "installed on all machines?"
+                f"{error}. {_advice(error)}"
             ) from error
         return context
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, (ImportError, AttributeError)):
+        return (
+            "Is every module that the HyperModel, the callbacks and the data need installed on all "
+            "machines, in the same version?"
+        )
+    return (
+        "The HyperModel, the callbacks, the data, or a variable of the script that they use has an "
+        "object that can be pickled but not unpickled. Make it inside `data(config)`, "
+        "`build(config)` or `fit`, where it is used."
+    )
 
 
 class Worker(FunctionTrainable):

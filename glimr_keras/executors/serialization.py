@@ -5,17 +5,21 @@ Arrays of a megabyte and more are not part of the pickle, wherever in the object
 the executor can put each into shared memory once and every trial can map it from there, read-only.
 `tf.data` pipelines travel as their graphs, and symbolic tensors of Keras, such as the output of
 layers that a script made at its top, as one model that has them all, with the layers and models
-that they were made by.
+that they were made by. So do models that have layers in common. What else there is of Keras,
+TensorFlow and NumPy is taken apart by `keras_objects`, `tf_objects` and `array_kinds`.
 """
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
 import functools
 import inspect
 import io
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -23,6 +27,13 @@ import numpy as np
 from ray import cloudpickle
 
 from glimr_keras.errors import ShippingError
+from glimr_keras.executors import (
+    array_kinds,
+    keras_attributes,
+    keras_objects,
+    tf_objects,
+)
+from glimr_keras.executors.custom_objects import Registry, place_of
 from glimr_keras.models import batch_iterators, tf_datasets
 from glimr_keras.models.hypermodel import FunctionHyperModel
 
@@ -49,21 +60,18 @@ def pack(value: Any) -> SerializedObject:
     Raises:
         Exception: Whatever the object's parts raise when they are pickled.
     """
-    content, pickler = _dumped(value)
-    if pickler.apart.tensors:
-        joint = _Joint(pickler.apart.tensors, pickler.models)
-        content, pickler = _dumped(value, joint)
-        content = cloudpickle.dumps(_Connected(joint.model, content))
+    content, pickler = _packed(value, Registry.current(_can_be_sent))
     return SerializedObject(content, tuple(pickler.apart.arrays))
 
 
 def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
-    """A fresh copy of what was packed, in which the large arrays are those given here."""
-    found = _Unpickler(io.BytesIO(content), _Apart(arrays)).load()
-    if isinstance(found, _Connected):
-        apart = _Apart(arrays, found.model.outputs, layers=_layers(found.model))
-        return _Unpickler(io.BytesIO(found.content), apart).load()
-    return found
+    """A fresh copy of what was packed, in which the large arrays are those given here. What the
+    script has registered with Keras is then registered in this process too.
+    """
+    unpickler = _Unpickler(content, _Apart(arrays))
+    unpickler.load().install()
+    unpickler.connect(unpickler.load())
+    return unpickler.load()
 
 
 def copied(value: Any) -> Any:
@@ -76,21 +84,54 @@ def copied(value: Any) -> Any:
     Raises:
         Exception: Whatever the object's parts raise when they are pickled.
     """
-    content, pickler = _dumped(value, stays_here=True)
-    if pickler.apart.tensors:
-        content, pickler = _dumped(
-            value, _Joint(pickler.apart.tensors, pickler.models), stays_here=True
-        )
-    return _Unpickler(io.BytesIO(content), pickler.apart).load()
+    content, pickler = _connected([value], stays_here=True)
+    with keras_objects.undisturbed():
+        return _Unpickler(content, pickler.apart).load()
+
+
+def _packed(value: Any, registry: Registry | None = None) -> tuple[bytes, _Pickler]:
+    """Three pickles that share what is in them: the registry, a model of all that is connected, and
+    the value.
+    """
+    return _connected([registry, None, value])
+
+
+def _connected(values: list[Any], stays_here: bool = False) -> tuple[bytes, _Pickler]:
+    """Pickles of values, in which the second of three becomes the model of all that is connected in
+    the others.
+    """
+    content, pickler = _dumped(values, stays_here=stays_here)
+    shared = _Shared(pickler.taken_apart)
+    tensors = _once([*pickler.apart.tensors, *shared.outputs])
+    if not tensors and not shared.places:
+        return content, pickler
+    joint = None
+    if tensors:
+        with keras_objects.undisturbed():
+            joint = _Joint(tensors, pickler.models)
+        if not stays_here:
+            values[1] = joint.model
+    return _dumped(values, joint, stays_here, shared.places)
 
 
 def _dumped(
-    value: Any, joint: _Joint | None = None, stays_here: bool = False
+    values: Sequence[Any],
+    joint: _Joint | None = None,
+    stays_here: bool = False,
+    places: Mapping[int, tuple[Any, int]] = MappingProxyType({}),
 ) -> tuple[bytes, _Pickler]:
     written = io.BytesIO()
-    pickler = _Pickler(written, joint, stays_here)
-    pickler.dump(value)
-    return written.getvalue(), pickler
+    pickler = _Pickler(written, joint, stays_here, places)
+    for value in values:
+        pickler.dump(value)
+    return pickle.dumps(pickler.buffers) + written.getvalue(), pickler
+
+
+def _can_be_sent(value: Any) -> bool:
+    """Whether something can be pickled without anything that is connected to other things."""
+    with contextlib.suppress(Exception):
+        return not _dumped([value])[1].apart.tensors
+    return False
 
 
 @functools.singledispatch
@@ -101,12 +142,46 @@ def sent(value: Any) -> Any:
     return value
 
 
-@dataclasses.dataclass(frozen=True)
-class _Connected:
-    """A pickle that refers to the outputs of a model, and to its layers, by their numbers."""
+def _once(values: Sequence[Any]) -> list[Any]:
+    """Each object once, in their order."""
+    return list({id(value): value for value in values}.values())
 
-    model: keras.Model
-    content: bytes
+
+class _Shared:
+    """Which layers are in several of the objects that are sent, or are sent by themselves too.
+
+    Args:
+        taken_apart: The objects, each with its parts.
+
+    Attributes:
+        outputs: Of the models that are to be sent as one for that.
+        places: Of objects that are layers of another, by their ids: that one, and their number in
+            it.
+    """
+
+    def __init__(self, taken_apart: Sequence[tuple[Any, keras_objects.Parts]]) -> None:
+        objects = [value for value, _ in taken_apart]
+        alone = {id(value) for value in objects}
+        within = {id(value): keras_objects.layers_of(value) for value in objects}
+        counts = collections.Counter(
+            id(layer) for layers in within.values() for layer in _once(layers)
+        )
+        held = alone & counts.keys()
+        self.places = {
+            id(layer): (value, number)
+            for value in objects
+            if id(value) not in held and not _is_functional(value)
+            for number, layer in enumerate(within[id(value)])
+            if id(layer) in held
+        }
+        self.outputs = [
+            tensor
+            for value in objects
+            if _is_functional(value)
+            and id(value) not in held
+            and any(counts[id(layer)] > 1 or id(layer) in held for layer in within[id(value)])
+            for tensor in value.outputs
+        ]
 
 
 class _Joint:
@@ -130,11 +205,11 @@ class _Joint:
             for source in keras.utils.get_source_inputs(tensor)
         }
         self.model = keras.Model(list(inputs.values()), list(tensors))
-        own_kinds = (keras.Sequential, type(self.model))
         connected = [
             model
             for model in models
-            if type(model) in own_kinds and any(id(tensor) in inputs for tensor in model.inputs)
+            if keras_objects.is_made_of_tensors(model)
+            and any(id(tensor) in inputs for tensor in model.inputs)
         ]
         outputs = {id(tensor): tensor for tensor in tensors}
         for model in connected:
@@ -146,9 +221,9 @@ class _Joint:
         self.references: dict[int, tuple[Any, ...]] = {
             key: ("tensors", number) for key, number in numbers.items()
         }
-        places = {id(layer): number for number, layer in enumerate(_layers(self.model))}
+        layers = keras_objects.layers_of(self.model)
+        places = {id(layer): number for number, layer in enumerate(layers)}
         for model in connected:
-            compiled = model.get_compile_config() if model.compiled else None
             if isinstance(model, keras.Sequential):
                 parts: Any = [places[id(layer)] for layer in model._layers]
             else:
@@ -161,16 +236,17 @@ class _Joint:
                 type(model),
                 parts,
                 model.name,
-                compiled,
+                keras_objects.Compilation.of(model),
                 len(self.references),
             )
         self.references |= {key: ("layers", number) for key, number in places.items()}
 
 
-def _layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Its layers, and theirs, always in the same order."""
-    layers: list[keras.layers.Layer] = model._flatten_layers(include_self=False)
-    return layers
+def _is_functional(value: Any) -> bool:
+    """Whether it is a model that is made of symbolic tensors."""
+    return isinstance(value, keras.Model) and hasattr(
+        getattr(value, "_functional", value), "_inputs_struct"
+    )
 
 
 def _ends(model: keras.Model) -> tuple[Any, Any]:
@@ -191,10 +267,18 @@ class _Apart:
 
 class _Pickler(cloudpickle.Pickler):
     def __init__(
-        self, file: io.BytesIO, joint: _Joint | None = None, stays_here: bool = False
+        self,
+        file: io.BytesIO,
+        joint: _Joint | None,
+        stays_here: bool,
+        places: Mapping[int, tuple[Any, int]],
     ) -> None:
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        super().__init__(file, pickle.HIGHEST_PROTOCOL, self._take)
         self.apart = _Apart()
+        self.buffers: list[int] = []  # numbers of those arrays that other objects' memory is
+        self.taken_apart: list[tuple[Any, keras_objects.Parts]] = []
+        self.delicate: list[Any] = []
+        self._places = places
         self.models: list[keras.Model] = []
         self._stays_here = stays_here
         self._numbers: dict[int, int] = {}
@@ -209,13 +293,25 @@ class _Pickler(cloudpickle.Pickler):
             isinstance(value, type) or id(value) in self._references or sent(value) is not value
         ):
             return self._numbered("of_process", value)
-        if isinstance(value, keras.Model) and hasattr(
-            getattr(value, "_functional", value), "_inputs_struct"
-        ):
+        if _is_functional(value):
             self.models.append(value)
         if type(value) is not np.ndarray or value.nbytes < LARGE or value.dtype.hasobject:
             return None
         return self._numbered("arrays", value)
+
+    def _take(self, buffer: pickle.PickleBuffer) -> bool:
+        """Keeps large memory of other objects apart, such as that of Arrow's tables, and returns
+        whether it is to be pickled instead.
+        """
+        try:
+            memory = np.frombuffer(buffer.raw(), np.uint8)
+        except BufferError:  # not in one piece
+            return True
+        if memory.nbytes < LARGE:
+            return True
+        _, number = self._numbered("arrays", memory)
+        self.buffers.append(number)
+        return False
 
     def _numbered(self, name: str, value: Any) -> tuple[str, int]:
         """The place of a value among those that are kept apart, which it is put to."""
@@ -230,47 +326,75 @@ class _Pickler(cloudpickle.Pickler):
             return tf_datasets.rebuilt, (
                 np.frombuffer(tf_datasets.graph_of(value), np.uint8),
                 value.element_spec,
+                tf_datasets.attributes_of(value),
             )
         if batch_iterators.can_be_reread(value):
             return batch_iterators.reduced(value) or super().reducer_override(value)
+        if keras_attributes.is_keras_object(value):
+            return self._of_keras(value)
+        if _is_delicate(value):
+            self.delicate.append(value)
+        how = array_kinds.reduced(value) or tf_objects.reduced(value)
+        if how is not None:
+            return how
         instead = sent(value)
         if instead is not value:
             return instead.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         return super().reducer_override(value)
 
+    def _of_keras(self, value: Any) -> tuple[Any, ...]:
+        if keras_attributes.is_loss(value):
+            return keras_objects.loss_reduced(value)
+        if id(value) in self._places:
+            return keras_objects.layer_of, self._places[id(value)]
+        parts = keras_objects.parts_of(value)
+        self.taken_apart.append((value, parts))
+        return keras_objects.made_of, (parts,)
+
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, apart: _Apart) -> None:
-        super().__init__(file)
+    def __init__(self, content: bytes, apart: _Apart) -> None:
+        file = io.BytesIO(content)
+        super().__init__(file, buffers=[apart.arrays[number] for number in pickle.load(file)])
         self._apart = apart
         self._models: dict[int, keras.Model] = {}
 
+    def connect(self, model: keras.Model | None) -> None:
+        """Takes the model of all that is connected, to which references are from then on."""
+        if model is not None:
+            layers = keras_objects.layers_of(model)
+            self._apart = _Apart(self._apart.arrays, model.outputs, layers=layers)
+
     def persistent_load(self, reference: tuple[Any, ...]) -> Any:
         match reference:
-            case ("model", kind, parts, name, compiled, number):
+            case ("model", kind, parts, name, compilation, number):
                 if number not in self._models:
-                    self._models[number] = self._model(kind, parts, name, compiled)
+                    self._models[number] = self._model(kind, parts, name, compilation)
                 return self._models[number]
             case (kept, number):
                 return getattr(self._apart, kept)[number]
         raise pickle.UnpicklingError(f"An unknown reference: {reference!r}")
 
     def _model(
-        self, kind: type[keras.Model], parts: Any, name: str, compiled: dict[str, Any] | None
+        self,
+        kind: type[keras.Model],
+        parts: Any,
+        name: str,
+        compilation: keras_objects.Compilation | None,
     ) -> keras.Model:
         if issubclass(kind, keras.Sequential):
             model = kind([self._apart.layers[number] for number in parts], name=name)
         else:
             ends = (keras.tree.map_structure(self._apart.tensors.__getitem__, end) for end in parts)
             model = kind(*ends, name=name)
-        if compiled is not None:
-            model.compile_from_config(compiled)
+        if compilation is not None:
+            compilation.give(model)
         return model
 
 
 def check_sendable(value: Any, name: str) -> None:
-    """Refuses an object that cannot be pickled, and names the innermost attribute that is the
-    reason.
+    """Refuses an object that cannot be pickled, or a Keras object that cannot be made again, and
+    names the innermost attribute that is the reason.
 
     Args:
         value: What is to be sent. Large arrays in it are not copied for the check.
@@ -295,10 +419,53 @@ def check_sendable(value: Any, name: str) -> None:
 
 def _error(value: Any) -> Exception | None:
     try:
-        pack(value)
+        _, pickler = _packed(value)
+        for found, parts in pickler.taken_apart:
+            keras_objects.check(found, parts)
+        for found in pickler.delicate:
+            _check_unpickling(found)
     except Exception as error:
         return error
     return None
+
+
+def _check_unpickling(value: Any) -> None:
+    try:
+        copied(value)
+    except Exception as error:
+        raise ShippingError(
+            f"is a {type(value).__name__} that can be pickled and not unpickled, as a worker "
+            f"process must. Mend its {_PICKLING}, or make it inside `data(config)`, "
+            "`build(config)` or `fit`, where it is used. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
+
+
+_PICKLING = "`__reduce__`, `__setstate__` or `__getattr__`"
+_DELICATE = (
+    "__reduce__",
+    "__reduce_ex__",
+    "__setstate__",
+    "__getattr__",
+    "__getattribute__",
+    "__getnewargs__",
+    "__getnewargs_ex__",
+)
+"""Methods that say how an object is unpickled, or are called when it is half made."""
+
+
+def _is_delicate(value: Any) -> bool:
+    """Whether it is an object of a script's class that could be pickled and not unpickled."""
+    kind = type(value)
+    return place_of(kind) is None and (
+        isinstance(value, BaseException)
+        or any(
+            name in vars(base)
+            for base in kind.__mro__
+            if base.__module__ != "builtins"
+            for name in _DELICATE
+        )
+    )
 
 
 def _find(value: Any, path: str, seen: set[int]) -> tuple[str, Any]:
@@ -313,6 +480,10 @@ def _find(value: Any, path: str, seen: set[int]) -> tuple[str, Any]:
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     if tf_datasets.is_dataset(value):
         return  # which says itself why
+    if keras_attributes.is_keras_object(value) and not keras_attributes.is_loss(value):
+        # Its attributes are nothing that a user knows
+        yield from ((f"'s {name}", part) for name, part in keras_objects.own_parts(value))
+        return
     if isinstance(value, FunctionHyperModel):
         yield "", value.function
     elif isinstance(value, dict):

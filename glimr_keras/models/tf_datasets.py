@@ -9,7 +9,8 @@ refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from glimr_keras.errors import ShippingError
@@ -66,21 +67,34 @@ def graph_of(dataset: Any) -> bytes:
     return graph
 
 
-def rebuilt(graph: Any, element_spec: Any) -> Any:
+def attributes_of(dataset: Any) -> dict[str, Any]:
+    """What was written to a pipeline beside TensorFlow's own, such as the `class_names` and
+    `file_paths` of `image_dataset_from_directory`.
+    """
+    return {name: value for name, value in vars(dataset).items() if not name.startswith("_")}
+
+
+def rebuilt(
+    graph: Any, element_spec: Any, attributes: Mapping[str, Any] = MappingProxyType({})
+) -> Any:
     """The pipeline whose graph was taken.
 
     Args:
         graph: As bytes, or as an array of them.
         element_spec: The pipeline's `element_spec`.
+        attributes: As `attributes_of` gives them.
     """
     import tensorflow as tf
     from tensorflow.python.data.ops import (
         dataset_ops,
     )  # the only place that makes a dataset of a variant
 
-    return dataset_ops._VariantDataset(
+    dataset = dataset_ops._VariantDataset(
         tf.raw_ops.DatasetFromGraph(graph_def=bytes(graph)), element_spec
     )
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    return dataset
 
 
 def mixes(dataset: Any) -> bool:

@@ -60,7 +60,10 @@ class Session:
             self._clear(free_memory=True)
 
     def _clear(self, free_memory: bool) -> None:
-        keras.backend.clear_session(free_memory)  # forgets the settings as well
+        with keras.saving.custom_object_scope({}) as inner:
+            scope = inner.backup
+        keras.backend.clear_session(free_memory)  # forgets the settings as well, and the scope
+        keras.saving.custom_object_scope(scope).__enter__()  # which whoever made it leaves
         self.apply()
         if self.backend == "tensorflow":
             _forget_gradients()

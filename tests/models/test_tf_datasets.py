@@ -130,6 +130,15 @@ def test_python_code_in_a_pipeline_is_refused_with_what_to_do(make):
         tf_datasets.graph_of(make())
 
 
+def test_what_is_written_to_a_dataset_arrives_with_it():
+    dataset = PAIRS.batch(5)
+    dataset.class_names = ["a", "b"]
+    attributes = tf_datasets.attributes_of(dataset)
+    assert attributes == {"class_names": ["a", "b"]}
+    again = tf_datasets.rebuilt(tf_datasets.graph_of(dataset), dataset.element_spec, attributes)
+    assert again.class_names == ["a", "b"]
+
+
 def test_datasets_are_told_from_other_things():
     assert tf_datasets.is_dataset(PAIRS)
     assert not tf_datasets.is_dataset(IMAGES)

@@ -138,3 +138,11 @@ def test_what_is_there_is_taken_out_of_garbage_collection_meanwhile_and_stays_wh
     with Session.current().fresh():
         pass
     assert set(tf_gradients._REGISTRY) < names
+
+
+def test_a_scope_of_custom_objects_is_there_in_a_fresh_session_and_after_it():
+    with keras.saving.custom_object_scope({"mine": abs}):
+        with Session.current().fresh():
+            assert keras.saving.get_registered_object("mine") is abs
+        assert keras.saving.get_registered_object("mine") is abs
+    assert keras.saving.get_registered_object("mine") is None

@@ -1,0 +1,110 @@
+"""What Keras' objects have as attributes that a script's classes gave them, and which classes are
+Keras' own. Runs in driver and worker.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import types
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+import keras
+import numpy as np
+from keras.src.saving.keras_saveable import KerasSaveable
+
+_FRAMEWORKS = ("keras", "tensorflow", "torch", "jax", "flax")
+"""Packages whose classes keep what they need in objects of the user's classes."""
+_SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
+
+
+def is_keras_object(value: Any) -> TypeGuard[KerasSaveable]:
+    """Whether it is one that Keras pickles, and a class of the user's does not pickle itself."""
+    return isinstance(value, KerasSaveable) and type(value).__reduce__ is KerasSaveable.__reduce__
+
+
+def is_loss(value: Any) -> bool:
+    """Whether it is an object of Keras' class for losses, which does not pickle itself."""
+    return isinstance(value, keras.losses.Loss) and is_keras_object(value)
+
+
+def is_of_keras(kind: type) -> bool:
+    """Whether a class is Keras' own."""
+    return _is_of(kind, "keras")
+
+
+def _is_of(kind: type, *packages: str) -> bool:
+    return kind.__module__.split(".")[0] in packages
+
+
+def has_from_keras(kind: type, name: str) -> bool:
+    """Whether a class has a method from Keras."""
+    owner = next(base for base in kind.__mro__ if name in vars(base))
+    return is_of_keras(owner)
+
+
+def own_attributes(value: Any) -> dict[str, Any]:
+    """The plain values that a class of the user's has put into an object."""
+    given = frozenset[str]().union(
+        *(_attributes_of(kind) for kind in type(value).__mro__ if _is_of(kind, *_FRAMEWORKS))
+    )
+    return {
+        name: plain(item)
+        for name, item in vars(value).items()
+        if name not in given and not name.startswith("_self_") and is_plain(item)
+    }
+
+
+def set_attributes(made: Any, attributes: Mapping[str, Any]) -> None:
+    """Sets those attributes that have another value."""
+    found = own_attributes(made) if attributes else {}
+    for name, value in attributes.items():
+        if name not in found or not _equal(found[name], value):
+            setattr(made, name, value)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is a number, a text or an array, or some of these in lists or dictionaries."""
+    if isinstance(value, dict):
+        return all(map(is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, (list, tuple, set)):
+        return all(map(is_plain, value))
+    return isinstance(value, _SIMPLE)
+
+
+def plain(value: Any) -> Any:
+    """The value without what Keras makes of lists and dictionaries to follow them."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    for kind in (list, set):
+        if isinstance(value, kind):
+            return kind(map(plain, value))
+    return tuple(map(plain, value)) if type(value) is tuple else value
+
+
+@functools.cache
+def _attributes_of(kind: type) -> frozenset[str]:
+    """Names of the attributes that the methods of a class set."""
+    found: set[str] = set()
+    for member in vars(kind).values():
+        functions = (member, *(getattr(member, name, None) for name in ("fset", "__func__")))
+        for function in map(inspect.unwrap, functions):
+            if inspect.isfunction(function):
+                found |= _attributes_set_in(function.__code__)
+    return frozenset(found)
+
+
+def _attributes_set_in(code: types.CodeType) -> set[str]:
+    found = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
+    return found.union(
+        *(_attributes_set_in(part) for part in code.co_consts if inspect.iscode(part))
+    )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return type(one) is type(other) and bool(np.all(one == other))
+    except Exception:  # such as of arrays in a list: set again
+        return False
