@@ -1,0 +1,129 @@
+"""The syntax trees of functions, and which code is the user's own. Runs in the driver."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import pathlib
+import sysconfig
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+NestedScope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+
+_OWN = pathlib.Path(__file__).parents[1]
+_INSTALLED = ("site-packages", "dist-packages")
+_STANDARD = tuple(
+    pathlib.Path(path)
+    for name, path in sysconfig.get_paths().items()
+    if name in ("stdlib", "platstdlib")
+)
+_NEVER = ("glimr_keras", "keras", "tensorflow", "ray", "numpy")
+
+
+class CodeTrees:
+    """Finds the trees of functions; each file is read once.
+
+    Args:
+        packages: Names of installed packages whose code counts as the user's own, since their
+            classes run trials.
+    """
+
+    def __init__(self, packages: Iterable[str] = ()) -> None:
+        self._packages = frozenset(packages) - frozenset(_NEVER)
+        self._trees: dict[str, ast.Module | None] = {}
+
+    def is_own(self, function: types.FunctionType) -> bool:
+        """Return whether a function is the user's, and no library's."""
+        return self.is_own_module(function.__code__.co_filename, function.__module__)
+
+    def is_own_module(self, file: str | None, name: str | None) -> bool:
+        """Return whether what is defined in a file, in a module of this name, is the user's."""
+        if file is None or file.startswith("<frozen"):
+            return False
+        path = pathlib.Path(file)
+        if path.is_relative_to(_OWN):
+            return False
+        if any(part in _INSTALLED for part in path.parts):
+            return (name or "").partition(".")[0] in self._packages
+        return not any(path.is_relative_to(standard) for standard in _STANDARD)
+
+    def is_own_class(self, kind: type) -> bool:
+        """Return whether a class is the user's: one of its functions is."""
+        return any(self.is_own(function) for _, function in functions_of(kind))
+
+    def of(self, function: types.FunctionType) -> list[FunctionNode]:
+        """Return the function's tree, or those that may be it: of several lambdas in a line, all
+        that take the same arguments. None where there is no source.
+        """
+        code = function.__code__
+        tree = self.of_file(code.co_filename, function.__globals__)
+        if tree is None:
+            return []
+        nodes = (node for node in ast.walk(tree) if isinstance(node, FunctionNode))
+        return [node for node in nodes if _is_of(node, code)]
+
+    def of_file(self, file: str, variables: dict[str, Any] | None = None) -> ast.Module | None:
+        """Return the tree of a file, a notebook's cell included."""
+        if file not in self._trees:
+            lines = linecache.getlines(file, variables)
+            try:
+                self._trees[file] = ast.parse("".join(lines)) if lines else None
+            except (SyntaxError, ValueError):  # the file is another now
+                self._trees[file] = None
+        return self._trees[file]
+
+
+def functions_of(kind: type) -> Iterator[tuple[str, types.FunctionType]]:
+    """Yield the functions that a class itself defines, its properties' included, by name."""
+    for name, member in vars(kind).items():
+        found = member.fget if isinstance(member, property) else plain(member)
+        if isinstance(found, types.FunctionType):
+            yield name, found
+
+
+def plain(function: Any) -> Any:
+    """Return the function in a static method, a class method, or what decorators made of it."""
+    seen = 0
+    while not isinstance(function, (type, types.FunctionType)) and seen < 9:
+        inner = getattr(function, "__func__", None) or getattr(function, "__wrapped__", None)
+        inner = inner or getattr(function, "python_function", None)  # of TensorFlow
+        if inner is None:
+            break
+        function, seen = inner, seen + 1
+    return function
+
+
+def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a function's own body; of functions and classes in there, only their
+    nodes themselves.
+    """
+    waiting = list(ast.iter_child_nodes(node))
+    while waiting:
+        each = waiting.pop()
+        yield each
+        if not isinstance(each, NestedScope):
+            waiting.extend(ast.iter_child_nodes(each))
+
+
+def parameters(node: FunctionNode) -> list[str]:
+    """Return the names of a function's parameters, positional ones first."""
+    args = node.args
+    named = [*args.posonlyargs, *args.args, *args.kwonlyargs]
+    return [each.arg for each in (*named, args.vararg, args.kwarg) if each is not None]
+
+
+def _is_of(node: FunctionNode, code: types.CodeType) -> bool:
+    name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
+    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+    first = min([node.lineno, *(each.lineno for each in decorators)])
+    taken = code.co_argcount + code.co_kwonlyargcount
+    taken += bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)
+    names = [*code.co_varnames[:taken]]
+    return (
+        name == code.co_name
+        and first == code.co_firstlineno
+        and sorted(names) == sorted(parameters(node))
+    )

@@ -1,0 +1,994 @@
+"""Which scripts are seen to keep state from trial to trial, and which are not."""
+
+import importlib.util
+import sys
+import textwrap
+
+import keras
+import pytest
+
+import glimr_keras as gk
+from glimr_keras.tuners.base_tuner import BaseTuner
+from glimr_keras.tuners.hooks import overridden
+from glimr_keras.tuners.trial_code import kept_state
+
+HEAD = """
+import collections, functools, heapq, itertools, os, random
+import glimr_keras as gk, keras, numpy as np, pandas as pd
+
+tuner_class, callbacks, hypermodel, oracle = gk.RandomSearch, [], None, None
+
+def compiled(units=2, name=None):
+    model = keras.Sequential([keras.layers.Dense(units)], name=name)
+    model.compile("adam", "mse")
+    return model
+"""
+COUNTER_CLASS = """
+class Counter:
+    def __init__(self):
+        self.n = 0
+    def step(self):
+        self.n += 1
+        return self.n
+"""
+
+# Scripts that keep state, each with the names that are to be told
+STATEFUL = {
+    "attribute_of_tuner": (
+        """
+        class tuner_class(gk.RandomSearch):
+            n = 0
+            def run_trial(self, trial, *args, **kwargs):
+                self.n += 1
+                return super().run_trial(trial, *args, **kwargs)
+        hypermodel = lambda hp: compiled(hp.Int("u", 1, 4))
+        """,
+        {"self.n"},
+    ),
+    "attribute_of_hypermodel": (
+        """
+        class Model(gk.HyperModel):
+            def __init__(self):
+                super().__init__()
+                self.n = 0
+            def build(self, hp):
+                self.n = self.n + 1
+                return compiled(hp.Int("u", 1, 4), f"m{self.n}")
+        hypermodel = Model()
+        """,
+        {"self.n"},
+    ),
+    "global_counter": (
+        """
+        counter = 0
+        def hypermodel(hp):
+            global counter
+            counter += 1
+            return compiled(hp.Int("u", 1, 4), f"m{counter}")
+        """,
+        {"counter"},
+    ),
+    "global_that_is_read_and_assigned": (
+        """
+        counter = 0
+        def hypermodel(hp):
+            global counter
+            name = f"m{counter}"
+            counter = len(name) + counter
+            return compiled(name=name)
+        """,
+        {"counter"},
+    ),
+    "closure": (
+        """
+        def factory():
+            n = 0
+            def build(hp):
+                nonlocal n
+                n += 1
+                return compiled(hp.Int("u", 1, 4))
+            return build
+        hypermodel = factory()
+        """,
+        {"n"},
+    ),
+    "list_of_closure": (
+        """
+        def factory(log):
+            return lambda hp: log.append(hp.Int("u", 1, 4)) or compiled()
+        hypermodel = factory([])
+        """,
+        {"log"},
+    ),
+    "results_by_key": (
+        """
+        RESULTS = {}
+        class Model(gk.HyperModel):
+            def build(self, hp):
+                return compiled(hp.Int("u", 1, 4))
+            def fit(self, hp, model, *args, **kwargs):
+                history = model.fit(*args, **kwargs)
+                RESULTS[hp.get("u")] = history.history["loss"]
+                return history
+        hypermodel = Model()
+        """,
+        {"RESULTS"},
+    ),
+    "dict_that_load_model_reads": (
+        """
+        class tuner_class(gk.RandomSearch):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self.models = {}
+            def save_model(self, trial_id, model, step=0):
+                self.models[trial_id] = model.get_weights()
+            def load_model(self, trial):
+                model = self.hypermodel.build(trial.hyperparameters)
+                model.set_weights(self.models[trial.trial_id])
+                return model
+            def run_trial(self, trial, x, y):
+                model = self.hypermodel.build(trial.hyperparameters)
+                loss = model.fit(x, y).history["loss"][-1]
+                self.save_model(trial.trial_id, model)
+                return loss
+        hypermodel = lambda hp: compiled(hp.Int("u", 1, 4))
+        """,
+        {"self.models"},
+    ),
+    "predefined_list_that_is_consumed": (
+        """
+        SETS = [1, 2, 3]
+        class tuner_class(gk.RandomSearch):
+            def run_trial(self, trial, *args):
+                return SETS.pop(0) + trial.hyperparameters.Int("x", 0, 3)
+        """,
+        {"SETS"},
+    ),
+    "list_that_a_counter_goes_through": (
+        """
+        SETS = [{"u": 1}, {"u": 2}]
+        class Model(gk.HyperModel):
+            index = 0
+            def build(self, hp):
+                chosen = SETS[self.index]
+                self.index += 1
+                return compiled(**chosen)
+        hypermodel = Model()
+        """,
+        {"self.index"},
+    ),
+    "iterator": (
+        """
+        class Model(gk.HyperModel):
+            def __init__(self):
+                super().__init__()
+                self.numbers = itertools.count()
+            def build(self, hp):
+                return compiled(name=f"m{next(self.numbers)}")
+        hypermodel = Model()
+        """,
+        {"self.numbers"},
+    ),
+    "generator_in_a_loop": (
+        """
+        DEPTHS = iter([1, 2, 3])
+        def hypermodel(hp):
+            for depth in DEPTHS:
+                return compiled(depth)
+        """,
+        {"DEPTHS"},
+    ),
+    "set_of_what_was_seen": (
+        """
+        class Model(gk.HyperModel):
+            seen = set()
+            def build(self, hp):
+                units = hp.Int("u", 1, 4)
+                if units in self.seen:
+                    raise gk.FailedTrialError("again")
+                self.seen.add(units)
+                return compiled(units)
+        hypermodel = Model()
+        """,
+        {"self.seen"},
+    ),
+    "best_so_far": (
+        """
+        class tuner_class(gk.RandomSearch):
+            best = float("inf")
+            def run_trial(self, trial, x, y):
+                model = self.hypermodel.build(trial.hyperparameters)
+                loss = model.fit(x, y).history["loss"][-1]
+                if loss < self.best:
+                    self.best = loss
+                    model.save("best.keras")
+                return loss
+        hypermodel = lambda hp: compiled(hp.Int("u", 1, 4))
+        """,
+        {"self.best"},
+    ),
+    "best_so_far_or_none": (
+        """
+        BEST = None
+        class Model(gk.HyperModel):
+            def build(self, hp):
+                return compiled(hp.Int("u", 1, 4))
+            def fit(self, hp, model, *args, **kwargs):
+                global BEST
+                loss = model.fit(*args, **kwargs).history["loss"][-1]
+                if BEST is None or loss < BEST:
+                    BEST = loss
+                return loss
+        hypermodel = Model()
+        """,
+        {"BEST"},
+    ),
+    "first_time_only": (
+        """
+        class Model(gk.HyperModel):
+            first = True
+            def build(self, hp):
+                model = compiled(hp.Int("u", 1, 4))
+                if self.first:
+                    print(model.name)
+                    self.first = False
+                return model
+        hypermodel = Model()
+        """,
+        {"self.first"},
+    ),
+    "once_by_a_mark": (
+        """
+        class Model(gk.HyperModel):
+            done = False
+            def build(self, hp):
+                if not self.done:
+                    self.done = True
+                    print("once")
+                return compiled(hp.Int("u", 1, 4))
+        hypermodel = Model()
+        """,
+        {"self.done"},
+    ),
+    "weights_of_the_last_trial": (
+        """
+        class Model(gk.HyperModel):
+            last = None
+            def build(self, hp):
+                model = compiled()
+                if self.last is not None:
+                    model.build((None, 2))
+                    model.set_weights(self.last.get_weights())
+                self.last = model
+                return model
+        hypermodel = Model()
+        """,
+        {"self.last"},
+    ),
+    "object_of_the_script": (
+        COUNTER_CLASS
+        + """
+counter = Counter()
+def hypermodel(hp):
+    return compiled(name=f"m{counter.step()}")
+""",
+        {"counter.n"},
+    ),
+    "object_in_an_attribute": (
+        COUNTER_CLASS
+        + """
+class Model(gk.HyperModel):
+    def __init__(self):
+        super().__init__()
+        self.counter = Counter()
+    def build(self, hp):
+        return compiled(name=f"m{self.counter.step()}")
+hypermodel = Model()
+""",
+        {"self.counter.n"},
+    ),
+    "function_that_is_called": (
+        """
+        LOG = []
+        def note(value):
+            LOG.append(value)
+        def units_of(hp):
+            note(hp.Int("u", 1, 4))
+            return 2
+        def hypermodel(hp):
+            return compiled(units_of(hp))
+        """,
+        {"LOG"},
+    ),
+    "list_that_is_passed_on": (
+        """
+        LOG = []
+        def note(where, value):
+            where.append(value)
+        def hypermodel(hp):
+            note(LOG, hp.Int("u", 1, 4))
+            return compiled()
+        """,
+        {"LOG"},
+    ),
+    "another_name_for_a_list": (
+        """
+        class Model(gk.HyperModel):
+            def __init__(self):
+                super().__init__()
+                self.log = []
+            def build(self, hp):
+                log = self.log
+                log.append(hp.Int("u", 1, 4))
+                return compiled()
+        hypermodel = Model()
+        """,
+        {"self.log"},
+    ),
+    "item_of_an_item": (
+        """
+        LOG = collections.defaultdict(list)
+        def hypermodel(hp):
+            LOG[hp.Int("u", 1, 4)].append(1)
+            return compiled()
+        """,
+        {"LOG[hp.Int('u', 1, 4)]"},
+    ),
+    "set_by_default": (
+        """
+        LOG = {}
+        def hypermodel(hp):
+            LOG.setdefault("units", []).append(hp.Int("u", 1, 4))
+            return compiled()
+        """,
+        {"LOG['units']"},
+    ),
+    "count_in_a_dict": (
+        """
+        COUNTS = {"builds": 0}
+        def hypermodel(hp):
+            COUNTS["builds"] += 1
+            return compiled(name=f"m{COUNTS['builds']}")
+        """,
+        {"COUNTS['builds']"},
+    ),
+    "deleted_item": (
+        """
+        LEFT = {1: 1, 2: 2}
+        def hypermodel(hp):
+            del LEFT[hp.Int("u", 1, 2)]
+            return compiled()
+        """,
+        {"LEFT"},
+    ),
+    "class_attribute": (
+        """
+        class Numbered(keras.layers.Dense):
+            made = 0
+            def __init__(self, *args, **kwargs):
+                type(self).made += 1
+                super().__init__(*args, name=f"d{Numbered.made}", **kwargs)
+        def hypermodel(hp):
+            model = keras.Sequential([Numbered(2)])
+            model.compile("adam", "mse")
+            return model
+        """,
+        {"Numbered.made"},
+    ),
+    "list_of_a_class": (
+        """
+        class Log(keras.callbacks.Callback):
+            losses = []
+            def on_epoch_end(self, epoch, logs=None):
+                self.losses.append(logs["loss"])
+        hypermodel = lambda hp: compiled()
+        callbacks = [Log()]
+        """,
+        {"Log.losses"},
+    ),
+    "lambda_callback": (
+        """
+        losses = []
+        callbacks = [keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: losses.append(logs["loss"]))]
+        hypermodel = lambda hp: compiled()
+        """,
+        {"losses"},
+    ),
+    "callback_that_is_made_in_a_trial": (
+        """
+        class Log(keras.callbacks.Callback):
+            def __init__(self, losses):
+                super().__init__()
+                self.losses = losses
+            def on_epoch_end(self, epoch, logs=None):
+                self.losses.append(logs["loss"])
+        class Model(gk.HyperModel):
+            def __init__(self):
+                super().__init__()
+                self.losses = []
+            def build(self, hp):
+                return compiled()
+            def fit(self, hp, model, *args, callbacks=None, **kwargs):
+                return model.fit(*args, callbacks=[*callbacks, Log(self.losses)], **kwargs)
+        hypermodel = Model()
+        """,
+        {"self.losses"},
+    ),
+    "default_argument": (
+        """
+        def hypermodel(hp, seen=[]):
+            seen.append(hp.Int("u", 1, 4))
+            return compiled(len(seen))
+        """,
+        {"seen"},
+    ),
+    "generator_of_random_numbers": (
+        """
+        rng = np.random.default_rng(0)
+        def hypermodel(hp):
+            return compiled(int(rng.integers(1, 5)))
+        """,
+        {"rng"},
+    ),
+    "shuffled_in_place": (
+        """
+        ORDER = list(range(9))
+        def hypermodel(hp):
+            random.shuffle(ORDER)
+            return compiled(1 + ORDER[0])
+        """,
+        {"ORDER"},
+    ),
+    "heap": (
+        """
+        QUEUE = []
+        def hypermodel(hp):
+            heapq.heappush(QUEUE, hp.Int("u", 1, 4))
+            return compiled()
+        """,
+        {"QUEUE"},
+    ),
+    "data_frame": (
+        """
+        class Model(gk.HyperModel):
+            def __init__(self):
+                super().__init__()
+                self.table = pd.DataFrame(columns=["u"])
+            def build(self, hp):
+                self.table.loc[len(self.table)] = [hp.Int("u", 1, 4)]
+                return compiled()
+        hypermodel = Model()
+        """,
+        {"self.table.loc"},
+    ),
+    "concatenated_data_frame": (
+        """
+        table = pd.DataFrame()
+        def hypermodel(hp):
+            global table
+            table = pd.concat([table, pd.DataFrame([hp.values])])
+            return compiled()
+        """,
+        {"table"},
+    ),
+    "array": (
+        """
+        SCORES = np.zeros(10)
+        class Model(gk.HyperModel):
+            def build(self, hp):
+                return compiled()
+            def fit(self, hp, model, *args, **kwargs):
+                SCORES[hp.Int("i", 0, 9)] = 1
+                return model.fit(*args, **kwargs)
+        hypermodel = Model()
+        """,
+        {"SCORES"},
+    ),
+    "setattr": (
+        """
+        class Model(gk.HyperModel):
+            n = 0
+            def build(self, hp):
+                setattr(self, "n", getattr(self, "n") + 1)
+                return compiled(name=f"m{self.n}")
+        hypermodel = Model()
+        """,
+        {"self.n"},
+    ),
+    "property": (
+        """
+        class Model(gk.HyperModel):
+            n = 0
+            @property
+            def number(self):
+                self.n += 1
+                return self.n
+            def build(self, hp):
+                return compiled(name=f"m{self.number}")
+        hypermodel = Model()
+        """,
+        {"self.n"},
+    ),
+    "callable_object": (
+        """
+        class Builder:
+            n = 0
+            def __call__(self, hp):
+                self.n += 1
+                return compiled(name=f"m{self.n}")
+        hypermodel = Builder()
+        """,
+        {"build.n"},
+    ),
+    "method_as_function": (
+        """
+        class Builder:
+            n = 0
+            def build(self, hp):
+                self.n += 1
+                return compiled(name=f"m{self.n}")
+        hypermodel = Builder().build
+        """,
+        {"self.n"},
+    ),
+    "partial": (
+        """
+        def build(log, hp):
+            log.append(hp.Int("u", 1, 4))
+            return compiled()
+        hypermodel = functools.partial(build, [])
+        """,
+        {"list"},
+    ),
+    "decorated": (
+        """
+        LOG = []
+        def logged(function):
+            @functools.wraps(function)
+            def wrapper(*args):
+                LOG.append(1)
+                return function(*args)
+            return wrapper
+        @logged
+        def hypermodel(hp):
+            return compiled()
+        """,
+        {"LOG"},
+    ),
+    "base_class": (
+        """
+        class Base(gk.HyperModel):
+            n = 0
+            def build(self, hp):
+                self.n += 1
+                return compiled()
+        class Model(Base):
+            def build(self, hp):
+                return super().build(hp)
+        hypermodel = Model()
+        """,
+        {"self.n"},
+    ),
+    "read_in_the_driver": (
+        """
+        class tuner_class(gk.RandomSearch):
+            history = None
+            def run_trial(self, trial, *args, **kwargs):
+                self.history = super().run_trial(trial, *args, **kwargs)
+                return self.history
+            def on_trial_end(self, trial):
+                print(self.history)
+        hypermodel = lambda hp: compiled()
+        """,
+        {"self.history"},
+    ),
+    "set_in_the_driver": (
+        """
+        class tuner_class(gk.RandomSearch):
+            current = None
+            def on_trial_begin(self, trial):
+                self.current = trial.trial_id
+            def run_trial(self, trial, *args, **kwargs):
+                print(self.current)
+                return super().run_trial(trial, *args, **kwargs)
+        hypermodel = lambda hp: compiled()
+        """,
+        {"self.current"},
+    ),
+    "counted_by_the_oracle": (
+        """
+        ASKED = []
+        class Own(gk.Oracle):
+            def populate_space(self, trial_id):
+                ASKED.append(trial_id)
+                return {"status": gk.engine.trial.TrialStatus.RUNNING, "values": {}}
+        def hypermodel(hp):
+            return compiled(name=f"m{len(ASKED)}")
+        tuner_class, oracle = gk.Tuner, Own("val_loss", max_trials=2)
+        """,
+        {"ASKED"},
+    ),
+    "handed_to_the_script": (
+        """
+        class Model(gk.HyperModel):
+            def build(self, hp):
+                return compiled()
+            def fit(self, hp, model, *args, **kwargs):
+                global history
+                history = model.fit(*args, **kwargs)
+                return history
+        hypermodel = Model()
+        def report():
+            print(history.history)
+        """,
+        {"history"},
+    ),
+    "numbered_files": (
+        """
+        class Model(gk.HyperModel):
+            number = 0
+            def build(self, hp):
+                return compiled()
+            def fit(self, hp, model, *args, **kwargs):
+                self.number = self.number + 1
+                history = model.fit(*args, **kwargs)
+                model.save_weights(f"model_{self.number}.weights.h5")
+                return history
+        hypermodel = Model()
+        """,
+        {"self.number"},
+    ),
+    "hook_of_epochs": (
+        """
+        class tuner_class(gk.RandomSearch):
+            losses = []
+            def on_epoch_end(self, trial, model, epoch, logs=None):
+                self.losses.append(logs["loss"])
+        hypermodel = lambda hp: compiled()
+        """,
+        {"self.losses"},
+    ),
+    "layer_of_the_script_that_grows": (
+        """
+        base = keras.Sequential([keras.layers.Dense(2)])
+        def hypermodel(hp):
+            base.add(keras.layers.Dense(1))
+            base.compile("adam", "mse")
+            return base
+        """,
+        {"base"},
+    ),
+}
+
+# Scripts that keep none
+STATELESS = {
+    "plain_function": """
+        def hypermodel(hp):
+            return compiled(hp.Int("u", 1, 4))
+        """,
+    "assigned_and_read": """
+        class Model(gk.HyperModel):
+            model = None
+            def build(self, hp):
+                self.units = hp.Int("u", 1, 4)
+                self.model = compiled(self.units)
+                self.model.optimizer.learning_rate = 0.1
+                return self.model
+        hypermodel = Model()
+        """,
+    "local_list": """
+        def hypermodel(hp):
+            layers = []
+            for i in range(hp.Int("layers", 1, 3)):
+                layers.append(keras.layers.Dense(2))
+            layers += [keras.layers.Dense(1)]
+            count = 0
+            count += len(layers)
+            model = keras.Sequential(layers)
+            model.compile("adam", "mse")
+            return model
+        """,
+    "set_before_it_grows": """
+        class Model(gk.HyperModel):
+            log = []
+            def build(self, hp):
+                self.log = []
+                self.n = 0
+                for i in range(3):
+                    self.log.append(i)
+                    self.n += 1
+                return compiled(hp.Int("u", 1, 4))
+        hypermodel = Model()
+        """,
+    "set_in_build_grown_in_fit": """
+        class Model(gk.HyperModel):
+            def __init__(self):
+                super().__init__()
+                self.losses = []
+            def build(self, hp):
+                self.losses = []
+                return compiled(hp.Int("u", 1, 4))
+            def fit(self, hp, model, *args, **kwargs):
+                self.losses.append(model.fit(*args, **kwargs).history["loss"])
+                return self.losses[-1][-1]
+        hypermodel = Model()
+        """,
+    "set_by_a_method": """
+        class Model(gk.HyperModel):
+            def reset(self):
+                self.log = []
+            def note(self, value):
+                self.log.append(value)
+            def build(self, hp):
+                self.reset()
+                self.note(1)
+                return compiled()
+        hypermodel = Model()
+        """,
+    "both_branches": """
+        class Model(gk.HyperModel):
+            activation = None
+            def build(self, hp):
+                if hp.Boolean("relu"):
+                    self.activation = "relu"
+                else:
+                    self.activation = "tanh"
+                return compiled(name=self.activation)
+        hypermodel = Model()
+        """,
+    "computed_once": """
+        class Model(gk.HyperModel):
+            x = None
+            def load(self):
+                if self.x is None:
+                    self.x = np.zeros((4, 2))
+                return self.x
+            def data(self, hp):
+                return (self.load(), self.load()), None
+            def build(self, hp):
+                return compiled()
+        hypermodel = Model()
+        """,
+    "computed_once_with_early_return": """
+        _DATA = None
+        def load():
+            global _DATA
+            if _DATA is not None:
+                return _DATA
+            _DATA = np.zeros((4, 2))
+            return _DATA
+        def hypermodel(hp):
+            return compiled(load().shape[1])
+        """,
+    "computed_once_by_or": """
+        class Model(gk.HyperModel):
+            x = None
+            def build(self, hp):
+                self.x = self.x or [1, 2]
+                return compiled(len(self.x))
+        hypermodel = Model()
+        """,
+    "computed_once_by_hasattr": """
+        class Model(gk.HyperModel):
+            def build(self, hp):
+                if not hasattr(self, "width"):
+                    self.width = 3
+                return compiled(self.width)
+        hypermodel = Model()
+        """,
+    "computed_once_by_exception": """
+        class Model(gk.HyperModel):
+            def build(self, hp):
+                try:
+                    return compiled(self.width)
+                except AttributeError:
+                    self.width = 3
+                return compiled(self.width)
+        hypermodel = Model()
+        """,
+    "cache_by_key": """
+        CACHE = {}
+        def windows(width):
+            if width not in CACHE:
+                CACHE[width] = np.zeros((4, width))
+            return CACHE[width]
+        def hypermodel(hp):
+            return compiled(windows(hp.Int("w", 1, 4)).shape[1])
+        """,
+    "lru_cache": """
+        @functools.lru_cache
+        def windows(width):
+            return np.zeros((4, width))
+        def hypermodel(hp):
+            return compiled(windows(hp.Int("w", 1, 4)).shape[1])
+        """,
+    "configuration_in_a_dict": """
+        PARAMS = {"units": 1, "rate": 0.1}
+        def make(units, rate):
+            return compiled(units)
+        def hypermodel(hp):
+            PARAMS["units"] = hp.Int("u", 1, 4)
+            PARAMS["rate"] = hp.Float("r", 0.1, 0.2)
+            return make(**PARAMS)
+        """,
+    "objects_of_the_trial": """
+        class tuner_class(gk.RandomSearch):
+            def run_trial(self, trial, *args, callbacks=(), **kwargs):
+                trial.notes = []
+                trial.notes.append(1)
+                trial.hyperparameters.values["extra"] = 3
+                kwargs["epochs"] = trial.hyperparameters.Int("epochs", 1, 3)
+                kwargs.pop("verbose", None)
+                callbacks = list(callbacks)
+                callbacks.append(keras.callbacks.TerminateOnNaN())
+                return super().run_trial(trial, *args, callbacks=callbacks, **kwargs)
+        hypermodel = lambda hp: compiled()
+        """,
+    "callback_of_its_own": """
+        class Count(keras.callbacks.Callback):
+            def __init__(self):
+                super().__init__()
+                self.epochs, self.losses = 0, []
+            def on_epoch_end(self, epoch, logs=None):
+                self.epochs += 1
+                self.losses.append(logs["loss"])
+        hypermodel = lambda hp: compiled()
+        callbacks = [Count()]
+        """,
+    "model_of_its_own": """
+        class Own(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.steps, self.parts = 0, []
+                self.parts.append(keras.layers.Dense(1))
+            def call(self, x):
+                self.steps += 1
+                return self.parts[0](x)
+        def hypermodel(hp):
+            model = Own()
+            model.compile("adam", "mse")
+            return model
+        """,
+    "copies": """
+        class Model(gk.HyperModel):
+            layers, options = [1, 2], {"a": 1}
+            def build(self, hp):
+                layers = list(self.layers)
+                layers.append(3)
+                options = self.options.copy()
+                options["b"] = 2
+                more = {**self.options}
+                more.update(c=3)
+                units = self.layers[0]
+                units += 1
+                return compiled(units)
+        hypermodel = Model()
+        """,
+    "libraries": """
+        def hypermodel(hp):
+            os.environ["SEEN"] = "1"
+            np.random.seed(1)
+            keras.utils.set_random_seed(1)
+            pd.set_option("display.width", 80)
+            keras.config.set_floatx("float32")
+            return compiled(1 + int(np.random.rand()))
+        """,
+    "what_is_only_read": """
+        SIZES = {"small": [1, 2], "large": [3, 4]}
+        table = pd.DataFrame({"x": [1, 2]})
+        def hypermodel(hp):
+            units = SIZES[hp.Choice("size", ["small", "large"])]
+            total = table.x.add(1).sum() + table["x"].max()
+            return compiled(units[0])
+        """,
+    "closure_of_a_trial": """
+        def hypermodel(hp):
+            count, made = 0, []
+            def block():
+                nonlocal count
+                count += 1
+                made.append(count)
+                return keras.layers.Dense(count)
+            model = keras.Sequential([block(), block()])
+            model.compile("adam", "mse")
+            return model
+        """,
+    "folds_of_a_cross_validation": """
+        class tuner_class(gk.RandomSearch):
+            def __init__(self, *args, folds=3, **kwargs):
+                super().__init__(*args, **kwargs)
+                self.folds = folds
+            def run_trial(self, trial, x, y, batch_size=32, epochs=1):
+                losses = []
+                for fold in range(self.folds):
+                    model = self.hypermodel.build(trial.hyperparameters)
+                    model.fit(x, y, batch_size=batch_size, epochs=epochs)
+                    losses.append(model.evaluate(x, y))
+                    self.save_model(trial.trial_id, model)
+                return {"val_loss": np.mean(losses)}
+        hypermodel = lambda hp: compiled()
+        """,
+    "driver_only": """
+        class tuner_class(gk.RandomSearch):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self.ended = []
+            def on_trial_end(self, trial):
+                self.ended.append(trial.trial_id)
+                super().on_trial_end(trial)
+            def run_trial(self, trial, *args, **kwargs):
+                return super().run_trial(trial, *args, **kwargs)
+        hypermodel = lambda hp: compiled()
+        """,
+    "oracle_of_its_own": """
+        class Own(gk.Oracle):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self.asked = 0
+            def populate_space(self, trial_id):
+                self.asked += 1
+                return {"status": gk.engine.trial.TrialStatus.RUNNING, "values": {}}
+        hypermodel = lambda hp: compiled()
+        tuner_class, oracle = gk.Tuner, Own("val_loss", max_trials=2)
+        """,
+    "hooks_of_epochs": """
+        class tuner_class(gk.RandomSearch):
+            def on_epoch_begin(self, trial, model, epoch, logs=None):
+                self.losses, self.batches = [], 0
+            def on_batch_end(self, trial, model, batch, logs=None):
+                self.losses.append(logs["loss"])
+                self.batches += 1
+            def on_epoch_end(self, trial, model, epoch, logs=None):
+                print(self.losses, self.batches)
+        hypermodel = lambda hp: compiled()
+        """,
+    "frozen_layers": """
+        base = keras.Sequential([keras.layers.Dense(2), keras.layers.Dense(3)])
+        def hypermodel(hp):
+            base.trainable = hp.Boolean("trainable")
+            model = keras.Sequential([base, keras.layers.Dense(1)])
+            model.compile("adam", "mse")
+            return model
+        """,
+    "shadowed_name": """
+        log = []
+        def hypermodel(hp):
+            log = [1]
+            log.append(2)
+            return compiled(len([log.append(n) for n in range(2)]))
+        """,
+}
+
+
+def found_in(source, directory, monkeypatch):
+    """Run a script, and return the state that its trials are seen to keep."""
+    file = directory / "script.py"
+    file.write_text(HEAD + textwrap.dedent(source))
+    spec = importlib.util.spec_from_file_location("script_of_test", file)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "script_of_test", module)
+    spec.loader.exec_module(module)
+    first = [module.hypermodel] if module.oracle is None else [module.oracle, module.hypermodel]
+    options = {"objective": "val_loss"} if module.oracle is None else {}
+    tuner = module.tuner_class(*first, directory=directory, **options)
+    return kept_state(tuner, overridden(tuner, BaseTuner), module.callbacks)
+
+
+@pytest.mark.parametrize("script", STATEFUL)
+def test_state_is_seen(tmp_path, monkeypatch, script):
+    source, names = STATEFUL[script]
+    found = found_in(source, tmp_path, monkeypatch)
+    assert {state.name for state in found} == names
+    lines = (tmp_path / "script.py").read_text().splitlines()
+    for state in found:
+        file, _, rest = state.place.rpartition(":")
+        line = lines[int(rest.partition(",")[0]) - 1]
+        assert file == str(tmp_path / "script.py")
+        is_passed_on = script in ("partial", "list_that_is_passed_on")
+        assert state.name.partition("[")[0].rpartition(".")[2] in line or is_passed_on
+
+
+@pytest.mark.parametrize("script", STATELESS)
+def test_what_is_no_state_is_not_seen(tmp_path, monkeypatch, script):
+    assert found_in(STATELESS[script], tmp_path, monkeypatch) == []
