@@ -9,4 +9,11 @@ from glimr_keras.tuners.random_search import RandomSearch
 from glimr_keras.tuners.sklearn_tuner import SklearnTuner
 from glimr_keras.tuners.tuner import Tuner
 
-__all__ = ["BayesianOptimization", "GridSearch", "Hyperband", "RandomSearch", "SklearnTuner", "Tuner"]
+__all__ = [
+    "BayesianOptimization",
+    "GridSearch",
+    "Hyperband",
+    "RandomSearch",
+    "SklearnTuner",
+    "Tuner",
+]

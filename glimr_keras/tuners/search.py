@@ -42,8 +42,10 @@ from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
 from glimr_keras.tuners.arguments import checked_objective, checked_verbosity, sorted_callbacks
+from glimr_keras.tuners.executor_choice import Choice, choose
 from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress
+from glimr_keras.tuners.trial_code import kept_state
 from glimr_keras.tuners.tuner_loop import TunerLoop
 from glimr_keras.tuners.warm_start import learn_from
 
@@ -112,6 +114,7 @@ class SearchSession:
     def __init__(self, tuner: SearchingTuner, own: Overridden) -> None:
         self._tuner, self._own = tuner, own
         self._state, self._settings = tuner._glimr, tuner._glimr.settings
+        self._choice: Choice | None = None
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any], how: Mapping[str, Any]) -> None:
         """Search with what `BaseTuner.search` was given.
@@ -157,14 +160,17 @@ class SearchSession:
         verbose = checked_verbosity(verbose)
         if not self._own.has("loop"):
             data.check_one_source(hypermodel_of(tuner), arguments)
-        if self._sends:
+        progress = Progress(verbose if settings.reporter is None else 0)
+        self._tell(
+            self._chosen((*callbacks, *arguments.args, *arguments.kwargs.values())), progress
+        )
+        if self._chosen().sends:
             arguments.check_repeatable()
         if state.mirror is not None and not state.is_fresh:
             state.mirror.pull()
             state.mirror.pull_states()
         check_place(state.place, state.is_fresh)
         self._take_own_entries()
-        progress = Progress(verbose if settings.reporter is None else 0)
         seed = self._project_seed()
         context = self.context(
             arguments, callbacks, verbose, self.folds(arguments, seed, **(how or {}))
@@ -293,7 +299,7 @@ class SearchSession:
             compile_overrides=CompileOverrides.of(tuner),
             loop=self._loop(),
         )
-        if self._sends:
+        if self._chosen().sends:
             parts = {
                 "hypermodel": tuner.hypermodel,
                 "space": context.space,
@@ -311,11 +317,24 @@ class SearchSession:
             return loop
         return TunerLoop(self._tuner, loop, own.has("loop"), own.has("batches"))
 
-    @property
-    def _sends(self) -> bool:
-        """Whether what is searched is sent to other processes."""
-        executor = self._settings.executor
-        return executor == "ray" if isinstance(executor, str) else executor.sends
+    def _chosen(self, given: tuple[Any, ...] = ()) -> Choice:
+        """Where trials run, which is chosen once.
+
+        Args:
+            given: What this search was given: callbacks, functions, data.
+        """
+        if self._choice is None:
+            given += self._settings.keras_callbacks
+            kept = kept_state(self._tuner, self._own, given)
+            self._choice = choose(self._settings, kept)
+        return self._choice
+
+    def _tell(self, choice: Choice, progress: Progress) -> None:
+        """Says where trials run, if that is not where they would side by side."""
+        if choice.line is not None:
+            progress.say(choice.line)
+        if choice.warning is not None:
+            warnings.warn(choice.warning, stacklevel=5)
 
     @property
     def _executions(self) -> int:
@@ -328,10 +347,10 @@ class SearchSession:
 
     def _executor(self, verbose: int, at_most: int | None) -> Executor:
         """Where trials run, with no more workers than `at_most`."""
-        settings = self._settings
-        if isinstance(settings.executor, Executor):
-            return settings.executor
-        if settings.executor == "inline":
+        settings, chosen = self._settings, self._chosen().executor
+        if isinstance(chosen, Executor):
+            return chosen
+        if chosen == "inline":
             return InlineExecutor()
         return RayExecutor(
             settings.resources_per_trial,

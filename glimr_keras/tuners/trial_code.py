@@ -4,9 +4,13 @@ the driver.
 
 from __future__ import annotations
 
+import functools
 import sys
+import types
 from collections.abc import Iterable
 from typing import Any
+
+import keras
 
 from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.executors.code_trees import CodeTrees
@@ -17,21 +21,24 @@ from glimr_keras.models.hypermodel import FunctionHyperModel, HyperModel
 from glimr_keras.tuners.hooks import HOOKS, Overridden, SearchingTuner, hypermodel_of
 
 _FIRST = ("run_trial", "_build_and_fit_model", "_build_hypermodel", "_try_build")
+_LOOKED_AT = 100
 _OF_HYPERMODEL = ("data", "build", "fit", "run")
 
 
-def kept_state(tuner: SearchingTuner, own: Overridden, callbacks: Iterable[Any]) -> list[KeptState]:
+def kept_state(
+    tuner: SearchingTuner, own: Overridden, given: Iterable[Any] = ()
+) -> list[KeptState]:
     """Return the state that trials would keep from one to the next, as far as their code shows it.
 
     What is handed on between trials and hooks that run in the driver is such state too.
 
     Args:
         own: The hooks that the tuner has of its own.
-        callbacks: Of which each trial has a copy.
+        given: Callbacks, of which each trial has a copy; functions; whatever else trials get.
     """
     trees = CodeTrees(_packages(tuner))
     trial, driver = Walk(trees), Walk(trees)
-    _walk_trial(trial, tuner, own, callbacks)
+    _walk_trial(trial, tuner, own, given)
     for name in sorted(own.names):
         if HOOKS[name].place != "worker":
             driver.fresh.clear()
@@ -50,9 +57,7 @@ def kept_state(tuner: SearchingTuner, own: Overridden, callbacks: Iterable[Any])
     return list({seen.name: seen for seen in (*trial.state(), *handed)}.values())
 
 
-def _walk_trial(
-    walk: Walk, tuner: SearchingTuner, own: Overridden, callbacks: Iterable[Any]
-) -> None:
+def _walk_trial(walk: Walk, tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> None:
     """Walk what runs in a trial, in its order."""
     of_worker = [name for name in HOOKS if name in own.names and HOOKS[name].place != "driver"]
     hypermodel = hypermodel_of(tuner)
@@ -61,13 +66,25 @@ def _walk_trial(
         walk.follow(member(here, name))
     if isinstance(hypermodel, FunctionHyperModel):
         walk.follow(Kept("build", hypermodel.function))
+    for each in vars(hypermodel).values():  # such as what a hypermodel of a library calls
+        _walk_given(walk, each)
     for name in _OF_HYPERMODEL:
         if is_overridden(hypermodel, name, HyperModel):
             walk.follow(member(model, name))
     for name in (name for name in of_worker if name not in _FIRST):
         walk.follow(member(here, name))
-    for callback in callbacks:
-        walk.follow_instance(type(callback), callback)
+    for each in given:
+        _walk_given(walk, each)
+
+
+def _walk_given(walk: Walk, given: Any) -> None:
+    if isinstance(given, (list, tuple)):
+        for each in given[:_LOOKED_AT]:
+            _walk_given(walk, each)
+    elif isinstance(given, keras.callbacks.Callback):
+        walk.follow_instance(type(given), given)
+    elif isinstance(given, (types.FunctionType, types.MethodType, functools.partial)):
+        walk.follow(Kept(getattr(given, "__name__", "function"), given))
 
 
 def _walk_oracle(walk: Walk, oracle: Any) -> None:

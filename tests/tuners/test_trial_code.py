@@ -4,10 +4,8 @@ import importlib.util
 import sys
 import textwrap
 
-import keras
 import pytest
 
-import glimr_keras as gk
 from glimr_keras.tuners.base_tuner import BaseTuner
 from glimr_keras.tuners.hooks import overridden
 from glimr_keras.tuners.trial_code import kept_state
