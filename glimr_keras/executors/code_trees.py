@@ -7,7 +7,7 @@ import linecache
 import pathlib
 import sysconfig
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -34,6 +34,8 @@ class CodeTrees:
     def __init__(self, packages: Iterable[str] = ()) -> None:
         self._packages = frozenset(packages) - frozenset(_NEVER)
         self._trees: dict[str, ast.Module | None] = {}
+        self._own_files: dict[tuple[str, str | None], bool] = {}
+        self._own_classes: dict[type, bool] = {}
 
     def is_own(self, function: types.FunctionType) -> bool:
         """Return whether a function is the user's, and no library's."""
@@ -43,6 +45,11 @@ class CodeTrees:
         """Return whether what is defined in a file, in a module of this name, is the user's."""
         if file is None or file.startswith("<frozen"):
             return False
+        if (file, name) not in self._own_files:
+            self._own_files[file, name] = self._is_own_file(file, name)
+        return self._own_files[file, name]
+
+    def _is_own_file(self, file: str, name: str | None) -> bool:
         path = pathlib.Path(file)
         if path.is_relative_to(_OWN):
             return False
@@ -52,7 +59,10 @@ class CodeTrees:
 
     def is_own_class(self, kind: type) -> bool:
         """Return whether a class is the user's: one of its functions is."""
-        return any(self.is_own(function) for _, function in functions_of(kind))
+        if kind not in self._own_classes:
+            found = any(self.is_own(function) for _, function in functions_of(kind))
+            self._own_classes[kind] = found
+        return self._own_classes[kind]
 
     def of(self, function: types.FunctionType) -> list[FunctionNode]:
         """Return the function's tree, or those that may be it: of several lambdas in a line, all
@@ -74,6 +84,24 @@ class CodeTrees:
             except (SyntaxError, ValueError):  # the file is another now
                 self._trees[file] = None
         return self._trees[file]
+
+    def is_attribute_read(self, name: str, walked: Container[int]) -> bool:
+        """Return whether one of the files that were read has code that reads an attribute of this
+        name.
+
+        Args:
+            walked: The ids of functions' nodes that do not count.
+        """
+        waiting: list[ast.AST] = [tree for tree in self._trees.values() if tree is not None]
+        while waiting:
+            node = waiting.pop()
+            if id(node) in walked:
+                continue
+            match node:
+                case ast.Attribute(attr=attr, ctx=ast.Load()) if attr == name:
+                    return True
+            waiting.extend(ast.iter_child_nodes(node))
+        return False
 
 
 def functions_of(kind: type) -> Iterator[tuple[str, types.FunctionType]]:

@@ -105,7 +105,8 @@ def variable(name: str, frame: Frame) -> Reference:
     if name not in frame.variables and hasattr(builtins, name):
         return Kept(name, getattr(builtins, name), is_library=True)
     value = frame.variables.get(name, UNKNOWN)
-    return Kept(name, value, ("global", id(frame.variables), name))
+    cell = ("global", id(frame.variables), name)
+    return Kept(name, value, cell, owner=frame.variables)
 
 
 def _of_cell(name: str, cell: types.CellType) -> Kept:
@@ -113,7 +114,7 @@ def _of_cell(name: str, cell: types.CellType) -> Kept:
         value = cell.cell_contents
     except ValueError:  # it is empty
         value = UNKNOWN
-    return Kept(name, value, ("cell", id(cell), ""))
+    return Kept(name, value, ("cell", id(cell), ""), owner=cell)
 
 
 def of_object(value: Any) -> Kept:

@@ -28,10 +28,12 @@ class KeptState:
     Attributes:
         name: How the code calls it.
         place: File, line and function of where it changes.
+        what: What changes.
     """
 
     name: str
     place: str
+    what: Kept | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"`{self.name}` ({self.place})"
@@ -95,7 +97,7 @@ class Record:
             return
         is_mark = isinstance(given, ast.Constant) and isinstance(given.value, bool)
         if place.cell not in self.computed_once or is_mark:
-            self.writes.setdefault(place.cell, self._seen(place.name, node, frame))
+            self.writes.setdefault(place.cell, self._seen(place, node, frame))
         self.fresh[place.cell] = value
 
     def grow(self, kept: Kept, node: ast.AST, frame: Frame) -> None:
@@ -103,11 +105,11 @@ class Record:
         if kept.is_library or is_of_process(kept.value):
             return
         cell = kept.cell or ("path", kept.name)
-        self.changes.setdefault(cell, self._seen(kept.name, node, frame))
+        self.changes.setdefault(cell, self._seen(kept, node, frame))
 
-    def _seen(self, name: str, node: ast.AST, frame: Frame) -> KeptState:
+    def _seen(self, what: Kept, node: ast.AST, frame: Frame) -> KeptState:
         line = getattr(node, "lineno", 0)
-        return KeptState(name, f"{frame.file}:{line}, in {frame.name}")
+        return KeptState(what.name, f"{frame.file}:{line}, in {frame.name}", what)
 
     def _is_read(self, cell: Cell) -> bool:
         """Return whether what is assigned is read in another trial, or by the script."""

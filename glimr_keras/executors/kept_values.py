@@ -41,6 +41,7 @@ class Kept:
         cell: Where it is kept.
         is_library: Whether it was reached through a module that is not the user's.
         bound: The object whose method it is.
+        owner: The object, the module's variables, the closure's cell or the container that has it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Kept:
     cell: Cell | None = None
     is_library: bool = False
     bound: Reference = None
+    owner: Any = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,8 +128,10 @@ def member(of: Kept, name: str) -> Kept:
     if name == "__class__":
         return Kept(path, type(owner))
     if isinstance(owner, types.ModuleType):
-        value = vars(owner).get(name, UNKNOWN)
-        return Kept(path, value, ("global", id(vars(owner)), name), of.is_library)
+        variables = vars(owner)
+        cell: Cell = ("global", id(variables), name)
+        value = variables.get(name, UNKNOWN)
+        return Kept(path, value, cell, of.is_library, owner=variables)
     cell = ("attr", id(owner), name)
     try:
         found = inspect.getattr_static(owner, name)
@@ -144,7 +148,7 @@ def member(of: Kept, name: str) -> Kept:
         return Kept(path, found, cell, of.is_library, of)
     if is_of_class and hasattr(type(found), "__get__"):
         return Kept(path, UNKNOWN, cell, of.is_library)
-    return Kept(path, found, cell, of.is_library)
+    return Kept(path, found, cell, of.is_library, owner=owner)
 
 
 def item(of: Kept, key: Any, text: str) -> Kept:
@@ -161,8 +165,9 @@ def item(of: Kept, key: Any, text: str) -> Kept:
         except (LookupError, TypeError):
             value = UNKNOWN
     elif isinstance(of.value, (dict, list, tuple)):
-        return Kept(f"{of.name}[{text}]", _some(of), item_cell(of, text), of.is_library)
-    return Kept(f"{of.name}[{text}]", value, item_cell(of, text), of.is_library)
+        value = _some(of)
+    cell = item_cell(of, text)
+    return Kept(f"{of.name}[{text}]", value, cell, of.is_library, owner=of.value)
 
 
 def item_cell(of: Kept, text: str) -> Cell:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.kept_record import KeptState
+from glimr_keras.training.messages import Change
 from glimr_keras.tuners.settings import SearchSettings
 
 _SHOWN = 3
@@ -51,6 +52,16 @@ def choose(settings: SearchSettings, kept: Sequence[KeptState]) -> Choice:
         how = f"`{of_ray[0]}` needs Ray: without it"
         return dataclasses.replace(asked, warning=_warning(kept, how))
     return Choice("inline", line=_line(kept, _without_meaning(settings)))
+
+
+def change_warning(change: Change) -> str:
+    """Return what is said of something that a trial left changed in a worker."""
+    name = f"{change.owner}.{change.name}" if change.owner else change.name
+    return (
+        f"A trial changed `{name}`, in a process of its own: neither the script nor other trials "
+        "see that. Return it as a metric or write it to a file, or pass `executor='inline'` to "
+        "run trials one at a time in this process."
+    )
 
 
 def _of_ray(settings: SearchSettings) -> list[str]:

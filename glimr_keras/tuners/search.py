@@ -10,7 +10,7 @@ import dataclasses
 import json
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -38,14 +38,15 @@ from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe, built_space
 from glimr_keras.training.dry_run import DryRun, dry_run
+from glimr_keras.training.messages import Change
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
 from glimr_keras.tuners.arguments import checked_objective, checked_verbosity, sorted_callbacks
-from glimr_keras.tuners.executor_choice import Choice, choose
+from glimr_keras.tuners.executor_choice import Choice, change_warning, choose
 from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress
-from glimr_keras.tuners.trial_code import kept_state
+from glimr_keras.tuners.trial_code import TrialCode, look_at
 from glimr_keras.tuners.tuner_loop import TunerLoop
 from glimr_keras.tuners.warm_start import learn_from
 
@@ -86,8 +87,9 @@ class Ongoing:
 class _Told:
     """Tells of trials those who show them, and the user's own tuner."""
 
-    def __init__(self, progress: Progress, tuner: SearchingTuner) -> None:
-        self._tuner = tuner
+    def __init__(self, progress: Progress, tuner: SearchingTuner, code: TrialCode | None) -> None:
+        self._tuner, self._code = tuner, code
+        self._told: set[Change] = set()
         self.on_running, self._show_end = progress.on_running, progress.on_trial_end
         self.on_trial_begin = tuner.on_trial_begin
 
@@ -100,6 +102,14 @@ class _Told:
     def on_trial_end(self, trial: Trial) -> None:
         self._show_end(trial)
         self._tuner.on_trial_end(trial)
+
+    def on_changes(self, changes: Sequence[Change]) -> None:
+        """Warns, once, of what a trial changed in its worker and the script may look for here."""
+        for change in changes:
+            if change in self._told or (self._code is not None and self._code.expects(change)):
+                continue
+            self._told.add(change)
+            warnings.warn(change_warning(change), stacklevel=2)
 
 
 class SearchSession:
@@ -115,6 +125,7 @@ class SearchSession:
         self._tuner, self._own = tuner, own
         self._state, self._settings = tuner._glimr, tuner._glimr.settings
         self._choice: Choice | None = None
+        self._code: TrialCode | None = None
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any], how: Mapping[str, Any]) -> None:
         """Search with what `BaseTuner.search` was given.
@@ -325,8 +336,8 @@ class SearchSession:
         """
         if self._choice is None:
             given += self._settings.keras_callbacks
-            kept = kept_state(self._tuner, self._own, given)
-            self._choice = choose(self._settings, kept)
+            self._code = look_at(self._tuner, self._own, given)
+            self._choice = choose(self._settings, self._code.kept if self._code else ())
         return self._choice
 
     def _tell(self, choice: Choice, progress: Progress) -> None:
@@ -351,7 +362,7 @@ class SearchSession:
         if isinstance(chosen, Executor):
             return chosen
         if chosen == "inline":
-            return InlineExecutor()
+            return InlineExecutor(() if self._code is None else self._code.kept)
         return RayExecutor(
             settings.resources_per_trial,
             min(
@@ -518,7 +529,7 @@ class SearchSession:
             journal,
             place,
             self._executions,
-            _Told(progress, self._tuner),
+            _Told(progress, self._tuner, self._code),
             failure_policy,
             StoppingPolicy(oracle.objective, settings.time_budget_s, without_improvement, stopper),
             settings.cv_folds,

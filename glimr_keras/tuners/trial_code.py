@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,7 @@ from glimr_keras.executors.kept_record import KeptState
 from glimr_keras.executors.kept_state import Walk
 from glimr_keras.executors.kept_values import Kept, member
 from glimr_keras.models.hypermodel import FunctionHyperModel, HyperModel
+from glimr_keras.training.messages import Change
 from glimr_keras.tuners.hooks import HOOKS, Overridden, SearchingTuner, hypermodel_of
 
 _FIRST = ("run_trial", "_build_and_fit_model", "_build_hypermodel", "_try_build")
@@ -25,36 +27,73 @@ _LOOKED_AT = 100
 _OF_HYPERMODEL = ("data", "build", "fit", "run")
 
 
-def kept_state(
-    tuner: SearchingTuner, own: Overridden, given: Iterable[Any] = ()
-) -> list[KeptState]:
-    """Return the state that trials would keep from one to the next, as far as their code shows it.
-
-    What is handed on between trials and hooks that run in the driver is such state too.
+class TrialCode:
+    """The code of the user's that runs in trials.
 
     Args:
-        own: The hooks that the tuner has of its own.
+        tuner: The user's.
+        own: The hooks that it has of its own.
         given: Callbacks, of which each trial has a copy; functions; whatever else trials get.
+
+    Attributes:
+        kept: The state that trials would keep from one to the next, as far as their code shows it.
+            What is handed on between trials and hooks that run in the driver is such state too.
     """
-    trees = CodeTrees(_packages(tuner))
-    trial, driver = Walk(trees), Walk(trees)
-    _walk_trial(trial, tuner, own, given)
-    for name in sorted(own.names):
-        if HOOKS[name].place != "worker":
-            driver.fresh.clear()
-            driver.follow(member(Kept("self", tuner), name))
-    if trees.is_own_class(type(tuner.oracle)):
-        _walk_oracle(driver, tuner.oracle)
-    handed = [
-        *(seen for cell, seen in trial.writes.items() if cell in driver.reads),
-        *(
-            seen
-            for changed in (driver.writes, driver.changes)
-            for cell, seen in changed.items()
-            if cell in trial.reads
-        ),
+
+    def __init__(self, tuner: SearchingTuner, own: Overridden, given: Iterable[Any] = ()) -> None:
+        self._trees = CodeTrees(_packages(tuner))
+        self._trial, driver = Walk(self._trees), Walk(self._trees)
+        _walk_trial(self._trial, tuner, own, given)
+        for name in sorted(own.names):
+            if HOOKS[name].place != "worker":
+                driver.fresh.clear()
+                driver.follow(member(Kept("self", tuner), name))
+        if self._trees.is_own_class(type(tuner.oracle)):
+            _walk_oracle(driver, tuner.oracle)
+        found = [*self._trial.state(), *_handed(self._trial, driver), *_handed(driver, self._trial)]
+        self.kept = list({seen.name: seen for seen in found}.values())
+
+    def expects(self, change: Change) -> bool:
+        """Return whether a change that a trial left is told of already, or matters to no one: it
+        is assigned in each trial, or was nothing before, and the script does not read it.
+        """
+        if any(_last_name(seen) == change.name for seen in self.kept):
+            return True
+        is_seen = any(_last_name(seen) == change.name for seen in self._trial.writes.values())
+        if not is_seen:
+            return change.was_none
+        return not self._trees.is_attribute_read(change.name, self._trial.walked)
+
+
+def look_at(tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> TrialCode | None:
+    """Return what is seen of the code of trials, or `None`, with a warning, if looking fails.
+
+    Args:
+        tuner, own, given: As for `TrialCode`.
+    """
+    try:
+        return TrialCode(tuner, own, given)
+    except Exception as error:
+        warnings.warn(
+            "Whether trials keep state from one to the next could not be told: "
+            f"{type(error).__name__}: {error}. If they do, pass `executor='inline'`.",
+            stacklevel=2,
+        )
+        return None
+
+
+def _handed(giver: Walk, taker: Walk) -> list[KeptState]:
+    """What one changes and the other reads."""
+    return [
+        seen
+        for changed in (giver.writes, giver.changes)
+        for cell, seen in changed.items()
+        if cell in taker.reads
     ]
-    return list({seen.name: seen for seen in (*trial.state(), *handed)}.values())
+
+
+def _last_name(seen: KeptState) -> str:
+    return seen.name.partition("[")[0].rpartition(".")[2]
 
 
 def _walk_trial(walk: Walk, tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from glimr_keras.tuners.base_tuner import BaseTuner
 from glimr_keras.tuners.hooks import overridden
-from glimr_keras.tuners.trial_code import kept_state
+from glimr_keras.tuners.trial_code import TrialCode
 
 HEAD = """
 import collections, functools, heapq, itertools, os, random
@@ -970,7 +970,7 @@ def found_in(source, directory, monkeypatch):
     first = [module.hypermodel] if module.oracle is None else [module.oracle, module.hypermodel]
     options = {"objective": "val_loss"} if module.oracle is None else {}
     tuner = module.tuner_class(*first, directory=directory, **options)
-    return kept_state(tuner, overridden(tuner, BaseTuner), module.callbacks)
+    return TrialCode(tuner, overridden(tuner, BaseTuner), module.callbacks).kept
 
 
 @pytest.mark.parametrize("script", STATEFUL)
