@@ -81,14 +81,13 @@ class Watch:
             return kind, value if value == value else "nan"  # noqa: PLR0124
         if isinstance(value, (str, bytes)):
             return kind, value if len(value) < _LETTERS else len(value)
-        if isinstance(value, dict):
-            value, kind = list(value.items()), dict
-        elif isinstance(value, (set, frozenset)):
-            value = sorted(value, key=repr) if len(value) <= _ITEMS else list(value)
-        if isinstance(value, _CONTAINERS):
+        if isinstance(value, (dict, *_CONTAINERS)):
             if depth == 0 or len(value) > _ITEMS:
                 return kind, len(value)
-            return kind, tuple(self._state_of(each, depth - 1) for each in value)
+            parts: Any = value.values() if isinstance(value, dict) else value
+            parts = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else parts
+            keys = tuple(map(repr, value)) if isinstance(value, dict) else ()
+            return kind, keys, tuple(self._state_of(each, depth - 1) for each in parts)
         if depth > 0 and hasattr(value, "__dict__") and self._is_plain_object(value):
             return kind, self._state_of(vars(value), depth - 1)
         return None
