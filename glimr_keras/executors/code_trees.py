@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import linecache
 import pathlib
 import sysconfig
@@ -32,8 +33,9 @@ class CodeTrees:
     """
 
     def __init__(self, packages: Iterable[str] = ()) -> None:
-        self._packages = frozenset(packages) - frozenset(_NEVER)
+        self._packages = frozenset(packages)
         self._trees: dict[str, ast.Module | None] = {}
+        self._functions: dict[str, dict[tuple[str, int], list[FunctionNode]]] = {}
         self._own_files: dict[tuple[str, str | None], bool] = {}
         self._own_classes: dict[type, bool] = {}
 
@@ -50,11 +52,11 @@ class CodeTrees:
         return self._own_files[file, name]
 
     def _is_own_file(self, file: str, name: str | None) -> bool:
-        path = pathlib.Path(file)
-        if path.is_relative_to(_OWN):
+        path, package = pathlib.Path(file), (name or "").partition(".")[0]
+        if path.is_relative_to(_OWN) or package in _NEVER:
             return False
         if any(part in _INSTALLED for part in path.parts):
-            return (name or "").partition(".")[0] in self._packages
+            return package in self._packages
         return not any(path.is_relative_to(standard) for standard in _STANDARD)
 
     def is_own_class(self, kind: type) -> bool:
@@ -72,8 +74,14 @@ class CodeTrees:
         tree = self.of_file(code.co_filename, function.__globals__)
         if tree is None:
             return []
-        nodes = (node for node in ast.walk(tree) if isinstance(node, FunctionNode))
-        return [node for node in nodes if _is_of(node, code)]
+        if code.co_filename not in self._functions:
+            found: dict[tuple[str, int], list[FunctionNode]] = {}
+            for node in ast.walk(tree):
+                if isinstance(node, FunctionNode):
+                    found.setdefault(_name_and_line(node), []).append(node)
+            self._functions[code.co_filename] = found
+        nodes = self._functions[code.co_filename].get((code.co_name, code.co_firstlineno), [])
+        return [node for node in nodes if sorted(parameters(node)) == sorted(_taken(code))]
 
     def of_file(self, file: str, variables: dict[str, Any] | None = None) -> ast.Module | None:
         """Return the tree of a file, a notebook's cell included."""
@@ -143,15 +151,15 @@ def parameters(node: FunctionNode) -> list[str]:
     return [each.arg for each in (*named, args.vararg, args.kwarg) if each is not None]
 
 
-def _is_of(node: FunctionNode, code: types.CodeType) -> bool:
-    name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
-    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
-    first = min([node.lineno, *(each.lineno for each in decorators)])
-    taken = code.co_argcount + code.co_kwonlyargcount
-    taken += bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)
-    names = [*code.co_varnames[:taken]]
-    return (
-        name == code.co_name
-        and first == code.co_firstlineno
-        and sorted(names) == sorted(parameters(node))
-    )
+def _name_and_line(node: FunctionNode) -> tuple[str, int]:
+    """Return by what a function's code is found: its name, and the line where it begins."""
+    if isinstance(node, ast.Lambda):
+        return "<lambda>", node.lineno
+    return node.name, min([node.lineno, *(each.lineno for each in node.decorator_list)])
+
+
+def _taken(code: types.CodeType) -> tuple[str, ...]:
+    """Return the names of the parameters of code."""
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_varnames[:count]

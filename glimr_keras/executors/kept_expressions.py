@@ -34,17 +34,21 @@ from glimr_keras.executors.kept_frames import (
 from glimr_keras.executors.kept_record import KeptState, Record
 from glimr_keras.executors.kept_values import (
     UNKNOWN,
+    Cell,
     Instance,
     Kept,
     Reference,
     element,
     is_changed_by,
     is_changed_by_function,
+    is_copied,
     item,
     member,
 )
 
 _DEPTH = 40
+_MOST = 5000
+"""So many functions are walked at most, some of them several times."""
 _TIMES = 3
 """So often one function is walked with the same arguments, since what was set before may differ."""
 
@@ -66,6 +70,7 @@ class Expressions(Record, abc.ABC):
         super().__init__(trees)
         self._of_instances: dict[tuple[type, str], Kept] = {}
         self._times: collections.Counter[Any] = collections.Counter()
+        self._walks = 0
         self._stack: list[Any] = []
 
     def follow(
@@ -146,9 +151,11 @@ class Expressions(Record, abc.ABC):
         kind: type | None = None,
     ) -> Reference:
         key = (function.__code__, key_of(bound), *map(key_of, args), *map(key_of, kwargs.values()))
-        if key in self._stack or self._times[key] >= _TIMES or len(self._stack) >= _DEPTH:
+        is_enough = self._times[key] >= _TIMES or self._walks >= _MOST
+        if key in self._stack or is_enough or len(self._stack) >= _DEPTH:
             return None
         self._times[key] += 1
+        self._walks += 1
         self._stack.append(key)
         try:
             nodes = self.trees.of(function)
@@ -180,17 +187,20 @@ class Expressions(Record, abc.ABC):
 
     def _read_bytecode(self, function: types.FunctionType) -> None:
         """See in a function without source which variables it reads and assigns."""
-        code = function.__code__
-        cells = cells_of(function)
+        code, cells = function.__code__, cells_of(function)
         for step in dis.get_instructions(code):
-            cell = ("global", id(function.__globals__), step.argval)
-            if step.argval in cells and step.opname.endswith("DEREF"):
-                cell = ("cell", id(cells[step.argval]), "")
-            if step.opname in ("LOAD_GLOBAL", "LOAD_DEREF"):
-                self.reads.add(cell)
-            elif step.opname in ("STORE_GLOBAL", "STORE_DEREF"):
+            name = step.argval
+            if step.opname.endswith("_GLOBAL"):
+                cell: Cell = ("global", id(function.__globals__), name)
+            elif step.opname.endswith("_DEREF") and name in cells:
+                cell = ("cell", id(cells[name]), "")
+            else:
+                continue
+            if step.opname.startswith("STORE"):
                 place = f"{code.co_filename}:{code.co_firstlineno}, in {function.__qualname__}"
-                self.writes.setdefault(cell, KeptState(str(step.argval), place))
+                self.writes.setdefault(cell, KeptState(name, place))
+            else:
+                self.reads.add(cell)
 
     # Expressions
 
@@ -261,7 +271,9 @@ class Expressions(Record, abc.ABC):
                 return None
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 found = self.load(self.place(node, frame))
-                if isinstance(found, Kept) and not is_called and not found.is_library:
+                if not isinstance(found, Kept) or is_copied(found, kept_tests.is_slice(node)):
+                    return found if isinstance(found, Instance) else None
+                if not is_called and not found.is_library:
                     self._follow_what_is_passed_on(found)
                 return found
             case ast.Call():

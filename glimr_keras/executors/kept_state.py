@@ -97,7 +97,8 @@ class Walk(Expressions):
         self.walk_nested(node, frame)
 
     def _match(self, node: ast.Match, frame: Frame) -> None:
-        self.value(node.subject, frame)
+        for each in (node.subject, *(case.guard for case in node.cases)):
+            self.value(each, frame)
         self._alternatives([*(case.body for case in node.cases), []], frame)
 
     def _import_modules(self, node: ast.Import, frame: Frame) -> None:

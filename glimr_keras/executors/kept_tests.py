@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from glimr_keras.executors.kept_values import UNKNOWN, Cell
 
@@ -76,31 +76,41 @@ def is_of_what_is_missing(handler: ast.ExceptHandler) -> bool:
     return any(isinstance(each, ast.Name) and each.id in _MISSING for each in kinds)
 
 
+def is_slice(node: ast.AST) -> bool:
+    """Return whether an item is one or several slices."""
+    key = node.slice if isinstance(node, ast.Subscript) else None
+    parts = key.elts if isinstance(key, ast.Tuple) else [key]
+    return any(isinstance(part, ast.Slice) for part in parts)
+
+
 def is_loaded(tree: ast.Module, name: str, key: str | None, line: int, walked: set[int]) -> bool:
-    """Return whether a script reads a global below a line, outside functions that were walked.
+    """Return whether a script reads a global below a line, outside functions that were walked, and
+    before it assigns it itself.
 
     Args:
         key: Of an item, as the script writes it.
         walked: The ids of these functions' nodes.
     """
     waiting: list[ast.AST] = [tree]
+    loads: list[int] = []
+    stores: list[int] = []
     while waiting:
         node = waiting.pop()
         if id(node) in walked:
             continue
-        if isinstance(node, ast.Subscript) and _is_name(node.value, name):
-            if getattr(node, "lineno", 0) > line and key in (None, ast.unparse(node.slice)):
-                return True
-            waiting.append(node.slice)
-            continue
-        if _is_name(node, name) and getattr(node, "lineno", 0) > line:
-            return True
         waiting.extend(ast.iter_child_nodes(node))
-    return False
+        if isinstance(node, ast.Subscript) and _is_name(node.value, name):
+            waiting.remove(node.value)
+            if key not in (None, ast.unparse(node.slice)):
+                continue
+            node = node.value
+        if _is_name(node, name) and node.lineno > line:
+            (loads if isinstance(node.ctx, ast.Load) else stores).append(node.lineno)
+    return bool(loads) and min(loads) <= min(stores, default=min(loads))
 
 
-def _is_name(node: ast.AST, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+def _is_name(node: ast.AST, name: str) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _is_none(node: ast.expr) -> bool:

@@ -67,7 +67,14 @@ GROWING = frozenset(
         *("append", "appendleft", "extend", "extendleft", "insert", "pop", "popitem", "popleft"),
         *("remove", "discard", "clear", "add", "update", "subtract", "reverse", "rotate", "push"),
         *("put", "put_nowait", "get_nowait", "write", "writelines", "writerow", "writerows"),
-        *("assign_add", "assign_sub", "difference_update", "intersection_update", "fill"),
+        *(
+            "assign_add",
+            "assign_sub",
+            "difference_update",
+            "intersection_update",
+            "fill",
+            "partial_fit",
+        ),
         *("symmetric_difference_update", "move_to_end"),
     )
 )
@@ -166,8 +173,24 @@ def item(of: Kept, key: Any, text: str) -> Kept:
             value = UNKNOWN
     elif isinstance(of.value, (dict, list, tuple)):
         value = _some(of)
+    elif isinstance(of.value, np.ndarray):  # of which a slice is a part
+        value = of.value
     cell = item_cell(of, text)
     return Kept(f"{of.name}[{text}]", value, cell, of.is_library, owner=of.value)
+
+
+def is_copied(found: Kept, is_slice: bool) -> bool:
+    """Return whether an item is a copy of what a table or an array has there.
+
+    Args:
+        is_slice: Whether it is a slice, of which arrays give the part itself.
+    """
+    if found.cell is None or found.cell[0] != "item":
+        return False
+    if isinstance(found.owner, np.ndarray):
+        return not is_slice
+    is_of_table = found.name.removesuffix(f"[{found.cell[2]}]").endswith((".loc", ".iloc"))
+    return is_of_table or hasattr(type(found.owner), "iloc")
 
 
 def item_cell(of: Kept, text: str) -> Cell:

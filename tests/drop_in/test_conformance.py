@@ -26,14 +26,12 @@ LIBRARIES = {
     "inline": ("glimr_keras", {"executor": "inline"}, []),
     "ray": ("glimr_keras", {"max_concurrent_trials": 2}, ["--cpus", "2"]),
 }
-# These run no trials, or their trials change lists of the script, for which they have to run in the
-# script's process
+# These run no trials
 INLINE_ONLY = {
     "applications_space",
     "deep_imports",
     "hyperparameter_objects",
     "hyperparameters_alone",
-    "lambda_callback",
     "metrics_tracker",
     "objective_directions",
     "oracle_alone",

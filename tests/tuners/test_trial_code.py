@@ -1,11 +1,16 @@
 """Which scripts are seen to keep state from trial to trial, and which are not."""
 
+import functools
 import importlib.util
 import sys
 import textwrap
 
 import pytest
 
+import glimr_keras as gk
+from glimr_keras.executors.code_trees import CodeTrees
+from glimr_keras.glimr.search import _Built
+from glimr_keras.training.messages import Change
 from glimr_keras.tuners.base_tuner import BaseTuner
 from glimr_keras.tuners.hooks import overridden
 from glimr_keras.tuners.trial_code import TrialCode
@@ -659,8 +664,241 @@ hypermodel = Model()
     ),
 }
 
+STATEFUL |= {
+    "global_that_is_read_before_it_is_assigned_again": (
+        """
+        def hypermodel(hp):
+            global model
+            model = compiled(hp.Int("u", 1, 4))
+            return model
+        print(hypermodel)
+        def report():
+            print(model.name)
+        """,
+        {"model"},
+    ),
+    "view_of_an_array": (
+        """
+        X = np.zeros((9, 2))
+        def hypermodel(hp):
+            half = X[:4]
+            half += 1
+            return compiled()
+        """,
+        {"X[:4]"},
+    ),
+    "item_of_an_array": (
+        """
+        COUNTS = np.zeros(4)
+        def hypermodel(hp):
+            COUNTS[hp.Int("u", 0, 3)] += 1
+            return compiled()
+        """,
+        {"COUNTS[hp.Int('u', 0, 3)]"},
+    ),
+    "scaler_that_learns_on": (
+        """
+        from sklearn.preprocessing import StandardScaler
+        class Model(gk.HyperModel):
+            def __init__(self):
+                super().__init__()
+                self.scaler = StandardScaler()
+            def data(self, hp):
+                self.scaler.partial_fit(np.zeros((2, 2)))
+                return (np.zeros((2, 2)), np.zeros(2)), None
+            def build(self, hp):
+                return compiled()
+        hypermodel = Model()
+        """,
+        {"self.scaler"},
+    ),
+    "kept_in_both_branches": (
+        """
+        LOG, MORE = [], []
+        def hypermodel(hp):
+            target = LOG if hp.Boolean("a") else MORE
+            target.append(1)
+            if hp.Boolean("b"):
+                other = []
+            else:
+                other = MORE
+            other.append(2)
+            return compiled()
+        """,
+        {"LOG", "MORE"},
+    ),
+    "in_a_comprehension": (
+        """
+        LOG = []
+        def hypermodel(hp):
+            [LOG.append(unit) for unit in range(hp.Int("u", 1, 4))]
+            return compiled()
+        """,
+        {"LOG"},
+    ),
+    "set_in_one_branch_only": (
+        """
+        class Model(gk.HyperModel):
+            rate = 0.0
+            def build(self, hp):
+                if hp.Boolean("dropout"):
+                    self.rate = self.rate + 0.5
+                return compiled(1 + int(self.rate))
+        hypermodel = Model()
+        """,
+        {"self.rate"},
+    ),
+    "in_with_and_try": (
+        """
+        LOG = []
+        def hypermodel(hp):
+            try:
+                with open(os.devnull) as file:
+                    LOG.append(file.name)
+            finally:
+                pass
+            return compiled()
+        """,
+        {"LOG"},
+    ),
+    "walrus_and_match": (
+        """
+        LOG = []
+        def hypermodel(hp):
+            match hp.Choice("kind", ["a", "b"]):
+                case "a" if (log := LOG) is not None:
+                    log.append(1)
+                case _:
+                    pass
+            return compiled()
+        """,
+        {"LOG"},
+    ),
+    "iterator_by_method": (
+        """
+        class Numbers:
+            def __init__(self):
+                self.n = 0
+            def __iter__(self):
+                return self
+            def __next__(self):
+                self.n += 1
+                return self.n
+        NUMBERS = Numbers()
+        def hypermodel(hp):
+            return compiled(next(NUMBERS))
+        """,
+        {"NUMBERS"},
+    ),
+}
+
 # Scripts that keep none
 STATELESS = {
+    "parts_of_arrays_and_tables": """
+        X, table = np.zeros((9, 2)), pd.DataFrame({"a": range(9), "b": range(9)})
+        class tuner_class(gk.RandomSearch):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self.x, self.table = X, table
+            def run_trial(self, trial, *args, **kwargs):
+                train = np.arange(5)
+                x = self.x[train]
+                x[:, 0] = 1
+                x += 1
+                rows = self.table.iloc[train]
+                rows["a"] = 1
+                column = self.table["b"]
+                column[0] = 2
+                more = self.table.loc[:, ["a", "b"]]
+                more.insert(0, "c", 1)
+                other = table.copy()
+                other["d"] = 1
+                other.drop(columns="a", inplace=True)
+                return float(x.sum())
+        """,
+    "training_loop": """
+        import tensorflow as tf
+        class Model(gk.HyperModel):
+            def build(self, hp):
+                return compiled(hp.Int("u", 1, 4))
+            def fit(self, hp, model, x, y, callbacks=None, **kwargs):
+                dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+                loss_fn, metric = keras.losses.MeanSquaredError(), keras.metrics.Mean()
+                best, losses, step = float("inf"), [], 0
+                @tf.function
+                def train_step(x, y):
+                    nonlocal step
+                    step += 1
+                    with tf.GradientTape() as tape:
+                        loss = loss_fn(y, model(x))
+                    losses.append(loss)
+                    metric.update_state(loss)
+                    return loss
+                for callback in callbacks:
+                    callback.set_model(model)
+                    callback.count = 0
+                    callback.count += 1
+                for epoch in range(2):
+                    for x_batch, y_batch in dataset:
+                        train_step(x_batch, y_batch)
+                    best = min(best, float(metric.result()))
+                    metric.reset_state()
+                return best
+        hypermodel = Model()
+        """,
+    "global_that_the_script_assigns_again": """
+        def hypermodel(hp):
+            global model
+            model = compiled(hp.Int("u", 1, 4))
+            return model
+        model = compiled()
+        print(model.name)
+        """,
+    "helpers_of_an_object": """
+        import argparse, logging
+        logger, args = logging.getLogger("x"), argparse.Namespace(units=2, rate=0.1)
+        class Data:
+            def __init__(self):
+                self.x = np.zeros((4, 2))
+            def load(self, scale):
+                x = self.x * scale
+                x -= 1
+                return x
+        data = Data()
+        def make(args):
+            logger.info("units %d", args.units)
+            return compiled(args.units)
+        def hypermodel(hp):
+            args.units = hp.Int("u", 1, 4)
+            args.rate = args.units / 10
+            data.load(2)
+            return make(args)
+        """,
+    "parts_of_a_model_on_self": """
+        class Model(gk.HyperModel):
+            def __init__(self, shape=(2,)):
+                super().__init__()
+                self.shape, self.model, self.parts = shape, None, None
+            def add_layers(self, hp):
+                for i in range(hp.Int("layers", 1, 3)):
+                    self.model.add(keras.layers.Dense(2))
+                    self.parts.append(i)
+            def build(self, hp):
+                self.hp, self.model, self.parts = hp, keras.Sequential(), []
+                self.add_layers(hp)
+                self.model.compile("adam", "mse")
+                return self.model
+        hypermodel = Model()
+        """,
+    "frozen_layers_one_by_one": """
+        base = keras.Sequential([keras.layers.Dense(2), keras.layers.Dense(3)])
+        def hypermodel(hp):
+            for layer in base.layers[: hp.Int("frozen", 0, 2)]:
+                layer.trainable = False
+            for number, layer in enumerate(base.layers):
+                layer.trainable = number > 1
+            return compiled()
+        """,
     "plain_function": """
         def hypermodel(hp):
             return compiled(hp.Int("u", 1, 4))
@@ -959,8 +1197,13 @@ STATELESS = {
 }
 
 
-def found_in(source, directory, monkeypatch):
-    """Run a script, and return the state that its trials are seen to keep."""
+OTHER_NAMES = {"partial", "list_that_is_passed_on", "kept_in_both_branches", "view_of_an_array"}
+OTHER_NAMES |= {"walrus_and_match"}
+"""Scripts in which what changes has another name where it does."""
+
+
+def looked_at(source, directory, monkeypatch):
+    """Run a script, and return what is seen of the code of its trials."""
     file = directory / "script.py"
     file.write_text(HEAD + textwrap.dedent(source))
     spec = importlib.util.spec_from_file_location("script_of_test", file)
@@ -970,23 +1213,111 @@ def found_in(source, directory, monkeypatch):
     first = [module.hypermodel] if module.oracle is None else [module.oracle, module.hypermodel]
     options = {"objective": "val_loss"} if module.oracle is None else {}
     tuner = module.tuner_class(*first, directory=directory, **options)
-    return TrialCode(tuner, overridden(tuner, BaseTuner), module.callbacks).kept
+    return TrialCode(tuner, overridden(tuner, BaseTuner), module.callbacks)
 
 
 @pytest.mark.parametrize("script", STATEFUL)
 def test_state_is_seen(tmp_path, monkeypatch, script):
     source, names = STATEFUL[script]
-    found = found_in(source, tmp_path, monkeypatch)
+    found = looked_at(source, tmp_path, monkeypatch).kept
     assert {state.name for state in found} == names
     lines = (tmp_path / "script.py").read_text().splitlines()
     for state in found:
         file, _, rest = state.place.rpartition(":")
         line = lines[int(rest.partition(",")[0]) - 1]
         assert file == str(tmp_path / "script.py")
-        is_passed_on = script in ("partial", "list_that_is_passed_on")
+        is_passed_on = script in OTHER_NAMES
         assert state.name.partition("[")[0].rpartition(".")[2] in line or is_passed_on
 
 
 @pytest.mark.parametrize("script", STATELESS)
 def test_what_is_no_state_is_not_seen(tmp_path, monkeypatch, script):
-    assert found_in(STATELESS[script], tmp_path, monkeypatch) == []
+    assert looked_at(STATELESS[script], tmp_path, monkeypatch).kept == []
+
+
+def test_of_code_without_source_variables_are_seen(tmp_path):
+    source = """
+counter, other = 0, 0
+def build(hp):
+    global counter, other
+    counter += 1
+    other = 1
+    made = 0
+    def inner():
+        nonlocal made
+        made += 1
+    inner()
+    return counter
+def factory(n):
+    def build(hp):
+        nonlocal n
+        n += 1
+        return n
+    return build
+"""
+    variables = {"__name__": "typed_in"}
+    exec(compile(source, "<typed in>", "exec"), variables)
+    for build, name in ((variables["build"], "counter"), (variables["factory"](0), "n")):
+        tuner = gk.RandomSearch(build, "loss", directory=tmp_path)
+        found = TrialCode(tuner, overridden(tuner, BaseTuner)).kept
+        assert [state.name for state in found] == [name]
+        assert found[0].place.startswith("<typed in>:")
+
+
+def test_the_builder_and_the_loader_of_glimrs_search_are_looked_at_too(tmp_path):
+    log, loads = [], 0
+
+    def builder(config):
+        log.append(config["units"])
+        return None, {}, {}, {}
+
+    def loader(**kwargs):
+        nonlocal loads
+        loads += 1
+        return None, None
+
+    tuner = gk.RayTuner(_Built(builder, loader, {}), "loss", directory=tmp_path)
+    found = TrialCode(tuner, overridden(tuner, BaseTuner)).kept
+    assert {state.name for state in found} == {"log", "loads"}
+
+
+def test_code_of_installed_packages_is_not_the_users_but_that_of_the_classes_that_run_trials():
+    trees = CodeTrees({"lab_tuners"})
+    installed = "/somewhere/lib/python3/site-packages"
+    assert trees.is_own_module(f"{installed}/lab_tuners/cv.py", "lab_tuners.cv")
+    assert not trees.is_own_module(f"{installed}/other/cv.py", "other.cv")
+    assert not trees.is_own_module(f"{installed}/keras/models.py", "keras.models")
+    assert not trees.is_own_module("/home/me/keras/src/models.py", "keras.src.models")
+    assert not trees.is_own_module(functools.__file__, "functools")
+    assert not trees.is_own_module(gk.__file__, "glimr_keras")
+    assert not trees.is_own_module(None, "builtins")
+    assert trees.is_own_module("/home/me/script.py", "__main__")
+    assert trees.is_own_module("<ipython-input-3-abc>", "__main__")
+
+
+def test_a_change_that_the_script_does_not_look_for_is_expected(tmp_path, monkeypatch):
+    source = """
+    class Model(gk.HyperModel):
+        def __init__(self):
+            super().__init__()
+            self.size, self.loss, self.log = 0, None, []
+        def build(self, hp):
+            self.size = hp.Int("u", 1, 4)
+            self.log.append(1)
+            return compiled(self.size)
+        def fit(self, hp, model, *args, **kwargs):
+            self.loss = model.fit(*args, **kwargs).history["loss"][-1]
+            return self.loss
+    hypermodel = Model()
+    def report():
+        print(hypermodel.loss)
+    """
+    code = looked_at(source, tmp_path, monkeypatch)
+    assert [state.name for state in code.kept] == ["self.log"]
+    expected = {
+        name: code.expects(Change("Model", name, was_none))
+        for name, was_none in (("size", False), ("loss", True), ("log", False))
+    }
+    assert expected == {"size": True, "loss": False, "log": True}  # the log is told of already
+    assert not code.expects(Change("Model", "unseen", was_none=False))
+    assert code.expects(Change("Model", "unseen", was_none=True))
