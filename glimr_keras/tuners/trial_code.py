@@ -23,6 +23,8 @@ from glimr_keras.training.messages import Change
 from glimr_keras.tuners.hooks import HOOKS, Overridden, SearchingTuner, hypermodel_of
 
 _FIRST = ("run_trial", "_build_and_fit_model", "_build_hypermodel", "_try_build")
+_BEFORE = ("set_state", "_populate_initial_space")
+"""Hooks that run before trials get the tuner."""
 _LOOKED_AT = 100
 _OF_HYPERMODEL = ("data", "build", "fit", "run")
 
@@ -45,7 +47,7 @@ class TrialCode:
         self._trial, driver = Walk(self._trees), Walk(self._trees)
         _walk_trial(self._trial, tuner, own, given)
         for name in sorted(own.names):
-            if HOOKS[name].place != "worker":
+            if HOOKS[name].place != "worker" and name not in _BEFORE:
                 driver.fresh.clear()
                 driver.follow(member(Kept("self", tuner), name))
         if self._trees.is_own_class(type(tuner.oracle)):

@@ -677,6 +677,34 @@ STATEFUL |= {
         """,
         {"model"},
     ),
+    "saved_here_loaded_there": (
+        """
+        class tuner_class(gk.RandomSearch):
+            path = "none"
+            def run_trial(self, trial, *args, **kwargs):
+                model = self.hypermodel.build(trial.hyperparameters)
+                self.save_model(trial.trial_id, model)
+                return 0.0
+            def save_model(self, trial_id, model, step=0):
+                self.path = f"{trial_id}.keras"
+                model.save(self.path)
+            def load_model(self, trial):
+                return keras.models.load_model(self.path)
+        hypermodel = lambda hp: compiled()
+        """,
+        {"self.path"},
+    ),
+    "counted_when_the_search_begins": (
+        """
+        class tuner_class(gk.RandomSearch):
+            started = 0
+            def on_search_begin(self):
+                self.started += 1
+            def run_trial(self, trial, *args, **kwargs):
+                return self.started + trial.hyperparameters.Int("x", 0, 3)
+        """,
+        {"self.started"},
+    ),
     "view_of_an_array": (
         """
         X = np.zeros((9, 2))
@@ -794,6 +822,16 @@ STATEFUL |= {
 
 # Scripts that keep none
 STATELESS = {
+    "restored_state": """
+        class tuner_class(gk.RandomSearch):
+            rate = 0.1
+            def get_state(self):
+                return {"rate": self.rate}
+            def set_state(self, state):
+                self.rate = state["rate"]
+            def run_trial(self, trial, *args, **kwargs):
+                return self.rate + trial.hyperparameters.Int("x", 0, 3)
+        """,
     "parts_of_arrays_and_tables": """
         X, table = np.zeros((9, 2)), pd.DataFrame({"a": range(9), "b": range(9)})
         class tuner_class(gk.RandomSearch):
