@@ -66,7 +66,7 @@ class Watch:
                 continue
             seen.add(function)
             variables = function.__globals__
-            for name in function.__code__.co_names:
+            for name in _names(function.__code__):
                 value = plain(variables.get(name))
                 if _is_function(value):
                     waiting.append(value)
@@ -96,6 +96,14 @@ class Watch:
         """Return whether an object is of a class that is wholly the user's."""
         kinds = type(value).__mro__[:-1]
         return not isinstance(value, type) and all(map(self._trees.is_own_class, kinds))
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Yield the names that code has, and what is defined in it."""
+    yield from code.co_names
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from _names(part)
 
 
 def _is_function(value: Any) -> bool:

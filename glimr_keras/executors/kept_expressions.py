@@ -46,7 +46,7 @@ from glimr_keras.executors.kept_values import (
     member,
 )
 
-_DEPTH = 40
+_DEPTH = 20
 _MOST = 5000
 """So many functions are walked at most, some of them several times."""
 _TIMES = 3
