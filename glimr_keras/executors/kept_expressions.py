@@ -364,6 +364,8 @@ class Expressions(Record, abc.ABC):
             self.grow(base, node, frame)
         if method in ("values", "items", "keys", "copy"):
             self.read_whole(base)
+        if method in ("values", "items") and isinstance(base.value, dict):
+            return Kept(base.name, list(getattr(base.value, method)()), None, base.is_library)
         if method not in ("get", "setdefault") or not node.args:
             return None
         key = node.args[0]

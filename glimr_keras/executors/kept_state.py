@@ -31,6 +31,7 @@ from glimr_keras.executors.kept_values import (
     is_of_process,
     item,
     member,
+    part_of,
 )
 
 
@@ -138,11 +139,7 @@ class Walk(Expressions):
     ) -> None:
         match target:
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
-                sources = given.elts if isinstance(given, (ast.Tuple, ast.List)) else ()
-                is_paired = len(sources) == len(parts)
-                for number, part in enumerate(parts):
-                    source = sources[number] if is_paired else None
-                    self.assign(part, self.value(source, frame), source, node, frame)
+                self._assign_parts(parts, value, given, node, frame)
             case ast.Starred(value=part):
                 self.assign(part, None, None, node, frame)
             case ast.Name(id=name):
@@ -162,6 +159,23 @@ class Walk(Expressions):
                     self.write(member(of, name), value, node, frame, given)
             case ast.Subscript():
                 self._assign_item(target, value, node, frame, given)
+
+    def _assign_parts(
+        self,
+        parts: Sequence[ast.expr],
+        value: Reference,
+        given: Any,
+        node: ast.AST,
+        frame: Frame,
+    ) -> None:
+        sources: Sequence[Any] = [None] * len(parts)
+        if isinstance(given, (ast.Tuple, ast.List)) and len(given.elts) == len(parts):
+            sources = given.elts
+        for number, (part, source) in enumerate(zip(parts, sources, strict=True)):
+            found = self.value(source, frame)
+            if isinstance(value, Kept) and source is None:
+                found = part_of(value, number)
+            self.assign(part, found, source, node, frame)
 
     def _assign_item(
         self, target: ast.Subscript, value: Reference, node: ast.AST, frame: Frame, given: Any

@@ -211,6 +211,13 @@ def element(of: Kept) -> Kept | None:
     return Kept(f"{of.name}[…]", _some(of), None, of.is_library)
 
 
+def part_of(of: Kept, number: int) -> Kept | None:
+    """Return what one of several names gets to which a sequence that is kept is assigned."""
+    if not isinstance(of.value, (list, tuple)) or number >= len(of.value):
+        return None
+    return Kept(f"{of.name}[{number}]", of.value[number], None, of.is_library, owner=of.value)
+
+
 def is_of_process(value: Any) -> bool:
     """Return whether a value is the process's, whatever name a script has for it."""
     return any(value is each for each in (os.environ, sys.path, sys.modules, sys.argv))

@@ -119,13 +119,12 @@ def _walk_trial(walk: Walk, tuner: SearchingTuner, own: Overridden, given: Itera
 
 
 def _walk_given(walk: Walk, given: Any) -> None:
-    if isinstance(given, (list, tuple)):
-        for each in given[:_LOOKED_AT]:
-            _walk_given(walk, each)
-    elif isinstance(given, keras.callbacks.Callback):
-        walk.follow_instance(type(given), given)
-    elif isinstance(given, (types.FunctionType, types.MethodType, functools.partial)):
-        walk.follow(Kept(getattr(given, "__name__", "function"), given))
+    """Walk a callback, a function, or those in a list."""
+    for each in given[:_LOOKED_AT] if isinstance(given, (list, tuple)) else [given]:
+        if isinstance(each, keras.callbacks.Callback):
+            walk.follow_instance(type(each), each)
+        elif isinstance(each, (types.FunctionType, types.MethodType, functools.partial)):
+            walk.follow(Kept(getattr(each, "__name__", "function"), each))
 
 
 def _walk_oracle(walk: Walk, oracle: Any) -> None:

@@ -677,6 +677,20 @@ STATEFUL |= {
         """,
         {"model"},
     ),
+    "parts_of_a_pair": (
+        """
+        LOGS, PAIR = {"a": []}, ([], [])
+        def hypermodel(hp):
+            for name, log in LOGS.items():
+                log.append(hp.Int(name, 1, 4))
+            for log in LOGS.values():
+                log.append(1)
+            first, second = PAIR
+            second.append(2)
+            return compiled()
+        """,
+        {"LOGS[…][1]", "LOGS[…]", "PAIR[1]"},
+    ),
     "saved_here_loaded_there": (
         """
         class tuner_class(gk.RandomSearch):
@@ -1236,7 +1250,7 @@ STATELESS = {
 
 
 OTHER_NAMES = {"partial", "list_that_is_passed_on", "kept_in_both_branches", "view_of_an_array"}
-OTHER_NAMES |= {"walrus_and_match"}
+OTHER_NAMES |= {"walrus_and_match", "parts_of_a_pair"}
 """Scripts in which what changes has another name where it does."""
 
 
