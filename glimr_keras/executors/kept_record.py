@@ -70,7 +70,7 @@ class Record:
         """Return the state that was seen, each once."""
         found = [*self.changes.values()]
         found += [seen for cell, seen in self.writes.items() if self._is_read(cell)]
-        return list({seen.name: seen for seen in found}.values())
+        return list({seen.name: seen for seen in reversed(found)}.values())[::-1]
 
     def load(self, place: Reference) -> Reference:
         """Return what a place refers to, which is read before it was set, or as it was set."""

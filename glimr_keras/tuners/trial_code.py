@@ -53,7 +53,7 @@ class TrialCode:
         if self._trees.is_own_class(type(tuner.oracle)):
             _walk_oracle(driver, tuner.oracle)
         found = [*self._trial.state(), *_handed(self._trial, driver), *_handed(driver, self._trial)]
-        self.kept = list({seen.name: seen for seen in found}.values())
+        self.kept = list({seen.name: seen for seen in reversed(found)}.values())[::-1]
 
     def expects(self, change: Change) -> bool:
         """Return whether a change that a trial left is told of already, or matters to no one: it
