@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from glimr_keras.errors import FatalError, SearchError, StorageError
@@ -20,7 +20,7 @@ from glimr_keras.project.journal import Journal
 from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.reserved_names import Stage
-from glimr_keras.training.messages import ExecutionSpec, Outcome, Report
+from glimr_keras.training.messages import Change, ExecutionSpec, Outcome, Report
 from glimr_keras.trials.layout import execution_directory, state_directory
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus, fold_of, ranked
 
@@ -32,6 +32,7 @@ class Observer(Protocol):
     def before_trial(self) -> None: ...
     def on_trial_begin(self, trial: Trial) -> None: ...
     def on_trial_end(self, trial: Trial) -> None: ...
+    def on_changes(self, changes: Sequence[Change]) -> None: ...
 
 
 class Coordinator:
@@ -173,6 +174,8 @@ class Coordinator:
             )
         if report.outcome is not None:
             self._learn_directions(report.outcome.directions)
+            if report.changes:
+                self._tell(self._observer.on_changes, report.changes)
             self._end(spec, report.outcome)
 
     def _learn_directions(self, directions: Mapping[str, str | None]) -> None:

@@ -7,9 +7,12 @@ import copy
 import dataclasses
 import functools
 import time
+from collections.abc import Sequence
 
 from glimr_keras.executors.base import Begin, Executor
 from glimr_keras.executors.coordinator import Coordinator
+from glimr_keras.executors.kept_record import KeptState
+from glimr_keras.executors.put_back import put_back
 from glimr_keras.executors.serialization import copied
 from glimr_keras.models.data import FitArguments
 from glimr_keras.training.context import TrialContext
@@ -24,9 +27,16 @@ class InlineExecutor(Executor):
 
     All trials share the user's one `HyperModel`; callbacks are copied for each. Keras' session is
     cleared and the random generators are seeded here, in the user's process.
+
+    Args:
+        kept: State of the script's that trials keep from one to the next, which the look before the
+            first one leaves as it is.
     """
 
     sends = False
+
+    def __init__(self, kept: Sequence[KeptState] = ()) -> None:
+        self._kept = kept
 
     def execute(self, context: TrialContext, begin: Begin) -> None:
         """Builds the model once, and runs until the coordinator that `begin` then makes has nothing
@@ -37,7 +47,9 @@ class InlineExecutor(Executor):
             self._execute(context, begin)
 
     def _execute(self, context: TrialContext, begin: Begin) -> None:
-        coordinator = begin(probe(_with_own_hypermodel(context)))
+        with put_back(self._kept):
+            found = probe(_with_own_hypermodel(context))
+        coordinator = begin(found)
         while coordinator is not None and (spec := coordinator.next_spec()) is not None:
             coordinator.on_start(spec)
             own = _with_own_callbacks(context)

@@ -25,6 +25,7 @@ from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from glimr_keras._utils import scratch
 from glimr_keras.errors import FatalError, ShippingError, user_traceback
+from glimr_keras.executors.changed_state import Watch
 from glimr_keras.executors.sayings import Collector
 from glimr_keras.executors.serialization import unpack
 from glimr_keras.executors.shared_arrays import SharedArray
@@ -34,7 +35,7 @@ from glimr_keras.project.training_states import put_state
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe, probe
 from glimr_keras.training.keras_session import prepare_worker, private_memory
-from glimr_keras.training.messages import ExecutionSpec, Report
+from glimr_keras.training.messages import ExecutionSpec, Report, Reporter
 from glimr_keras.training.run_trial import run_trial
 from glimr_keras.trials.layout import state_directory
 
@@ -145,7 +146,9 @@ class Worker(FunctionTrainable):
                 _continued(here) as spec,
                 _ended_after(spec.time_limit),
             ):
-                run_trial(self._payload.unpack(), spec, reporter, settle=reporter.finish)
+                context = self._payload.unpack()
+                report = _with_changes(reporter, Watch(context))
+                run_trial(context, spec, report, settle=reporter.finish)
             reporter.finish()
         else:
             _stand_by(self._payload, task["skipped"])
@@ -365,6 +368,16 @@ class _Reporter:
             self._thread.join(seconds)
         if self._error is not None:
             raise self._error
+
+
+def _with_changes(reporter: Reporter, watch: Watch) -> Reporter:
+    """Adds to the last report what the trial left changed."""
+
+    def report(said: Report) -> None:
+        is_last = said.outcome is not None
+        reporter(dataclasses.replace(said, changes=watch.changes()) if is_last else said)
+
+    return report
 
 
 def _remove(directory: str | None) -> None:

@@ -20,7 +20,7 @@ class HyperModel:
     """What a search builds and trains. Subclass it and override `build`, and what else the model
     needs.
 
-    In every trial a fresh copy of the object (with `executor="inline"`, the object itself) runs
+    In every trial a fresh copy of the object (where trials run inline, the object itself) runs
     `data(config)`, then `build(config)`, then `fit(config, model, …)` with the same `config`. Where
     there is no Keras model to build, override `run(config)` alone.
 

@@ -11,6 +11,20 @@ from glimr_keras.space.hp_types import HyperParameter
 
 
 @dataclasses.dataclass(frozen=True)
+class Change:
+    """Something of the script's that a trial in a worker left changed, which nobody else sees.
+
+    Attributes:
+        owner: The class of the object that has it; empty for a global.
+        was_none: Whether it was `None` before.
+    """
+
+    owner: str
+    name: str
+    was_none: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """What a worker says to the driver: after an epoch, and at the end.
 
@@ -24,6 +38,7 @@ class Report:
             Who takes the report in removes it.
         files: Checkpoints that the driver is to write, as they are packed: the `"best"`, and the
             `"latest"` state.
+        changes: Given with the last report.
     """
 
     epoch: int | None
@@ -33,6 +48,7 @@ class Report:
     outcome: Outcome | None = None
     state: str | None = None
     files: dict[str, dict[str, bytes]] = dataclasses.field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -238,14 +238,14 @@ def checked_executor(given: Mapping[str, Any], of_ray: Sequence[tune.Callback]) 
     if isinstance(executor, Executor):
         unseen = {name: given[name] for name in _OF_RAYS_EXECUTOR} | {"callbacks": of_ray or None}
         own = ", or pass it to the executor itself"
-    elif executor in ("ray", "inline"):
-        is_inline = executor == "inline"
-        unseen = {name: given[name] for name in ("scheduler", "reporter") if is_inline}
+    elif executor in ("auto", "ray", "inline"):
+        unseen = {"callbacks": of_ray or None, **{name: given[name] for name in _OF_RAY}}
+        unseen = unseen if executor == "inline" else {}
         own = ""
     else:
         raise ValueError(
-            "`executor` must be 'ray', 'inline', or an `Executor` of `glimr_keras.executors`. "
-            f"Received: executor={executor!r}"
+            "`executor` must be 'auto', 'ray', 'inline', or an `Executor` of "
+            f"`glimr_keras.executors`. Received: executor={executor!r}"
         )
     for name, value in unseen.items():
         if value is not None:
@@ -255,9 +255,9 @@ def checked_executor(given: Mapping[str, Any], of_ray: Sequence[tune.Callback]) 
     return executor
 
 
+_OF_RAY = ("scheduler", "reporter")
 _OF_RAYS_EXECUTOR = (
-    "scheduler",
-    "reporter",
+    *_OF_RAY,
     "max_concurrent_trials",
     "max_worker_memory",
     "address",

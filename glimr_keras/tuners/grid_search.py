@@ -77,9 +77,11 @@ class GridSearch(Tuner):
             Defaults to one CPU and no GPU.
         max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
             machine has room for.
-        executor: `"ray"`, or `"inline"` for trials in this process, one at a time, where
-            breakpoints work; or an `Executor` of `glimr_keras.executors`, or of your own. Defaults
-            to `'ray'`.
+        executor: `"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints
+            work; `"auto"` for Ray, unless code that runs in trials is seen to keep state from one
+            to the next, such as `self.n += 1` or a global list that grows: then inline, and a line
+            says so; or an `Executor` of `glimr_keras.executors`, or of your own. Defaults to
+            `'auto'`.
         address: Address of a Ray cluster to join, as `ray.init` takes it, unless this process
             already has a Ray. Defaults to `RAY_ADDRESS`, or the Ray that runs on this machine, or a
             new one.
@@ -159,7 +161,7 @@ class GridSearch(Tuner):
         stopper: tune.Stopper | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
         max_concurrent_trials: int | None = None,
-        executor: ExecutorChoice = "ray",
+        executor: ExecutorChoice = "auto",
         address: str | None = None,
         max_worker_memory: int | None = None,
         max_model_size: int | None = None,

@@ -1,7 +1,7 @@
 """Which methods of a tuner a subclass may override, and where each runs. Runs in the driver.
 
 What runs in the worker runs on a copy of the tuner without what only the driver has: what is set on
-`self` there stays there. With `executor="inline"` both are the same process, and the tuner is the
+`self` there stays there. Where trials run inline, both are the same process, and the tuner is the
 user's own.
 
 No method of a tuner has a name that KerasTuner does not have, since a subclass may have methods and

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -44,6 +44,7 @@ from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe, built_space
 from glimr_keras.training.dry_run import DryRun, dry_run
+from glimr_keras.training.messages import Change
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
@@ -54,8 +55,10 @@ from glimr_keras.tuners.arguments import (
     checked_verbosity,
     sorted_callbacks,
 )
+from glimr_keras.tuners.executor_choice import Choice, change_warning, choose
 from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress
+from glimr_keras.tuners.trial_code import TrialCode, look_at
 from glimr_keras.tuners.tuner_loop import TunerLoop
 from glimr_keras.tuners.warm_start import learn_from
 
@@ -96,8 +99,9 @@ class Ongoing:
 class _Told:
     """Tells of trials those who show them, and the user's own tuner."""
 
-    def __init__(self, progress: Progress, tuner: SearchingTuner) -> None:
-        self._tuner = tuner
+    def __init__(self, progress: Progress, tuner: SearchingTuner, code: TrialCode | None) -> None:
+        self._tuner, self._code = tuner, code
+        self._told: set[Change] = set()
         self.on_running, self._show_end = progress.on_running, progress.on_trial_end
         self.on_trial_begin = tuner.on_trial_begin
 
@@ -110,6 +114,14 @@ class _Told:
     def on_trial_end(self, trial: Trial) -> None:
         self._show_end(trial)
         self._tuner.on_trial_end(trial)
+
+    def on_changes(self, changes: Sequence[Change]) -> None:
+        """Warns, once, of what a trial changed in its worker and the script may look for here."""
+        for change in changes:
+            if change in self._told or (self._code is not None and self._code.expects(change)):
+                continue
+            self._told.add(change)
+            warnings.warn(change_warning(change), stacklevel=2)
 
 
 class SearchSession:
@@ -124,6 +136,8 @@ class SearchSession:
     def __init__(self, tuner: SearchingTuner, own: Overridden) -> None:
         self._tuner, self._own = tuner, own
         self._state, self._settings = tuner._glimr, tuner._glimr.settings
+        self._choice: Choice | None = None
+        self._code: TrialCode | None = None
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any], how: Mapping[str, Any]) -> None:
         """Search with what `BaseTuner.search` was given.
@@ -169,14 +183,17 @@ class SearchSession:
         verbose = checked_verbosity(verbose)
         if not self._own.has("loop"):
             data.check_one_source(hypermodel_of(tuner), arguments)
-        if self._sends:
+        progress = Progress(verbose if settings.reporter is None else 0)
+        self._tell(
+            self._chosen((*callbacks, *arguments.args, *arguments.kwargs.values())), progress
+        )
+        if self._chosen().sends:
             arguments.check_repeatable()
         if state.mirror is not None and not state.is_fresh:
             state.mirror.pull()
             state.mirror.pull_states()
         check_place(state.place, state.is_fresh)
         self._take_own_entries()
-        progress = Progress(verbose if settings.reporter is None else 0)
         seed = self._project_seed()
         context = self.context(
             arguments, callbacks, verbose, self.folds(arguments, seed, **(how or {}))
@@ -322,8 +339,9 @@ class SearchSession:
             compile_overrides=CompileOverrides.of(tuner),
             loop=self.loop(),
         )
-        check_copyable(context.callbacks, self._sends)
-        if self._sends:
+        sends = self._chosen().sends
+        check_copyable(context.callbacks, sends)
+        if sends:
             parts = {
                 "hypermodel": tuner.hypermodel,
                 "space": context.space,
@@ -340,11 +358,24 @@ class SearchSession:
             return loop
         return TunerLoop(self._tuner, loop, own.has("loop"), own.has("batches"))
 
-    @property
-    def _sends(self) -> bool:
-        """Whether what is searched is sent to other processes."""
-        executor = self._settings.executor
-        return executor == "ray" if isinstance(executor, str) else executor.sends
+    def _chosen(self, given: tuple[Any, ...] = ()) -> Choice:
+        """Where trials run, which is chosen once.
+
+        Args:
+            given: What this search was given: callbacks, functions, data.
+        """
+        if self._choice is None:
+            given += self._settings.keras_callbacks
+            self._code = look_at(self._tuner, self._own, given)
+            self._choice = choose(self._settings, self._code.kept if self._code else ())
+        return self._choice
+
+    def _tell(self, choice: Choice, progress: Progress) -> None:
+        """Says where trials run, if that is not where they would side by side."""
+        if choice.line is not None:
+            progress.say(choice.line)
+        if choice.warning is not None:
+            warnings.warn(choice.warning, stacklevel=5)
 
     @property
     def _executions(self) -> int:
@@ -357,11 +388,11 @@ class SearchSession:
 
     def _executor(self, verbose: int, at_most: int | None) -> Executor:
         """Where trials run, with no more workers than `at_most`."""
-        settings = self._settings
-        if isinstance(settings.executor, Executor):
-            return settings.executor
-        if settings.executor == "inline":
-            return InlineExecutor()
+        settings, chosen = self._settings, self._chosen().executor
+        if isinstance(chosen, Executor):
+            return chosen
+        if chosen == "inline":
+            return InlineExecutor(() if self._code is None else self._code.kept)
         return RayExecutor(
             settings.resources_per_trial,
             min(
@@ -540,7 +571,7 @@ class SearchSession:
             journal,
             place,
             self._executions,
-            _Told(progress, self._tuner),
+            _Told(progress, self._tuner, self._code),
             failure_policy,
             StoppingPolicy(oracle.objective, settings.time_budget_s, without_improvement, stopper),
             settings.cv_folds,

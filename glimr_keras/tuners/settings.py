@@ -60,7 +60,7 @@ class SearchSettings:
     time_budget_s: float | None = None
     stopper: tune.Stopper | None = None
     reporter: tune.ProgressReporter | None = None
-    executor: str | Executor = "ray"
+    executor: str | Executor = "auto"
     address: str | None = None
     retry_failed: bool = False
 

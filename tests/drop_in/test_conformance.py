@@ -26,15 +26,13 @@ LIBRARIES = {
     "inline": ("glimr_keras", {"executor": "inline"}, []),
     "ray": ("glimr_keras", {"max_concurrent_trials": 2}, ["--cpus", "2"]),
 }
-# These train nothing, or their trials change lists of the script, for which they have to run in the
-# script's process
+# These train nothing
 INLINE_ONLY = {
     "applications_space",
     "deep_imports",
     "grid_search",
     "hyperparameter_objects",
     "hyperparameters_alone",
-    "lambda_callback",
     "metrics_tracker",
     "names_and_messages",
     "objective_directions",

@@ -124,7 +124,7 @@ def test_a_model_that_cannot_be_built_is_refused_before_any_trial(executor, proj
 
 @pytest.mark.parametrize("given", ["Ray", 3, OneAhead])
 def test_what_is_no_executor_is_refused(given, project):
-    with pytest.raises(ValueError, match="`executor` must be 'ray', 'inline', or an `Executor`"):
+    with pytest.raises(ValueError, match="must be 'auto', 'ray', 'inline', or an `Executor`"):
         gk.RayTuner(tiny_models.build, "val_loss", executor=given, **project)
 
 

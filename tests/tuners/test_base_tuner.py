@@ -535,7 +535,7 @@ def test_a_model_or_objective_that_cannot_be_used_is_refused_before_any_trial(
         (
             {"executor": "threads"},
             ValueError,
-            "`executor` must be 'ray', 'inline', or an `Executor`.*Received: executor='threads'",
+            "must be 'auto', 'ray', 'inline', or an `Executor`.*Received: executor='threads'",
         ),
         (
             {"callbacks": [print]},

@@ -68,8 +68,9 @@ def test_inline_a_tuner_keeps_all_of_its_state(tmp_path):
 
 
 def test_on_ray_trials_run_in_workers_and_the_driver_hears_of_them(local_ray, tmp_path):
-    tuner = Own(oracle_of(3), directory=tmp_path)
-    tuner.search(verbose=0)
+    tuner = Own(oracle_of(3), directory=tmp_path, executor="ray")
+    with pytest.warns(UserWarning, match=r"`self.heard` \(.*, in Own.run_trial\)"):
+        tuner.search(verbose=0)
     assert tuner.heard[0] == "search begins"
     assert tuner.heard[-1] == "search ends"
     assert sorted(tuner.heard[1:-1]) == sorted(

@@ -277,10 +277,12 @@ GROUPS = {
         Argument(
             "executor",
             "ExecutorChoice",
-            '"ray"',
-            '`"ray"`, or `"inline"` for trials in this process, one at a time, where breakpoints '
-            "work; or an `Executor` of `glimr_keras.executors`, or of your own. Defaults to "
-            "`'ray'`.",
+            '"auto"',
+            '`"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints '
+            'work; `"auto"` for Ray, unless code that runs in trials is seen to keep state from '
+            "one to the next, such as `self.n += 1` or a global list that grows: then inline, and "
+            "a line says so; or an `Executor` of `glimr_keras.executors`, or of your own. Defaults "
+            "to `'auto'`.",
         ),
         Argument(
             "address",

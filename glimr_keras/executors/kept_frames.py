@@ -1,0 +1,194 @@
+"""Functions that are walked, and what their names refer to. Runs in the driver."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dataclasses
+import inspect
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glimr_keras.executors.code_trees import FunctionNode, functions_of, own_nodes, parameters
+from glimr_keras.executors.kept_values import UNKNOWN, Instance, Kept, Reference
+
+
+@dataclasses.dataclass(eq=False)
+class Frame:
+    """A function that is walked.
+
+    Attributes:
+        variables: Its module's.
+        cells: Variables of functions around it that are not walked.
+        env: Its own variables, as far as they refer to what is kept.
+        names: Of all its own variables.
+        outer: The function around it that is walked.
+        kind: The class that it is a method of.
+        returned: What it may return.
+    """
+
+    file: str
+    name: str
+    variables: dict[str, Any]
+    cells: Mapping[str, types.CellType]
+    env: dict[str, Reference]
+    names: frozenset[str]
+    declared: frozenset[str] = frozenset()
+    outer: Frame | None = None
+    kind: type | None = None
+    receiver: Reference = None
+    returned: list[Reference] = dataclasses.field(default_factory=list)
+
+
+def frame_of(
+    node: FunctionNode,
+    function: types.FunctionType,
+    bound: Reference,
+    args: Sequence[Reference],
+    kwargs: Mapping[str, Reference],
+    kind: type | None,
+) -> Frame:
+    """Return a function that is walked, called with what is known of its arguments.
+
+    Args:
+        bound: The object whose method it is.
+        kind: The class that it is a method of, if that is known.
+    """
+    env: dict[str, Reference] = {
+        name: Kept(name, value, ("default", id(function), name))
+        for name, value in _defaults(function).items()
+        if isinstance(value, (list, dict, set))
+    }
+    positional = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
+    given = args if bound is None else [bound, *args]
+    env |= dict(zip(positional, given, strict=False))
+    env |= {name: value for name, value in kwargs.items() if name in parameters(node)}
+    names, declared = _variables(node)
+    receiver = next(iter(given), None)
+    return Frame(
+        function.__code__.co_filename,
+        function.__qualname__,
+        function.__globals__,
+        cells_of(function),
+        env,
+        names,
+        declared,
+        kind=kind or class_of(function, receiver),
+        receiver=receiver,
+    )
+
+
+def nested_frame(node: FunctionNode, frame: Frame) -> Frame:
+    """Return a function that is made in one that is walked."""
+    names, declared = _variables(node)
+    name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
+    return dataclasses.replace(
+        frame, name=name, env={}, names=names, declared=declared, outer=frame, returned=[]
+    )
+
+
+def cells_of(function: types.FunctionType) -> dict[str, types.CellType]:
+    """Return the variables that a function has from functions around it."""
+    return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+
+
+def variable(name: str, frame: Frame) -> Reference:
+    """Return what a name refers to, as it was when its function, or the script, set it."""
+    around: Frame | None = frame
+    while around is not None and name not in around.declared:
+        if name in around.names:
+            return around.env.get(name)
+        if name in around.cells:
+            return _of_cell(name, around.cells[name])
+        around = around.outer
+    if name not in frame.variables and hasattr(builtins, name):
+        return Kept(name, getattr(builtins, name), is_library=True)
+    value = frame.variables.get(name, UNKNOWN)
+    cell = ("global", id(frame.variables), name)
+    return Kept(name, value, cell, owner=frame.variables)
+
+
+def _of_cell(name: str, cell: types.CellType) -> Kept:
+    try:
+        value = cell.cell_contents
+    except ValueError:  # it is empty
+        value = UNKNOWN
+    return Kept(name, value, ("cell", id(cell), ""), owner=cell)
+
+
+def of_object(value: Any) -> Kept:
+    return Kept(type(value).__name__, value, ("object", id(value)))
+
+
+def key_of(reference: Reference) -> Any:
+    match reference:
+        case Kept():
+            return id(reference.value) if reference.value is not UNKNOWN else reference.name
+        case Instance():
+            return reference.kind
+    return None
+
+
+def kinds_of(reference: Reference) -> tuple[type, ...]:
+    """The classes of an object, or the class itself and its bases."""
+    if isinstance(reference, Instance):
+        return reference.kind.__mro__
+    if isinstance(reference, Kept) and reference.value is not UNKNOWN:
+        value = reference.value
+        return (value if isinstance(value, type) else type(value)).__mro__
+    return ()
+
+
+def class_of(function: types.FunctionType, bound: Reference) -> type | None:
+    """The class that has a method."""
+    for kind in kinds_of(bound):
+        for _, each in functions_of(kind):
+            if inspect.unwrap(each) is function:
+                return kind
+    return None
+
+
+def receiver_of(frame: Frame) -> Reference:
+    around: Frame | None = frame
+    while around is not None and around.receiver is None:
+        around = around.outer
+    return None if around is None else around.receiver
+
+
+def owner_frame(name: str, frame: Frame) -> Frame | None:
+    """The function that is walked of which a name is a variable."""
+    around: Frame | None = frame
+    while around is not None and name not in around.declared:
+        if name in around.names:
+            return around
+        if name in around.cells:
+            return None
+        around = around.outer
+    return None
+
+
+def _defaults(function: types.FunctionType) -> dict[str, Any]:
+    code, values = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[code.co_argcount - len(values) : code.co_argcount]
+    return {**dict(zip(names, values, strict=False)), **(function.__kwdefaults__ or {})}
+
+
+def _variables(node: FunctionNode) -> tuple[frozenset[str], frozenset[str]]:
+    """The names of a function's own variables, and of those that it declares as global."""
+    names, others, declared = set(parameters(node)), set(), set()
+    for each in own_nodes(node):
+        match each:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                names.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names.add(name)
+            case ast.ClassDef(name=name) | ast.ExceptHandler(name=str(name)):
+                names.add(name)
+            case ast.alias(name=name, asname=asname):
+                names.add(asname or name.partition(".")[0])
+            case ast.Global(names=found):
+                declared |= set(found)
+            case ast.Nonlocal(names=found):
+                others |= set(found)
+    return frozenset(names - declared - others), frozenset(declared)

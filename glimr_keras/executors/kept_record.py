@@ -1,0 +1,135 @@
+"""What code reads, sets and changes of what is kept from trial to trial. Runs in the driver."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import types
+from typing import Any
+
+from glimr_keras.executors import kept_tests
+from glimr_keras.executors.code_trees import CodeTrees
+from glimr_keras.executors.kept_frames import Frame
+from glimr_keras.executors.kept_values import (
+    ANY,
+    Cell,
+    Kept,
+    Reference,
+    is_of_process,
+    item_cell,
+    owner_of,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptState:
+    """State that is kept from trial to trial.
+
+    Attributes:
+        name: How the code calls it.
+        place: File, line and function of where it changes.
+        what: What changes.
+    """
+
+    name: str
+    place: str
+    what: Kept | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"`{self.name}` ({self.place})"
+
+
+class Record:
+    """What walked code does, in the order in which it would.
+
+    Args:
+        trees: Of the code.
+
+    Attributes:
+        reads: What is read before this trial has set it.
+        writes: What is assigned, and where first.
+        changes: What is changed in place, and where first.
+        fresh: What this trial has set, and to what.
+        computed_once: What is assigned here only where it is not there yet.
+        touched: All that is read, in order.
+        walked: The ids of the nodes of functions that were walked.
+    """
+
+    def __init__(self, trees: CodeTrees) -> None:
+        self.trees = trees
+        self.reads: set[Cell] = set()
+        self.writes: dict[Cell, KeptState] = {}
+        self.changes: dict[Cell, KeptState] = {}
+        self.fresh: dict[Cell, Reference] = {}
+        self.computed_once: frozenset[Cell] = frozenset()
+        self.touched: list[Cell] = []
+        self.walked: set[int] = set()
+        self._globals: dict[Cell, tuple[str, int, str, str | None]] = {}
+
+    def state(self) -> list[KeptState]:
+        """Return the state that was seen, each once."""
+        found = [*self.changes.values()]
+        found += [seen for cell, seen in self.writes.items() if self._is_read(cell)]
+        return list({seen.name: seen for seen in reversed(found)}.values())[::-1]
+
+    def load(self, place: Reference) -> Reference:
+        """Return what a place refers to, which is read before it was set, or as it was set."""
+        if not isinstance(place, Kept):
+            return place
+        if place.cell is not None:
+            self.touched.append(place.cell)
+            if place.cell in self.fresh:
+                return self.fresh[place.cell]
+            self.reads.add(place.cell)
+        value = place.value
+        if isinstance(value, types.ModuleType):
+            own = self.trees.is_own_module(getattr(value, "__file__", None), value.__name__)
+            return dataclasses.replace(place, is_library=not own)
+        return place
+
+    def write(
+        self, place: Reference, value: Reference, node: ast.AST, frame: Frame, given: Any = None
+    ) -> None:
+        """Remember that something is assigned. What is computed once is not seen by the next trial
+        as another, unless it only says that there was one before.
+        """
+        if not isinstance(place, Kept) or place.is_library or place.cell is None:
+            return
+        is_mark = isinstance(given, ast.Constant) and isinstance(given.value, bool)
+        if place.cell not in self.computed_once or is_mark:
+            self.writes.setdefault(place.cell, self._seen(place, node, frame))
+        self.fresh[place.cell] = value
+
+    def grow(self, kept: Kept, node: ast.AST, frame: Frame) -> None:
+        """Remember that something is changed in place."""
+        if kept.is_library or is_of_process(kept.value):
+            return
+        cell = kept.cell or ("path", kept.name)
+        self.changes.setdefault(cell, self._seen(kept, node, frame))
+
+    def _seen(self, what: Kept, node: ast.AST, frame: Frame) -> KeptState:
+        line = getattr(node, "lineno", 0)
+        return KeptState(what.name, f"{frame.file}:{line}, in {frame.name}", what)
+
+    def _is_read(self, cell: Cell) -> bool:
+        """Return whether what is assigned is read in another trial, or by the script."""
+        whole = (*cell[:2], ANY) if cell[0] == "item" else cell
+        if cell in self.reads or whole in self.reads:
+            return True
+        if cell not in self._globals:
+            return False
+        file, line, name, key = self._globals[cell]
+        tree = self.trees.of_file(file)
+        return tree is not None and kept_tests.is_loaded(tree, name, key, line, self.walked)
+
+    def note_global(self, place: Kept, node: ast.AST, frame: Frame, key: str | None) -> None:
+        """Remember by which name the script knows what is assigned."""
+        if place.cell is not None and place.cell[0] == "global":
+            cell = place.cell if key is None else item_cell(place, key)
+            line = getattr(node, "lineno", 0)
+            self._globals.setdefault(cell, (frame.file, line, place.cell[2], key))
+
+    def read_whole(self, of: Kept) -> None:
+        owner = owner_of(of)
+        if not any(cell[:2] == ("item", owner) for cell in self.fresh):
+            self.reads.add(("item", owner, ANY))

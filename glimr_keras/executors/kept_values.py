@@ -1,0 +1,231 @@
+"""What code refers to that outlives a trial, as far as it can be told before, and what changes it.
+Runs in the driver.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import queue
+import random
+import sys
+import types
+from collections.abc import Iterator, MutableMapping, MutableSequence, MutableSet
+from typing import Any
+
+import numpy as np
+
+from glimr_keras.executors.code_trees import plain
+
+Cell = tuple[Any, ...]
+"""Where something is kept: a variable, an attribute of an object, an item of a container."""
+
+
+class _Unknown:
+    """In the place of a value that is not there yet."""
+
+
+UNKNOWN = _Unknown()
+ANY = "…"
+"""In the place of an item's key: of all items."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kept:
+    """Something that is there before a trial and after it.
+
+    Attributes:
+        name: How the code calls it.
+        value: What it is now.
+        cell: Where it is kept.
+        is_library: Whether it was reached through a module that is not the user's.
+        bound: The object whose method it is.
+        owner: The object, the module's variables, the closure's cell or the container that has it.
+    """
+
+    name: str
+    value: Any = UNKNOWN
+    cell: Cell | None = None
+    is_library: bool = False
+    bound: Reference = None
+    owner: Any = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Instance:
+    """An object that each trial has of its own, of a class of the user's."""
+
+    kind: type
+
+
+Reference = Kept | Instance | None
+"""What an expression refers to; `None` for what a trial makes, and whatever is not known."""
+
+GROWING = frozenset(
+    (
+        *("append", "appendleft", "extend", "extendleft", "insert", "pop", "popitem", "popleft"),
+        *("remove", "discard", "clear", "add", "update", "subtract", "reverse", "rotate", "push"),
+        *("put", "put_nowait", "get_nowait", "write", "writelines", "writerow", "writerows"),
+        *(
+            "assign_add",
+            "assign_sub",
+            "difference_update",
+            "intersection_update",
+            "fill",
+            "partial_fit",
+        ),
+        *("symmetric_difference_update", "move_to_end"),
+    )
+)
+"""Methods that change an object in place. (What sorts it, or sets a default, does not change it
+from trial to trial.)
+"""
+
+IMMUTABLE = (str, bytes, int, float, complex, bool, type(None), tuple, frozenset, range)
+_GENERATORS = (random.Random, np.random.RandomState, np.random.Generator)
+_DRAWS_NOTHING = frozenset({"getstate", "get_state", "seed", "setstate", "set_state", "spawn"})
+_HEAPS = ("heappush", "heappop", "heapify", "heappushpop", "heapreplace")
+_IN_PLACE = frozenset((*_HEAPS, "insort", "insort_left", "insort_right"))
+
+
+def is_grown_by_addition(value: Any) -> bool:
+    """Return whether `+=` and the like change a value in place."""
+    return isinstance(value, (MutableSequence, MutableSet, MutableMapping, np.ndarray))
+
+
+def is_changed_by(method: str, kept: Kept) -> bool:
+    """Return whether an object is another after a method of it was called."""
+    value = kept.value
+    if kept.is_library or isinstance(value, (*IMMUTABLE, type, types.ModuleType)):
+        return False
+    if isinstance(value, _GENERATORS):
+        return method not in _DRAWS_NOTHING
+    if isinstance(value, queue.Queue) and method == "get":
+        return True
+    if isinstance(value, Iterator) and method in ("send", "__next__"):
+        return True
+    if method not in GROWING:
+        return False
+    if value is UNKNOWN:
+        return True
+    is_sum = method == "add" and hasattr(type(value), "__add__")  # as of data frames
+    return hasattr(type(value), method) and not is_sum
+
+
+def is_changed_by_function(function: Any, kept: Kept) -> bool:
+    """Return whether an object is another after a function was called with it first."""
+    if kept.is_library:
+        return False
+    name = getattr(function, "__name__", "")
+    if function is next:
+        return kept.value is UNKNOWN or isinstance(kept.value, Iterator)
+    if name == "shuffle":
+        return isinstance(getattr(function, "__self__", None), _GENERATORS)
+    module = str(getattr(function, "__module__", "")).removeprefix("_")
+    return name in _IN_PLACE and module in ("heapq", "bisect")
+
+
+def member(of: Kept, name: str) -> Kept:
+    """Return an attribute of something that is kept; no code of the user's runs for that."""
+    owner = of.value
+    path = f"{of.name}.{name}"
+    if owner is UNKNOWN:
+        return Kept(path, UNKNOWN, ("attr", of.cell or of.name, name), of.is_library)
+    if name == "__class__":
+        return Kept(path, type(owner))
+    if isinstance(owner, types.ModuleType):
+        variables = vars(owner)
+        cell: Cell = ("global", id(variables), name)
+        value = variables.get(name, UNKNOWN)
+        return Kept(path, value, cell, of.is_library, owner=variables)
+    cell = ("attr", id(owner), name)
+    try:
+        found = inspect.getattr_static(owner, name)
+    except (AttributeError, TypeError):
+        is_made = hasattr(type(owner), "__getattr__")  # such as a column of a data frame
+        return Kept(path, UNKNOWN, cell, of.is_library or is_made)
+    if isinstance(found, staticmethod):
+        return Kept(path, plain(found), cell, of.is_library)
+    if isinstance(found, classmethod):
+        kind = owner if isinstance(owner, type) else type(owner)
+        return Kept(path, plain(found), cell, of.is_library, Kept(kind.__name__, kind))
+    is_of_class = not isinstance(owner, type) and name not in getattr(owner, "__dict__", {})
+    if is_of_class and isinstance(plain(found), types.FunctionType):
+        return Kept(path, found, cell, of.is_library, of)
+    if is_of_class and hasattr(type(found), "__get__"):
+        return Kept(path, UNKNOWN, cell, of.is_library)
+    return Kept(path, found, cell, of.is_library, owner=owner)
+
+
+def item(of: Kept, key: Any, text: str) -> Kept:
+    """Return an item of a container that is kept.
+
+    Args:
+        key: If it is a constant, or else `UNKNOWN`.
+        text: How the code calls it.
+    """
+    value: Any = UNKNOWN
+    if isinstance(of.value, (dict, list, tuple)) and key is not UNKNOWN:
+        try:
+            value = of.value[key]
+        except (LookupError, TypeError):
+            value = UNKNOWN
+    elif isinstance(of.value, (dict, list, tuple)):
+        value = _some(of)
+    elif isinstance(of.value, np.ndarray):  # of which a slice is a part
+        value = of.value
+    cell = item_cell(of, text)
+    return Kept(f"{of.name}[{text}]", value, cell, of.is_library, owner=of.value)
+
+
+def is_copied(found: Kept, is_slice: bool) -> bool:
+    """Return whether an item is a copy of what a table or an array has there.
+
+    Args:
+        is_slice: Whether it is a slice, of which arrays give the part itself.
+    """
+    if found.cell is None or found.cell[0] != "item":
+        return False
+    if isinstance(found.owner, np.ndarray):
+        return not is_slice
+    is_of_table = found.name.removesuffix(f"[{found.cell[2]}]").endswith((".loc", ".iloc"))
+    return is_of_table or hasattr(type(found.owner), "iloc")
+
+
+def item_cell(of: Kept, text: str) -> Cell:
+    """Return where an item of a container is kept."""
+    return ("item", owner_of(of), text)
+
+
+def owner_of(of: Kept) -> Any:
+    """Return what tells a container from others."""
+    return of.cell or of.name if of.value is UNKNOWN else id(of.value)
+
+
+def element(of: Kept) -> Kept | None:
+    """Return what a loop over something that is kept has, like its first element."""
+    kind = of.value
+    if isinstance(kind, (dict, set, frozenset, np.ndarray)):
+        return None
+    return Kept(f"{of.name}[…]", _some(of), None, of.is_library)
+
+
+def part_of(of: Kept, number: int) -> Kept | None:
+    """Return what one of several names gets to which a sequence that is kept is assigned."""
+    if not isinstance(of.value, (list, tuple)) or number >= len(of.value):
+        return None
+    return Kept(f"{of.name}[{number}]", of.value[number], None, of.is_library, owner=of.value)
+
+
+def is_of_process(value: Any) -> bool:
+    """Return whether a value is the process's, whatever name a script has for it."""
+    return any(value is each for each in (os.environ, sys.path, sys.modules, sys.argv))
+
+
+def _some(of: Kept) -> Any:
+    """Return a value like those in a container, or `UNKNOWN`."""
+    values = of.value.values() if isinstance(of.value, dict) else of.value
+    if isinstance(values, (list, tuple, type({}.values()))) and len(values) > 0:
+        return next(iter(values))
+    return UNKNOWN

@@ -1,0 +1,93 @@
+"""Has state that trials keep be as it was after code of them was looked at. Runs in the driver."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import copy
+import functools
+import random
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from glimr_keras.executors.kept_record import KeptState
+from glimr_keras.executors.kept_values import UNKNOWN, Kept
+
+_CONTAINERS = (list, dict, set, collections.deque)
+_MOST = 10_000
+"""So many containers in containers are put back."""
+_LARGEST = 2**20
+"""Bytes of an array that is put back."""
+
+
+@contextlib.contextmanager
+def put_back(kept: Sequence[KeptState]) -> Iterator[None]:
+    """Have what is kept be afterwards as it is now, as far as it can be copied: variables,
+    attributes, and the contents of containers.
+    """
+    undone = [undo for seen in kept if seen.what is not None for undo in _undoing(seen.what)]
+    try:
+        yield
+    finally:
+        for undo in undone:
+            with contextlib.suppress(Exception):  # a container that is read-only, say
+                undo()
+
+
+def _undoing(what: Kept) -> Iterator[Callable[[], None]]:
+    """Yield what brings back the present state."""
+    value, kind = what.value, "" if what.cell is None else what.cell[0]
+    yield from _contents([value, what.owner if kind == "item" else None])
+    if isinstance(value, np.ndarray) and value.nbytes <= _LARGEST:
+        yield from _array(value)
+    elif isinstance(value, random.Random):
+        yield functools.partial(value.setstate, value.getstate())
+    elif isinstance(value, np.random.RandomState):
+        yield functools.partial(value.set_state, value.get_state())
+    elif isinstance(value, np.random.Generator):
+        yield functools.partial(setattr, value.bit_generator, "state", value.bit_generator.state)
+    elif isinstance(value, Iterator):
+        with contextlib.suppress(Exception):  # a generator cannot be copied
+            value = copy.deepcopy(value)
+    if value is not UNKNOWN and what.cell is not None:
+        yield functools.partial(_bind, kind, what.owner, what.cell[-1], value)
+
+
+def _bind(kind: str, owner: Any, name: str, value: Any) -> None:
+    """Give a variable or an attribute a value, if it has another one."""
+    if isinstance(owner, types.CellType):
+        owner.cell_contents = value
+    elif kind == "global":
+        owner[name] = value
+    elif kind == "attr" and getattr(owner, name, UNKNOWN) is not value:
+        setattr(owner, name, value)
+
+
+def _array(value: np.ndarray) -> Iterator[Callable[[], None]]:
+    before = value.copy()
+    yield lambda: np.copyto(value, before)
+
+
+def _contents(containers: Sequence[Any]) -> Iterator[Callable[[], None]]:
+    """Yield what fills containers again, also those that are in them."""
+    waiting = list(containers)
+    seen: set[int] = set()
+    while waiting and len(seen) < _MOST:
+        each = waiting.pop()
+        if isinstance(each, _CONTAINERS) and id(each) not in seen:
+            seen.add(id(each))
+            yield _filling(each)
+            waiting.extend(each.values() if isinstance(each, dict) else each)
+
+
+def _filling(container: Any) -> Callable[[], None]:
+    before = copy.copy(container)
+
+    def undo() -> None:
+        container.clear()
+        container.extend(before) if hasattr(container, "extend") else container.update(before)
+
+    return undo

@@ -1,0 +1,110 @@
+"""Where trials run, by what the user asked for and by the state that their code keeps. Runs in the
+driver.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from glimr_keras.executors.base import Executor
+from glimr_keras.executors.kept_record import KeptState
+from glimr_keras.training.messages import Change
+from glimr_keras.tuners.settings import SearchSettings
+
+_SHOWN = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Where trials run.
+
+    Attributes:
+        executor: `"ray"`, `"inline"`, or the user's own.
+        line: What is shown of it.
+        warning: What is warned of.
+    """
+
+    executor: str | Executor
+    line: str | None = None
+    warning: str | None = None
+
+    @property
+    def sends(self) -> bool:
+        """Whether what is searched is sent to other processes."""
+        return self.executor == "ray" if isinstance(self.executor, str) else self.executor.sends
+
+
+def choose(settings: SearchSettings, kept: Sequence[KeptState]) -> Choice:
+    """Return where trials run: on Ray, unless they keep state and the user left the choice.
+
+    Args:
+        kept: The state that trials keep from one to the next.
+    """
+    given = settings.executor
+    asked = Choice("ray" if given == "auto" else given)
+    if not kept or not asked.sends:
+        return asked
+    if given != "auto":
+        return dataclasses.replace(asked, warning=_warning(kept, "With `executor='auto'`"))
+    of_ray = _of_ray(settings)
+    if of_ray:
+        how = f"`{of_ray[0]}` needs Ray: without it"
+        return dataclasses.replace(asked, warning=_warning(kept, how))
+    return Choice("inline", line=_line(kept, _without_meaning(settings)))
+
+
+def change_warning(change: Change) -> str:
+    """Return what is said of something that a trial left changed in a worker."""
+    name = f"{change.owner}.{change.name}" if change.owner else change.name
+    return (
+        f"A trial changed `{name}`, in a process of its own: neither the script nor other trials "
+        "see that. Return it as a metric or write it to a file, or pass `executor='inline'` to "
+        "run trials one at a time in this process."
+    )
+
+
+def _of_ray(settings: SearchSettings) -> list[str]:
+    """The arguments that only Ray can do something with."""
+    given = {
+        "scheduler": settings.scheduler,
+        "reporter": settings.reporter,
+        "callbacks": settings.ray_callbacks or None,
+    }
+    return [name for name, value in given.items() if value is not None]
+
+
+def _without_meaning(settings: SearchSettings) -> list[str]:
+    """The arguments that one trial at a time in this process does not need."""
+    concurrent = settings.max_concurrent_trials
+    given = {
+        "max_concurrent_trials": None if concurrent == 1 else concurrent,
+        "max_worker_memory": settings.max_worker_memory,
+        "address": settings.address,
+    }
+    return [name for name, value in given.items() if value is not None]
+
+
+def _line(kept: Sequence[KeptState], without_meaning: Sequence[str]) -> str:
+    ignored = ", ".join(f"`{name}`" for name in without_meaning)
+    verb = "has" if len(without_meaning) == 1 else "have"
+    return (
+        "Trials run one at a time in this process, since their code keeps state from one to the "
+        f"next: {_listed(kept)}. To run them side by side, have each trial set it anew, or pass "
+        "`executor='ray'`, where each begins with what the script has now."
+        + (f" {ignored} {verb} no meaning here." if ignored else "")
+    )
+
+
+def _warning(kept: Sequence[KeptState], how: str) -> str:
+    return (
+        "Trials run in processes of their own, and do not see what others change: "
+        f"{_listed(kept)}. Each begins with what the script has when the search starts. {how} "
+        "trials run one at a time in this process; or have each trial set it anew."
+    )
+
+
+def _listed(kept: Sequence[KeptState]) -> str:
+    more = len(kept) - _SHOWN
+    shown = ", ".join(map(str, kept[:_SHOWN]))
+    return f"{shown}, and {more} more" if more > 0 else shown

@@ -1,0 +1,142 @@
+"""Which code of the user's runs in trials, and which state it keeps from one to the next. Runs in
+the driver.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from glimr_keras._utils.overriding import is_overridden
+from glimr_keras.executors.code_trees import CodeTrees
+from glimr_keras.executors.kept_record import KeptState
+from glimr_keras.executors.kept_state import Walk
+from glimr_keras.executors.kept_values import Kept, member
+from glimr_keras.models.hypermodel import FunctionHyperModel, HyperModel
+from glimr_keras.training.messages import Change
+from glimr_keras.tuners.hooks import HOOKS, Overridden, SearchingTuner, hypermodel_of
+
+_FIRST = ("run_trial", "_build_and_fit_model", "_build_hypermodel", "_try_build")
+_BEFORE = ("set_state", "_populate_initial_space")
+"""Hooks that run before trials get the tuner."""
+_LOOKED_AT = 100
+_OF_HYPERMODEL = ("data", "build", "fit", "run")
+
+
+class TrialCode:
+    """The code of the user's that runs in trials.
+
+    Args:
+        tuner: The user's.
+        own: The hooks that it has of its own.
+        given: Callbacks, of which each trial has a copy; functions; whatever else trials get.
+
+    Attributes:
+        kept: The state that trials would keep from one to the next, as far as their code shows it.
+            What is handed on between trials and hooks that run in the driver is such state too.
+    """
+
+    def __init__(self, tuner: SearchingTuner, own: Overridden, given: Iterable[Any] = ()) -> None:
+        self._trees = CodeTrees(_packages(tuner))
+        self._trial, driver = Walk(self._trees), Walk(self._trees)
+        _walk_trial(self._trial, tuner, own, given)
+        for name in sorted(own.names):
+            if HOOKS[name].place != "worker" and name not in _BEFORE:
+                driver.fresh.clear()
+                driver.follow(member(Kept("self", tuner), name))
+        if self._trees.is_own_class(type(tuner.oracle)):
+            _walk_oracle(driver, tuner.oracle)
+        found = [*self._trial.state(), *_handed(self._trial, driver), *_handed(driver, self._trial)]
+        self.kept = list({seen.name: seen for seen in reversed(found)}.values())[::-1]
+
+    def expects(self, change: Change) -> bool:
+        """Return whether a change that a trial left is told of already, or matters to no one: it
+        is assigned in each trial, or was nothing before, and the script does not read it.
+        """
+        if any(_last_name(seen) == change.name for seen in self.kept):
+            return True
+        is_seen = any(_last_name(seen) == change.name for seen in self._trial.writes.values())
+        if not is_seen:
+            return change.was_none
+        return not self._trees.is_attribute_read(change.name, self._trial.walked)
+
+
+def look_at(tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> TrialCode | None:
+    """Return what is seen of the code of trials, or `None`, with a warning, if looking fails.
+
+    Args:
+        tuner, own, given: As for `TrialCode`.
+    """
+    try:
+        return TrialCode(tuner, own, given)
+    except Exception as error:
+        warnings.warn(
+            "Whether trials keep state from one to the next could not be told: "
+            f"{type(error).__name__}: {error}. If they do, pass `executor='inline'`.",
+            stacklevel=2,
+        )
+        return None
+
+
+def _handed(giver: Walk, taker: Walk) -> list[KeptState]:
+    """What one changes and the other reads."""
+    return [
+        seen
+        for changed in (giver.writes, giver.changes)
+        for cell, seen in changed.items()
+        if cell in taker.reads
+    ]
+
+
+def _last_name(seen: KeptState) -> str:
+    return seen.name.partition("[")[0].rpartition(".")[2]
+
+
+def _walk_trial(walk: Walk, tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> None:
+    """Walk what runs in a trial, in its order."""
+    of_worker = [name for name in HOOKS if name in own.names and HOOKS[name].place != "driver"]
+    hypermodel = hypermodel_of(tuner)
+    here, model = Kept("self", tuner), Kept("self", hypermodel)
+    for name in (name for name in _FIRST if name in of_worker):
+        walk.follow(member(here, name))
+    if isinstance(hypermodel, FunctionHyperModel):
+        walk.follow(Kept("build", hypermodel.function))
+    for each in vars(hypermodel).values():  # such as what a hypermodel of a library calls
+        _walk_given(walk, each)
+    for name in _OF_HYPERMODEL:
+        if is_overridden(hypermodel, name, HyperModel):
+            walk.follow(member(model, name))
+    for name in (name for name in of_worker if name not in _FIRST):
+        walk.follow(member(here, name))
+    for each in given:
+        _walk_given(walk, each)
+
+
+def _walk_given(walk: Walk, given: Any) -> None:
+    """Walk a callback, a function, or those in a list."""
+    for each in given[:_LOOKED_AT] if isinstance(given, (list, tuple)) else [given]:
+        if isinstance(each, keras.callbacks.Callback):
+            walk.follow_instance(type(each), each)
+        elif isinstance(each, (types.FunctionType, types.MethodType, functools.partial)):
+            walk.follow(Kept(getattr(each, "__name__", "function"), each))
+
+
+def _walk_oracle(walk: Walk, oracle: Any) -> None:
+    for kind in type(oracle).__mro__:
+        if walk.trees.is_own_class(kind):
+            for name in vars(kind):
+                walk.follow(member(Kept("self", oracle), name))
+
+
+def _packages(tuner: SearchingTuner) -> set[str]:
+    """Return the packages of the classes that run trials."""
+    things = (tuner, tuner.hypermodel, getattr(tuner.hypermodel, "function", None))
+    kinds = [kind for thing in things for kind in type(thing).__mro__]
+    modules = [kind.__module__ for kind in kinds] + [getattr(things[-1], "__module__", None) or ""]
+    return {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {""}
