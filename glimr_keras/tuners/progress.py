@@ -61,10 +61,6 @@ class Progress:
             return contextlib.nullcontext()
         return self._console.status(f"{what} …")
 
-    def say(self, line: str) -> None:
-        """Shows a line before the search begins."""
-        self._console.print(line, markup=False, soft_wrap=True)
-
     def on_search_begin(self, objective: Objective, total: int | None, trials: list[Trial]) -> None:
         """Starts the line.
 
