@@ -447,6 +447,9 @@ class Choice(HyperParameter, stored_as="Choice"):
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"values": list(self.values)}
 
+    def _shown(self) -> dict[str, str]:
+        return super()._shown() | {"default": str(self.default)}
+
     def prob_to_value(self, prob: float) -> Scalar:
         return self.values[min(int(prob * len(self.values)), len(self.values) - 1)]
 

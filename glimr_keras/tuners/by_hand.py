@@ -40,6 +40,7 @@ class OwnLoopRecorder:
     def __init__(self, tuner: SearchingTuner) -> None:
         self._tuner = tuner
         self._known: set[Any] = set()
+        self._written: set[str] = set()
         self._started: dict[str, float] = {}
         self._size: int | None = None
 
@@ -62,7 +63,8 @@ class OwnLoopRecorder:
         journal.close()
         state.is_fresh = False
         check_oracle(state.place, project, oracle.kind, oracle.has_own_state)
-        self._known = {parameter.key for parameter in project.parameters}
+        self._take_in(project)
+        self._size = journal.path.stat().st_size
         if project.trials:
             oracle.take_over(
                 project.objective, project.seed, space, project.trials, project.end_order
@@ -71,6 +73,11 @@ class OwnLoopRecorder:
             oracle.objective = project.objective
         oracle._set_project_dir(state.place.parent, state.place.name)
         tuner.save()
+
+    def _take_in(self, project: Project) -> None:
+        """Know what is written down already."""
+        self._known = {parameter.key for parameter in project.parameters}
+        self._written = set(project.trials)
 
     def _wanted(self, space: SearchSpace) -> Project:
         oracle = self._tuner.oracle
@@ -89,7 +96,8 @@ class OwnLoopRecorder:
         """Write down a trial that is new; one that is run again is there already."""
         self._started[trial.trial_id] = time.monotonic()
         with self._writing() as journal:
-            if trial.trial_id not in journal.read().trials:
+            if trial.trial_id not in self._written:
+                self._written.add(trial.trial_id)
                 journal.add_trial(trial)
 
     def trial_ends(self, trial: Trial) -> None:
@@ -136,16 +144,27 @@ class OwnLoopRecorder:
         journal = Journal(self._tuner._glimr.place)
         file = journal.claim()
         try:
-            if self._size not in (None, os.fstat(file.fileno()).st_size):
-                raise ProjectError(
-                    f"Another search has written to the project in {self._tuner._glimr.place} "
-                    "while this loop ran. Make a tuner anew to go on from there, or choose "
-                    "another `project_name`."
-                )
+            if os.fstat(file.fileno()).st_size != self._size:
+                self._read_again(journal)
             yield journal
             self._size = os.fstat(file.fileno()).st_size
         finally:
             journal.close()
+
+    def _read_again(self, journal: Journal) -> None:
+        """Know what a search has written meanwhile, which is this tuner's own, or another.
+
+        Raises:
+            ProjectError: If it is another.
+        """
+        project = journal.read()
+        if project.trials.keys() - self._tuner.oracle.trials.keys():
+            raise ProjectError(
+                f"Another search has written to the project in {self._tuner._glimr.place} while "
+                "this loop ran. Make a tuner anew to go on from there, or choose another "
+                "`project_name`."
+            )
+        self._take_in(project)
 
 
 def run_trial(

@@ -35,6 +35,7 @@ INLINE_ONLY = {
     "hyperparameters_alone",
     "lambda_callback",
     "metrics_tracker",
+    "names_and_messages",
     "objective_directions",
     "oracle_alone",
     "positional_arguments",
