@@ -135,7 +135,8 @@ def add_note(error: BaseException, note: str) -> None:
     if hasattr(error, "add_note"):
         error.add_note(note)
     else:  # Python 3.10
-        error.args = (f"{error}\n{note}", *error.args[1:])
+        first = error.args[0] if error.args else type(error).__name__
+        error.args = (f"{first}\n{note}", *error.args[1:])
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+import traceback
 
 import pytest
 
@@ -150,3 +151,21 @@ def test_where_every_frame_is_ours_only_the_error_is_left():
     code = "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    error = e\n"
     exec(compile(code, str(PACKAGE / "worker.py"), "exec"), namespace)
     assert user_traceback(namespace["error"]) == "ZeroDivisionError: division by zero\n"
+
+
+# Notes
+
+
+@pytest.mark.parametrize("has_notes", [True, False])
+def test_a_note_is_shown_below_an_error(has_notes):
+    class Old(ValueError):
+        """As in Python 3.10, without notes."""
+
+        add_note = property()
+
+    error = ValueError("wrong", 3) if has_notes else Old("wrong", 3)
+    errors.add_note(error, "Do this.")
+    shown = "".join(traceback.format_exception(error))
+    assert shown.count("Do this.") == 1
+    assert shown.count("wrong") == 1
+    assert error.args[-1] == 3

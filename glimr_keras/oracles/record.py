@@ -35,7 +35,9 @@ class Recorder(Protocol):
     """Writes down the trials of a loop of the user's own over an oracle that a tuner has."""
 
     def begin(self) -> None:
-        """Open the project, and have the oracle know its trials."""
+        """Open the project, and have the oracle know its trials; where that was done, see that
+        nobody else has written to it. Called before each trial.
+        """
 
     def trial_begins(self, trial: Trial) -> None:
         """Write down a trial that is new, or to be run again."""
@@ -180,7 +182,7 @@ class TrialRecord:
 
     def _begin_own_loop(self) -> None:
         """Ready the oracle for a loop of the user's own, where no search has."""
-        if self._recorder is not None and self._project_dir is None:
+        if self._recorder is not None:
             self._recorder.begin()
         self._take_in_hyperparameters()
 

@@ -4,6 +4,7 @@ Runs in the driver.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -12,9 +13,10 @@ import keras
 from ray import tune
 
 from glimr_keras._utils.checks import checked_count, optional_count, optional_seconds
-from glimr_keras.errors import FatalValueError, ObjectiveError, did_you_mean
+from glimr_keras.errors import FatalValueError, ObjectiveError, ShippingError, did_you_mean
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.policies import FailurePolicy
+from glimr_keras.executors.serialization import check_sendable
 from glimr_keras.oracles import Oracle
 from glimr_keras.training.discovery import Probe
 from glimr_keras.trials.objective import DEFAULT, Objective
@@ -152,8 +154,8 @@ def sorted_callbacks(
         raise TypeError(f"`callbacks` must be a list. Received: callbacks={callbacks!r}")
     for callback in callbacks or ():
         if not isinstance(callback, (keras.callbacks.Callback, tune.Callback)):
-            raise TypeError(
-                f"`callbacks` must be Keras or Ray Tune callbacks. Received: {callback!r}"
+            raise ShippingError(
+                f"`callbacks` must be Keras or Ray Tune callbacks. {_COPIES} Received: {callback!r}"
             )
     of_keras = tuple(
         callback for callback in callbacks or () if isinstance(callback, keras.callbacks.Callback)
@@ -161,6 +163,37 @@ def sorted_callbacks(
     return of_keras, tuple(
         callback for callback in callbacks or () if isinstance(callback, tune.Callback)
     )
+
+
+_COPIES = (
+    "All callbacks used during a search should be deep-copyable, since each trial has its own."
+)
+
+
+def check_copyable(callbacks: Sequence[keras.callbacks.Callback], are_sent: bool) -> None:
+    """Refuse callbacks of which a trial cannot have its own.
+
+    Args:
+        are_sent: Whether they go to other processes.
+
+    Raises:
+        ShippingError: If there is one.
+    """
+    if are_sent:
+        try:
+            check_sendable(callbacks, "callbacks")
+        except ShippingError as error:
+            raise ShippingError(f"{_COPIES} {error}") from error
+        return
+    for number, callback in enumerate(callbacks):
+        try:
+            copy.deepcopy(callback)
+        except Exception as error:
+            raise ShippingError(
+                f"{_COPIES} Make what cannot be copied in `on_train_begin`. Received: "
+                f"callbacks[{number}] is a {type(callback).__name__}, of which a copy raises "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
 
 def checked_failure_policy(oracle: Oracle, given: Mapping[str, Any]) -> FailurePolicy:

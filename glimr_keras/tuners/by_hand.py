@@ -45,12 +45,21 @@ class OwnLoopRecorder:
         self._size: int | None = None
 
     def begin(self) -> None:
-        """Open the project, and have the oracle know its trials; those that have not ended are run
-        again.
+        """Open the project, unless a search or this loop has, and have the oracle know its trials;
+        those that have not ended are run again.
 
         Raises:
-            ProjectError: If the project's directory cannot be used for it.
+            ProjectError: If the project's directory cannot be used for it, or another search has
+                written to it meanwhile.
         """
+        place = self._tuner._glimr.place
+        is_open = self._tuner.oracle._project_dir == place and Journal(place).exists()
+        if not is_open:
+            self._open()
+        with self._writing():  # which looks at it
+            pass
+
+    def _open(self) -> None:
         tuner, state, oracle = self._tuner, self._tuner._glimr, self._tuner.oracle
         if state.mirror is not None or state.settings.cv_folds is not None:
             raise ProjectError(

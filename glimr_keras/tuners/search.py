@@ -46,7 +46,12 @@ from glimr_keras.training.dry_run import DryRun, dry_run
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
-from glimr_keras.tuners.arguments import checked_objective, checked_verbosity, sorted_callbacks
+from glimr_keras.tuners.arguments import (
+    check_copyable,
+    checked_objective,
+    checked_verbosity,
+    sorted_callbacks,
+)
 from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress
 from glimr_keras.tuners.tuner_loop import TunerLoop
@@ -314,11 +319,11 @@ class SearchSession:
             compile_overrides=CompileOverrides.of(tuner),
             loop=self.loop(),
         )
+        check_copyable(context.callbacks, self._sends)
         if self._sends:
             parts = {
                 "hypermodel": tuner.hypermodel,
                 "space": context.space,
-                "callbacks": context.callbacks,
                 "tuner": tuner if self._own.runs_in_worker else None,
             }
             for name, part in {**parts, **dict(arguments.named())}.items():
@@ -370,11 +375,17 @@ class SearchSession:
         )
 
     def _project_seed(self) -> int:
-        """The seed of the project that is continued, or else the user's, or a new one."""
-        journal = Journal(self._state.place)
-        if journal.exists() and not self._state.is_fresh:
-            return journal.read().seed
-        return self._tuner.oracle.seed
+        """The seed of the project that is continued, or else the user's, or a new one.
+
+        Raises:
+            OtherOracleError: If an oracle of another kind began the project.
+        """
+        journal, oracle = Journal(self._state.place), self._tuner.oracle
+        if not journal.exists() or self._state.is_fresh:
+            return oracle.seed
+        project = journal.read()
+        check_oracle(self._state.place, project, oracle.kind, oracle.has_own_state)
+        return project.seed
 
     def _take_own_entries(self) -> None:
         """Searches what the user's own code has told the oracle of."""

@@ -1,13 +1,14 @@
 """An oracle of one's own, and a loop of one's own over an oracle."""
 
 import math
+import traceback
 
 import pytest
 
 import glimr_keras as gk
 from glimr_keras.oracles import GridSearchOracle, Nothing, Oracle, Suggestion
 from glimr_keras.trials.trial import Trial
-from tests.oracles.helpers import MIN, SCORE, oracle_of, run_by_hand
+from tests.oracles.helpers import MIN, SCORE, end, oracle_of, run_by_hand
 
 
 def test_an_oracle_of_ones_own_needs_one_method():
@@ -139,3 +140,69 @@ def test_a_create_trial_and_an_end_trial_of_ones_own_find_what_the_librarys_have
     assert oracle._duplicate(first.values)
     with pytest.raises(RuntimeError, match="exceeded the limit of 2"):
         run_by_hand(oracle, status="INVALID")
+
+
+class LastScore(gk.Oracle):
+    """Goes on from the score of the last trial."""
+
+    def populate_space(self, trial_id):
+        last = self.trials[self.start_order[-1]].score if self.start_order else 0.0
+        return {"status": "RUNNING", "values": {"x": int(last + 1)}}
+
+
+def test_an_oracle_that_needs_the_last_score_says_how_to_have_it():
+    oracle = oracle_of(9, LastScore)
+    first = oracle.ask()
+    with pytest.raises(TypeError) as found:
+        oracle.ask()
+    text = "".join(traceback.format_exception(found.value))
+    assert "pass `max_concurrent_trials=1` to the tuner" in text
+    end(oracle, first, 4.0)
+    assert oracle.ask().suggested == {"x": 5}
+
+
+def test_an_error_that_has_nothing_to_do_with_it_has_no_such_advice():
+    class Failing(gk.Oracle):
+        def populate_space(self, trial_id):
+            raise KeyError("units")
+
+    with pytest.raises(KeyError) as found:
+        oracle_of(9, Failing).ask()
+    assert "max_concurrent_trials" not in "".join(traceback.format_exception(found.value))
+
+
+def test_hyperparameters_that_a_script_gives_an_oracle_are_searched():
+    oracle = gk.oracles.BayesianOptimizationOracle(MIN, 20, num_initial_points=2)
+    hp = gk.HyperParameters()
+    hp.Choice("a", [1, 2])
+    oracle.hyperparameters = hp
+    assert list(oracle.populate_space("0")["values"]) == ["a"]
+    hp.Int("b", 3, 10)
+    assert list(oracle.populate_space("1")["values"]) == ["a", "b"]
+    oracle.hyperparameters.Boolean("c")
+    assert sorted(oracle.create_trial("a").hyperparameters.values) == ["a", "b", "c"]
+
+
+def test_values_that_are_written_into_a_trial_count_as_tried():
+    oracle = oracle_of(9)
+    trial = oracle.create_trial("a")
+    given = dict(trial.hyperparameters.values)
+    trial.hyperparameters.values["more"] = 2
+    oracle.update_trial(trial.trial_id, {"score": 3.0})
+    oracle.end_trial(trial)
+    assert oracle._duplicate({**given, "more": 2})
+    assert not oracle._duplicate(given)
+    assert not oracle.is_running
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (gk.oracles.RandomSearchOracle, "RandomSearchOracle"),
+        (type("Mine", (gk.oracles.HyperbandOracle,), {}), "HyperbandOracle"),
+        (LastScore, "Oracle"),
+    ],
+)
+def test_an_oracle_knows_of_which_kind_it_is(kind, name):
+    oracle = kind("val_loss")
+    assert (oracle.kind, oracle.has_own_state) == (name, name == "HyperbandOracle")

@@ -536,7 +536,7 @@ def test_a_model_or_objective_that_cannot_be_used_is_refused_before_any_trial(
         (
             {"callbacks": [print]},
             TypeError,
-            "must be Keras or Ray Tune callbacks. Received: <built-in function print>",
+            "must be Keras or Ray Tune callbacks.* Received: <built-in function print>",
         ),
         (
             {"max_trails": 3},

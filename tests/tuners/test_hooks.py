@@ -5,6 +5,8 @@ becomes of their state.
 import json
 import os
 import pathlib
+import threading
+import traceback
 
 import keras
 import numpy as np
@@ -560,6 +562,48 @@ def test_a_subclass_of_an_oracle_changes_what_was_chosen(tmp_path):
     tuner = Own(Changed(COST, 2, hyperparameters=hp), directory=tmp_path, executor="inline")
     tuner.search(verbose=0)
     assert [trial.score for trial in tuner.oracle.trials.values()] == [0.25, 0.25]
+
+
+def test_an_oracle_that_needs_the_last_score_runs_one_trial_at_a_time(local_ray, tmp_path):
+    class LastScore(gk.Oracle):
+        def populate_space(self, trial_id):
+            last = self.trials[self.start_order[-1]].score if self.start_order else 0.5
+            return {"status": "RUNNING", "values": {"x": last / 2}}
+
+    def search(name, at_once):
+        tuner = Own(
+            LastScore(COST, 3),
+            directory=tmp_path,
+            project_name=name,
+            max_concurrent_trials=at_once,
+        )
+        tuner.search(verbose=0)
+        return [trial.score for trial in tuner.oracle.trials.values()]
+
+    with pytest.raises(TypeError) as found:
+        search("two", 2)
+    assert "pass `max_concurrent_trials=1` to the tuner" in "".join(
+        traceback.format_exception(found.value)
+    )
+    assert search("one", 1) == [0.25, 0.125, 0.0625]
+
+
+def test_a_callback_of_which_a_trial_cannot_have_its_own_is_refused(tmp_path):
+    class Locked(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+    for executor in ("inline", "ray"):
+        tuner = gk.RandomSearch(
+            tiny_models.build, "val_loss", directory=tmp_path, executor=executor
+        )
+        for callbacks in ([Locked()], [gk]):
+            with pytest.raises(
+                gk.errors.FatalValueError, match="during a search should be deep-copyable"
+            ):
+                tuner.search(*tiny_models.TRAIN, callbacks=callbacks, **FIT)
+        assert not list(tmp_path.glob("*/trial_*"))
 
 
 def test_a_base_tuner_has_the_order_of_arguments_of_keras_tuners(tmp_path):

@@ -97,15 +97,15 @@ def test_a_configuration_is_shown_to_tensorboard():
     config.Fixed("kind", "wide")
     config.Int("inactive", 1, 2, parent_name="flag", parent_values=True)
     found = run_trial_parts.convert_hyperparams_to_hparams(config, api)
-    assert {key.name: (key.domain, value) for key, value in found.items()} == {
-        "choice": (api.Discrete([1e-4, 1e-3]), 1e-4),
-        "maybe": (None, None),
-        "units": (api.IntInterval(2, 16), 2),
-        "width": (api.Discrete([32, 64, 96, 128]), 32),
-        "rate": (api.RealInterval(1e-4, 1e-1), 1e-4),
-        "step": (api.Discrete([0.5, 0.75, 1.0, 1.25]), 0.5),
-        "flag": (api.Discrete([False, True]), False),
-        "kind": (api.Discrete(["wide"]), "wide"),
+    assert {key.name: (repr(key.domain), value) for key, value in found.items()} == {
+        "choice": (repr(api.Discrete([1e-4, 1e-3])), 1e-4),
+        "maybe": ("None", None),
+        "units": (repr(api.IntInterval(2, 16)), 2),
+        "width": (repr(api.Discrete([32, 64, 96, 128])), 32),
+        "rate": (repr(api.RealInterval(1e-4, 1e-1)), 1e-4),
+        "step": (repr(api.Discrete([0.5, 0.75, 1.0, 1.25])), 0.5),
+        "flag": (repr(api.Discrete([False, True])), False),
+        "kind": (repr(api.Discrete(["wide"])), "wide"),
     }
 
 
