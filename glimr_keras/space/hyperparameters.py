@@ -99,7 +99,7 @@ class HyperParameters(DefineByRun):
         found = self._find(full_name)
         if found is MISSING and default is MISSING:
             found = self._unused(full_name)
-            if found is not MISSING and self._sampling_key is not None:  # a trial's, which uses it
+            if found is not MISSING:  # which uses it
                 self.values[full_name] = found
         if found is not MISSING:
             self._asked.update(

@@ -41,6 +41,7 @@ class OwnLoopRecorder:
         self._tuner = tuner
         self._known: set[Any] = set()
         self._written: set[str] = set()
+        self._directed: set[str] = set()
         self._started: dict[str, float] = {}
         self._size: int | None = None
 
@@ -86,7 +87,7 @@ class OwnLoopRecorder:
     def _take_in(self, project: Project) -> None:
         """Know what is written down already."""
         self._known = {parameter.key for parameter in project.parameters}
-        self._written = set(project.trials)
+        self._written, self._directed = set(project.trials), set(project.directions)
 
     def _wanted(self, space: SearchSpace) -> Project:
         oracle = self._tuner.oracle
@@ -123,9 +124,12 @@ class OwnLoopRecorder:
             if trial.status == TrialStatus.INVALID:
                 journal.add_retry(trial.trial_id, 0, trial.message)
                 return
-            journal.add_directions(
-                {name: history.direction for name, history in trial.metrics.metrics.items()}
-            )
+            directions: dict[str, str | None] = {
+                name: history.direction for name, history in trial.metrics.metrics.items()
+            }
+            if directions.keys() - self._directed:
+                journal.add_directions(directions)
+                self._directed |= directions.keys()
             for step, metrics in trial.told.items():
                 journal.add_epoch(trial.trial_id, 0, step + 1, metrics)
             journal.end_execution(trial.trial_id, 0, self._execution(trial))

@@ -105,8 +105,8 @@ class HookCallback(keras.callbacks.Callback):
 class TunerCallback(HookCallback):
     """Tells it of batches too, by `on_batch_begin` and `on_batch_end`, as KerasTuner's does."""
 
-    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.tuner.on_batch_begin(self.trial, self.model, batch, logs)
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.tuner.on_batch_end(self.trial, self.model, batch, logs)

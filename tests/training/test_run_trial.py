@@ -27,6 +27,7 @@ from glimr_keras.training.keras_session import Session
 from glimr_keras.training.messages import ExecutionSpec
 from glimr_keras.training.run_trial import run_trial
 from glimr_keras.training.trial_loop import loop_of
+from glimr_keras.tuners.run_trial_parts import SaveBestEpoch
 from tests import tiny_models
 
 ARGUMENTS = FitArguments(
@@ -831,3 +832,52 @@ def test_a_fit_that_cannot_go_on_begins_anew(run, kind, epochs):
     told = [report.epoch for report in reports]
     assert told[told.index(1) :] == list(range(1, epochs + 1))
     assert reports[-1].outcome.status == "COMPLETED"
+
+
+class Untrained(gk.HyperModel):
+    """Scores a model that is never built."""
+
+    def build(self, config):
+        return tiny_models.build_deferred(config)
+
+    def fit(self, config, model, *args, **kwargs):
+        config.values["worked_out"] = 2 * config["units"]
+        return 0.5
+
+
+def test_a_score_of_a_model_that_is_never_built_is_one(run):
+    (report,) = reports_of(context(Untrained()), run)
+    assert (report.outcome.status, report.outcome.score) == ("COMPLETED", 0.5)
+    assert report.values["worked_out"] == 8
+    assert not checkpoints.exists(run.directory)
+
+
+def test_what_is_written_into_the_values_and_cannot_be_stored_fails_the_trial(run):
+    class Wrong(Untrained):
+        def fit(self, config, model, *args, **kwargs):
+            config.values["model"] = model
+            return 0.5
+
+    outcome = outcome_of(context(Wrong()), run)
+    assert outcome.status == "FAILED"
+    assert "is stored with the trial. Received: values['model'] =" in outcome.message
+
+
+def test_weights_that_a_loop_saved_by_itself_are_those_of_the_score(run):
+    class Saves(gk.HyperModel):
+        def build(self, config):
+            return tiny_models.build(config)
+
+        def fit(self, config, model, *args, callbacks, **kwargs):
+            file = pathlib.Path(run.directory, "checkpoint.weights.h5")
+            file.parent.mkdir()
+            saving = SaveBestEpoch(gk.Objective("val_loss", "min"), file)
+            return model.fit(*args, callbacks=[saving], **kwargs)
+
+    outcome = outcome_of(context(Saves()), run)
+    assert outcome.status == "COMPLETED"
+    model = tiny_models.build(gk.HyperParameters({"units": 4}))
+    checkpoints.load_weights(model, pathlib.Path(run.directory, checkpoints.WEIGHTS))
+    loss = model.evaluate(*tiny_models.VALIDATION, verbose=0)[0]
+    assert loss == pytest.approx(outcome.score, rel=1e-4)
+    assert not checkpoints.exists(run.directory)
