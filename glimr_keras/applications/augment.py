@@ -193,8 +193,9 @@ def _range(name: str, value: Any, lowest: Any, kinds: Any) -> tuple[Any, Any]:
         or not all(isinstance(number, kinds) and number >= 0 for number in pair)
         or pair[0] > pair[1]
     ):
-        kind = "an integer" if kinds is int else "a number"
+        kind = "int" if kinds is int else "int or float"
         raise ValueError(
-            f"`{name}` must be {kind} or `[low, high]`, not below 0. Received: {name}={value!r}"
+            f"`{name}` must be {kind}, not below 0, or `[low, high]` of those, which must not "
+            f"exceed 2. Received: {name}={value!r}"
         )
     return pair[0], pair[1]

@@ -38,7 +38,7 @@ class ImageHyperModel(HyperModel):
         super().__init__(**kwargs)
         if input_shape is None and input_tensor is None:
             raise ValueError(
-                "One of `input_shape` and `input_tensor` must be given. Received: "
+                "You must specify one of `input_shape` and `input_tensor`. Received: "
                 "input_shape=None, input_tensor=None. Pass the shape of one image, such as "
                 "`input_shape=(256, 256, 3)`."
             )

@@ -173,7 +173,7 @@ def test_with_the_same_weights_networks_compute_the_same(name, values):
 
 @pytest.mark.parametrize("name", HYPERMODELS)
 def test_without_an_input_it_is_refused(name):
-    with pytest.raises(ValueError, match="One of `input_shape` and `input_tensor` must be given"):
+    with pytest.raises(ValueError, match="must specify one of `input_shape` and `input_tensor`"):
         HYPERMODELS[name]()
 
 
