@@ -33,7 +33,6 @@ from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import Objective, as_objective
 from glimr_keras.trials.trial import Trial, TrialStatus
 
-_PACKAGE = f"{__name__.partition('.')[0]}."
 _WHILE_OTHERS_RUN = (
     "The oracle was asked while other trials were running, which have no score yet. If it looks at "
     "the results of the last trial, pass `max_concurrent_trials=1` to the tuner, so that trials "
@@ -158,13 +157,6 @@ class Oracle(TrialRecord):
             self.trial_ended(trials[trial_id])
         self._retry_queue = list(reversed(self.ongoing_trials))
         self.ongoing_trials.clear()
-
-    @property
-    def kind(self) -> str:
-        """Return the name of the oracle of this package that it is, or is made of."""
-        return next(
-            each.__name__ for each in type(self).__mro__ if each.__module__.startswith(_PACKAGE)
-        )
 
     @property
     def verbose(self) -> int:
@@ -456,3 +448,11 @@ class Oracle(TrialRecord):
                 f"{self.max_consecutive_failed_trials}.\n"
                 f"{last[-1].message or ''}"
             )
+
+
+def kind_of(oracle: Oracle) -> str:
+    """Return the name of the oracle of this package that an oracle is, or is made of."""
+    package = f"{__name__.partition('.')[0]}."
+    return next(
+        kind.__name__ for kind in type(oracle).__mro__ if kind.__module__.startswith(package)
+    )

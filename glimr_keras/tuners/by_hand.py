@@ -14,6 +14,7 @@ from glimr_keras.errors import ProjectError
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import method_name
+from glimr_keras.oracles.base import kind_of
 from glimr_keras.project.directory import check_oracle, check_place, open_project
 from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.space.reserved_names import Stage
@@ -72,7 +73,7 @@ class OwnLoopRecorder:
         journal, project = open_project(state.place, self._wanted(space), state.is_fresh)
         journal.close()
         state.is_fresh = False
-        check_oracle(state.place, project, oracle.kind, oracle.has_own_state)
+        check_oracle(state.place, project, kind_of(oracle), oracle.has_own_state)
         self._take_in(project)
         self._size = journal.path.stat().st_size
         if project.trials:
@@ -99,7 +100,7 @@ class OwnLoopRecorder:
             serialized(space.parameters),
             is_whole=False,
             directions={part.name: part.direction for part in objective.parts},
-            oracle=oracle.kind,
+            oracle=kind_of(oracle),
         )
 
     def trial_begins(self, trial: Trial) -> None:

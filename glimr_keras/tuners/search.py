@@ -29,6 +29,7 @@ from glimr_keras.models.data import FitArguments
 from glimr_keras.models.folds import Folds
 from glimr_keras.models.folds import make as make_folds
 from glimr_keras.models.hypermodel import overrides
+from glimr_keras.oracles.base import kind_of
 from glimr_keras.oracles.suggestions import checked_point
 from glimr_keras.project.directory import (
     check_oracle,
@@ -260,7 +261,7 @@ class SearchSession:
         space = SearchSpace(project.parameters, is_whole=False)
         tuner = self._tuner
         tuner.oracle.recall(project.objective, space, project.trials, project.end_order)
-        check_oracle(self._state.place, project, tuner.oracle.kind, tuner.oracle.has_own_state)
+        check_oracle(self._state.place, project, kind_of(tuner.oracle), tuner.oracle.has_own_state)
         path = pathlib.Path(tuner._get_tuner_fname())
         if "set_state" in self._own.names and path.exists():
             tuner.set_state(json.loads(path.read_text("utf-8")))
@@ -384,7 +385,7 @@ class SearchSession:
         if not journal.exists() or self._state.is_fresh:
             return oracle.seed
         project = journal.read()
-        check_oracle(self._state.place, project, oracle.kind, oracle.has_own_state)
+        check_oracle(self._state.place, project, kind_of(oracle), oracle.has_own_state)
         return project.seed
 
     def _take_own_entries(self) -> None:
@@ -554,6 +555,6 @@ class SearchSession:
                 **(found.log_directions or {}),
                 **{part.name: part.direction for part in objective.parts},
             },
-            oracle=self._tuner.oracle.kind,
+            oracle=kind_of(self._tuner.oracle),
         )
         return open_project(self._state.place, wanted, self._state.is_fresh)

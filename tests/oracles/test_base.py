@@ -7,6 +7,7 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.oracles import GridSearchOracle, Nothing, Oracle, Suggestion
+from glimr_keras.oracles.base import kind_of
 from glimr_keras.trials.trial import Trial
 from tests.oracles.helpers import MIN, SCORE, end, oracle_of, run_by_hand
 
@@ -205,4 +206,4 @@ def test_values_that_are_written_into_a_trial_count_as_tried():
 )
 def test_an_oracle_knows_of_which_kind_it_is(kind, name):
     oracle = kind("val_loss")
-    assert (oracle.kind, oracle.has_own_state) == (name, name == "HyperbandOracle")
+    assert (kind_of(oracle), oracle.has_own_state) == (name, name == "HyperbandOracle")
