@@ -112,7 +112,8 @@ class ByHand(gk.Tuner):
 
 def test_steps_that_are_told_are_the_trials_history(tmp_path):
     tuner = ByHand(oracle_of(), tiny_models.build, directory=tmp_path, executor="inline")
-    tuner.search(tiny_models.X, verbose=0)
+    with pytest.deprecated_call(match="Please remove the call, and return the metrics"):
+        tuner.search(tiny_models.X, verbose=0)
     for trial in tuner.oracle.trials.values():
         assert (trial.status, trial.best_step) == ("COMPLETED", 1)
         assert [observation.step for observation in trial.metrics.get_history("cost")] == [0, 1, 2]
