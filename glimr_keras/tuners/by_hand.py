@@ -15,6 +15,7 @@ from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import method_name
 from glimr_keras.oracles.base import kind_of
+from glimr_keras.project import training_states
 from glimr_keras.project.directory import check_oracle, check_place, open_project
 from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.space.reserved_names import Stage
@@ -243,7 +244,9 @@ def _run(tuner: Any, trial: Trial, context: TrialContext, number: int) -> Any:
 
 def _spec_of(tuner: Any, trial: Trial, number: int) -> ExecutionSpec:
     chosen, place = trial.suggested, tuner._glimr.place
-    parent = chosen.get(Stage.PARENT)
+    parent, state = chosen.get(Stage.PARENT), None
+    if parent is not None:
+        state = training_states.newest(state_directory(execution_directory(place, parent, number)))
     return ExecutionSpec(
         trial.trial_id,
         number,
@@ -252,10 +255,8 @@ def _spec_of(tuner: Any, trial: Trial, number: int) -> ExecutionSpec:
         str(execution_directory(place, trial.trial_id, number)),
         tuple(part.direction for part in tuner.oracle.objective.inferred().parts),
         epochs=chosen.get(Stage.EPOCHS),
-        initial_epoch=chosen.get(Stage.INITIAL_EPOCH, 0),
-        state=None
-        if parent is None
-        else str(state_directory(execution_directory(place, parent, number))),
+        initial_epoch=0 if state is None else chosen[Stage.INITIAL_EPOCH],
+        state=None if state is None else str(state),
         keeps_state=Stage.EPOCHS in chosen,
     )
 
