@@ -298,8 +298,7 @@ class BaseTuner(Results):
 
         Returns:
             An object with `get_best_models`, `get_best_hyperparameters`, `results_dataframe`,
-            `results_summary` and `pareto_front`, as a tuner has them. `experiment_table` takes it
-            as well.
+            `results_summary` and `pareto_front`. `experiment_table` takes it as well.
 
         Raises:
             ProjectError: If there is no project.
@@ -575,11 +574,9 @@ class BaseTuner(Results):
             self.oracle._hyperparameters.merge(seen, overwrite=False)
 
     def save(self) -> None:
-        """Write `oracle.json` and `tuner0.json` into the project's directory, for who reads them
-        there.
+        """Write `oracle.json` and `tuner0.json` into the project's directory, as a search does.
 
-        The search does so itself; nothing here reads them but an oracle with a `set_state` of its
-        own.
+        Only an oracle with a `set_state` of its own reads them.
         """
         self.oracle.save(self._glimr.place / "oracle.json")
         write_json(pathlib.Path(self._get_tuner_fname()), self.get_state())
@@ -592,9 +589,7 @@ class BaseTuner(Results):
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over what `get_state` returned in an earlier session. Called where a project is
-        read.
-        """
+        """Take over what `get_state` returned in an earlier session, when a project is read."""
 
 
 def session_of(tuner: BaseTuner) -> SearchSession:
