@@ -152,7 +152,10 @@ def test_hyperband_ends_when_a_small_space_is_exhausted():
     assert sum(trial.suggested[Stage.ROUND] == 0 for trial in done) == 3
 
 
-@pytest.mark.parametrize("options", [{"factor": 1}, {"max_epochs": 0}])
-def test_hyperband_refuses_numbers_that_make_no_sense(options):
-    with pytest.raises(ValueError, match=rf"`{next(iter(options))}` must be at least"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"factor": 1}, "factor needs to be at least 2"), ({"max_epochs": 0}, "`max_epochs` must be")],
+)
+def test_hyperband_refuses_numbers_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
         hyperband(**options)
