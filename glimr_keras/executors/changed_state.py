@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from glimr_keras.executors.code_trees import CodeTrees, functions_of, plain
+from glimr_keras.code.trees import CodeTrees, functions_of, plain
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.messages import Change
 

@@ -9,17 +9,17 @@ import functools
 import time
 from collections.abc import Sequence
 
+from glimr_keras.code.put_back import put_back
+from glimr_keras.code.record import KeptState
 from glimr_keras.executors.base import Begin, Executor
 from glimr_keras.executors.coordinator import Coordinator
-from glimr_keras.executors.kept_record import KeptState
-from glimr_keras.executors.put_back import put_back
-from glimr_keras.executors.serialization import copied
 from glimr_keras.models.data import FitArguments
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import probe
 from glimr_keras.training.keras_session import out_of_garbage_collection, prepare_process
 from glimr_keras.training.messages import ExecutionSpec, Report
 from glimr_keras.training.run_trial import run_trial
+from glimr_keras.transport.serialization import copied
 
 
 class InlineExecutor(Executor):

@@ -20,11 +20,11 @@ import ray
 from glimr_keras.executors.base import Begin
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.ray_worker import TASK
-from glimr_keras.executors.sayings import Repeater, Saying
 from glimr_keras.project.checkpoints import packed
 from glimr_keras.project.training_states import newest
 from glimr_keras.training.discovery import PROBED, Probe
 from glimr_keras.training.messages import ExecutionSpec, Report
+from glimr_keras.transport.sayings import Repeater, Saying
 from glimr_keras.trials.layout import state_directory
 
 _DEAD = "The worker process died while it ran {} (out of memory, or a crash in a library)."

@@ -31,13 +31,13 @@ from glimr_keras.executors.ray_adapters import (
     TrialListener,
 )
 from glimr_keras.executors.ray_bridge import Bridge
-from glimr_keras.executors.ray_object_store import SharedArrayStore
 from glimr_keras.executors.ray_scheduler import FilteredScheduler
 from glimr_keras.executors.ray_start import ensure_ray, environment
 from glimr_keras.executors.ray_worker import Worker, WorkerPayload
-from glimr_keras.executors.serialization import pack
-from glimr_keras.executors.surroundings import Surroundings
 from glimr_keras.training.context import TrialContext
+from glimr_keras.transport.ray_object_store import SharedArrayStore
+from glimr_keras.transport.serialization import pack
+from glimr_keras.transport.surroundings import Surroundings
 
 _STORE = SharedArrayStore()
 

@@ -26,10 +26,6 @@ from ray.tune.trainable.function_trainable import FunctionTrainable
 from glimr_keras._utils import scratch
 from glimr_keras.errors import FatalError, ShippingError, user_traceback
 from glimr_keras.executors.changed_state import Watch
-from glimr_keras.executors.sayings import Collector
-from glimr_keras.executors.serialization import unpack
-from glimr_keras.executors.shared_arrays import SharedArray
-from glimr_keras.executors.surroundings import Surroundings
 from glimr_keras.project.journal import Journal
 from glimr_keras.project.training_states import put_state
 from glimr_keras.training.context import TrialContext
@@ -37,6 +33,10 @@ from glimr_keras.training.discovery import Probe, probe
 from glimr_keras.training.keras_session import prepare_worker, private_memory
 from glimr_keras.training.messages import ExecutionSpec, Report, Reporter
 from glimr_keras.training.run_trial import run_trial
+from glimr_keras.transport.sayings import Collector
+from glimr_keras.transport.serialization import unpack
+from glimr_keras.transport.shared_arrays import SharedArray
+from glimr_keras.transport.surroundings import Surroundings
 from glimr_keras.trials.layout import state_directory
 
 TASK = "glimr_keras"

@@ -17,9 +17,9 @@ from glimr_keras._utils.checks import checked_count, optional_count, optional_se
 from glimr_keras.errors import FatalValueError, ObjectiveError, ShippingError, did_you_mean
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.policies import FailurePolicy
-from glimr_keras.executors.serialization import check_sendable
 from glimr_keras.oracles import Oracle
 from glimr_keras.training.discovery import Probe
+from glimr_keras.transport.serialization import check_sendable
 from glimr_keras.trials.objective import DEFAULT, Objective
 
 _Value = TypeVar("_Value")

@@ -19,7 +19,6 @@ from glimr_keras._utils.checks import checked_count, optional_count
 from glimr_keras._utils.files import write_json
 from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.executors.base import Executor
-from glimr_keras.executors.serialization import sent
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, overrides
@@ -31,6 +30,7 @@ from glimr_keras.results.results import Results, open_results
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.dry_run import DryRun
 from glimr_keras.training.user_callbacks import logs_directory, place_logs
+from glimr_keras.transport.serialization import sent
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners import by_hand

@@ -7,8 +7,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from glimr_keras.code.record import KeptState
 from glimr_keras.executors.base import Executor
-from glimr_keras.executors.kept_record import KeptState
 from glimr_keras.training.messages import Change
 from glimr_keras.tuners.settings import SearchSettings
 

@@ -22,7 +22,6 @@ from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.inline import InlineExecutor
 from glimr_keras.executors.policies import StoppingPolicy
 from glimr_keras.executors.ray_executor import RayExecutor
-from glimr_keras.executors.serialization import check_sendable
 from glimr_keras.models import data
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
@@ -46,6 +45,7 @@ from glimr_keras.training.discovery import Probe, built_space
 from glimr_keras.training.dry_run import DryRun, dry_run
 from glimr_keras.training.messages import Change
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
+from glimr_keras.transport.serialization import check_sendable
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
 from glimr_keras.tuners import failed_trials

@@ -14,10 +14,10 @@ from typing import Any
 import keras
 
 from glimr_keras._utils.overriding import is_overridden
-from glimr_keras.executors.code_trees import CodeTrees
-from glimr_keras.executors.kept_record import KeptState
-from glimr_keras.executors.kept_state import Walk
-from glimr_keras.executors.kept_values import Kept, member
+from glimr_keras.code.record import KeptState
+from glimr_keras.code.trees import CodeTrees
+from glimr_keras.code.values import Kept, member
+from glimr_keras.code.walk import Walk
 from glimr_keras.models.hypermodel import FunctionHyperModel, HyperModel
 from glimr_keras.training.messages import Change
 from glimr_keras.tuners.hooks import HOOKS, Overridden, SearchingTuner, hypermodel_of

@@ -9,9 +9,9 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.errors import ShippingError
-from glimr_keras.executors.serialization import pack, unpack
 from glimr_keras.models.batch_iterators import can_be_reread
 from glimr_keras.models.data import FitArguments
+from glimr_keras.transport.serialization import pack, unpack
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((48, 8, 8, 1)).astype("float32")

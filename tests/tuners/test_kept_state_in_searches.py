@@ -10,7 +10,7 @@ import pytest
 from ray import tune
 
 import glimr_keras as gk
-from glimr_keras.executors.kept_record import KeptState
+from glimr_keras.code.record import KeptState
 from glimr_keras.tuners import trial_code
 from glimr_keras.tuners.executor_choice import choose
 from glimr_keras.tuners.settings import SearchSettings

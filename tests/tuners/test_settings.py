@@ -14,9 +14,9 @@ from ray import tune
 from ray.tune import schedulers
 
 import glimr_keras as gk
-from glimr_keras.executors.serialization import pack, unpack
 from glimr_keras.results.reader import ProjectReader
 from glimr_keras.results.results import Results
+from glimr_keras.transport.serialization import pack, unpack
 from glimr_keras.tuners.search import SearchSession
 from glimr_keras.tuners.settings import SearchSettings, TunerState
 from tests import tiny_models

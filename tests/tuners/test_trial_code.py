@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 import glimr_keras as gk
-from glimr_keras.executors.code_trees import CodeTrees
+from glimr_keras.code.trees import CodeTrees
 from glimr_keras.glimr.search import _Built
 from glimr_keras.training.messages import Change
 from glimr_keras.tuners.base_tuner import BaseTuner

@@ -18,10 +18,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from glimr_keras.executors import kept_tests
-from glimr_keras.executors.kept_expressions import Expressions
-from glimr_keras.executors.kept_frames import Frame, owner_frame, variable
-from glimr_keras.executors.kept_values import (
+from glimr_keras.code import conditions
+from glimr_keras.code.expressions import Expressions
+from glimr_keras.code.frames import Frame, owner_frame, variable
+from glimr_keras.code.values import (
     UNKNOWN,
     Cell,
     Instance,
@@ -127,7 +127,7 @@ class Walk(Expressions):
 
     def _assigned(self, target: ast.expr, value: ast.expr, frame: Frame) -> Reference:
         """What is assigned; where it is `self.x or …`, the place is one that is computed once."""
-        place = kept_tests.computed_from(value)
+        place = conditions.computed_from(value)
         if place is not None and ast.unparse(place) == ast.unparse(target):
             found = self.place(place, frame)
             if isinstance(found, Kept) and found.cell is not None:
@@ -185,8 +185,8 @@ class Walk(Expressions):
         if not isinstance(of, Kept) or of.is_library or is_of_process(of.value):
             return
         text = ast.unparse(target.slice)
-        place = item(of, kept_tests.constant(target.slice), text)
-        if kept_tests.constant(target.slice) is not UNKNOWN:
+        place = item(of, conditions.constant(target.slice), text)
+        if conditions.constant(target.slice) is not UNKNOWN:
             self.write(place, value, node, frame, given)
             self.note_global(of, node, frame, text)
         elif place.cell not in self.computed_once and place.cell not in self.fresh:
@@ -221,7 +221,7 @@ class Walk(Expressions):
                 self.grow(of, node, frame)
 
     def _branch(self, node: ast.If, frame: Frame) -> bool:
-        absent, present = kept_tests.guards(node.test, functools.partial(self._cell, frame))
+        absent, present = conditions.guards(node.test, functools.partial(self._cell, frame))
         self.value(node.test, frame)
         ends = self._alternatives([node.body, node.orelse], frame, [absent, present])
         if ends[0] and not node.orelse:
@@ -274,7 +274,7 @@ class Walk(Expressions):
         after, touched = self.fresh, frozenset(self.touched[before:])
         for handler in node.handlers:
             self.fresh = dict(fresh)
-            is_missing = kept_tests.is_of_what_is_missing(handler)
+            is_missing = conditions.is_of_what_is_missing(handler)
             with self._with_once(touched if is_missing else frozenset()):
                 ends = self.block(handler.body, frame) and ends
         self.fresh = after

@@ -10,8 +10,8 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glimr_keras.executors.code_trees import FunctionNode, functions_of, own_nodes, parameters
-from glimr_keras.executors.kept_values import UNKNOWN, Instance, Kept, Reference
+from glimr_keras.code.trees import FunctionNode, functions_of, own_nodes, parameters
+from glimr_keras.code.values import UNKNOWN, Instance, Kept, Reference
 
 
 @dataclasses.dataclass(eq=False)

@@ -13,14 +13,8 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from glimr_keras.executors import kept_tests
-from glimr_keras.executors.code_trees import (
-    CodeTrees,
-    FunctionNode,
-    functions_of,
-    plain,
-)
-from glimr_keras.executors.kept_frames import (
+from glimr_keras.code import conditions
+from glimr_keras.code.frames import (
     Frame,
     cells_of,
     frame_of,
@@ -31,8 +25,14 @@ from glimr_keras.executors.kept_frames import (
     receiver_of,
     variable,
 )
-from glimr_keras.executors.kept_record import KeptState, Record
-from glimr_keras.executors.kept_values import (
+from glimr_keras.code.record import KeptState, Record
+from glimr_keras.code.trees import (
+    CodeTrees,
+    FunctionNode,
+    functions_of,
+    plain,
+)
+from glimr_keras.code.values import (
     UNKNOWN,
     Cell,
     Instance,
@@ -216,7 +216,7 @@ class Expressions(Record, abc.ABC):
                 self.value(key, frame)
                 if not isinstance(of, Kept):
                     return None
-                return item(of, kept_tests.constant(key), ast.unparse(key))
+                return item(of, conditions.constant(key), ast.unparse(key))
         return self.value(node, frame)
 
     def _attribute(self, of: Reference, name: str) -> Reference:
@@ -271,7 +271,7 @@ class Expressions(Record, abc.ABC):
                 return None
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 found = self.load(self.place(node, frame))
-                if not isinstance(found, Kept) or is_copied(found, kept_tests.is_slice(node)):
+                if not isinstance(found, Kept) or is_copied(found, conditions.is_slice(node)):
                     return found if isinstance(found, Instance) else None
                 if not is_called and not found.is_library:
                     self._follow_what_is_passed_on(found)
@@ -360,7 +360,7 @@ class Expressions(Record, abc.ABC):
 
     def _call_of_method(self, base: Kept, method: str, node: ast.Call, frame: Frame) -> Reference:
         """A method that is not the user's, of something that is kept."""
-        if is_changed_by(method, base) or (kept_tests.is_in_place(node) and not base.is_library):
+        if is_changed_by(method, base) or (conditions.is_in_place(node) and not base.is_library):
             self.grow(base, node, frame)
         if method in ("values", "items", "keys", "copy"):
             self.read_whole(base)
@@ -369,7 +369,7 @@ class Expressions(Record, abc.ABC):
         if method not in ("get", "setdefault") or not node.args:
             return None
         key = node.args[0]
-        return self.load(item(base, kept_tests.constant(key), ast.unparse(key)))
+        return self.load(item(base, conditions.constant(key), ast.unparse(key)))
 
     def _call_of_builtin(
         self, callee: Kept, node: ast.Call, args: Sequence[Reference], frame: Frame
@@ -381,7 +381,7 @@ class Expressions(Record, abc.ABC):
             return Kept(kinds[0].__name__, kinds[0]) if kinds else None
         if callee.value not in (getattr, setattr, object.__setattr__) or len(args) < 2:
             return None
-        name = kept_tests.constant(node.args[1])
+        name = conditions.constant(node.args[1])
         if not isinstance(name, str):
             if callee.value is not getattr and isinstance(first, Kept):
                 self.grow(first, node, frame)

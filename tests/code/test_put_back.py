@@ -7,10 +7,10 @@ import random
 import numpy as np
 import pytest
 
-from glimr_keras.executors.code_trees import CodeTrees
-from glimr_keras.executors.kept_state import Walk
-from glimr_keras.executors.kept_values import Kept
-from glimr_keras.executors.put_back import put_back
+from glimr_keras.code.put_back import put_back
+from glimr_keras.code.trees import CodeTrees
+from glimr_keras.code.values import Kept
+from glimr_keras.code.walk import Walk
 
 LISTED, NESTED, COUNTED = [1, 2, 3], {"a": [1], "b": {"c": 2}}, 0
 QUEUE, ARRAY, NUMBERS = collections.deque([1, 2]), np.arange(4), itertools.count(5)

@@ -7,10 +7,10 @@ import dataclasses
 import types
 from typing import Any
 
-from glimr_keras.executors import kept_tests
-from glimr_keras.executors.code_trees import CodeTrees
-from glimr_keras.executors.kept_frames import Frame
-from glimr_keras.executors.kept_values import (
+from glimr_keras.code import conditions
+from glimr_keras.code.frames import Frame
+from glimr_keras.code.trees import CodeTrees
+from glimr_keras.code.values import (
     ANY,
     Cell,
     Kept,
@@ -120,7 +120,7 @@ class Record:
             return False
         file, line, name, key = self._globals[cell]
         tree = self.trees.of_file(file)
-        return tree is not None and kept_tests.is_loaded(tree, name, key, line, self.walked)
+        return tree is not None and conditions.is_loaded(tree, name, key, line, self.walked)
 
     def note_global(self, place: Kept, node: ast.AST, frame: Frame, key: str | None) -> None:
         """Remember by which name the script knows what is assigned."""

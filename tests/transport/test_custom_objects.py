@@ -9,13 +9,13 @@ import threading
 import keras
 import pytest
 
-from glimr_keras.executors.custom_objects import Registry
-from glimr_keras.executors.serialization import pack
+from glimr_keras.transport.custom_objects import Registry
+from glimr_keras.transport.serialization import pack
 
 SCRIPT = """
 import pickle, sys
 import keras
-from glimr_keras.executors.serialization import pack
+from glimr_keras.transport.serialization import pack
 
 @keras.saving.register_keras_serializable("script")
 class Registered(keras.layers.Layer):
@@ -44,7 +44,7 @@ class Imported(keras.layers.Layer):
 RECEIVE = """
 import sys
 import keras
-from glimr_keras.executors.serialization import unpack
+from glimr_keras.transport.serialization import unpack
 
 content = sys.stdin.buffer.read()
 for _ in range(3):

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from glimr_keras.executors.kept_record import KeptState
-from glimr_keras.executors.kept_values import UNKNOWN, Kept
+from glimr_keras.code.record import KeptState
+from glimr_keras.code.values import UNKNOWN, Kept
 
 _CONTAINERS = (list, dict, set, collections.deque)
 _MOST = 10_000

@@ -27,15 +27,10 @@ import numpy as np
 from ray import cloudpickle
 
 from glimr_keras.errors import ShippingError
-from glimr_keras.executors import (
-    array_kinds,
-    keras_attributes,
-    keras_objects,
-    tf_objects,
-)
-from glimr_keras.executors.custom_objects import Registry, place_of
 from glimr_keras.models import batch_iterators, tf_datasets
 from glimr_keras.models.hypermodel import FunctionHyperModel
+from glimr_keras.transport import array_kinds, keras_attributes, keras_objects, tf_objects
+from glimr_keras.transport.custom_objects import Registry, place_of
 
 LARGE = 2**20
 """Arrays of at least so many bytes are kept apart."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import ray
 
-from glimr_keras.executors import ray_object_store
-from glimr_keras.executors.ray_object_store import SharedArrayStore
+from glimr_keras.transport import ray_object_store
+from glimr_keras.transport.ray_object_store import SharedArrayStore
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import ast
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
-from glimr_keras.executors.kept_values import UNKNOWN, Cell
+from glimr_keras.code.values import UNKNOWN, Cell
 
 _NONE: frozenset[Cell] = frozenset()
 _MISSING = frozenset({"AttributeError", "NameError", "KeyError", "LookupError"})

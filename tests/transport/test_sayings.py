@@ -9,7 +9,7 @@ import pytest
 from absl import logging as absl_logging
 
 import glimr_keras as gk
-from glimr_keras.executors.sayings import Collector, Repeater
+from glimr_keras.transport.sayings import Collector, Repeater
 from tests import tiny_models
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")

@@ -25,9 +25,9 @@ from keras.src.saving import serialization_lib
 from keras.src.saving.keras_saveable import KerasSaveable
 
 from glimr_keras.errors import ShippingError
-from glimr_keras.executors import keras_attributes
-from glimr_keras.executors.keras_configs import configuration, name_of, registered
-from glimr_keras.executors.keras_states import State
+from glimr_keras.transport import keras_attributes
+from glimr_keras.transport.keras_configs import configuration, name_of, registered
+from glimr_keras.transport.keras_states import State
 
 
 @dataclasses.dataclass(frozen=True)

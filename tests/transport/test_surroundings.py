@@ -16,8 +16,8 @@ import pytest
 import tensorflow as tf
 
 import glimr_keras as gk
-from glimr_keras.executors import surroundings
-from glimr_keras.executors.surroundings import Surroundings, merged
+from glimr_keras.transport import surroundings
+from glimr_keras.transport.surroundings import Surroundings, merged
 from tests import tiny_models
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")

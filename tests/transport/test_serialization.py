@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from glimr_keras.errors import ShippingError
-from glimr_keras.executors.serialization import LARGE, check_sendable, copied, pack, unpack
 from glimr_keras.models.hypermodel import FunctionHyperModel, HyperModel
+from glimr_keras.transport.serialization import LARGE, check_sendable, copied, pack, unpack
 
 
 class Holder(HyperModel):

@@ -6,8 +6,8 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.errors import ShippingError
-from glimr_keras.executors import array_kinds
-from glimr_keras.executors.serialization import LARGE, pack, unpack
+from glimr_keras.transport import array_kinds
+from glimr_keras.transport.serialization import LARGE, pack, unpack
 from tests import tiny_models
 
 

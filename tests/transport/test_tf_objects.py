@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import glimr_keras as gk
-from glimr_keras.executors.serialization import check_sendable, pack, unpack
+from glimr_keras.transport.serialization import check_sendable, pack, unpack
 from tests import tiny_models
 
 FACTOR = 3.0

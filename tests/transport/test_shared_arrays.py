@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from glimr_keras.executors.shared_arrays import SharedArray
+from glimr_keras.transport.shared_arrays import SharedArray
 
 
 def aligned(dtype, size=4096):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from glimr_keras.executors.code_trees import plain
+from glimr_keras.code.trees import plain
 
 Cell = tuple[Any, ...]
 """Where something is kept: a variable, an attribute of an object, an item of a container."""

@@ -18,7 +18,7 @@ from keras.src.saving import object_registration, serialization_lib
 from keras.src.saving.keras_saveable import KerasSaveable
 from keras.src.utils import python_utils
 
-from glimr_keras.executors import keras_attributes
+from glimr_keras.transport import keras_attributes
 
 _KEY = "glimr_keras"
 _OF_KERAS = (

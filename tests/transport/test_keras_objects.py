@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import glimr_keras as gk
 from glimr_keras.errors import ShippingError
-from glimr_keras.executors.serialization import LARGE, check_sendable, copied, pack, unpack
+from glimr_keras.transport.serialization import LARGE, check_sendable, copied, pack, unpack
 from tests import tiny_models
 
 FACTOR = 3.0
