@@ -15,6 +15,7 @@ import glimr_keras  # isort: skip  # noqa: F401  (before Ray, whose start it kee
 
 import gc
 import logging
+import tempfile
 
 import pytest
 import ray
@@ -30,6 +31,15 @@ def local_ray():
         ray.init(num_cpus=2, runtime_env=runtime_env, **quiet)
         yield
         ray.shutdown()
+
+
+@pytest.fixture
+def ray_files():
+    """Where a script's Ray has its files (`RAY_TMPDIR`): its processes are known by that, and no
+    other script joins it. The path must be short.
+    """
+    with tempfile.TemporaryDirectory(prefix="ray-") as directory:
+        yield directory
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def pieces(group: str, quick: bool) -> list[Piece]:
             Piece("bare", "a", 30, 2),
             Piece("limit", "a", 100, 2),
             Piece("keras_tuner", "a", 30, 2),
-            Piece("ray_tune", "a", 16, 2),
+            Piece("ray_tune", "a", 16, 0),
             Piece("glimr_keras", "a", 100, 4),
         ],
         "b": _trained("b", 16),
@@ -85,7 +85,7 @@ def pieces(group: str, quick: bool) -> list[Piece]:
             Piece("glimr_keras", "d", 5_000, 60),
             Piece("keras_tuner", "d", 1_000, 20, once=True),
             Piece("ray_tune_reuse", "d", 1_000, 10, once=True),
-            Piece("ray_tune", "d", 60, 2, once=True),
+            Piece("ray_tune", "d", 60, 0, once=True),
         ],
         "e": [
             Piece(contender, workload, 8, 0 if contender == "bare" else 2, once=True)

@@ -30,6 +30,7 @@ LIBRARIES = {
 INLINE_ONLY = {
     "applications_space",
     "deep_imports",
+    "fatal_errors",
     "grid_search",
     "hyperparameter_objects",
     "hyperparameters_alone",

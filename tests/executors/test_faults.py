@@ -10,7 +10,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 import psutil
@@ -81,15 +80,6 @@ def test_a_killed_worker(local_ray, tmp_path, notes, moment):
     began = check(tmp_path)
     if moment in ("mid-epoch", "checkpoint"):
         assert begins_again(began) == [1]
-
-
-@pytest.fixture
-def ray_files():
-    """Where the scripts' Ray has its files, by which its processes are known; the path must be
-    short.
-    """
-    with tempfile.TemporaryDirectory(prefix="ray-") as directory:
-        yield directory
 
 
 def run_script(tmp_path, kind, moment, executor="ray", ray_files=None):
