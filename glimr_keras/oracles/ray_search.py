@@ -129,11 +129,13 @@ class RaySearchOracle(Oracle):
     def trial_ended(self, trial: Trial) -> None:
         super().trial_ended(trial)
         failed = trial.status == TrialStatus.FAILED or trial.score is None
+        if not self._searched:
+            return
         if trial.trial_id not in self._asked:
             with contextlib.suppress(NotImplementedError):
                 if not failed:
                     self._learn(trial)
-        elif self._searched:
+        else:
             result = None if failed else {self.objective.name: trial.score, "training_iteration": 1}
             self._searcher.on_trial_complete(trial.trial_id, result=result, error=failed)
 

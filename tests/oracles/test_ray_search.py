@@ -73,7 +73,7 @@ def test_a_searcher_sees_steps_and_lists_as_an_index_over_exactly_their_values()
         1.0,
     ]
     assert [values["c"] for values in suggestions[:2]] == ["x", "y"]
-    assert [values["d"] for values in suggestions[:2]] == [False, True]
+    assert [values["d"] for values in suggestions[:2]] == [True, False]
     assert {values["e"] for values in suggestions} == {1, 2, 3}
 
 

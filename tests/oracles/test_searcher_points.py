@@ -189,6 +189,7 @@ GIVEN_VALUES = [
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.filterwarnings("ignore:.*(x0|constraints_func).* has been deprecated:FutureWarning")
 @pytest.mark.parametrize(("make", "message"), GIVEN_VALUES)
 def test_samplers_of_optuna_that_were_given_values_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
