@@ -14,11 +14,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import glimr_keras  # isort: skip  # noqa: F401  (before Ray, whose start it keeps quiet)
 
 import gc
-import logging
 import tempfile
 
 import pytest
-import ray
 
 from tests import warm_workers
 
@@ -26,11 +24,8 @@ from tests import warm_workers
 @pytest.fixture(scope="session")
 def local_ray():
     """One Ray with two CPUs for the whole run, shut down at its end."""
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-    with warm_workers.runtime_env() as runtime_env:
-        ray.init(num_cpus=2, runtime_env=runtime_env, **quiet)
+    with warm_workers.local_ray(num_cpus=2):
         yield
-        ray.shutdown()
 
 
 @pytest.fixture

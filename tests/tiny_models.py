@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 import glimr_keras as gk
+from glimr_keras.training.trial_callback import TrialCallback
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(3.0, 2.0, size=(96, 6)).astype("float32")
@@ -32,6 +33,11 @@ def traced(model):
     """The same model with its steps traced, as users have it."""
     model.run_eagerly = False
     return model
+
+
+def is_trial(callbacks):
+    """Whether a `fit` with these callbacks is a trial's, and not the look before the search."""
+    return any(isinstance(callback, TrialCallback) for callback in callbacks)
 
 
 def train_by_hand(model, callbacks, epochs, logs, initial_epoch=0, seconds=0.0):

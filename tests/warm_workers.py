@@ -8,6 +8,7 @@ kind.
 
 import contextlib
 import json
+import logging
 import os
 import pathlib
 import socket
@@ -31,6 +32,20 @@ def runtime_env():
         with subprocess.Popen(command, **pipes) as server:
             server.stdout.readline()
             yield {"py_executable": f"{sys.executable} -S -E {__file__} {address}"}
+
+
+@contextlib.contextmanager
+def local_ray(num_cpus):
+    """Have a Ray on this machine with such workers, which says nothing."""
+    import ray
+
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    with runtime_env() as environment:
+        ray.init(num_cpus=num_cpus, runtime_env=environment, **quiet)
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def ask_for_a_worker(address, command):

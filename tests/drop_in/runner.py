@@ -20,7 +20,6 @@ import importlib
 import importlib.abc
 import importlib.util
 import json
-import logging
 import os
 import pathlib
 import random
@@ -86,21 +85,11 @@ def clean_state():
     keras.utils.set_random_seed(7)
 
 
-@contextlib.contextmanager
 def local_ray(cpus):
     """Have one Ray for all scripts; none where `cpus` is `None`."""
-    if cpus is None:
-        yield
-        return
-    import ray
-
     from tests import warm_workers
 
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-    with warm_workers.runtime_env() as runtime_env:
-        ray.init(num_cpus=cpus, runtime_env=runtime_env, **quiet)
-        yield
-        ray.shutdown()
+    return contextlib.nullcontext() if cpus is None else warm_workers.local_ray(cpus)
 
 
 def do_not_trace():
@@ -112,9 +101,8 @@ def do_not_trace():
     tf.config.run_functions_eagerly(True)
 
 
-def freeze_imports(library):
+def freeze_imports():
     """Take what imports made out of garbage collection, which both libraries do after trials."""
-    importlib.import_module(library)
     gc.collect()
     gc.freeze()
 
@@ -159,13 +147,13 @@ def main():
     os.chdir(arguments.directory)  # for what a script writes where it is
     output = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
+        importlib.import_module(arguments.library)
         if arguments.library == NAME:
             do_not_trace()
         else:
-            importlib.import_module(arguments.library)
             sys.meta_path.insert(0, Alias(arguments.library))
         with local_ray(arguments.cpus):
-            freeze_imports(arguments.library)
+            freeze_imports()
             for result in run(arguments):
                 print(json.dumps(result), file=output, flush=True)
 

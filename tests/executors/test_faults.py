@@ -114,15 +114,15 @@ def remaining(ray_files):
         time.sleep(0.2)
 
 
-def go_on(tmp_path, notes):
-    """Runs the search again, in this process."""
+def run_here(tmp_path, notes):
+    """Runs the search in this process, or goes on with it."""
     faulty.tuner_of(tmp_path, notes, executor="inline").search(*tiny_models.TRAIN, **SEARCH)
 
 
 @pytest.mark.parametrize("moment", faulty.MOMENTS)
 def test_a_killed_driver(tmp_path, notes, moment):
     assert run_script(tmp_path, "driver", moment, "inline").returncode == -signal.SIGKILL
-    go_on(tmp_path, notes)
+    run_here(tmp_path, notes)
     began = check(tmp_path)
     if moment in ("mid-epoch", "checkpoint"):
         assert begins_again(began) == [1]
@@ -141,7 +141,7 @@ def test_a_killed_driver_leaves_no_process_behind(tmp_path, notes, ray_files):
 def test_a_killed_ray(tmp_path, notes, moment, ray_files):
     run_script(tmp_path, "raylet", moment, ray_files=ray_files)
     assert remaining(ray_files) == []
-    go_on(tmp_path, notes)
+    run_here(tmp_path, notes)
     check(tmp_path)
 
 
@@ -203,8 +203,7 @@ def test_a_full_disk(small_disk, moment):
     with faulty.FaultyJournal(place / "notes", moment, fill), ends:
         tuner.search(*tiny_models.TRAIN, **SEARCH)
     free()
-    again = faulty.tuner_of(place, place / "notes", executor="inline")
-    again.search(*tiny_models.TRAIN, **SEARCH)
+    run_here(place, place / "notes")
     check(place)
 
 
@@ -223,7 +222,7 @@ def test_a_state_that_cannot_be_read(tmp_path, notes, moment, file):
     assert states
     for state in states:
         state.write_bytes(state.read_bytes()[:-20])
-    go_on(tmp_path, notes)
+    run_here(tmp_path, notes)
     assert begins_again(check(tmp_path)) == []
 
 
@@ -249,11 +248,11 @@ def test_weights_that_cannot_be_read_give_the_next_best_model(tmp_path, notes, f
 
 
 def test_a_journal_that_cannot_be_read_is_refused_and_left_alone(tmp_path, notes):
-    faulty.tuner_of(tmp_path, notes, executor="inline").search(*tiny_models.TRAIN, **SEARCH)
+    run_here(tmp_path, notes)
     path = tmp_path / "project" / ".glimr_keras" / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], lines[3][:20] + b"\n", *lines[4:]]))
     before = path.read_bytes()
     with pytest.raises(ProjectError, match="is damaged in line 4"):
-        faulty.tuner_of(tmp_path, notes, executor="inline").search(*tiny_models.TRAIN, **SEARCH)
+        run_here(tmp_path, notes)
     assert path.read_bytes() == before

@@ -131,8 +131,7 @@ class Hanging(gk.HyperModel):
         )
 
     def fit(self, config, model, *args, callbacks, epochs, initial_epoch=0, **kwargs):
-        # And no look before the search
-        is_trial = any(type(callback).__name__ == "TrialCallback" for callback in callbacks)
+        is_trial = tiny_models.is_trial(callbacks)
 
         def logs(epoch):
             if is_trial and (config["units"], epoch) in ((4, 1), (8, 0)):
