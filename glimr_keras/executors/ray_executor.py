@@ -101,7 +101,9 @@ class RayExecutor(Executor):
         ensure_ray(self._address, self._chatty)
         capacity = _capacity(self._resources)
         self._workers = min(capacity, self._max_concurrent or capacity)
-        self._max_running = None if self._workers == capacity else self._workers
+        # With room for no more, one is chosen ahead; but who asks for one at a time means it
+        is_bound = self._workers < capacity or self._max_concurrent == 1
+        self._max_running = self._workers if is_bound else None
 
     def execute(self, context: TrialContext, begin: Begin) -> None:
         """Readies the workers, builds the model once in one of them, and runs what the coordinator

@@ -7,6 +7,7 @@ import os
 import pathlib
 import threading
 import traceback
+import warnings
 
 import keras
 import numpy as np
@@ -113,8 +114,10 @@ class ByHand(gk.Tuner):
 
 def test_steps_that_are_told_are_the_trials_history(tmp_path):
     tuner = ByHand(oracle_of(), tiny_models.build, directory=tmp_path, executor="inline")
-    with pytest.deprecated_call(match="Please remove the call, and return the metrics"):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         tuner.search(tiny_models.X, verbose=0)
+    assert any("remove the call, and return the metrics" in str(each.message) for each in said)
     for trial in tuner.oracle.trials.values():
         assert (trial.status, trial.best_step) == ("COMPLETED", 1)
         assert [observation.step for observation in trial.metrics.get_history("cost")] == [0, 1, 2]
@@ -567,17 +570,22 @@ def test_a_subclass_of_an_oracle_changes_what_was_chosen(tmp_path):
 
 
 def test_an_oracle_that_needs_the_last_score_runs_one_trial_at_a_time(local_ray, tmp_path):
+    class Returning(gk.Tuner):
+        def run_trial(self, trial, **kwargs):
+            return {"cost": trial.hyperparameters.Float("x", 0.0, 1.0)}
+
     class LastScore(gk.Oracle):
         def populate_space(self, trial_id):
             last = self.trials[self.start_order[-1]].score if self.start_order else 0.5
             return {"status": "RUNNING", "values": {"x": last / 2}}
 
-    def search(name, at_once):
-        tuner = Own(
+    def search(name, at_once, cpus=1):
+        tuner = Returning(
             LastScore(COST, 3),
             directory=tmp_path,
             project_name=name,
             max_concurrent_trials=at_once,
+            resources_per_trial={"cpu": cpus},
         )
         tuner.search(verbose=0)
         return [trial.score for trial in tuner.oracle.trials.values()]
@@ -587,7 +595,7 @@ def test_an_oracle_that_needs_the_last_score_runs_one_trial_at_a_time(local_ray,
     assert "pass `max_concurrent_trials=1` to the tuner" in "".join(
         traceback.format_exception(found.value)
     )
-    assert search("one", 1) == [0.25, 0.125, 0.0625]
+    assert search("one", 1) == search("one with all CPUs", 1, 2) == [0.25, 0.125, 0.0625]
 
 
 def test_a_callback_of_which_a_trial_cannot_have_its_own_is_refused(tmp_path):

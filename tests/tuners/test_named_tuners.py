@@ -199,7 +199,7 @@ def test_a_named_tuner_has_its_own_way_to_choose(project):
         (
             lambda: gk.Hyperband(tiny_models.build, "val_loss", factor=1),
             ValueError,
-            "`factor` must be at least 2",
+            "The factor needs to be at least 2",
         ),
     ],
 )
