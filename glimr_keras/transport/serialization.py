@@ -31,6 +31,7 @@ from glimr_keras.models import batch_iterators, tf_datasets
 from glimr_keras.models.hypermodel import FunctionHyperModel
 from glimr_keras.transport import array_kinds, keras_attributes, keras_objects, tf_objects
 from glimr_keras.transport.custom_objects import Registry, place_of
+from glimr_keras.transport.module_state import Rebound
 
 LARGE = 2**20
 """Arrays of at least so many bytes are kept apart."""
@@ -55,18 +56,22 @@ def pack(value: Any) -> SerializedObject:
     Raises:
         Exception: Whatever the object's parts raise when they are pickled.
     """
-    content, pickler = _packed(value, Registry.current(_can_be_sent))
+    rebound = Rebound.current(_can_be_sent)
+    content, pickler = _packed((rebound, value), Registry.current(_can_be_sent))
     return SerializedObject(content, tuple(pickler.apart.arrays))
 
 
 def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
     """A fresh copy of what was packed, in which the large arrays are those given here. What the
-    script has registered with Keras is then registered in this process too.
+    script has registered with Keras is then registered in this process too, and what it has put
+    into its modules is there.
     """
     unpickler = _Unpickler(content, _Apart(arrays))
     unpickler.load().install()
     unpickler.connect(unpickler.load())
-    return unpickler.load()
+    rebound, value = unpickler.load()
+    rebound.install()
+    return value
 
 
 def copied(value: Any) -> Any:
