@@ -26,7 +26,6 @@ import pickle
 import sys
 import types
 import uuid
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +33,7 @@ import numpy as np
 from ray import cloudpickle
 
 from glimr_keras._utils.own_code import is_own_file
+from glimr_keras._utils.saying import say
 from glimr_keras.transport.custom_objects import place_of
 
 _MOST = 10_000
@@ -51,6 +51,7 @@ _SIMPLE = (
 _CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 _NAMED = (type, types.FunctionType, types.BuiltinFunctionType)
 _KNOWN = {"builtins", *sys.stdlib_module_names, "numpy"}
+_NUMBERS = frozenset((bool, int, float, complex, type(None)))
 _MISSING = object()
 
 Path = tuple[str, ...]
@@ -142,16 +143,6 @@ class Rebound:
         _AFTER_IMPORT.expect_too(wanted)
 
 
-def say(text: str) -> None:
-    """Warns of something, also where the user's filters would make that an error."""
-    try:
-        warnings.warn(text, stacklevel=2)
-    except UserWarning:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.warn(text, stacklevel=2)
-
-
 # In the driver
 
 
@@ -230,7 +221,7 @@ def _is_of_main(value: Any) -> bool:
     if isinstance(value, types.MethodType):
         return _is_of_main(value.__self__)
     if type(value) in _CONTAINERS:
-        return len(value) <= _FEW and any(map(_is_of_main, _items_of(value)))
+        return len(value) <= _FEW and any(map(_is_of_main, _others(_items_of(value))))
     module = value.__module__ if is_named else type(value).__module__
     return module == "__main__" or module in cloudpickle.list_registry_pickle_by_value()
 
@@ -246,7 +237,7 @@ def _is_plain(value: Any) -> bool:
         left -= 1 if parts is None else 1 + len(parts)
         if parts is None or left < 0 or depth > _DEEPEST:
             return False
-        waiting += [(part, depth + 1) for part in parts]
+        waiting += [(part, depth + 1) for part in _others(parts)]
     return True
 
 
@@ -261,8 +252,13 @@ def _refers(value: Any) -> bool:
             return False
         if type(each).__module__.partition(".")[0] not in _KNOWN:
             return True
-        waiting += _parts_of(each) or ()
+        waiting += _others(_parts_of(each) or ())
     return False
+
+
+def _others(values: Sequence[Any]) -> list[Any]:
+    """Those that are no numbers."""
+    return [value for value in values if type(value) not in _NUMBERS]
 
 
 def _parts_of(value: Any) -> Sequence[Any] | None:

@@ -28,8 +28,9 @@ from typing import Any
 import ray
 from ray import cloudpickle
 
+from glimr_keras._utils.saying import say
 from glimr_keras.training.keras_session import Session
-from glimr_keras.transport.module_state import ModuleState, say
+from glimr_keras.transport.module_state import ModuleState
 
 
 @dataclasses.dataclass(frozen=True)

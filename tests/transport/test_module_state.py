@@ -249,6 +249,7 @@ class Looks(gk.HyperModel):
         return tiny_models.build(config)
 
 
+@pytest.mark.filterwarnings("ignore:Trials run in processes of their own")
 def test_trials_on_ray_have_what_the_script_has_set(local_ray, project, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "WIDTH", 64)
     monkeypatch.setattr(Looks, "width", 32)
