@@ -184,16 +184,18 @@ def _warning(saying: Saying) -> tuple[Warning | str, type[Warning]]:
 
 
 def _found(module: str, name: str) -> Any:
-    """A category, by the name that it has in its module; one in a function is the newest that there
-    is of this name.
+    """A category, by the name that it has in its module; of those that functions make, the newest
+    of this name.
     """
-    if "<locals>" not in name:
+    with contextlib.suppress(AttributeError):
         there = sys.modules.get(module) or importlib.import_module(module)
         return functools.reduce(getattr, name.split("."), there)
-    waiting, found = [Warning], None
+    short = name.rpartition(".")[2]  # which is all that a class has that was unpickled
+    waiting: list[type[Warning]] = [Warning]
+    found = None
     while waiting:
-        for kind in waiting.pop().__subclasses__():
-            waiting.append(kind)
-            if (kind.__module__, kind.__qualname__) == (module, name):
-                found = kind
+        kinds = waiting.pop().__subclasses__()
+        waiting += kinds
+        same = [kind for kind in kinds if (kind.__module__, kind.__name__) == (module, short)]
+        found = same[-1] if same else found
     return found

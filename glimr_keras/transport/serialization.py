@@ -237,6 +237,7 @@ class _Joint:
                 parts,
                 model.name,
                 keras_objects.Compilation.of(model),
+                keras_attributes.own_attributes(model),
                 len(self.references),
             )
         self.references |= {key: ("layers", number) for key, number in places.items()}
@@ -367,9 +368,10 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, reference: tuple[Any, ...]) -> Any:
         match reference:
-            case ("model", kind, parts, name, compilation, number):
+            case ("model", kind, parts, name, compilation, attributes, number):
                 if number not in self._models:
                     self._models[number] = self._model(kind, parts, name, compilation)
+                    keras_attributes.set_attributes(self._models[number], attributes)
                 return self._models[number]
             case (kept, number):
                 return getattr(self._apart, kept)[number]
