@@ -35,12 +35,12 @@ def is_loss(value: Any) -> bool:
     return isinstance(value, keras.losses.Loss) and is_keras_object(value)
 
 
-def is_of_keras(kind: type) -> bool:
-    """Whether a class is Keras' own."""
+def is_of_keras(kind: type | types.FunctionType) -> bool:
+    """Whether a class or function is Keras' own."""
     return _is_of(kind, "keras")
 
 
-def _is_of(kind: type, *packages: str) -> bool:
+def _is_of(kind: type | types.FunctionType, *packages: str) -> bool:
     return kind.__module__.split(".")[0] in packages
 
 

@@ -32,6 +32,7 @@ _OF_KERAS = (
 """Where Keras finds its own functions by their names."""
 _ARGUMENTS = "glimr_keras_arguments"
 _NOTHING = object()
+_LEFT_OUT = "glimr_keras_left_out"
 _ADDED = ("name", "trainable", "dtype")
 """What Keras puts into each configuration."""
 
@@ -171,6 +172,9 @@ class _Class:
             )
             bound = inspect.BoundArguments(inspect.signature(self.kind), arguments)
             return self.kind(*bound.args, **bound.kwargs)
+        if _LEFT_OUT in config:
+            found = serialization_lib.deserialize_keras_object(config[_LEFT_OUT], safe_mode=False)
+            config = {**{name: config[name] for name in config if name != _LEFT_OUT}, **found}
         takes = _parameters(self.kind)
         if takes is not None and keras_attributes.has_from_keras(self.kind, "from_config"):
             config = {
@@ -206,14 +210,16 @@ def _completed(value: Any, config_of: Callable[[Any], Any]) -> Any:
         if not has_required:
             raise
         return {_ARGUMENTS: serialization_lib.serialize_dict(kept)}
-    return {**_missing(value, config), **config}
+    plain, others = _missing(value, config)
+    return {**plain, **config, **({_LEFT_OUT: others} if others else {})}
 
 
-def _missing(value: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+def _missing(value: Any, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments of a constructor that a configuration does not have, from attributes: those without
-    a default, and those that are no plain values, which are not set as attributes later.
+    a default, and, written down, those that are no plain values, which are not set as attributes
+    later.
     """
-    found = {}
+    found, others = {}, {}
     for name, parameter in inspect.signature(type(value)).parameters.items():
         kept = vars(value).get(name, _NOTHING)
         if name in config or name in _ADDED or kept is _NOTHING:
@@ -222,8 +228,8 @@ def _missing(value: Any, config: Mapping[str, Any]) -> dict[str, Any]:
             if parameter.default is parameter.empty:
                 found[name] = keras_attributes.plain(kept)
         elif _goes_along(kept) or _is_function_of_keras(kept):
-            found[name] = serialization_lib.serialize_keras_object(kept)
-    return found
+            others[name] = serialization_lib.serialize_keras_object(kept)
+    return found, others
 
 
 def _is_function_of_keras(value: Any) -> bool:

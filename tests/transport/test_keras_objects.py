@@ -414,6 +414,14 @@ class Block(keras.layers.Layer):
         return {**super().get_config(), "units": self.units}
 
 
+class Applied(Block):
+    """As it is given."""
+
+    def __init__(self, units=2, *, activation=keras.ops.relu, **kwargs):
+        super().__init__(units, **kwargs)
+        self.activation = activation
+
+
 class Renamed(keras.layers.Layer):
     """Has an argument of which it does not tell under another name."""
 
@@ -446,9 +454,14 @@ class Made(keras.layers.Layer):
 
 @pytest.mark.parametrize("activation", ["tanh", tripled, keras.ops.sin])
 def test_an_argument_that_a_configuration_leaves_out_arrives(activation):
-    model = sequential(Block(8, activation), Block())
-    same(sent(model), model)
-    assert sent(model).layers[1].activation is keras.activations.relu
+    given = keras.activations.get(activation)
+    model = sequential(Block(8, activation), Block(), Applied(activation=given), Applied())
+    arrived = sent(model)
+    same(arrived, model)
+    assert arrived.layers[1].activation is keras.activations.relu
+    assert arrived.layers[3].activation is keras.ops.relu
+    for layer, other in zip(arrived.layers, model.layers, strict=True):
+        same(layer, other)
 
 
 def test_a_model_that_has_trained_is_no_other_for_that():
