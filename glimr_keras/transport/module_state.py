@@ -39,7 +39,9 @@ from glimr_keras.transport.custom_objects import place_of
 _MOST = 10_000
 """So many values a variable may be made of."""
 _FEW = 1000
-"""So many are looked through for what is of the main script."""
+_NESTED = 3
+"""So many in a container, and containers in one another, are looked through for what is of the main
+script."""
 _LONGEST = 2**16
 """Characters or bytes of one of them."""
 _DEEPEST = 20
@@ -78,8 +80,8 @@ class ModuleState:
     """What the user's modules have in the driver.
 
     Attributes:
-        contents: By module, pickled: the names of its variables, what is sent, by path, and what
-            refers to modules, each of which is pickled by itself.
+        contents: By module, pickled: its file, the names of its variables, what is sent, by path,
+            and what refers to modules, each of which is pickled by itself.
     """
 
     contents: Mapping[str, bytes]
@@ -96,12 +98,15 @@ class ModuleState:
         )
 
     def _give(self, name: str, module: Any) -> None:
-        names, entries, referring = pickle.loads(self.contents[name])
+        file, names, entries, referring = pickle.loads(self.contents[name])
         for left in [each for each in vars(module) if each not in names and not _is_special(each)]:
-            if _is_plain(vars(module)[left]):  # which another trial has set
+            value = vars(module)[left]
+            if not isinstance(value, _NAMED) and _is_plain(value):  # which another trial has set
                 delattr(module, left)
+        is_elsewhere = getattr(module, "__file__", None) != file
         for path, entry in entries:
-            _take(module, path, entry)
+            if not (is_elsewhere and _are_paths(entry, _value(module, path))):
+                _take(module, path, entry)
         # Modules import one another, so what is in them can be had when all of them are there
         _AFTER_IMPORT.when_idle(functools.partial(_take_referring, module, referring))
 
@@ -148,10 +153,11 @@ class Rebound:
 
 def _own_modules() -> Iterator[tuple[str, types.ModuleType]]:
     """The user's modules that a worker would import."""
+    by_value = cloudpickle.list_registry_pickle_by_value()
     for name, module in list(sys.modules.items()):
         if isinstance(module, types.ModuleType) and not name.startswith("__"):
             file = object.__getattribute__(module, "__dict__").get("__file__")
-            if isinstance(file, str) and is_own_file(file, name):
+            if isinstance(file, str) and is_own_file(file, name) and name not in by_value:
                 yield name, module
 
 
@@ -165,7 +171,7 @@ def _pickled(name: str, module: types.ModuleType) -> bytes:
                 referring.append((path, pickle.dumps(entry)))
         elif entry is not _MISSING:
             entries.append((path, entry))
-    return pickle.dumps((frozenset(vars(module)), entries, referring))
+    return pickle.dumps((module.__file__, frozenset(vars(module)), entries, referring))
 
 
 def _variables(name: str, owner: Any, above: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -189,8 +195,8 @@ def _is_special(name: str) -> bool:
 
 def _entry(path: Path, value: Any) -> Any:
     """What is sent of a variable."""
-    if _is_of_main(value):
-        return _MISSING  # `Rebound` has it
+    if _is_of_main(value) or value is sys.path or value is sys.argv:
+        return _MISSING  # `Rebound` has it, or `Surroundings`
     if isinstance(value, _NAMED):
         place = place_of(value)
         return _Place(*place) if place is not None else _like(path, value)
@@ -213,7 +219,7 @@ def _likeness(value: Any) -> str:
     return text
 
 
-def _is_of_main(value: Any) -> bool:
+def _is_of_main(value: Any, depth: int = 0) -> bool:
     """Whether it is of the main script, or of a module that is sent by value."""
     if isinstance(value, functools.partial):
         return _is_of_main(value.func)
@@ -221,7 +227,8 @@ def _is_of_main(value: Any) -> bool:
     if isinstance(value, types.MethodType):
         return _is_of_main(value.__self__)
     if type(value) in _CONTAINERS:
-        return len(value) <= _FEW and any(map(_is_of_main, _others(_items_of(value))))
+        is_small = len(value) <= _FEW and depth < _NESTED
+        return is_small and any(_is_of_main(each, depth + 1) for each in _others(_items_of(value)))
     module = value.__module__ if is_named else type(value).__module__
     return module == "__main__" or module in cloudpickle.list_registry_pickle_by_value()
 
@@ -312,6 +319,20 @@ def _items_of(value: Any) -> list[Any]:
 
 
 # In the worker
+
+
+def _value(module: Any, path: Path) -> Any:
+    with contextlib.suppress(AttributeError):
+        return functools.reduce(getattr, path, module)
+    return _MISSING
+
+
+def _are_paths(*values: Any) -> bool:
+    """Whether all are paths of a machine: each has its own, such as what is beside the module."""
+    return all(
+        isinstance(value, (str, pathlib.PurePath)) and pathlib.PurePath(value).is_absolute()
+        for value in values
+    )
 
 
 def _take_referring(module: Any, referring: Sequence[tuple[Path, bytes]]) -> None:

@@ -56,7 +56,7 @@ def pack(value: Any) -> SerializedObject:
     Raises:
         Exception: Whatever the object's parts raise when they are pickled.
     """
-    rebound = Rebound.current(_can_be_sent)
+    rebound = Rebound.current(lambda part: _error(part) is None)
     content, pickler = _packed((rebound, value), Registry.current(_can_be_sent))
     return SerializedObject(content, tuple(pickler.apart.arrays))
 

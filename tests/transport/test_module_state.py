@@ -169,6 +169,18 @@ def test_each_trial_begins_with_what_the_script_has_set(modules):
     assert not hasattr(settings.options, "other")
 
 
+def test_another_machine_has_its_own_paths(modules, monkeypatch):
+    settings, _ = modules.again()
+    settings.HERE, settings.THERE, settings.UNITS = settings.__file__, "/of/the/script", 64
+    sent = ModuleState.current()
+    monkeypatch.setattr(settings, "__file__", "/elsewhere/settings.py")
+    settings.HERE, settings.UNITS = "/elsewhere/settings.py", 8
+    del settings.THERE
+    sent.take_over()
+    assert (settings.HERE, settings.THERE) == ("/elsewhere/settings.py", "/of/the/script")
+    assert settings.UNITS == 64
+
+
 def of_main():
     """A function, a method and a class of a main script."""
     factor = 3
@@ -189,6 +201,7 @@ def test_what_the_main_script_has_put_into_modules_goes_along(modules):
     head, own = of_main()
     settings.head = settings.Base.head = head
     settings.HEADS["own"], settings.LATER = head, own()
+    settings.NAMES.append(settings.NAMES)  # which has no end
     packed = pack(["what is searched"])
     settings, _ = modules.again()
     assert unpack(packed.content, packed.arrays) == ["what is searched"]
