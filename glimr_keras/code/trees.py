@@ -5,23 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
-import pathlib
-import sysconfig
 import types
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
+from glimr_keras._utils.own_code import is_own_file
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 NestedScope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
-
-_OWN = pathlib.Path(__file__).parents[1]
-_INSTALLED = ("site-packages", "dist-packages")
-_STANDARD = tuple(
-    pathlib.Path(path)
-    for name, path in sysconfig.get_paths().items()
-    if name in ("stdlib", "platstdlib")
-)
-_NEVER = ("glimr_keras", "keras", "tensorflow", "ray", "numpy")
 
 
 class CodeTrees:
@@ -36,7 +27,6 @@ class CodeTrees:
         self._packages = frozenset(packages)
         self._trees: dict[str, ast.Module | None] = {}
         self._functions: dict[str, dict[tuple[str, int], list[FunctionNode]]] = {}
-        self._own_files: dict[tuple[str, str | None], bool] = {}
         self._own_classes: dict[type, bool] = {}
 
     def is_own(self, function: types.FunctionType) -> bool:
@@ -45,19 +35,7 @@ class CodeTrees:
 
     def is_own_module(self, file: str | None, name: str | None) -> bool:
         """Return whether what is defined in a file, in a module of this name, is the user's."""
-        if file is None or file.startswith("<frozen"):
-            return False
-        if (file, name) not in self._own_files:
-            self._own_files[file, name] = self._is_own_file(file, name)
-        return self._own_files[file, name]
-
-    def _is_own_file(self, file: str, name: str | None) -> bool:
-        path, package = pathlib.Path(file), (name or "").partition(".")[0]
-        if path.is_relative_to(_OWN) or package in _NEVER:
-            return False
-        if any(part in _INSTALLED for part in path.parts):
-            return package in self._packages
-        return not any(path.is_relative_to(standard) for standard in _STANDARD)
+        return is_own_file(file, name, self._packages)
 
     def is_own_class(self, kind: type) -> bool:
         """Return whether a class is the user's: one of its functions is."""

@@ -8,9 +8,9 @@ import importlib
 import importlib.abc
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _ROOT = "glimr_keras.src"
 _ENGINE = (
@@ -48,7 +48,7 @@ _DOORS = MappingProxyType(
         "backend.config": ["keras.config", "glimr_keras.tuners.run_trial_parts"],
     }
 )
-"""The modules whose names a path has; one alone is that module itself."""
+"""The modules whose names a path has."""
 _HALLS = MappingProxyType(
     {
         "engine": ["glimr_keras.engine"],
@@ -82,23 +82,33 @@ def _open(path: str, modules: Iterable[str]) -> None:
     """Make one path importable, and known to the path above it."""
     name = f"{_ROOT}.{path}" if path else _ROOT
     found = [importlib.import_module(module) for module in modules]
-    is_alone = path in _DOORS and len(found) == 1
-    module = found[0] if is_alone else _joined(name, found, is_package=path not in _DOORS)
+    module = _joined(name, found)
     sys.modules[name] = module
     above, _, own = name.rpartition(".")
     setattr(sys.modules[above], own, module)
 
 
-def _joined(name: str, modules: Iterable[types.ModuleType], is_package: bool) -> types.ModuleType:
-    """Return a module with the public names of others."""
+def _joined(name: str, modules: Sequence[types.ModuleType]) -> types.ModuleType:
+    """Return a module with the names of others.
+
+    It is a package, in which nothing is found, so that `_Adviser` is asked for all that is below.
+    """
+
+    def others(wanted: str) -> Any:
+        """Return a name that is not public, such as `__version__`."""
+        for module in modules:
+            if wanted in vars(module):
+                return vars(module)[wanted]
+        raise AttributeError(f"module {name!r} has no attribute {wanted!r}")
+
     joined = types.ModuleType(
         name, "Other names of what is elsewhere, for scripts of KerasTuner's."
     )
     for module in modules:
         public = (each for each in vars(module) if not each.startswith("_"))
         vars(joined).update({each: vars(module)[each] for each in public})
-    if is_package:
-        joined.__path__ = []
+    joined.__path__ = []
+    joined.__getattr__ = others  # type: ignore[method-assign]
     return joined
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ray
+from ray.util.client import ray as client
 
 from glimr_keras.errors import ResourcesError
 
@@ -75,7 +76,8 @@ def _is_gone() -> bool:
     """
     context = ray.get_runtime_context()
     is_own = context.get_node_id() == _own
-    address = context.gcs_address if is_own else ""
+    # A process that is Ray's client has no such address, and is told by its server
+    address = "" if client.is_connected() else context.gcs_address
     # Where nothing answers, Ray itself would wait a minute, and then end the process
     if _unreachable(address, 1.0) is None and any(node["Alive"] for node in ray.nodes()):
         return False

@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from glimr_keras._utils.saying import say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,24 +45,41 @@ def current() -> dict[str, Any]:
     for name, setting in SETTINGS.items():
         module = sys.modules.get(setting.library)
         if module is not None:
-            with contextlib.suppress(AttributeError, ImportError):  # another version of it
+            with contextlib.suppress(Exception):  # another version of it
                 found[name] = setting.read(module)
     return found
 
 
 def apply(values: Mapping[str, Any]) -> None:
-    """Sets this process as another was, of which `current` said the values."""
+    """Sets this process as another was, of which `current` said the values.
+
+    What this machine's libraries do not have is said once, and left out.
+    """
     for name, setting in SETTINGS.items():
-        value = values.get(name, setting.default)
-        is_wanted = name in values and value != setting.default
-        module = sys.modules.get(setting.library)
-        if module is None and is_wanted:
-            module = importlib.import_module(setting.library)
-        if module is None or (setting.library == "keras" and name not in values):
-            continue
-        with contextlib.suppress(AttributeError, ImportError):  # another version of it
-            if not setting.is_now(module, value):
-                setting.write(module, value)
+        is_wanted = name in values and values[name] != setting.default
+        try:
+            _apply(setting, values.get(name, setting.default), is_wanted, name in values)
+        except Exception as error:  # no such library, or another version of it
+            if is_wanted and name not in _said:
+                _said.add(name)
+                say(
+                    f"A setting of the script cannot be taken over on {socket.gethostname()}, "
+                    f"where trials go on without it: {name} ({type(error).__name__}: {error})."
+                )
+
+
+_said: set[str] = set()
+"""The settings of which this process has said that it does not have them."""
+
+
+def _apply(setting: Setting, value: Any, is_wanted: bool, is_known: bool) -> None:
+    module = sys.modules.get(setting.library)
+    if module is None and is_wanted:
+        module = importlib.import_module(setting.library)
+    if module is None or (setting.library == "keras" and not is_known):
+        return
+    if not setting.is_now(module, value):
+        setting.write(module, value)
 
 
 def _keras(name: str, write: str | None = None) -> Setting:
@@ -163,7 +183,10 @@ def _set_figures(matplotlib: Any, value: Mapping[str, Any]) -> None:
     usual = matplotlib.rcParamsDefault
     others = {name for name in _own_figures(matplotlib) if name in usual and name not in value}
     matplotlib.rcParams.update({name: usual[name] for name in others - {"backend"}})
-    matplotlib.rcParams.update(value)
+    unknown = [name for name in value if name not in matplotlib.rcParams]
+    matplotlib.rcParams.update({name: value[name] for name in value if name not in unknown})
+    if unknown:
+        raise AttributeError(f"this version does not have {', '.join(unknown)}")
 
 
 _OF_SKLEARN = {
@@ -171,6 +194,25 @@ _OF_SKLEARN = {
     "enable_metadata_routing": False,
     "transform_output": "default",
 }
+
+
+def _set_sklearn(sklearn: Any, value: Mapping[str, Any]) -> None:
+    """Sets what this version knows.
+
+    Raises:
+        AttributeError: If it does not know something that is not as usual.
+    """
+    known = sklearn.get_config().keys()
+    sklearn.set_config(**{name: item for name, item in value.items() if name in known})
+    unknown = {
+        name: item
+        for name, item in value.items()
+        if name not in known and item != _OF_SKLEARN.get(name)
+    }
+    if unknown:
+        raise AttributeError(f"this version does not have {', '.join(unknown)}")
+
+
 SETTINGS: dict[str, Setting] = {
     "floatx": _keras("floatx"),
     "epsilon": _keras("epsilon"),
@@ -265,8 +307,10 @@ SETTINGS: dict[str, Setting] = {
     ),
     "sklearn": Setting(
         "sklearn",
-        lambda sklearn: {name: sklearn.get_config()[name] for name in _OF_SKLEARN},
-        lambda sklearn, value: sklearn.set_config(**value),
+        lambda sklearn: {
+            name: value for name, value in sklearn.get_config().items() if name in _OF_SKLEARN
+        },
+        _set_sklearn,
         default=_OF_SKLEARN,
     ),
     "matplotlib": Setting(

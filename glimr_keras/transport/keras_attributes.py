@@ -4,6 +4,7 @@ Keras' own. Runs in driver and worker.
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import functools
 import inspect
@@ -20,6 +21,10 @@ _FRAMEWORKS = ("keras", "tensorflow", "torch", "jax", "flax")
 _SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
 
 
+_LEFT = (keras.KerasTensor, keras.callbacks.Callback)
+"""What calls and trainings leave in objects."""
+
+
 def is_keras_object(value: Any) -> TypeGuard[KerasSaveable]:
     """Whether it is one that Keras pickles, and a class of the user's does not pickle itself."""
     return isinstance(value, KerasSaveable) and type(value).__reduce__ is KerasSaveable.__reduce__
@@ -30,12 +35,12 @@ def is_loss(value: Any) -> bool:
     return isinstance(value, keras.losses.Loss) and is_keras_object(value)
 
 
-def is_of_keras(kind: type) -> bool:
-    """Whether a class is Keras' own."""
+def is_of_keras(kind: type | types.FunctionType) -> bool:
+    """Whether a class or function is Keras' own."""
     return _is_of(kind, "keras")
 
 
-def _is_of(kind: type, *packages: str) -> bool:
+def _is_of(kind: type | types.FunctionType, *packages: str) -> bool:
     return kind.__module__.split(".")[0] in packages
 
 
@@ -46,15 +51,65 @@ def has_from_keras(kind: type, name: str) -> bool:
 
 
 def own_attributes(value: Any) -> dict[str, Any]:
-    """The plain values that a class of the user's has put into an object."""
+    """The plain values that a class of the user's, or a script, has put into an object."""
+    return {name: plain(item) for name, item in _own(value) if is_plain(item)}
+
+
+def other_attributes(value: Any) -> dict[str, Any]:
+    """What else these have put into an object, but for what calls and trainings leave there."""
+    return {
+        name: item
+        for name, item in _own(value)
+        if not is_plain(item) and not isinstance(item, _LEFT) and not _is_tensor(item)
+    }
+
+
+def is_like(one: Any, other: Any) -> bool:
+    """Whether something that is no plain value is what it was, as far as can be seen: functions
+    have the same code and variables, others the same class.
+    """
+    if isinstance(one, types.FunctionType) and isinstance(other, types.FunctionType):
+        return one is other or (
+            one.__code__ is other.__code__
+            and all(map(_is_like_part, *map(_closed_over, (one, other))))
+        )
+    if isinstance(one, (type, types.BuiltinFunctionType)):
+        return one is other
+    if isinstance(one, functools.partial) and isinstance(other, functools.partial):
+        return is_like(one.func, other.func)
+    return type(one) is type(other)
+
+
+def _closed_over(function: types.FunctionType) -> list[Any]:
+    """What a function has of the one that it is in."""
+    found = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # which is not set yet
+            found.append(cell.cell_contents)
+    return found
+
+
+def _is_like_part(one: Any, other: Any) -> bool:
+    if is_plain(one) and is_plain(other):
+        return _equal(plain(one), plain(other))
+    codes = [getattr(each, "__code__", None) for each in (one, other)]
+    return type(one) is type(other) and codes[0] is codes[1]
+
+
+def _own(value: Any) -> list[tuple[str, Any]]:
+    """The attributes of an object that no class of a framework sets."""
     given = frozenset[str]().union(
         *(_attributes_of(kind) for kind in type(value).__mro__ if _is_of(kind, *_FRAMEWORKS))
     )
-    return {
-        name: plain(item)
+    return [
+        (name, item)
         for name, item in vars(value).items()
-        if name not in given and not name.startswith("_self_") and is_plain(item)
-    }
+        if name not in given and not name.startswith("_self_")
+    ]
+
+
+def _is_tensor(value: Any) -> bool:
+    return not isinstance(value, keras.Variable) and bool(keras.ops.is_tensor(value))
 
 
 def set_attributes(made: Any, attributes: Mapping[str, Any]) -> None:

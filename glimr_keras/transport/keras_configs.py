@@ -31,6 +31,8 @@ _OF_KERAS = (
 )
 """Where Keras finds its own functions by their names."""
 _ARGUMENTS = "glimr_keras_arguments"
+_NOTHING = object()
+_LEFT_OUT = "glimr_keras_left_out"
 _ADDED = ("name", "trainable", "dtype")
 """What Keras puts into each configuration."""
 
@@ -170,6 +172,9 @@ class _Class:
             )
             bound = inspect.BoundArguments(inspect.signature(self.kind), arguments)
             return self.kind(*bound.args, **bound.kwargs)
+        if _LEFT_OUT in config:
+            found = serialization_lib.deserialize_keras_object(config[_LEFT_OUT], safe_mode=False)
+            config = {**{name: config[name] for name in config if name != _LEFT_OUT}, **found}
         takes = _parameters(self.kind)
         if takes is not None and keras_attributes.has_from_keras(self.kind, "from_config"):
             config = {
@@ -205,14 +210,30 @@ def _completed(value: Any, config_of: Callable[[Any], Any]) -> Any:
         if not has_required:
             raise
         return {_ARGUMENTS: serialization_lib.serialize_dict(kept)}
-    missing = {
-        name: keras_attributes.plain(getattr(value, name))
-        for name, parameter in takes.items()
-        if parameter.default is parameter.empty
-        and name not in config
-        and keras_attributes.is_plain(getattr(value, name, value))
-    }
-    return {**missing, **config}
+    plain, others = _missing(value, config)
+    return {**plain, **config, **({_LEFT_OUT: others} if others else {})}
+
+
+def _missing(value: Any, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments of a constructor that a configuration does not have, from attributes: those without
+    a default, and, written down, those that are no plain values, which are not set as attributes
+    later.
+    """
+    found, others = {}, {}
+    for name, parameter in inspect.signature(type(value)).parameters.items():
+        kept = vars(value).get(name, _NOTHING)
+        if name in config or name in _ADDED or kept is _NOTHING:
+            continue
+        if keras_attributes.is_plain(kept):
+            if parameter.default is parameter.empty:
+                found[name] = keras_attributes.plain(kept)
+        elif _goes_along(kept) or _is_function_of_keras(kept):
+            others[name] = serialization_lib.serialize_keras_object(kept)
+    return found, others
+
+
+def _is_function_of_keras(value: Any) -> bool:
+    return isinstance(value, types.FunctionType) and keras_attributes.is_of_keras(value)
 
 
 def _kept(value: Any, name: str) -> Any:

@@ -55,7 +55,7 @@ class _Member:
         trainable: `None` for what is no layer.
         shapes: Of its weights, those in its layers too.
         are_trainable: For each of these weights.
-        attributes: Of a class that is not Keras' own, those that are plain values.
+        attributes: Those that are plain values, and that no class of Keras' has set.
     """
 
     name: Any
@@ -141,10 +141,13 @@ def is_made_of_tensors(model: keras.Model) -> bool:
     a class of the user's, such as with a training step of its own.
     """
     kind = type(model)
-    return keras_attributes.is_of_keras(kind) or (
+    if keras_attributes.is_of_keras(kind):
+        return not keras_attributes.other_attributes(model)
+    return (
         keras_attributes.has_from_keras(kind, "__init__")
         and keras_attributes.has_from_keras(kind, "from_config")
         and not keras_attributes.own_attributes(model)
+        and not keras_attributes.other_attributes(model)
     )
 
 
@@ -169,7 +172,7 @@ def check(value: Any, parts: Parts) -> None:
     Raises:
         ShippingError: If that fails. The message is to follow the object's name.
     """
-    if not parts.objects:
+    if not parts.objects and not any(map(keras_attributes.other_attributes, _members(value))):
         return
     copied = dataclasses.replace(parts, config=copy.deepcopy(parts.config))
     try:
@@ -192,11 +195,22 @@ def _reason(error: Exception) -> str:
 
 
 def _compare(value: Any, made: Any) -> None:
-    """Looks at the layers that a class of the user's made in its constructor.
+    """Looks at the layers that a class of the user's made in its constructor, and at what it or a
+    script has put into objects.
 
     Raises:
-        ValueError: If one was made with other arguments than it had been made with.
+        ValueError: If one was made with other arguments than it had been made with, or has lost
+            what is no plain value.
     """
+    for before, now in zip(_members(value), _members(made), strict=True):
+        has = keras_attributes.other_attributes(now)
+        for name, item in keras_attributes.other_attributes(before).items():
+            if not keras_attributes.is_like(item, has.get(name)):
+                raise ValueError(
+                    f"the {type(before).__name__} {getattr(before, 'name', '')!r} had "
+                    f"{name}={_shown(item)}, and has {_shown(getattr(now, name, None))} when it is "
+                    "made again"
+                )
     for before, now in zip(layers_of(value), layers_of(made), strict=True):
         had, has = _arguments(before), _arguments(now)
         for name in had:
@@ -205,6 +219,10 @@ def _compare(value: Any, made: Any) -> None:
                     f"the layer {before.name!r} had {name}={had[name]!r}, and has "
                     f"{has.get(name)!r} when it is made again"
                 )
+
+
+def _shown(value: Any) -> str:
+    return name_of(value) if callable(value) else repr(value)[:100]
 
 
 def _arguments(layer: keras.layers.Layer) -> dict[str, Any]:
@@ -246,9 +264,7 @@ def _member(value: Any) -> _Member:
         value.trainable if is_layer else None,
         tuple(tuple(weight.shape) for weight in weights),
         tuple(weight.trainable for weight in weights),
-        keras_attributes.own_attributes(value)
-        if is_layer and not keras_attributes.is_of_keras(type(value))
-        else {},
+        keras_attributes.own_attributes(value) if is_layer else {},
     )
 
 

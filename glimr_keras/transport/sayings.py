@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import importlib
 import logging
 import pathlib
-import pickle
+import sys
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ray
-from ray import cloudpickle
 
 _MAX_KINDS = 1000
 """So many different ones are sent by a process; what says more repeats itself in other words."""
+
+_PLAIN = (bool, int, float, str, bytes, type(None))
 
 _RAY = str(pathlib.Path(ray.__file__).parent)
 
@@ -30,9 +33,10 @@ class Saying:
     Attributes:
         text: What it says.
         filename, line: Where the code is that it is about.
-        content: The pickled warning and its category; `None` for what was logged, or where they
-            cannot be pickled.
         kind: Of a warning the category's name; else that of the logger.
+        place: Of a warning the category's module, and its name there. It is looked up in the
+            driver: a class of the script that is unpickled in its own process would be changed.
+        arguments: Of the warning; `None` where they are no plain values.
         level: At which it was logged; `None` for a warning.
     """
 
@@ -40,7 +44,8 @@ class Saying:
     filename: str
     line: int
     kind: str
-    content: bytes | None = None
+    place: tuple[str, str] | None = None
+    arguments: tuple[Any, ...] | None = None
     level: int | None = None
 
     @property
@@ -59,10 +64,29 @@ class Collector(logging.Handler):
         self._mutex = threading.Lock()
 
     def install(self) -> None:
-        """Has this process give it all that it warns of."""
+        """Has this process give it all that it warns of.
+
+        It is no logger's handler: a script's `logging.basicConfig` does nothing where there is one.
+        """
         logging.captureWarnings(False)
         warnings.showwarning = self.take_warning
-        logging.getLogger().addHandler(self)
+        logging.lastResort = None  # what no handler takes is taken here
+        logging.root.manager.emittedNoHandlerWarning = True
+        if getattr(logging.Logger.callHandlers, "collector", None) is not self:
+            logging.Logger.callHandlers = self._before(  # type: ignore[method-assign]
+                logging.Logger.callHandlers
+            )
+
+    def _before(self, call: Callable[..., None]) -> Callable[..., None]:
+        """What takes in a record before its logger's handlers do."""
+
+        def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
+            if record.levelno >= self.level:
+                self.handle(record)
+            call(logger, record)
+
+        call_handlers.collector = self  # type: ignore[attr-defined]
+        return call_handlers
 
     def take_warning(
         self,
@@ -76,10 +100,18 @@ class Collector(logging.Handler):
         """Take in a warning, as `warnings.showwarning` is given it."""
         if filename.startswith(_RAY):
             return
-        content = None
-        with contextlib.suppress(Exception):  # its text is sent all the same
-            content = cloudpickle.dumps((message, category))
-        self._take(Saying(str(message), filename, lineno, category.__name__, content))
+        place = category.__module__, category.__qualname__
+        arguments = message.args if isinstance(message, Warning) else (message,)
+        self._take(
+            Saying(
+                str(message),
+                filename,
+                lineno,
+                category.__name__,
+                place,
+                arguments if all(isinstance(each, _PLAIN) for each in arguments) else None,
+            )
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take in what was logged."""
@@ -138,8 +170,32 @@ def _say(saying: Saying) -> None:
 
 def _warning(saying: Saying) -> tuple[Warning | str, type[Warning]]:
     """The warning with its category, or its text where they cannot be had here."""
-    if saying.content is not None:
+    category = None
+    with contextlib.suppress(Exception):
+        category = _found(*saying.place) if saying.place is not None else None
+    if not (isinstance(category, type) and issubclass(category, Warning)):
+        return UserWarning(f"{saying.kind}: {saying.text}"), UserWarning
+    if saying.arguments is not None:
         with contextlib.suppress(Exception):
-            message, category = pickle.loads(saying.content)
-            return message, category
-    return UserWarning(f"{saying.kind}: {saying.text}"), UserWarning
+            message = category(*saying.arguments)
+            if str(message) == saying.text:
+                return message, category
+    return saying.text, category
+
+
+def _found(module: str, name: str) -> Any:
+    """A category, by the name that it has in its module; of those that functions make, the newest
+    of this name.
+    """
+    with contextlib.suppress(AttributeError):
+        there = sys.modules.get(module) or importlib.import_module(module)
+        return functools.reduce(getattr, name.split("."), there)
+    short = name.rpartition(".")[2]  # which is all that a class has that was unpickled
+    waiting: list[type[Warning]] = [Warning]
+    found = None
+    while waiting:
+        kinds = waiting.pop().__subclasses__()
+        waiting += kinds
+        same = [kind for kind in kinds if (kind.__module__, kind.__name__) == (module, short)]
+        found = same[-1] if same else found
+    return found

@@ -31,6 +31,7 @@ from glimr_keras.models import batch_iterators, tf_datasets
 from glimr_keras.models.hypermodel import FunctionHyperModel
 from glimr_keras.transport import array_kinds, keras_attributes, keras_objects, tf_objects
 from glimr_keras.transport.custom_objects import Registry, place_of
+from glimr_keras.transport.module_state import Rebound
 
 LARGE = 2**20
 """Arrays of at least so many bytes are kept apart."""
@@ -55,18 +56,22 @@ def pack(value: Any) -> SerializedObject:
     Raises:
         Exception: Whatever the object's parts raise when they are pickled.
     """
-    content, pickler = _packed(value, Registry.current(_can_be_sent))
+    rebound = Rebound.current(lambda part: _error(part) is None)
+    content, pickler = _packed((rebound, value), Registry.current(_can_be_sent))
     return SerializedObject(content, tuple(pickler.apart.arrays))
 
 
 def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
     """A fresh copy of what was packed, in which the large arrays are those given here. What the
-    script has registered with Keras is then registered in this process too.
+    script has registered with Keras is then registered in this process too, and what it has put
+    into its modules is there.
     """
     unpickler = _Unpickler(content, _Apart(arrays))
     unpickler.load().install()
     unpickler.connect(unpickler.load())
-    return unpickler.load()
+    rebound, value = unpickler.load()
+    rebound.install()
+    return value
 
 
 def copied(value: Any) -> Any:
@@ -232,6 +237,7 @@ class _Joint:
                 parts,
                 model.name,
                 keras_objects.Compilation.of(model),
+                keras_attributes.own_attributes(model),
                 len(self.references),
             )
         self.references |= {key: ("layers", number) for key, number in places.items()}
@@ -362,9 +368,10 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, reference: tuple[Any, ...]) -> Any:
         match reference:
-            case ("model", kind, parts, name, compilation, number):
+            case ("model", kind, parts, name, compilation, attributes, number):
                 if number not in self._models:
                     self._models[number] = self._model(kind, parts, name, compilation)
+                    keras_attributes.set_attributes(self._models[number], attributes)
                 return self._models[number]
             case (kept, number):
                 return getattr(self._apart, kept)[number]

@@ -12,6 +12,7 @@ import contextlib
 import csv
 import dataclasses
 import decimal
+import functools
 import locale
 import logging
 import multiprocessing
@@ -27,7 +28,9 @@ from typing import Any
 import ray
 from ray import cloudpickle
 
+from glimr_keras._utils.saying import say
 from glimr_keras.training.keras_session import Session
+from glimr_keras.transport.module_state import ModuleState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Surroundings:
         changed: The names of those that the script has set or removed since it began.
         settings: Of Python and of libraries, by name, each pickled: what is in it may need modules
             that are found only when `path` is.
+        modules: What the user's own modules have.
     """
 
     machine: str
@@ -52,6 +56,7 @@ class Surroundings:
     environment: Mapping[str, str]
     changed: frozenset[str]
     settings: Mapping[str, bytes]
+    modules: ModuleState
 
     @classmethod
     def current(cls) -> Surroundings:
@@ -66,27 +71,31 @@ class Surroundings:
             now,
             frozenset(name for name in {*now, *begun} if now.get(name) != begun.get(name)),
             dict(_pickled()),
+            ModuleState.current(),
         )
 
     def take_over(self) -> None:
-        """Gives this process, and this thread, what the driver has.
+        """Gives this process, and this thread, what the driver has, and takes away what a trial
+        has added.
 
         What another machine does not have is said, and left as it is there. Variables that it has
         itself are left alone too, unless the script has changed them.
         """
+        own = _own()
         sys.argv[:] = self.arguments
         self._go_to_directory()
-        sys.path[:] = merged(sys.path, filter(os.path.exists, self.path))
-        self._take_environment()
+        here = [entry for entry in sys.path if entry in own.path or entry in self.path]
+        sys.path[:] = merged(here, filter(os.path.exists, self.path))
+        self._take_environment(own.environment)
         for name, value in self.settings.items():
             try:
                 _set(name, cloudpickle.loads(value))
             except Exception as error:
-                warnings.warn(
+                say(
                     f"A setting of the script cannot be taken over on {socket.gethostname()}, "
-                    f"where trials go on without it: {name} ({type(error).__name__}: {error}).",
-                    stacklevel=2,
+                    f"where trials go on without it: {name} ({type(error).__name__}: {error})."
                 )
+        self.modules.take_over()
 
     def _go_to_directory(self) -> None:
         if self.directory is None or _working_directory() == self.directory:
@@ -94,17 +103,19 @@ class Surroundings:
         try:
             os.chdir(self.directory)
         except OSError:
-            warnings.warn(
+            say(
                 f"The script's working directory does not exist on {socket.gethostname()}: "
                 f"{self.directory}. In the trials that run there, relative paths mean "
-                f"{_working_directory()}.",
-                stacklevel=2,
+                f"{_working_directory()}."
             )
 
-    def _take_environment(self) -> None:
+    def _take_environment(self, own: Mapping[str, str]) -> None:
         is_same_machine, kept = self.machine == _machine(), _of_runtime_env()
-        for name in self.changed - set(self.environment) - kept:
+        added = _without_ray(os.environ).keys() - own.keys()
+        for name in (self.changed | added) - set(self.environment) - kept:
             os.environ.pop(name, None)
+        for name in own.keys() - self.changed - set(os.environ):
+            os.environ[name] = own[name]
         for name, value in self.environment.items():
             is_taken = is_same_machine or name in self.changed or name not in os.environ
             if is_taken and name not in kept and os.environ.get(name) != value:
@@ -139,10 +150,11 @@ def _working_directory() -> str | None:
 
 
 _OF_RAY = (
-    *("RAY_", "TUNE_", "OMP_NUM_THREADS", "PYTHONBREAKPOINT"),
+    *("RAY_", "OMP_NUM_THREADS", "PYTHONBREAKPOINT"),
     *("CUDA_VISIBLE_", "NVIDIA_VISIBLE_", "ROCR_VISIBLE_", "HIP_VISIBLE_", "ASCEND_RT_VISIBLE_"),
     *("HABANA_VISIBLE_", "NEURON_RT_VISIBLE_", "ONEAPI_DEVICE_SELECTOR", "ZE_AFFINITY_MASK"),
-    *("TPU_", "TT_VISIBLE_", "QBRUNTIME_VISIBLE_", "FURIOSA_DEVICES", "RBLN_DEVICES"),
+    *("TPU_VISIBLE_", "TPU_CHIPS_PER_HOST_BOUNDS", "TPU_HOST_BOUNDS"),
+    *("TT_VISIBLE_", "QBRUNTIME_VISIBLE_", "FURIOSA_DEVICES", "RBLN_DEVICES"),
 )
 """How the names of variables begin that Ray gives each of its processes, by what is free."""
 
@@ -176,6 +188,21 @@ def _environment_at_start() -> Mapping[str, str]:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Own:
+    """What a process had itself, before it was given anything."""
+
+    environment: Mapping[str, str]
+    path: frozenset[str]
+    levels: Mapping[str, int]
+
+
+@functools.cache
+def _own() -> _Own:
+    """What this process had when it was first asked."""
+    return _Own(dict(os.environ), frozenset(sys.path), _logging_levels())
+
+
+@dataclasses.dataclass(frozen=True)
 class _Setting:
     """How a setting is read and written; `None` is what is not set."""
 
@@ -185,16 +212,12 @@ class _Setting:
 
 def _pickled() -> Iterable[tuple[str, bytes]]:
     for name, setting in _SETTINGS.items():
-        value = setting.read()
-        if value is None:
-            continue
         try:
-            yield name, cloudpickle.dumps(value)
+            yield name, cloudpickle.dumps(setting.read())
         except Exception as error:
-            warnings.warn(
+            say(
                 f"A setting of the script cannot be sent to workers, where trials go on without "
-                f"it: {name} ({type(error).__name__}: {error}).",
-                stacklevel=2,
+                f"it: {name} ({type(error).__name__}: {error})."
             )
 
 
@@ -222,6 +245,9 @@ def _logging_levels() -> dict[str, int]:
 
 
 def _set_logging_levels(levels: Mapping[str, int]) -> None:
+    own = _own().levels
+    for name in _logging_levels().keys() - levels.keys():  # which a trial has set
+        logging.getLogger(name).setLevel(own.get(name, logging.NOTSET))
     for name, level in levels.items():
         logging.getLogger(name or None).setLevel(level)
 

@@ -5,6 +5,7 @@ leaves a project, and can be gone on with. Runs in the driver.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
@@ -221,6 +222,8 @@ def run_trial(
 def _run(tuner: Any, trial: Trial, context: TrialContext, number: int) -> Any:
     """Train a trial once, and return what `fit` returned."""
     spec = _spec_of(tuner, trial, number)
+    # Each training has callbacks of its own, as each worker does
+    context = dataclasses.replace(context, callbacks=tuner._deepcopy_callbacks(context.callbacks))
     sender = ReportSender(_nobody, _at_once, context.space)
     sender.config = trial.hyperparameters
     sender.callback = TrialCallback(context.objective, spec, sender, context.max_model_size)

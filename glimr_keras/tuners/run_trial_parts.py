@@ -111,9 +111,7 @@ def convert_hyperparams_to_hparams(
 def _domain(parameter: HyperParameter, api: Any) -> Any:
     """Return the values of a hyperparameter in TensorBoard's words; `None` for any."""
     match parameter:
-        case Int(step=1):
-            return api.IntInterval(parameter.min_value, parameter.max_value)
-        case Int(step=None):
+        case Int(step=1 | None):
             return api.IntInterval(parameter.min_value, parameter.max_value)
         case Float(step=None):
             return api.RealInterval(parameter.min_value, parameter.max_value)

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+import keras
 import pytest
 from ray import cloudpickle
 
@@ -21,10 +22,20 @@ def test_each_path_can_be_imported_and_is_known_to_the_one_above(path):
     assert found is module
 
 
-def test_a_path_that_stands_for_one_module_is_that_module():
+def test_a_path_that_stands_for_one_module_has_what_that_has():
     module = importlib.import_module("glimr_keras.src.engine.trial")
-    assert module is glimr_keras.engine.trial
-    assert (module.__name__, module.__spec__.name) == (("glimr_keras.engine.trial",) * 2)
+    assert module.Trial is glimr_keras.engine.trial.Trial
+    found = importlib.import_module("glimr_keras.src.backend.keras")
+    assert found.layers is keras.layers
+    assert found.__version__ == keras.__version__
+    with pytest.raises(AttributeError, match=r"src\.backend\.keras' has no attribute 'nothing'"):
+        found.nothing  # noqa: B018
+
+
+def test_no_second_keras_is_imported_from_below_a_path():
+    with pytest.raises(ModuleNotFoundError, match="is private to KerasTuner"):
+        importlib.import_module("glimr_keras.src.backend.keras.layers")
+    assert "glimr_keras.src.backend.keras.layers" not in sys.modules
 
 
 def test_a_tuner_and_its_oracle_are_in_one_place():
@@ -45,6 +56,7 @@ def test_a_tuner_and_its_oracle_are_in_one_place():
         ("distribute.oracle_client", "is a Ray cluster: give the tuner `address=`"),
         ("protos", r"`get_config\(\)` and `get_state\(\)`"),
         ("backend.io", "Use `pathlib`"),
+        ("engine.hyperparameters.hp_types.int_hp", "Import from `glimr_keras`, or its `engine`"),
         ("engine.stateful", "Import from `glimr_keras`, or its `engine`"),
         ("tuners.random_search", "Of the private ones there are: .*tuners.randomsearch"),
     ],
@@ -73,5 +85,5 @@ def test_scripts_that_have_them_can_be_sent(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == (
-        "['glimr_keras.src.tuners.randomsearch', 'glimr_keras.engine.tuner_utils']"
+        "['glimr_keras.src.tuners.randomsearch', 'glimr_keras.src.engine.tuner_utils']"
     )

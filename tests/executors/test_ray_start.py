@@ -94,6 +94,33 @@ def test_a_start_that_fails_twice_says_what_to_do(fake_ray):
     assert (ray.starts, ray.ends) == (2, 2)
 
 
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_ray_that_is_gone_is_not_asked(fake_ray, nowhere, monkeypatch, is_own):
+    """Ray itself would wait a minute, and then end the process."""
+    ray = fake_ray(at=1)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "gcs_address", nowhere, raising=False)
+    monkeypatch.setattr(ray, "nodes", lambda: pytest.fail("it is asked"), raising=False)
+    if is_own:
+        monkeypatch.setattr(ray_start, "_own", "here")
+        ray_start.ensure_ray(None, chatty=False)
+        assert (ray.starts, ray.ends) == (1, 1)
+        return
+    with pytest.raises(gk.errors.ResourcesError, match=r"any machine that is alive.*shutdown"):
+        ray_start.ensure_ray(None, chatty=False)
+    assert (ray.starts, ray.ends) == (0, 0)
+
+
+def test_a_client_of_a_ray_asks_its_server(fake_ray, nowhere, monkeypatch):
+    ray = fake_ray(at=1)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "gcs_address", nowhere, raising=False)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}], raising=False)
+    monkeypatch.setattr(ray_start.client, "is_connected", lambda: True)
+    ray_start.ensure_ray(None, chatty=False)
+    assert (ray.starts, ray.ends) == (0, 0)
+
+
 def run(tmp_path, text, **variables):
     """Runs a user's script."""
     path = tmp_path / "script.py"

@@ -3,6 +3,7 @@
 import pickle
 import sys
 import threading
+import types
 import warnings
 
 import keras
@@ -85,6 +86,68 @@ def test_nothing_of_this_version_is_missing():
         for function in (f"set_{name}", f"enable_{name}")
     }
     assert in_keras - known == {"set_backend"}  # which a process chooses once
+
+
+@pytest.fixture
+def said_anew(monkeypatch):
+    monkeypatch.setattr(library_settings, "_said", set())
+    return monkeypatch
+
+
+@pytest.mark.filterwarnings("default:A setting of the script")
+@pytest.mark.parametrize("mistake", [ModuleNotFoundError, KeyError, TypeError])
+def test_what_a_machine_does_not_have_is_said_once_and_the_others_are_set(said_anew, mistake):
+    names = list(library_settings.SETTINGS)
+    place = names.index("epsilon")
+
+    def write(module, value):
+        raise mistake("not here")
+
+    broken = library_settings.Setting("keras", lambda keras: None, write)
+    gone = library_settings.Setting("no.such.library", lambda module: None, write)
+    settings = dict(library_settings.SETTINGS)
+    changed = {**library_settings.current(), "floatx": 7, "gone": 1, "epsilon": 1e-3}
+    said_anew.setattr(
+        library_settings,
+        "SETTINGS",
+        {"floatx": broken, "gone": gone, **dict(list(settings.items())[place:])},
+    )
+    with pytest.warns(UserWarning, match="A setting of the script") as said:
+        library_settings.apply(changed)
+        with Session("tensorflow", changed).fresh():
+            assert keras.config.epsilon() == 1e-3
+    assert [
+        each for each in ("floatx", "gone") for one in said if f": {each} (" in str(one.message)
+    ] == ["floatx", "gone"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_filters_of_the_script_make_no_error_of_what_a_machine_does_not_have(said_anew, recwarn):
+    library_settings.apply({"matplotlib": {"no.such": 1, "lines.linewidth": 5.0}})
+    assert matplotlib.rcParams["lines.linewidth"] == 5.0
+    assert "matplotlib (AttributeError: this version does not have no.such" in str(
+        recwarn[0].message
+    )
+
+
+def test_an_older_sklearn_has_fewer_settings(said_anew):
+    had = {"assume_finite": False, "transform_output": "default"}
+    older = types.SimpleNamespace(
+        get_config=lambda: dict(had), set_config=lambda **values: had.update(values)
+    )
+    said_anew.setitem(sys.modules, "sklearn", older)
+    assert library_settings.current()["sklearn"] == had
+    library_settings.apply({"sklearn": {"assume_finite": True, "enable_metadata_routing": False}})
+    assert had == {"assume_finite": True, "transform_output": "default"}
+
+
+def test_a_library_that_cannot_be_read_does_not_matter(said_anew):
+    def fails():
+        raise KeyError("of another version")
+
+    said_anew.setattr(sklearn, "get_config", fails)
+    assert "sklearn" not in library_settings.current()
+    assert "epsilon" in library_settings.current()
 
 
 def test_reading_and_writing_starts_no_device():

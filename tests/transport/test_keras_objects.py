@@ -400,6 +400,107 @@ class Wrong(Scaled):
         return {"name": self.name}
 
 
+class Block(keras.layers.Layer):
+    """Does not tell of an argument that is a function."""
+
+    def __init__(self, units=2, activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.activation = units, keras.activations.get(activation)
+
+    def call(self, x):
+        return self.activation(x - 0.5)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+class Applied(Block):
+    """As it is given."""
+
+    def __init__(self, units=2, *, activation=keras.ops.relu, **kwargs):
+        super().__init__(units, **kwargs)
+        self.activation = activation
+
+
+class Renamed(keras.layers.Layer):
+    """Has an argument of which it does not tell under another name."""
+
+    def __init__(self, function=None, **kwargs):
+        super().__init__(**kwargs)
+        self.kept = keras.activations.get(function)
+
+    def call(self, x):
+        return self.kept(x)
+
+    def get_config(self):
+        return {**super().get_config()}
+
+
+class Made(keras.layers.Layer):
+    """Makes what it needs in its constructor."""
+
+    def __init__(self, by=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.by, self.function, self.loss = by, lambda x: x * by, keras.losses.Huber(by)
+        self.again = lambda x: self.function(x) + 0
+
+    def call(self, x):
+        self.last = x
+        return self.again(x)
+
+    def get_config(self):
+        return {**super().get_config(), "by": self.by}
+
+
+@pytest.mark.parametrize("activation", ["tanh", tripled, keras.ops.sin])
+def test_an_argument_that_a_configuration_leaves_out_arrives(activation):
+    given = keras.activations.get(activation)
+    model = sequential(Block(8, activation), Block(), Applied(activation=given), Applied())
+    arrived = sent(model)
+    same(arrived, model)
+    assert arrived.layers[1].activation is keras.activations.relu
+    assert arrived.layers[3].activation is keras.ops.relu
+    for layer, other in zip(arrived.layers, model.layers, strict=True):
+        same(layer, other)
+
+
+def test_a_model_that_has_trained_is_no_other_for_that():
+    model = sequential(keras.layers.Dense(2))
+    model.compile("sgd", "mse")
+    model.fit(X, X[:, :2], verbose=0)
+    same(sent(model), model)
+
+
+def test_what_a_constructor_makes_arrives():
+    model = sequential(Made(3.0), keras.layers.Dense(2))
+    predicted(model)
+    arrived = sent(model)
+    same(arrived, model)
+    assert type(arrived.layers[0].loss) is keras.losses.Huber
+
+
+def test_what_a_script_has_set_on_objects_of_keras_arrives():
+    shared = keras.layers.Dense(2)
+    base, step = sequential(shared), own_step()
+    base.class_names, shared.kept, step.rate = ["a", "b"], {"c": 1}, 0.5
+    hidden = base.outputs[0]
+    for arrived in (sent([base, step]), sent([base, step, hidden]), copied([base, step])):
+        assert arrived[0].class_names == ["a", "b"]
+        assert arrived[0].layers[0].kept == {"c": 1}
+        assert arrived[1].rate == 0.5
+        same(arrived[0], base)
+
+
+def later(make, **attributes):
+    def made():
+        model = make()
+        for name, value in attributes.items():
+            setattr(model, name, value)
+        return model
+
+    return made
+
+
 class Unlike(Scaled):
     @classmethod
     def from_config(cls, config):
@@ -416,6 +517,12 @@ class Unlike(Scaled):
             "'dropout.*' had rate=0.7, and has 0.1",
         ),
         (lambda: sequential(Unlike(4)), "of your own in it: Unlike.*shape"),
+        (lambda: sequential(Renamed("tanh")), "Renamed.*had kept=tanh, and has linear"),
+        (later(own_step, loss_fn=distance), "the OwnStep .* had loss_fn=distance, and has None"),
+        (
+            later(lambda: sequential(keras.layers.Dense(2)), lock=threading.Lock()),
+            "the Sequential .* had lock=.*lock.*, and has None",
+        ),
     ],
 )
 def test_what_cannot_be_made_again_is_refused_by_name_in_the_driver(make, message):

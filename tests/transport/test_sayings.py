@@ -2,6 +2,9 @@
 
 import collections
 import logging
+import pickle
+import sys
+import threading
 import warnings
 
 import keras
@@ -9,7 +12,7 @@ import pytest
 from absl import logging as absl_logging
 
 import glimr_keras as gk
-from glimr_keras.transport.sayings import Collector, Repeater
+from glimr_keras.transport.sayings import Collector, Repeater, Saying
 from tests import tiny_models
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
@@ -112,14 +115,19 @@ def test_each_failed_trial_is_named_with_the_whole_reason(local_ray, project, ca
 
 
 @pytest.fixture
-def collector():
+def collector(monkeypatch):
     """Takes in what this process warns of."""
+    for owner, name in (
+        (logging.Logger, "callHandlers"),
+        (logging, "lastResort"),
+        (logging.root.manager, "emittedNoHandlerWarning"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
     collector = Collector()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         collector.install()
         yield collector
-    logging.getLogger().removeHandler(collector)
 
 
 def test_one_process_sends_each_once(collector):
@@ -131,17 +139,71 @@ def test_one_process_sends_each_once(collector):
     assert collector.hand_out() == ()
 
 
-def test_one_that_cannot_be_pickled_is_said_by_its_text(collector):
+def test_one_that_cannot_be_pickled_is_what_it_was(collector):
     class Unsendable(UserWarning):
         def __reduce__(self):
             raise TypeError("no")
 
     warnings.warn(Unsendable("held by a lock"), stacklevel=1)
-    (saying,) = collector.hand_out()
+    (saying,) = pickle.loads(pickle.dumps(collector.hand_out()))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         Repeater().repeat([saying, saying])
-    assert [str(each.message) for each in said] == ["Unsendable: held by a lock"]
+    assert [(each.category, str(each.message)) for each in said] == [(Unsendable, "held by a lock")]
+
+
+def test_a_category_that_is_not_here_is_said_by_its_name():
+    saying = Saying(
+        "a text", "file.py", 1, "Elsewhere", ("no.such.module", "Elsewhere"), ("a text",)
+    )
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        Repeater().repeat([saying])
+    assert [str(each.message) for each in said] == ["Elsewhere: a text"]
+
+
+class Odd(UserWarning):
+    """Of the user's own, with arguments that are no text."""
+
+    limit = 3
+
+    def __init__(self, number, lock=None):
+        super().__init__(number, lock)
+
+    def __str__(self):
+        return f"more than {self.limit}: {self.args[0]}"
+
+
+@pytest.mark.parametrize("lock", [None, threading.Lock()])
+def test_a_category_of_the_script_is_the_scripts_own(collector, monkeypatch, lock):
+    monkeypatch.setattr(sys.modules["__main__"], "Odd", Odd, raising=False)
+    monkeypatch.setattr(Odd, "__module__", "__main__")
+    before = dict(vars(Odd))
+    warnings.warn(Odd(5, lock), stacklevel=1)
+    sent = pickle.loads(pickle.dumps(collector.hand_out()))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        Repeater().repeat(sent)
+    assert [(each.category, str(each.message)) for each in said] == [(Odd, "more than 3: 5")]
+    assert dict(vars(Odd)) == before
+
+
+def test_a_script_configures_its_logging_as_in_a_process_of_its_own(
+    collector, monkeypatch, tmp_path
+):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    collector.install()
+    logging.basicConfig(filename=tmp_path / "log", level=logging.INFO)
+    logging.getLogger("of.the.script").info("of the script")
+    logging.getLogger("of.the.script").warning("a warning")
+    root.handlers[0].close()
+    assert (tmp_path / "log").read_text().splitlines() == [
+        "INFO:of.the.script:of the script",
+        "WARNING:of.the.script:a warning",
+    ]
+    assert [saying.text for saying in collector.hand_out()] == ["a warning"]
 
 
 def test_ray_is_not_repeated(collector):

@@ -269,7 +269,9 @@ def environment(monkeypatch):
     for name, value in {"KEPT": "1", "CHANGED": "2", "RAY_OWN": "driver"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("GONE", raising=False)
-    return monkeypatch
+    surroundings._own.cache_clear()
+    yield monkeypatch
+    surroundings._own.cache_clear()
 
 
 @pytest.mark.parametrize(("is_same", "kept"), [(True, "1"), (False, "there")])
@@ -287,6 +289,29 @@ def test_another_machine_keeps_its_own_variables_but_those_that_the_script_chang
     found = {name: os.environ.get(name) for name in ("KEPT", "CHANGED", "GONE", "ONLY_THERE")}
     assert found == {"KEPT": kept, "CHANGED": "2", "GONE": None, "ONLY_THERE": "there"}
     assert os.environ["RAY_OWN"] == "there"
+
+
+def test_what_a_trial_adds_is_not_there_in_the_next(environment, left_as_it_was):
+    """Nor are a level of a logger, or a setting that the script does not have."""
+    environment.setenv("OF_THE_PROCESS", "1")
+    sent = Surroundings.current()
+    environment.setenv("TUNE_EPOCHS", "3")
+    chosen = Surroundings.current()
+    environment.delenv("TUNE_EPOCHS")
+    sent.take_over()
+    os.environ["SIZE"] = "8"
+    del os.environ["OF_THE_PROCESS"]
+    sys.path.append("/of/a/trial")
+    logging.getLogger("of.a.trial").setLevel(7)
+    socket.setdefaulttimeout(3.0)
+    sent.take_over()
+    assert "SIZE" not in os.environ
+    assert os.environ["OF_THE_PROCESS"] == "1"
+    assert "/of/a/trial" not in sys.path
+    assert logging.getLogger("of.a.trial").level == 0
+    assert socket.getdefaulttimeout() is None
+    chosen.take_over()
+    assert os.environ["TUNE_EPOCHS"] == "3"
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/environ").exists(), reason="only Linux says")

@@ -229,6 +229,26 @@ def test_run_trial_trains_and_returns_the_histories_and_saves_the_best_weights(p
         tuner.run_trial(trial, *tiny_models.TRAIN, **FIT)
 
 
+class Once(keras.callbacks.Callback):
+    """Remembers what it has seen, as `ModelCheckpoint` does its best."""
+
+    seen = ()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen = (*self.seen, epoch)
+        logs["seen"] = len(self.seen)
+
+
+def test_each_training_has_callbacks_of_its_own(project):
+    given = Once()
+    tuner = tuner_of(project, executions_per_trial=2, callbacks=[given])
+    for _ in range(2):
+        trial = tuner.oracle.create_trial("tuner0")
+        histories = tuner.run_trial(trial, *tiny_models.TRAIN, epochs=2, **FIT)
+        assert [history.history["seen"] for history in histories] == [[1, 2], [1, 2]]
+    assert given.seen == ()
+
+
 def test_a_run_trial_of_ones_own_may_be_called_by_hand(project):
     class Halves(gk.RandomSearch):
         def run_trial(self, trial, x, y, **kwargs):
