@@ -44,11 +44,12 @@ _LIBRARIES = {
 _MANY = 10_000
 """Lists and dicts with more hold data, and not what is trained."""
 _MOST = 100_000
-"""So many entries are looked at in what is no object of Keras', and no attribute of one."""
+"""So many entries are looked at in each kind of what is no object of Keras'."""
 _CONTAINERS = (dict, list, tuple)
-_NEAR, _FAR, _INSTALLED, _OPTIMIZERS = range(4)
-"""The order in which the walk goes: objects of Keras' and their lists and dicts; what is in those,
-and objects of the user's; objects of other libraries; optimizers.
+_DATA = (int, float, complex, str, bytes, np.generic, np.ndarray)
+_KERAS_RANK, _USERS_RANK, _NESTED_RANK, _INSTALLED_RANK, _OPTIMIZER_RANK = _RANKS = range(5)
+"""The order in which the walk goes: objects of Keras', and their lists and dicts; those of the
+user's, likewise; lists and dicts in others; objects of other libraries; optimizers.
 """
 _PASSING = ("_compile_metrics", "_compile_loss", "_loss_tracker", "_self_")
 """How names of attributes begin that hold nothing that outlives an epoch."""
@@ -216,11 +217,11 @@ def _parts(model: keras.Model, is_deep: bool = True) -> Iterator[tuple[str, Any]
         is_deep: Whether to look into objects that are not Keras' too.
     """
     seen: set[int] = set()
-    waiting: list[collections.deque[tuple[str, Any]]] = [collections.deque() for _ in range(4)]
-    waiting[_NEAR].append(("", model))
-    left = _MOST
+    waiting: list[collections.deque[tuple[str, Any]]] = [collections.deque() for _ in _RANKS]
+    waiting[_KERAS_RANK].append(("", model))
+    left = dict.fromkeys((_USERS_RANK, _NESTED_RANK, _INSTALLED_RANK), _MOST)
     while any(waiting):
-        rank = next(number for number in range(4) if waiting[number])
+        rank = next(rank for rank in _RANKS if waiting[rank])
         path, value = waiting[rank].popleft()
         if id(value) in seen:
             continue
@@ -231,9 +232,9 @@ def _parts(model: keras.Model, is_deep: bool = True) -> Iterator[tuple[str, Any]
         if isinstance(value, (keras.optimizers.Optimizer, keras.random.SeedGenerator)):
             yield path, value
         children = _children(value)
-        if rank in (_FAR, _INSTALLED):
-            left -= len(children)
-            children = children if left >= 0 else []
+        if rank in left:
+            left[rank] -= len(children)
+            children = children if left[rank] >= 0 else []
         for name, child in children:
             found = _rank(child, value, is_deep)
             if found is not None:
@@ -243,14 +244,16 @@ def _parts(model: keras.Model, is_deep: bool = True) -> Iterator[tuple[str, Any]
 def _rank(child: Any, parent: Any, is_deep: bool) -> int | None:
     """When something is looked at; `None` if nothing can be reached from it."""
     if isinstance(child, keras.optimizers.Optimizer):
-        return _OPTIMIZERS
+        return _OPTIMIZER_RANK
     if isinstance(child, _KERAS) or _is_variable(child):
-        return _NEAR
+        return _KERAS_RANK
     if isinstance(child, _CONTAINERS):
-        return _NEAR if isinstance(parent, _KERAS) else _FAR
+        if isinstance(parent, _CONTAINERS):
+            return _NESTED_RANK
+        return _KERAS_RANK if isinstance(parent, _KERAS) else _USERS_RANK
     if not is_deep or not _is_of_others(child):
         return None
-    return _INSTALLED if _is_installed(type(child).__module__) else _FAR
+    return _INSTALLED_RANK if _is_installed(type(child).__module__) else _USERS_RANK
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:
@@ -260,6 +263,8 @@ def _children(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
         return [(str(key), child) for key, child in _copied(value.items)]
     if isinstance(value, (list, tuple)):
+        if len(value) > 16 and all(isinstance(each, _DATA) for each in value[:: len(value) // 16]):
+            return []
         return [(str(index), child) for index, child in enumerate(_copied(value.__iter__))]
     items = _copied(vars(value).items)
     return [item for item in items if not item[0].startswith(_PASSING)]
