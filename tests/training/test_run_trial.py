@@ -1081,9 +1081,7 @@ class OwnFit(keras.Sequential):
     """A model whose `fit` takes what it names."""
 
     def fit(self, x, epochs=1, callbacks=None, validation_data=None):
-        return super().fit(
-            x, None, None, epochs, 0, callbacks, 0.0, validation_data, False
-        )
+        return super().fit(x, None, None, epochs, 0, callbacks, 0.0, validation_data, False)
 
 
 def test_a_fit_of_a_models_own_gets_what_it_takes(run):
