@@ -164,8 +164,11 @@ def _pairs(model: Any, x: Any) -> list[tuple[_Shape, _Shape]]:
     """The shape of each input that is given, with that which the model's was made with: by name
     where there are names. Those that cannot be told are left out.
     """
+    structure: Any = None
+    with contextlib.suppress(Exception):  # a Sequential, which has one
+        structure = model.input
     with contextlib.suppress(Exception):  # a model that was not made of inputs
-        structure, inputs = model.input, model.inputs
+        inputs = model.inputs
         if isinstance(x, dict):
             by_place = {tensor.name: tensor for tensor in inputs}
             named = structure if isinstance(structure, dict) else by_place
