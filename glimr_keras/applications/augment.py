@@ -195,7 +195,7 @@ def _range(name: str, value: Any, lowest: Any, kinds: Any) -> tuple[Any, Any]:
     ):
         kind = "int" if kinds is int else "int or float"
         raise ValueError(
-            f"`{name}` must be {kind}, not below 0, or `[low, high]` of those, which must not "
-            f"exceed 2. Received: {name}={value!r}"
+            f"`{name}` must be {kind}, not below 0, or a list `[low, high]` of those, whose length "
+            f"must not exceed 2, with low not above high. Received: {name}={value!r}"
         )
     return pair[0], pair[1]

@@ -253,7 +253,7 @@ class Coordinator:
 
         mutated = spec.values | self.oracle.space.walk(choose)
         for name in self._drawn(mutated, spec.sampling_key):
-            del mutated[name]  # what is derived from a changed value changes with it
+            mutated.pop(name, None)  # what is derived from a changed value changes with it
         return dataclasses.replace(spec, values=mutated | self._drawn(mutated, spec.sampling_key))
 
     def _drawn(self, values: Mapping[str, Any], key: tuple[int, ...]) -> dict[str, Any]:
@@ -305,7 +305,7 @@ class Coordinator:
             chosen,
             trial.sampling_key,
             str(execution_directory(self._directory, trial.trial_id, number)),
-            tuple(part.direction for part in self.oracle.objective.parts),
+            self.oracle.objective.directions,
             epochs=chosen.get(Stage.EPOCHS),
             initial_epoch=chosen.get(Stage.INITIAL_EPOCH, 0),
             state=None

@@ -243,14 +243,14 @@ def is_source(x: Any) -> bool:
         isinstance(x, (keras.utils.PyDataset, Iterator))
         or tf_datasets.is_dataset(x)
         or (
-            type(x).__module__.startswith(_LOADERS)
+            any(kind.__module__.startswith(_LOADERS) for kind in type(x).__mro__)
             and hasattr(x, "__iter__")
             and not hasattr(x, "shape")
         )
     )
 
 
-_LOADERS = ("torch.utils.data.", "grain.")
+_LOADERS = ("torch.utils.data.dataloader", "grain.")
 """Where loaders of other libraries are, of which Keras takes batches."""
 
 
@@ -329,6 +329,8 @@ def describe(arguments: FitArguments) -> Any:
     be found.
     """
     batch = _a_batch(arguments)
+    if tf_datasets.is_dataset(arguments.x):
+        return _described(batch, 0)
     try:
         return _described(None if batch is None else samples.as_keras_has_it(batch), 0)
     except Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,8 +52,9 @@ class HyperModel:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = cls.build  # or that of another base
-        if own is not HyperModel.build and not hasattr(own, _WRAPPED):
+        own = inspect.getattr_static(cls, "build")  # or that of another base
+        is_own = own is not HyperModel.build and not hasattr(own, _WRAPPED)
+        if is_own and inspect.isfunction(own):  # others, such as static ones, are as they are
             cls.build = _wrapped(own)  # type: ignore[method-assign]
 
     def __init__(self, name: str | None = None, tunable: bool = True) -> None:
@@ -77,8 +79,10 @@ class HyperModel:
         """
         if not self.tunable and isinstance(hp, HyperParameters):
             hp = hp.untuned()
+        own = inspect.getattr_static(type(self), "build")
+        build = own.__get__(self, type(self)) if hasattr(own, "__get__") else own
         with _building(self):
-            return type(self).build(self, hp, *args, **kwargs)
+            return build(hp, *args, **kwargs)
 
     def declare_hyperparameters(self, config: HyperParameters) -> None:
         """Asks for hyperparameters that are searched whether `build` asks for them or not.

@@ -160,7 +160,10 @@ def remove(directory: str | os.PathLike[str]) -> None:
 
 
 def load(
-    model: Any, directory: str | os.PathLike[str], values: Mapping[str, Any] | None = None
+    model: Any,
+    directory: str | os.PathLike[str],
+    values: Mapping[str, Any] | None = None,
+    late: dict[str, Any] | None = None,
 ) -> Checkpoint:
     """Reads a checkpoint's weights into `model`, and the state of the training, such as that of its
     optimizers, if it is there and the model is compiled.
@@ -173,6 +176,8 @@ def load(
         values: The configuration of `model`. If it differs from the saved one, as when a
             population-based scheduler changed it, learning rates are the model's own, and not those
             that the optimizers had.
+        late: Takes in what the model has no variables for yet, for `load_late`. By default that is
+            warned of.
 
     Raises:
         CheckpointError: If there is no checkpoint in `directory`, or it is damaged.
@@ -186,14 +191,26 @@ def load(
         for name, value in (values or {}).items()
     )
     rates = model_state.learning_rates(model) if is_changed else []
-    with model_state.reading(model, weights):
+    missing: dict[str, Any] = {} if late is None else late
+    with model_state.reading(model, weights, is_changed, missing):
         optimizer = getattr(model, "optimizer", None) if checkpoint.has_optimizer else None
         if optimizer is not None and not optimizer.built:
             optimizer.build(model.trainable_variables)
         _read_into(model, weights, with_optimizer=optimizer is not None)
     for changed, rate in rates:
         changed.learning_rate = rate
+    if late is None:
+        model_state.warn_of_missing(missing)
     return checkpoint
+
+
+def load_late(model: Any, late: dict[str, Any]) -> None:
+    """Gives variables that were made when a training began what `load` took in for them, and warns
+    of what the model still does not have.
+    """
+    missing = model_state.assigned(model, late, is_changed=True)
+    late.clear()
+    model_state.warn_of_missing(missing)
 
 
 def load_weights(model: Any, weights: pathlib.Path, build_config: Any = None) -> None:
@@ -361,7 +378,8 @@ def _own_optimizer_only(model: Any, is_kept: bool) -> Iterator[list[Any]]:
         is_kept: Whether the own one is not to be hidden.
     """
     optimizer = getattr(model, "optimizer", None)
-    others = [each for each in model_state.optimizers_of(model).values() if each is not optimizer]
+    found = model_state.optimizers_of(model, is_deep=False)
+    others = [each for each in found.values() if each is not optimizer]
     if optimizer is None or is_kept:
         yield others
         return

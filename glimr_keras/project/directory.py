@@ -95,7 +95,10 @@ def _check_can_be_made(directory: pathlib.Path) -> None:
     told without making it.
     """
     try:
-        nearest = next(place for place in (directory, *directory.parents) if place.exists())
+        places = (directory, *directory.parents)
+        nearest = next((place for place in places if place.exists()), None)
+        if nearest is None:  # as of a drive that is not there
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), directory.anchor)
         if nearest != directory and not nearest.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
         if nearest != directory and not os.access(nearest, os.W_OK | os.X_OK):

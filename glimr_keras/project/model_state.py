@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import json
 import pathlib
 import sys
 import types
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import h5py
@@ -41,14 +43,28 @@ _LIBRARIES = {
 """Whose other objects hold nothing of a training, and much else."""
 _MANY = 10_000
 """Lists and dicts with more hold data, and not what is trained."""
+_MOST = 100_000
+"""So many entries are looked at in each kind of what is no object of Keras'."""
+_CONTAINERS = (dict, list, tuple)
+_DATA = (int, float, complex, str, bytes, np.generic, np.ndarray)
+_KERAS_RANK, _USERS_RANK, _NESTED_RANK, _INSTALLED_RANK, _OPTIMIZER_RANK = _RANKS = range(5)
+"""The order in which the walk goes: objects of Keras', and their lists and dicts; those of the
+user's, likewise; lists and dicts in others; objects of other libraries; optimizers.
+"""
 _PASSING = ("_compile_metrics", "_compile_loss", "_loss_tracker", "_self_")
 """How names of attributes begin that hold nothing that outlives an epoch."""
 
 
-def optimizers_of(model: keras.Model) -> dict[str, Any]:
-    """All optimizers that can be reached from a model, by path."""
+def optimizers_of(model: keras.Model, is_deep: bool = True) -> dict[str, Any]:
+    """All optimizers that can be reached from a model, by path.
+
+    Args:
+        is_deep: Whether to look into objects that are not Keras' too; Keras itself does not.
+    """
     return {
-        path: part for path, part in _parts(model) if isinstance(part, keras.optimizers.Optimizer)
+        path: part
+        for path, part in _parts(model, is_deep)
+        if isinstance(part, keras.optimizers.Optimizer)
     }
 
 
@@ -73,20 +89,32 @@ def write(model: keras.Model, file: pathlib.Path) -> None:
     kept = {path: array for path, array in kept.items() if array is not None}
     if not kept and not built:
         return
+    seeds = [
+        f"{path}/state"
+        for path, part in parts.items()
+        if isinstance(part, keras.random.SeedGenerator)
+    ]
+    described = {"built": built, "paths": list(kept), "seeds": seeds}
     with h5py.File(file, "a") as content:
         group = content.create_group(_GROUP)
-        group.create_dataset("description", data=json.dumps({"built": built, "paths": list(kept)}))
+        group.create_dataset("description", data=json.dumps(described))
         for number, array in enumerate(kept.values()):
             group.create_dataset(str(number), data=array)
 
 
 @contextlib.contextmanager
-def reading(model: keras.Model, file: pathlib.Path) -> Iterator[None]:
+def reading(
+    model: keras.Model, file: pathlib.Path, is_changed: bool, late: dict[str, np.ndarray]
+) -> Iterator[None]:
     """Builds the optimizers of a model as they were when a file was written, so that Keras can
     read it; after that, reads what `write` added.
 
+    Args:
+        is_changed: Whether the model is of another configuration, so that shapes may differ.
+        late: Takes in the values of variables that the model does not have, by path.
+
     Raises:
-        ModelError: If the model has not what was written.
+        ModelError: If a variable has another shape, and the configuration is the same.
     """
     described, arrays = _read(file)
     parts = dict(_parts(model))
@@ -99,15 +127,54 @@ def reading(model: keras.Model, file: pathlib.Path) -> Iterator[None]:
             found = model.trainable_variables
         optimizer.build(found)
     yield
-    parts = dict(_parts(model))
-    for path, array in zip(described["paths"], arrays, strict=True):
-        variable = parts.get(path)
-        if variable is None or tuple(variable.shape) != array.shape:
+    kept = dict(zip(described["paths"], arrays, strict=True))
+    missing = assigned(model, kept, is_changed)
+    seeds = described.get("seeds", ())  # as of a Dropout whose rate is 0 now, which needs none
+    late |= {path: array for path, array in missing.items() if path not in seeds}
+
+
+def assigned(
+    model: keras.Model, kept: dict[str, np.ndarray], is_changed: bool
+) -> dict[str, np.ndarray]:
+    """Gives the variables of a model the values that they are to have, and returns those that it
+    has no variables for.
+
+    Args:
+        kept: The values, by path.
+        is_changed: Whether those of another shape are among what is returned.
+
+    Raises:
+        ModelError: If a variable has another shape, and that is not so.
+    """
+    parts, missing = dict(_parts(model)) if kept else {}, {}
+    for path, array in kept.items():
+        variable: Any = parts.get(path)
+        if not _is_variable(variable):
+            missing[path] = array
+        elif tuple(variable.shape) == array.shape:
+            variable.assign(array)
+        elif is_changed:
+            missing[path] = array
+        else:
             raise ModelError(
-                f"The training cannot go on: the model has no {path!r} of shape {array.shape}, "
-                "which was written with its state. Make it in `build`, and not first in training."
+                f"The training cannot go on: the model's {path!r} must have the shape that was "
+                f"written with its state, {array.shape}. Received: {tuple(variable.shape)}. Make "
+                "it of the same shape in `build`, or pass `overwrite=True` to start over."
             )
-        variable.assign(array)
+    return missing
+
+
+def warn_of_missing(late: dict[str, np.ndarray]) -> None:
+    """Warns of variables that a training goes on without, if there are any."""
+    if late:
+        names = ", ".join(map(repr, sorted(late)[:3]))
+        more = "" if len(late) <= 3 else f" and {len(late) - 3} more"
+        warnings.warn(
+            "What a training has beside weights goes along when it is continued. Received: a "
+            f"model without {names}{more}, or with another shape of it, which begins anew. Make "
+            "it in `build`, or in a callback's `on_train_begin`.",
+            stacklevel=2,
+        )
 
 
 def learning_rates(model: keras.Model) -> list[tuple[Any, float]]:
@@ -142,42 +209,77 @@ def _beside_weights(model: keras.Model, parts: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _parts(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """Variables and optimizers that can be reached from a model, each once, with its path; what an
-    optimizer holds comes last, since it also holds the weights of the model.
+def _parts(model: keras.Model, is_deep: bool = True) -> Iterator[tuple[str, Any]]:
+    """Variables, optimizers and seed generators that can be reached from a model, each once, with
+    its path. Optimizers come last, since they also hold the weights of the model.
+
+    Args:
+        is_deep: Whether to look into objects that are not Keras' too.
     """
     seen: set[int] = set()
-    waiting: collections.deque[tuple[str, Any]] = collections.deque([("", model)])
-    optimizers: collections.deque[tuple[str, Any]] = collections.deque()
-    while waiting or optimizers:
-        path, value = (waiting or optimizers).popleft()
+    waiting: list[collections.deque[tuple[str, Any]]] = [collections.deque() for _ in _RANKS]
+    waiting[_KERAS_RANK].append(("", model))
+    left = dict.fromkeys((_USERS_RANK, _NESTED_RANK, _INSTALLED_RANK), _MOST)
+    while any(waiting):
+        rank = next(rank for rank in _RANKS if waiting[rank])
+        path, value = waiting[rank].popleft()
         if id(value) in seen:
             continue
         seen.add(id(value))
         if _is_variable(value):
             yield path, value
             continue
-        if isinstance(value, keras.optimizers.Optimizer):
+        if isinstance(value, (keras.optimizers.Optimizer, keras.random.SeedGenerator)):
             yield path, value
-        for name, child in _children(value):
-            into = optimizers if isinstance(child, keras.optimizers.Optimizer) else waiting
-            into.append((f"{path}/{name}", child))
+        children = _children(value)
+        if rank in left:
+            left[rank] -= len(children)
+            children = children if left[rank] >= 0 else []
+        for name, child in children:
+            found = _rank(child, value, is_deep)
+            if found is not None:
+                waiting[found].append((f"{path}/{name}", child))
+
+
+def _rank(child: Any, parent: Any, is_deep: bool) -> int | None:
+    """When something is looked at; `None` if nothing can be reached from it."""
+    if isinstance(child, keras.optimizers.Optimizer):
+        return _OPTIMIZER_RANK
+    if isinstance(child, _KERAS) or _is_variable(child):
+        return _KERAS_RANK
+    if isinstance(child, _CONTAINERS):
+        if isinstance(parent, _CONTAINERS):
+            return _NESTED_RANK
+        return _KERAS_RANK if isinstance(parent, _KERAS) else _USERS_RANK
+    if not is_deep or not _is_of_others(child):
+        return None
+    return _INSTALLED_RANK if _is_installed(type(child).__module__) else _USERS_RANK
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, (dict, list, tuple)) and len(value) > _MANY:
+    """What is in an object, or in a container."""
+    if isinstance(value, _CONTAINERS) and len(value) > _MANY:
         return []
     if isinstance(value, dict):
-        return [(str(key), child) for key, child in value.items()]
+        return [(str(key), child) for key, child in _copied(value.items)]
     if isinstance(value, (list, tuple)):
-        return [(str(index), child) for index, child in enumerate(value)]
-    if isinstance(value, _KERAS) or _is_of_user(value):
-        return [item for item in vars(value).items() if not item[0].startswith(_PASSING)]
+        if len(value) > 16 and all(isinstance(each, _DATA) for each in value[:: len(value) // 16]):
+            return []
+        return [(str(index), child) for index, child in enumerate(_copied(value.__iter__))]
+    items = _copied(vars(value).items)
+    return [item for item in items if not item[0].startswith(_PASSING)]
+
+
+def _copied(read: Callable[[], Iterable[Any]]) -> list[Any]:
+    """What a container has, which another thread of the user's may change meanwhile."""
+    for _ in range(3):
+        with contextlib.suppress(RuntimeError):
+            return list(read())
     return []
 
 
-def _is_of_user(value: Any) -> bool:
-    """Whether it is an object of a class of the user's own."""
+def _is_of_others(value: Any) -> bool:
+    """Whether it is an object of a class of the user's own, or of a library that may be one."""
     library = type(value).__module__.partition(".")[0]
     return (
         hasattr(value, "__dict__")
@@ -185,6 +287,13 @@ def _is_of_user(value: Any) -> bool:
         and library not in _LIBRARIES
         and library not in sys.stdlib_module_names
     )
+
+
+@functools.lru_cache(maxsize=1000)
+def _is_installed(module: str) -> bool:
+    """Whether a module is of an installed library, and not of the user's own code."""
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return not {"site-packages", "dist-packages"}.isdisjoint(pathlib.Path(file).parts)
 
 
 def _is_variable(value: Any) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ray.tune.search import sample as ray_sample
 
+from glimr_keras._utils.nested import is_json
 from glimr_keras.space import drawn
 from glimr_keras.space.define_by_run import NewEntries, sample
 from glimr_keras.space.hp_types import Condition, HyperParameter
@@ -199,7 +200,7 @@ class DeclaredSpace:
         """
         values = self.values_of(config)
         for name in self.drawn_names & values.keys():
-            if not is_scalar(values[name]):
+            if not is_json(values[name]):
                 raise ValueError(
                     f"`initial_points` has a value for {name!r} that cannot be written down for "
                     "its trial: it must be a number, a string, or a list, tuple, dict or set of "

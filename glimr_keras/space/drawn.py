@@ -1,9 +1,10 @@
 """Values that `tune.sample_from` gives: drawn once for a trial, and written down. Runs in driver
 and worker.
 
-What Python can write as a literal (numbers, strings, and lists, tuples, dicts and sets of them) is
-written down as it is. Of anything else the seed is written down, with a fingerprint, so that it can
-be drawn again wherever the trial's configuration is wanted, and is seen to be the same.
+What JSON has (numbers, strings, and lists and dicts of them) is written down as it is, and what
+only Python can write as a literal (tuples and sets) as that text. Of anything else the seed is
+written down, with a fingerprint, so that it can be drawn again wherever the trial's configuration
+is wanted, and is seen to be the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from ray.tune.search import sample as ray_sample
 
-from glimr_keras._utils.nested import MISSING
+from glimr_keras._utils.nested import MISSING, copied
 from glimr_keras.errors import FatalValueError
 from glimr_keras.space.ray_domains import is_scalar
 
@@ -73,13 +74,13 @@ def recorded(value: Any, seed: int) -> Any:
         seed: That it was drawn with.
 
     Returns:
-        A scalar. A text is either a string that was drawn, or a literal, or says how the value can
-        be drawn again.
+        A scalar, or lists and dicts of those. A text is either a string that was drawn, or a
+        literal, or says how the value can be drawn again.
     """
     with contextlib.suppress(TypeError):
         plain = _plain(value)
         if not is_scalar(plain):
-            return repr(plain)
+            return plain if _is_same_in_json(plain) else repr(plain)
         is_plain = not isinstance(plain, str) or restored(plain, None) is plain
         return plain if is_plain else repr(plain)
     name = getattr(value, "__name__", type(value).__name__)  # Keras' objects are named anew
@@ -106,7 +107,7 @@ def restored(record: Any, redraw: Callable[[int], Any] | None, name: str = "") -
         FatalValueError: If another value is drawn.
     """
     if not isinstance(record, str):
-        return record
+        return copied(record)  # `build` may change what it gets
     found = _REDRAWN.fullmatch(record)
     if found is None:
         return _literal(record)
@@ -123,6 +124,15 @@ def restored(record: Any, redraw: Callable[[int], Any] | None, name: str = "") -
             "it by `np.random`, or return what it is made of and make it in `build`."
         )
     return value
+
+
+def _is_same_in_json(plain: Any) -> bool:
+    """Whether what is read from JSON is what was written, which makes lists of tuples."""
+    if type(plain) is list:
+        return all(map(_is_same_in_json, plain))
+    if type(plain) is dict:
+        return all(type(key) is str for key in plain) and all(map(_is_same_in_json, plain.values()))
+    return is_scalar(plain)
 
 
 def _literal(text: str) -> Any:

@@ -5,10 +5,12 @@ and worker.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from glimr_keras._utils.signatures import arguments_of
 from glimr_keras.models import data, folds, tasks, tf_datasets
 from glimr_keras.models.build import build
 from glimr_keras.models.compile_overrides import CompileOverrides
@@ -102,6 +104,21 @@ def fit_kwargs(
     if tf_datasets.is_dataset(arguments.x) and context.loop.is_keras_fit:
         kwargs["shuffle"] = False  # by default Keras warns that it cannot shuffle a pipeline
     return {**kwargs, **arguments.kwargs}
+
+
+def taken_by(model: Any, kwargs: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments without those that were added here and that the model's `fit` does not
+    take, where that is the user's own.
+
+    Args:
+        given: What the user gave.
+    """
+    taken = arguments_of(type(model).fit)
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if taken is None or name in taken or name in given or name not in ("shuffle", "verbose")
+    }
 
 
 def task_logs(context: TrialContext, config: HyperParameters) -> list[tasks.TaskLogs]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import io
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,8 +23,16 @@ from glimr_keras.models.hypermodel import method_name, overrides
 from glimr_keras.space.hp_types import Choice, Float, HyperParameter, Int
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training import dry_batch
-from glimr_keras.training.context import TrialContext, fit_kwargs, task_logs, with_data, with_model
+from glimr_keras.training.context import (
+    TrialContext,
+    fit_kwargs,
+    taken_by,
+    task_logs,
+    with_data,
+    with_model,
+)
 from glimr_keras.training.own_fit import FitLook
+from glimr_keras.training.unseen import unseen
 from glimr_keras.trials.metric_directions import infer_direction, log_directions
 
 
@@ -264,7 +271,7 @@ class _Explorer:
     ) -> None:
         self._builds += 1
         context = self._context
-        with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.suppress(Exception, SystemExit), unseen():
             config = configuration(
                 context.space, values, sampling_key, *context.first_fold, context.hypermodel
             )
@@ -367,7 +374,7 @@ def _look(
     """
     if not context.loop.is_keras_fit:
         return None, ()
-    kwargs = fit_kwargs(context, config, arguments)
+    kwargs = taken_by(model, fit_kwargs(context, config, arguments), arguments.kwargs)
     given = FitArguments(arguments.args, kwargs)
     data_checks.check_fit(model, given)
     seen = dry_batch.look(model, given, reads_once=overrides(context.hypermodel, "data"))

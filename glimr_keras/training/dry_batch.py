@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,8 +17,15 @@ import keras
 from glimr_keras.errors import DataError, FatalError, ModelError, user_traceback
 from glimr_keras.models import data, samples, tf_datasets
 from glimr_keras.models.data import FitArguments
+from glimr_keras.training.time_box import ends_within
+from glimr_keras.training.unseen import unseen
 
 _Batch = tuple[Any, Any, Any]
+_Shape = tuple[int | None, ...]
+
+_MAX_SECONDS = 5.0
+"""What a batch may take with a model whose class has steps of its own."""
+_STEPS = ("test_step", "train_step", "test_on_batch", "make_test_function", "make_train_function")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +55,14 @@ def look(model: Any, arguments: FitArguments, reads_once: bool) -> DryBatch:
     """
     model.run_eagerly = True  # one batch is evaluated: tracing would cost more
     names = None
-    with contextlib.redirect_stdout(io.StringIO()):
+    with unseen():
         try:
             with _unseen("reading a first batch"):
                 batch = data.first_batch(arguments, reads_once)
             if batch is not None:
                 names = _names(model, arguments, batch)
+                if names is None:
+                    return DryBatch()
                 names += [f"val_{name}" for name in names if arguments.has_validation]
                 _check_validation(model, arguments, batch)
         except _UnseenError as error:
@@ -62,12 +70,36 @@ def look(model: Any, arguments: FitArguments, reads_once: bool) -> DryBatch:
     return DryBatch(names)
 
 
-def _names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str]:
+def _names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str] | None:
+    """What is logged, or `None` if that is not seen within the time that the look may take."""
+    if not any(_is_own(model, name) for name in (*_STEPS, "fit")):
+        return _seen_names(model, arguments, batch)
+    found: list[list[str] | None] = [None]
+    errors: list[Exception] = []
+
+    def task() -> None:
+        try:
+            found[0] = _seen_names(model, arguments, batch)
+        except Exception as error:
+            errors.append(error)
+
+    if ends_within(_MAX_SECONDS, task) and errors:
+        raise errors[0]
+    return found[0]
+
+
+def _is_own(model: Any, name: str) -> bool:
+    """Whether a model's class has a method of its own in the place of Keras'."""
+    return getattr(type(model), name, None) is not getattr(keras.Model, name, None)
+
+
+def _seen_names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str] | None:
     x, y, sample_weight = batch
     try:
         return list(model.test_on_batch(x, y, sample_weight, return_dict=True))
     except Exception:  # a model with a `train_step` of its own, or a batch for `fit` only
-        pass
+        if _is_own(model, "fit"):  # it may train for as long as it wants
+            return None
     try:
         return _names_of_training(model, arguments, batch)
     except Exception as error:
@@ -117,31 +149,40 @@ def _check_fits(model: Any, batch: _Batch, error: Exception) -> None:
             f"{', '.join(type(layer).__name__ for layer in model.layers) or 'none'}. Put a "
             f"`keras.Input(shape)` first, to see it in `build`. The error was: {error}"
         ) from error
-    wanted = _input_shapes(model)
-    if wanted is not None and _differ(wanted, _leaf_shapes(batch[0])):
+    pairs = _pairs(model, batch[0])
+    if any(_differ(*pair) for pair in pairs):
+        received, wanted = (", ".join(map(str, shapes)) for shapes in zip(*pairs, strict=True))
         raise ModelError(
             "The model must take the data that it is trained on. Received: inputs of shape "
-            f"{', '.join(map(str, _leaf_shapes(batch[0])))}, and a model with inputs of shape "
-            f"{', '.join(map(str, wanted))}. Make the input in `build` of the data's shape, such "
-            "as `keras.Input(x.shape[1:])`; where it has a fixed batch size, give that as "
-            "`batch_size`."
+            f"{received}, and a model with inputs of shape {wanted}. Make the input in `build` of "
+            "the data's shape, such as `keras.Input(x.shape[1:])`; where it has a fixed batch "
+            "size, give that as `batch_size`."
         ) from error
 
 
-def _input_shapes(model: Any) -> list[tuple[int | None, ...]] | None:
-    """The shapes that a model's inputs were made with; `None` if they may be anything."""
-    with contextlib.suppress(Exception):
-        return [tuple(tensor.shape) for tensor in model.inputs]
-    return None
+def _pairs(model: Any, x: Any) -> list[tuple[_Shape, _Shape]]:
+    """The shape of each input that is given, with that which the model's was made with: by name
+    where there are names. Those that cannot be told are left out.
+    """
+    structure: Any = None
+    with contextlib.suppress(Exception):  # a Sequential, which has one
+        structure = model.input
+    with contextlib.suppress(Exception):  # a model that was not made of inputs
+        inputs = model.inputs
+        if isinstance(x, dict):
+            by_place = {tensor.name: tensor for tensor in inputs}
+            named = structure if isinstance(structure, dict) else by_place
+            return [(tuple(x[name].shape), tuple(named[name].shape)) for name in x if name in named]
+        given = _leaf_shapes(x)
+        if len(given) == len(inputs) and not isinstance(structure, dict):
+            return [(mine, tuple(each.shape)) for mine, each in zip(given, inputs, strict=True)]
+    return []
 
 
-def _differ(left: list[tuple[int | None, ...]], right: list[tuple[int | None, ...]]) -> bool:
-    """Whether two lists of shapes have an axis of different sizes."""
+def _differ(left: _Shape, right: _Shape) -> bool:
+    """Whether two shapes have an axis of different sizes."""
     return len(left) == len(right) and any(
-        None not in (one, other) and one != other
-        for shapes in zip(left, right, strict=True)
-        if len(shapes[0]) == len(shapes[1])
-        for one, other in zip(*shapes, strict=True)
+        None not in (one, other) and one != other for one, other in zip(left, right, strict=True)
     )
 
 
@@ -180,7 +221,7 @@ def _is_alike(batch: _Batch, other: _Batch) -> bool:
     return [shape[1:] for shape in left] == [shape[1:] for shape in right]
 
 
-def _leaf_shapes(part: Any) -> list[tuple[int | None, ...]]:
+def _leaf_shapes(part: Any) -> list[_Shape]:
     return [tuple(leaf.shape) for leaf in samples.leaves(part)]
 
 

@@ -16,7 +16,14 @@ from glimr_keras.models import data, data_checks
 from glimr_keras.models.configuration import configuration
 from glimr_keras.models.data import FitArguments
 from glimr_keras.space.hyperparameters import HyperParameters
-from glimr_keras.training.context import TrialContext, fit_kwargs, task_logs, with_data, with_model
+from glimr_keras.training.context import (
+    TrialContext,
+    fit_kwargs,
+    taken_by,
+    task_logs,
+    with_data,
+    with_model,
+)
 from glimr_keras.training.keras_session import private_memory
 from glimr_keras.training.tune_callback import scalars
 
@@ -107,8 +114,9 @@ def dry_run(context: TrialContext, values: dict[str, Any], batches: int | None) 
         "callbacks": callbacks,
     }
     if context.loop.is_keras_fit:
-        given = fit_kwargs(context, config, arguments)
+        given = taken_by(model, fit_kwargs(context, config, arguments), arguments.kwargs)
         data_checks.check_fit(model, FitArguments(arguments.args, given))
+        kwargs = taken_by(model, kwargs, arguments.kwargs)
     returned = context.hypermodel.fit(config, model, *arguments.args, **kwargs)
     grown = private_memory()
     logs = returned if isinstance(returned, dict) else clock.logs

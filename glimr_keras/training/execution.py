@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,14 @@ from glimr_keras.models.build import build
 from glimr_keras.models.data import FitArguments
 from glimr_keras.project import checkpoints
 from glimr_keras.space.hyperparameters import HyperParameters
-from glimr_keras.training.context import TrialContext, adapted, fit_kwargs, task_logs, with_data
+from glimr_keras.training.context import (
+    TrialContext,
+    adapted,
+    fit_kwargs,
+    taken_by,
+    task_logs,
+    with_data,
+)
 from glimr_keras.training.messages import ExecutionSpec
 from glimr_keras.training.returned_metrics import (
     KINDS,
@@ -132,6 +140,8 @@ class ExecutionRunner:
             callback.inputs = data.describe(arguments)
         if context.loop.is_keras_fit:
             _build_ahead(model, arguments)
+        if context.loop.is_keras_fit:
+            kwargs = taken_by(model, kwargs, context.arguments.kwargs)
         if spec.state is not None:
             kwargs["initial_epoch"] = self._go_on(model, spec.state)
         returned = context.hypermodel.fit(self.config, model, *arguments.args, **kwargs)
@@ -148,9 +158,16 @@ class ExecutionRunner:
     def _go_on(self, model: keras.Model, place: str) -> int:
         """Loads the state of an earlier training, and returns its epoch."""
         try:
-            state = checkpoints.load(model, place, own_values(self.config))
+            values = own_values(self.config)
+            state = checkpoints.load(model, place, values, self.callback.late)
         except ModelError as error:
             if self.spec.resumes:  # the script was changed since
+                reason = str(error).splitlines()[0]
+                warnings.warn(
+                    "A training that was interrupted goes on from its state if the model is the "
+                    f"same. Trial {self.spec.trial_id} begins anew. Received: {reason}",
+                    stacklevel=2,
+                )
                 raise BeginsAnewError from error
             raise
         if self.spec.resumes:

@@ -94,7 +94,7 @@ class ExecutionSpec:
         values: The configuration that the oracle chose, by full name.
         sampling_key: Seeds the values of hyperparameters that the oracle did not know.
         directory: Where the execution's checkpoint goes.
-        directions: Of the objective's parts.
+        directions: Of the objective's parts, by name; `None` for those that the user gave.
         epochs: Up to how many epochs it trains; `None` for what the user says.
         initial_epoch: How many of them were trained before.
         state: Directory of a checkpoint that the training continues from.
@@ -118,7 +118,7 @@ class ExecutionSpec:
     values: dict[str, Any]
     sampling_key: tuple[int, ...]
     directory: str
-    directions: tuple[str | None, ...] | None = None
+    directions: dict[str, str | None] | None = None
     epochs: int | None = None
     initial_epoch: int = 0
     state: str | None = None

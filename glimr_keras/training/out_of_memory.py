@@ -14,13 +14,20 @@ _WORDS = re.compile(
 )
 
 
+_OF_FILES = re.compile(r"No space left|Disk quota|Too many open files", re.IGNORECASE)
+"""What TensorFlow says of the system's other wants, by the same kind of error."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there was no memory for a model, or for what it computes."""
+    chain = list(_chain(error))
+    if any(_OF_FILES.search(str(each)) for each in chain):
+        return False
     return any(
         isinstance(each, MemoryError)
         or any(kind.__name__ in _KINDS for kind in type(each).__mro__)
         or (isinstance(each, RuntimeError) and _WORDS.search(str(each)) is not None)
-        for each in _chain(error)
+        for each in chain
     )
 
 

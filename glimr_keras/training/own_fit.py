@@ -7,8 +7,6 @@ that would go on training is ended soon: then the first trial is the look.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +17,7 @@ from glimr_keras.models.data import FitArguments
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.context import TrialContext, fit_kwargs
 from glimr_keras.training.time_box import ends_within
+from glimr_keras.training.unseen import unseen
 
 _MAX_SECONDS = 3.0
 """What all looks of a search take together."""
@@ -78,13 +77,15 @@ class FitLook:
         if context.loop.is_keras_fit or not self.has_time:
             return set()
         self._disarm(model)
-        kwargs = {**fit_kwargs(context, config, arguments), "callbacks": [_Ending()], "verbose": 0}
+        kwargs = {**fit_kwargs(context, config, arguments), "callbacks": [_Ending()]}
+        if "verbose" in kwargs:
+            kwargs["verbose"] = 0
 
         def task() -> None:
             context.hypermodel.fit(config, model, *arguments.args, **kwargs)
 
         started = time.monotonic()
-        with config.watched() as names, contextlib.redirect_stdout(io.StringIO()):
+        with config.watched() as names, unseen():
             self._was_ended = not ends_within(self._left, task)
         self._left -= time.monotonic() - started
         return names

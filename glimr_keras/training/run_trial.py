@@ -78,7 +78,7 @@ def run_trial(
             objective = (
                 context.objective
                 if spec.directions is None
-                else context.objective.directed(spec.directions)
+                else context.objective.resolved(spec.directions)
             )
             sender.callback = TrialCallback(objective, spec, sender, context.max_model_size)
             runner = ExecutionRunner(context, spec, sender.config, sender.callback)

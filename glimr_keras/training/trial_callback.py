@@ -129,6 +129,10 @@ class TrialCallback(TuneReportCheckpoint):
 
     An epoch is reported when the next begins, so the last one can be sent together with the
     outcome: a scheduler then sees as many reports as there were epochs.
+
+    Attributes:
+        late: Of the state that a training goes on from, the values of variables that the model
+            gets when it begins, by path.
     """
 
     waits_for_next_epoch = True
@@ -151,6 +155,7 @@ class TrialCallback(TuneReportCheckpoint):
         self.last_epoch: int | None = None
         self.last_logs: dict[str, float] = {}
         self.has_diverged = False
+        self.late: dict[str, Any] = {}
         self._void_epochs: list[int] = []  # whose objective was no number
         self._offset = 0
         self._directory, self._sender = pathlib.Path(spec.directory), sender
@@ -238,7 +243,8 @@ class TrialCallback(TuneReportCheckpoint):
 
     def _is_void(self, logs: dict[str, float]) -> bool:
         """Whether an epoch does not count, since its objective is no number. A training whose loss
-        is none either has diverged, and ends here.
+        and weights are none either has diverged, and ends here; from weights that are numbers it
+        may recover.
 
         Raises:
             NotANumberError: If it has diverged, and no epoch before it was good.
@@ -246,11 +252,11 @@ class TrialCallback(TuneReportCheckpoint):
         value = self.objective.get_value(logs)
         if not self.objective.is_void(value):
             return False
-        diverges = not math.isfinite(logs.get("loss", math.nan))
+        diverges = not math.isfinite(logs.get("loss", 0.0)) and _has_lost_weights(self.model)
         if diverges and self.best is None:
             raise NotANumberError(self._void_reason(value))
         self._void_epochs.append(self.last_epoch or 1)
-        if diverges and self.model is not None:
+        if diverges:
             self.has_diverged = True
             self.model.stop_training = True  # by which the user's callbacks come to their end
         return True
@@ -273,6 +279,9 @@ class TrialCallback(TuneReportCheckpoint):
         if self._fits > 1 and self._goes_on_at is not None:
             raise BeginsAnewError  # a state says nothing of which `fit` it is of
         self.forget_fit()
+        self.has_diverged = False  # a `fit` of the user's own may begin once more, more carefully
+        if self.late:
+            checkpoints.load_late(self.model, self.late)
         self._fit = _Fit(self._no_values())
         self._histories.append(getattr(self.model, "history", None))
 
@@ -452,6 +461,15 @@ class _Fit:
     best: float | None = None
     best_epoch: int | None = None
     weights: pathlib.Path | None = None
+
+
+def _has_lost_weights(model: Any) -> bool:
+    """Whether a weight of a model is no number any more."""
+    return any(
+        keras.backend.is_float_dtype(weight.dtype)
+        and not bool(keras.ops.all(keras.ops.isfinite(weight)))
+        for weight in getattr(model, "weights", ())
+    )
 
 
 def _are_same(said: dict[str, list[float]], seen: dict[str, list[float]]) -> bool:

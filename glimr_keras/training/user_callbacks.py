@@ -153,9 +153,9 @@ class _HParams(keras.callbacks.Callback):
 
         values: Mapping[str, Any] = own_values(self._config)
         known = {
-            name: value
+            name: value if isinstance(value, (bool, int, float, str)) else str(value)
             for name, value in values.items()
-            if isinstance(value, (bool, int, float, str))
+            if value is not None
         }
         with contextlib.suppress(ImportError):
             self._writer = api.KerasCallback(

@@ -45,6 +45,11 @@ class Objective:
         """The metrics that are optimised: itself, or the several that it is made of."""
         return (self,)
 
+    @property
+    def directions(self) -> dict[str, str | None]:
+        """The direction of each part, by name: the same parts may be in another order elsewhere."""
+        return {part.name: part.direction for part in self.parts}
+
     def directed(self, directions: Sequence[str | None]) -> Objective:
         """The same with other directions, one for each of its parts."""
         return dataclasses.replace(self, direction=directions[0])

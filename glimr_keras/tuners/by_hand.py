@@ -101,7 +101,7 @@ class OwnLoopRecorder:
             self._tuner.executions_per_trial,
             serialized(space.parameters),
             is_whole=False,
-            directions={part.name: part.direction for part in objective.parts},
+            directions=objective.directions,
             oracle=kind_of(oracle),
         )
 
@@ -256,7 +256,7 @@ def _spec_of(tuner: Any, trial: Trial, number: int) -> ExecutionSpec:
         chosen,
         trial.sampling_key,
         str(execution_directory(place, trial.trial_id, number)),
-        tuple(part.direction for part in tuner.oracle.objective.inferred().parts),
+        tuner.oracle.objective.inferred().directions,
         epochs=chosen.get(Stage.EPOCHS),
         initial_epoch=0 if state is None else chosen[Stage.INITIAL_EPOCH],
         state=None if state is None else str(state),

@@ -256,6 +256,23 @@ def test_values_that_a_scheduler_changed_become_ones_that_their_hyperparameters_
     journal.close()
 
 
+def test_what_is_drawn_only_with_a_changed_value_is_drawn_then(tmp_path):
+    journal = Journal(tmp_path)
+    journal.create(Project(OBJECTIVE, 0, 1, []))
+    points = [{"kind": "a", "kind/rate": 0.5, "units": 8}]
+    oracle = RandomSearchOracle(OBJECTIVE, 1, 0, space=[KIND, *RATES], initial_points=points)
+
+    def draw(values, key):
+        return {f"drawn_for_{values['kind']}": 3}
+
+    coordinator = Coordinator(oracle, journal, tmp_path, 1, Silent(), draw=draw)
+    run = coordinator.next_spec()
+    changed = coordinator.mutated(run, run.values | {"kind": "b", "kind/rate": 150.0}).values
+    assert changed["kind"] == "b"
+    assert changed["drawn_for_b"] == 3
+    journal.close()
+
+
 # What a search bears
 
 

@@ -260,6 +260,33 @@ def test_the_inputs_are_described_without_the_batch_axis():
     assert describe(given(tf.sparse.from_dense(X), Y)) == single
 
 
+def test_the_inputs_of_a_pipeline_are_described_on_any_backend(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    single = {"shape": [3], "dtype": "float64"}
+    assert describe(given(DATASET)) == single
+    pair = tf.data.Dataset.from_tensor_slices(({"a": X, "b": X}, Y)).batch(2)
+    assert describe(given(pair)) == {"dict": {"a": single, "b": single}}
+
+
+def test_loaders_of_torch_are_sources_also_where_they_are_extended():
+    class Loader:  # stands for PyTorch's, which need not be installed
+        __module__ = "torch.utils.data.dataloader"
+
+        def __iter__(self):
+            return iter([1])
+
+    class Mine(Loader):
+        pass
+
+    class Stream:
+        __module__ = "torch.utils.data.dataset"
+        __iter__ = Loader.__iter__
+
+    assert is_source(Loader())
+    assert is_source(Mine())
+    assert not is_source(Stream())  # which Keras does not take
+
+
 # What cannot be used
 
 

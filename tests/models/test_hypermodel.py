@@ -203,3 +203,31 @@ def test_what_is_not_tunable_is_inside_of_its_wrapper_too():
     assert Scoped("left", tunable=False).build(config) == (3, None)
     assert Scoped("other", tunable=False).build(config) == (1, None)
     assert list(config.values) == ["left/units"]
+
+
+class Static(HyperModel):
+    @staticmethod
+    def build(hp):
+        return hp.Int("units", 1, 4)
+
+
+class OfClass(HyperModel):
+    low = 2
+
+    @classmethod
+    def build(cls, hp):
+        return hp.Int("units", cls.low, 4)
+
+
+class OfPart(HyperModel):
+    def _build_from(self, low, hp):
+        return hp.Int("units", low, 4)
+
+    build = functools.partialmethod(_build_from, 3)
+
+
+@pytest.mark.parametrize(("kind", "units"), [(Static, 1), (OfClass, 2), (OfPart, 3)])
+def test_a_build_may_be_a_method_of_any_kind(kind, units):
+    assert kind().build(HyperParameters()) == units
+    assert kind()._build_wrapper(HyperParameters()) == units
+    assert kind.__dict__["build"].__get__(kind(), kind)(hp=HyperParameters()) == units

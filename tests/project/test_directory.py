@@ -72,6 +72,12 @@ def test_a_directory_in_which_nobody_may_write_is_refused(tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_drive_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(pathlib.Path, "exists", lambda path: False)
+    with pytest.raises(StorageError, match=r"runs cannot be made: .*No such file"):
+        check_place(tmp_path / "runs", False)
+
+
 def test_a_full_disk_is_told_apart(tmp_path, monkeypatch):
     def full(path, **how):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -1,5 +1,6 @@
 """All that a training has beside weights is in its state, and nothing of it in the best weights."""
 
+import threading
 import warnings
 
 import h5py
@@ -9,7 +10,7 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.errors import ModelError
-from glimr_keras.project import checkpoints
+from glimr_keras.project import checkpoints, model_state
 from glimr_keras.project.checkpoints import Checkpoint
 from glimr_keras.project.model_state import optimizers_of
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -127,8 +128,13 @@ def test_what_the_model_has_no_more_is_named(tmp_path):
     model.holder = several_optimizers.Average([keras.Variable(1.0)])
     checkpoints.save(model, tmp_path, Checkpoint(1, has_optimizer=True))
     fresh = tiny_models.build(HyperParameters())
-    with pytest.raises(ModelError, match=r"has no '/holder/shadow/0' of shape \(\)"):
+    with pytest.warns(UserWarning, match=r"a model without '/holder/shadow/0', or with"):
         checkpoints.load(fresh, tmp_path)
+    late = {}
+    checkpoints.load(fresh, tmp_path, late=late)
+    fresh.holder = several_optimizers.Average([keras.Variable(0.0)])
+    checkpoints.load_late(fresh, late)
+    assert float(fresh.holder.shadow["0"]) == 1.0 and not late
 
 
 class GoesOn(gk.HyperModel):
@@ -164,3 +170,91 @@ def test_promoted_trainings_go_on_with_all_optimizers(local_ray, project):
     assert [trial.message for trial in trials] == [None] * 6
     assert any(trial.values["tuner/initial_epoch"] > 0 for trial in trials)
     tuner.get_best_models()
+
+
+def dropping(rate):
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dropout(rate), keras.layers.Dense(2, "softmax")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
+    return model
+
+
+@pytest.mark.parametrize(("before", "now"), [(0.3, 0.0), (0.0, 0.3)])
+def test_a_rate_of_zero_needs_no_seed(tmp_path, before, now):
+    model = dropping(before)
+    model.fit(*tiny_models.TRAIN, **FIT)
+    described = Checkpoint(1, has_optimizer=True, values={"rate": before})
+    checkpoints.save(model, tmp_path, described)
+    fresh = dropping(now)
+    checkpoints.load(fresh, tmp_path, {"rate": now})  # warnings are errors
+    check_same({"weights": fresh.get_weights()}, {"weights": model.get_weights()})
+    assert int(fresh.optimizer.iterations) == int(model.optimizer.iterations)
+
+
+def test_another_shape_is_refused_but_in_another_configuration(tmp_path):
+    model, fresh = (tiny_models.build(HyperParameters()) for _ in range(2))
+    model.holder = several_optimizers.Average([keras.Variable([1.0, 2.0])])
+    fresh.holder = several_optimizers.Average([keras.Variable(1.0)])
+    described = Checkpoint(1, has_optimizer=True, values={"size": 2})
+    checkpoints.save(model, tmp_path, described)
+    with pytest.raises(ModelError, match=r"'/holder/shadow/0' must have the shape .* \(2,\)"):
+        checkpoints.load(fresh, tmp_path, {"size": 2})
+    with pytest.warns(UserWarning, match=r"a model without '/holder/shadow/0', or with another"):
+        checkpoints.load(fresh, tmp_path, {"size": 1})
+
+
+class Unreadable:
+    """Is not to be looked at."""
+
+    @property
+    def __dict__(self):
+        raise AssertionError("what holds no state was looked at")
+
+
+def test_much_data_in_a_model_is_not_walked_through(monkeypatch):
+    looked_at = []
+    known = model_state._children
+    monkeypatch.setattr(
+        model_state, "_children", lambda value: looked_at.append(value) or known(value)
+    )
+    model = several_optimizers.build(HyperParameters())
+    expected = [path for path, _ in model_state._parts(model)]
+    usual = len(looked_at)
+    model.embeddings = {str(word): [0.5] * 300 for word in range(9000)}
+    model.names, model.table = ["a"] * 500, np.zeros((100, 100))
+    looked_at.clear()
+    assert [path for path, _ in model_state._parts(model)] == expected
+    assert len(looked_at) < usual + 10_000
+    assert not any(isinstance(each, (str, float, np.ndarray)) for each in looked_at)
+
+
+def test_a_save_without_state_looks_at_keras_objects_only(tmp_path):
+    model = tiny_models.build(HyperParameters())
+    model.reader = several_optimizers.Average([])
+    model.reader.other = Unreadable()
+    model.others = {"judge": [keras.optimizers.SGD()]}
+    assert set(optimizers_of(model, is_deep=False)) == {"/optimizer", "/others/judge/0"}
+    checkpoints.save(model, tmp_path, Checkpoint(1))
+
+
+def test_a_thread_may_change_what_a_model_holds():
+    model = tiny_models.build(HyperParameters())
+    model.reader = several_optimizers.Average([])
+    model.reader.queue, ends = {}, threading.Event()
+
+    def change():
+        number = 0
+        while not ends.is_set():
+            number += 1
+            model.reader.queue[number % 500] = number
+            model.reader.queue.pop((number * 7) % 500, None)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(200):
+            optimizers_of(model)
+    finally:
+        ends.set()
+        thread.join()

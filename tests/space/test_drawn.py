@@ -10,7 +10,9 @@ import pytest
 from ray import tune
 from ray.tune.search.sample import Domain, Sampler
 
+from glimr_keras._utils.nested import is_json
 from glimr_keras.errors import FatalValueError
+from glimr_keras.models.configuration import configuration
 from glimr_keras.space.declared_space import DeclaredSpace, sample_space
 from glimr_keras.space.drawn import recorded, restored
 
@@ -39,14 +41,30 @@ LITERALS = [
 @pytest.mark.parametrize("value", LITERALS, ids=repr)
 def test_what_python_can_write_is_written_as_it_is(value):
     record = json.loads(json.dumps(recorded(value, seed=1)))
-    assert isinstance(record, (int, float, str, type(None)))
+    assert is_json(record)
     again = restored(record, redraw=None)
     assert (type(again), again) == (type(value), value)
 
 
+@pytest.mark.parametrize("value", [[64, 32], {"units": [64, {"rate": None}]}, [], {}])
+def test_lists_and_dicts_are_seen_as_themselves(value):
+    space = DeclaredSpace({"layers": tune.sample_from(lambda: value)})
+    drawn = space.drawn_values({}, (1,))
+    assert drawn == {"layers": value}
+    config = configuration(space, drawn, (1,))
+    assert config.get("layers") == config["layers"] == config.values["layers"] == value
+    assert config["layers"] is not drawn["layers"]  # `build` may change it
+    assert space.point_of({"layers": value}) == {"layers": value}
+
+
+@pytest.mark.parametrize("value", [(64, 32), [(1, 2)], {4: 1}, {1, 2}])
+def test_what_json_has_not_is_seen_as_text(value):
+    assert recorded(value, 0) == repr(value)
+
+
 def test_numbers_of_numpy_become_pythons():
     assert recorded(np.float32(0.5), 0) == 0.5
-    assert recorded(list(np.arange(2)), 0) == "[0, 1]"
+    assert recorded(list(np.arange(2)), 0) == [0, 1]
     assert recorded({"a": (np.int64(1), np.bool_(True))}, 0) == "{'a': (1, True)}"
 
 

@@ -1,5 +1,6 @@
 """What one whole batch shows before a search, of every kind of data and model that trains."""
 
+import time
 import warnings
 
 import keras
@@ -14,6 +15,7 @@ from glimr_keras.errors import DataError, ModelError
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import as_hypermodel
 from glimr_keras.space.declared_space import DeclaredSpace
+from glimr_keras.training import dry_batch
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import probe
 from glimr_keras.training.trial_loop import loop_of
@@ -272,3 +274,60 @@ def test_models_of_a_fixed_batch_train_side_by_side(project, local_ray):
     with pytest.raises(DataError, match=r"`epochs` must be an integer .* Received: epochs='5'"):
         again.search(WINDOWS, Y, batch_size=16, validation_split=0.5, epochs="5", verbose=0)
     assert len(again.results_dataframe()) == 2
+
+
+class TrainsForEver(keras.Model):
+    """Has a `fit` of its own, and cannot be evaluated."""
+
+    def call(self, inputs):
+        raise RuntimeError("not by itself")
+
+    def fit(self, *args, **kwargs):
+        raise AssertionError("it was trained before the first trial")
+
+
+def test_a_fit_of_a_models_own_is_left_to_the_first_trial():
+    found = found_in(lambda config: tiny_models.compiled(TrainsForEver()), X, Y)
+    assert (found.error, found.log_directions, found.remarks) == (None, None, ())
+
+
+def test_a_step_of_a_models_own_is_ended_in_time(monkeypatch):
+    class Steps(keras.Sequential):
+        def train_step(self, data):
+            while True:
+                time.sleep(0.01)
+
+        def test_step(self, data):
+            raise NotImplementedError
+
+    monkeypatch.setattr(dry_batch, "_MAX_SECONDS", 0.5)
+    started = time.monotonic()
+    layers = [keras.Input((6,)), keras.layers.Dense(2)]
+    found = found_in(lambda config: tiny_models.compiled(Steps(layers)), X, Y)
+    assert (found.error, found.log_directions) == (None, None)
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_inputs_are_compared_by_name(is_named):
+    class Odd(keras.layers.Layer):
+        def call(self, inputs):
+            raise RuntimeError("only in a trial")
+
+        def compute_output_spec(self, inputs):
+            return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+    def build(config, width=3):
+        a, b = keras.Input((width,), name="a"), keras.Input((2,), name="b")
+        joined = Odd()(keras.layers.Concatenate()([a, b]))
+        inputs = {"a": a, "b": b} if is_named else [b, a]
+        return tiny_models.compiled(keras.Model(inputs, keras.layers.Dense(2)(joined)))
+
+    data = {"a": X[:, :3], "b": X[:, :2]}
+    found = found_in(build, data, Y)
+    assert found.error is None
+    assert "only in a trial" in found.remarks[0]
+    wrong = found_in(lambda config: build(config, 4), data, Y)
+    assert "inputs of shape (32, 3), (32, 2), and a model with inputs of shape (None, 4)" in (
+        wrong.error
+    )

@@ -13,10 +13,10 @@ class OutOfMemoryError(RuntimeError):
     """Stands for PyTorch's."""
 
 
-def of_tensorflow():
+def of_tensorflow(message="OOM when allocating tensor"):
     import tensorflow as tf
 
-    return tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    return tf.errors.ResourceExhaustedError(None, None, message)
 
 
 def chained():
@@ -42,7 +42,15 @@ def test_errors_that_say_so_are_known(error):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("out of memory"), RuntimeError("no such room"), KeyError("OOM")]
+    "error",
+    [
+        ValueError("out of memory"),
+        RuntimeError("no such room"),
+        KeyError("OOM"),
+        of_tensorflow("/runs/a.index; No space left on device"),
+        of_tensorflow("/runs/a.index; Disk quota exceeded"),
+        of_tensorflow("/data/b.tfrecord; Too many open files"),
+    ],
 )
 def test_other_errors_are_not_meant(error):
     assert not is_out_of_memory(error)

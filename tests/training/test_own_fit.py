@@ -1,6 +1,10 @@
 """A `fit` of the user's own is looked at for seconds, however long it trains."""
 
+import bdb
 import contextlib
+import io
+import pdb
+import sys
 import time
 
 import keras
@@ -165,3 +169,23 @@ def test_the_first_trial_is_the_look(executor, tmp_path, project, local_ray):
     assert {"before", "behind"} <= set(table.columns)
     names = {parameter.name for parameter in tuner.oracle.get_space().space}
     assert {"before", "behind", "units"} <= names
+
+
+class Debugs(PassesOn):
+    """Stops where it is debugged."""
+
+    def fit(self, config, model, x, y, callbacks=None):
+        breakpoint()
+        pdb.Pdb().set_trace()
+        return model.fit(x, y, batch_size=config.Choice("size", [8, 16]), callbacks=callbacks)
+
+
+def test_a_look_stops_at_no_breakpoint(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))  # at which a debugger ends the process
+    before, started = sys.breakpointhook, time.monotonic()
+    found = found_in(Debugs())
+    assert "size" in {parameter.name for parameter in found.parameters}  # `verbose` is not passed
+    assert time.monotonic() - started < 30
+    assert sys.breakpointhook is before
+    assert "set_trace" in vars(bdb.Bdb)
+    assert pdb.Pdb.set_trace is bdb.Bdb.set_trace

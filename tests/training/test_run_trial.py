@@ -384,7 +384,7 @@ def test_labels_of_a_wrong_shape_are_said_and_the_first_trial_decides():
         return model
 
     found = probe(context(build))
-    assert found.error is None
+    assert found.error is None and found.log_directions is None
     assert "shape" in found.remarks[0]
 
 
@@ -446,6 +446,8 @@ class Diverging(gk.HyperModel):
         returns: What `fit` returns of its `History`.
     """
 
+    loses_weights = True  # where the loss is no number
+
     def __init__(self, values, loss=0.5, returns=lambda history: history):
         self.values, self.loss, self.returns = values, loss, returns
 
@@ -456,6 +458,8 @@ class Diverging(gk.HyperModel):
         def log(epoch, logs):
             logs["val_loss"] = self.values[epoch]
             logs["loss"] = 0.5 if math.isfinite(self.values[epoch]) else self.loss
+            if self.loses_weights and math.isnan(logs["loss"]):
+                model.layers[-1].kernel.assign(model.layers[-1].kernel * math.nan)
 
         own = keras.callbacks.LambdaCallback(on_epoch_end=log)
         kwargs["epochs"] = len(self.values)
@@ -803,6 +807,7 @@ class OwnLoop(Returns):
         )
 
 
+@pytest.mark.filterwarnings("ignore:A training that was interrupted goes on from its state if")
 @pytest.mark.parametrize("why", ["no state", "damaged", "another model", "own loop"])
 def test_otherwise_it_begins_anew(run, why):
     run = dataclasses.replace(run, state_interval=None if why == "no state" else 0.0)
@@ -986,3 +991,113 @@ def test_weights_that_a_loop_saved_by_itself_are_those_of_the_score(run):
     loss = model.evaluate(*tiny_models.VALIDATION, verbose=0)[0]
     assert loss == pytest.approx(outcome.score, rel=1e-4)
     assert not checkpoints.exists(run.directory)
+
+
+def test_objectives_in_another_order_keep_their_directions(run):
+    names = ["val_loss", "val_accuracy"]
+    context_of = dataclasses.replace(context(tiny_models.build), objective=gk.MultiObjective(names))
+    directions = {"val_accuracy": "max", "val_loss": "min"}  # as a project has them
+    reports = reports_of(context_of, dataclasses.replace(run, directions=directions))
+    scores = [each.metrics["val_loss"] - each.metrics["val_accuracy"] for each in reports]
+    assert reports[-1].outcome.score == pytest.approx(min(scores))
+
+
+def test_a_training_may_recover_from_a_loss_that_is_nan(run):
+    kind = Diverging([NAN, 2.0, NAN, 1.0], NAN)
+    kind.loses_weights = False
+    outcome = outcome_of(context(kind), run)
+    assert (outcome.status, outcome.score, outcome.best_epoch) == ("COMPLETED", 1.0, 4)
+    assert "was no number in epochs 1, 3. The score" in outcome.message
+
+
+def test_logs_without_a_loss_are_no_divergence(run):
+    class Gan(Diverging):
+        def fit(self, config, model, *args, callbacks, **kwargs):
+            def losses(epoch, logs):
+                del logs["loss"]
+                logs["g_loss"] = logs["d_loss"] = 0.5
+
+            own = keras.callbacks.LambdaCallback(on_epoch_end=losses)
+            return super().fit(config, model, *args, callbacks=[own, *callbacks], **kwargs)
+
+    outcome = outcome_of(context(Gan([NAN, 2.0])), run)
+    assert (outcome.status, outcome.score) == ("COMPLETED", 2.0)
+
+
+def test_a_fit_that_begins_once_more_after_nan_is_a_whole_one(run):
+    class MoreCarefully(Diverging):
+        def fit(self, config, model, *args, **kwargs):
+            weights = model.get_weights()
+            for self.values in ([2.0, NAN], [3.0, 1.5, 1.0]):
+                model.set_weights(weights)
+                history = super().fit(config, model, *args, **kwargs)
+            return history
+
+    kept = dataclasses.replace(run, keeps_state=True)
+    outcome = outcome_of(context(MoreCarefully(None, NAN)), kept)
+    assert (outcome.status, outcome.score) == ("COMPLETED", 1.0)
+    assert "was ended" not in outcome.message
+    state = training_states.newest(pathlib.Path(run.directory) / "latest")
+    assert checkpoints.describe(state).epoch == 5
+
+
+class Averages(keras.callbacks.Callback):
+    """Makes variables when a training begins, and changes them in each epoch."""
+
+    def on_train_begin(self, logs=None):
+        self.model.average = Shadow([keras.Variable(0.0)])
+
+    def on_epoch_end(self, epoch, logs=None):
+        (shadow,) = self.model.average.variables
+        shadow.assign(shadow + 1.0)
+        logs["val_seen"] = float(shadow)
+
+
+class Shadow:
+    """No object of Keras'."""
+
+    def __init__(self, variables):
+        self.variables = variables
+
+
+def test_what_a_callback_makes_goes_on_where_it_was(run, tmp_path):
+    def arguments(epochs):
+        given = {**ARGUMENTS.kwargs, "epochs": epochs, "callbacks": [Averages()]}
+        return FitArguments(tiny_models.TRAIN, given)
+
+    kept = dataclasses.replace(run, keeps_state=True)
+    reports_of(context(tiny_models.build, arguments=arguments(2)), kept)
+    promoted = dataclasses.replace(
+        run,
+        directory=str(tmp_path / "promoted"),
+        state=str(pathlib.Path(run.directory) / "latest"),
+        initial_epoch=2,
+    )
+    reports = reports_of(context(tiny_models.build, arguments=arguments(4)), promoted)
+    assert [each.metrics["val_seen"] for each in reports] == [3.0, 4.0]
+
+
+class OwnFit(keras.Sequential):
+    """A model whose `fit` takes what it names."""
+
+    def fit(self, x, epochs=1, callbacks=None, validation_data=None):
+        return super().fit(x, None, None, epochs, 0, callbacks, 0.0, validation_data, False)
+
+
+def test_a_fit_of_a_models_own_gets_what_it_takes(run):
+    import tensorflow as tf
+
+    def build(config):
+        layers = [keras.Input((6,)), keras.layers.Dense(2, "softmax")]
+        return tiny_models.compiled(OwnFit(layers))
+
+    train, validation = (
+        tf.data.Dataset.from_tensor_slices(part).batch(32)
+        for part in (tiny_models.TRAIN, tiny_models.VALIDATION)
+    )
+    given = FitArguments((train,), {"validation_data": validation, "epochs": 2})
+    searched = context(build, arguments=given)
+    assert probe(searched).error is None
+    assert outcome_of(searched, run).status == "COMPLETED"
+    wrong = FitArguments((train,), {"shuffle": False})
+    assert "which has no argument 'shuffle'" in probe(context(build, arguments=wrong)).error
