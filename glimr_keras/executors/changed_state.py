@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from glimr_keras.code.trees import CodeTrees, functions_of, plain
+from glimr_keras.code.trees import CodeTrees, functions_of, unwrapped
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.messages import Change
 
@@ -52,7 +52,9 @@ class Watch:
                     yield type(thing).__name__, name, vars(thing)
             for kind in type(thing).__mro__:
                 functions += [function for _, function in functions_of(kind)]
-            functions += filter(_is_function, map(plain, getattr(thing, "__dict__", {}).values()))
+            functions += filter(
+                _is_function, map(unwrapped, getattr(thing, "__dict__", {}).values())
+            )
         for name, variables in self._globals(functions):
             yield "", name, variables
 
@@ -67,7 +69,7 @@ class Watch:
             seen.add(function)
             variables = function.__globals__
             for name in _names(function.__code__):
-                value = plain(variables.get(name))
+                value = unwrapped(variables.get(name))
                 if _is_function(value):
                     waiting.append(value)
                 elif name in variables and (id(variables), name) not in seen:

@@ -8,7 +8,7 @@ import functools
 import sys
 import types
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -16,7 +16,7 @@ import keras
 from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.code.record import KeptState
 from glimr_keras.code.trees import CodeTrees
-from glimr_keras.code.values import Kept, member
+from glimr_keras.code.values import Kept, member, parts_of
 from glimr_keras.code.walk import Walk
 from glimr_keras.models.hypermodel import FunctionHyperModel, HyperModel
 from glimr_keras.training.messages import Change
@@ -53,13 +53,14 @@ class TrialCode:
         if self._trees.is_own_class(type(tuner.oracle)):
             _walk_oracle(driver, tuner.oracle)
         found = [*self._trial.state(), *_handed(self._trial, driver), *_handed(driver, self._trial)]
-        self.kept = list({seen.name: seen for seen in reversed(found)}.values())[::-1]
+        self.kept = list({id(seen): seen for seen in found}.values())
 
     def expects(self, change: Change) -> bool:
         """Return whether a change that a trial left is told of already, or matters to no one: it
         is assigned in each trial, or was nothing before, and the script does not read it.
         """
-        if any(_last_name(seen) == change.name for seen in self.kept):
+        told = (*self.kept, *self._trial.orders.values())
+        if any(change.name in seen.name.partition("[")[0].split(".") for seen in told):
             return True
         is_seen = any(_last_name(seen) == change.name for seen in self._trial.writes.values())
         if not is_seen:
@@ -107,8 +108,8 @@ def _walk_trial(walk: Walk, tuner: SearchingTuner, own: Overridden, given: Itera
         walk.follow(member(here, name))
     if isinstance(hypermodel, FunctionHyperModel):
         walk.follow(Kept("build", hypermodel.function))
-    for each in vars(hypermodel).values():  # such as what a hypermodel of a library calls
-        _walk_given(walk, each)
+    for name, each in vars(hypermodel).items():  # such as what a hypermodel of a library calls
+        _walk_given(walk, each, f"self.{name}")
     for name in _OF_HYPERMODEL:
         if is_overridden(hypermodel, name, HyperModel):
             walk.follow(member(model, name))
@@ -118,13 +119,21 @@ def _walk_trial(walk: Walk, tuner: SearchingTuner, own: Overridden, given: Itera
         _walk_given(walk, each)
 
 
-def _walk_given(walk: Walk, given: Any) -> None:
-    """Walk a callback, a function, or those in a list."""
-    for each in given[:_LOOKED_AT] if isinstance(given, (list, tuple)) else [given]:
-        if isinstance(each, keras.callbacks.Callback):
-            walk.follow_instance(type(each), each)
-        elif isinstance(each, (types.FunctionType, types.MethodType, functools.partial)):
-            walk.follow(Kept(getattr(each, "__name__", "function"), each))
+def _walk_given(walk: Walk, given: Any, name: str | None = None) -> None:
+    """Walk a callback, a function, an object of the user's, or those in a container.
+
+    Args:
+        name: How the code calls it, where all trials have one. Callbacks that a search is given are
+            copied for each.
+    """
+    for each in parts_of(Kept(name or type(given).__name__, given), _LOOKED_AT):
+        value = each.value
+        if name is None and isinstance(value, keras.callbacks.Callback):
+            walk.follow_instance(type(value), value)
+        elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
+            walk.follow(Kept(getattr(value, "__name__", "function"), value))
+        elif not isinstance(value, Iterator):  # which no two trials can read
+            walk.follow_object(each)
 
 
 def _walk_oracle(walk: Walk, oracle: Any) -> None:

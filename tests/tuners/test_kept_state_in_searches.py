@@ -1,6 +1,7 @@
 """Searches whose trials keep state: in the script's process by themselves, and said where not."""
 
 import itertools
+import operator
 import re
 import warnings
 
@@ -137,7 +138,7 @@ class Historian(gk.HyperModel):
     def build(self, config):
         self.size = config.Int("units", 1, 9)
         self.model = compiled(self.size)
-        np.vectorize(self.table.__setitem__, otypes=[object])("rows", self.size)
+        operator.methodcaller("update", rows=self.size)(self.table)
         return self.model
 
     def fit(self, config, model, *args, **kwargs):
@@ -207,6 +208,11 @@ def test_kept_state_decides_where_trials_run_unless_the_user_did(given, executor
     without = choose(SearchSettings(**given), [])
     assert (without.line, without.warning) == (None, None)
     assert without.executor == ("inline" if given.get("executor") == "inline" else "ray")
+
+
+def test_state_of_one_name_is_listed_once():
+    kept = [KeptState("a", "script.py:1, in build"), KeptState("a", "script.py:1, in build")]
+    assert choose(SearchSettings(), kept).line.count("`a`") == 1
 
 
 def test_where_looking_fails_the_search_goes_on_with_a_warning(project, monkeypatch):

@@ -830,7 +830,7 @@ STATEFUL |= {
         def hypermodel(hp):
             return compiled(next(NUMBERS))
         """,
-        {"NUMBERS"},
+        {"NUMBERS", "NUMBERS.n"},
     ),
 }
 
