@@ -28,6 +28,7 @@ from glimr_keras.code.frames import (
 )
 from glimr_keras.code.record import KeptState, Record
 from glimr_keras.code.trees import (
+    OF_TRAINING,
     CodeTrees,
     FunctionNode,
     functions_of,
@@ -66,8 +67,6 @@ _LOOKS = (isinstance, issubclass, hasattr, getattr, setattr, type, id)
 """Functions that call nothing of what they are given."""
 _CALLING = (functools.partial, map, filter)
 """Functions that call what they are given first."""
-_OF_TRAINING = ("model", "_model", "params", "_params", "validation_data")
-"""Attributes that training gives a callback."""
 _TIMES = 3
 """So often one function is walked with the same arguments, since what was set before may differ."""
 
@@ -141,7 +140,7 @@ class Expressions(Record, abc.ABC):
             return
         fresh = dict(self.fresh)
         if is_callback(kind):
-            self.fresh |= {member(of, name).cell or (): None for name in _OF_TRAINING}
+            self.fresh |= {member(of, name).cell or (): None for name in OF_TRAINING}
         for name in self.trees.called_by_libraries(kind):
             self.follow(member(of, name))
         if not is_callback(kind):  # of which it is not known that they are called

@@ -21,6 +21,8 @@ _STANDARD = tuple(
     for name, path in sysconfig.get_paths().items()
     if name in ("stdlib", "platstdlib")
 )
+OF_TRAINING = ("model", "_model", "params", "_params", "validation_data")
+"""Attributes that training gives a callback."""
 _OF_MAKING = frozenset(
     (
         *("__init__", "__new__", "__del__", "__init_subclass__", "__set_name__", "__post_init__"),

@@ -5,6 +5,7 @@ the driver.
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import types
 import warnings
@@ -60,12 +61,15 @@ class TrialCode:
         is assigned in each trial, or was nothing before, and the script does not read it.
         """
         told = (*self.kept, *self._trial.orders.values())
-        if any(change.name in seen.name.partition("[")[0].split(".") for seen in told):
+        if any(change.name in _path(seen) for seen in told):
             return True
-        is_seen = any(_last_name(seen) == change.name for seen in self._trial.writes.values())
-        if not is_seen:
+        written = {
+            _path(seen)[-1] for seen in self._trial.writes.values() if change.name in _path(seen)
+        }
+        if not written:
             return change.was_none
-        return not self._trees.is_attribute_read(change.name, self._trial.walked)
+        walked = self._trial.walked
+        return not any(self._trees.is_attribute_read(name, walked) for name in written)
 
 
 def look_at(tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> TrialCode | None:
@@ -95,8 +99,9 @@ def _handed(giver: Walk, taker: Walk) -> list[KeptState]:
     ]
 
 
-def _last_name(seen: KeptState) -> str:
-    return seen.name.partition("[")[0].rpartition(".")[2]
+def _path(seen: KeptState) -> list[str]:
+    """The names by which the code gets to something."""
+    return re.sub(r"\[.*?\]", "", seen.name).split(".")
 
 
 def _walk_trial(walk: Walk, tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> None:

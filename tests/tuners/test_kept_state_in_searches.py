@@ -126,6 +126,41 @@ def test_the_look_before_the_search_consumes_nothing(project):
     assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
 
 
+class Losses(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses.append(logs["loss"])
+
+
+LOSSES = Losses()
+
+
+class PassingOn(gk.HyperModel):
+    """Passes callbacks on: one of the script's, and one of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses = Losses()
+
+    def build(self, config):
+        return compiled(config.Int("units", 1, 9))
+
+    def fit(self, config, model, *args, callbacks=(), **kwargs):
+        return model.fit(*args, callbacks=[*callbacks, LOSSES, self.losses], **kwargs)
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_callbacks_of_the_script_that_fit_passes_on_have_what_all_trials_told_them(project):
+    tuner = gk.RandomSearch(
+        PassingOn(), "loss", max_trials=2, max_concurrent_trials=2, executor="auto", **project
+    )
+    tuner.search(x, y, epochs=2, verbose=0)
+    assert len(LOSSES.losses) == len(tuner.hypermodel.losses.losses) == 4
+
+
 class Historian(gk.HyperModel):
     """Assigns what the script reads afterwards, and what nobody does; a method of a library, whose
     code is not looked at, changes an attribute.
