@@ -435,8 +435,7 @@ class Expressions(Record, abc.ABC):
         """Return what the turns of a loop get, of those that are alike one."""
         of = self.value(iterated, frame)
         if isinstance(of, Made):
-            known: list[Reference] = [each for each in of.parts.values() if each is not None]
-            return known[:_TURNS] or [None]
+            return of.turns()[:_TURNS]
         if not isinstance(of, Kept):
             return [None]
         self.read_whole(of)

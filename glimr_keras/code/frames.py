@@ -155,7 +155,10 @@ def key_of(reference: Reference) -> Any:
         case Instance():
             return reference.kind
         case Made():
-            return tuple((name, key_of(part)) for name, part in reference.parts.items())
+            parts = reference.parts.items()
+            return tuple(
+                (name, id(part) if isinstance(part, Made) else key_of(part)) for name, part in parts
+            )
     return None
 
 

@@ -102,7 +102,7 @@ class Record:
         """
         if not isinstance(place, Kept) or place.is_library or place.cell is None:
             return
-        if _is_reordered(frame) and not isinstance(given, (ast.BinOp, ast.Constant)):
+        if self._is_reordered(given, frame):
             self.orders.setdefault(place.cell, self._seen(place, node, frame))
         is_mark = isinstance(given, ast.Constant) and isinstance(given.value, bool)
         if place.cell not in self.computed_once or is_mark:
@@ -130,6 +130,18 @@ class Record:
     def _seen(self, what: Kept, node: ast.AST, frame: Frame) -> KeptState:
         line = getattr(node, "lineno", 0)
         return KeptState(what.name, f"{frame.file}:{line}, in {frame.name}", what)
+
+    def _is_reordered(self, given: Any, frame: Frame) -> bool:
+        """Return whether what is assigned gives data another order: its function draws one, or a
+        method that is called for it.
+        """
+        if not _data_of(frame) or isinstance(given, (ast.BinOp, ast.Constant)):
+            return False
+        nodes: list[Any] = [frame.node]
+        if isinstance(given, ast.Call) and isinstance(given.func, ast.Attribute):
+            method = getattr(frame.kind, given.func.attr, None)
+            nodes += self.trees.of(method) if isinstance(method, types.FunctionType) else []
+        return any(map(draws_order, nodes))
 
     def _is_read(self, cell: Cell) -> bool:
         """Return whether what is assigned is read in another trial, or by the script."""
@@ -159,8 +171,3 @@ def _data_of(frame: Frame) -> bool:
     """Return whether a function is a method of data, such as a `PyDataset`."""
     receiver = frame.receiver if frame.kind is not None else None
     return isinstance(receiver, Kept) and is_data(type(receiver.value))
-
-
-def _is_reordered(frame: Frame) -> bool:
-    """Return whether a function gives data another order."""
-    return _data_of(frame) and draws_order(frame.node)

@@ -72,9 +72,20 @@ class Made:
             return next((each for each in self.parts.values() if isinstance(each, Kept)), None)
         return self.parts.get(key)
 
+    def turns(self) -> list[Reference]:
+        """Return what the turns of a loop get, of those without anything that is known one."""
+        parts = list(self.parts.values())
+        return [each for each in parts if _is_known(each)] or [next(iter(parts), None)]
+
 
 Reference = Kept | Instance | Made | None
 """What an expression refers to; `None` for what a trial makes, and whatever is not known."""
+
+
+def _is_known(found: Reference) -> bool:
+    if isinstance(found, Made):
+        return any(isinstance(each, (Kept, Instance)) for each in found.parts.values())
+    return found is not None
 
 
 def likeliest(found: Iterable[Reference]) -> Reference:

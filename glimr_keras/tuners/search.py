@@ -63,6 +63,8 @@ from glimr_keras.tuners.tuner_loop import TunerLoop
 from glimr_keras.tuners.visible_space import visible_space
 from glimr_keras.tuners.warm_start import learn_from
 
+_NO_ARGUMENTS = FitArguments()
+
 
 @dataclasses.dataclass(frozen=True)
 class Ongoing:
@@ -185,9 +187,7 @@ class SearchSession:
         if not self._own.has("loop"):
             data.check_one_source(hypermodel_of(tuner), arguments)
         progress = Progress(verbose if settings.reporter is None else 0)
-        self._tell(
-            self._chosen((*callbacks, *arguments.args, *arguments.kwargs.values())), progress
-        )
+        self._tell(self._chosen(callbacks, arguments), progress)
         if self._chosen().sends:
             arguments.check_repeatable()
         if state.mirror is not None and not state.is_fresh:
@@ -350,15 +350,19 @@ class SearchSession:
             return loop
         return TunerLoop(self._tuner, loop, own.has("loop"), own.has("batches"))
 
-    def _chosen(self, given: tuple[Any, ...] = ()) -> Choice:
+    def _chosen(
+        self,
+        callbacks: tuple[keras.callbacks.Callback, ...] = (),
+        arguments: FitArguments = _NO_ARGUMENTS,
+    ) -> Choice:
         """Where trials run, which is chosen once.
 
         Args:
-            given: What this search was given: callbacks, functions, data.
+            callbacks, arguments: What this search was given.
         """
         if self._choice is None:
-            given += self._settings.keras_callbacks
-            self._code = look_at(self._tuner, self._own, given)
+            given = (*callbacks, *self._settings.keras_callbacks)
+            self._code = look_at(self._tuner, self._own, given, arguments)
             self._choice = choose(self._settings, self._code.kept if self._code else ())
         return self._choice
 

@@ -17,12 +17,14 @@ import keras
 from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.code.record import KeptState
 from glimr_keras.code.trees import CodeTrees
-from glimr_keras.code.values import Kept, member, parts_of
+from glimr_keras.code.values import Kept, Reference, member, parts_of
 from glimr_keras.code.walk import Walk
+from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import FunctionHyperModel, HyperModel
 from glimr_keras.training.messages import Change
 from glimr_keras.tuners.hooks import HOOKS, Overridden, SearchingTuner, hypermodel_of
 
+_NO_ARGUMENTS = FitArguments()
 _FIRST = ("run_trial", "_build_and_fit_model", "_build_hypermodel", "_try_build")
 _BEFORE = ("set_state", "_populate_initial_space")
 """Hooks that run before trials get the tuner."""
@@ -36,17 +38,26 @@ class TrialCode:
     Args:
         tuner: The user's.
         own: The hooks that it has of its own.
-        given: Callbacks, of which each trial has a copy; functions; whatever else trials get.
+        given: Callbacks, of which each trial has a copy.
+        arguments: What `fit`, or a `run_trial` of the user's own, is given.
 
     Attributes:
         kept: The state that trials would keep from one to the next, as far as their code shows it.
             What is handed on between trials and hooks that run in the driver is such state too.
     """
 
-    def __init__(self, tuner: SearchingTuner, own: Overridden, given: Iterable[Any] = ()) -> None:
+    def __init__(
+        self,
+        tuner: SearchingTuner,
+        own: Overridden,
+        given: Iterable[Any] = (),
+        arguments: FitArguments = _NO_ARGUMENTS,
+    ) -> None:
         self._trees = CodeTrees(_packages(tuner))
         self._trial, driver = Walk(self._trees), Walk(self._trees)
-        _walk_trial(self._trial, tuner, own, given)
+        _walk_trial(self._trial, tuner, own, arguments)
+        for each in (*given, *arguments.args, *arguments.kwargs.values()):
+            _walk_given(self._trial, each)
         for name in sorted(own.names):
             if HOOKS[name].place != "worker" and name not in _BEFORE:
                 driver.fresh.clear()
@@ -72,14 +83,19 @@ class TrialCode:
         return not any(self._trees.is_attribute_read(name, walked) for name in written)
 
 
-def look_at(tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> TrialCode | None:
+def look_at(
+    tuner: SearchingTuner,
+    own: Overridden,
+    given: Iterable[Any] = (),
+    arguments: FitArguments = _NO_ARGUMENTS,
+) -> TrialCode | None:
     """Return what is seen of the code of trials, or `None`, with a warning, if looking fails.
 
     Args:
-        tuner, own, given: As for `TrialCode`.
+        tuner, own, given, arguments: As for `TrialCode`.
     """
     try:
-        return TrialCode(tuner, own, given)
+        return TrialCode(tuner, own, given, arguments)
     except Exception as error:
         warnings.warn(
             "Whether trials keep state from one to the next could not be told: "
@@ -104,24 +120,38 @@ def _path(seen: KeptState) -> list[str]:
     return re.sub(r"\[.*?\]", "", seen.name).split(".")
 
 
-def _walk_trial(walk: Walk, tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> None:
+def _walk_trial(
+    walk: Walk, tuner: SearchingTuner, own: Overridden, arguments: FitArguments
+) -> None:
     """Walk what runs in a trial, in its order."""
     of_worker = [name for name in HOOKS if name in own.names and HOOKS[name].place != "driver"]
     hypermodel = hypermodel_of(tuner)
     here, model = Kept("self", tuner), Kept("self", hypermodel)
+    args, kwargs = _objects(walk, arguments)
     for name in (name for name in _FIRST if name in of_worker):
-        walk.follow(member(here, name))
+        is_given = name in ("run_trial", "_build_and_fit_model")
+        walk.follow(member(here, name), *([[None, *args], kwargs] if is_given else ()))
     if isinstance(hypermodel, FunctionHyperModel):
         walk.follow(Kept("build", hypermodel.function))
     for name, each in vars(hypermodel).items():  # such as what a hypermodel of a library calls
         _walk_given(walk, each, f"self.{name}")
     for name in _OF_HYPERMODEL:
         if is_overridden(hypermodel, name, HyperModel):
-            walk.follow(member(model, name))
+            is_given = name in ("fit", "run")
+            walk.follow(member(model, name), *([[None, None, *args], kwargs] if is_given else ()))
     for name in (name for name in of_worker if name not in _FIRST):
         walk.follow(member(here, name))
-    for each in given:
-        _walk_given(walk, each)
+
+
+def _objects(walk: Walk, arguments: FitArguments) -> tuple[list[Reference], dict[str, Reference]]:
+    """The objects of the user's among arguments, which all trials share; callbacks are copied."""
+
+    def shared(name: str, value: Any) -> Reference:
+        is_copied = isinstance(value, keras.callbacks.Callback)
+        return Kept(name, value) if walk.trees.has_own_code(value) and not is_copied else None
+
+    args = [shared(type(each).__name__, each) for each in arguments.args]
+    return args, {name: shared(name, each) for name, each in arguments.kwargs.items()}
 
 
 def _walk_given(walk: Walk, given: Any, name: str | None = None) -> None:

@@ -29,5 +29,5 @@ def visible_space(tuner: SearchingTuner, own: Overridden) -> list[HyperParameter
         compile_overrides=CompileOverrides.of(tuner),
         loop=loop_of(hypermodel_of(tuner)),
     )
-    code = look_at(tuner, own, ())
+    code = look_at(tuner, own)
     return looked_at(context, () if code is None else code.kept, built_space)

@@ -37,6 +37,8 @@ class Data(keras.utils.PyDataset):
     def __getitem__(self, index):
         chosen = self.indices[index : index + 3] + self.epoch + self.ids[index]
         return np.zeros((3, 2)) + self.rng.random() + len(self.table), chosen
+    def another_order(self, size):
+        return np.random.permutation(size)
     def on_epoch_end(self):
         {changes}
 hypermodel = lambda hp: compiled()
@@ -240,6 +242,21 @@ hypermodel = lambda hp: compiled()
         """,
         {"own.read", "own.written", "own.counted", "own.added"},
     ),
+    "object_that_run_trial_is_given": (
+        """
+        class Sets:
+            used = 0
+            def following(self):
+                self.used += 1
+        class tuner_class(gk.RandomSearch):
+            def run_trial(self, trial, sets, *args, more=None):
+                sets.following()
+                more.used += 1
+                return 0.0
+        callbacks, search_kwargs = [Sets()], {"more": Sets()}
+        """,
+        {"Sets.used", "more.used"},
+    ),
     "kept_in_the_first_branch": (
         """
         LOG = []
@@ -367,6 +384,7 @@ STATELESS |= {
             "self.indices = np.random.permutation(len(self.indices))",
             "self.indices = np.arange(9); np.random.shuffle(self.indices)",
             "self.table = self.table.sample(frac=1).reset_index(drop=True)",
+            "self.indices = self.another_order(9)",
             "order = np.arange(9); np.random.shuffle(order); self.indices = self.indices[order]",
         )
     )
