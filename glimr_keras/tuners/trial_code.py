@@ -26,6 +26,8 @@ from glimr_keras.tuners.hooks import HOOKS, Overridden, SearchingTuner, hypermod
 
 _NO_ARGUMENTS = FitArguments()
 _FIRST = ("run_trial", "_build_and_fit_model", "_build_hypermodel", "_try_build")
+_OF_TRIAL = ("run_trial", "_build_and_fit_model")
+"""Hooks that are given a trial and what the search is given."""
 _BEFORE = ("set_state", "_populate_initial_space")
 """Hooks that run before trials get the tuner."""
 _LOOKED_AT = 100
@@ -129,16 +131,16 @@ def _walk_trial(
     here, model = Kept("self", tuner), Kept("self", hypermodel)
     args, kwargs = _objects(walk, arguments)
     for name in (name for name in _FIRST if name in of_worker):
-        is_given = name in ("run_trial", "_build_and_fit_model")
-        walk.follow(member(here, name), *([[None, *args], kwargs] if is_given else ()))
+        of_trial = [[None, *args], kwargs]
+        walk.follow(member(here, name), *(of_trial if name in _OF_TRIAL else ()))
     if isinstance(hypermodel, FunctionHyperModel):
         walk.follow(Kept("build", hypermodel.function))
     for name, each in vars(hypermodel).items():  # such as what a hypermodel of a library calls
         _walk_given(walk, each, f"self.{name}")
     for name in _OF_HYPERMODEL:
         if is_overridden(hypermodel, name, HyperModel):
-            is_given = name in ("fit", "run")
-            walk.follow(member(model, name), *([[None, None, *args], kwargs] if is_given else ()))
+            of_fit = [[None, None, *args], {"callbacks": None, **kwargs}]
+            walk.follow(member(model, name), *(of_fit if name == "fit" else ()))
     for name in (name for name in of_worker if name not in _FIRST):
         walk.follow(member(here, name))
 

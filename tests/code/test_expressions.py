@@ -358,6 +358,15 @@ STATELESS = {
             model.compile("adam", "mse", metrics=[total])
             return model
         """,
+    "callbacks_that_fit_is_given": """
+        class Model(gk.HyperModel):
+            def build(self, hp):
+                return compiled()
+            def fit(self, hp, model, *args, callbacks=[], **kwargs):
+                callbacks.append(keras.callbacks.TerminateOnNaN())
+                return model.fit(*args, callbacks=callbacks, **kwargs)
+        hypermodel = Model()
+        """,
     "tuner_that_is_passed_on": """
         class Note(keras.callbacks.Callback):
             def __init__(self, tuner):

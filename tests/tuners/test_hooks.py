@@ -578,6 +578,7 @@ def test_an_oracle_that_needs_the_last_score_runs_one_trial_at_a_time(local_ray,
             directory=tmp_path,
             project_name=name,
             max_concurrent_trials=at_once,
+            executor="ray",
         )
         tuner.search(verbose=0)
         return [trial.score for trial in tuner.oracle.trials.values()]
