@@ -62,6 +62,12 @@ def constant(node: ast.expr) -> Any:
     return node.value if isinstance(node, ast.Constant) else UNKNOWN
 
 
+def is_context_manager(node: ast.AST) -> bool:
+    """Return whether a function is made one for `with`, which gets what it yields."""
+    decorators = getattr(node, "decorator_list", ())
+    return any("contextmanager" in ast.unparse(each) for each in decorators)
+
+
 def is_in_place(node: ast.Call) -> bool:
     """Return whether a call says `inplace=True`."""
     return any(

@@ -21,34 +21,52 @@ from glimr_keras.code.frames import (
     key_of,
     kinds_of,
     nested_frame,
+    of_cell,
     of_object,
     receiver_of,
     variable,
 )
 from glimr_keras.code.record import KeptState, Record
 from glimr_keras.code.trees import (
+    OF_TRAINING,
     CodeTrees,
     FunctionNode,
     functions_of,
-    plain,
+    has_variables,
+    is_callback,
+    is_of_package,
+    unwrapped,
 )
 from glimr_keras.code.values import (
     UNKNOWN,
     Cell,
     Instance,
     Kept,
+    Made,
     Reference,
     element,
     is_changed_by,
     is_changed_by_function,
     is_copied,
+    is_shuffle,
     item,
+    likeliest,
     member,
+    parts_of,
 )
 
 _DEPTH = 20
 _MOST = 5000
 """So many functions are walked at most, some of them several times."""
+_LOOKED_AT = 100
+"""So many parts of a container are looked at for objects of the user's."""
+_TURNS = 5
+"""So many turns of a loop over parts that are not alike are walked."""
+_CALLABLE = (types.FunctionType, types.MethodType, functools.partial, type)
+_LOOKS = (isinstance, issubclass, hasattr, getattr, setattr, type, id)
+"""Functions that call nothing of what they are given."""
+_CALLING = (functools.partial, map, filter)
+"""Functions that call what they are given first."""
 _TIMES = 3
 """So often one function is walked with the same arguments, since what was set before may differ."""
 
@@ -68,7 +86,7 @@ class Expressions(Record, abc.ABC):
 
     def __init__(self, trees: CodeTrees) -> None:
         super().__init__(trees)
-        self._of_instances: dict[tuple[type, str], Kept] = {}
+        self._of_instances: dict[tuple[type, str], Kept | Made] = {}
         self._times: collections.Counter[Any] = collections.Counter()
         self._walks = 0
         self._stack: list[Any] = []
@@ -80,12 +98,14 @@ class Expressions(Record, abc.ABC):
         value: Any = callee.value
         bound = callee.bound
         if isinstance(value, functools.partial):
-            return self.follow(Kept(callee.name, value.func), [*map(of_object, value.args), *args])
+            named = {name: of_object(part, name) for name, part in value.keywords.items()}
+            given = [*map(of_object, value.args), *args]
+            return self.follow(Kept(callee.name, value.func), given, {**named, **kwargs})
         if isinstance(value, types.MethodType):
             value, bound = value.__func__, Kept("self", value.__self__)
         if isinstance(value, type):
             return self._follow_class(value, args, kwargs)
-        function = plain(value)
+        function = unwrapped(value)
         if isinstance(function, types.FunctionType):
             if not self.trees.is_own(function):
                 function = inspect.unwrap(function)
@@ -105,6 +125,27 @@ class Expressions(Record, abc.ABC):
                 self.follow(Kept(name, part))
         self._follow_class(kind, (), {})
 
+    def follow_object(self, of: Kept) -> None:
+        """Walk the methods of an object of the user's that a library may call, which is given it.
+
+        What training gives a callback, and the variables of layers, metrics and optimizers, are no
+        state of the script's; a trial has its own tuner, oracle and hypermodel, whose methods are
+        walked where they run.
+        """
+        kind = type(of.value)
+        if not self.trees.has_own_code(of.value) or is_of_package(kind):
+            return
+        if has_variables(kind):
+            self._follow_class(kind, (), {})
+            return
+        fresh = dict(self.fresh)
+        if is_callback(kind):
+            self.fresh |= {member(of, name).cell or (): None for name in OF_TRAINING}
+        for name in self.trees.called_by_libraries(kind):
+            self.follow(member(of, name))
+        if not is_callback(kind):  # of which it is not known that they are called
+            self.fresh = fresh
+
     @abc.abstractmethod
     def block(self, body: Sequence[ast.stmt], frame: Frame) -> bool:
         """Walk statements, and return whether what follows them is not reached."""
@@ -119,6 +160,18 @@ class Expressions(Record, abc.ABC):
             value: What it refers to.
             given: The expression, if there is one.
         """
+
+    def has_protocol(self, of: Reference, name: str) -> bool:
+        """Return whether an object that is kept has a special method of the user's."""
+        found = getattr(type(of.value), name, None) if isinstance(of, Kept) else None
+        function = unwrapped(found)
+        return isinstance(function, types.FunctionType) and self.trees.is_own(function)
+
+    def call_protocol(self, of: Reference, name: str, *args: Reference) -> Reference:
+        """Walk a special method of the user's, and return what it may return."""
+        if not isinstance(of, Kept) or not self.has_protocol(of, name):
+            return None
+        return self.follow(member(of, name), args)
 
     # Functions and classes
 
@@ -165,7 +218,7 @@ class Expressions(Record, abc.ABC):
                 self._walk(node, frame_of(node, function, bound, args, kwargs, kind))
                 for node in nodes
             ]
-            return next((each for each in found if each is not None), None)
+            return likeliest(found)
         finally:
             self._stack.pop()
 
@@ -177,7 +230,7 @@ class Expressions(Record, abc.ABC):
         else:
             self.block(node.body, frame)
         self.computed_once = once
-        return next((each for each in frame.returned if each is not None), None)
+        return likeliest(frame.returned)
 
     def walk_nested(self, node: FunctionNode, frame: Frame) -> None:
         """Walk a function that is made in a function; it may be called later, or never."""
@@ -191,14 +244,17 @@ class Expressions(Record, abc.ABC):
         for step in dis.get_instructions(code):
             name = step.argval
             if step.opname.endswith("_GLOBAL"):
-                cell: Cell = ("global", id(function.__globals__), name)
+                variables = function.__globals__
+                cell: Cell = ("global", id(variables), name)
+                what = Kept(name, variables.get(name, UNKNOWN), cell, owner=variables)
             elif step.opname.endswith("_DEREF") and name in cells:
+                what = of_cell(name, cells[name])
                 cell = ("cell", id(cells[name]), "")
             else:
                 continue
             if step.opname.startswith("STORE"):
                 place = f"{code.co_filename}:{code.co_firstlineno}, in {function.__qualname__}"
-                self.writes.setdefault(cell, KeptState(name, place))
+                self.writes.setdefault(cell, KeptState(name, place, what))
             else:
                 self.reads.add(cell)
 
@@ -210,12 +266,16 @@ class Expressions(Record, abc.ABC):
             case ast.Name(id=name):
                 return variable(name, frame)
             case ast.Attribute(value=base, attr=name):
-                return self._attribute(self.value(base, frame), name)
+                return self._attribute(self.value(base, frame, is_called=True), name)
             case ast.Subscript(value=base, slice=key):
-                of = self.value(base, frame)
+                of = self.value(base, frame, is_called=True)
                 self.value(key, frame)
+                if isinstance(of, Made):
+                    return of.part(conditions.constant(key))
                 if not isinstance(of, Kept):
                     return None
+                if self.has_protocol(of, "__getitem__"):
+                    return self.call_protocol(of, "__getitem__")
                 return item(of, conditions.constant(key), ast.unparse(key))
         return self.value(node, frame)
 
@@ -248,7 +308,7 @@ class Expressions(Record, abc.ABC):
         if name == "__class__":
             return Kept(of.kind.__name__, of.kind)
         found = inspect.getattr_static(of.kind, name, None)
-        if isinstance(plain(found), types.FunctionType):
+        if isinstance(unwrapped(found), types.FunctionType):
             return Kept(name, found, bound=of)
         if isinstance(found, (list, dict, set)) and not self._sets(of.kind, name):
             return member(Kept(of.kind.__name__, of.kind), name)
@@ -272,33 +332,85 @@ class Expressions(Record, abc.ABC):
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 found = self.load(self.place(node, frame))
                 if not isinstance(found, Kept) or is_copied(found, conditions.is_slice(node)):
-                    return found if isinstance(found, Instance) else None
+                    return None if isinstance(found, Kept) else found
                 if not is_called and not found.is_library:
-                    self._follow_what_is_passed_on(found)
+                    self._follow_what_is_passed_on(found, node, frame)
                 return found
             case ast.Call():
                 return self._call(node, frame)
-            case ast.Lambda():
-                self.walk_nested(node, frame)
             case ast.NamedExpr(target=target, value=value):
                 self.assign(target, self.value(value, frame), value, node, frame)
                 return self.value(target, frame)
-            case ast.IfExp() | ast.BoolOp():
-                parts = [self.value(part, frame) for part in ast.iter_child_nodes(node)]
-                return next((part for part in parts if isinstance(part, Kept)), None)
-            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
-                self._comprehension(node, frame)
             case ast.Starred(value=value) | ast.Await(value=value):
                 return self.value(value, frame)
+        return self._value_of_parts(node, frame)
+
+    def _value_of_parts(self, node: ast.AST, frame: Frame) -> Reference:
+        match node:
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                self.value(test, frame)
+                return likeliest([self.value(body, frame), self.value(orelse, frame)])
+            case ast.BoolOp(values=values):
+                return likeliest([self.value(part, frame) for part in values])
+            case ast.Tuple(elts=elements) | ast.List(elts=elements):
+                return Made(dict(enumerate(self._values(elements, frame))))
+            case ast.Dict(keys=names, values=elements):
+                return Made(self._by_key(names, elements, frame))
+            case ast.Compare(left=left, ops=operators, comparators=others):
+                is_identity = all(isinstance(each, (ast.Is, ast.IsNot)) for each in operators)
+                for compared in (left, *others):
+                    self.value(compared, frame, is_called=is_identity)
+            case ast.Yield(value=value):
+                given = self.value(value, frame)
+                if conditions.is_context_manager(frame.node):
+                    frame.returned.append(given)
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                self._comprehension(node, frame)
+            case ast.Lambda():
+                self.walk_nested(node, frame)
             case _:
                 for part in ast.iter_child_nodes(node):
                     self.value(part, frame)
         return None
 
-    def _follow_what_is_passed_on(self, found: Kept) -> None:
-        """Walk a function or a class that is not called here, but may be where it is given to."""
-        if isinstance(found.value, (types.FunctionType, types.MethodType, type)):
+    def _values(
+        self, nodes: Sequence[ast.expr], frame: Frame, is_called: bool = False
+    ) -> list[Reference]:
+        """What the parts of a sequence refer to, or the arguments of a call."""
+        found: list[Reference] = []
+        for node in nodes:
+            value = self.value(node, frame, is_called)
+            is_several = isinstance(node, ast.Starred) and isinstance(value, Made)
+            found += value.parts.values() if is_several and isinstance(value, Made) else [value]
+        return found
+
+    def _by_key(
+        self, names: Sequence[ast.expr | None], parts: Sequence[ast.expr], frame: Frame
+    ) -> dict[Any, Reference]:
+        """What the parts of a dict refer to, by their keys, as far as those are constants."""
+        found: dict[Any, Reference] = {}
+        for number, (name, part) in enumerate(zip(names, parts, strict=True)):
+            self.value(name, frame)
+            value = self.value(part, frame)
+            if name is None:
+                found |= value.parts if isinstance(value, Made) else {}
+                continue
+            key = conditions.constant(name)
+            found[(UNKNOWN, number) if key is UNKNOWN else key] = value
+        return found
+
+    def _follow_what_is_passed_on(self, found: Kept, node: ast.AST, frame: Frame) -> None:
+        """Walk what is not called here, but may be where it is given to."""
+        value = found.value
+        if isinstance(value, _CALLABLE):
             self.follow(found)
+        elif value is UNKNOWN:  # such as `log.append`
+            of = found.bound
+            if isinstance(of, Kept) and is_changed_by(found.name.rpartition(".")[2], of):
+                self.grow(of, node, frame)
+        else:
+            for each in parts_of(found, _LOOKED_AT):
+                self.follow_object(each)
 
     def _comprehension(self, node: Any, frame: Frame) -> None:
         names = {
@@ -311,22 +423,25 @@ class Expressions(Record, abc.ABC):
             frame, env={}, names=frozenset(names), declared=frozenset(), cells={}, outer=frame
         )
         for generator in node.generators:
-            self.loop_over(generator.target, generator.iter, inner)
+            for value in self.loop_values(generator.iter, inner)[:1]:
+                self.assign(generator.target, value, None, generator.target, inner)
             for condition in generator.ifs:
                 self.value(condition, inner)
         results = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         for result in results:
             self.value(result, inner)
 
-    def loop_over(self, target: ast.expr, iterated: ast.expr, frame: Frame) -> None:
+    def loop_values(self, iterated: ast.expr, frame: Frame) -> list[Reference]:
+        """Return what the turns of a loop get, of those that are alike one."""
         of = self.value(iterated, frame)
-        value = None
-        if isinstance(of, Kept):
-            self.read_whole(of)
-            if isinstance(of.value, Iterator):
-                self.grow(of, iterated, frame)
-            value = element(of)
-        self.assign(target, value, None, target, frame)
+        if isinstance(of, Made):
+            return of.turns()[:_TURNS]
+        if not isinstance(of, Kept):
+            return [None]
+        self.read_whole(of)
+        if isinstance(of.value, Iterator):
+            self.grow(of, iterated, frame)
+        return [element(of)]
 
     def _call(self, node: ast.Call, frame: Frame) -> Reference:
         if isinstance(node.func, ast.Name) and node.func.id == "super":
@@ -334,12 +449,13 @@ class Expressions(Record, abc.ABC):
             return None if kind is None else Kept("super()", _Super(kind, receiver_of(frame)))
         base: Reference = None
         if isinstance(node.func, ast.Attribute):
-            base = self.value(node.func.value, frame)
+            base = self.value(node.func.value, frame, is_called=True)
             callee = self.load(self._attribute(base, node.func.attr))
         else:
             callee = self.value(node.func, frame, is_called=True)
-        args = [self.value(each, frame) for each in node.args]
-        kwargs = {each.arg or "**": self.value(each.value, frame) for each in node.keywords}
+        only_looks = isinstance(callee, Kept) and any(callee.value is each for each in _LOOKS)
+        args = self._values(node.args, frame, is_called=only_looks)
+        kwargs = self._keywords(node.keywords, frame)
         if isinstance(callee, Kept) and callee.value is not UNKNOWN:
             special = self._call_of_builtin(callee, node, args, frame)
             if special is not None:
@@ -350,12 +466,32 @@ class Expressions(Record, abc.ABC):
             first = args[0] if args else None
             if isinstance(first, Kept) and is_changed_by_function(callee.value, first):
                 self.grow(first, node, frame)
+            if node.args and is_shuffle(callee.value):
+                self._shuffle(node.args[0], node, frame)
+        if isinstance(base, Made) and isinstance(node.func, ast.Attribute) and node.args:
+            is_part = node.func.attr in ("get", "setdefault", "pop")
+            return base.part(conditions.constant(node.args[0])) if is_part else None
         if isinstance(base, Kept) and isinstance(node.func, ast.Attribute):
             return self._call_of_method(base, node.func.attr, node, frame)
         return None
 
+    def _keywords(self, nodes: Sequence[ast.keyword], frame: Frame) -> dict[str, Reference]:
+        found: dict[str, Reference] = {}
+        for each in nodes:
+            value = self.value(each.value, frame)
+            if each.arg is not None:
+                found[each.arg] = value
+            elif isinstance(value, Made):
+                found |= {key: part for key, part in value.parts.items() if isinstance(key, str)}
+        return found
+
+    def _shuffle(self, node: ast.expr, call: ast.AST, frame: Frame) -> None:
+        place = self.place(node, frame)
+        if isinstance(place, Kept) and not place.is_library:
+            self.reorder(place, call, frame)
+
     def _is_own(self, callee: Kept) -> bool:
-        function = plain(getattr(callee.value, "__func__", callee.value))
+        function = unwrapped(getattr(callee.value, "__func__", callee.value))
         return isinstance(function, types.FunctionType) and self.trees.is_own(function)
 
     def _call_of_method(self, base: Kept, method: str, node: ast.Call, frame: Frame) -> Reference:
@@ -374,8 +510,10 @@ class Expressions(Record, abc.ABC):
     def _call_of_builtin(
         self, callee: Kept, node: ast.Call, args: Sequence[Reference], frame: Frame
     ) -> Reference:
-        """`type`, `getattr`, `setattr` of something that is known."""
+        """`type`, `getattr`, `setattr` of something that is known; what is called later."""
         first = args[0] if args else None
+        if isinstance(first, Kept) and any(callee.value is each for each in _CALLING):
+            self.follow(first, args[1:] if callee.value is functools.partial else ())
         if callee.value is type and len(args) == 1:
             kinds = kinds_of(first)
             return Kept(kinds[0].__name__, kinds[0]) if kinds else None

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glimr_keras.code.trees import FunctionNode, functions_of, own_nodes, parameters
-from glimr_keras.code.values import UNKNOWN, Instance, Kept, Reference
+from glimr_keras.code.values import UNKNOWN, Instance, Kept, Made, Reference
 
 
 @dataclasses.dataclass(eq=False)
@@ -24,8 +24,9 @@ class Frame:
         env: Its own variables, as far as they refer to what is kept.
         names: Of all its own variables.
         outer: The function around it that is walked.
+        node: Its own, in the tree.
         kind: The class that it is a method of.
-        returned: What it may return.
+        returned: What it may return, or gives to a `with`.
     """
 
     file: str
@@ -34,6 +35,7 @@ class Frame:
     cells: Mapping[str, types.CellType]
     env: dict[str, Reference]
     names: frozenset[str]
+    node: FunctionNode
     declared: frozenset[str] = frozenset()
     outer: Frame | None = None
     kind: type | None = None
@@ -60,10 +62,8 @@ def frame_of(
         for name, value in _defaults(function).items()
         if isinstance(value, (list, dict, set))
     }
-    positional = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
-    given = args if bound is None else [bound, *args]
-    env |= dict(zip(positional, given, strict=False))
-    env |= {name: value for name, value in kwargs.items() if name in parameters(node)}
+    given = list(args if bound is None else [bound, *args])
+    env |= _arguments(node, given, kwargs)
     names, declared = _variables(node)
     receiver = next(iter(given), None)
     return Frame(
@@ -73,10 +73,28 @@ def frame_of(
         cells_of(function),
         env,
         names,
+        node,
         declared,
         kind=kind or class_of(function, receiver),
         receiver=receiver,
     )
+
+
+def _arguments(
+    node: FunctionNode, given: Sequence[Reference], kwargs: Mapping[str, Reference]
+) -> dict[str, Reference]:
+    """What parameters refer to; `*args` and `**kwargs` are what is left."""
+    taken = node.args
+    positional = [each.arg for each in (*taken.posonlyargs, *taken.args)]
+    named = {*positional, *(each.arg for each in taken.kwonlyargs)}
+    found: dict[str, Reference] = dict(zip(positional, given, strict=False))
+    found |= {name: value for name, value in kwargs.items() if name in named}
+    if taken.vararg is not None:
+        found[taken.vararg.arg] = Made(dict(enumerate(given[len(positional) :])))
+    if taken.kwarg is not None:
+        left = {name: value for name, value in kwargs.items() if name not in named}
+        found[taken.kwarg.arg] = Made(left)
+    return found
 
 
 def nested_frame(node: FunctionNode, frame: Frame) -> Frame:
@@ -84,7 +102,14 @@ def nested_frame(node: FunctionNode, frame: Frame) -> Frame:
     names, declared = _variables(node)
     name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
     return dataclasses.replace(
-        frame, name=name, env={}, names=names, declared=declared, outer=frame, returned=[]
+        frame,
+        name=name,
+        env={},
+        names=names,
+        node=node,
+        declared=declared,
+        outer=frame,
+        returned=[],
     )
 
 
@@ -100,7 +125,7 @@ def variable(name: str, frame: Frame) -> Reference:
         if name in around.names:
             return around.env.get(name)
         if name in around.cells:
-            return _of_cell(name, around.cells[name])
+            return of_cell(name, around.cells[name])
         around = around.outer
     if name not in frame.variables and hasattr(builtins, name):
         return Kept(name, getattr(builtins, name), is_library=True)
@@ -109,7 +134,8 @@ def variable(name: str, frame: Frame) -> Reference:
     return Kept(name, value, cell, owner=frame.variables)
 
 
-def _of_cell(name: str, cell: types.CellType) -> Kept:
+def of_cell(name: str, cell: types.CellType) -> Kept:
+    """Return what a closure's variable refers to."""
     try:
         value = cell.cell_contents
     except ValueError:  # it is empty
@@ -117,8 +143,9 @@ def _of_cell(name: str, cell: types.CellType) -> Kept:
     return Kept(name, value, ("cell", id(cell), ""), owner=cell)
 
 
-def of_object(value: Any) -> Kept:
-    return Kept(type(value).__name__, value, ("object", id(value)))
+def of_object(value: Any, name: str | None = None) -> Kept:
+    """Return something that is kept and has no name but that of its type, or what a call has."""
+    return Kept(name or type(value).__name__, value, ("object", id(value)))
 
 
 def key_of(reference: Reference) -> Any:
@@ -127,6 +154,11 @@ def key_of(reference: Reference) -> Any:
             return id(reference.value) if reference.value is not UNKNOWN else reference.name
         case Instance():
             return reference.kind
+        case Made():
+            parts = reference.parts.items()
+            return tuple(
+                (name, id(part) if isinstance(part, Made) else key_of(part)) for name, part in parts
+            )
     return None
 
 

@@ -52,11 +52,30 @@ def _undoing(what: Kept) -> Iterator[Callable[[], None]]:
     elif isinstance(value, Iterator):
         with contextlib.suppress(Exception):  # a generator cannot be copied
             value = copy.deepcopy(value)
-    if value is not UNKNOWN and what.cell is not None:
-        yield functools.partial(_bind, kind, what.owner, what.cell[-1], value)
+    if what.cell is not None and not (value is UNKNOWN and _is_there(kind, what)):
+        change = _unbind if value is UNKNOWN else functools.partial(_bind, value)
+        yield functools.partial(change, kind, what.owner, what.cell[-1])
 
 
-def _bind(kind: str, owner: Any, name: str, value: Any) -> None:
+def _is_there(kind: str, what: Kept) -> bool:
+    """Return whether there is now what was not when the code was read."""
+    if isinstance(what.owner, types.CellType):
+        return what.owner != types.CellType()
+    variables = what.owner if kind == "global" else getattr(what.owner, "__dict__", {})
+    return what.cell is not None and what.cell[-1] in (variables or ())
+
+
+def _unbind(kind: str, owner: Any, name: str) -> None:
+    """Remove a variable or an attribute that there was not."""
+    if isinstance(owner, types.CellType):
+        del owner.cell_contents
+    elif kind == "global":
+        del owner[name]
+    elif kind == "attr" and name in getattr(owner, "__dict__", ()):
+        delattr(owner, name)
+
+
+def _bind(value: Any, kind: str, owner: Any, name: str) -> None:
     """Give a variable or an attribute a value, if it has another one."""
     if isinstance(owner, types.CellType):
         owner.cell_contents = value

@@ -9,9 +9,10 @@ from typing import Any
 
 from glimr_keras.code import conditions
 from glimr_keras.code.frames import Frame
-from glimr_keras.code.trees import CodeTrees
+from glimr_keras.code.trees import CodeTrees, draws_order, is_data
 from glimr_keras.code.values import (
     ANY,
+    GENERATORS,
     Cell,
     Kept,
     Reference,
@@ -52,6 +53,7 @@ class Record:
         fresh: What this trial has set, and to what.
         computed_once: What is assigned here only where it is not there yet.
         touched: All that is read, in order.
+        orders: What data objects put in another order, and where.
         walked: The ids of the nodes of functions that were walked.
     """
 
@@ -63,14 +65,19 @@ class Record:
         self.fresh: dict[Cell, Reference] = {}
         self.computed_once: frozenset[Cell] = frozenset()
         self.touched: list[Cell] = []
+        self.orders: dict[Cell, KeptState] = {}
         self.walked: set[int] = set()
         self._globals: dict[Cell, tuple[str, int, str, str | None]] = {}
 
     def state(self) -> list[KeptState]:
         """Return the state that was seen, each once."""
         found = [*self.changes.values()]
-        found += [seen for cell, seen in self.writes.items() if self._is_read(cell)]
-        return list({seen.name: seen for seen in reversed(found)}.values())[::-1]
+        found += [
+            seen
+            for cell, seen in self.writes.items()
+            if cell not in self.changes and cell not in self.orders and self._is_read(cell)
+        ]
+        return found
 
     def load(self, place: Reference) -> Reference:
         """Return what a place refers to, which is read before it was set, or as it was set."""
@@ -95,6 +102,8 @@ class Record:
         """
         if not isinstance(place, Kept) or place.is_library or place.cell is None:
             return
+        if self._is_reordered(given, frame):
+            self.orders.setdefault(place.cell, self._seen(place, node, frame))
         is_mark = isinstance(given, ast.Constant) and isinstance(given.value, bool)
         if place.cell not in self.computed_once or is_mark:
             self.writes.setdefault(place.cell, self._seen(place, node, frame))
@@ -104,12 +113,35 @@ class Record:
         """Remember that something is changed in place."""
         if kept.is_library or is_of_process(kept.value):
             return
+        if isinstance(kept.value, GENERATORS) and _data_of(frame):
+            return
         cell = kept.cell or ("path", kept.name)
         self.changes.setdefault(cell, self._seen(kept, node, frame))
+
+    def reorder(self, place: Kept, node: ast.AST, frame: Frame) -> None:
+        """Remember that something is shuffled in place. The order of a data object's samples is
+        randomness and no state: trials beside each other have orders that are as good.
+        """
+        if place.cell is not None and _data_of(frame):
+            self.orders.setdefault(place.cell, self._seen(place, node, frame))
+        else:
+            self.grow(place, node, frame)
 
     def _seen(self, what: Kept, node: ast.AST, frame: Frame) -> KeptState:
         line = getattr(node, "lineno", 0)
         return KeptState(what.name, f"{frame.file}:{line}, in {frame.name}", what)
+
+    def _is_reordered(self, given: Any, frame: Frame) -> bool:
+        """Return whether what is assigned gives data another order: its function draws one, or a
+        method that is called for it.
+        """
+        if not _data_of(frame) or isinstance(given, (ast.BinOp, ast.Constant)):
+            return False
+        nodes: list[Any] = [frame.node]
+        if isinstance(given, ast.Call) and isinstance(given.func, ast.Attribute):
+            method = getattr(frame.kind, given.func.attr, None)
+            nodes += self.trees.of(method) if isinstance(method, types.FunctionType) else []
+        return any(map(draws_order, nodes))
 
     def _is_read(self, cell: Cell) -> bool:
         """Return whether what is assigned is read in another trial, or by the script."""
@@ -133,3 +165,9 @@ class Record:
         owner = owner_of(of)
         if not any(cell[:2] == ("item", owner) for cell in self.fresh):
             self.reads.add(("item", owner, ANY))
+
+
+def _data_of(frame: Frame) -> bool:
+    """Return whether a function is a method of data, such as a `PyDataset`."""
+    receiver = frame.receiver if frame.kind is not None else None
+    return isinstance(receiver, Kept) and is_data(type(receiver.value))

@@ -14,6 +14,21 @@ from glimr_keras._utils.own_code import is_own_file
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 NestedScope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
+OF_TRAINING = ("model", "_model", "params", "_params", "validation_data")
+"""Attributes that training gives a callback."""
+_OF_MAKING = frozenset(
+    (
+        *("__init__", "__new__", "__del__", "__init_subclass__", "__set_name__", "__post_init__"),
+        *("__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__copy__"),
+        *("__deepcopy__", "__class_getitem__", "get_config", "from_config"),
+    )
+)
+"""Methods by which objects are made and copied."""
+_OF_VARIABLES = ("add_weight", "add_variable", "trainable_variables", "register_parameter")
+_ORDERING = frozenset({"shuffle", "permutation", "permuted", "sample", "choice", "randperm"})
+_BEGIN = ("__iter__", "__enter__", "set_params", "set_model", "on_train_begin")
+_END = ("on_epoch_end", "on_train_end", "__exit__")
+
 
 class CodeTrees:
     """Finds the trees of functions; each file is read once.
@@ -43,6 +58,23 @@ class CodeTrees:
             found = any(self.is_own(function) for _, function in functions_of(kind))
             self._own_classes[kind] = found
         return self._own_classes[kind]
+
+    def has_own_code(self, value: Any) -> bool:
+        """Return whether an object is of a class of the user's, or of one that is made of such."""
+        return any(map(self.is_own_class, type(value).__mro__))
+
+    def called_by_libraries(self, kind: type) -> Iterator[str]:
+        """Yield the user's methods that a library may call that is given an object of a class:
+        those that a class of its own has too, those of Python's protocols, and events. They come
+        in the order in which they would be called.
+        """
+        own = [each for each in kind.__mro__ if self.is_own_class(each)]
+        theirs = {name for each in kind.__mro__[:-1] if each not in own for name in vars(each)}
+        names = dict.fromkeys(name for each in own for name, _ in functions_of(each))
+        for name in sorted(names, key=_turn):
+            is_protocol = name.startswith("__") and name.endswith("__") and name not in _OF_MAKING
+            if is_protocol or name.startswith("on_") or (name in theirs and name not in _OF_MAKING):
+                yield name
 
     def of(self, function: types.FunctionType) -> list[FunctionNode]:
         """Return the function's tree, or those that may be it: of several lambdas in a line, all
@@ -90,15 +122,57 @@ class CodeTrees:
         return False
 
 
+def is_of_package(kind: type) -> bool:
+    """Return whether a class is made of one of ours: a hypermodel, a tuner, an oracle."""
+    ours = __name__.partition(".")[0]
+    return any(each.__module__.partition(".")[0] == ours for each in kind.__mro__)
+
+
+def is_callback(kind: type) -> bool:
+    """Return whether objects of a class are given a model before a training."""
+    return hasattr(kind, "set_model")
+
+
+def is_data(kind: type) -> bool:
+    """Return whether objects of a class give batches or samples."""
+    return hasattr(kind, "__getitem__") or hasattr(kind, "__iter__")
+
+
+def has_variables(kind: type) -> bool:
+    """Return whether objects of a class have variables that training changes: layers, metrics,
+    optimizers, modules.
+    """
+    return any(hasattr(kind, name) for name in _OF_VARIABLES)
+
+
+def draws_order(node: ast.AST) -> bool:
+    """Return whether code has a call by which samples get another order."""
+    calls = (each.func for each in ast.walk(node) if isinstance(each, ast.Call))
+    return any(
+        (isinstance(each, ast.Name) and each.id in _ORDERING)
+        or (isinstance(each, ast.Attribute) and each.attr in _ORDERING)
+        for each in calls
+    )
+
+
 def functions_of(kind: type) -> Iterator[tuple[str, types.FunctionType]]:
     """Yield the functions that a class itself defines, its properties' included, by name."""
     for name, member in vars(kind).items():
-        found = member.fget if isinstance(member, property) else plain(member)
+        found = member.fget if isinstance(member, property) else unwrapped(member)
         if isinstance(found, types.FunctionType):
             yield name, found
 
 
-def plain(function: Any) -> Any:
+def _turn(method: str) -> tuple[int, int]:
+    """When a method is called, among others of its object."""
+    if method in _BEGIN:
+        return 0, _BEGIN.index(method)
+    if method in _END:
+        return 3, _END.index(method)
+    return 1 if method.endswith("_begin") else 2, 0
+
+
+def unwrapped(function: Any) -> Any:
     """Return the function in a static method, a class method, or what decorators made of it."""
     seen = 0
     while not isinstance(function, (type, types.FunctionType)) and seen < 9:

@@ -6,17 +6,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import os
 import queue
 import random
 import sys
 import types
-from collections.abc import Iterator, MutableMapping, MutableSequence, MutableSet
+from collections.abc import Iterable, Iterator, MutableMapping, MutableSequence, MutableSet
 from typing import Any
 
 import numpy as np
 
-from glimr_keras.code.trees import plain
+from glimr_keras.code.trees import unwrapped
 
 Cell = tuple[Any, ...]
 """Where something is kept: a variable, an attribute of an object, an item of a container."""
@@ -59,8 +60,39 @@ class Instance:
     kind: type
 
 
-Reference = Kept | Instance | None
+@dataclasses.dataclass(frozen=True, eq=False)
+class Made:
+    """A container that a trial makes, and what it puts there, by key or position."""
+
+    parts: dict[Any, Reference]
+
+    def part(self, key: Any) -> Reference:
+        """Return a part, or where the key is not known, one that is kept."""
+        if key is UNKNOWN:
+            return next((each for each in self.parts.values() if isinstance(each, Kept)), None)
+        return self.parts.get(key)
+
+    def turns(self) -> list[Reference]:
+        """Return what the turns of a loop get, of those without anything that is known one."""
+        parts = list(self.parts.values())
+        return [each for each in parts if _is_known(each)] or [next(iter(parts), None)]
+
+
+Reference = Kept | Instance | Made | None
 """What an expression refers to; `None` for what a trial makes, and whatever is not known."""
+
+
+def _is_known(found: Reference) -> bool:
+    if isinstance(found, Made):
+        return any(isinstance(each, (Kept, Instance)) for each in found.parts.values())
+    return found is not None
+
+
+def likeliest(found: Iterable[Reference]) -> Reference:
+    """Return one of what an expression may refer to: what is kept comes first."""
+    known = [each for each in found if each is not None]
+    return next((each for each in known if isinstance(each, Kept)), next(iter(known), None))
+
 
 GROWING = frozenset(
     (
@@ -76,6 +108,7 @@ GROWING = frozenset(
             "partial_fit",
         ),
         *("symmetric_difference_update", "move_to_end"),
+        *("__setitem__", "__delitem__", "__iadd__"),
     )
 )
 """Methods that change an object in place. (What sorts it, or sets a default, does not change it
@@ -83,10 +116,14 @@ from trial to trial.)
 """
 
 IMMUTABLE = (str, bytes, int, float, complex, bool, type(None), tuple, frozenset, range)
-_GENERATORS = (random.Random, np.random.RandomState, np.random.Generator)
+GENERATORS = (random.Random, np.random.RandomState, np.random.Generator)
 _DRAWS_NOTHING = frozenset({"getstate", "get_state", "seed", "setstate", "set_state", "spawn"})
 _HEAPS = ("heappush", "heappop", "heapify", "heappushpop", "heapreplace")
-_IN_PLACE = frozenset((*_HEAPS, "insort", "insort_left", "insort_right"))
+_IN_PLACE = {
+    "heapq": frozenset(_HEAPS),
+    "bisect": frozenset({"insort", "insort_left", "insort_right"}),
+    "operator": frozenset({"setitem", "delitem", "iadd", "iconcat"}),
+}
 
 
 def is_grown_by_addition(value: Any) -> bool:
@@ -99,7 +136,7 @@ def is_changed_by(method: str, kept: Kept) -> bool:
     value = kept.value
     if kept.is_library or isinstance(value, (*IMMUTABLE, type, types.ModuleType)):
         return False
-    if isinstance(value, _GENERATORS):
+    if isinstance(value, GENERATORS):
         return method not in _DRAWS_NOTHING
     if isinstance(value, queue.Queue) and method == "get":
         return True
@@ -120,10 +157,16 @@ def is_changed_by_function(function: Any, kept: Kept) -> bool:
     name = getattr(function, "__name__", "")
     if function is next:
         return kept.value is UNKNOWN or isinstance(kept.value, Iterator)
-    if name == "shuffle":
-        return isinstance(getattr(function, "__self__", None), _GENERATORS)
+    if isinstance(function, (types.MethodDescriptorType, types.WrapperDescriptorType)):
+        return is_changed_by(name, kept)  # `list.append(x, …)`
     module = str(getattr(function, "__module__", "")).removeprefix("_")
-    return name in _IN_PLACE and module in ("heapq", "bisect")
+    return name in _IN_PLACE.get(module, ())
+
+
+def is_shuffle(function: Any) -> bool:
+    """Return whether a function shuffles in place what it is called with."""
+    is_of_generator = isinstance(getattr(function, "__self__", None), GENERATORS)
+    return is_of_generator and getattr(function, "__name__", "") == "shuffle"
 
 
 def member(of: Kept, name: str) -> Kept:
@@ -144,17 +187,17 @@ def member(of: Kept, name: str) -> Kept:
         found = inspect.getattr_static(owner, name)
     except (AttributeError, TypeError):
         is_made = hasattr(type(owner), "__getattr__")  # such as a column of a data frame
-        return Kept(path, UNKNOWN, cell, of.is_library or is_made)
+        return Kept(path, UNKNOWN, cell, of.is_library or is_made, owner=owner)
     if isinstance(found, staticmethod):
-        return Kept(path, plain(found), cell, of.is_library)
+        return Kept(path, unwrapped(found), cell, of.is_library)
     if isinstance(found, classmethod):
         kind = owner if isinstance(owner, type) else type(owner)
-        return Kept(path, plain(found), cell, of.is_library, Kept(kind.__name__, kind))
+        return Kept(path, unwrapped(found), cell, of.is_library, Kept(kind.__name__, kind))
     is_of_class = not isinstance(owner, type) and name not in getattr(owner, "__dict__", {})
-    if is_of_class and isinstance(plain(found), types.FunctionType):
+    if is_of_class and isinstance(unwrapped(found), types.FunctionType):
         return Kept(path, found, cell, of.is_library, of)
     if is_of_class and hasattr(type(found), "__get__"):
-        return Kept(path, UNKNOWN, cell, of.is_library)
+        return Kept(path, UNKNOWN, cell, of.is_library, of)
     return Kept(path, found, cell, of.is_library, owner=owner)
 
 
@@ -209,6 +252,17 @@ def element(of: Kept) -> Kept | None:
     if isinstance(kind, (dict, set, frozenset, np.ndarray)):
         return None
     return Kept(f"{of.name}[…]", _some(of), None, of.is_library)
+
+
+def parts_of(of: Kept, most: int) -> Iterator[Kept]:
+    """Yield an object, or the first ones in a container."""
+    value = of.value
+    if not isinstance(value, (dict, list, tuple)):
+        yield of
+        return
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in itertools.islice(list(pairs), most):
+        yield Kept(f"{of.name}[{key!r}]", part, ("item", id(value), repr(key)), of.is_library)
 
 
 def part_of(of: Kept, number: int) -> Kept | None:

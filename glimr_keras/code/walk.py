@@ -26,10 +26,12 @@ from glimr_keras.code.values import (
     Cell,
     Instance,
     Kept,
+    Made,
     Reference,
     is_grown_by_addition,
     is_of_process,
     item,
+    likeliest,
     member,
     part_of,
 )
@@ -71,8 +73,9 @@ class Walk(Expressions):
             self.assign(node.target, found, node.value, node, frame)
 
     def _for(self, node: ast.For | ast.AsyncFor, frame: Frame) -> None:
-        self.loop_over(node.target, node.iter, frame)
-        self.block(node.body, frame)
+        for value in self.loop_values(node.iter, frame):
+            self.assign(node.target, value, None, node.target, frame)
+            self.block(node.body, frame)
         self.block(node.orelse, frame)
 
     def _while(self, node: ast.While, frame: Frame) -> None:
@@ -82,7 +85,9 @@ class Walk(Expressions):
 
     def _with(self, node: ast.With | ast.AsyncWith, frame: Frame) -> bool:
         for each in node.items:
-            found = self.value(each.context_expr, frame)
+            found = self.value(each.context_expr, frame, is_called=True)
+            found = self.call_protocol(found, "__enter__") or found
+            self.call_protocol(found, "__exit__")
             if each.optional_vars is not None:
                 self.assign(each.optional_vars, found, None, node, frame)
         return self.block(node.body, frame)
@@ -152,8 +157,8 @@ class Walk(Expressions):
                     self.write(place, value, node, frame, given)
                     self.note_global(place, node, frame, None)
             case ast.Attribute(value=base, attr=name):
-                of = self.value(base, frame)
-                if isinstance(of, Instance) and isinstance(value, Kept):
+                of = self.value(base, frame, is_called=True)
+                if isinstance(of, Instance) and isinstance(value, (Kept, Made)):
                     self._of_instances[of.kind, name] = value
                 elif isinstance(of, Kept):
                     self.write(member(of, name), value, node, frame, given)
@@ -175,14 +180,21 @@ class Walk(Expressions):
             found = self.value(source, frame)
             if isinstance(value, Kept) and source is None:
                 found = part_of(value, number)
+            elif isinstance(value, Made) and source is None:
+                found = value.part(number)
             self.assign(part, found, source, node, frame)
 
     def _assign_item(
         self, target: ast.Subscript, value: Reference, node: ast.AST, frame: Frame, given: Any
     ) -> None:
-        of = self.value(target.value, frame)
+        of = self.value(target.value, frame, is_called=True)
         self.value(target.slice, frame)
+        if isinstance(of, Made):
+            of.parts[conditions.constant(target.slice)] = value
         if not isinstance(of, Kept) or of.is_library or is_of_process(of.value):
+            return
+        if self.has_protocol(of, "__setitem__"):
+            self.call_protocol(of, "__setitem__", None, value)
             return
         text = ast.unparse(target.slice)
         place = item(of, conditions.constant(target.slice), text)
@@ -216,7 +228,7 @@ class Walk(Expressions):
             if not isinstance(target, ast.Subscript):
                 continue
             place = self.place(target, frame)
-            of = self.value(target.value, frame)
+            of = self.value(target.value, frame, is_called=True)
             if isinstance(place, Kept) and isinstance(of, Kept) and place.cell not in self.fresh:
                 self.grow(of, node, frame)
 
@@ -255,7 +267,8 @@ class Walk(Expressions):
         }
         frame.env = dict(first[1])
         for _, each in left[1:]:
-            frame.env |= {name: value for name, value in each.items() if value is not None}
+            names = {*frame.env, *each}
+            frame.env = {name: likeliest([each.get(name), frame.env.get(name)]) for name in names}
         return ends
 
     @contextlib.contextmanager
@@ -290,6 +303,7 @@ class Walk(Expressions):
         ast.AsyncFor: _for,
         ast.While: _while,
         ast.Try: _try,
+        getattr(ast, "TryStar", ast.Try): _try,  # since Python 3.11
         ast.With: _with,
         ast.AsyncWith: _with,
         ast.Return: _return,

@@ -7,7 +7,8 @@ import copy
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from glimr_keras.code.put_back import put_back
 from glimr_keras.code.record import KeptState
@@ -20,6 +21,8 @@ from glimr_keras.training.keras_session import out_of_garbage_collection, prepar
 from glimr_keras.training.messages import ExecutionSpec, Report
 from glimr_keras.training.run_trial import run_trial
 from glimr_keras.transport.serialization import copied
+
+_Found = TypeVar("_Found")
 
 
 class InlineExecutor(Executor):
@@ -47,9 +50,7 @@ class InlineExecutor(Executor):
             self._execute(context, begin)
 
     def _execute(self, context: TrialContext, begin: Begin) -> None:
-        with put_back(self._kept):
-            found = probe(_with_own_hypermodel(context))
-        coordinator = begin(found)
+        coordinator = begin(looked_at(context, self._kept, probe))
         while coordinator is not None and (spec := coordinator.next_spec()) is not None:
             coordinator.on_start(spec)
             own = _with_own_callbacks(context)
@@ -57,6 +58,14 @@ class InlineExecutor(Executor):
                 run_trial(
                     own, spec, functools.partial(_take_in, coordinator, spec, time.monotonic())
                 )
+
+
+def looked_at(
+    context: TrialContext, kept: Sequence[KeptState], look: Callable[[TrialContext], _Found]
+) -> _Found:
+    """Return what a look that builds models finds, and leave what the script has as it was."""
+    with put_back(kept):
+        return look(_with_own_hypermodel(context))
 
 
 def _with_own_hypermodel(context: TrialContext) -> TrialContext:

@@ -105,6 +105,7 @@ def _warning(kept: Sequence[KeptState], how: str) -> str:
 
 
 def _listed(kept: Sequence[KeptState]) -> str:
-    more = len(kept) - _SHOWN
-    shown = ", ".join(map(str, kept[:_SHOWN]))
+    named = list({seen.name: seen for seen in reversed(kept)}.values())[::-1]
+    more = len(named) - _SHOWN
+    shown = ", ".join(map(str, named[:_SHOWN]))
     return f"{shown}, and {more} more" if more > 0 else shown

@@ -41,7 +41,7 @@ from glimr_keras.space.hp_types import HyperParameter, deserialize
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.context import TrialContext
-from glimr_keras.training.discovery import Probe, built_space
+from glimr_keras.training.discovery import Probe
 from glimr_keras.training.dry_run import DryRun, dry_run
 from glimr_keras.training.messages import Change
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
@@ -60,7 +60,10 @@ from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress
 from glimr_keras.tuners.trial_code import TrialCode, look_at
 from glimr_keras.tuners.tuner_loop import TunerLoop
+from glimr_keras.tuners.visible_space import visible_space
 from glimr_keras.tuners.warm_start import learn_from
+
+_NO_ARGUMENTS = FitArguments()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,9 +187,7 @@ class SearchSession:
         if not self._own.has("loop"):
             data.check_one_source(hypermodel_of(tuner), arguments)
         progress = Progress(verbose if settings.reporter is None else 0)
-        self._tell(
-            self._chosen((*callbacks, *arguments.args, *arguments.kwargs.values())), progress
-        )
+        self._tell(self._chosen(callbacks, arguments), progress)
         if self._chosen().sends:
             arguments.check_repeatable()
         if state.mirror is not None and not state.is_fresh:
@@ -248,16 +249,7 @@ class SearchSession:
 
     def visible_space(self) -> list[HyperParameter]:
         """Return what models ask for, as far as building some of them in this process tells."""
-        tuner = self._tuner
-        context = TrialContext(
-            hypermodel_of(tuner),
-            self._state.space,
-            tuner.oracle.wanted,
-            FitArguments(),
-            compile_overrides=CompileOverrides.of(tuner),
-            loop=loop_of(hypermodel_of(tuner)),
-        )
-        return built_space(context)
+        return visible_space(self._tuner, self._own)
 
     def recall_what_is_there(self) -> None:
         """Know the project that is there, of one at a URI what this machine has of it. What is
@@ -358,15 +350,19 @@ class SearchSession:
             return loop
         return TunerLoop(self._tuner, loop, own.has("loop"), own.has("batches"))
 
-    def _chosen(self, given: tuple[Any, ...] = ()) -> Choice:
+    def _chosen(
+        self,
+        callbacks: tuple[keras.callbacks.Callback, ...] = (),
+        arguments: FitArguments = _NO_ARGUMENTS,
+    ) -> Choice:
         """Where trials run, which is chosen once.
 
         Args:
-            given: What this search was given: callbacks, functions, data.
+            callbacks, arguments: What this search was given.
         """
         if self._choice is None:
-            given += self._settings.keras_callbacks
-            self._code = look_at(self._tuner, self._own, given)
+            given = (*callbacks, *self._settings.keras_callbacks)
+            self._code = look_at(self._tuner, self._own, given, arguments)
             self._choice = choose(self._settings, self._code.kept if self._code else ())
         return self._choice
 

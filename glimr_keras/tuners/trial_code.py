@@ -5,10 +5,11 @@ the driver.
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import types
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -16,13 +17,17 @@ import keras
 from glimr_keras._utils.overriding import is_overridden
 from glimr_keras.code.record import KeptState
 from glimr_keras.code.trees import CodeTrees
-from glimr_keras.code.values import Kept, member
+from glimr_keras.code.values import Kept, Reference, member, parts_of
 from glimr_keras.code.walk import Walk
+from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import FunctionHyperModel, HyperModel
 from glimr_keras.training.messages import Change
 from glimr_keras.tuners.hooks import HOOKS, Overridden, SearchingTuner, hypermodel_of
 
+_NO_ARGUMENTS = FitArguments()
 _FIRST = ("run_trial", "_build_and_fit_model", "_build_hypermodel", "_try_build")
+_OF_TRIAL = ("run_trial", "_build_and_fit_model")
+"""Hooks that are given a trial and what the search is given."""
 _BEFORE = ("set_state", "_populate_initial_space")
 """Hooks that run before trials get the tuner."""
 _LOOKED_AT = 100
@@ -35,17 +40,26 @@ class TrialCode:
     Args:
         tuner: The user's.
         own: The hooks that it has of its own.
-        given: Callbacks, of which each trial has a copy; functions; whatever else trials get.
+        given: Callbacks, of which each trial has a copy.
+        arguments: What `fit`, or a `run_trial` of the user's own, is given.
 
     Attributes:
         kept: The state that trials would keep from one to the next, as far as their code shows it.
             What is handed on between trials and hooks that run in the driver is such state too.
     """
 
-    def __init__(self, tuner: SearchingTuner, own: Overridden, given: Iterable[Any] = ()) -> None:
+    def __init__(
+        self,
+        tuner: SearchingTuner,
+        own: Overridden,
+        given: Iterable[Any] = (),
+        arguments: FitArguments = _NO_ARGUMENTS,
+    ) -> None:
         self._trees = CodeTrees(_packages(tuner))
         self._trial, driver = Walk(self._trees), Walk(self._trees)
-        _walk_trial(self._trial, tuner, own, given)
+        _walk_trial(self._trial, tuner, own, arguments)
+        for each in (*given, *arguments.args, *arguments.kwargs.values()):
+            _walk_given(self._trial, each)
         for name in sorted(own.names):
             if HOOKS[name].place != "worker" and name not in _BEFORE:
                 driver.fresh.clear()
@@ -53,28 +67,37 @@ class TrialCode:
         if self._trees.is_own_class(type(tuner.oracle)):
             _walk_oracle(driver, tuner.oracle)
         found = [*self._trial.state(), *_handed(self._trial, driver), *_handed(driver, self._trial)]
-        self.kept = list({seen.name: seen for seen in reversed(found)}.values())[::-1]
+        self.kept = list({id(seen): seen for seen in found}.values())
 
     def expects(self, change: Change) -> bool:
         """Return whether a change that a trial left is told of already, or matters to no one: it
         is assigned in each trial, or was nothing before, and the script does not read it.
         """
-        if any(_last_name(seen) == change.name for seen in self.kept):
+        told = (*self.kept, *self._trial.orders.values())
+        if any(change.name in _path(seen) for seen in told):
             return True
-        is_seen = any(_last_name(seen) == change.name for seen in self._trial.writes.values())
-        if not is_seen:
+        written = {
+            _path(seen)[-1] for seen in self._trial.writes.values() if change.name in _path(seen)
+        }
+        if not written:
             return change.was_none
-        return not self._trees.is_attribute_read(change.name, self._trial.walked)
+        walked = self._trial.walked
+        return not any(self._trees.is_attribute_read(name, walked) for name in written)
 
 
-def look_at(tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> TrialCode | None:
+def look_at(
+    tuner: SearchingTuner,
+    own: Overridden,
+    given: Iterable[Any] = (),
+    arguments: FitArguments = _NO_ARGUMENTS,
+) -> TrialCode | None:
     """Return what is seen of the code of trials, or `None`, with a warning, if looking fails.
 
     Args:
-        tuner, own, given: As for `TrialCode`.
+        tuner, own, given, arguments: As for `TrialCode`.
     """
     try:
-        return TrialCode(tuner, own, given)
+        return TrialCode(tuner, own, given, arguments)
     except Exception as error:
         warnings.warn(
             "Whether trials keep state from one to the next could not be told: "
@@ -94,37 +117,60 @@ def _handed(giver: Walk, taker: Walk) -> list[KeptState]:
     ]
 
 
-def _last_name(seen: KeptState) -> str:
-    return seen.name.partition("[")[0].rpartition(".")[2]
+def _path(seen: KeptState) -> list[str]:
+    """The names by which the code gets to something."""
+    return re.sub(r"\[.*?\]", "", seen.name).split(".")
 
 
-def _walk_trial(walk: Walk, tuner: SearchingTuner, own: Overridden, given: Iterable[Any]) -> None:
+def _walk_trial(
+    walk: Walk, tuner: SearchingTuner, own: Overridden, arguments: FitArguments
+) -> None:
     """Walk what runs in a trial, in its order."""
     of_worker = [name for name in HOOKS if name in own.names and HOOKS[name].place != "driver"]
     hypermodel = hypermodel_of(tuner)
     here, model = Kept("self", tuner), Kept("self", hypermodel)
+    args, kwargs = _objects(walk, arguments)
     for name in (name for name in _FIRST if name in of_worker):
-        walk.follow(member(here, name))
+        of_trial = [[None, *args], kwargs]
+        walk.follow(member(here, name), *(of_trial if name in _OF_TRIAL else ()))
     if isinstance(hypermodel, FunctionHyperModel):
         walk.follow(Kept("build", hypermodel.function))
-    for each in vars(hypermodel).values():  # such as what a hypermodel of a library calls
-        _walk_given(walk, each)
+    for name, each in vars(hypermodel).items():  # such as what a hypermodel of a library calls
+        _walk_given(walk, each, f"self.{name}")
     for name in _OF_HYPERMODEL:
         if is_overridden(hypermodel, name, HyperModel):
-            walk.follow(member(model, name))
+            of_fit = [[None, None, *args], {"callbacks": None, **kwargs}]
+            walk.follow(member(model, name), *(of_fit if name == "fit" else ()))
     for name in (name for name in of_worker if name not in _FIRST):
         walk.follow(member(here, name))
-    for each in given:
-        _walk_given(walk, each)
 
 
-def _walk_given(walk: Walk, given: Any) -> None:
-    """Walk a callback, a function, or those in a list."""
-    for each in given[:_LOOKED_AT] if isinstance(given, (list, tuple)) else [given]:
-        if isinstance(each, keras.callbacks.Callback):
-            walk.follow_instance(type(each), each)
-        elif isinstance(each, (types.FunctionType, types.MethodType, functools.partial)):
-            walk.follow(Kept(getattr(each, "__name__", "function"), each))
+def _objects(walk: Walk, arguments: FitArguments) -> tuple[list[Reference], dict[str, Reference]]:
+    """The objects of the user's among arguments, which all trials share; callbacks are copied."""
+
+    def shared(name: str, value: Any) -> Reference:
+        is_copied = isinstance(value, keras.callbacks.Callback)
+        return Kept(name, value) if walk.trees.has_own_code(value) and not is_copied else None
+
+    args = [shared(type(each).__name__, each) for each in arguments.args]
+    return args, {name: shared(name, each) for name, each in arguments.kwargs.items()}
+
+
+def _walk_given(walk: Walk, given: Any, name: str | None = None) -> None:
+    """Walk a callback, a function, an object of the user's, or those in a container.
+
+    Args:
+        name: How the code calls it, where all trials have one. Callbacks that a search is given are
+            copied for each.
+    """
+    for each in parts_of(Kept(name or type(given).__name__, given), _LOOKED_AT):
+        value = each.value
+        if name is None and isinstance(value, keras.callbacks.Callback):
+            walk.follow_instance(type(value), value)
+        elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
+            walk.follow(Kept(getattr(value, "__name__", "function"), value))
+        elif not isinstance(value, Iterator):  # which no two trials can read
+            walk.follow_object(each)
 
 
 def _walk_oracle(walk: Walk, oracle: Any) -> None:

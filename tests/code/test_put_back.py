@@ -3,6 +3,7 @@
 import collections
 import itertools
 import random
+import types
 
 import numpy as np
 import pytest
@@ -82,3 +83,78 @@ def test_a_closure_is_as_it_was():
     with put_back(walk.state()):
         assert (change(), change()) == (4, 5)
     assert change() == 4
+
+
+class Counted:
+    """What is there only once code has run."""
+
+    def count(self):
+        global FOUND  # noqa: PLW0603  # which is what this is about
+        Counted.made = getattr(Counted, "made", 0) + 1
+        self.own = getattr(self, "own", 0) + 1
+        try:
+            FOUND += 1
+        except NameError:
+            FOUND = 1
+
+
+def late():
+    if LISTED:
+        made = 3
+
+    def change():
+        nonlocal made
+        made = made + 1
+
+    del made
+    return change
+
+
+def test_what_was_not_there_is_not_there_afterwards():
+    counted, change = Counted(), late()
+    walk = Walk(CodeTrees())
+    walk.follow(Kept("count", counted.count))
+    walk.follow(Kept("change", change))
+    kept = walk.state()
+    assert {seen.name for seen in kept} == {"Counted.made", "self.own", "FOUND", "made"}
+    with put_back(kept):
+        counted.count()
+        change.__closure__[0].cell_contents = 5
+        assert (Counted.made, counted.own, FOUND) == (1, 1, 1)
+    assert not hasattr(Counted, "made") and not hasattr(counted, "own")
+    assert "FOUND" not in globals() and change.__closure__[0] == types.CellType()
+    counted.count()
+    with put_back(kept):  # what came to be since the code was read stays
+        counted.count()
+    assert "FOUND" in globals()
+    del globals()["FOUND"], Counted.made
+
+
+class One:
+    def __init__(self, following=None):
+        self.n, self.following = 0, following
+
+    def step(self):
+        self.n += 1
+        if self.following is not None:
+            self.following.step()
+
+
+def test_all_of_one_name_are_as_they_were():
+    second = One()
+    first = One(second)
+    walk = Walk(CodeTrees())
+    walk.follow(Kept("step", first.step))
+    with put_back(walk.state()):
+        first.step()
+    assert (first.n, second.n) == (0, 0)
+
+
+def test_what_code_without_source_counts_is_as_it_was():
+    variables = {"__name__": "typed_in", "n": 3}
+    exec(compile("def count():\n    global n\n    n += 1\n", "<typed in>", "exec"), variables)
+    walk = Walk(CodeTrees())
+    walk.follow(Kept("count", variables["count"]))
+    with put_back(walk.state()):
+        variables["count"]()
+    assert variables["n"] == 3

@@ -1,6 +1,7 @@
 """What a trial left changed is found, by name, and what is large or no value is not looked at."""
 
 import dataclasses
+import time
 import types
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.executors.changed_state import Watch
+from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import FunctionHyperModel
 from glimr_keras.training.messages import Change
 from glimr_keras.training.trial_loop import KerasFit
@@ -43,9 +45,40 @@ def build_by_helper(config):
     return [helper(config) for _ in range(2)]
 
 
-def watched(hypermodel, loop=None):
+class Losses(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.losses, self.best = [], keras.callbacks.ModelCheckpoint("best.keras")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses.append(logs["loss"])
+
+
+class Patient(keras.callbacks.EarlyStopping):
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+
+
+class Data(keras.utils.PyDataset):
+    def __init__(self):
+        super().__init__()
+        self.epoch, self.samples = 0, np.zeros(4)
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+
+class Unspeakable:
+    def __repr__(self):
+        raise RuntimeError("no name")
+
+
+def watched(hypermodel, loop=None, *args, **kwargs):
     """A watch over a context, as far as it looks at one."""
-    return Watch(types.SimpleNamespace(hypermodel=hypermodel, loop=loop or KerasFit()))
+    arguments = FitArguments(args, kwargs)
+    context = types.SimpleNamespace(hypermodel=hypermodel, loop=loop or KerasFit())
+    context.arguments = arguments
+    return Watch(context)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +133,52 @@ def test_the_tuner_of_a_loop_is_watched():
     watch = watched(Model(), types.SimpleNamespace(tuner=tuner))
     tuner.n, tuner._glimr = 1, 1
     assert watch.changes() == (Change("Tuner", "n", False),)
+
+
+def test_callbacks_of_the_users_are_looked_at_but_not_what_training_gives_them():
+    model = Model()
+    model.losses, model.patient = Losses(), Patient()
+    model.layer = keras.layers.Dense(1)
+    watch = watched(model)
+    network = keras.Sequential([keras.layers.Dense(1)])
+    for each in (model.losses, model.patient):
+        each.set_model(network)
+        each.set_params({"epochs": 3})
+    model.patient.wait, model.losses.best.epochs_since_last_save = 3, 3
+    model.layer.build((None, 2))
+    assert watch.changes() == ()
+    model.losses.on_epoch_end(0, {"loss": 1.0})
+    assert watch.changes() == (Change("Model", "losses", False),)
+
+
+def test_objects_that_fit_is_given_are_looked_at():
+    data, callback = Data(), Losses()
+    watch = watched(Model(), None, data, np.zeros(3), validation_data=[data], callbacks=[callback])
+    callback.on_epoch_end(0, {"loss": 1.0})
+    assert watch.changes() == ()
+    data.on_epoch_end()
+    assert set(watch.changes()) == {Change("Data", "epoch", False)}
+
+
+def test_what_cannot_be_looked_at_is_not():
+    model = Model()
+    model.table = {Unspeakable(): 1}
+    model.others = {Unspeakable()} | {1}
+    watch = watched(model)
+    model.number = 1
+    assert watch.changes() == (Change("Model", "number", False),)
+
+
+def test_the_look_is_bounded_in_all():
+    model = Model()
+    row = [[0] * 900] * 900
+    model.many = [row] * 900
+    model.last = [1, 2]
+    started = time.monotonic()
+    watch = watched(model)
+    model.number = 1
+    model.seen |= set(range(2, 900))
+    assert watch.changes() == (Change("Model", "number", False), Change("Model", "seen", False))
+    assert time.monotonic() - started < 2
+    model.last.append(3)
+    assert Change("Model", "last", False) in watch.changes()  # of which the length is known

@@ -1,6 +1,7 @@
 """Searches whose trials keep state: in the script's process by themselves, and said where not."""
 
 import itertools
+import operator
 import re
 import warnings
 
@@ -125,6 +126,41 @@ def test_the_look_before_the_search_consumes_nothing(project):
     assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
 
 
+class Losses(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses.append(logs["loss"])
+
+
+LOSSES = Losses()
+
+
+class PassingOn(gk.HyperModel):
+    """Passes callbacks on: one of the script's, and one of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses = Losses()
+
+    def build(self, config):
+        return compiled(config.Int("units", 1, 9))
+
+    def fit(self, config, model, *args, callbacks=(), **kwargs):
+        return model.fit(*args, callbacks=[*callbacks, LOSSES, self.losses], **kwargs)
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_callbacks_of_the_script_that_fit_passes_on_have_what_all_trials_told_them(project):
+    tuner = gk.RandomSearch(
+        PassingOn(), "loss", max_trials=2, max_concurrent_trials=2, executor="auto", **project
+    )
+    tuner.search(x, y, epochs=2, verbose=0)
+    assert len(LOSSES.losses) == len(tuner.hypermodel.losses.losses) == 4
+
+
 class Historian(gk.HyperModel):
     """Assigns what the script reads afterwards, and what nobody does; a method of a library, whose
     code is not looked at, changes an attribute.
@@ -137,7 +173,7 @@ class Historian(gk.HyperModel):
     def build(self, config):
         self.size = config.Int("units", 1, 9)
         self.model = compiled(self.size)
-        np.vectorize(self.table.__setitem__, otypes=[object])("rows", self.size)
+        operator.methodcaller("update", rows=self.size)(self.table)
         return self.model
 
     def fit(self, config, model, *args, **kwargs):
@@ -207,6 +243,11 @@ def test_kept_state_decides_where_trials_run_unless_the_user_did(given, executor
     without = choose(SearchSettings(**given), [])
     assert (without.line, without.warning) == (None, None)
     assert without.executor == ("inline" if given.get("executor") == "inline" else "ray")
+
+
+def test_state_of_one_name_is_listed_once():
+    kept = [KeptState("a", "script.py:1, in build"), KeptState("a", "script.py:1, in build")]
+    assert choose(SearchSettings(), kept).line.count("`a`") == 1
 
 
 def test_where_looking_fails_the_search_goes_on_with_a_warning(project, monkeypatch):

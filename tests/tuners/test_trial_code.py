@@ -5,11 +5,13 @@ import importlib.util
 import sys
 import textwrap
 
+import keras
 import pytest
 
 import glimr_keras as gk
 from glimr_keras.code.trees import CodeTrees
 from glimr_keras.glimr.search import _Built
+from glimr_keras.models.data import FitArguments
 from glimr_keras.training.messages import Change
 from glimr_keras.tuners.base_tuner import BaseTuner
 from glimr_keras.tuners.hooks import overridden
@@ -830,7 +832,7 @@ STATEFUL |= {
         def hypermodel(hp):
             return compiled(next(NUMBERS))
         """,
-        {"NUMBERS"},
+        {"NUMBERS", "NUMBERS.n"},
     ),
 }
 
@@ -1265,7 +1267,11 @@ def looked_at(source, directory, monkeypatch):
     first = [module.hypermodel] if module.oracle is None else [module.oracle, module.hypermodel]
     options = {"objective": "val_loss"} if module.oracle is None else {}
     tuner = module.tuner_class(*first, directory=directory, **options)
-    return TrialCode(tuner, overridden(tuner, BaseTuner), module.callbacks)
+    is_callback = [isinstance(each, keras.callbacks.Callback) for each in module.callbacks]
+    given = module.callbacks if all(is_callback) else []
+    args = () if given else tuple(module.callbacks)
+    arguments = FitArguments(args, getattr(module, "search_kwargs", {}))
+    return TrialCode(tuner, overridden(tuner, BaseTuner), given, arguments)
 
 
 @pytest.mark.parametrize("script", STATEFUL)
@@ -1373,3 +1379,40 @@ def test_a_change_that_the_script_does_not_look_for_is_expected(tmp_path, monkey
     assert expected == {"size": True, "loss": False, "log": True}  # the log is told of already
     assert not code.expects(Change("Model", "unseen", was_none=False))
     assert code.expects(Change("Model", "unseen", was_none=True))
+
+
+def test_of_what_is_in_an_object_a_change_is_expected_too(tmp_path, monkeypatch):
+    source = """
+    class Timer(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.started = 1.0
+    class Losses(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.losses = []
+        def on_epoch_end(self, epoch, logs=None):
+            self.losses.append(logs["loss"])
+    class Data(keras.utils.PyDataset):
+        def __init__(self):
+            super().__init__()
+            self.files, self.epoch = ["a", "b"], 0
+        def __len__(self):
+            return 2
+        def __getitem__(self, index):
+            return self.files[index]
+        def on_epoch_end(self):
+            random.shuffle(self.files)
+    timer, losses, callbacks = Timer(), Losses(), [Data()]
+    class Model(gk.HyperModel):
+        def build(self, hp):
+            return compiled()
+        def fit(self, hp, model, *args, **kwargs):
+            return model.fit(*args, callbacks=[timer, losses], **kwargs)
+    hypermodel = Model()
+    def report():
+        print(losses.losses)
+    """
+    code = looked_at(source, tmp_path, monkeypatch)
+    assert code.kept == []
+    changes = [Change("", "timer", False), Change("", "losses", False)]
+    changes += [Change("Data", "files", False), Change("Data", "epoch", False)]
+    assert [code.expects(each) for each in changes] == [True, False, True, False]
