@@ -569,7 +569,6 @@ def test_a_subclass_of_an_oracle_changes_what_was_chosen(tmp_path):
     assert [trial.score for trial in tuner.oracle.trials.values()] == [0.25, 0.25]
 
 
-@pytest.mark.filterwarnings("ignore:Trials run in processes of their own")
 def test_an_oracle_that_needs_the_last_score_runs_one_trial_at_a_time(local_ray, tmp_path):
     class Returning(gk.Tuner):
         def run_trial(self, trial, **kwargs):
