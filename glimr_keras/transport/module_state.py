@@ -155,7 +155,8 @@ def _own_modules() -> Iterator[tuple[str, types.ModuleType]]:
     """The user's modules that a worker would import."""
     by_value = cloudpickle.list_registry_pickle_by_value()
     for name, module in list(sys.modules.items()):
-        if isinstance(module, types.ModuleType) and not name.startswith("__"):
+        # What C libraries are seen by in Python says that it is a module, and has nothing of one
+        if issubclass(type(module), types.ModuleType) and not name.startswith("__"):
             file = object.__getattribute__(module, "__dict__").get("__file__")
             if isinstance(file, str) and is_own_file(file, name) and name not in by_value:
                 yield name, module

@@ -563,9 +563,10 @@ def test_two_machines_that_search_at_once_are_told(bucket, machine, monkeypatch)
 
     class Interrupted(Plain):
         def fit(self, config, model, *args, **kwargs):
-            machine("second")
-            searched(bucket, 2)
-            machine("first")
+            if tiny_models.is_trial(kwargs["callbacks"]):
+                machine("second")
+                searched(bucket, 2)
+                machine("first")
             return super().fit(config, model, *args, **kwargs)
 
     tuner = gk.RandomSearch(

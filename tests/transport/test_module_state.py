@@ -272,3 +272,13 @@ def test_trials_on_ray_have_what_the_script_has_set(local_ray, project, monkeypa
     )
     tuner.search(*tiny_models.TRAIN, validation_data=tiny_models.VALIDATION, epochs=1, verbose=0)
     assert list(tuner.results_dataframe()["seen"]) == ["[64, 32, 'of the script']"] * 4
+
+
+def test_what_only_says_that_it_is_a_module_is_passed_over(monkeypatch):
+    class Lib:  # as cffi makes them
+        __slots__ = ()
+        __class__ = types.ModuleType
+
+    monkeypatch.setitem(sys.modules, "lib", Lib())
+    assert isinstance(sys.modules["lib"], types.ModuleType)
+    assert "lib" not in ModuleState.current().contents
