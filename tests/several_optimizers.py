@@ -52,7 +52,9 @@ class Pair(keras.Model):
         return self.judge(self.maker(inputs), training=training)
 
     def compile(self, rate=0.01):
-        super().compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        super().compile(
+            loss="sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=True
+        )
         self.optimizer = None
         self.maker_optimizer = keras.optimizers.Adam(rate)
         self.others = {"judge": [keras.optimizers.SGD(Warmup(rate), momentum=0.9)]}

@@ -88,7 +88,7 @@ def build(config):
         keras.layers.Dense(2, "softmax"),
     ]
     model = keras.Sequential(layers)
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=True)
     return model
 
 

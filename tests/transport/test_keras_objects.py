@@ -618,7 +618,7 @@ def search_with_objects_of_a_script(project, executor):
         assert type(keras.models.clone_model(inner).layers[1]) is type(inner.layers[1]) is kind
         model = keras.Sequential([base, frozen])
         found, of_scope = map(keras.saving.get_registered_object, ("by_name", "of_the_scope"))
-        model.compile("sgd", found, metrics=[metric, of_scope])
+        model.compile("sgd", found, metrics=[metric, of_scope], run_eagerly=True)
         return model
 
     keras.saving.get_custom_objects()["by_name"] = loss

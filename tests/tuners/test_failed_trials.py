@@ -57,7 +57,9 @@ class Wild(gk.HyperModel):
                 keras.layers.Dense(2, "softmax"),
             ]
         )
-        model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+        model.compile(
+            keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", run_eagerly=True
+        )
         return model
 
     def fit(self, config, model, *args, callbacks, **kwargs):
