@@ -191,7 +191,6 @@ def main(directory, kind, moment, executor):
     act = {
         "raylet": kill_raylet,
         "driver": kill_me if in_driver else functools.partial(kill, os.getpid()),
-        "none": None,
     }[kind]
     tuner = tuner_of(directory, notes, moment, act, executor)
     with FaultyJournal(notes, moment, act):

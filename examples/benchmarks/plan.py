@@ -75,7 +75,7 @@ def pieces(group: str, quick: bool) -> list[Piece]:
         "a": [
             Piece("bare", "a", 30, 2),
             Piece("limit", "a", 100, 2),
-            Piece("keras_tuner", "a", 30, 2),
+            Piece("keras_tuner", "a", 30, 0),
             Piece("ray_tune", "a", 16, 0),
             Piece("glimr_keras", "a", 100, 4),
         ],

@@ -132,14 +132,12 @@ def test_a_killed_driver_leaves_no_process_behind(tmp_path, notes, ray_files):
     script = run_script(tmp_path, "driver", "mid-epoch", ray_files=ray_files)
     assert script.returncode == -signal.SIGKILL
     assert remaining(ray_files) == []
-    done = run_script(tmp_path, "none", "mid-epoch", ray_files=ray_files)
-    assert done.returncode == 0, done.stderr
+    run_here(tmp_path, notes)
     check(tmp_path)
 
 
-@pytest.mark.parametrize("moment", ["mid-epoch", "journal"])
-def test_a_killed_ray(tmp_path, notes, moment, ray_files):
-    run_script(tmp_path, "raylet", moment, ray_files=ray_files)
+def test_a_killed_ray(tmp_path, notes, ray_files):
+    run_script(tmp_path, "raylet", "mid-epoch", ray_files=ray_files)
     assert remaining(ray_files) == []
     run_here(tmp_path, notes)
     check(tmp_path)
