@@ -109,7 +109,7 @@ def bayesian(seeds: int, quick: bool) -> list[dict]:
     for function in FUNCTIONS:
         found = {"glimr_keras": [], "keras_tuner": []}
         for seed in range(seeds):
-            budget = 15 if quick else EVALUATIONS
+            budget = 8 if quick else EVALUATIONS
             found["glimr_keras"].append(regrets_of(function, seed, budget)[0][-1])
             found["keras_tuner"].append(keras_tuner_regrets_of(function, seed, budget)[0][-1])
             print(

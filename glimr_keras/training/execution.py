@@ -253,11 +253,14 @@ def _build_ahead(model: Any, arguments: FitArguments) -> None:
     JAX.
 
     On TensorFlow it leaves that to the first training step, which therefore is traced twice, a
-    fifth of a small trial's time, and the first trace is never freed. It is left alone where it
-    might not be the same: when `fit` is the user's own, which may freeze or unfreeze layers first;
-    before the model has its weights; when a first batch is not at hand.
+    fifth of a small trial's time, and the first trace is never freed. It is left alone where steps
+    are not traced, and where it might not be the same: when `fit` is the user's own, which may
+    freeze or unfreeze layers first; before the model has its weights; when a first batch is not at
+    hand.
     """
-    if keras.backend.backend() != "tensorflow" or not model.built or not data.is_at_hand(arguments):
+    if keras.backend.backend() != "tensorflow" or model.run_eagerly:
+        return
+    if not model.built or not data.is_at_hand(arguments):
         return
     if getattr(model, "_distribute_strategy", None) is not None:  # whose replicas make them
         return

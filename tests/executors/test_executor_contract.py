@@ -53,10 +53,8 @@ class OneAhead(Executor):
 
 
 EXECUTORS = {
-    "ray": lambda: "ray",
-    "inline": lambda: "inline",
-    "an inline instance": InlineExecutor,
-    "a Ray instance": lambda: RayExecutor({"cpu": 1}, max_concurrent=1),
+    "ray": lambda: RayExecutor({"cpu": 1}),
+    "inline": InlineExecutor,
     "one of a user's own": OneAhead,
 }
 
