@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib.metadata
 import os
 import pathlib
 import sysconfig
@@ -27,15 +29,33 @@ def is_own_file(file: str | None, name: str | None, packages: Container[str] = (
     if file is None or file.startswith("<frozen"):
         return False
     package = (name or "").partition(".")[0]
-    place = _place(file)
+    place = _place(file, name or "")
     return package not in _NEVER and (place == "" or (place == "installed" and package in packages))
 
 
 @functools.cache
-def _place(file: str) -> str:
+def _place(file: str, name: str) -> str:
     """Return where a file is: nothing for what is the user's."""
     if file.startswith(_OWN):
         return "here"
     if any(part in file for part in _INSTALLED):
         return "installed"
-    return "standard" if file.startswith(_STANDARD) else ""
+    if file.startswith(_STANDARD):
+        return "standard"
+    path = pathlib.Path(file)
+    above = list(path.parents)[name.count(".") + (path.stem == "__init__") :]
+    package = name.partition(".")[0]
+    return "installed" if above and package in _installed_in(str(above[0])) else ""
+
+
+@functools.cache
+def _installed_in(directory: str) -> frozenset[str]:
+    """Return the names of packages and modules that were installed into a directory of any name,
+    as by `pip install --target`. What else is there may be the user's.
+    """
+    found: set[str] = set()
+    with contextlib.suppress(Exception):  # whatever is written there
+        for installed in importlib.metadata.distributions(path=[directory]):
+            for line in (installed.read_text("RECORD") or "").splitlines():
+                found.add(line.partition(",")[0].partition("/")[0].removesuffix(".py"))
+    return frozenset(found)

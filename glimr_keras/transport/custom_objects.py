@@ -77,13 +77,20 @@ def _is_registered(name: str, value: Any) -> bool:
     return False
 
 
+def is_by_value(module: Any) -> bool:
+    """Whether what a module of this name has is sent itself: of the main script, and of modules,
+    with all in them, that the user has cloudpickle send so.
+    """
+    return module == "__main__" or any(
+        f"{module}.".startswith(f"{known}.")
+        for known in cloudpickle.list_registry_pickle_by_value()
+    )
+
+
 def place_of(value: Any) -> tuple[str, str] | None:
     """Where a worker can import a class or function from; `None` for what is to be sent itself."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
-        return None
-    by_value = cloudpickle.list_registry_pickle_by_value()
-    if any(f"{module}.".startswith(f"{known}.") for known in by_value):
+    if not isinstance(module, str) or not isinstance(name, str) or is_by_value(module):
         return None
     try:
         return (module, name) if _in(sys.modules.get(module), name) is value else None

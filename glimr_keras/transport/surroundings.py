@@ -3,7 +3,9 @@ directory, where modules are found, the environment, and settings of Python. Run
 worker.
 
 They are those of the moment when `search()` is called, and each trial begins with them again,
-whatever the one before it did to them.
+whatever the one before it did to them. What a module adds while it is imported stays, as the module
+does: a variable of the environment, a place where modules are found, or the level of a logger, of
+which the driver has none. What it changes of the driver's is the driver's again.
 """
 
 from __future__ import annotations
@@ -22,15 +24,18 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import ray
 from ray import cloudpickle
 
 from glimr_keras._utils.saying import say
 from glimr_keras.training.keras_session import Session
+from glimr_keras.transport.imports import IMPORTS
 from glimr_keras.transport.module_state import ModuleState
+
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +100,7 @@ class Surroundings:
                     f"A setting of the script cannot be taken over on {socket.gethostname()}, "
                     f"where trials go on without it: {name} ({type(error).__name__}: {error})."
                 )
+        IMPORTS.around = _keeping_what_is_added
         self.modules.take_over()
 
     def _go_to_directory(self) -> None:
@@ -187,19 +193,43 @@ def _environment_at_start() -> Mapping[str, str]:
     return {name: value for name, _, value in entries} or _AT_IMPORT
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Own:
-    """What a process had itself, before it was given anything."""
+    """What a process had itself before it was given anything, and what imports have added."""
 
-    environment: Mapping[str, str]
-    path: frozenset[str]
-    levels: Mapping[str, int]
+    environment: dict[str, str]
+    path: set[str]
+    levels: dict[str, int]
+
+    @classmethod
+    def current(cls) -> _Own:
+        return cls(dict(os.environ), set(sys.path), _logging_levels())
+
+    def add(self, before: _Own, now: _Own) -> None:
+        """Takes what is there now and was not before."""
+        self.path |= now.path - before.path
+        self.environment |= _added(before.environment, now.environment)
+        self.levels |= _added(before.levels, now.levels)
+
+
+def _added(before: Mapping[str, _T], now: Mapping[str, _T]) -> dict[str, _T]:
+    return {name: now[name] for name in now.keys() - before.keys()}
 
 
 @functools.cache
 def _own() -> _Own:
     """What this process had when it was first asked."""
-    return _Own(dict(os.environ), frozenset(sys.path), _logging_levels())
+    return _Own.current()
+
+
+@contextlib.contextmanager
+def _keeping_what_is_added() -> Iterator[None]:
+    """Has what is added in a block be there in later trials too."""
+    before = _Own.current()
+    try:
+        yield
+    finally:
+        _own().add(before, _Own.current())
 
 
 @dataclasses.dataclass(frozen=True)

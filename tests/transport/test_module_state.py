@@ -1,6 +1,12 @@
 """What a script has set in modules of its own is there in its trials."""
 
 import argparse
+import collections
+import pathlib
+import pickle
+import pkgutil
+import random
+import runpy
 import sys
 import textwrap
 import threading
@@ -11,9 +17,10 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from ray import cloudpickle
 
 import glimr_keras as gk
-from glimr_keras.transport import module_state
+from glimr_keras.transport.imports import IMPORTS
 from glimr_keras.transport.module_state import ModuleState
 from glimr_keras.transport.serialization import pack, unpack
 from tests import tiny_models
@@ -56,6 +63,31 @@ SETTINGS = """
 
     def head():
         return "usual"
+
+    def find(name, heads=HEADS):
+        return heads[name]
+
+    @dataclasses.dataclass(slots=True)
+    class Slots:
+        units: int = 8
+        names: list = dataclasses.field(default_factory=list)
+
+    class Stateful:
+        def __init__(self):
+            self.units = 8
+
+        def __getstate__(self):
+            return self.units
+
+        def __setstate__(self, units):
+            if units < 0:
+                raise RuntimeError("odd")
+            self.units = units
+
+    slots, stateful = Slots(), Stateful()
+    SMALL, BIG = Options(0.1), Options(0.9)
+    PRESETS = {"small": {"units": 1}, "big": {"units": 9}}
+    CURRENT, PRESET = SMALL, PRESETS["small"]
 """
 MODELS = """
     import {settings} as settings
@@ -94,8 +126,8 @@ def modules(tmp_path, monkeypatch):
             return found[::-1]
 
     yield Modules()
-    module_state._AFTER_IMPORT.expect({})
-    sys.meta_path[:] = [each for each in sys.meta_path if each is not module_state._AFTER_IMPORT]
+    IMPORTS.expect({})
+    sys.meta_path[:] = [each for each in sys.meta_path if each is not IMPORTS]
     for name in names:
         sys.modules.pop(name, None)
 
@@ -157,6 +189,7 @@ def test_each_trial_begins_with_what_the_script_has_set(modules):
     changed(settings, models)
     expected = seen(settings, models)
     sent = ModuleState.current()
+    sent.take_over()
     settings.UNITS, settings.OF_A_TRIAL, settings.LATER = 3, 1, None
     settings.NAMES.append("of a trial")
     settings.options.rate = settings.options.other = 9
@@ -171,14 +204,25 @@ def test_each_trial_begins_with_what_the_script_has_set(modules):
 
 def test_another_machine_has_its_own_paths(modules, monkeypatch):
     settings, _ = modules.again()
-    settings.HERE, settings.THERE, settings.UNITS = settings.__file__, "/of/the/script", 64
+    file = pathlib.Path(settings.__file__)
+    settings.HERE, settings.THERE, settings.UNITS = str(file), "/of/the/script", 64
+    settings.PLACES = ["data", "/of/the/script"]
+    settings.PATHS = {"root": str(file.parent), "data": file.parent / "data", "units": 64}
     sent = ModuleState.current()
-    monkeypatch.setattr(settings, "__file__", "/elsewhere/settings.py")
-    settings.HERE, settings.UNITS = "/elsewhere/settings.py", 8
+    monkeypatch.setattr(settings, "__file__", f"/elsewhere/{file.name}")
+    settings.HERE, settings.UNITS = f"/elsewhere/{file.name}", 8
+    settings.PATHS = {"root": "/elsewhere"}
+    settings.PLACES = ["data", "/elsewhere"]
     del settings.THERE
     sent.take_over()
-    assert (settings.HERE, settings.THERE) == ("/elsewhere/settings.py", "/of/the/script")
+    found = settings.HERE, settings.THERE
+    assert found == (f"/elsewhere/{file.name}", "/of/the/script")
     assert settings.UNITS == 64
+    found = settings.PATHS
+    data = pathlib.Path("/elsewhere/data")
+    assert found == {"root": "/elsewhere", "data": data, "units": 64}
+    found = settings.PLACES
+    assert found == ["data", "/elsewhere"]
 
 
 def of_main():
@@ -225,8 +269,8 @@ def test_what_cannot_be_sent_is_told_of(modules):
     told = [str(each.message) for each in said]
     assert len(told) == 2
     for text in (
-        r"LARGE` is numpy.ndarray of shape (1000000,) in the script, and NoneType in a worker",
-        r"HIDDEN` is _thread.lock in the script, and NoneType in a worker",
+        "LARGE` is numpy.ndarray of shape (1000000,) in the script, and missing or None",
+        "HIDDEN` is _thread.lock in the script, and missing or None in a worker",
     ):
         assert any(text in each for each in told), told
 
@@ -244,7 +288,169 @@ def test_many_modules_cost_milliseconds(monkeypatch):
     started = time.process_time()
     sent = ModuleState.current()
     assert time.process_time() - started < 0.5
-    assert sum(map(len, sent.contents.values())) < 2**20
+    assert len(pickle.dumps(sent)) < 2**21
+
+
+class Odd:
+    """Raises when it is looked at, as an object that stands for another one does."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("out of context")
+
+    def __getattr__(self, name):
+        raise RuntimeError("out of context")
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_variable_that_cannot_be_looked_at_or_made_again_does_no_harm(modules):
+    settings, _ = modules.again()
+    settings.COUNTS, settings.ODD = collections.defaultdict(lambda: 0), Odd()
+    settings.stateful.units = -1
+    settings.UNITS = 64
+    packed = pack(["what is searched"])
+    sent = pickle.loads(pickle.dumps(ModuleState.current()))
+    with warnings.catch_warnings(record=True) as said:
+        sent.take_over()
+        settings, _ = modules.again()
+    assert unpack(packed.content, packed.arrays) == ["what is searched"]
+    assert (settings.UNITS, settings.stateful.units) == (64, 8)
+    told = "\n".join(str(each.message) for each in said)
+    assert "stateful` cannot be taken over in trials, which go on without it (RuntimeError" in told
+    for name in ("COUNTS` is collections.defaultdict of length 0 in the script", "ODD` is "):
+        assert name in told
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_a_process_has_filled_stays_from_trial_to_trial(modules):
+    settings, _ = modules.again()
+    settings._cache, settings._data = {}, None
+    sent = ModuleState.current()
+    sent.take_over()
+    settings._cache["large"] = settings._data = large = np.zeros(10**6)
+    settings.LARGE = np.zeros(10**6)  # which another process may have in another size
+    settings.HEADS["odd"] = lambda: None
+    sent.take_over()
+    assert settings._data is large
+    assert settings._cache["large"] is large
+    assert list(settings.HEADS) == ["odd"]
+    settings._cache.clear()
+    settings._cache["small"] = 1
+    sent.take_over()
+    assert settings._cache == {}
+    settings.LARGE = np.zeros(10**5)
+    sent = ModuleState.current()
+    settings.LARGE = "something that is there"
+    sent.take_over()
+
+
+def test_usual_configurations_are_sent_and_stay_the_same_objects(modules):
+    settings, _ = modules.again()
+    slots, stateful = settings.slots, settings.stateful
+    slots.units, stateful.units = 64, 65
+    slots.names.append("a")
+    sent = ModuleState.current()
+    slots.units, stateful.units = 1, 2
+    slots.names.clear()
+    sent.take_over()
+    assert (settings.slots, settings.stateful) == (slots, stateful)
+    assert (slots.units, slots.names, stateful.units) == (64, ["a"], 65)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pydantic\nclass Own(pydantic.BaseModel):\n    units: int = 8",
+        "import attr\n@attr.s\nclass Own:\n    units = attr.ib(8)",
+        "import attr\n@attr.define\nclass Own:\n    units: int = 8",
+        "import attr\n@attr.frozen\nclass Own:\n    units: int = 8",
+    ],
+)
+def test_configurations_of_libraries_are_sent(tmp_path, monkeypatch, modules, text):
+    pytest.importorskip(text.split()[1])
+    name = f"configuration_{time.monotonic_ns()}"
+    (tmp_path / f"{name}.py").write_text(f"{text}\nOWN = Own()\n")
+    monkeypatch.setitem(sys.modules, name, module := __import__(name))
+    module.OWN = module.Own(units=64)
+    sent = ModuleState.current()
+    module.OWN = module.Own(units=3)
+    sent.take_over()
+    assert module.OWN.units == 64
+
+
+def test_a_name_for_another_object_is_told_from_a_changed_object(modules):
+    settings, _ = modules.again()
+    settings.CURRENT, settings.PRESET = settings.BIG, settings.PRESETS["big"]
+    sent = ModuleState.current()
+    settings, _ = modules.again()
+    sent.take_over()
+    rates = [each.rate for each in (settings.CURRENT, settings.SMALL, settings.BIG)]
+    assert rates == [0.9, 0.1, 0.9]
+    assert settings.PRESET == {"units": 9}
+    assert settings.PRESETS == {"small": {"units": 1}, "big": {"units": 9}}
+
+
+def test_what_libraries_use_themselves_is_not_copied(modules):
+    settings, _ = modules.again()
+    settings.choice, settings.uniform = random.choice, np.random.rand
+    settings.generator, settings.reads = np.random.mtrand._rand, open
+    before = vars(settings).copy()
+    sent = ModuleState.current()
+    random.random()
+    np.random.rand()
+    sent.take_over()
+    assert all(vars(settings)[name] is value for name, value in before.items() if value is not None)
+    random.seed(1)
+    first = settings.choice(range(10**6))
+    random.seed(1)
+    assert settings.choice(range(10**6)) == first
+
+
+@pytest.mark.filterwarnings("always")
+def test_what_is_of_main_goes_into_the_containers_that_are_there(modules):
+    settings, _ = modules.again()
+    head, _ = of_main()
+    settings.HEADS["own"] = settings.Base.head = head
+    packed = pack(None)
+    settings, _ = modules.again()
+    del settings.Base
+    with warnings.catch_warnings(record=True) as said:
+        unpack(packed.content, packed.arrays)
+    assert settings.find("own")() == 3
+    assert any("Base.head` cannot be taken over" in str(each.message) for each in said)
+
+
+def test_a_module_that_is_waited_for_is_found_as_any_other(tmp_path, modules):
+    name = modules.again()[0].__name__
+    sent = ModuleState.current()
+    del sys.modules[name]
+    sent.take_over()
+    (tmp_path / "data.txt").write_text("data")
+    assert runpy.run_module(name)["UNITS"] == 8
+    assert pkgutil.get_data(name, "data.txt") == b"data"
+
+
+def test_a_package_that_is_sent_by_value_is_so_with_all_in_it(tmp_path, monkeypatch, modules):
+    name = f"package_{time.monotonic_ns()}"
+    (tmp_path / name).mkdir()
+    for file, text in {"__init__": "UNITS = 1", "inner": "def head(): return 4"}.items():
+        (tmp_path / name / f"{file}.py").write_text(text)
+    inner = __import__(f"{name}.inner").inner
+    settings, _ = modules.again()
+    settings.HEADS["inner"] = inner.head
+    package = sys.modules[name]
+    cloudpickle.register_pickle_by_value(package)
+    try:
+        assert not {name, inner.__name__} & ModuleState.current().contents.keys()
+        packed = pack(None)
+    finally:
+        cloudpickle.unregister_pickle_by_value(package)
+    for each in (name, inner.__name__):
+        monkeypatch.delitem(sys.modules, each)
+    (tmp_path / name / "inner.py").unlink()
+    settings, _ = modules.again()
+    unpack(packed.content, packed.arrays)
+    assert settings.HEADS["inner"]() == 4
 
 
 WIDTH = 2

@@ -314,6 +314,31 @@ def test_what_a_trial_adds_is_not_there_in_the_next(environment, left_as_it_was)
     assert os.environ["TUNE_EPOCHS"] == "3"
 
 
+def test_what_a_module_adds_when_it_is_imported_stays(environment, left_as_it_was, script_module):
+    sent = Surroundings.current()
+    sent.take_over()
+    script_module(
+        "adds",
+        """
+import logging, os, sys
+os.environ["OF_AN_IMPORT"], os.environ["KEPT"] = "1", "of an import"
+sys.path.append("/of/an/import")
+logging.getLogger("of.an.import").setLevel(7)
+""",
+    )
+    os.environ["OF_A_TRIAL"] = "1"
+    try:
+        sent.take_over()
+        assert os.environ["OF_AN_IMPORT"] == os.environ["KEPT"] == "1"
+        assert "OF_A_TRIAL" not in os.environ
+        assert "/of/an/import" in sys.path
+        assert logging.getLogger("of.an.import").level == 7
+    finally:
+        del os.environ["OF_AN_IMPORT"]
+        sys.path.remove("/of/an/import")
+        logging.getLogger("of.an.import").setLevel(0)
+
+
 @pytest.mark.skipif(not pathlib.Path("/proc/self/environ").exists(), reason="only Linux says")
 def test_what_this_process_was_started_with_is_known():
     assert surroundings._environment_at_start()["PATH"]
