@@ -17,11 +17,14 @@ class ImportHooks(importlib.abc.MetaPathFinder):
     of one that is imported already, at once.
 
     Attributes:
-        around: What is entered around an import that no other import is the reason of.
+        around: What is entered around an import that no other import is the reason of. It is given
+            the module, and whether something was expected of it.
     """
 
     def __init__(self) -> None:
-        self.around: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+        self.around: Callable[[Any, bool], contextlib.AbstractContextManager[None]] = (
+            lambda module, is_expected: contextlib.nullcontext()
+        )
         self._expected: dict[str, list[Callable[[Any], None]]] = {}
         self._depth = 0
         self._later: list[Callable[[], None]] = []
@@ -66,7 +69,8 @@ class ImportHooks(importlib.abc.MetaPathFinder):
     @contextlib.contextmanager
     def importing(self, module: types.ModuleType) -> Iterator[None]:
         """Calls what is expected after a block that runs the module's code."""
-        with contextlib.nullcontext() if self._depth else self.around():
+        is_expected = module.__name__ in self._expected
+        with contextlib.nullcontext() if self._depth else self.around(module, is_expected):
             self._depth += 1
             try:
                 yield

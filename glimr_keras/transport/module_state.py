@@ -7,7 +7,8 @@ context (`Rebound`). Anything else is what the module makes it to be in each wor
 a connection, a cache that was filled. It is told of if a worker has nothing in its place.
 
 Each trial begins with what the script has, but for what a process has filled since: a variable that
-is no longer small is left alone once it was set.
+is no longer small is left alone once it was set, and so is what changed while a module was imported
+that the driver does not have, such as a registry.
 """
 
 from __future__ import annotations
@@ -198,17 +199,40 @@ class _Given:
     Attributes:
         names: Of the variables that it had before.
         values: By path, as they were sent.
+        kept: The paths of those that are left alone while the same is sent.
     """
 
-    names: frozenset[str]
-    values: dict[Path, bytes]
+    names: set[str]
+    values: dict[Path, bytes] = dataclasses.field(default_factory=dict)
+    kept: set[Path] = dataclasses.field(default_factory=set)
 
 
 _GIVEN: weakref.WeakKeyDictionary[Any, _Given] = weakref.WeakKeyDictionary()
 
 
+@contextlib.contextmanager
+def keeping_what_changes() -> Iterator[None]:
+    """Has later trials find modules as a block leaves them, where it changes them."""
+    before = [
+        (module, given, set(vars(module)), {path: _state(module, path) for path in given.values})
+        for module, given in list(_GIVEN.items())
+    ]
+    try:
+        yield
+    finally:
+        for module, given, names, states in before:
+            given.names |= vars(module).keys() - names
+            given.kept |= {path for path in states if _state(module, path) != states[path]}
+
+
+def _state(module: Any, path: Path) -> bytes | None:
+    with contextlib.suppress(AttributeError):
+        return written_or_none(_found(module, path)[1])
+    return None
+
+
 def _give(module: Any, content: _Module) -> None:
-    given = _GIVEN.setdefault(module, _Given(frozenset(vars(module)), {}))
+    given = _GIVEN.setdefault(module, _Given(set(vars(module))))
     for left in vars(module).keys() - content.names - given.names:
         value = vars(module)[left]
         is_named = issubclass(type(value), (type, types.FunctionType))
@@ -278,8 +302,11 @@ class _Taking:
     def _take(self, path: Path, content: bytes, at_once: bool) -> None:
         owner, now = _found(self.module, path)
         here = None if now is _MISSING else written_or_none(now)
-        is_filled_since = here is None and self._given.values.get(path) == content
-        if here != content and (now is _MISSING or not is_filled_since):
+        is_given = self._given.values.get(path) == content
+        if not is_given:
+            self._given.kept.discard(path)
+        is_left = is_given and (here is None or path in self._given.kept)
+        if here != content and (now is _MISSING or not is_left):
             keep = now is not _MISSING and now is not None
             try:
                 value = read(content, self._places, keep, imports=not at_once)
@@ -303,6 +330,7 @@ class _Taking:
                 owner, now = _found(self.module, path)
                 if here is not None and written_or_none(now) != here:
                     setattr(owner, path[-1], read(content, self._places))
+        self._settled.clear()
 
 
 def _found(module: Any, path: Path) -> tuple[Any, Any]:

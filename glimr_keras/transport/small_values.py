@@ -68,7 +68,8 @@ def read(
     Args:
         places: A directory where it was pickled, and what it is here; the same if this is the same
             machine.
-        keep: Whether other absolute paths of another machine are refused.
+        keep: Whether there is something in its place here: other absolute paths of another machine
+            are refused then.
         imports: Whether modules are imported for it.
 
     Raises:
@@ -109,7 +110,11 @@ class _Pickler(pickle.Pickler):
 
     def persistent_id(self, value: Any) -> str | None:
         """Marks absolute paths, which are others on another machine."""
-        return value if type(value) is str and os.path.isabs(value) else None  # noqa: PTH117
+        if type(value) is not str:
+            return None
+        if len(value) > LARGEST:  # which would be copied first
+            raise pickle.PicklingError("It is too large.")
+        return value if os.path.isabs(value) else None  # noqa: PTH117
 
     def reducer_override(self, value: Any) -> Any:
         kind = type(value)
@@ -136,7 +141,8 @@ class _Unpickler(pickle.Unpickler):
         """The path on this machine."""
         if self._there == self._here:
             return path
-        if self._there and (path == self._there or path.startswith(self._there + os.sep)):
+        is_within = bool(self._there) and f"{path}{os.sep}".startswith(self._there + os.sep)
+        if is_within and (self._keep or not pathlib.Path(path).exists()):
             return self._here + path.removeprefix(self._there)
         if self._keep:
             raise NotHereError(path)

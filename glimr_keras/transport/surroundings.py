@@ -30,10 +30,11 @@ from typing import Any, TypeVar
 import ray
 from ray import cloudpickle
 
+from glimr_keras._utils.own_code import is_own_file
 from glimr_keras._utils.saying import say
 from glimr_keras.training.keras_session import Session
 from glimr_keras.transport.imports import IMPORTS
-from glimr_keras.transport.module_state import ModuleState
+from glimr_keras.transport.module_state import ModuleState, keeping_what_changes
 
 _T = TypeVar("_T")
 
@@ -223,11 +224,13 @@ def _own() -> _Own:
 
 
 @contextlib.contextmanager
-def _keeping_what_is_added() -> Iterator[None]:
-    """Has what is added in a block be there in later trials too."""
+def _keeping_what_is_added(module: Any, is_of_driver: bool) -> Iterator[None]:
+    """Has what is added in a block, in which a module is imported, be there in later trials too."""
+    is_own = is_own_file(getattr(module, "__file__", None), module.__name__)
     before = _Own.current()
     try:
-        yield
+        with keeping_what_changes() if is_own and not is_of_driver else contextlib.nullcontext():
+            yield
     finally:
         _own().add(before, _Own.current())
 

@@ -454,6 +454,7 @@ def test_a_package_that_is_sent_by_value_is_so_with_all_in_it(tmp_path, monkeypa
 
 
 WIDTH = 2
+_CACHE = {}
 
 
 class Looks(gk.HyperModel):
@@ -463,6 +464,8 @@ class Looks(gk.HyperModel):
 
     def build(self, config):
         global WIDTH
+        config.Fixed("fills", "large" not in _CACHE)
+        _CACHE.setdefault("large", np.zeros(10**6))
         config.Fixed("seen", repr([WIDTH, type(self).width, tiny_models.OF_A_TEST]))
         WIDTH, type(self).width, tiny_models.OF_A_TEST = 9, 9, "of a trial"
         return tiny_models.build(config)
@@ -478,6 +481,7 @@ def test_trials_on_ray_have_what_the_script_has_set(local_ray, project, monkeypa
     )
     tuner.search(*tiny_models.TRAIN, validation_data=tiny_models.VALIDATION, epochs=1, verbose=0)
     assert list(tuner.results_dataframe()["seen"]) == ["[64, 32, 'of the script']"] * 4
+    assert list(tuner.results_dataframe()["fills"]).count(True) <= 2  # once a process
 
 
 def test_what_only_says_that_it_is_a_module_is_passed_over(monkeypatch):

@@ -315,23 +315,31 @@ def test_what_a_trial_adds_is_not_there_in_the_next(environment, left_as_it_was)
 
 
 def test_what_a_module_adds_when_it_is_imported_stays(environment, left_as_it_was, script_module):
+    registry = script_module("registry", "HEADS = {}\nNAMES = []\nCOUNT = 0")
     sent = Surroundings.current()
     sent.take_over()
     script_module(
         "adds",
         """
 import logging, os, sys
+import registry
+registry.HEADS["adds"], registry.MORE = print, 1
 os.environ["OF_AN_IMPORT"], os.environ["KEPT"] = "1", "of an import"
 sys.path.append("/of/an/import")
 logging.getLogger("of.an.import").setLevel(7)
 """,
     )
     os.environ["OF_A_TRIAL"] = "1"
+    registry.COUNT += 1
+    registry.NAMES.append("of a trial")
     try:
         sent.take_over()
         assert os.environ["OF_AN_IMPORT"] == os.environ["KEPT"] == "1"
         assert "OF_A_TRIAL" not in os.environ
         assert "/of/an/import" in sys.path
+        assert registry.HEADS == {"adds": print}
+        assert registry.MORE == 1
+        assert (registry.NAMES, registry.COUNT) == ([], 0)
         assert logging.getLogger("of.an.import").level == 7
     finally:
         del os.environ["OF_AN_IMPORT"]
