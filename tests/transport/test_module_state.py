@@ -472,6 +472,7 @@ class Looks(gk.HyperModel):
 
 
 @pytest.mark.filterwarnings("ignore:Trials run in processes of their own")
+@pytest.mark.filterwarnings("ignore:A trial changed")
 def test_trials_on_ray_have_what_the_script_has_set(local_ray, project, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "WIDTH", 64)
     monkeypatch.setattr(Looks, "width", 32)

@@ -337,7 +337,7 @@ logging.getLogger("of.an.import").setLevel(7)
         assert os.environ["OF_AN_IMPORT"] == os.environ["KEPT"] == "1"
         assert "OF_A_TRIAL" not in os.environ
         assert "/of/an/import" in sys.path
-        assert registry.HEADS == {"adds": print}
+        assert registry.HEADS.keys() == {"adds"}
         assert registry.MORE == 1
         assert (registry.NAMES, registry.COUNT) == ([], 0)
         assert logging.getLogger("of.an.import").level == 7
