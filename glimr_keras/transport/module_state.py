@@ -182,9 +182,9 @@ def _is_of_main(value: Any) -> bool:
 def _likeness(value: Any) -> str:
     kind = value if issubclass(type(value), (type, types.FunctionType)) else type(value)
     text = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-    if issubclass(kind, np.ndarray):
+    if kind is np.ndarray:
         return f"{text} of shape {value.shape}"
-    if issubclass(kind, (str, bytes, list, dict)):
+    if kind in (str, bytes, list, dict):
         return f"{text} of length {len(value)}"
     return text
 

@@ -142,7 +142,7 @@ class _Unpickler(pickle.Unpickler):
         if self._there == self._here:
             return path
         is_within = bool(self._there) and f"{path}{os.sep}".startswith(self._there + os.sep)
-        if is_within and (self._keep or not pathlib.Path(path).exists()):
+        if is_within and (self._keep or not pathlib.Path(self._there).exists()):
             return self._here + path.removeprefix(self._there)
         if self._keep:
             raise NotHereError(path)

@@ -208,13 +208,16 @@ def test_another_machine_has_its_own_paths(modules, monkeypatch):
     settings.HERE, settings.THERE, settings.UNITS = str(file), "/of/the/script", 64
     settings.PLACES = ["data", "/of/the/script"]
     settings.PATHS = {"root": str(file.parent), "data": file.parent / "data", "units": 64}
+    settings.LATER = str(file.parent / "later")
     sent = ModuleState.current()
     monkeypatch.setattr(settings, "__file__", f"/elsewhere/{file.name}")
     settings.HERE, settings.UNITS = f"/elsewhere/{file.name}", 8
     settings.PATHS = {"root": "/elsewhere"}
     settings.PLACES = ["data", "/elsewhere"]
     del settings.THERE
+    settings.LATER = None
     sent.take_over()
+    assert settings.LATER == str(file.parent / "later")  # which both machines have
     found = settings.HERE, settings.THERE
     assert found == (f"/elsewhere/{file.name}", "/of/the/script")
     assert settings.UNITS == 64
@@ -302,11 +305,18 @@ class Odd:
         raise RuntimeError("out of context")
 
 
+class OddList(list):
+    """Does so too."""
+
+    def __len__(self):
+        raise RuntimeError("out of context")
+
+
 @pytest.mark.filterwarnings("always")
 def test_a_variable_that_cannot_be_looked_at_or_made_again_does_no_harm(modules):
     settings, _ = modules.again()
     settings.COUNTS, settings.ODD = collections.defaultdict(lambda: 0), Odd()
-    settings.stateful.units = -1
+    settings.LISTED, settings.stateful.units = OddList(), -1
     settings.UNITS = 64
     packed = pack(["what is searched"])
     sent = pickle.loads(pickle.dumps(ModuleState.current()))
@@ -317,7 +327,7 @@ def test_a_variable_that_cannot_be_looked_at_or_made_again_does_no_harm(modules)
     assert (settings.UNITS, settings.stateful.units) == (64, 8)
     told = "\n".join(str(each.message) for each in said)
     assert "stateful` cannot be taken over in trials, which go on without it (RuntimeError" in told
-    for name in ("COUNTS` is collections.defaultdict of length 0 in the script", "ODD` is "):
+    for name in ("COUNTS` is collections.defaultdict in the script", "ODD` is "):
         assert name in told
 
 
