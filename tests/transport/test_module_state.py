@@ -217,7 +217,8 @@ def test_another_machine_has_its_own_paths(modules, monkeypatch):
     del settings.THERE
     settings.LATER = None
     sent.take_over()
-    assert settings.LATER == str(file.parent / "later")  # which both machines have
+    later = settings.LATER  # which is in a folder that both machines have
+    assert later == str(file.parent / "later")
     found = settings.HERE, settings.THERE
     assert found == (f"/elsewhere/{file.name}", "/of/the/script")
     assert settings.UNITS == 64
