@@ -5,11 +5,14 @@ driver.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
 from glimr_keras.code.values import UNKNOWN, Cell
 
+Step = tuple[str, str]
+"""How something is changed in place, and by what."""
+UNSURE: Step = ("", "")
 _NONE: frozenset[Cell] = frozenset()
 _MISSING = frozenset({"AttributeError", "NameError", "KeyError", "LookupError"})
 
@@ -66,6 +69,41 @@ def is_context_manager(node: ast.AST) -> bool:
     """Return whether a function is made one for `with`, which gets what it yields."""
     decorators = getattr(node, "decorator_list", ())
     return any("contextmanager" in ast.unparse(each) for each in decorators)
+
+
+def step_of(node: ast.AST) -> Step:
+    """Return how something is changed in place, and by what."""
+    match node:
+        case ast.AugAssign(op=operator, value=value):
+            return type(operator).__name__, ast.unparse(value)
+        case ast.Call(func=ast.Attribute(attr=name), args=args, keywords=[]):
+            return name, ", ".join(map(ast.unparse, args))
+    return UNSURE
+
+
+def is_undone(steps: Sequence[Step]) -> bool:
+    """Return whether changes take away again, last first, what they have added."""
+    left: list[Step] = []
+    for how, what in steps:
+        if left and (how, what) in _undoing(left[-1]):
+            left.pop()
+        else:
+            left.append((how, what))
+    return not left
+
+
+def _undoing(step: Step) -> tuple[Step, ...]:
+    """The changes that undo one."""
+    match step:
+        case ("append" | "push", _):
+            return ("pop", ""), ("pop", "-1")
+        case ("appendleft", _):
+            return (("popleft", ""),)
+        case ("add", what):
+            return ("remove", what), ("discard", what)
+        case ("Add" | "Sub" as how, what):
+            return (("Sub" if how == "Add" else "Add", what),)
+    return ()
 
 
 def is_in_place(node: ast.Call) -> bool:

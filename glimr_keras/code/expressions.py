@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import ast
 import collections
+import contextlib
 import dataclasses
 import dis
 import functools
@@ -47,6 +48,7 @@ from glimr_keras.code.values import (
     element,
     is_changed_by,
     is_changed_by_function,
+    is_container,
     is_copied,
     is_shuffle,
     item,
@@ -67,6 +69,9 @@ _LOOKS = (isinstance, issubclass, hasattr, getattr, setattr, type, id)
 """Functions that call nothing of what they are given."""
 _CALLING = (functools.partial, map, filter)
 """Functions that call what they are given first."""
+_OF_ITEMS = ("__getitem__", "__setitem__", "__delitem__")
+_MAYBE = (ast.IfExp, ast.BoolOp, ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
+"""Expressions of which not all parts are looked at once."""
 _TIMES = 3
 """So often one function is walked with the same arguments, since what was set before may differ."""
 
@@ -141,8 +146,9 @@ class Expressions(Record, abc.ABC):
         fresh = dict(self.fresh)
         if is_callback(kind):
             self.fresh |= {member(of, name).cell or (): None for name in OF_TRAINING}
-        for name in self.trees.called_by_libraries(kind):
-            self.follow(member(of, name))
+        with self.balanced():
+            for name in self.trees.called_by_libraries(kind):
+                self.follow(member(of, name))
         if not is_callback(kind):  # of which it is not known that they are called
             self.fresh = fresh
 
@@ -275,7 +281,9 @@ class Expressions(Record, abc.ABC):
                 if not isinstance(of, Kept):
                     return None
                 if self.has_protocol(of, "__getitem__"):
-                    return self.call_protocol(of, "__getitem__")
+                    found = self.call_protocol(of, "__getitem__")
+                    if found is not None or not is_container(of.value):
+                        return found
                 return item(of, conditions.constant(key), ast.unparse(key))
         return self.value(node, frame)
 
@@ -343,7 +351,8 @@ class Expressions(Record, abc.ABC):
                 return self.value(target, frame)
             case ast.Starred(value=value) | ast.Await(value=value):
                 return self.value(value, frame)
-        return self._value_of_parts(node, frame)
+        with self.branch() if isinstance(node, _MAYBE) else contextlib.nullcontext():
+            return self._value_of_parts(node, frame)
 
     def _value_of_parts(self, node: ast.AST, frame: Frame) -> Reference:
         match node:
@@ -456,6 +465,8 @@ class Expressions(Record, abc.ABC):
         only_looks = isinstance(callee, Kept) and any(callee.value is each for each in _LOOKS)
         args = self._values(node.args, frame, is_called=only_looks)
         kwargs = self._keywords(node.keywords, frame)
+        if isinstance(base, Kept) and isinstance(base.value, _Super):
+            return self._call_of_super(base.value, callee, node, (args, kwargs), frame)
         if isinstance(callee, Kept) and callee.value is not UNKNOWN:
             special = self._call_of_builtin(callee, node, args, frame)
             if special is not None:
@@ -474,6 +485,27 @@ class Expressions(Record, abc.ABC):
         if isinstance(base, Kept) and isinstance(node.func, ast.Attribute):
             return self._call_of_method(base, node.func.attr, node, frame)
         return None
+
+    def _call_of_super(
+        self,
+        base: _Super,
+        callee: Reference,
+        node: ast.Call,
+        given: tuple[Sequence[Reference], Mapping[str, Reference]],
+        frame: Frame,
+    ) -> Reference:
+        """A method of a base class. Where `log[key] = …` calls one of a builtin's, through a method
+        of the same name, it is `log[key]` that is recorded.
+        """
+        if isinstance(callee, Kept) and callee.value is not UNKNOWN:
+            followed = self.follow(callee, *given)
+            if followed is not None or self._is_own(callee):
+                return followed
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        is_of_item = method in _OF_ITEMS and getattr(frame.node, "name", "") == method
+        if is_of_item or not isinstance(base.receiver, Kept):
+            return None
+        return self._call_of_method(base.receiver, method, node, frame)
 
     def _keywords(self, nodes: Sequence[ast.keyword], frame: Frame) -> dict[str, Reference]:
         found: dict[str, Reference] = {}

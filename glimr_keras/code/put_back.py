@@ -16,7 +16,7 @@ import numpy as np
 from glimr_keras.code.record import KeptState
 from glimr_keras.code.values import UNKNOWN, Kept
 
-_CONTAINERS = (list, dict, set, collections.deque)
+_CONTAINERS: tuple[Any, ...] = (collections.OrderedDict, dict, list, set, collections.deque)
 _MOST = 10_000
 """So many containers in containers are put back."""
 _LARGEST = 2**20
@@ -98,15 +98,26 @@ def _contents(containers: Sequence[Any]) -> Iterator[Callable[[], None]]:
         each = waiting.pop()
         if isinstance(each, _CONTAINERS) and id(each) not in seen:
             seen.add(id(each))
-            yield _filling(each)
-            waiting.extend(each.values() if isinstance(each, dict) else each)
+            kind = next(kind for kind in _CONTAINERS if isinstance(each, kind))
+            yield _filling(each, kind)
+            waiting.extend(kind.values(each) if issubclass(kind, dict) else kind.__iter__(each))
 
 
-def _filling(container: Any) -> Callable[[], None]:
-    before = copy.copy(container)
+def _filling(container: Any, kind: Any) -> Callable[[], None]:
+    """Return what fills a container again.
+
+    Args:
+        kind: The builtin one that it is, whose methods are no code of the user's.
+    """
+    is_dict = issubclass(kind, dict)
+    before = list(kind.items(container) if is_dict else kind.__iter__(container))
 
     def undo() -> None:
-        container.clear()
-        container.extend(before) if hasattr(container, "extend") else container.update(before)
+        kind.clear(container)
+        if is_dict:
+            for key, value in before:
+                kind.__setitem__(container, key, value)
+        else:
+            (kind.update if kind is set else kind.extend)(container, before)
 
     return undo

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import collections
+import contextlib
 import dataclasses
 import types
+from collections.abc import Iterator
 from typing import Any
 
 from glimr_keras.code import conditions
 from glimr_keras.code.frames import Frame
-from glimr_keras.code.trees import CodeTrees, draws_order, is_data
+from glimr_keras.code.orders import is_reordered
+from glimr_keras.code.trees import CodeTrees, is_data
 from glimr_keras.code.values import (
     ANY,
     GENERATORS,
@@ -55,6 +59,8 @@ class Record:
         touched: All that is read, in order.
         orders: What data objects put in another order, and where.
         walked: The ids of the nodes of functions that were walked.
+        steps: All changes in place, in order: of what, how, and in how many branches and loops.
+        branches: In so many branches and loops is what is walked now.
     """
 
     def __init__(self, trees: CodeTrees) -> None:
@@ -67,6 +73,8 @@ class Record:
         self.touched: list[Cell] = []
         self.orders: dict[Cell, KeptState] = {}
         self.walked: set[int] = set()
+        self.steps: list[tuple[Cell, conditions.Step, int]] = []
+        self.branches = 0
         self._globals: dict[Cell, tuple[str, int, str, str | None]] = {}
 
     def state(self) -> list[KeptState]:
@@ -102,7 +110,7 @@ class Record:
         """
         if not isinstance(place, Kept) or place.is_library or place.cell is None:
             return
-        if self._is_reordered(given, frame):
+        if _data_of(frame) and is_reordered(given, str(place.cell[-1]), frame, self.trees):
             self.orders.setdefault(place.cell, self._seen(place, node, frame))
         is_mark = isinstance(given, ast.Constant) and isinstance(given.value, bool)
         if place.cell not in self.computed_once or is_mark:
@@ -116,7 +124,35 @@ class Record:
         if isinstance(kept.value, GENERATORS) and _data_of(frame):
             return
         cell = kept.cell or ("path", kept.name)
+        self.steps.append((cell, conditions.step_of(node), self.branches))
         self.changes.setdefault(cell, self._seen(kept, node, frame))
+
+    @contextlib.contextmanager
+    def branch(self) -> Iterator[None]:
+        """Walk in a block what may not run, or more than once."""
+        self.branches += 1
+        try:
+            yield
+        finally:
+            self.branches -= 1
+
+    @contextlib.contextmanager
+    def balanced(self) -> Iterator[None]:
+        """Forget what is changed in a block and undone there, as `__exit__` undoes what `__enter__`
+        does: what is added and taken away, and what is set and then put back.
+        """
+        known, begin, level = {*self.changes, *self.writes}, len(self.steps), self.branches
+        yield
+        done: dict[Cell, list[conditions.Step]] = collections.defaultdict(list)
+        for cell, step, branches in self.steps[begin:]:
+            done[cell].append(step if branches == level else conditions.UNSURE)
+        for cell, steps in done.items():
+            if cell not in known and conditions.is_undone(steps):
+                self.changes.pop(cell, None)
+        for cell in self.writes.keys() - known:
+            last = self.fresh.get(cell)
+            if isinstance(last, Kept) and last.cell == cell:
+                del self.writes[cell], self.fresh[cell]
 
     def reorder(self, place: Kept, node: ast.AST, frame: Frame) -> None:
         """Remember that something is shuffled in place. The order of a data object's samples is
@@ -130,18 +166,6 @@ class Record:
     def _seen(self, what: Kept, node: ast.AST, frame: Frame) -> KeptState:
         line = getattr(node, "lineno", 0)
         return KeptState(what.name, f"{frame.file}:{line}, in {frame.name}", what)
-
-    def _is_reordered(self, given: Any, frame: Frame) -> bool:
-        """Return whether what is assigned gives data another order: its function draws one, or a
-        method that is called for it.
-        """
-        if not _data_of(frame) or isinstance(given, (ast.BinOp, ast.Constant)):
-            return False
-        nodes: list[Any] = [frame.node]
-        if isinstance(given, ast.Call) and isinstance(given.func, ast.Attribute):
-            method = getattr(frame.kind, given.func.attr, None)
-            nodes += self.trees.of(method) if isinstance(method, types.FunctionType) else []
-        return any(map(draws_order, nodes))
 
     def _is_read(self, cell: Cell) -> bool:
         """Return whether what is assigned is read in another trial, or by the script."""

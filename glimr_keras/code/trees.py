@@ -25,7 +25,6 @@ _OF_MAKING = frozenset(
 )
 """Methods by which objects are made and copied."""
 _OF_VARIABLES = ("add_weight", "add_variable", "trainable_variables", "register_parameter")
-_ORDERING = frozenset({"shuffle", "permutation", "permuted", "sample", "choice", "randperm"})
 _BEGIN = ("__iter__", "__enter__", "set_params", "set_model", "on_train_begin")
 _END = ("on_epoch_end", "on_train_end", "__exit__")
 
@@ -143,16 +142,6 @@ def has_variables(kind: type) -> bool:
     optimizers, modules.
     """
     return any(hasattr(kind, name) for name in _OF_VARIABLES)
-
-
-def draws_order(node: ast.AST) -> bool:
-    """Return whether code has a call by which samples get another order."""
-    calls = (each.func for each in ast.walk(node) if isinstance(each, ast.Call))
-    return any(
-        (isinstance(each, ast.Name) and each.id in _ORDERING)
-        or (isinstance(each, ast.Attribute) and each.attr in _ORDERING)
-        for each in calls
-    )
 
 
 def functions_of(kind: type) -> Iterator[tuple[str, types.FunctionType]]:

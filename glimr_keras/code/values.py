@@ -210,16 +210,29 @@ def item(of: Kept, key: Any, text: str) -> Kept:
     """
     value: Any = UNKNOWN
     if isinstance(of.value, (dict, list, tuple)) and key is not UNKNOWN:
-        try:
-            value = of.value[key]
-        except (LookupError, TypeError):
-            value = UNKNOWN
+        value = _item_of(of.value, key)
     elif isinstance(of.value, (dict, list, tuple)):
         value = _some(of)
     elif isinstance(of.value, np.ndarray):  # of which a slice is a part
         value = of.value
     cell = item_cell(of, text)
     return Kept(f"{of.name}[{text}]", value, cell, of.is_library, owner=of.value)
+
+
+def _item_of(container: Any, key: Any) -> Any:
+    """Return an item of a builtin's container, whatever methods a class of the user's has."""
+    try:
+        if isinstance(container, dict):
+            return dict.get(container, key, UNKNOWN)
+        kind = list if isinstance(container, list) else tuple
+        return kind.__getitem__(container, key)
+    except (LookupError, TypeError):
+        return UNKNOWN
+
+
+def is_container(value: Any) -> bool:
+    """Return whether an object has items that are kept where they were put."""
+    return isinstance(value, (MutableMapping, MutableSequence))
 
 
 def is_copied(found: Kept, is_slice: bool) -> bool:

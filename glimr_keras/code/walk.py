@@ -28,6 +28,7 @@ from glimr_keras.code.values import (
     Kept,
     Made,
     Reference,
+    is_container,
     is_grown_by_addition,
     is_of_process,
     item,
@@ -75,25 +76,30 @@ class Walk(Expressions):
     def _for(self, node: ast.For | ast.AsyncFor, frame: Frame) -> None:
         for value in self.loop_values(node.iter, frame):
             self.assign(node.target, value, None, node.target, frame)
-            self.block(node.body, frame)
+            with self.branch():
+                self.block(node.body, frame)
         self.block(node.orelse, frame)
 
     def _while(self, node: ast.While, frame: Frame) -> None:
         self.value(node.test, frame)
-        self.block(node.body, frame)
+        with self.branch():
+            self.block(node.body, frame)
         self.block(node.orelse, frame)
 
     def _with(self, node: ast.With | ast.AsyncWith, frame: Frame) -> bool:
         for each in node.items:
-            found = self.value(each.context_expr, frame, is_called=True)
-            found = self.call_protocol(found, "__enter__") or found
-            self.call_protocol(found, "__exit__")
+            with self.balanced():
+                manager = self.value(each.context_expr, frame, is_called=True)
+                found = self.call_protocol(manager, "__enter__") or manager
+                self.call_protocol(manager, "__exit__")
             if each.optional_vars is not None:
                 self.assign(each.optional_vars, found, None, node, frame)
         return self.block(node.body, frame)
 
     def _return(self, node: ast.Return, frame: Frame) -> bool:
-        frame.returned.append(self.value(node.value, frame))
+        name = node.value.id if isinstance(node.value, ast.Name) else None
+        is_self = frame.receiver is not None and frame.env.get(name or "") is frame.receiver
+        frame.returned.append(self.value(node.value, frame, is_called=is_self))
         return True
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, frame: Frame) -> None:
@@ -182,7 +188,7 @@ class Walk(Expressions):
                 found = part_of(value, number)
             elif isinstance(value, Made) and source is None:
                 found = value.part(number)
-            self.assign(part, found, source, node, frame)
+            self.assign(part, found, given if source is None else source, node, frame)
 
     def _assign_item(
         self, target: ast.Subscript, value: Reference, node: ast.AST, frame: Frame, given: Any
@@ -195,7 +201,8 @@ class Walk(Expressions):
             return
         if self.has_protocol(of, "__setitem__"):
             self.call_protocol(of, "__setitem__", None, value)
-            return
+            if not is_container(of.value):
+                return
         text = ast.unparse(target.slice)
         place = item(of, conditions.constant(target.slice), text)
         if conditions.constant(target.slice) is not UNKNOWN:
@@ -215,6 +222,9 @@ class Walk(Expressions):
                 self.grow(alias, node, frame)
             return
         place = self.place(target, frame)
+        if isinstance(target, ast.Subscript):
+            of = self.value(target.value, frame, is_called=True)
+            self.call_protocol(of, "__setitem__")
         if not isinstance(place, Kept) or place.is_library:
             return
         if place.cell is not None and place.cell in self.fresh:
@@ -229,6 +239,7 @@ class Walk(Expressions):
                 continue
             place = self.place(target, frame)
             of = self.value(target.value, frame, is_called=True)
+            self.call_protocol(of, "__delitem__")
             if isinstance(place, Kept) and isinstance(of, Kept) and place.cell not in self.fresh:
                 self.grow(of, node, frame)
 
@@ -257,7 +268,7 @@ class Walk(Expressions):
         left: list[tuple[dict[Cell, Reference], dict[str, Reference]]] = []
         for number, body in enumerate(bodies):
             self.fresh, frame.env = dict(fresh), dict(env)
-            with self._with_once(once[number] if once else frozenset()):
+            with self._with_once(once[number] if once else frozenset()), self.branch():
                 ends.append(self.block(body, frame))
             if not ends[-1]:
                 left.append((self.fresh, frame.env))
@@ -288,7 +299,7 @@ class Walk(Expressions):
         for handler in node.handlers:
             self.fresh = dict(fresh)
             is_missing = conditions.is_of_what_is_missing(handler)
-            with self._with_once(touched if is_missing else frozenset()):
+            with self._with_once(touched if is_missing else frozenset()), self.branch():
                 ends = self.block(handler.body, frame) and ends
         self.fresh = after
         return self.block(node.finalbody, frame) or ends

@@ -36,6 +36,8 @@ _COPIED = "callbacks"
 """The argument of which each trial has a copy in one process too."""
 _UNSEEN = None
 """In the place of what is not looked at."""
+_FAILED = object()
+"""In the place of what could not be looked at, of which nothing is known."""
 
 
 class Watch:
@@ -64,7 +66,7 @@ class Watch:
             for (owner, name, variables), before, now in zip(
                 self._places, self._before, self._states(), strict=True
             )
-            if name in variables and before != now
+            if name in variables and _differ(before, now)
         )
 
     def _given(self, context: TrialContext) -> Iterator[Any]:
@@ -108,7 +110,7 @@ class Watch:
                     yield name, variables
 
     def _states(self) -> list[Any]:
-        """The states of all that is watched; `_UNSEEN` where looking at one fails.
+        """The states of all that is watched; `_FAILED` where looking at one fails.
 
         Each is looked at as far as the first time, so what is the same has the same state.
         """
@@ -121,7 +123,7 @@ class Watch:
             try:
                 found.append(self._state_of(variables[name]))
             except Exception:  # of the user's own `repr`, or since a thread changes it meanwhile
-                found.append(_UNSEEN)
+                found.append(_FAILED)
         return found
 
     def _state_of(self, value: Any, depth: int = _DEPTH) -> Any:
@@ -166,6 +168,16 @@ class Watch:
             for name, part in vars(value).items()
             if name in self._named[kind] and name not in OF_TRAINING
         }
+
+
+def _differ(before: Any, now: Any) -> bool:
+    """Return whether two looks saw different states; one that failed saw nothing."""
+    if before is _FAILED or now is _FAILED:
+        return False
+    try:
+        return bool(before != now)
+    except Exception:  # of values whose comparison is the user's own
+        return False
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

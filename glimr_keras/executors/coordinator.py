@@ -305,7 +305,7 @@ class Coordinator:
             chosen,
             trial.sampling_key,
             str(execution_directory(self._directory, trial.trial_id, number)),
-            self.oracle.objective.directions,
+            self.oracle.objective.name_to_direction,
             epochs=chosen.get(Stage.EPOCHS),
             initial_epoch=chosen.get(Stage.INITIAL_EPOCH, 0),
             state=None

@@ -373,7 +373,7 @@ class Oracle(TrialRecord):
         """
         trial = self.trials[trial_id]
         self._check_objective_found(metrics)
-        directions = {part.name: part.direction for part in self.objective.parts}
+        directions = self.objective.name_to_direction
         tracker = trial.metrics
         for name, value in metrics.items():
             if not tracker.exists(name):

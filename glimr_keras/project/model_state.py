@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import functools
 import json
 import pathlib
 import sys
@@ -25,6 +24,7 @@ import h5py
 import keras
 import numpy as np
 
+from glimr_keras._utils.own_code import is_own_file
 from glimr_keras.errors import ModelError
 
 _GROUP = "glimr_keras_state"
@@ -289,11 +289,10 @@ def _is_of_others(value: Any) -> bool:
     )
 
 
-@functools.lru_cache(maxsize=1000)
 def _is_installed(module: str) -> bool:
-    """Whether a module is of an installed library, and not of the user's own code."""
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return not {"site-packages", "dist-packages"}.isdisjoint(pathlib.Path(file).parts)
+    """Whether a module is of an installed library; a notebook has no file."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is not None and not is_own_file(file, module)
 
 
 def _is_variable(value: Any) -> bool:

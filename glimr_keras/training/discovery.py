@@ -43,7 +43,7 @@ class Probe:
     Attributes:
         log_directions: Every name that Keras will log, with its direction where known; `None` if a
             custom `fit` or `run` decides.
-        inferred_directions: Of the objective's parts, by their names alone.
+        inferred_directions: Of the objective's parts, by their names, or as compiled metrics say.
         parameters: The hyperparameters met by `data`, `build` and `fit`.
         observations: What configurations asked for: value by name, in the order of asking.
         shapes: Of one sample of the inputs and of the labels, as far as they are known.
@@ -128,6 +128,8 @@ def _probe(
             model, arguments = with_model(context, config, loaded)
             tell("a first batch" if context.loop.is_keras_fit else "`fit`")
             directions, remarks = _look(context, config, model, arguments)
+            if directions is None and context.loop.is_keras_fit:  # what is compiled is known
+                inferred = log_directions(model, inferred)
             shapes = data.shapes_of(arguments)
             before_fit, fit_look = config.asked, FitLook(context)
             of_fit = fit_look.ask(config, model, arguments)

@@ -61,8 +61,6 @@ def look(model: Any, arguments: FitArguments, reads_once: bool) -> DryBatch:
                 batch = data.first_batch(arguments, reads_once)
             if batch is not None:
                 names = _names(model, arguments, batch)
-                if names is None:
-                    return DryBatch()
                 names += [f"val_{name}" for name in names if arguments.has_validation]
                 _check_validation(model, arguments, batch)
         except _UnseenError as error:
@@ -70,21 +68,33 @@ def look(model: Any, arguments: FitArguments, reads_once: bool) -> DryBatch:
     return DryBatch(names)
 
 
-def _names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str] | None:
-    """What is logged, or `None` if that is not seen within the time that the look may take."""
-    if not any(_is_own(model, name) for name in (*_STEPS, "fit")):
+def _names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str]:
+    """What is logged.
+
+    Raises:
+        _UnseenError: If that is not seen, also within the time that the look may take.
+    """
+    own = [name for name in (*_STEPS, "fit") if _is_own(model, name)]
+    if not own:
         return _seen_names(model, arguments, batch)
-    found: list[list[str] | None] = [None]
+    found: list[list[str]] = []
     errors: list[Exception] = []
 
     def task() -> None:
         try:
-            found[0] = _seen_names(model, arguments, batch)
+            found.append(_seen_names(model, arguments, batch))
         except Exception as error:
             errors.append(error)
 
-    if ends_within(_MAX_SECONDS, task) and errors:
+    is_over = ends_within(_MAX_SECONDS, task)
+    if is_over and errors:
         raise errors[0]
+    if not is_over or not found:
+        raise _UnseenError(
+            f"Before the search, a first batch was not over after {_MAX_SECONDS:g} s, so it is not "
+            f"known what Keras will log. {type(model).__name__} has its own {', '.join(own)}. "
+            "The first trial decides whether the model can be trained, and logs the objective."
+        )
     return found[0]
 
 
@@ -93,13 +103,14 @@ def _is_own(model: Any, name: str) -> bool:
     return getattr(type(model), name, None) is not getattr(keras.Model, name, None)
 
 
-def _seen_names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str] | None:
+def _seen_names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str]:
     x, y, sample_weight = batch
     try:
         return list(model.test_on_batch(x, y, sample_weight, return_dict=True))
     except Exception:  # a model with a `train_step` of its own, or a batch for `fit` only
         if _is_own(model, "fit"):  # it may train for as long as it wants
-            return None
+            with _unseen("evaluating a first batch"):
+                raise
     try:
         return _names_of_training(model, arguments, batch)
     except Exception as error:

@@ -16,7 +16,7 @@ from glimr_keras.errors import ModelError, NoMetricsError
 from glimr_keras.models import data
 from glimr_keras.models.build import build
 from glimr_keras.models.data import FitArguments
-from glimr_keras.project import checkpoints
+from glimr_keras.project import checkpoints, model_state
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.context import (
     TrialContext,
@@ -140,13 +140,13 @@ class ExecutionRunner:
             callback.inputs = data.describe(arguments)
         if context.loop.is_keras_fit:
             _build_ahead(model, arguments)
-        if context.loop.is_keras_fit:
             kwargs = taken_by(model, kwargs, context.arguments.kwargs)
         if spec.state is not None:
             kwargs["initial_epoch"] = self._go_on(model, spec.state)
         returned = context.hypermodel.fit(self.config, model, *arguments.args, **kwargs)
         if callback.model is None:
             callback.set_model(model)
+        model_state.warn_of_missing(callback.late)  # of a loop that begins without callbacks
         return returned
 
     def save(self, model: keras.Model, epoch: int) -> None:

@@ -57,11 +57,7 @@ def own_attributes(value: Any) -> dict[str, Any]:
 
 def other_attributes(value: Any) -> dict[str, Any]:
     """What else these have put into an object, but for what calls and trainings leave there."""
-    return {
-        name: item
-        for name, item in _own(value)
-        if not is_plain(item) and not isinstance(item, _LEFT) and not _is_tensor(item)
-    }
+    return {name: item for name, item in _own(value) if not is_plain(item) and not _is_left(item)}
 
 
 def is_like(one: Any, other: Any) -> bool:
@@ -106,6 +102,16 @@ def _own(value: Any) -> list[tuple[str, Any]]:
         for name, item in vars(value).items()
         if name not in given and not name.startswith("_self_")
     ]
+
+
+def _is_left(value: Any) -> bool:
+    """Whether it is what calls and trainings leave in objects, or some of it in lists or
+    dictionaries, with `None` where there is nothing.
+    """
+    if isinstance(value, (dict, list, tuple, set)):
+        parts = value.values() if isinstance(value, dict) else value
+        return all(part is None or _is_left(part) for part in parts)
+    return isinstance(value, _LEFT) or _is_tensor(value)
 
 
 def _is_tensor(value: Any) -> bool:

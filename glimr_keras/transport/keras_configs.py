@@ -217,12 +217,13 @@ def _completed(value: Any, config_of: Callable[[Any], Any]) -> Any:
 def _missing(value: Any, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments of a constructor that a configuration does not have, from attributes: those without
     a default, and, written down, those that are no plain values, which are not set as attributes
-    later.
+    later. What `*args` and `**kwargs` take are no arguments of these names.
     """
     found, others = {}, {}
     for name, parameter in inspect.signature(type(value)).parameters.items():
         kept = vars(value).get(name, _NOTHING)
-        if name in config or name in _ADDED or kept is _NOTHING:
+        is_rest = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if is_rest or name in config or name in _ADDED or kept is _NOTHING:
             continue
         if keras_attributes.is_plain(kept):
             if parameter.default is parameter.empty:

@@ -53,10 +53,11 @@ def log_directions(model: Any, names: Iterable[str]) -> dict[str, str | None]:
     """The direction of each name in a compiled model's logs, as its own metrics say.
 
     Args:
-        model: A compiled model whose metrics are built, as they are after a first batch.
+        model: A compiled model. Before a first batch, those of its metrics count that are objects;
+            the names of others say more by themselves.
         names: Names in the logs; `val_` and the name of an output may stand before the metric's.
     """
-    metrics = [part for metric in model.metrics for part in getattr(metric, "metrics", [metric])]
+    metrics = [part for metric in model.metrics for part in _parts(metric)]
     directions: dict[str, str | None] = {}
     for name in names:
         bare = name.removeprefix("val_")
@@ -68,6 +69,14 @@ def log_directions(model: Any, names: Iterable[str]) -> dict[str, str | None]:
         else:  # a name says something only where the metric is Keras' own
             directions[name] = infer_direction(bare) if all(map(_is_of_keras, matching)) else None
     return directions
+
+
+def _parts(metric: Any) -> list[Any]:
+    """The metrics in one of a model's; while they are not built, those that were compiled."""
+    found = list(getattr(metric, "metrics", [metric]))
+    given = [getattr(metric, f"_user_{kind}", None) for kind in ("metrics", "weighted_metrics")]
+    leaves = [] if found else keras.tree.flatten(given)
+    return found or [leaf for leaf in leaves if isinstance(leaf, keras.metrics.Metric)]
 
 
 def metric_direction(metric: Any) -> str | None:

@@ -46,7 +46,7 @@ class Objective:
         return (self,)
 
     @property
-    def directions(self) -> dict[str, str | None]:
+    def name_to_direction(self) -> dict[str, str | None]:
         """The direction of each part, by name: the same parts may be in another order elsewhere."""
         return {part.name: part.direction for part in self.parts}
 
@@ -159,11 +159,6 @@ class MultiObjective(Objective):
     @property
     def parts(self) -> tuple[Objective, ...]:
         return self.objectives
-
-    @property
-    def name_to_direction(self) -> dict[str, str | None]:
-        """The direction of each part, by name."""
-        return {part.name: part.direction for part in self.objectives}
 
     def directed(self, directions: Sequence[str | None]) -> MultiObjective:
         """The same with other directions, one for each of its parts."""

@@ -101,7 +101,7 @@ class OwnLoopRecorder:
             self._tuner.executions_per_trial,
             serialized(space.parameters),
             is_whole=False,
-            directions=objective.directions,
+            directions=objective.name_to_direction,
             oracle=kind_of(oracle),
         )
 
@@ -256,7 +256,7 @@ def _spec_of(tuner: Any, trial: Trial, number: int) -> ExecutionSpec:
         chosen,
         trial.sampling_key,
         str(execution_directory(place, trial.trial_id, number)),
-        tuner.oracle.objective.inferred().directions,
+        tuner.oracle.objective.inferred().name_to_direction,
         epochs=chosen.get(Stage.EPOCHS),
         initial_epoch=0 if state is None else chosen[Stage.INITIAL_EPOCH],
         state=None if state is None else str(state),

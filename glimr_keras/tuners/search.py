@@ -587,10 +587,7 @@ class SearchSession:
             space.is_whole,
             cv_folds=self._settings.cv_folds,
             shapes=found.shapes,
-            directions={
-                **(found.log_directions or {}),
-                **{part.name: part.direction for part in objective.parts},
-            },
+            directions={**(found.log_directions or {}), **objective.name_to_direction},
             oracle=kind_of(self._tuner.oracle),
         )
         return open_project(self._state.place, wanted, self._state.is_fresh)

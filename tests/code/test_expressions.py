@@ -275,6 +275,87 @@ hypermodel = lambda hp: compiled()
         """,
         {"LOG"},
     ),
+    "containers_of_own_classes": (
+        """
+        class Log(dict):
+            def __setitem__(self, key, value):
+                print(key)
+                super().__setitem__(key, value)
+        class Settings(dict):
+            def __getitem__(self, key):
+                return super().__getitem__(key)
+            def __delitem__(self, key):
+                dict.__delitem__(self, key)
+        class Names(list):
+            def append(self, name):
+                super().append(str(name))
+        class Table(collections.UserDict):
+            def __getitem__(self, key):
+                return super().__getitem__(key.lower())
+        class Store:
+            def __init__(self):
+                self.values = {}
+            def __getitem__(self, key):
+                return len(self.values)
+            def __setitem__(self, key, value):
+                self.values[key] = value
+        log, cfg, names, table, store = Log(), Settings(step=0), Names(), Table(n=0), Store()
+        gone = Settings(a=1)
+        def hypermodel(hp):
+            log[len(log)] = hp.Int("u", 1, 4)
+            cfg["step"] += 1
+            names.append(cfg["step"])
+            table["n"] += 1
+            del gone[min(gone)]
+            store[hp.get("u")] += 1
+            return compiled()
+        """,
+        {"log", "cfg['step']", "names", "table['n']", "gone", "store.values"},
+    ),
+    "drawn_and_taken_away": (
+        DATA.format(
+            changes="""
+        chosen = random.sample(self.ids, 2)
+        self.ids = [each for each in self.ids if each not in chosen]
+        batch = self.table.sample(3)
+        self.table = self.table.drop(batch.index)
+        order = np.random.permutation(len(self.indices))
+        self.indices = self.indices[order[2:]]
+        self.epoch = sum(self.ids) + self.epoch"""
+        ),
+        {"Data.ids", "Data.table", "Data.indices", "Data.epoch"},
+    ),
+    "drawn_with_replacement_or_too_few": (
+        DATA.format(
+            changes="""
+        self.ids = random.sample(self.ids, len(self.ids) - 1)
+        self.indices = self.indices[self.rng.choice(len(self.indices), size=3, replace=False)]
+        self.table = self.table.sample(frac=0.5)"""
+        ),
+        {"Data.ids", "Data.indices", "Data.table"},
+    ),
+    "contexts_that_leave_something": (
+        """
+        class Tracker:
+            def __init__(self):
+                self.stack, self.seen, self.depth, self.last = [], [], 0, []
+            def __enter__(self):
+                self.stack.append(self.depth)
+                self.seen.append(self.depth)
+                self.depth += 2
+                self.last.append(1)
+            def __exit__(self, *args):
+                self.depth -= 1
+                self.seen.pop(0)
+                if len(self.last) > 3:
+                    self.last.pop()
+        tracker = Tracker()
+        def hypermodel(hp):
+            with tracker:
+                return compiled(name=str(tracker.stack))
+        """,
+        {"tracker.stack", "tracker.seen", "tracker.depth", "tracker.last"},
+    ),
 }
 if sys.version_info >= (3, 11):
     STATEFUL["except_of_a_group"] = (
@@ -291,6 +372,76 @@ if sys.version_info >= (3, 11):
 
 # Scripts that keep none
 STATELESS = {
+    "other_orders": DATA.format(
+        changes="""
+        order = self.rng.permutation(len(self.ids))
+        self.ids, self.indices = [self.ids[i] for i in order], self.indices[order]
+        rows = self.table.sample(frac=1.0).index
+        self.table = self.table.loc[rows]"""
+    ),
+    "other_orders_of_pairs": DATA.format(
+        changes="""
+        pairs = list(zip(self.ids, self.indices))
+        random.shuffle(pairs)
+        self.ids, self.indices = zip(*pairs)
+        count = len(self.table)
+        self.table = self.table.sample(n=count)"""
+    ),
+    "drawn_for_an_epoch": DATA.format(
+        changes="""
+        chosen = random.sample(range(99), 9)
+        self.ids = [each + 1 for each in chosen]
+        self.indices = self.rng.choice(99, 9)"""
+    ),
+    "configuration_in_a_dict_of_its_own_class": """
+        class Settings(dict):
+            def __setitem__(self, key, value):
+                super().__setitem__(key, value)
+            def __getitem__(self, key):
+                return super().__getitem__(key)
+        cfg = Settings(units=1)
+        def hypermodel(hp):
+            cfg["units"] = hp.Int("units", 1, 4)
+            return compiled(cfg["units"])
+        """,
+    "contexts_that_undo_what_they_do": """
+        import contextlib
+        FLAG = False
+        class Tracker:
+            names = []
+            def __init__(self):
+                self.stack, self.depth, self.before = [], 0, None
+            def __enter__(self):
+                global FLAG
+                self.stack.append(self.depth)
+                self.depth += 1
+                self.before, FLAG = FLAG, True
+                self.names.append("a")
+                return self
+            def __exit__(self, *args):
+                global FLAG
+                FLAG = self.before
+                self.names.pop()
+                self.depth -= 1
+                self.stack.pop()
+        tracker, scopes = Tracker(), []
+        class Named:
+            names = []
+            def __enter__(self):
+                self.names.append("a")
+            def __exit__(self, *args):
+                self.names.pop()
+        @contextlib.contextmanager
+        def scope(name):
+            scopes.append(name)
+            try:
+                yield
+            finally:
+                scopes.pop()
+        def hypermodel(hp):
+            with tracker as found, scope("a"), Named():
+                return compiled(name=f"{found.depth}{len(scopes)}{FLAG}")
+        """,
     "callback_that_begins_anew": """
         class Own(keras.callbacks.Callback):
             def __init__(self):

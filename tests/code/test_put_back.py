@@ -8,7 +8,9 @@ import types
 import numpy as np
 import pytest
 
+from glimr_keras.code.frames import of_object
 from glimr_keras.code.put_back import put_back
+from glimr_keras.code.record import KeptState
 from glimr_keras.code.trees import CodeTrees
 from glimr_keras.code.values import Kept
 from glimr_keras.code.walk import Walk
@@ -128,6 +130,33 @@ def test_what_was_not_there_is_not_there_afterwards():
         counted.count()
     assert "FOUND" in globals()
     del globals()["FOUND"], Counted.made
+
+
+class Methods:
+    """Has none that may be called."""
+
+    def refuse(self, *args):
+        raise RuntimeError("it was called")
+
+    __setitem__ = __getitem__ = __iter__ = append = extend = update = clear = refuse
+    items = values = keys = copy = __copy__ = __reduce_ex__ = refuse
+
+
+KINDS = {
+    kind: type(kind.__name__, (Methods, kind), {})
+    for kind in (dict, collections.OrderedDict, list, set, collections.deque)
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_containers_are_filled_again_without_methods_of_the_users(kind):
+    is_dict = issubclass(kind, dict)
+    container = KINDS[kind]()
+    kind.__setitem__(container, "b", 1) if is_dict else kind.__init__(container, [3, 4])
+    with put_back([KeptState("own", "", of_object(container))]):
+        kind.clear(container)
+    kept = kind.items(container) if is_dict else kind.__iter__(container)
+    assert list(kept) == ([("b", 1)] if is_dict else [3, 4])
 
 
 class One:

@@ -169,6 +169,34 @@ def test_what_cannot_be_looked_at_is_not():
     assert watch.changes() == (Change("Model", "number", False),)
 
 
+class Shy:
+    """Can be looked at from the second time on."""
+
+    looks = 0
+
+    def __repr__(self):
+        self.looks += 1
+        if self.looks == 1:
+            raise RuntimeError("not yet")
+        return "shy"
+
+
+class Incomparable(str):
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        raise RuntimeError("like nothing else")
+
+
+def test_a_look_that_fails_once_is_no_change():
+    model = Model()
+    model.table, model.text = {Shy(): 1}, Incomparable("a")
+    watch = watched(model)
+    model.number, model.text = 1, Incomparable("b")
+    assert watch.changes() == (Change("Model", "number", False),)
+
+
 def test_the_look_is_bounded_in_all():
     model = Model()
     row = [[0] * 900] * 900

@@ -19,6 +19,7 @@ from glimr_keras.training import dry_batch
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import probe
 from glimr_keras.training.trial_loop import loop_of
+from glimr_keras.trials.objective import as_objective
 from tests import tiny_models
 
 X, Y = tiny_models.TRAIN
@@ -28,9 +29,9 @@ LOGGED = {"loss", "accuracy", "val_loss", "val_accuracy"}
 VALIDATION = {"validation_data": tiny_models.VALIDATION}
 
 
-def found_in(hypermodel, *args, **kwargs):
+def found_in(hypermodel, *args, objective="val_loss", **kwargs):
     made = as_hypermodel(hypermodel)
-    objective, loop = gk.Objective("val_loss", "min"), loop_of(made)
+    objective, loop = as_objective(objective), loop_of(made)
     return probe(
         TrialContext(made, DeclaredSpace(None), objective, FitArguments(args, kwargs), loop=loop)
     )
@@ -288,7 +289,9 @@ class TrainsForEver(keras.Model):
 
 def test_a_fit_of_a_models_own_is_left_to_the_first_trial():
     found = found_in(lambda config: tiny_models.compiled(TrainsForEver()), X, Y)
-    assert (found.error, found.log_directions, found.remarks) == (None, None, ())
+    assert (found.error, found.log_directions) == (None, None)
+    (remark,) = found.remarks
+    assert "evaluating a first batch failed" in remark and "not by itself" in remark
 
 
 def test_a_step_of_a_models_own_is_ended_in_time(monkeypatch):
@@ -303,9 +306,20 @@ def test_a_step_of_a_models_own_is_ended_in_time(monkeypatch):
     monkeypatch.setattr(dry_batch, "_MAX_SECONDS", 0.5)
     started = time.monotonic()
     layers = [keras.Input((6,)), keras.layers.Dense(2)]
-    found = found_in(lambda config: tiny_models.compiled(Steps(layers)), X, Y)
+
+    def build(config):
+        model = Steps(layers)
+        model.compile("sgd", "mse", metrics=[keras.metrics.AUC(name="roc"), "accuracy"])
+        return model
+
+    objective = ["val_roc", "val_loss", "val_accuracy"]
+    found = found_in(build, X, Y, objective=objective)
     assert (found.error, found.log_directions) == (None, None)
     assert time.monotonic() - started < 30
+    (remark,) = found.remarks
+    assert "was not over after 0.5 s" in remark and "its own test_step, train_step" in remark
+    # its directions are those that a fast machine sees
+    assert found.inferred_directions == {"val_roc": "max", "val_loss": "min", "val_accuracy": "max"}
 
 
 @pytest.mark.parametrize("is_named", [True, False])

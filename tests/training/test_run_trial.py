@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import time
+import warnings
 import zlib
 
 import keras
@@ -1075,6 +1076,33 @@ def test_what_a_callback_makes_goes_on_where_it_was(run, tmp_path):
     )
     reports = reports_of(context(tiny_models.build, arguments=arguments(4)), promoted)
     assert [each.metrics["val_seen"] for each in reports] == [3.0, 4.0]
+
+
+class Holder:
+    def __init__(self):
+        self.seen = keras.Variable(1.0)
+
+
+class WithoutCallbacks(gk.HyperModel):
+    def build(self, config):
+        return tiny_models.build(config)
+
+    def fit(self, config, model, x, y, **kwargs):
+        model.fit(x, y, verbose=0)
+        return {"val_loss": 0.5}
+
+
+def test_what_a_loop_without_callbacks_does_not_take_in_is_named(run, tmp_path):
+    model = tiny_models.build(HyperParameters({"units": 4}))
+    model.holder = Holder()
+    described = checkpoints.Checkpoint(1, has_optimizer=True)
+    training_states.save_state(model, tmp_path / "parent", described)
+    run = dataclasses.replace(run, state=str(tmp_path / "parent"), initial_epoch=1)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        outcome = outcome_of(context(WithoutCallbacks()), run)
+    assert any("a model without '/holder/seen'" in str(each.message) for each in said)
+    assert (outcome.status, outcome.score) == ("COMPLETED", 0.5)
 
 
 class OwnFit(keras.Sequential):

@@ -471,6 +471,57 @@ def test_a_model_that_has_trained_is_no_other_for_that():
     same(sent(model), model)
 
 
+class Rest(keras.layers.Layer):
+    """Keeps whatever else it is given under the names of its parameters."""
+
+    def __init__(self, by, **kwargs):
+        super().__init__(**kwargs)
+        self.by, self.kwargs = by, kwargs
+
+    def call(self, x):
+        return x * self.by
+
+
+class Several(keras.layers.Layer):
+    """Likewise, of what has no names."""
+
+    def __init__(self, *sizes):
+        super().__init__()
+        self.sizes = sizes
+
+    def call(self, x):
+        return x * sum(self.sizes)
+
+    def get_config(self):
+        return {"all": self.sizes}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(*config.pop("all"), **config)
+
+
+class Leaves(keras.layers.Layer):
+    """Has what its calls leave, in containers."""
+
+    def call(self, x):
+        self.maps, self.by_name = [x, (x, None)], {"x": x, "more": [{"y": x}]}
+        return x
+
+
+def test_what_takes_the_rest_is_no_argument():
+    model = sequential(Rest(2.0, name="a"), Several(3, 4), Rest(by=2.0), keras.layers.Dense(2))
+    arrived = sent(model)
+    same(arrived, model)
+    assert (arrived.layers[1].sizes, arrived.layers[0].kwargs) == ((3, 4), {"name": "a"})
+
+
+def test_tensors_that_calls_leave_in_containers_are_no_part_of_a_model():
+    model = keras.Sequential([Leaves(), keras.layers.Dense(2)])
+    predicted(model)
+    model.layers[0].trained_with = [keras.callbacks.History()]
+    same(sent(model), model)
+
+
 def test_what_a_constructor_makes_arrives():
     model = sequential(Made(3.0), keras.layers.Dense(2))
     predicted(model)
