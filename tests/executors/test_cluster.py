@@ -3,8 +3,6 @@ Each is a Ray node here.
 """
 
 import json
-import os
-import pathlib
 import subprocess
 import sys
 import textwrap
@@ -12,9 +10,9 @@ import textwrap
 import pytest
 
 import glimr_keras as gk
+from tests.script_environment import script_environment
 
 pytestmark = pytest.mark.slow
-ROOT = pathlib.Path(__file__).parents[2]
 PREPARED = """
 import json, os, pathlib, signal, subprocess, sys, threading, time
 import glimr_keras as gk
@@ -102,11 +100,9 @@ def run(tmp_path, ray_files, body):
     """Runs a script and returns what its trainings wrote down, and the table of its results."""
     path = tmp_path / "script.py"
     path.write_text(PREPARED.format(place=str(tmp_path)) + textwrap.dedent(body))
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    environment |= {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": ray_files}
     done = subprocess.run(
         [sys.executable, str(path)],
-        env=environment,
+        env=script_environment(ray_files),
         capture_output=True,
         text=True,
         timeout=400,

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import functools
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -20,9 +19,9 @@ from glimr_keras._utils import files
 from glimr_keras.errors import CheckpointError, ProjectError, StorageError
 from glimr_keras.project import checkpoints, journal
 from tests import faulty, tiny_models
+from tests.script_environment import ROOT, script_environment
 
 pytestmark = pytest.mark.slow
-ROOT = pathlib.Path(__file__).parents[2]
 SEARCH = {"validation_data": tiny_models.VALIDATION, "epochs": faulty.EPOCHS, "verbose": 0}
 
 
@@ -84,10 +83,6 @@ def test_a_killed_worker(local_ray, tmp_path, notes, moment):
 
 def run_script(tmp_path, kind, moment, executor="ray", ray_files=None):
     """Runs the search as a script to its end, whatever that is."""
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    environment |= {"PYTHONPATH": str(ROOT)} | (
-        {} if ray_files is None else {"RAY_TMPDIR": ray_files}
-    )
     command = [
         sys.executable,
         str(ROOT / "tests" / "faulty.py"),
@@ -97,7 +92,12 @@ def run_script(tmp_path, kind, moment, executor="ray", ray_files=None):
         executor,
     ]
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command,
+        env=script_environment(ray_files),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 

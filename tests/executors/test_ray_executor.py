@@ -23,6 +23,7 @@ from ray import tune
 import glimr_keras as gk
 from glimr_keras.project import checkpoints
 from tests import tiny_models
+from tests.script_environment import script_environment
 
 FIT = {"validation_data": tiny_models.VALIDATION, "epochs": 2, "verbose": 0}
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
@@ -516,15 +517,11 @@ def test_a_stop_that_comes_while_training_goes_on_ends_the_trial(local_ray, proj
     assert "STOPPED" in set(tuner.results_dataframe()["status"])
 
 
-def script(tmp_path, text):
+def script(tmp_path, text, ray_files=None):
     """Writes a user's script, which may import the tests' models."""
     path = tmp_path / "script.py"
     path.write_text(textwrap.dedent(text))
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    return [sys.executable, str(path)], {
-        **environment,
-        "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
-    }
+    return [sys.executable, str(path)], script_environment(ray_files)
 
 
 @pytest.mark.slow
@@ -579,8 +576,8 @@ def test_a_cluster_that_is_named_is_joined_and_left_running(tmp_path, ray_files)
         ray.shutdown()
         cluster.shutdown()
         """,
+        ray_files,
     )
-    environment["RAY_TMPDIR"] = ray_files
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=300, check=False
     )

@@ -1,15 +1,14 @@
 """A search on another Keras backend, without TensorFlow."""
 
 import importlib.util
-import os
-import pathlib
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.script_environment import script_environment
+
 SCRIPT = """
 import sys
 import glimr_keras as gk
@@ -44,8 +43,7 @@ if __name__ == "__main__":
 def test_jax_runs_a_search_without_importing_tensorflow(tmp_path, executor):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
-    environment.pop("RAY_ADDRESS", None)
+    environment = script_environment(KERAS_BACKEND="jax")
     command = [sys.executable, str(script), str(tmp_path), executor]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=600, check=False
