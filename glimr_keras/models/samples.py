@@ -90,6 +90,8 @@ def _taken(leaf: Any, chosen: slice | np.ndarray) -> Any:
         return leaf.tocsr()[chosen].asformat(leaf.format)
     if _is_of(leaf, "tensorflow"):
         return _taken_by_tensorflow(leaf, chosen)
+    if hasattr(leaf, "update_layout"):  # a sparse array of JAX, which may come back in batches
+        return leaf[chosen].update_layout(n_batch=leaf.n_batch, n_dense=leaf.n_dense)
     return leaf[chosen]
 
 

@@ -186,6 +186,6 @@ def test_searches_go_on_with_another_ray_when_theirs_is_gone(tmp_path):
         search("third")
         """,
     )
-    assert done.stdout.splitlines() == [
-        f"{name} ['COMPLETED', 'COMPLETED']" for name in ("first", "second", "third")
-    ], done.stderr
+    names = ("first", "second", "third")
+    said = [line for line in done.stdout.splitlines() if line.startswith(names)]  # Ray says more
+    assert said == [f"{name} ['COMPLETED', 'COMPLETED']" for name in names], done.stderr

@@ -126,6 +126,7 @@ for chosen in (slice(2, 5), np.array([9, 1, 4])):
         cut = samples.taken(kind, chosen)
         wanted = np.asarray(X)[chosen]
         assert type(cut) is type(kind), name
+        assert getattr(cut, "n_batch", 0) == 0, name  # of which Keras makes a tensor of TensorFlow
         assert (np.asarray(cut.todense() if hasattr(cut, "todense") else cut) == wanted).all()
 
 

@@ -27,7 +27,7 @@ class Copied(keras_tuner.RandomSearch):
             filepath=self._get_checkpoint_fname(trial.trial_id),
         )
         original = kwargs.pop("callbacks", [])
-        self.seen = []
+        self.seen, self.batches = [], 0
         histories = []
         for half in (slice(0, 12), slice(12, 24)):
             kwargs_now = copy.copy(kwargs)
@@ -47,8 +47,6 @@ class Copied(keras_tuner.RandomSearch):
         metrics["batches"] = float(self.batches)
         metrics["lowest"] = min(min(history.history["val_loss"]) for history in histories)
         return metrics
-
-    batches = 0
 
     def on_epoch_end(self, trial, model, epoch, logs=None):
         self.seen.append(logs["val_loss"])
