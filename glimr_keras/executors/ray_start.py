@@ -75,11 +75,12 @@ def _is_gone() -> bool:
         ResourcesError: If it is gone and was not started here: whoever did may want another.
     """
     context = ray.get_runtime_context()
-    is_own = context.get_node_id() == _own
+    machine = context.get_node_id()
+    is_own = machine == _own
     # A process that is Ray's client has no such address, and is told by its server
     address = "" if client.is_connected() else context.gcs_address
     # Where nothing answers, Ray itself would wait a minute, and then end the process
-    if _unreachable(address, 1.0) is None and any(node["Alive"] for node in ray.nodes()):
+    if _unreachable(address, 1.0) is None and any(map(_answers, _machines(machine))):
         return False
     if not is_own:
         raise ResourcesError(
@@ -88,6 +89,18 @@ def _is_gone() -> bool:
         )
     ray.shutdown()
     return True
+
+
+def _machines(here: str) -> list[dict[str, Any]]:
+    """What Ray says of the machine of this process, or of all if it has none there."""
+    machines = ray.nodes()
+    return [each for each in machines if each["NodeID"] == here] or machines
+
+
+def _answers(machine: Mapping[str, Any]) -> bool:
+    """Whether a machine of Ray's is alive, which Ray itself may know half a minute later."""
+    place = f"{machine['NodeManagerAddress']}:{machine['NodeManagerPort']}"
+    return machine["Alive"] and (client.is_connected() or _unreachable(place, 1.0) is None)
 
 
 def _join(address: str, said: str, instead: str, quiet: Mapping[str, Any]) -> None:

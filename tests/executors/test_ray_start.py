@@ -115,10 +115,34 @@ def test_a_client_of_a_ray_asks_its_server(fake_ray, nowhere, monkeypatch):
     ray = fake_ray(at=1)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "gcs_address", nowhere, raising=False)
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}], raising=False)
+    monkeypatch.setattr(ray, "nodes", lambda: [machine("here", nowhere)], raising=False)
     monkeypatch.setattr(ray_start.client, "is_connected", lambda: True)
     ray_start.ensure_ray(None, chatty=False)
     assert (ray.starts, ray.ends) == (0, 0)
+
+
+def machine(name, address):
+    """What Ray says of one that it believes to be alive."""
+    host, _, port = address.partition(":")
+    return {"NodeID": name, "Alive": True, "NodeManagerAddress": host, "NodeManagerPort": port}
+
+
+@pytest.mark.parametrize("is_listening", [True, False])
+def test_the_machine_of_this_process_is_asked_itself(fake_ray, nowhere, monkeypatch, is_listening):
+    """Ray may believe it to be alive for half a minute."""
+    ray = fake_ray(at=1)
+    monkeypatch.setattr(ray_start, "_own", "here")
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        somewhere = f"127.0.0.1:{server.getsockname()[1]}"
+        machines = [
+            machine("there", nowhere if is_listening else somewhere),
+            machine("here", somewhere if is_listening else nowhere),
+        ]
+        monkeypatch.setattr(ray, "gcs_address", somewhere, raising=False)
+        monkeypatch.setattr(ray, "nodes", lambda: machines, raising=False)
+        ray_start.ensure_ray(None, chatty=False)
+    assert (ray.starts, ray.ends) == ((0, 0) if is_listening else (1, 1))
 
 
 def run(tmp_path, text, **variables):
