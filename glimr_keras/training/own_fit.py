@@ -105,5 +105,6 @@ class FitLook:
         object.__setattr__(model, "fit", untrained)
         for name in ("train_on_batch", "evaluate", "predict"):
             object.__setattr__(model, name, enough)
-        if getattr(model, "optimizer", None) is not None:
-            object.__setattr__(model.optimizer, "apply", enough)
+        optimizer = getattr(model, "optimizer", None)
+        if hasattr(optimizer, "apply"):  # of Keras', and not something else of the user's
+            object.__setattr__(optimizer, "apply", enough)

@@ -123,6 +123,24 @@ def test_what_it_passes_on_to_keras_is_looked_at():
     assert found_in(PassesOn()).error is None  # it may want no epoch
 
 
+class OptimizesByItself(PassesOn):
+    """Has a model whose `optimizer` is none of Keras'."""
+
+    def build(self, config):
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.optimizer = "by hand"
+        return model
+
+    def fit(self, config, model, *args, **kwargs):
+        return config.Float("result", 0, 1)
+
+
+def test_an_optimizer_that_is_none_of_keras_is_left_alone():
+    found = found_in(OptimizesByItself())
+    assert found.error is None
+    assert [parameter.name for parameter in found.parameters] == ["result"]
+
+
 class TrainsWithATape(gk.HyperModel):
     """Says when it is called; the first time, which is the look, it would train for minutes."""
 
