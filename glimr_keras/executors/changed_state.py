@@ -1,17 +1,21 @@
 """What a trial left changed that was there before it. Runs in the worker, where it is lost.
 
-Only what is small is compared: numbers, texts, containers of them, and objects of the user's own
-with such attributes. Arrays, layers and models are not looked at.
+Only what is small is compared: numbers, texts, arrays, containers of them, and objects of the
+user's own with such attributes. Layers and models are not looked at; of arrays neither those that
+took the place of others, nor the order of what they have, which data draw anew in each epoch.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import inspect
 import types
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from glimr_keras.code.trees import (
     OF_TRAINING,
@@ -29,6 +33,8 @@ _PARTS = 20_000
 _ITEMS = 1000
 _LETTERS = 10_000
 _DEPTH = 3
+_BYTES_A_PART = 1000
+"""So many of an array count as one part."""
 _GIVEN = 100
 _SIMPLE = (bool, int, float, complex, type(None))
 _CONTAINERS = (list, tuple, set, frozenset, collections.deque)
@@ -38,6 +44,21 @@ _UNSEEN = None
 """In the place of what is not looked at."""
 _FAILED = object()
 """In the place of what could not be looked at, of which nothing is known."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Content:
+    """What an array has, in whatever order."""
+
+    array: np.ndarray
+    digest: int
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Content):
+            return False
+        return self.array is not other.array or self.digest == other.digest
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Watch:
@@ -141,9 +162,18 @@ class Watch:
             parts = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else parts
             keys = tuple(map(repr, value)) if isinstance(value, dict) else ()
             return kind, keys, tuple(self._state_of(each, depth - 1) for each in parts)
+        if kind is np.ndarray and value.flags.writeable and not value.dtype.hasobject:
+            return kind, self._content_of(value)
         if depth > 0 and self._is_object_of_the_users(value):
             return kind, self._state_of(self._attributes(value), depth - 1)
         return _UNSEEN
+
+    def _content_of(self, array: np.ndarray) -> _Content | None:
+        parts = array.nbytes // _BYTES_A_PART
+        if parts > self._left:
+            return _UNSEEN
+        self._left -= parts
+        return _Content(array, hash(np.sort(array, axis=None).tobytes()))
 
     def _is_object_of_the_users(self, value: Any) -> bool:
         kind = type(value)
