@@ -106,7 +106,10 @@ def image_input(hypermodel: ImageHyperModel) -> tuple[Any, Any]:
     if hypermodel.input_tensor is None:
         images = keras.Input(shape=hypermodel.input_shape)
         return images, images
-    front = copy_of(_model_of(hypermodel.input_tensor))
+    tensor = hypermodel.input_tensor
+    if any(each is tensor for each in keras.utils.get_source_inputs(tensor)):
+        return tensor, tensor  # with no layers to train
+    front = copy_of(_model_of(tensor))
     return front.inputs[0] if len(front.inputs) == 1 else front.inputs, front.output
 
 

@@ -223,6 +223,15 @@ def test_a_hypermodel_with_an_input_shape_can_be_pickled(name):
     assert restored.input_shape == SHAPE
 
 
+def test_an_input_without_layers_is_that_of_each_model():
+    given = keras.Input(SHAPE)
+    hypermodel = HyperXception(input_tensor=given, classes=3)
+    first, second = built(hypermodel, **SMALL), built(hypermodel, **SMALL)
+    assert first.inputs == second.inputs == [given]
+    trained_on_one_batch(first)
+    assert not {id(each) for each in first.weights} & {id(each) for each in second.weights}
+
+
 def test_no_model_trains_the_layers_of_the_input_tensor_or_of_another_model():
     layer = keras.layers.Conv2D(3, 1)
     hypermodel = HyperXception(input_tensor=layer(keras.Input(SHAPE)), classes=3)
