@@ -64,6 +64,10 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A process takes a GPU's memory as it needs it, and not all there is: others may train beside it,
+# and the driver's own models are small
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # A lost worker is a failed trial with its reason; Ray would print a paragraph on it as well
 os.environ.setdefault(
     "RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task"

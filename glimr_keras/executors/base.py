@@ -28,6 +28,8 @@ class Executor(abc.ABC):
     Attributes:
         sends: Whether executions run in other processes, so that what is searched is sent there.
         start_label: What is shown while `prepare` runs; `None` to show nothing.
+        line: What is shown when it is over, such as how many trials run at once; `None` for
+            nothing.
 
     Example:
         class MyExecutor(Executor):
@@ -39,6 +41,10 @@ class Executor(abc.ABC):
 
     sends = True
     start_label: str | None = None
+
+    @property
+    def line(self) -> str | None:
+        return None
 
     def prepare(self) -> None:  # noqa: B027  # there may be nothing to prepare
         """Ready what executions need, such as a cluster. Called before `execute`.

@@ -33,6 +33,7 @@ class Observer(Protocol):
     def on_trial_begin(self, trial: Trial) -> None: ...
     def on_trial_end(self, trial: Trial) -> None: ...
     def on_changes(self, changes: Sequence[Change]) -> None: ...
+    def say(self, what: str) -> None: ...
 
 
 class Coordinator:
@@ -57,6 +58,11 @@ class Coordinator:
         finished: Whether nothing will be started any more.
         all_given_out: Whether nothing is left to be started, unless a process is lost.
         remark: Why it ended before its budget was spent, where there was no error.
+        shares_gpus: Whether several executions share a GPU, so that one which lacks memory is tried
+            once more alone.
+        gpu_memory: The most bytes that an execution of this session took on a GPU, of those that
+            did not fail; `None` where none was measured.
+        gpu_size: The bytes of the smallest GPU.
     """
 
     def __init__(
@@ -77,6 +83,9 @@ class Coordinator:
         self.error: Exception | None = None
         self.finished = self.all_given_out = False
         self.remark: str | None = None
+        self.shares_gpus = False
+        self.gpu_memory: int | None = None
+        self.gpu_size: int | None = None
         self._draw = draw
         self._stopping_policy = stopping_policy or StoppingPolicy(oracle.objective)
         self._journal = journal
@@ -91,6 +100,8 @@ class Coordinator:
         self._failed_in_a_row = 0
         self._begun: set[str] = set()  # in this session
         self._waiting: collections.deque[ExecutionSpec] = collections.deque()
+        self._alone: collections.deque[ExecutionSpec] = collections.deque()
+        self._was_alone: set[tuple[str, int]] = set()
         self._open: set[tuple[str, int]] = set()  # given out and not ended
         self._running: set[tuple[str, int]] = set()
         self._ends_as: dict[tuple[str, int], str] = {}  # status of those that are being stopped
@@ -141,7 +152,42 @@ class Coordinator:
             if self.error is not None:
                 return self.next_spec()
             self._queue(trial)
-        spec = self._waiting.popleft()
+        return self._given_out(self._waiting.popleft())
+
+    @property
+    def has_alone(self) -> bool:
+        """Whether `next_alone` has an execution."""
+        return self.error is None and self.remark is None and bool(self._alone)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no execution runs that was given out."""
+        return not self._open
+
+    def goes_on(self) -> bool:
+        """Whether something may be left to be started when a part of the search is over; if so, it
+        is not finished.
+        """
+        if self.error is not None or self.remark is not None or self.all_given_out:
+            return False
+        self.finished = False
+        return True
+
+    def say(self, what: str | None) -> None:
+        """Has the user told something, if there is something."""
+        if what is not None:
+            self._tell(self._observer.say, what)
+
+    def next_alone(self) -> ExecutionSpec | None:
+        """The next execution that lacked memory beside others, for an executor that has ended those
+        and gives it a GPU of its own.
+        """
+        if not self.has_alone:
+            return None
+        self._was_alone.add(self._alone[0].key)
+        return self._given_out(self._alone.popleft())
+
+    def _given_out(self, spec: ExecutionSpec) -> ExecutionSpec:
         self._open.add(spec.key)
         executions = self.oracle.trials[spec.trial_id].executions
         if not spec.resumes:
@@ -274,14 +320,16 @@ class Coordinator:
         self._waiting.appendleft(spec)
         self._reopen()
 
-    def _again(self, spec: ExecutionSpec, resumes: bool) -> None:
+    def _again(self, spec: ExecutionSpec, resumes: bool, alone: bool = False) -> None:
         """The execution is the next to be started, from where it was or from its beginning."""
         self._open.discard(spec.key)
         self._running.discard(spec.key)
-        self._waiting.appendleft(
+        waiting = self._alone if alone else self._waiting
+        waiting.appendleft(
             self._spec_of(self.oracle.trials[spec.trial_id], spec.execution, resumes)
         )
-        self._reopen()
+        if not alone:
+            self._reopen()
         self._observer.on_running(len(self._running))
 
     def _reopen(self) -> None:
@@ -330,17 +378,20 @@ class Coordinator:
             outcome.status == TrialStatus.RUNNING
         ):  # it cannot go on now, and will when the search is continued
             self.error = outcome.fatal
-        elif outcome.status == TrialStatus.FAILED and self._may_retry(execution, outcome):
+        elif outcome.status == TrialStatus.FAILED and (
+            self._needs_room(spec, outcome) or self._may_retry(execution, outcome)
+        ):
             self._write(self._journal.add_retry, spec.trial_id, spec.execution, outcome.message)
             trial.executions[spec.execution] = Execution(attempt=execution.attempt + 1)
             training_states.remove_states(state_directory(spec.directory))
             checkpoints.remove(spec.directory)
-            self._again(spec, resumes=False)
+            self._again(spec, resumes=False, alone=self._needs_room(spec, outcome))
             return
         self._open.discard(spec.key)
         self._running.discard(spec.key)
         if outcome.status == TrialStatus.RUNNING:
             return
+        self._measure(execution, outcome)
         execution.status, execution.duration, execution.message = (
             outcome.status,
             outcome.duration,
@@ -357,8 +408,9 @@ class Coordinator:
         if outcome.fatal is not None:
             self.error = outcome.fatal
         if outcome.status == TrialStatus.FAILED:
-            self._waiting = collections.deque(
-                waiting for waiting in self._waiting if waiting.trial_id != spec.trial_id
+            self._waiting, self._alone = (
+                collections.deque(each for each in waiting if each.trial_id != spec.trial_id)
+                for waiting in (self._waiting, self._alone)
             )
         if not any(key[0] == spec.trial_id for key in self._open) and not self._is_waiting(
             spec.trial_id
@@ -366,8 +418,16 @@ class Coordinator:
             self._end_trial(trial, outcome.expected)
         self._observer.on_running(len(self._running))
 
+    def _measure(self, execution: Execution, outcome: Outcome) -> None:
+        execution.gpu_memory = outcome.gpu_memory
+        if outcome.gpu_memory is None or outcome.status == TrialStatus.FAILED:
+            return
+        self.gpu_memory = max(self.gpu_memory or 0, outcome.gpu_memory)
+        if outcome.gpu_size is not None:
+            self.gpu_size = min(self.gpu_size or outcome.gpu_size, outcome.gpu_size)
+
     def _is_waiting(self, trial_id: str) -> bool:
-        return any(spec.trial_id == trial_id for spec in self._waiting)
+        return any(spec.trial_id == trial_id for spec in (*self._waiting, *self._alone))
 
     def _end_trial(self, trial: Trial, expected: bool = False) -> None:
         statuses = [execution.status for execution in trial.executions.values()]
@@ -416,6 +476,10 @@ class Coordinator:
             for number in range(self._executions):
                 states = state_directory(execution_directory(self._directory, trial_id, number))
                 training_states.remove_states(states)
+
+    def _needs_room(self, spec: ExecutionSpec, outcome: Outcome) -> bool:
+        """Whether it may have lacked memory only because others were on the same GPU."""
+        return self.shares_gpus and outcome.lacks_memory and spec.key not in self._was_alone
 
     def _may_retry(self, execution: Execution, outcome: Outcome) -> bool:
         return (

@@ -15,6 +15,7 @@ from glimr_keras.code.record import KeptState
 from glimr_keras.executors.base import Begin, Executor
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.models.data import FitArguments
+from glimr_keras.training import gpus
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import probe
 from glimr_keras.training.keras_session import out_of_garbage_collection, prepare_process
@@ -46,6 +47,8 @@ class InlineExecutor(Executor):
         left to start.
         """
         prepare_process(context.session.backend, context.cpus)
+        count = gpus.count(context.session.backend)
+        context = dataclasses.replace(context, gpus=min(count, 1))  # of which Keras takes the first
         with out_of_garbage_collection():
             self._execute(context, begin)
 

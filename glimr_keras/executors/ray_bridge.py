@@ -19,7 +19,9 @@ import ray
 
 from glimr_keras.executors.base import Begin
 from glimr_keras.executors.coordinator import Coordinator
+from glimr_keras.executors.phases import Phase
 from glimr_keras.executors.ray_worker import TASK
+from glimr_keras.executors.resources import Share
 from glimr_keras.project.checkpoints import packed
 from glimr_keras.project.training_states import newest
 from glimr_keras.training.discovery import PROBED, Probe
@@ -46,6 +48,8 @@ class Bridge:
         pauses: Whether a scheduler may pause executions, change their values and continue them.
         shows: Whether Ray is to see the values of executions also where it changes none.
         is_cluster: Says whether there are other machines now.
+        phase: Which executions are given out.
+        coordinator: Of a search that has begun, which goes on.
 
     Attributes:
         coordinator: `None` until the search has begun.
@@ -61,8 +65,11 @@ class Bridge:
         pauses: bool = False,
         shows: bool = False,
         is_cluster: Callable[[], bool] = lambda: False,
+        phase: Phase | None = None,
+        coordinator: Coordinator | None = None,
     ) -> None:
-        self.coordinator: Coordinator | None = None
+        self.coordinator = coordinator
+        self._phase = phase or Phase(Share({}, workers))
         self.error: Exception | None = None
         self.over = False
         self.specs: dict[str, ExecutionSpec] = {}
@@ -84,7 +91,7 @@ class Bridge:
         return (
             self.over
             or self.error is not None
-            or (self.coordinator is not None and self.coordinator.finished)
+            or (self.coordinator is not None and self._phase.is_over(self.coordinator))
         )
 
     @property
@@ -93,7 +100,7 @@ class Bridge:
         if self.over or self.error is not None:
             return False
         return self.coordinator is None or (
-            self.coordinator.error is None and bool(self.specs or not self.coordinator.finished)
+            self.coordinator.error is None and bool(self.specs or not self.finished)
         )
 
     def is_ours(self, ray_id: str) -> bool:
@@ -120,7 +127,7 @@ class Bridge:
             return self._stand_by(ray_id, None)
         if is_full or (waiting and self.coordinator.oracle.learns):
             return None  # what is chosen later is chosen with more results
-        spec = self.coordinator.next_spec()
+        spec = self._phase.next_spec(self.coordinator)
         if spec is None:
             return None
         self.specs[ray_id] = dataclasses.replace(spec, reports_state=self.pauses)

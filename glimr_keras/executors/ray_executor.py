@@ -5,6 +5,8 @@ Tune. Runs in the driver.
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import logging
 import math
 import os
@@ -12,16 +14,17 @@ import pathlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras._utils import scratch
-from glimr_keras.errors import ResourcesError
 from glimr_keras.executors.base import Begin, Executor
+from glimr_keras.executors.coordinator import Coordinator
+from glimr_keras.executors.phases import Alone, Measuring, Phase, hint
 from glimr_keras.executors.ray_adapters import (
     BridgeSearcher,
     FilteredCallback,
@@ -31,10 +34,14 @@ from glimr_keras.executors.ray_adapters import (
     TrialListener,
 )
 from glimr_keras.executors.ray_bridge import Bridge
-from glimr_keras.executors.ray_scheduler import FilteredScheduler
+from glimr_keras.executors.ray_entry import Entry
+from glimr_keras.executors.ray_scheduler import FilteredScheduler, pauses
 from glimr_keras.executors.ray_start import ensure_ray, environment
 from glimr_keras.executors.ray_worker import Worker, WorkerPayload
+from glimr_keras.executors.resources import Share, share_of
+from glimr_keras.training import gpus
 from glimr_keras.training.context import TrialContext
+from glimr_keras.training.discovery import Probe
 from glimr_keras.transport.ray_object_store import SharedArrayStore
 from glimr_keras.transport.serialization import pack
 from glimr_keras.transport.surroundings import Surroundings
@@ -57,7 +64,7 @@ class RayExecutor(Executor):
 
     Args:
         resources: Of one trial: `{"cpu": …, "gpu": …}`, and custom resources of the cluster by
-            name.
+            name; `None` for a GPU where there are any, and an even part of the CPUs.
         max_concurrent: An upper bound on trials that run at once; `None` for what the resources
             allow.
         max_memory: Bytes of a worker's own memory, after which it is replaced when its trial has
@@ -70,13 +77,15 @@ class RayExecutor(Executor):
         address: Of a cluster to join; `None` for the environment's `RAY_ADDRESS`, or a local Ray.
         chatty: Show what Ray and the workers print.
         reporter: A progress reporter of Ray's.
+        trials_per_gpu: How many trials share a GPU; `"auto"` for what the first ones show to fit;
+            `None` for one.
     """
 
     start_label = "Starting Ray"
 
     def __init__(
         self,
-        resources: Mapping[str, float],
+        resources: Mapping[str, float] | None = None,
         max_concurrent: int | None = None,
         max_memory: int | None = None,
         scheduler: TrialScheduler | None = None,
@@ -85,25 +94,39 @@ class RayExecutor(Executor):
         address: str | None = None,
         chatty: bool = False,
         reporter: tune.ProgressReporter | None = None,
+        trials_per_gpu: int | Literal["auto"] | None = None,
     ) -> None:
         self._reporter = reporter
-        self._resources = dict(resources)
+        self._wanted, self._per_gpu = resources, trials_per_gpu
         self._max_memory = max_memory
         self._scheduler = scheduler
         self._callbacks = list(callbacks)
-        self._storage = storage if _pauses(scheduler) else None  # else nothing that matters is kept
+        self._storage = storage if pauses(scheduler) else None  # else nothing that matters is kept
         self._address, self._chatty = address, chatty
-        self._max_concurrent = self._max_running = max_concurrent
-        self._workers = 0
+        self._max_concurrent = max_concurrent
+        self._share = self._packed = Share({"cpu": 1.0, "gpu": 0.0}, 0)
+        # Each run of Ray Tune has a scheduler of its own, and there may be several
+        self._unused = copy.deepcopy(scheduler) if trials_per_gpu is not None else None
 
     def prepare(self) -> None:
-        """Join or start a Ray, and count how many trials it has room for."""
+        """Join or start a Ray, and find out what each trial gets of it."""
         ensure_ray(self._address, self._chatty)
-        capacity = _capacity(self._resources)
-        self._workers = min(capacity, self._max_concurrent or capacity)
+        per_gpu = 1 if self._per_gpu == "auto" else self._per_gpu
+        self._share = self._packed = share_of(_machines(), self._wanted, per_gpu)
+
+    @property
+    def line(self) -> str:
+        at_once, _ = self._at_once(self._share)
+        return f"{self._share.described(at_once)}."
+
+    def _at_once(self, share: Share) -> tuple[int, int | None]:
+        """How many workers there are, and how many trials they may be given; `None` for one that is
+        chosen ahead, too.
+        """
+        workers = min(share.capacity, self._max_concurrent or share.capacity)
         # With room for no more, one is chosen ahead; but who asks for one at a time means it
-        is_bound = self._workers < capacity or self._max_concurrent == 1
-        self._max_running = self._workers if is_bound else None
+        is_bound = workers < share.capacity or self._max_concurrent == 1
+        return workers, workers if is_bound else None
 
     def execute(self, context: TrialContext, begin: Begin) -> None:
         """Readies the workers, builds the model once in one of them, and runs what the coordinator
@@ -118,26 +141,98 @@ class RayExecutor(Executor):
             KeyboardInterrupt: If the user stopped the search.
             Exception: What `begin` raised.
         """
-        bridge = Bridge(
-            begin,
-            self._workers,
-            self._max_running,
-            _pauses(self._scheduler),
+        phase: Phase | None = self._first_phase()
+        coordinator: Coordinator | None = None
+        while phase is not None:
+            scheduler = self._scheduler_of(phase, coordinator)
+            bridge = self._bridge(phase, begin, coordinator, pauses(scheduler))
+            self._run(phase, bridge, scheduler, context)
+            if bridge.error is not None:
+                raise bridge.error
+            if bridge.interrupted:
+                raise KeyboardInterrupt
+            coordinator = bridge.coordinator
+            phase = None if coordinator is None else self._next_phase(phase, coordinator)
+
+    def _first_phase(self) -> Phase:
+        most = math.floor(self._share.cpus)
+        if self._per_gpu == "auto" and self._share.gpus == 1 and most > 1:
+            return Measuring(self._share, most)
+        return Phase(self._share)
+
+    def _next_phase(self, phase: Phase, coordinator: Coordinator) -> Phase | None:
+        """What follows on a part of the search; `None` at its end."""
+        if coordinator.error is not None or coordinator.remark is not None:
+            return None
+        if isinstance(phase, Measuring) and not coordinator.finished:
+            count = phase.fitting(coordinator)
+            self._packed = share_of(_machines(), self._wanted, count)
+            described = self._packed.described(self._at_once(self._packed)[0])
+            coordinator.say(f"{count} trials fit on a GPU: now {described}.")
+            return Phase(self._packed)
+        if coordinator.has_alone:
+            return Alone(share_of(_machines(), self._wanted, 1))
+        if isinstance(phase, Alone) and coordinator.goes_on():
+            return Phase(self._packed)
+        if self._per_gpu is None:
+            coordinator.say(hint(phase.share, coordinator.gpu_memory, coordinator.gpu_size))
+        return None
+
+    def _scheduler_of(self, phase: Phase, coordinator: Coordinator | None) -> Any:
+        if isinstance(phase, Alone):
+            return None
+        return self._scheduler if coordinator is None else copy.deepcopy(self._unused)
+
+    def _bridge(
+        self, phase: Phase, begin: Begin, coordinator: Coordinator | None, may_pause: bool
+    ) -> Bridge:
+        def begun(found: Probe) -> Coordinator | None:
+            made = begin(found)
+            if made is not None:
+                made.shares_gpus = phase.share.per_gpu > 1
+            return made
+
+        if coordinator is not None:
+            coordinator.shares_gpus = phase.share.per_gpu > 1
+        return Bridge(
+            begun,
+            *self._at_once(phase.share),
+            may_pause,
             shows=self._reporter is not None,
             is_cluster=_Cluster(),
+            phase=phase,
+            coordinator=coordinator,
         )
-        trainable = tune.with_parameters(Worker, payload=self._payload(context))
+
+    def _run(
+        self,
+        phase: Phase,
+        bridge: Bridge,
+        scheduler: TrialScheduler | None,
+        context: TrialContext,
+    ) -> None:
+        """Run a part of the search, with processes of its own."""
+        share = phase.share
+        payload = self._payload(context, share)  # its reference is kept until the end
+        order = {
+            "backend": context.session.backend,
+            "variables": gpus.variables(context.session.backend, min(share.gpus or 1, 1)),
+            "has_gpu": share.gpus > 0,
+            "worker": Worker.__module__,
+            "payload": [payload],
+        }
+        trainable = tune.with_parameters(Entry, order=order)
         if self._storage is not None:
             self._storage.mkdir(parents=True, exist_ok=True)
         scratch.tidy(_OURS, self._storage)
         storage = scratch.make(_OURS, self._storage)
         try:
-            with self._environment():
+            with self._environment(self._at_once(share)[0]):
                 tune.Tuner(
-                    tune.with_resources(trainable, self._resources),
+                    tune.with_resources(trainable, dict(share.resources)),
                     tune_config=tune.TuneConfig(
                         search_alg=BridgeSearcher(bridge),
-                        scheduler=FilteredScheduler(self._scheduler, bridge),
+                        scheduler=FilteredScheduler(scheduler, bridge),
                         num_samples=-1,
                         reuse_actors=True,
                         trial_name_creator=_short_name,
@@ -162,37 +257,43 @@ class RayExecutor(Executor):
                 ).fit()
         finally:
             shutil.rmtree(storage, ignore_errors=True)
-        if bridge.error is not None:
-            raise bridge.error
-        if bridge.interrupted:
-            raise KeyboardInterrupt
 
     def _shown(self, bridge: Bridge) -> tune.ProgressReporter | None:
         if self._reporter is not None:
             return FilteredReporter(self._reporter, bridge)
         return None if self._chatty else _Silent()
 
-    def _payload(self, context: TrialContext) -> WorkerPayload:
+    def _payload(self, context: TrialContext, share: Share) -> ray.ObjectRef:
         """Puts large arrays into Ray's shared memory, once; every trial maps them from there."""
+        overrides = context.compile_overrides
+        context = dataclasses.replace(
+            context,
+            cpus=share.cpus,
+            gpus=share.gpus,
+            compile_overrides=overrides.over_all_gpus() if share.gpus >= 2 else overrides,
+        )
         serialized_object = pack(context)
         arrays = _STORE.put(serialized_object.arrays)
-        return WorkerPayload(
-            context.session.backend,
-            context.cpus,
-            Surroundings.current(),
-            serialized_object.content,
-            arrays,
-            self._max_memory,
+        return ray.put(
+            WorkerPayload(
+                context.session.backend,
+                share.cpus,
+                min(share.gpus or 1.0, 1.0),
+                Surroundings.current(),
+                serialized_object.content,
+                arrays,
+                self._max_memory,
+            )
         )
 
     @contextlib.contextmanager
-    def _environment(self) -> Iterator[None]:
+    def _environment(self, workers: int) -> Iterator[None]:
         """Ray's settings for the time of a search, and its loggers quiet."""
         logger = logging.getLogger("ray.tune")
         level = logger.level
         # Trials may wait for workers, so that all workers start side by side, and one for a machine
         # that joins
-        settings = {"TUNE_MAX_PENDING_TRIALS_PG": str(self._workers + 1), **_QUIET_AND_FAST}
+        settings = {"TUNE_MAX_PENDING_TRIALS_PG": str(workers + 1), **_QUIET_AND_FAST}
         if self._chatty:
             del settings["RAY_AIR_NEW_OUTPUT"]
         else:
@@ -236,11 +337,6 @@ class _SilentProgress(TrialProgressCallback):
         """Nothing."""
 
 
-def _pauses(scheduler: TrialScheduler | None) -> bool:
-    """Whether a scheduler may pause trials: all but those that are known only to stop them."""
-    return scheduler is not None and type(scheduler) not in (FIFOScheduler, AsyncHyperBandScheduler)
-
-
 def _short_name(trial: Any) -> str:
     return str(trial.trial_id)
 
@@ -264,32 +360,3 @@ class _Cluster:
 def _machines() -> list[dict[str, float]]:
     """The resources of each machine of the cluster."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def _capacity(resources: Mapping[str, float]) -> int:
-    """How many trials the cluster has room for at once.
-
-    Raises:
-        ResourcesError: If there is no machine with room for one, for which Ray would wait without
-            an end.
-    """
-    wanted = {
-        {"cpu": "CPU", "gpu": "GPU"}.get(name, name): amount
-        for name, amount in resources.items()
-        if amount > 0
-    }
-    nodes = _machines()
-    capacity = sum(
-        min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes
-    )
-    if capacity > 0:
-        return capacity
-    names = sorted({"CPU", "GPU", *wanted})
-    there = "; ".join(
-        ", ".join(f"{name}: {node.get(name, 0):g}" for name in names) for node in nodes
-    )
-    raise ResourcesError(
-        "A trial asks for more than any machine has, and would wait forever. Received: "
-        f"resources_per_trial={dict(resources)}. There "
-        f"{'is one machine' if len(nodes) == 1 else f'are {len(nodes)} machines'} with {there}."
-    )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ray.tune.experiment import Trial as RayTrial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from glimr_keras.executors.ray_bridge import Bridge
 
@@ -168,3 +168,8 @@ class _Controller:
         return [
             trial for trial in self._controller.get_live_trials() if self._is_seen(trial.trial_id)
         ]
+
+
+def pauses(scheduler: TrialScheduler | None) -> bool:
+    """Whether a scheduler may pause trials: all but those that are known only to stop them."""
+    return scheduler is not None and type(scheduler) not in (FIFOScheduler, AsyncHyperBandScheduler)

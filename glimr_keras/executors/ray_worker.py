@@ -66,10 +66,12 @@ class WorkerPayload:
         content: The context, as `serialization.pack` gives it.
         arrays: References to its large arrays in Ray's shared memory.
         max_memory: Bytes of a worker's own memory, after which it is replaced; `None` for no bound.
+        part_of_gpu: Of each GPU's memory, for this process.
     """
 
     backend: str
     cpus: float
+    part_of_gpu: float
     surroundings: Surroundings
     content: bytes
     arrays: tuple[ray.ObjectRef, ...]
@@ -77,7 +79,7 @@ class WorkerPayload:
 
     def prepare(self) -> None:
         """Sets the process up, and gives it what the script has around it."""
-        prepare_worker(self.backend, self.cpus)
+        prepare_worker(self.backend, self.cpus, self.part_of_gpu)
         # A stopped trial needs a moment to unwind; Ray replaces workers, Keras and all, that take
         # longer than this
         os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "10")

@@ -206,9 +206,10 @@ class Search:
         """Says what one training takes.
 
         Args:
-            resources: Such as `{"CPU": 2, "GPU": 0.5}`; by default one CPU and no GPU.
+            resources: Such as `{"CPU": 2, "GPU": 0.5}`. Defaults to one GPU and an even part of the
+                CPUs where there are GPUs, and else to one CPU.
         """
-        self.resources = {"CPU": 1, "GPU": 0} if resources is None else dict(resources)
+        self.resources = None if resources is None else dict(resources)
 
     def experiment(
         self,

@@ -23,6 +23,17 @@ def build(
         NoModelError: If `build` returns no Keras model.
         ModelError: If it returns one that cannot be compiled.
     """
+    try:
+        return _built(hypermodel, config, compile_overrides)
+    except RuntimeError as error:
+        if not compile_overrides.gives_way(error):
+            raise
+        return _built(hypermodel, config, compile_overrides)
+
+
+def _built(
+    hypermodel: HyperModel, config: HyperParameters, compile_overrides: CompileOverrides
+) -> Any:
     with compile_overrides.scope():
         built = hypermodel.build(config)
         model, *parts = built if isinstance(built, tuple) else (built,)

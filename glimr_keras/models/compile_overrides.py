@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import inspect
 from collections.abc import Iterator
@@ -42,10 +43,28 @@ class CompileOverrides:
         given = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
         self._given = {name: _frozen(value) for name, value in given.items() if value is not None}
         self._strategy = strategy
+        self._takes_all_gpus = False
 
     def __getstate__(self) -> dict[str, Any]:
         strategy = None if self._strategy is None else _Strategy.of(self._strategy)
-        return {"_given": self._given, "_strategy": strategy}
+        return {**vars(self), "_strategy": strategy}
+
+    def over_all_gpus(self) -> CompileOverrides:
+        """The same for a process whose GPUs all train one model, each on a part of every batch,
+        unless the user's own code has a strategy.
+        """
+        other = copy.copy(self)
+        other._takes_all_gpus = self._strategy is None
+        return other
+
+    def gives_way(self, error: Exception) -> bool:
+        """Whether a model could not be built since the user's own code has another strategy, which
+        then is the one that counts.
+        """
+        if not self._takes_all_gpus or "tf.distribute.Strategy" not in str(error):
+            return False
+        self._takes_all_gpus, self._strategy = False, None
+        return True
 
     @classmethod
     def of(cls, tuner: Any) -> CompileOverrides:
@@ -58,6 +77,8 @@ class CompileOverrides:
     def scope(self) -> Iterator[None]:
         """Where models are built, and their weights loaded."""
         self._strategy = _thawed(self._strategy)
+        if self._takes_all_gpus and self._strategy is None:
+            self._strategy = _over_all_gpus()
         with maybe_distribute(self._strategy):
             yield
 
@@ -77,6 +98,19 @@ class CompileOverrides:
             name: value for name, value in before.items() if name in taken and value is not None
         }
         model.compile(**{**kept, **{name: _thawed(value) for name, value in self._given.items()}})
+
+
+def _over_all_gpus() -> Any:
+    """A strategy that has all GPUs of this process train one model, as the backend does it; `None`
+    where that is said once for the process.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # heavy, and not needed on the other backends
+
+        return tf.distribute.MirroredStrategy()
+    if keras.backend.backend() == "jax" and keras.distribution.distribution() is None:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+    return None
 
 
 OF_TUNER = ("optimizer", "loss", "metrics", "distribution_strategy")

@@ -193,6 +193,7 @@ class Journal:
             message=execution.message,
             **({"told": True} if execution.is_told else {}),
             **({"returned": _as_json(execution.returned)} if execution.returned else {}),
+            **({} if execution.gpu_memory is None else {"gpu_memory": execution.gpu_memory}),
         )
 
     def end_trial(self, trial: Trial) -> None:
@@ -402,6 +403,7 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
             execution.score = None if record["score"] is None else float(record["score"])
             execution.is_told = record.get("told", False)
+            execution.gpu_memory = record.get("gpu_memory")
             execution.returned = {
                 name: float(value) for name, value in record.get("returned", {}).items()
             }

@@ -260,9 +260,10 @@ def results_dataframe(project: Project) -> pd.DataFrame:
         validation the mean, followed by `std_score`, of the population as in scikit-learn, and
         `fold0_score`, …), `best_epoch` (the epoch of the score in the best execution, counted from
         1), `epochs` (that the model has seen, with those of the trial that it continues, in the
-        longest execution), `duration` (seconds, summed over executions), then one column for each
-        hyperparameter, by full name, empty where a trial did not have it. A hyperparameter that has
-        the name of another column gets `hyperparameters/` before its name.
+        longest execution), `duration` (seconds, summed over executions), where a trial had a GPU
+        `gpu_memory` (the most bytes on one GPU), then one column for each hyperparameter, by full
+        name, empty where a trial did not have it. A hyperparameter that has the name of another
+        column gets `hyperparameters/` before its name.
     """
     of_folds = (
         []
@@ -270,8 +271,10 @@ def results_dataframe(project: Project) -> pd.DataFrame:
         else ["std_score", *(f"fold{fold}_score" for fold in range(project.cv_folds))]
     )
     place = COLUMNS.index("score") + 1
-    columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:]]
-    rows = [_row(trial, project, columns) for trial in project.trials.values()]
+    trials = project.trials.values()
+    of_gpus = [] if all(trial.gpu_memory is None for trial in trials) else ["gpu_memory"]
+    columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus]
+    rows = [_row(trial, project, columns) for trial in trials]
     names = dict.fromkeys(name for row in rows for name in row)
     frame = pd.DataFrame(rows, columns=[*columns, *(name for name in names if name not in columns)])
     for name in frame.columns.difference(columns):
@@ -279,7 +282,8 @@ def results_dataframe(project: Project) -> pd.DataFrame:
         if len(present) < len(rows) and all(type(value) is int for value in present):
             frame[name] = frame[name].astype("Int64")  # not 32.0 because another trial lacks it
     numbers = dict.fromkeys(["score", *of_folds, "duration"], "float64")
-    return frame.astype({**numbers, "best_epoch": "Int64", "epochs": "Int64"})
+    counts = dict.fromkeys(["best_epoch", "epochs", *of_gpus], "Int64")
+    return frame.astype({**numbers, **counts})
 
 
 def pareto_front(project: Project) -> pd.DataFrame:
@@ -316,6 +320,7 @@ def _row(trial: Trial, project: Project, columns: list[str]) -> dict[str, Any]:
             default=0,
         ),
         "duration": trial.duration,
+        **({"gpu_memory": trial.gpu_memory} if "gpu_memory" in columns else {}),
     }
     if project.cv_folds is not None:
         scores = trial.fold_scores(project.cv_folds)

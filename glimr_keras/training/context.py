@@ -30,8 +30,8 @@ class TrialContext:
 
     Attributes:
         objective: As the user gave it; its direction may not be known yet.
-        cpus: CPUs of a trial, and so threads.
-        has_gpu: Whether a trial has a GPU, or a part of one.
+        cpus: CPUs of a trial, and so threads; `None` for those that the process has.
+        gpus: GPUs of a trial, which may be a part of one.
         fit_verbose: Keras' `verbose` inside the worker.
         session: Keras' settings in the driver.
         folds: How the data is split for cross validation; `None` without.
@@ -45,8 +45,8 @@ class TrialContext:
     objective: Objective
     arguments: FitArguments
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
-    cpus: float = 1
-    has_gpu: bool = False
+    cpus: float | None = None
+    gpus: float = 0
     fit_verbose: int = 0
     session: Session = dataclasses.field(default_factory=Session.current)
     folds: Folds | None = None

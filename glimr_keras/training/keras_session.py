@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from glimr_keras.training import library_settings
+from glimr_keras.training import gpus, library_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +80,15 @@ def _forget_gradients() -> None:
 
 
 @functools.cache
-def prepare_worker(backend: str, cpus: float) -> None:
-    """Prepares a process that does nothing but training, once.
+def prepare_worker(backend: str, cpus: float | None, part_of_gpu: float = 1.0) -> None:
+    """Prepares a process that does nothing but training, once; the arguments are those of
+    `prepare_process`.
 
     What its imports made is taken out of garbage collection: there are a million objects of
     TensorFlow and Keras that never go away, and looking through them takes a quarter of a second
     each time, several times a trial.
     """
-    prepare_process(backend, cpus)
+    prepare_process(backend, cpus, part_of_gpu)
     gc.freeze()
 
 
@@ -113,9 +114,13 @@ def out_of_garbage_collection() -> Iterator[None]:
 
 
 @functools.cache
-def prepare_process(backend: str, cpus: float) -> None:
-    """Sets this process up for training, once: as many threads as CPUs, and GPU memory taken as it
-    is needed.
+def prepare_process(backend: str, cpus: float | None, part_of_gpu: float = 1.0) -> None:
+    """Sets this process up for training, once.
+
+    Args:
+        backend: Of Keras in the driver.
+        cpus: For which it has threads; `None` leaves their number alone.
+        part_of_gpu: How much of each of its GPUs' memory it may take.
 
     Raises:
         RuntimeError: If Keras runs on another backend here than in the driver.
@@ -126,15 +131,18 @@ def prepare_process(backend: str, cpus: float) -> None:
             f"Set KERAS_BACKEND={backend} on every machine of the cluster before Ray is started "
             "there."
         )
-    threads = max(1, math.floor(cpus))
+    if cpus is not None:
+        _set_threads(backend, max(1, math.floor(cpus)))
+    gpus.bound_memory(backend, part_of_gpu)
+
+
+def _set_threads(backend: str, threads: int) -> None:
     if backend == "tensorflow":
         import tensorflow as tf  # heavy, and not needed on the other backends
 
         with contextlib.suppress(RuntimeError):  # already running, in the driver's own process
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
-            for gpu in tf.config.list_physical_devices("GPU"):
-                tf.config.experimental.set_memory_growth(gpu, True)
     elif backend == "torch":
         import torch  # heavy, and not needed on the other backends
 

@@ -66,6 +66,9 @@ class Outcome:
         returned: The metrics of the score, where the user's code returned others than any epoch was
             reported with.
         is_told: Whether a loop of the user's own told the oracle of its steps.
+        lacks_memory: Whether it failed because the model, or what it computes, did not fit.
+        gpu_memory: The most bytes that it took on one GPU; `None` without a GPU.
+        gpu_size: The bytes of the GPU; `None` where that is not known.
     """
 
     status: str
@@ -79,6 +82,9 @@ class Outcome:
     directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
     returned: dict[str, float] = dataclasses.field(default_factory=dict)
     is_told: bool = False
+    lacks_memory: bool = False
+    gpu_memory: int | None = None
+    gpu_size: int | None = None
 
 
 Reporter = Callable[[Report], None]

@@ -31,28 +31,36 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def advice(model: Any, values: Mapping[str, Any], has_gpu: bool) -> str:
+def advice(model: Any, values: Mapping[str, Any], gpus: float) -> str:
     """Return in one line which sizes help.
 
     Args:
         model: The one that was trained; `None` if there was none yet.
         values: The configuration.
-        has_gpu: Whether the trial had a GPU, maybe a part of one.
+        gpus: How many GPUs the trial had, maybe a part of one.
     """
     size = "" if model is None or not model.built else f" of {model.count_params()} parameters"
     numbers = [name for name, value in values.items() if _is_size(value)]
     smaller = f" ({', '.join(numbers[:5])})" if numbers else ""
-    bound = "" if not size else ", or leave larger models out by `max_model_size`"
-    share = (
-        "a larger share, `resources_per_trial={'gpu': 1}`"
-        if has_gpu
-        else "fewer trials at once, `max_concurrent_trials=1`"
-    )
+    bound = "" if not size else ", no larger models (`max_model_size`)"
+    precision = "" if gpus == 0 else "`keras.config.set_dtype_policy('mixed_bfloat16')`, "
     return (
-        f"Out of memory: the model{size}, or what it computes of a batch, did not fit. What helps: "
-        f"smaller batches (`batch_size`), smaller values of what makes the model large{smaller}"
-        f"{bound}, and {share}."
+        f"Out of memory: the model{size}, or what it computes of a batch, did not fit"
+        f"{_into(gpus)}. What helps: smaller batches (`batch_size`), {precision}smaller values of "
+        f"what makes the model large{smaller}{bound}, or {_more_room(gpus)}."
     )
+
+
+def _into(gpus: float) -> str:
+    if gpus == 0:
+        return ""
+    return " into the GPU's memory" if gpus >= 1 else f" into {gpus:g} of a GPU's memory"
+
+
+def _more_room(gpus: float) -> str:
+    if gpus == 0:
+        return "fewer trials at once, `max_concurrent_trials=1`"
+    return "a larger GPU" if gpus >= 1 else "fewer trials on a GPU, `trials_per_gpu=1`"
 
 
 def _is_size(value: Any) -> bool:

@@ -23,6 +23,7 @@ from glimr_keras.errors import (
 )
 from glimr_keras.models.configuration import configuration
 from glimr_keras.project import checkpoints, training_states
+from glimr_keras.training import gpus
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.execution import ExecutionRunner
 from glimr_keras.training.messages import ExecutionSpec, Outcome, Reporter
@@ -62,7 +63,7 @@ def run_trial(
     best_epoch: int | None = None
     message: str | None = None
     fatal: FatalError | StorageError | None = None
-    expected = final = is_told = False
+    expected = final = is_told = lacks_memory = False
     left: dict[str, float] = {}
     returned: dict[str, float] = {}
     with context.session.fresh(_seed(spec)):
@@ -95,7 +96,7 @@ def run_trial(
             status, score, best_epoch, message = _out_of_time(spec, sender.callback)
             expected = final = True
         except Exception as error:
-            status, message = TrialStatus.FAILED, _described(error, sender, context.has_gpu)
+            status, (message, lacks_memory) = TrialStatus.FAILED, _described(context, error, sender)
             fatal = error if isinstance(error, FatalError) else None
             expected = isinstance(error, (FailedTrialError, NotANumberError))
             final = isinstance(error, FailedTrialError)
@@ -122,6 +123,8 @@ def run_trial(
                 directions=directions,
                 returned=returned,
                 is_told=is_told,
+                lacks_memory=lacks_memory,
+                **_of_gpu(context),
             )
             sender.end(left, outcome)
     if status == _AGAIN:
@@ -132,13 +135,23 @@ _AGAIN = "AGAIN"
 """In the place of a status: the training is begun anew."""
 
 
-def _described(error: Exception, sender: ReportSender, has_gpu: bool) -> str:
-    """The user's traceback, and what helps against want of memory."""
+def _of_gpu(context: TrialContext) -> dict[str, int | None]:
+    """What an outcome says of the GPU's memory, whose most is counted anew from here on."""
+    if context.gpus == 0:
+        return {}
+    backend = context.session.backend
+    used = {"gpu_memory": gpus.peak(backend), "gpu_size": gpus.total()}
+    gpus.forget_peak(backend)
+    return used
+
+
+def _described(context: TrialContext, error: Exception, sender: ReportSender) -> tuple[str, bool]:
+    """The user's traceback, with what helps against want of memory, and whether that was it."""
     message = user_traceback(error)
     if not is_out_of_memory(error):
-        return message
+        return message, False
     model = None if sender.callback is None else sender.callback.model
-    return message + advice(model, sender.config.asked, has_gpu)
+    return message + advice(model, sender.config.asked, context.gpus), True
 
 
 def _directions(

@@ -58,6 +58,7 @@ class Execution:
             returning metrics.
         returned: The metrics of the score, where the user's code returned others than any epoch was
             reported with.
+        gpu_memory: The most bytes that it took on one GPU; `None` without a GPU.
     """
 
     status: str = TrialStatus.RUNNING
@@ -70,6 +71,7 @@ class Execution:
     lost: int = 0
     is_told: bool = False
     returned: dict[str, float] = dataclasses.field(default_factory=dict)
+    gpu_memory: int | None = None
 
     @property
     def at_best(self) -> dict[str, float]:
@@ -366,6 +368,14 @@ class Trial:
         """Seconds of training, summed over executions."""
         durations = [e.duration for e in self.executions.values() if e.duration is not None]
         return sum(durations) if durations else None
+
+    @property
+    def gpu_memory(self) -> int | None:
+        """The most bytes that an execution took on one GPU; `None` where none was measured."""
+        return max(
+            (e.gpu_memory for e in self.executions.values() if e.gpu_memory is not None),
+            default=None,
+        )
 
     def objective_values(self, objective: Objective) -> tuple[float, ...] | None:
         """The value of each part of the objective at the epoch of the score, as the mean over

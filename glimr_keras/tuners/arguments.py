@@ -8,7 +8,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import keras
 from ray import tune
@@ -17,6 +17,8 @@ from glimr_keras._utils.checks import checked_count, optional_count, optional_se
 from glimr_keras.errors import FatalValueError, ObjectiveError, ShippingError, did_you_mean
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.policies import FailurePolicy
+from glimr_keras.executors.ray_scheduler import pauses
+from glimr_keras.executors.resources import MOST_PER_GPU
 from glimr_keras.oracles import Oracle
 from glimr_keras.training.discovery import Probe
 from glimr_keras.transport.serialization import check_sendable
@@ -110,16 +112,18 @@ def checked_oracle(oracle: Any) -> None:
     checked_count("seed", oracle.seed, at_least=0)
 
 
-def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]:
-    """The resources of one execution by name, with CPUs and GPUs among them."""
-    if resources is not None and not isinstance(resources, Mapping):
+def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float] | None:
+    """The resources of one execution by name; `None` if the choice is left."""
+    if resources is None:
+        return None
+    if not isinstance(resources, Mapping):
         raise TypeError(
             f"`resources_per_trial` must be a dict such as {{'cpu': 1, 'gpu': 0.5}}. Received: "
             f"{resources!r}"
         )
     given = {
         name.lower() if name.lower() in ("cpu", "gpu") else name: amount
-        for name, amount in (resources or {}).items()
+        for name, amount in resources.items()
     }
     for name in given:
         meant = _MEANT.fullmatch(name.lower())
@@ -127,21 +131,51 @@ def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]
             raise ValueError(
                 "`resources_per_trial` has 'cpu', 'gpu' and the custom resources of a cluster. "
                 f"Did you mean {meant[1].replace('core', 'cpu')!r}? Received: "
-                f"resources_per_trial={dict(resources or {})}"
+                f"resources_per_trial={dict(resources)}"
             )
-    wanted = {"cpu": 1, "gpu": 0, **given}
-    for name, amount in wanted.items():
+    for name, amount in given.items():
         if isinstance(amount, bool) or not isinstance(amount, (int, float)) or amount < 0:
             raise ValueError(
                 f"`resources_per_trial[{name!r}]` must be a number of at least 0. Received: "
                 f"{amount!r}"
             )
-    if wanted["cpu"] == 0:
+    if given.get("cpu") == 0:
         raise ValueError(
             "`resources_per_trial['cpu']` must be above 0. Received: "
-            f"resources_per_trial={dict(resources or {})}"
+            f"resources_per_trial={dict(resources)}"
         )
-    return wanted
+    if given.get("gpu", 0) > 1 and given["gpu"] % 1 > 0:
+        raise ValueError(
+            "`resources_per_trial['gpu']` must be a part of one GPU, or whole ones. Received: "
+            f"resources_per_trial={dict(resources)}"
+        )
+    return given
+
+
+def checked_trials_per_gpu(given: Mapping[str, Any]) -> int | Literal["auto"] | None:
+    """How many executions share a GPU, of a tuner's arguments by name."""
+    count, resources = given["trials_per_gpu"], given["resources_per_trial"]
+    if count is None:
+        return None
+    if any(name.lower() == "gpu" for name in resources or ()):
+        raise ValueError(
+            "`trials_per_gpu` says what part of a GPU a trial has, and so does "
+            f"`resources_per_trial['gpu']`. Pass one of them. Received: trials_per_gpu={count!r}, "
+            f"resources_per_trial={dict(resources)}"
+        )
+    if count == "auto":
+        if pauses(given["scheduler"]):
+            raise ValueError(
+                "`trials_per_gpu='auto'` measures the first trials to their end, and "
+                f"{type(given['scheduler']).__name__} may pause them. Pass a number."
+            )
+        return "auto"
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_PER_GPU:
+        raise ValueError(
+            f"`trials_per_gpu` must be an integer from 1 to {MOST_PER_GPU}, 'auto' or None. "
+            f"Received: trials_per_gpu={count!r}"
+        )
+    return count
 
 
 _MEANT = re.compile(r"(?:num_|n_?)?(cpu|gpu|core)s?(?:_per_trial)?")

@@ -79,6 +79,7 @@ def _without_meaning(settings: SearchSettings) -> list[str]:
     concurrent = settings.max_concurrent_trials
     given = {
         "max_concurrent_trials": None if concurrent == 1 else concurrent,
+        "trials_per_gpu": settings.trials_per_gpu,
         "max_worker_memory": settings.max_worker_memory,
         "address": settings.address,
     }

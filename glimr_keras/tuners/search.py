@@ -106,7 +106,7 @@ class _Told:
         self._tuner, self._code = tuner, code
         self._told: set[Change] = set()
         self.on_running, self._show_end = progress.on_running, progress.on_trial_end
-        self.on_trial_begin = tuner.on_trial_begin
+        self.on_trial_begin, self.say = tuner.on_trial_begin, progress.say
 
     def before_trial(self) -> None:
         mirror = self._tuner._glimr.mirror
@@ -203,6 +203,7 @@ class SearchSession:
         executor = self._executor(verbose, None if max_trials is None else max_trials * runs)
         with progress.preparing(executor.start_label):
             executor.prepare()
+        progress.say(executor.line)
         self._run(executor, context, seed, progress)
 
     def try_configuration(
@@ -323,8 +324,7 @@ class SearchSession:
             tuner.oracle.wanted,
             arguments,
             callbacks + settings.keras_callbacks,
-            cpus=settings.resources_per_trial["cpu"],
-            has_gpu=settings.resources_per_trial["gpu"] > 0,
+            cpus=(settings.resources_per_trial or {}).get("cpu"),
             fit_verbose=2 if verbose >= 3 else 0,
             folds=folds,
             max_model_size=None if size is None else checked_count("max_model_size", size),
@@ -402,6 +402,7 @@ class SearchSession:
             settings.address,
             chatty=verbose >= 3,
             reporter=settings.reporter,
+            trials_per_gpu=settings.trials_per_gpu,
         )
 
     def _project_seed(self) -> int:

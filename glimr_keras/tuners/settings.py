@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from ray import tune
@@ -30,6 +30,7 @@ from glimr_keras.tuners.arguments import (
     checked_executor,
     checked_failure_policy,
     checked_resources,
+    checked_trials_per_gpu,
     sorted_callbacks,
 )
 from glimr_keras.tuners.warm_start import project_directories
@@ -47,9 +48,8 @@ class SearchSettings:
 
     cv_folds: int | None = None
     max_concurrent_trials: int | None = None
-    resources_per_trial: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {"cpu": 1, "gpu": 0}
-    )
+    resources_per_trial: dict[str, float] | None = None
+    trials_per_gpu: int | Literal["auto"] | None = None
     max_worker_memory: int | None = None
     scheduler: TrialScheduler | None = None
     warm_start: Sequence[pathlib.Path] = ()
@@ -96,6 +96,7 @@ def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings
         **counts,
         **kinds,
         resources_per_trial=checked_resources(given["resources_per_trial"]),
+        trials_per_gpu=checked_trials_per_gpu(given),
         warm_start=project_directories(given["warm_start"]),
         keras_callbacks=of_keras,
         ray_callbacks=of_ray,

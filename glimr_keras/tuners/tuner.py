@@ -13,7 +13,7 @@ from ray.tune.schedulers import TrialScheduler
 from glimr_keras.oracles import Oracle
 from glimr_keras.results.results import Results
 from glimr_keras.tuners.arguments import passed_on
-from glimr_keras.tuners.base_tuner import BaseTuner, ExecutorChoice
+from glimr_keras.tuners.base_tuner import BaseTuner, ExecutorChoice, TrialsPerGpu
 
 
 class Tuner(BaseTuner):
@@ -58,8 +58,14 @@ class Tuner(BaseTuner):
 
         # Resources
         resources_per_trial: CPUs (also the number of threads) and GPUs (fractions allowed) of one
-            execution, and custom resources of a cluster, by name: `{"cpu": 2, "gpu": 0.5}`.
-            Defaults to one CPU and no GPU.
+            execution, and custom resources of a cluster, by name: `{"cpu": 2, "gpu": 0.5}`. Without
+            `gpu` it has none, and with two or more the batches are spread over them, unless `build`
+            has a strategy of its own. Without `cpu` it has as many as there are for each GPU.
+            Defaults to one GPU and an even part of the CPUs where there are GPUs, and else to one
+            CPU.
+        trials_per_gpu: How many executions share a GPU, from 1 to 100, each with as much of its
+            memory; no meaning without GPUs. One that lacks memory beside others is tried once more
+            alone. `'auto'` measures what the first ones take. Defaults to one.
         max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
             machine has room for.
         executor: `"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints
@@ -149,6 +155,7 @@ class Tuner(BaseTuner):
         scheduler: TrialScheduler | None = None,
         stopper: tune.Stopper | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
+        trials_per_gpu: TrialsPerGpu | None = None,
         max_concurrent_trials: int | None = None,
         executor: ExecutorChoice = "auto",
         address: str | None = None,

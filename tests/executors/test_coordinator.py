@@ -21,7 +21,10 @@ class Silent:
     """An observer that remembers what ended."""
 
     def __init__(self):
-        self.ended = []
+        self.ended, self.said = [], []
+
+    def say(self, what):
+        self.said.append(what)
 
     def on_running(self, running):
         self.running = running
@@ -66,11 +69,18 @@ def coordinator_of(journal, directory, executions, max_trials, restored, **failu
 
 
 def finish(
-    coordinator, run, status="COMPLETED", score=1.0, message=None, fatal=None, expected=False
+    coordinator,
+    run,
+    status="COMPLETED",
+    score=1.0,
+    message=None,
+    fatal=None,
+    expected=False,
+    **of_gpu,
 ):
     coordinator.on_start(run)
     scored = score if status == "COMPLETED" else None
-    outcome = Outcome(status, 2.0, scored, 1, message, fatal, expected)
+    outcome = Outcome(status, 2.0, scored, 1, message, fatal, expected, **of_gpu)
     coordinator.on_report(run, Report(1, {"score": score}, {"x": run.values["x"]}, [], outcome))
 
 

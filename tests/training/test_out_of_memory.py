@@ -59,14 +59,27 @@ def test_other_errors_are_not_meant(error):
 def test_what_helps_is_said_in_one_line():
     model = tiny_models.build(HyperParameters())
     values = {"units": 4096, "rate": 0.5, "bias": True, "layers/depth": 9}
-    said = advice(model, values, has_gpu=False)
+    said = advice(model, values, gpus=0)
     assert f"the model of {model.count_params()} parameters" in said
     assert "(units, layers/depth)" in said
     for name in ("`batch_size`", "`max_model_size`", "`max_concurrent_trials=1`"):
         assert name in said
     assert "\n" not in said
-    assert "resources_per_trial={'gpu': 1}" in advice(None, {}, has_gpu=True)
-    assert "max_model_size" not in advice(None, {}, has_gpu=True)
+    assert "max_model_size" not in advice(None, {}, gpus=0)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "texts"),
+    [
+        (0, ["did not fit. ", "`max_concurrent_trials=1`"]),
+        (0.25, ["into 0.25 of a GPU's memory", "mixed_bfloat16", "`trials_per_gpu=1`"]),
+        (2, ["into the GPU's memory", "mixed_bfloat16", "a larger GPU"]),
+    ],
+)
+def test_what_helps_depends_on_the_share_of_a_gpu(gpus, texts):
+    said = advice(None, {}, gpus)
+    assert all(text in said for text in texts)
+    assert ("mixed_bfloat16" in said) == (gpus > 0)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")

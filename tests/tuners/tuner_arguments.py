@@ -264,8 +264,18 @@ GROUPS = {
             "Mapping[str, float] | None",
             "None",
             "CPUs (also the number of threads) and GPUs (fractions allowed) of one execution, and "
-            'custom resources of a cluster, by name: `{"cpu": 2, "gpu": 0.5}`. Defaults to one CPU '
-            "and no GPU.",
+            'custom resources of a cluster, by name: `{"cpu": 2, "gpu": 0.5}`. Without `gpu` it '
+            "has none, and with two or more the batches are spread over them, unless `build` has a "
+            "strategy of its own. Without `cpu` it has as many as there are for each GPU. Defaults "
+            "to one GPU and an even part of the CPUs where there are GPUs, and else to one CPU.",
+        ),
+        Argument(
+            "trials_per_gpu",
+            "TrialsPerGpu | None",
+            "None",
+            "How many executions share a GPU, from 1 to 100, each with as much of its memory; no "
+            "meaning without GPUs. One that lacks memory beside others is tried once more alone. "
+            "`'auto'` measures what the first ones take. Defaults to one.",
         ),
         Argument(
             "max_concurrent_trials",
