@@ -36,10 +36,34 @@ if __name__ == "__main__":
     print(abs(loss - table["score"].min()) < 1e-6)
 """
 
+SHARED = """
+import numpy as np
+from jax import numpy as jnp
+from tests.transport.test_array_kinds import LARGE, sent
 
-@pytest.mark.slow
+values = jnp.arange(LARGE // 4, dtype="float32")
+arrived, inside, apart = sent(values)
+print(type(arrived) is type(values), bool((arrived == values).all()), inside < LARGE / 10)
+print(apart == LARGE)
+"""
+
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed"),
+]
+
+
+def test_arrays_of_jax_are_shared():
+    """In a process of its own: one with JAX in it warns of each fork."""
+    command = [sys.executable, "-c", SHARED]
+    done = subprocess.run(
+        command, env=script_environment(), capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.stdout.split() == ["True"] * 4, done.stderr
+
+
 @pytest.mark.parametrize("executor", ["ray", "inline"])
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 def test_jax_runs_a_search_without_importing_tensorflow(tmp_path, executor):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))

@@ -85,16 +85,6 @@ def test_tables_of_texts_are_shared():
     assert (inside < LARGE / 10, apart > LARGE) == (True, True)
 
 
-def test_arrays_of_jax_are_shared():
-    from jax import numpy as jnp
-
-    values = jnp.arange(LARGE // 4, dtype="float32")
-    arrived, inside, apart = sent(values)
-    assert type(arrived) is type(values)
-    np.testing.assert_array_equal(arrived, values)
-    assert (inside < LARGE / 10, apart) == (True, LARGE)
-
-
 @pytest.mark.parametrize(
     "part",
     [
