@@ -13,6 +13,7 @@ import os
 import pathlib
 import shutil
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -141,6 +142,12 @@ class RayExecutor(Executor):
             KeyboardInterrupt: If the user stopped the search.
             Exception: What `begin` raised.
         """
+        if self._share.gpus >= 2 and context.session.backend == "torch":
+            warnings.warn(
+                "Keras on torch trains a model on one GPU. Received: resources_per_trial with "
+                f"'gpu': {self._share.gpus:g}, of which the others stay empty.",
+                stacklevel=2,
+            )
         phase: Phase | None = self._first_phase()
         coordinator: Coordinator | None = None
         while phase is not None:

@@ -1,4 +1,4 @@
-"""What trials see of a machine's GPUs. Ray is told of GPUs that are not there, and gives them out."""
+"""What trials see of GPUs. Ray is told of some that are not there, and gives them out."""
 
 import importlib.util
 import itertools

@@ -7,8 +7,12 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from glimr_keras.models.build import build as model_of
 from glimr_keras.models.compile_overrides import CompileOverrides, MadeAnew
+from glimr_keras.models.hypermodel import as_hypermodel
+from glimr_keras.space.hyperparameters import HyperParameters
 from tests import tiny_models
 
 
@@ -74,6 +78,37 @@ def test_a_model_that_is_not_compiled_is_compiled():
     bare = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
     CompileOverrides(optimizer="sgd", loss={"a": "mse"}.get("a")).apply(bare)
     assert bare.compiled
+
+
+def test_all_devices_of_a_process_train_one_model_unless_the_script_has_a_strategy():
+    def build(config):
+        return tiny_models.build(config)
+
+    def build_on_one(config):
+        with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+            return tiny_models.build(config)
+
+    for built, given, kind in (
+        (build, None, "MirroredStrategy"),
+        (build_on_one, None, "OneDeviceStrategy"),
+        (build, tf.distribute.OneDeviceStrategy("CPU:0"), "OneDeviceStrategy"),
+    ):
+        overrides = CompileOverrides(strategy=given).over_all_gpus()
+        arrived = pickle.loads(pickle.dumps(overrides))
+        for _ in range(2):
+            model = model_of(as_hypermodel(built), HyperParameters(), arrived)
+            assert type(model._distribute_strategy).__name__ == kind
+            model.fit(*tiny_models.TRAIN, batch_size=16, verbose=0)
+
+
+def test_other_errors_of_build_are_the_scripts():
+    def build(config):
+        raise RuntimeError("no model today")
+
+    overrides = CompileOverrides().over_all_gpus()
+    with pytest.raises(RuntimeError, match="no model today"):
+        model_of(as_hypermodel(build), HyperParameters(), overrides)
+    assert not CompileOverrides().gives_way(RuntimeError("tf.distribute.Strategy"))
 
 
 class Scaled(keras.losses.Loss):

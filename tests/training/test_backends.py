@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from tests.script_environment import script_environment
+from tests.script_environment import ROOT, script_environment
 
 SCRIPT = """
 import sys
@@ -48,6 +48,49 @@ print(apart == LARGE)
 """
 
 
+PARALLEL = """
+import keras
+import numpy as np
+from glimr_keras.models.build import build
+from glimr_keras.models.compile_overrides import CompileOverrides
+from glimr_keras.models.hypermodel import as_hypermodel
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training.keras_session import Session
+from tests import tiny_models
+
+def traced(config):
+    return tiny_models.traced(tiny_models.build(config))
+
+def losses(overrides):
+    with session.fresh(7):
+        model = build(as_hypermodel(traced), HyperParameters(), overrides)
+        distribution = keras.distribution.distribution()
+        devices = None if distribution is None else distribution.device_mesh.shape
+        return devices, model.fit(*tiny_models.TRAIN, batch_size=16, verbose=0).history["loss"]
+
+session = Session.current()
+one, (two, same), again = [
+    losses(each)
+    for each in (CompileOverrides(), CompileOverrides().over_all_gpus(), CompileOverrides())
+]
+print(one == again, one[0] is None, two == (2,), np.allclose(one[1], same, rtol=1e-4))
+"""
+
+# Python runs it first in each process, in which TensorFlow then is not installed
+WITHOUT_TENSORFLOW = """
+import sys
+
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError("No module named 'tensorflow'", name=name)
+
+
+sys.meta_path.insert(0, Finder)
+"""
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed"),
@@ -63,11 +106,24 @@ def test_arrays_of_jax_are_shared():
     assert done.stdout.split() == ["True"] * 4, done.stderr
 
 
+def test_jax_trains_one_model_on_all_devices_of_a_process():
+    """Two that are made of the CPU; each batch is spread over them."""
+    flags = "--xla_force_host_platform_device_count=2"
+    environment = script_environment(KERAS_BACKEND="jax", XLA_FLAGS=flags)
+    command = [sys.executable, "-c", PARALLEL]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.stdout.split() == ["True"] * 4, done.stderr
+
+
 @pytest.mark.parametrize("executor", ["ray", "inline"])
-def test_jax_runs_a_search_without_importing_tensorflow(tmp_path, executor):
+def test_jax_runs_a_search_where_tensorflow_is_not_installed(tmp_path, executor):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_TENSORFLOW)
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     environment = script_environment(KERAS_BACKEND="jax")
+    environment["PYTHONPATH"] = f"{tmp_path}:{ROOT}"
     command = [sys.executable, str(script), str(tmp_path), executor]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=600, check=False

@@ -521,6 +521,25 @@ def test_a_model_or_objective_that_cannot_be_used_is_refused_before_any_trial(
         ({"resources_per_trial": {"cpus": 1}}, ValueError, r"Did you mean 'cpu'\? .*'cpus': 1"),
         ({"resources_per_trial": {"num_gpus": 1}}, ValueError, r"Did you mean 'gpu'\?"),
         ({"resources_per_trial": {"Cores": 2}}, ValueError, r"Did you mean 'cpu'\?"),
+        (
+            {"resources_per_trial": {"gpu": 1.5}},
+            ValueError,
+            r"must be a part of one GPU, or whole ones. Received: .*'gpu': 1.5",
+        ),
+        ({"trials_per_gpu": 0}, ValueError, "must be an integer from 1 to 100, 'auto' or None"),
+        ({"trials_per_gpu": 101}, ValueError, "Received: trials_per_gpu=101"),
+        ({"trials_per_gpu": True}, ValueError, "Received: trials_per_gpu=True"),
+        ({"trials_per_gpu": "many"}, ValueError, "Received: trials_per_gpu='many'"),
+        (
+            {"trials_per_gpu": 2, "resources_per_trial": {"GPU": 1}},
+            ValueError,
+            r"Pass one of them. Received: trials_per_gpu=2, resources_per_trial=\{'GPU': 1\}",
+        ),
+        (
+            {"trials_per_gpu": "auto", "scheduler": tune.schedulers.MedianStoppingRule()},
+            ValueError,
+            "MedianStoppingRule may pause them. Pass a number.",
+        ),
         ({"retry_failed": "yes"}, TypeError, "`retry_failed` must be a bool. Received: .*'yes'"),
         (
             {"scheduler": "asha"},
