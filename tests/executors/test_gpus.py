@@ -9,6 +9,7 @@ import textwrap
 
 import pytest
 
+import glimr_keras as gk
 from tests.script_environment import ROOT, script_environment
 
 pytestmark = pytest.mark.slow
@@ -68,10 +69,29 @@ class Tells(gk.HyperModel):
         return history
 
 
-def search(name, max_trials, **settings):
+class Measured(Tells):
+    # On GPUs of 80 GiB, of which each trial takes 30
+
+    def build(self, config):
+        from glimr_keras.training import gpus
+        gpus.peak, gpus.total = lambda backend: 30 * 2**30, lambda: 80 * 2**30
+        return super().build(config)
+
+
+class Lacks(Tells):
+    # Has no room beside others
+
+    def fit(self, config, model, *args, callbacks, **kwargs):
+        share = ray.get_runtime_context().get_assigned_resources()["GPU"]
+        if tiny_models.is_trial(callbacks) and share < 1:
+            raise MemoryError
+        return super().fit(config, model, *args, callbacks=callbacks, **kwargs)
+
+
+def search(name, max_trials, hypermodel=Tells, **settings):
     # Searches, and prints what trials wrote down
     place = dict(directory=str(pathlib.Path({place!r}) / "runs"), project_name=name)
-    tuner = gk.RandomSearch(Tells(), "val_loss", max_trials, seed=0, **place, **settings)
+    tuner = gk.RandomSearch(hypermodel(), "val_loss", max_trials, seed=0, **place, **settings)
     data = dict(validation_data=tiny_models.VALIDATION, epochs=1)
     tuner.search(*tiny_models.TRAIN, **data)
     assert set(tuner.results_dataframe()["status"]) == {{"COMPLETED"}}
@@ -150,6 +170,36 @@ def test_each_trial_has_its_share_and_no_other(tmp_path, ray_files):
     assert most_at_once(shared) == 3
     assert {tuple(note["ids"]) for note in both} == {(0, 1)}
     assert {note["CUDA_VISIBLE_DEVICES"] for note in both} == {"0,1"}
+
+
+def test_what_the_first_trials_take_says_how_many_share_a_gpu(tmp_path, ray_files):
+    said, (packed, whole, alone) = run(
+        tmp_path,
+        ray_files,
+        """
+        ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
+        search("packed", 5, Measured, trials_per_gpu="auto")
+        search("whole", 1, Measured)
+        search("alone", 2, Lacks, trials_per_gpu=2)
+        """,
+    )
+    text = "\n".join(said)
+    for line in (
+        "1 trial at a time, with 1 GPU and 4 CPUs.",
+        "2 trials fit on a GPU: now 2 trials at a time, each with 1/2 of a GPU and 2 CPUs.",
+        "Each trial took at most 30.0 of the 80 GiB of its GPU: `trials_per_gpu=2`",
+    ):
+        assert line in text
+    assert len(packed) == 5
+    assert most_at_once(packed) == 2
+    assert len({note["pid"] for note in packed}) == 3  # one measured, two share the GPU
+    assert most_at_once(whole) == 1
+    assert len(alone) == 2
+    assert most_at_once(alone) == 1
+    results = gk.RayTuner.open(tmp_path / "runs" / "packed").results_dataframe()
+    assert list(results["gpu_memory"]) == [30 * 2**30] * 5
+    journal = (tmp_path / "runs" / "alone" / ".glimr_keras" / "journal.jsonl").read_text()
+    assert journal.count('"record": "retry"') == 2
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
