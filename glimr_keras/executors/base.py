@@ -41,10 +41,7 @@ class Executor(abc.ABC):
 
     sends = True
     start_label: str | None = None
-
-    @property
-    def line(self) -> str | None:
-        return None
+    line: str | None = None
 
     def prepare(self) -> None:  # noqa: B027  # there may be nothing to prepare
         """Ready what executions need, such as a cluster. Called before `execute`.

@@ -63,6 +63,7 @@ class Coordinator:
         gpu_memory: The most bytes that an execution of this session took on a GPU, of those that
             did not fail; `None` where none was measured.
         gpu_size: The bytes of the smallest GPU.
+        measured: How many executions that is known of.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Coordinator:
         self.shares_gpus = False
         self.gpu_memory: int | None = None
         self.gpu_size: int | None = None
+        self.measured = 0
         self._draw = draw
         self._stopping_policy = stopping_policy or StoppingPolicy(oracle.objective)
         self._journal = journal
@@ -100,7 +102,10 @@ class Coordinator:
         self._failed_in_a_row = 0
         self._begun: set[str] = set()  # in this session
         self._waiting: collections.deque[ExecutionSpec] = collections.deque()
-        self._alone: collections.deque[ExecutionSpec] = collections.deque()
+        # Those that lacked memory beside others, with what they said then; those that run without
+        # others now; and those that have
+        self._alone: collections.deque[tuple[ExecutionSpec, Outcome]] = collections.deque()
+        self._running_alone: dict[tuple[str, int], Outcome] = {}
         self._was_alone: set[tuple[str, int]] = set()
         self._open: set[tuple[str, int]] = set()  # given out and not ended
         self._running: set[tuple[str, int]] = set()
@@ -156,13 +161,19 @@ class Coordinator:
 
     @property
     def has_alone(self) -> bool:
-        """Whether `next_alone` has an execution."""
-        return self.error is None and self.remark is None and bool(self._alone)
+        """Whether an execution waits that lacked memory beside others."""
+        return self.error is None and bool(self._alone)
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no execution runs that was given out."""
-        return not self._open
+    def num_open(self) -> int:
+        """How many executions were given out and have not ended."""
+        return len(self._open)
+
+    @property
+    def num_left(self) -> int | None:
+        """How many executions may still be given out; `None` for any number."""
+        trials = self.oracle.remaining_trials()
+        return None if trials is None else trials * self._executions + len(self._waiting)
 
     def goes_on(self) -> bool:
         """Whether something may be left to be started when a part of the search is over; if so, it
@@ -182,10 +193,19 @@ class Coordinator:
         """The next execution that lacked memory beside others, for an executor that has ended those
         and gives it a GPU of its own.
         """
-        if not self.has_alone:
+        self.remark = self.remark or self._stopping_policy.reached()
+        if self.error is not None or self.remark is not None or not self._alone:
             return None
-        self._was_alone.add(self._alone[0].key)
-        return self._given_out(self._alone.popleft())
+        spec, outcome = self._alone.popleft()
+        self._running_alone[spec.key] = outcome
+        return self._given_out(spec)
+
+    def end_alone(self) -> None:
+        """Ends those that lacked memory beside others and are not to be tried any more."""
+        while self.has_alone:
+            spec, outcome = self._alone.popleft()
+            self._was_alone.add(spec.key)
+            self._end(self._given_out(spec), outcome)
 
     def _given_out(self, spec: ExecutionSpec) -> ExecutionSpec:
         self._open.add(spec.key)
@@ -317,18 +337,26 @@ class Coordinator:
     def give_back(self, spec: ExecutionSpec) -> None:
         """The execution was given out and nothing of it was done; it is the next to be started."""
         self._open.discard(spec.key)
+        if spec.key in self._running_alone:
+            self._alone.appendleft((spec, self._running_alone.pop(spec.key)))
+            return
         self._waiting.appendleft(spec)
         self._reopen()
 
-    def _again(self, spec: ExecutionSpec, resumes: bool, alone: bool = False) -> None:
-        """The execution is the next to be started, from where it was or from its beginning."""
+    def _again(self, spec: ExecutionSpec, resumes: bool, lacked: Outcome | None = None) -> None:
+        """The execution is the next to be started, from where it was or from its beginning.
+
+        Args:
+            lacked: What it said when it lacked memory beside others, if it is to be tried alone.
+        """
         self._open.discard(spec.key)
         self._running.discard(spec.key)
-        waiting = self._alone if alone else self._waiting
-        waiting.appendleft(
-            self._spec_of(self.oracle.trials[spec.trial_id], spec.execution, resumes)
-        )
-        if not alone:
+        lacked = self._running_alone.pop(spec.key, lacked)
+        again = self._spec_of(self.oracle.trials[spec.trial_id], spec.execution, resumes)
+        if lacked is not None:
+            self._alone.appendleft((again, lacked))
+        else:
+            self._waiting.appendleft(again)
             self._reopen()
         self._observer.on_running(len(self._running))
 
@@ -374,21 +402,26 @@ class Coordinator:
             return
         trial = self.oracle.trials[spec.trial_id]
         execution = trial.executions[spec.execution]
+        if spec.key in self._running_alone:
+            self._was_alone.add(spec.key)
         if (
             outcome.status == TrialStatus.RUNNING
         ):  # it cannot go on now, and will when the search is continued
             self.error = outcome.fatal
         elif outcome.status == TrialStatus.FAILED and (
-            self._needs_room(spec, outcome) or self._may_retry(execution, outcome)
+            self._needs_room(spec, outcome) or self._may_retry(spec, execution, outcome)
         ):
             self._write(self._journal.add_retry, spec.trial_id, spec.execution, outcome.message)
             trial.executions[spec.execution] = Execution(attempt=execution.attempt + 1)
             training_states.remove_states(state_directory(spec.directory))
             checkpoints.remove(spec.directory)
-            self._again(spec, resumes=False, alone=self._needs_room(spec, outcome))
+            self._again(
+                spec, resumes=False, lacked=outcome if self._needs_room(spec, outcome) else None
+            )
             return
         self._open.discard(spec.key)
         self._running.discard(spec.key)
+        self._running_alone.pop(spec.key, None)
         if outcome.status == TrialStatus.RUNNING:
             return
         self._measure(execution, outcome)
@@ -408,9 +441,11 @@ class Coordinator:
         if outcome.fatal is not None:
             self.error = outcome.fatal
         if outcome.status == TrialStatus.FAILED:
-            self._waiting, self._alone = (
-                collections.deque(each for each in waiting if each.trial_id != spec.trial_id)
-                for waiting in (self._waiting, self._alone)
+            self._waiting = collections.deque(
+                waiting for waiting in self._waiting if waiting.trial_id != spec.trial_id
+            )
+            self._alone = collections.deque(
+                waiting for waiting in self._alone if waiting[0].trial_id != spec.trial_id
             )
         if not any(key[0] == spec.trial_id for key in self._open) and not self._is_waiting(
             spec.trial_id
@@ -422,12 +457,14 @@ class Coordinator:
         execution.gpu_memory = outcome.gpu_memory
         if outcome.gpu_memory is None or outcome.status == TrialStatus.FAILED:
             return
+        self.measured += 1
         self.gpu_memory = max(self.gpu_memory or 0, outcome.gpu_memory)
         if outcome.gpu_size is not None:
             self.gpu_size = min(self.gpu_size or outcome.gpu_size, outcome.gpu_size)
 
     def _is_waiting(self, trial_id: str) -> bool:
-        return any(spec.trial_id == trial_id for spec in (*self._waiting, *self._alone))
+        alone = [spec for spec, _ in self._alone]
+        return any(spec.trial_id == trial_id for spec in (*self._waiting, *alone))
 
     def _end_trial(self, trial: Trial, expected: bool = False) -> None:
         statuses = [execution.status for execution in trial.executions.values()]
@@ -479,14 +516,17 @@ class Coordinator:
 
     def _needs_room(self, spec: ExecutionSpec, outcome: Outcome) -> bool:
         """Whether it may have lacked memory only because others were on the same GPU."""
-        return self.shares_gpus and outcome.lacks_memory and spec.key not in self._was_alone
-
-    def _may_retry(self, execution: Execution, outcome: Outcome) -> bool:
         return (
-            outcome.fatal is None
+            self.shares_gpus
+            and outcome.lacks_memory
+            and outcome.fatal is None
             and not outcome.final
-            and execution.attempt < self._failure_policy.retries
+            and spec.key not in self._was_alone
         )
+
+    def _may_retry(self, spec: ExecutionSpec, execution: Execution, outcome: Outcome) -> bool:
+        tried = execution.attempt - (spec.key in self._was_alone)  # which is no failure of its own
+        return outcome.fatal is None and not outcome.final and tried < self._failure_policy.retries
 
     def _keep_best(self, trial: Trial) -> None:
         """Removes the weights of trials that are not among the best, where only those are kept."""

@@ -40,7 +40,9 @@ class Alone(Phase):
         return coordinator.next_alone()
 
     def is_over(self, coordinator: Coordinator) -> bool:
-        return not coordinator.has_alone
+        if coordinator.error is not None or coordinator.remark is not None:
+            return True
+        return not coordinator.has_alone and coordinator.num_open == 0
 
 
 class Measuring(Phase):
@@ -50,33 +52,52 @@ class Measuring(Phase):
     Args:
         share: What each trial gets.
         most: How many trials may share a GPU.
+
+    Attributes:
+        count: How many will share a GPU; `None` while that is not known.
     """
 
     def __init__(self, share: Share, most: int) -> None:
         super().__init__(share)
-        self._most, self._given = most, 0
-        self._fitting: int | None = None
+        self.count: int | None = None
+        self._most, self._tries = most, 0
 
     def next_spec(self, coordinator: Coordinator) -> ExecutionSpec | None:
-        if self._given == self.share.capacity and self._measured(coordinator) != 1:
+        if self.count is None:
+            self._settle(coordinator)
+        if self.count is not None:
+            return coordinator.next_spec() if self.count == 1 else None
+        is_enough = coordinator.num_open + coordinator.measured >= self.share.capacity
+        if is_enough or self._tries == self.share.capacity * _TRIES:
             return None
         spec = coordinator.next_spec()
-        self._given = min(self._given + (spec is not None), self.share.capacity)
+        self._tries += spec is not None
         return spec
 
     def is_over(self, coordinator: Coordinator) -> bool:
-        is_measured = self._given == self.share.capacity and self._measured(coordinator)
-        return coordinator.finished or (is_measured or 1) > 1
+        return coordinator.finished or self.count not in (None, 1)
 
-    def _measured(self, coordinator: Coordinator) -> int | None:
-        """How many trials may share a GPU; `None` while the first ones run."""
-        if self._fitting is None and coordinator.is_idle:
-            self._fitting = self.fitting(coordinator)
-        return self._fitting
+    def _settle(self, coordinator: Coordinator) -> None:
+        """Says how many share a GPU, when enough executions have ended that were measured, or too
+        many that were not.
+        """
+        if coordinator.num_open > 0:
+            return
+        if coordinator.measured >= self.share.capacity:
+            left = coordinator.num_left
+            needed = self._most if left is None else math.ceil(left / self.share.capacity)
+            found = fitting(coordinator.gpu_memory, coordinator.gpu_size)
+            self.count = max(min(found or 1, self._most, needed), 1)
+            if found is None:
+                coordinator.say(_UNKNOWN)
+        elif self._tries == self.share.capacity * _TRIES:
+            self.count = 1
+            coordinator.say(_UNKNOWN)
 
-    def fitting(self, coordinator: Coordinator) -> int:
-        """Return how many trials may share a GPU, by what was measured."""
-        return min(fitting(coordinator.gpu_memory, coordinator.gpu_size) or 1, self._most)
+
+_TRIES = 3
+"""So many times as many executions may end without a figure before it is given up."""
+_UNKNOWN = "What trials take of a GPU's memory could not be measured, so each has one for itself."
 
 
 def fitting(used: int | None, size: int | None) -> int | None:
@@ -91,11 +112,15 @@ def fitting(used: int | None, size: int | None) -> int | None:
     return max(math.floor(size * SPARE / (used + CONTEXT_BYTES)), 1)
 
 
-def hint(share: Share, used: int | None, size: int | None) -> str | None:
-    """Return what is said of a GPU that was mostly empty; `None` if it was not, or was shared."""
-    most = math.floor(share.cpus)
+def hint(used: int | None, size: int | None, most: int) -> str | None:
+    """Return what is said of GPUs that were mostly empty; `None` if they were not.
+
+    Args:
+        used, size: As for `fitting`.
+        most: How many trials may share a GPU.
+    """
     count = min(fitting(used, size) or 1, most)
-    if share.gpus != 1 or count < 2 or used is None or size is None:
+    if count < 2 or used is None or size is None:
         return None
     return (
         f"Each trial took at most {used / 2**30:.1f} of the {size / 2**30:.0f} GiB of its GPU: "

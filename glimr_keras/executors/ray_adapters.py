@@ -51,6 +51,9 @@ class TrialListener(tune.Callback):
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
 
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._bridge.check_begun()
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._bridge.start(trial.trial_id)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ from glimr_keras.trials.layout import state_directory
 _DEAD = "The worker process died while it ran {} (out of memory, or a crash in a library)."
 _FIRST_STAGE = "`data` and `build`"
 
+_PATIENCE_S = 60.0
 _MAX_REFUSED = 3
 """How often an execution is given to another process because the one that it was for did not begin
 with it.
@@ -50,6 +52,7 @@ class Bridge:
         is_cluster: Says whether there are other machines now.
         phase: Which executions are given out.
         coordinator: Of a search that has begun, which goes on.
+        repeater: What workers have warned of in the search.
 
     Attributes:
         coordinator: `None` until the search has begun.
@@ -67,6 +70,7 @@ class Bridge:
         is_cluster: Callable[[], bool] = lambda: False,
         phase: Phase | None = None,
         coordinator: Coordinator | None = None,
+        repeater: Repeater | None = None,
     ) -> None:
         self.coordinator = coordinator
         self._phase = phase or Phase(Share({}, workers))
@@ -80,10 +84,13 @@ class Bridge:
         self._given = 0  # executions for which a process that stands by has to leave
         self._probing: str | None = None
         self._probes_lost, self._stage = 0, _FIRST_STAGE
-        self._repeater = Repeater()
+        self._repeater = repeater or Repeater()
+        # A search that goes on has no processes that stand by, and begins with all at once
+        self._at_once = 0 if coordinator is None else workers
         self._started: dict[str, float] = {}
         self._is_cluster = is_cluster
         self._refused: collections.Counter[tuple[str, int]] = collections.Counter()
+        self._has_begun, self._patient_until = False, time.monotonic() + _PATIENCE_S
 
     @property
     def finished(self) -> bool:
@@ -125,13 +132,14 @@ class Bridge:
         is_full = len(self.specs) == self.max_running and not self.pauses  # paused ones make room
         if not is_full and self._waits_for_machines():
             return self._stand_by(ray_id, None)
-        if is_full or (waiting and self.coordinator.oracle.learns):
+        if is_full or (waiting and self.coordinator.oracle.learns and self._at_once == 0):
             return None  # what is chosen later is chosen with more results
         spec = self._phase.next_spec(self.coordinator)
         if spec is None:
             return None
         self.specs[ray_id] = dataclasses.replace(spec, reports_state=self.pauses)
         self._given += bool(self._standing_by)
+        self._at_once = max(self._at_once - 1, 0)
         return self._task(self.specs[ray_id])
 
     def may_leave(self, ray_id: str) -> bool:
@@ -147,7 +155,20 @@ class Bridge:
         self._given -= 1
         return True
 
+    def check_begun(self) -> None:
+        """Says, once, that no process has begun for long."""
+        if not self._has_begun and time.monotonic() > self._patient_until:
+            self._has_begun = True
+            warnings.warn(
+                f"No process for trials has begun in {_PATIENCE_S:g} s. Received: resources of "
+                f"{dict(self._phase.share.resources)} for each trial, of which other work on the "
+                "machine or cluster may hold a part (`ray status` shows it). Pass less by "
+                "`resources_per_trial`, or wait.",
+                stacklevel=2,
+            )
+
     def start(self, ray_id: str) -> None:
+        self._has_begun = True
         if self.coordinator is not None and ray_id in self.specs:
             self._started[ray_id] = time.monotonic()
             self.coordinator.on_start(self.specs[ray_id])

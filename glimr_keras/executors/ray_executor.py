@@ -12,11 +12,14 @@ import math
 import os
 import pathlib
 import shutil
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import keras
 import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -39,11 +42,12 @@ from glimr_keras.executors.ray_entry import Entry
 from glimr_keras.executors.ray_scheduler import FilteredScheduler, pauses
 from glimr_keras.executors.ray_start import ensure_ray, environment
 from glimr_keras.executors.ray_worker import Worker, WorkerPayload
-from glimr_keras.executors.resources import Share, share_of
+from glimr_keras.executors.resources import Share, most_per_gpu, share_of
 from glimr_keras.training import gpus
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe
 from glimr_keras.transport.ray_object_store import SharedArrayStore
+from glimr_keras.transport.sayings import Repeater
 from glimr_keras.transport.serialization import pack
 from glimr_keras.transport.surroundings import Surroundings
 
@@ -114,11 +118,9 @@ class RayExecutor(Executor):
         ensure_ray(self._address, self._chatty)
         per_gpu = 1 if self._per_gpu == "auto" else self._per_gpu
         self._share = self._packed = share_of(_machines(), self._wanted, per_gpu)
-
-    @property
-    def line(self) -> str:
-        at_once, _ = self._at_once(self._share)
-        return f"{self._share.described(at_once)}."
+        measures = isinstance(self._first_phase(), Measuring)
+        then = "; when their GPU memory is measured, as many as fit" if measures else ""
+        self.line = f"{self._share.described(self._at_once(self._share)[0])}{then}."
 
     def _at_once(self, share: Share) -> tuple[int, int | None]:
         """How many workers there are, and how many trials they may be given; `None` for one that is
@@ -150,10 +152,13 @@ class RayExecutor(Executor):
             )
         phase: Phase | None = self._first_phase()
         coordinator: Coordinator | None = None
+        surroundings, repeater = Surroundings.current(), Repeater()
         while phase is not None:
             scheduler = self._scheduler_of(phase, coordinator)
-            bridge = self._bridge(phase, begin, coordinator, pauses(scheduler))
-            self._run(phase, bridge, scheduler, context)
+            bridge = self._bridge(phase, begin, coordinator, pauses(scheduler), repeater)
+            payload = self._payload(context, phase.share, surroundings)
+            with _own_interrupts():
+                self._run(phase, bridge, scheduler, payload)
             if bridge.error is not None:
                 raise bridge.error
             if bridge.interrupted:
@@ -162,27 +167,29 @@ class RayExecutor(Executor):
             phase = None if coordinator is None else self._next_phase(phase, coordinator)
 
     def _first_phase(self) -> Phase:
-        most = math.floor(self._share.cpus)
+        most = most_per_gpu(_machines(), self._wanted, self._max_concurrent)
         if self._per_gpu == "auto" and self._share.gpus == 1 and most > 1:
             return Measuring(self._share, most)
         return Phase(self._share)
 
     def _next_phase(self, phase: Phase, coordinator: Coordinator) -> Phase | None:
         """What follows on a part of the search; `None` at its end."""
-        if coordinator.error is not None or coordinator.remark is not None:
+        if coordinator.error is not None:
             return None
-        if isinstance(phase, Measuring) and not coordinator.finished:
-            count = phase.fitting(coordinator)
-            self._packed = share_of(_machines(), self._wanted, count)
+        if coordinator.remark is not None:
+            coordinator.end_alone()
+        elif isinstance(phase, Measuring) and not coordinator.finished:
+            self._packed = share_of(_machines(), self._wanted, phase.count)
             described = self._packed.described(self._at_once(self._packed)[0])
-            coordinator.say(f"{count} trials fit on a GPU: now {described}.")
+            coordinator.say(f"{phase.count} trials fit on a GPU: now {described}.")
             return Phase(self._packed)
-        if coordinator.has_alone:
-            return Alone(share_of(_machines(), self._wanted, 1))
-        if isinstance(phase, Alone) and coordinator.goes_on():
+        elif coordinator.has_alone:
+            return Alone(share_of(_machines(), {**(self._wanted or {}), "gpu": 1.0}))
+        elif isinstance(phase, Alone) and coordinator.goes_on():
             return Phase(self._packed)
-        if self._per_gpu is None:
-            coordinator.say(hint(phase.share, coordinator.gpu_memory, coordinator.gpu_size))
+        if self._per_gpu is None and phase.share.gpus == 1:
+            most = most_per_gpu(_machines(), self._wanted)
+            coordinator.say(hint(coordinator.gpu_memory, coordinator.gpu_size, most))
         return None
 
     def _scheduler_of(self, phase: Phase, coordinator: Coordinator | None) -> Any:
@@ -191,16 +198,23 @@ class RayExecutor(Executor):
         return self._scheduler if coordinator is None else copy.deepcopy(self._unused)
 
     def _bridge(
-        self, phase: Phase, begin: Begin, coordinator: Coordinator | None, may_pause: bool
+        self,
+        phase: Phase,
+        begin: Begin,
+        coordinator: Coordinator | None,
+        may_pause: bool,
+        repeater: Repeater,
     ) -> Bridge:
+        shares_gpus = 0 < phase.share.gpus < 1
+
         def begun(found: Probe) -> Coordinator | None:
             made = begin(found)
             if made is not None:
-                made.shares_gpus = phase.share.per_gpu > 1
+                made.shares_gpus = shares_gpus
             return made
 
         if coordinator is not None:
-            coordinator.shares_gpus = phase.share.per_gpu > 1
+            coordinator.shares_gpus = shares_gpus
         return Bridge(
             begun,
             *self._at_once(phase.share),
@@ -209,6 +223,7 @@ class RayExecutor(Executor):
             is_cluster=_Cluster(),
             phase=phase,
             coordinator=coordinator,
+            repeater=repeater,
         )
 
     def _run(
@@ -216,14 +231,13 @@ class RayExecutor(Executor):
         phase: Phase,
         bridge: Bridge,
         scheduler: TrialScheduler | None,
-        context: TrialContext,
+        payload: ray.ObjectRef,
     ) -> None:
         """Run a part of the search, with processes of its own."""
-        share = phase.share
-        payload = self._payload(context, share)  # its reference is kept until the end
+        share, backend = phase.share, keras.backend.backend()
         order = {
-            "backend": context.session.backend,
-            "variables": gpus.variables(context.session.backend, min(share.gpus or 1, 1)),
+            "backend": backend,
+            "variables": gpus.variables(backend, min(share.gpus or 1, 1)),
             "has_gpu": share.gpus > 0,
             "worker": Worker.__module__,
             "payload": [payload],
@@ -270,14 +284,18 @@ class RayExecutor(Executor):
             return FilteredReporter(self._reporter, bridge)
         return None if self._chatty else _Silent()
 
-    def _payload(self, context: TrialContext, share: Share) -> ray.ObjectRef:
+    def _payload(
+        self, context: TrialContext, share: Share, surroundings: Surroundings
+    ) -> ray.ObjectRef:
         """Puts large arrays into Ray's shared memory, once; every trial maps them from there."""
         overrides = context.compile_overrides
+        # A `fit` of Keras', and one of the user's that calls it; other loops have to know of it
+        spreads = share.gpus >= 2 and context.loop.has_model
         context = dataclasses.replace(
             context,
             cpus=share.cpus,
             gpus=share.gpus,
-            compile_overrides=overrides.over_all_gpus() if share.gpus >= 2 else overrides,
+            compile_overrides=overrides.over_all_gpus() if spreads else overrides,
         )
         serialized_object = pack(context)
         arrays = _STORE.put(serialized_object.arrays)
@@ -286,7 +304,7 @@ class RayExecutor(Executor):
                 context.session.backend,
                 share.cpus,
                 min(share.gpus or 1.0, 1.0),
-                Surroundings.current(),
+                surroundings,
                 serialized_object.content,
                 arrays,
                 self._max_memory,
@@ -315,6 +333,19 @@ class RayExecutor(Executor):
 
 
 _OURS = ".glimr_keras-ray-"
+
+
+@contextlib.contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Takes Ray Tune's handler of Ctrl-C away again, which it leaves behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Silent(tune.ProgressReporter):

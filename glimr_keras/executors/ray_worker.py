@@ -28,6 +28,7 @@ from glimr_keras.errors import FatalError, ShippingError, user_traceback
 from glimr_keras.executors.changed_state import Watch
 from glimr_keras.project.journal import Journal
 from glimr_keras.project.training_states import put_state
+from glimr_keras.training import gpus
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe, probe
 from glimr_keras.training.keras_session import prepare_worker, private_memory
@@ -287,7 +288,11 @@ def _stand_by(payload: WorkerPayload, skipped: int | None) -> None:
     try:
         payload.prepare()
         if skipped is not None:
-            found = probe(payload.unpack(), skipped, lambda stage: tune.report({REPORT: stage}))
+            context = payload.unpack()
+            found = probe(context, skipped, lambda stage: tune.report({REPORT: stage}))
+            missing = gpus.missing(payload.backend) if context.gpus > 0 else None
+            if missing is not None:
+                found = dataclasses.replace(found, remarks=(missing, *found.remarks))
             said = _sendable_probe(found)
     except Exception as error:
         said = error

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from glimr_keras.errors import ResourcesError
@@ -14,6 +15,7 @@ Machine = Mapping[str, float]
 """What a machine has, by Ray's names: `CPU`, `GPU`, and custom resources."""
 
 MOST_PER_GPU = 100
+_MAC = re.compile(r"accelerator_type:M\d(-\w+)?")
 _NAMES = {"cpu": "CPU", "gpu": "GPU"}
 _UNITS = 10_000
 """In so many parts does Ray count each resource."""
@@ -86,7 +88,7 @@ def share_of(
     per_gpu = 1
     if wanted is None or trials_per_gpu is not None:
         per_gpu = trials_per_gpu or 1
-        if any(machine.get("GPU", 0) >= 1 for machine in machines):
+        if any(map(has_gpu, machines)):
             wanted = {**(wanted or {}), "gpu": _part(per_gpu)}
         else:
             per_gpu = 1
@@ -96,6 +98,36 @@ def share_of(
     if capacity == 0:
         raise _no_room(machines, resources)
     return Share(resources, capacity, per_gpu)
+
+
+def most_per_gpu(
+    machines: Sequence[Machine],
+    wanted: Mapping[str, float] | None = None,
+    at_once: int | None = None,
+) -> int:
+    """Return how many trials may share a GPU, by the CPUs that there are for each, and by how many
+    run at once.
+
+    Args:
+        wanted: As for `share_of`; each trial has one CPU at least.
+        at_once: A bound on the trials that run at once.
+    """
+    with_gpus = [machine for machine in machines if has_gpu(machine)]
+    per_trial = max((wanted or {}).get("cpu", 1.0), 1.0)
+    by_cpus = min(
+        (math.floor(each.get("CPU", 0) / each["GPU"] / per_trial) for each in with_gpus), default=1
+    )
+    gpus = sum(each["GPU"] for each in with_gpus)
+    by_trials = MOST_PER_GPU if at_once is None else math.ceil(at_once / max(gpus, 1))
+    return max(min(by_cpus, by_trials, MOST_PER_GPU), 1)
+
+
+def has_gpu(machine: Machine) -> bool:
+    """Whether a machine has a GPU on which Keras trains where nothing is said. Ray counts that of
+    each Mac too, which the usual TensorFlow and JAX do not use.
+    """
+    is_mac = any(map(_MAC.fullmatch, machine))
+    return machine.get("GPU", 0) >= 1 and not is_mac
 
 
 def _part(trials: int) -> float:

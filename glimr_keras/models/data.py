@@ -237,6 +237,33 @@ def first_validation_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | No
     return None if batch is None else samples.as_keras_has_it(batch)
 
 
+def batch_sizes(arguments: FitArguments) -> Iterator[tuple[str, int, int]]:
+    """Yield the batches that Keras makes of arrays: whose, of how many samples, and of how many a
+    batch has. What sources of batches give is not known, nor what only some steps of an epoch are.
+    """
+    size = _size_or(arguments.value("batch_size"), _BATCH_SIZE)
+    given, count = arguments.value("validation_data"), _count_of(arguments.x)
+    if count is not None and arguments.value("steps_per_epoch") is None:
+        split = arguments.value("validation_split") if given is None else None
+        kept = math.floor(count * (1 - (split or 0.0)))
+        yield "training data", kept, min(size, kept)
+        if kept < count:
+            yield "validation data", count - kept, min(size, count - kept)
+    if given is not None:
+        size = _size_or(arguments.value("validation_batch_size"), size)
+        count = _count_of(keras.utils.unpack_x_y_sample_weight(given)[0])
+        if count is not None and arguments.value("validation_steps") is None:
+            yield "validation data", count, min(size, count)
+
+
+def _count_of(x: Any) -> int | None:
+    """How many samples arrays have; `None` of what is none, or a source of batches."""
+    if x is None or is_source(x):
+        return None
+    leaves = samples.leaves(x)
+    return samples.count(leaves[0]) if leaves and samples.has_samples(leaves[0]) else None
+
+
 def is_source(x: Any) -> bool:
     """Whether it gives whole batches, with labels and weights, as a `PyDataset` does."""
     return (

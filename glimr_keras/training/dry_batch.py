@@ -53,6 +53,7 @@ def look(model: Any, arguments: FitArguments, reads_once: bool) -> DryBatch:
         DataError: If the data cannot be what the user means.
         ModelError: If the model is made for other data.
     """
+    _check_even(arguments)
     model.run_eagerly = True  # one batch is evaluated: tracing would cost more
     names = None
     with unseen():
@@ -144,6 +145,26 @@ def _unseen(what: str) -> Iterator[None]:
             f"Before the search, {what} failed, though the model was built. The first trial "
             f"decides whether it can be trained. The error was:\n\n{user_traceback(error)}"
         ) from error
+
+
+def _check_even(arguments: FitArguments) -> None:
+    """Refuses batches that JAX cannot spread over several GPUs.
+
+    Raises:
+        DataError: If one of the training data's, or of the validation data's, is not a multiple.
+    """
+    distribution = keras.distribution.distribution()
+    if keras.backend.backend() != "jax" or distribution is None:
+        return
+    devices = int(distribution.device_mesh.shape[0])
+    for name, count, size in data.batch_sizes(arguments):
+        if size % devices or count % size % devices:
+            raise DataError(
+                f"JAX spreads each batch evenly over the {devices} GPUs of a trial. Received: "
+                f"{name} of {count} samples in batches of {size}, the last of "
+                f"{count % size or size}. "
+                f"Choose a `batch_size`, and as many samples, that are multiples of {devices}."
+            )
 
 
 def _check_fits(model: Any, batch: _Batch, error: Exception) -> None:

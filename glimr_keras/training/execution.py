@@ -15,6 +15,7 @@ import keras
 from glimr_keras.errors import ModelError, NoMetricsError
 from glimr_keras.models import data
 from glimr_keras.models.build import build
+from glimr_keras.models.compile_overrides import maybe_distribute
 from glimr_keras.models.data import FitArguments
 from glimr_keras.project import checkpoints, model_state
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -159,7 +160,8 @@ class ExecutionRunner:
         """Loads the state of an earlier training, and returns its epoch."""
         try:
             values = own_values(self.config)
-            state = checkpoints.load(model, place, values, self.callback.late)
+            with maybe_distribute(getattr(model, "_distribute_strategy", None)):
+                state = checkpoints.load(model, place, values, self.callback.late)
         except ModelError as error:
             if self.spec.resumes:  # the script was changed since
                 reason = str(error).splitlines()[0]

@@ -4,6 +4,7 @@ took. Runs in the worker, and in the driver for inline trials.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import subprocess
@@ -15,39 +16,49 @@ _MIB = 2**20
 CONTEXT_BYTES = 600 * _MIB
 """What CUDA and its libraries take of a GPU for each process, beside what arrays take."""
 SPARE = 0.9
-"""This part of a process' share is for arrays, where it is not known how large a GPU is."""
+"""This part of a process' share is for arrays."""
 
 
 def bound_memory(backend: str, part: float) -> None:
-    """Have this process take at most a part of each of its GPUs' memory, before it uses them. The
-    whole is not bounded; it is taken as it is needed.
+    """Have this process take at most a part of each of its GPUs' memory, before it uses them, and
+    also that only as it needs it.
 
-    On JAX the environment says it (`variables`), since JAX reads that when it begins.
+    On JAX the environment says so (`variables`), since JAX reads it when it begins.
     """
-    if part >= 1:
-        return
     if backend == "tensorflow":
-        import tensorflow as tf  # heavy, and not needed on the other backends
-
-        gpus = tf.config.list_physical_devices("GPU")
-        for gpu, total in zip(gpus, _totals(), strict=False):  # without totals, nothing is bounded
-            limit = max(total * part - CONTEXT_BYTES, total * part / 2)
-            device = tf.config.LogicalDeviceConfiguration(memory_limit=limit / _MIB)
-            tf.config.set_logical_device_configuration(gpu, [device])
-    elif backend == "torch":
-        import torch  # likewise
+        _bound_tensorflow(part)
+    elif backend == "torch" and part < 1:
+        import torch  # heavy, and not needed on the other backends
 
         for gpu in range(torch.cuda.device_count()):
             torch.cuda.set_per_process_memory_fraction(part * SPARE, gpu)
+
+
+def _bound_tensorflow(part: float) -> None:
+    import tensorflow as tf  # heavy, and not needed on the other backends
+    from tensorflow.python.eager import context  # TensorFlow 2 has no public name for a part
+
+    with contextlib.suppress(RuntimeError):  # already running, in the driver's own process
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if part < 1:
+        bounded = tf.compat.v1.ConfigProto()
+        bounded.gpu_options.per_process_gpu_memory_fraction = part * SPARE
+        context.context()._config = bounded
 
 
 def variables(backend: str, part: float) -> dict[str, str]:
     """Return the environment of a process that may take a part of each GPU's memory, for libraries
     that read it when they begin.
     """
-    if backend == "jax" and part < 1:
+    is_bounded = any(name in os.environ for name in _BOUNDS_OF_JAX)
+    if backend == "jax" and part < 1 and not is_bounded:
         return {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{part * SPARE:.4f}"}
     return {}
+
+
+_BOUNDS_OF_JAX = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
+"""Either says what part of a GPU's memory a process takes, and JAX refuses both."""
 
 
 def forget_peak(backend: str) -> None:
@@ -76,6 +87,17 @@ def count(backend: str) -> int:
     if backend == "jax":
         return sum(device.platform == "gpu" for device in sys.modules["jax"].local_devices())
     return sys.modules["torch"].cuda.device_count() if backend == "torch" else 0
+
+
+def missing(backend: str) -> str | None:
+    """Return what is said where a process was given a GPU and Keras sees none; `None` else."""
+    if count(backend) > 0:
+        return None
+    return (
+        f"Each trial has a GPU, as Ray counts them, and Keras on {backend} sees none in its "
+        "process: trials train on CPUs. Install what uses them, such as `tensorflow[and-cuda]` or "
+        "`jax[cuda12]`, or pass `resources_per_trial={'cpu': 1}` to have more of them at once."
+    )
 
 
 def total() -> int | None:

@@ -60,7 +60,7 @@ def _into(gpus: float) -> str:
 def _more_room(gpus: float) -> str:
     if gpus == 0:
         return "fewer trials at once, `max_concurrent_trials=1`"
-    return "a larger GPU" if gpus >= 1 else "fewer trials on a GPU, `trials_per_gpu=1`"
+    return "a larger GPU" if gpus >= 1 else "fewer trials on a GPU (a smaller `trials_per_gpu`)"
 
 
 def _is_size(value: Any) -> bool:

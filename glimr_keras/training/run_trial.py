@@ -56,7 +56,7 @@ def run_trial(
             the outcome. Raises `SystemExit` if the trial is to stop.
         settle: For a `report` that does not wait for the answer: waits for it, and raises likewise.
     """
-    started = time.monotonic()
+    started, before = time.monotonic(), _peak(context)
     given, spec = spec, _from_its_state(context, spec)
     sender = ReportSender(report, settle, context.space)
     score: float | None = None
@@ -124,7 +124,7 @@ def run_trial(
                 returned=returned,
                 is_told=is_told,
                 lacks_memory=lacks_memory,
-                **_of_gpu(context),
+                **_of_gpu(context, before),
             )
             sender.end(left, outcome)
     if status == _AGAIN:
@@ -135,14 +135,30 @@ _AGAIN = "AGAIN"
 """In the place of a status: the training is begun anew."""
 
 
-def _of_gpu(context: TrialContext) -> dict[str, int | None]:
-    """What an outcome says of the GPU's memory, whose most is counted anew from here on."""
+def _peak(context: TrialContext) -> int | None:
+    """The most that this process has taken of a GPU so far, counted anew from here on where the
+    backend can.
+    """
     if context.gpus == 0:
-        return {}
-    backend = context.session.backend
-    used = {"gpu_memory": gpus.peak(backend), "gpu_size": gpus.total()}
-    gpus.forget_peak(backend)
-    return used
+        return None
+    with contextlib.suppress(Exception):  # a device that does not say
+        peak = gpus.peak(context.session.backend)
+        gpus.forget_peak(context.session.backend)
+        return peak
+    return None
+
+
+def _of_gpu(context: TrialContext, before: int | None) -> dict[str, int | None]:
+    """What an outcome says of the GPU's memory.
+
+    Args:
+        before: The most that the process had taken before; JAX, which does not count anew, says
+            nothing of a training that took less.
+    """
+    used = _peak(context)
+    if context.session.backend == "jax" and used == before:
+        used = None
+    return {} if used is None else {"gpu_memory": used, "gpu_size": gpus.total()}
 
 
 def _described(context: TrialContext, error: Exception, sender: ReportSender) -> tuple[str, bool]:

@@ -89,7 +89,8 @@ class BayesianOptimization(Tuner):
             CPU.
         trials_per_gpu: How many executions share a GPU, from 1 to 100, each with as much of its
             memory; no meaning without GPUs. One that lacks memory beside others is tried once more
-            alone. `'auto'` measures what the first ones take. Defaults to one.
+            alone. `'auto'` measures what the first ones take. What follows on that, or on trials
+            that ran alone, is another run of Ray Tune, to its callbacks too. Defaults to one.
         max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
             machine has room for.
         executor: `"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints

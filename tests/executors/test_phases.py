@@ -104,11 +104,47 @@ def test_another_execution_that_fails_takes_the_one_that_waits_along(journal, tm
     assert coordinator.oracle.trials["0"].status == "FAILED"
 
 
+def test_one_that_is_lost_or_refused_while_it_runs_alone_is_tried_alone_again(coordinator):
+    shared, alone = Phase(SHARED), Alone(WHOLE)
+    lacks_memory(coordinator, shared.next_spec(coordinator))
+    spec = alone.next_spec(coordinator)
+    assert not alone.is_over(coordinator)
+    coordinator.give_back(spec)
+    spec = alone.next_spec(coordinator)
+    coordinator.on_start(spec)
+    coordinator.on_lost(spec, 1.0, "killed")
+    spec = alone.next_spec(coordinator)
+    assert spec.resumes
+    lacks_memory(coordinator, spec)
+    assert alone.is_over(coordinator)
+    assert coordinator.oracle.trials["0"].status == "FAILED"
+
+
+def test_to_be_tried_alone_is_no_retry(journal, tmp_path):
+    coordinator = coordinator_of(journal, tmp_path, 1, 1, (), retries=1)
+    coordinator.shares_gpus = True
+    lacks_memory(coordinator, coordinator.next_spec())
+    for _ in range(2):
+        finish(coordinator, Alone(WHOLE).next_spec(coordinator), "FAILED", message="ValueError")
+    assert coordinator.oracle.trials["0"].status == "FAILED"
+
+
+def test_where_the_search_ends_before_they_have_failed(coordinator, tmp_path):
+    lacks_memory(coordinator, Phase(SHARED).next_spec(coordinator))
+    coordinator.remark = "The time budget is spent."
+    assert Alone(WHOLE).next_spec(coordinator) is None
+    assert Alone(WHOLE).is_over(coordinator)
+    coordinator.end_alone()
+    trial = Journal(tmp_path).read().trials["0"]
+    assert (trial.status, trial.message) == ("FAILED", "Out of memory")
+
+
 def measured(coordinator, spec, used, size=80 * GIB):
     finish(coordinator, spec, gpu_memory=used, gpu_size=size)
 
 
-def test_the_first_trials_show_how_many_fit(coordinator, tmp_path):
+def test_the_first_trials_show_how_many_fit(journal, tmp_path):
+    coordinator = coordinator_of(journal, tmp_path, 1, 40, ())
     phase = Measuring(WHOLE, 8)
     first, second = phase.next_spec(coordinator), phase.next_spec(coordinator)
     assert phase.next_spec(coordinator) is None
@@ -116,52 +152,65 @@ def test_the_first_trials_show_how_many_fit(coordinator, tmp_path):
     assert phase.next_spec(coordinator) is None
     assert not phase.is_over(coordinator)
     measured(coordinator, second, 15 * GIB)
-    assert phase.is_over(coordinator)
-    assert phase.fitting(coordinator) == 4
     assert phase.next_spec(coordinator) is None
+    assert (phase.is_over(coordinator), phase.count) == (True, 4)
     assert Journal(tmp_path).read().trials["1"].gpu_memory == 15 * GIB
 
 
-def test_more_than_have_cpus_do_not_share_a_gpu(coordinator):
-    phase = Measuring(WHOLE, 8)
+@pytest.mark.parametrize(("max_trials", "most", "count"), [(40, 8, 8), (12, 8, 5), (40, 3, 3)])
+def test_no_more_share_a_gpu_than_there_are_trials_and_cpus_for(
+    journal, tmp_path, max_trials, most, count
+):
+    coordinator = coordinator_of(journal, tmp_path, 1, max_trials, ())
+    phase = Measuring(WHOLE, most)
     for spec in [phase.next_spec(coordinator) for _ in range(2)]:
         measured(coordinator, spec, GIB)
-    assert phase.fitting(coordinator) == 8
+    assert phase.next_spec(coordinator) is None
+    assert phase.count == count
 
 
 @pytest.mark.parametrize("used", [60 * GIB, None])
-def test_where_one_fits_the_search_goes_on_as_it_was(coordinator, used):
+def test_where_one_fits_the_search_goes_on_as_it_was(journal, tmp_path, used):
+    coordinator = coordinator_of(journal, tmp_path, 1, 8, ())
     phase = Measuring(WHOLE, 8)
-    for spec in [phase.next_spec(coordinator) for _ in range(2)]:
-        measured(coordinator, spec, used)
-    assert not phase.is_over(coordinator)
-    specs = [phase.next_spec(coordinator) for _ in range(2)]
-    assert None not in specs
-    for spec in specs:
-        measured(coordinator, spec, GIB)
+    for _ in range(4):
+        specs = [phase.next_spec(coordinator) for _ in range(2)]
+        assert None not in specs
+        for spec in specs:
+            measured(coordinator, spec, used)
     assert phase.next_spec(coordinator) is None
     assert phase.is_over(coordinator)
+    said = coordinator._observer.said
+    assert len(said) == (used is None)
+    assert all("could not be measured" in line for line in said)
 
 
-def test_what_failed_says_nothing_of_what_fits(coordinator):
+def test_what_failed_or_was_lost_says_nothing_of_what_fits(journal, tmp_path):
+    coordinator = coordinator_of(journal, tmp_path, 1, 40, ())
     phase = Measuring(WHOLE, 8)
     first, second = phase.next_spec(coordinator), phase.next_spec(coordinator)
     finish(coordinator, first, "FAILED", gpu_memory=79 * GIB, gpu_size=80 * GIB)
-    measured(coordinator, second, GIB)
-    assert phase.fitting(coordinator) == 8
+    coordinator.on_start(second)
+    coordinator.on_lost(second, 1.0, "killed")
+    specs = [phase.next_spec(coordinator) for _ in range(2)]
+    assert specs[0].key == second.key
+    for spec in specs:
+        assert phase.next_spec(coordinator) is None
+        measured(coordinator, spec, GIB)
+    phase.next_spec(coordinator)
+    assert phase.count == 8
 
 
 @pytest.mark.parametrize(
-    ("share", "used", "said"),
+    ("used", "most", "said"),
     [
-        (WHOLE, 4 * GIB, "took at most 4.0 of the 80 GiB of its GPU: `trials_per_gpu=8` trains 8"),
-        (Share({"cpu": 3.5, "gpu": 1.0}, 1), 4 * GIB, "`trials_per_gpu=3`"),
-        (WHOLE, 50 * GIB, None),
-        (WHOLE, None, None),
-        (Share({"cpu": 1.0, "gpu": 1.0}, 1), 4 * GIB, None),
-        (SHARED, 4 * GIB, None),
+        (4 * GIB, 8, "took at most 4.0 of the 80 GiB of its GPU: `trials_per_gpu=8` trains 8"),
+        (4 * GIB, 3, "`trials_per_gpu=3`"),
+        (50 * GIB, 8, None),
+        (None, 8, None),
+        (4 * GIB, 1, None),
     ],
 )
-def test_a_gpu_that_was_mostly_empty_is_said_to_be(share, used, said):
-    found = hint(share, used, 80 * GIB)
+def test_a_gpu_that_was_mostly_empty_is_said_to_be(used, most, said):
+    found = hint(used, 80 * GIB, most)
     assert found is None if said is None else said in found

@@ -1,8 +1,11 @@
 """The bridge, asked and told by hand as Ray Tune does it."""
 
+import math
+
 import pytest
 
 from glimr_keras.errors import ShippingError
+from glimr_keras.executors import ray_bridge
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.ray_bridge import Bridge, flatten, nest
 from glimr_keras.oracles import RandomSearchOracle
@@ -56,6 +59,18 @@ def begun(begin, workers=2, max_running=None):
         bridge.next_task(f"s{number}")
     bridge.report("s0", Probe({"score": "max"}))
     return bridge
+
+
+def test_a_process_that_does_not_begin_is_said_once(begin, monkeypatch):
+    bridge = Bridge(begin, 1, None)
+    bridge.check_begun()
+    monkeypatch.setattr(ray_bridge.time, "monotonic", lambda: math.inf)
+    with pytest.warns(UserWarning, match=r"has begun in 60 s.*`ray status`"):
+        bridge.check_begun()
+    bridge.check_begun()
+    begun = Bridge(begin, 1, None)
+    begun.start("s0")
+    begun.check_begun()
 
 
 def test_every_worker_is_made_ready_and_one_builds_the_model(begin):
@@ -204,3 +219,10 @@ def test_values_are_nested_for_schedulers_and_read_back():
     nested = nest(values)
     assert nested == {"a": 1, "b": {"c": 2, "d": {"e": 3}}, "choice": "label", "choice/inner": 4}
     assert values.items() <= flatten(nested).items()
+
+
+def test_a_search_that_goes_on_begins_with_all_at_once(begin):
+    before = begun(lambda found: begin(found, Learns))
+    after = Bridge(begin, 2, None, coordinator=before.coordinator)
+    assert ["spec" in after.next_task(f"r{number}") for number in range(2)] == [True, True]
+    assert after.next_task("r2") is None  # waits for results

@@ -3,12 +3,14 @@
 import pytest
 
 from glimr_keras.errors import ResourcesError
-from glimr_keras.executors.resources import MOST_PER_GPU, Share, share_of
+from glimr_keras.executors.resources import MOST_PER_GPU, Share, most_per_gpu, share_of
 
 LAPTOP = {"CPU": 4.0}
 SERVER = {"CPU": 16.0, "GPU": 2.0}
 UNEVEN = {"CPU": 6.0, "GPU": 4.0}
 FEW_CPUS = {"CPU": 2.0, "GPU": 8.0}
+MAC = {"CPU": 8.0, "GPU": 1.0, "accelerator_type:M1-Pro": 1.0}
+TESLA = {"CPU": 8.0, "GPU": 1.0, "accelerator_type:M60": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,9 @@ FEW_CPUS = {"CPU": 2.0, "GPU": 8.0}
         ([SERVER], {"gpu": 0.5}, None, {"cpu": 4, "gpu": 0.5}, 4),
         ([SERVER], {"gpu": 0}, None, {"cpu": 1, "gpu": 0}, 16),
         ([UNEVEN], None, None, {"cpu": 1, "gpu": 1}, 4),
+        ([MAC], None, None, {"cpu": 1, "gpu": 0}, 8),  # which TensorFlow does not use
+        ([MAC], {"gpu": 1}, None, {"cpu": 8, "gpu": 1}, 1),
+        ([TESLA], None, None, {"cpu": 8, "gpu": 1}, 1),
         ([FEW_CPUS], None, None, {"cpu": 0.25, "gpu": 1}, 8),
         # On a cluster, trials are where the GPUs are, and each gets the same
         ([LAPTOP, SERVER, LAPTOP], None, None, {"cpu": 8, "gpu": 1}, 2),
@@ -47,6 +52,23 @@ def test_a_gpu_has_room_for_as_many_as_were_asked_for(count):
     assert share.capacity == count
     assert share.cpus == 1
     assert count * share.gpus <= 1 < (count + 1) * share.gpus
+
+
+@pytest.mark.parametrize(
+    ("machines", "wanted", "at_once", "most"),
+    [
+        ([SERVER], None, None, 8),
+        ([SERVER], {"cpu": 2}, None, 4),
+        ([SERVER], {"cpu": 0.5}, None, 8),
+        ([SERVER], {"cpu": 16}, None, 1),
+        ([SERVER], None, 6, 3),
+        ([SERVER], None, 1, 1),
+        ([LAPTOP, UNEVEN, SERVER], None, None, 1),
+        ([LAPTOP], None, None, 1),
+    ],
+)
+def test_as_many_share_a_gpu_as_there_are_cpus_for(machines, wanted, at_once, most):
+    assert most_per_gpu(machines, wanted, at_once) == most
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import textwrap
 import types
 
 import pytest
 
 from glimr_keras.training import gpus
+from tests.script_environment import script_environment
 
 GIB = 2**30
 
@@ -61,19 +63,13 @@ class Config:
     """Of a TensorFlow that has two GPUs."""
 
     def __init__(self):
-        self.experimental, self.limits, self.forgotten = self, {}, []
+        self.experimental, self.forgotten = self, []
 
     def list_physical_devices(self, kind):
         return ["first", "second"]
 
     def list_logical_devices(self, kind):
         return [types.SimpleNamespace(name=f"/device:GPU:{number}") for number in range(2)]
-
-    def LogicalDeviceConfiguration(self, memory_limit):  # TensorFlow's name
-        return memory_limit
-
-    def set_logical_device_configuration(self, gpu, devices):
-        (self.limits[gpu],) = devices
 
     def get_memory_info(self, name):
         return {"peak": {"GPU:0": 5, "GPU:1": 7}[name]}
@@ -89,22 +85,36 @@ def tensorflow(monkeypatch):
     return config
 
 
-def test_tensorflow_has_its_part_less_what_cuda_takes(tensorflow, nvidia_smi, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+def test_tensorflow_has_its_part():
+    """In a process of its own, whose devices have not begun."""
+    code = """
+    from glimr_keras.training import gpus
+    from tensorflow.python.eager import context
+
     gpus.bound_memory("tensorflow", 0.25)
-    assert tensorflow.limits == {"first": 20 * 1024 - 600, "second": 10 * 1024 - 600}
+    print(context.context().config.gpu_options.per_process_gpu_memory_fraction)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(
+        command, env=script_environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert float(done.stdout) == pytest.approx(0.225), done.stderr
 
 
-def test_a_small_part_is_not_all_cudas(tensorflow, nvidia_smi, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    gpus.bound_memory("tensorflow", 0.01)
-    assert tensorflow.limits == {"first": pytest.approx(40 * 1024 * 0.01 / 2)}
-
-
-def test_a_whole_gpu_is_not_bounded(tensorflow, nvidia_smi):
-    gpus.bound_memory("tensorflow", 1.0)
-    assert (tensorflow.limits, nvidia_smi) == ({}, [])
+def test_a_whole_gpu_is_not_bounded():
     assert gpus.variables("jax", 1.0) == {}
+    assert gpus.variables("tensorflow", 0.5) == {}
+
+
+@pytest.mark.parametrize("name", ["XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION"])
+def test_a_bound_of_the_users_own_is_kept(monkeypatch, name):
+    monkeypatch.setenv(name, "0.1")
+    assert gpus.variables("jax", 0.25) == {}
+
+
+def test_a_gpu_that_keras_does_not_see_is_said(tensorflow):
+    assert gpus.missing("tensorflow") is None
+    assert "Keras on numpy sees none in its process" in gpus.missing("numpy")
 
 
 def test_the_most_that_tensorflow_took(tensorflow):

@@ -72,7 +72,7 @@ def test_what_helps_is_said_in_one_line():
     ("gpus", "texts"),
     [
         (0, ["did not fit. ", "`max_concurrent_trials=1`"]),
-        (0.25, ["into 0.25 of a GPU's memory", "mixed_bfloat16", "`trials_per_gpu=1`"]),
+        (0.25, ["into 0.25 of a GPU's memory", "mixed_bfloat16", "a smaller `trials_per_gpu`"]),
         (2, ["into the GPU's memory", "mixed_bfloat16", "a larger GPU"]),
     ],
 )
