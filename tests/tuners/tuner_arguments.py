@@ -275,8 +275,8 @@ GROUPS = {
             "None",
             "How many executions share a GPU, from 1 to 100, each with as much of its memory; no "
             "meaning without GPUs. One that lacks memory beside others is tried once more alone. "
-            "`'auto'` measures what the first ones take. What follows on that, or on trials that ran "
-            "alone, is another run of Ray Tune, to its callbacks too. Defaults to one.",
+            "`'auto'` measures what the first ones take. What follows on that, or on trials that "
+            "ran alone, is another run of Ray Tune, to its callbacks too. Defaults to one.",
         ),
         Argument(
             "max_concurrent_trials",
