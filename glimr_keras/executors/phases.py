@@ -7,9 +7,11 @@ more in a part of their own, and how many may share it can be measured in the fi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from glimr_keras.executors.coordinator import Coordinator
-from glimr_keras.executors.resources import Share
+from glimr_keras.executors.resources import Machine, Share, most_per_gpu, share_of
 from glimr_keras.training.gpus import CONTEXT_BYTES, SPARE
 from glimr_keras.training.messages import ExecutionSpec
 
@@ -98,6 +100,81 @@ class Measuring(Phase):
 _TRIES = 3
 """So many times as many executions may end without a figure before it is given up."""
 _UNKNOWN = "What trials take of a GPU's memory could not be measured, so each has one for itself."
+
+
+class Plan:
+    """Which parts a search has, and what each trial gets in them.
+
+    Args:
+        machines: Says what there is.
+        wanted: What a trial is to get, by name; `None` leaves the choice.
+        trials_per_gpu: How many trials share a GPU; `"auto"` for what the first ones show to fit;
+            `None` for one.
+        max_concurrent: An upper bound on trials that run at once; `None` for what there is room
+            for.
+    """
+
+    def __init__(
+        self,
+        machines: Callable[[], Sequence[Machine]],
+        wanted: Mapping[str, float] | None = None,
+        trials_per_gpu: int | Literal["auto"] | None = None,
+        max_concurrent: int | None = None,
+    ) -> None:
+        self._machines, self._wanted = machines, wanted
+        self._per_gpu, self._max_concurrent = trials_per_gpu, max_concurrent
+        self._count = 1 if trials_per_gpu == "auto" else trials_per_gpu
+
+    def first(self) -> Phase:
+        """Return the first part.
+
+        Raises:
+            ResourcesError: If no machine has room for a trial.
+        """
+        machines = self._machines()
+        share = share_of(machines, self._wanted, self._count)
+        most = most_per_gpu(machines, self._wanted, self._max_concurrent)
+        is_measured = self._per_gpu == "auto" and share.gpus == 1 and most > 1
+        return Measuring(share, most) if is_measured else Phase(share)
+
+    def may_go_on(self, first: Phase) -> bool:
+        """Whether parts may follow on the first one."""
+        return isinstance(first, Measuring) or 0 < first.share.gpus < 1
+
+    def after(self, phase: Phase, coordinator: Coordinator) -> Phase | None:
+        """Return what follows on a part of the search; `None` at its end."""
+        if coordinator.error is not None:
+            return None
+        if coordinator.remark is not None:
+            coordinator.end_alone()
+        elif isinstance(phase, Measuring) and not coordinator.finished:
+            self._count = phase.count
+            packed = Phase(share_of(self._machines(), self._wanted, self._count))
+            coordinator.say(f"{phase.count} trials fit on a GPU: now {self.described(packed)}")
+            return packed
+        elif coordinator.has_alone:
+            return Alone(share_of(self._machines(), {**(self._wanted or {}), "gpu": 1.0}))
+        elif isinstance(phase, Alone) and coordinator.goes_on():
+            return Phase(share_of(self._machines(), self._wanted, self._count))
+        if self._per_gpu is None and phase.share.gpus == 1:
+            most = most_per_gpu(self._machines(), self._wanted)
+            coordinator.say(hint(coordinator.gpu_memory, coordinator.gpu_size, most))
+        return None
+
+    def at_once(self, share: Share) -> tuple[int, int | None]:
+        """Return how many workers there are, and how many trials they may be given; `None` for one
+        that is chosen ahead, too.
+        """
+        workers = min(share.capacity, self._max_concurrent or share.capacity)
+        # With room for no more, one is chosen ahead; but who asks for one at a time means it
+        is_bound = workers < share.capacity or self._max_concurrent == 1
+        return workers, workers if is_bound else None
+
+    def described(self, phase: Phase) -> str:
+        """Return what is said of a part of the search."""
+        measures = isinstance(phase, Measuring)
+        then = "; when their GPU memory is measured, as many as fit" if measures else ""
+        return f"{phase.share.described(self.at_once(phase.share)[0])}{then}."
 
 
 def fitting(used: int | None, size: int | None) -> int | None:

@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import keras
 import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -28,7 +27,7 @@ from ray.tune.schedulers import TrialScheduler
 from glimr_keras._utils import scratch
 from glimr_keras.executors.base import Begin, Executor
 from glimr_keras.executors.coordinator import Coordinator
-from glimr_keras.executors.phases import Alone, Measuring, Phase, hint
+from glimr_keras.executors.phases import Alone, Phase, Plan
 from glimr_keras.executors.ray_adapters import (
     BridgeSearcher,
     FilteredCallback,
@@ -42,7 +41,7 @@ from glimr_keras.executors.ray_entry import Entry
 from glimr_keras.executors.ray_scheduler import FilteredScheduler, pauses
 from glimr_keras.executors.ray_start import ensure_ray, environment
 from glimr_keras.executors.ray_worker import Worker, WorkerPayload
-from glimr_keras.executors.resources import Share, most_per_gpu, share_of
+from glimr_keras.executors.resources import Share
 from glimr_keras.training import gpus
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe
@@ -102,34 +101,19 @@ class RayExecutor(Executor):
         trials_per_gpu: int | Literal["auto"] | None = None,
     ) -> None:
         self._reporter = reporter
-        self._wanted, self._per_gpu = resources, trials_per_gpu
+        self._plan = Plan(_machines, resources, trials_per_gpu, max_concurrent)
         self._max_memory = max_memory
         self._scheduler = scheduler
         self._callbacks = list(callbacks)
         self._storage = storage if pauses(scheduler) else None  # else nothing that matters is kept
         self._address, self._chatty = address, chatty
-        self._max_concurrent = max_concurrent
-        self._share = self._packed = Share({"cpu": 1.0, "gpu": 0.0}, 0)
-        # Each run of Ray Tune has a scheduler of its own, and there may be several
-        self._unused = copy.deepcopy(scheduler) if trials_per_gpu is not None else None
+        self._first = Phase(Share({"cpu": 1.0, "gpu": 0.0}, 0))
 
     def prepare(self) -> None:
         """Join or start a Ray, and find out what each trial gets of it."""
         ensure_ray(self._address, self._chatty)
-        per_gpu = 1 if self._per_gpu == "auto" else self._per_gpu
-        self._share = self._packed = share_of(_machines(), self._wanted, per_gpu)
-        measures = isinstance(self._first_phase(), Measuring)
-        then = "; when their GPU memory is measured, as many as fit" if measures else ""
-        self.line = f"{self._share.described(self._at_once(self._share)[0])}{then}."
-
-    def _at_once(self, share: Share) -> tuple[int, int | None]:
-        """How many workers there are, and how many trials they may be given; `None` for one that is
-        chosen ahead, too.
-        """
-        workers = min(share.capacity, self._max_concurrent or share.capacity)
-        # With room for no more, one is chosen ahead; but who asks for one at a time means it
-        is_bound = workers < share.capacity or self._max_concurrent == 1
-        return workers, workers if is_bound else None
+        self._first = self._plan.first()
+        self.line = self._plan.described(self._first)
 
     def execute(self, context: TrialContext, begin: Begin) -> None:
         """Readies the workers, builds the model once in one of them, and runs what the coordinator
@@ -144,58 +128,31 @@ class RayExecutor(Executor):
             KeyboardInterrupt: If the user stopped the search.
             Exception: What `begin` raised.
         """
-        if self._share.gpus >= 2 and context.session.backend == "torch":
+        gpus_each = self._first.share.gpus
+        if gpus_each >= 2 and context.session.backend == "torch":
             warnings.warn(
                 "Keras on torch trains a model on one GPU. Received: resources_per_trial with "
-                f"'gpu': {self._share.gpus:g}, of which the others stay empty.",
+                f"'gpu': {gpus_each:g}, of which the others stay empty.",
                 stacklevel=2,
             )
-        phase: Phase | None = self._first_phase()
+        phase: Phase | None = self._first
         coordinator: Coordinator | None = None
         surroundings, repeater = Surroundings.current(), Repeater()
+        # Each run of Ray Tune has a scheduler of its own
+        unused = copy.deepcopy(self._scheduler) if self._plan.may_go_on(phase) else None
         while phase is not None:
-            scheduler = self._scheduler_of(phase, coordinator)
+            scheduler = self._scheduler if coordinator is None else copy.deepcopy(unused)
+            scheduler = None if isinstance(phase, Alone) else scheduler
             bridge = self._bridge(phase, begin, coordinator, pauses(scheduler), repeater)
             payload = self._payload(context, phase.share, surroundings)
             with _own_interrupts():
-                self._run(phase, bridge, scheduler, payload)
+                self._run(phase, bridge, scheduler, payload, context.session.backend)
             if bridge.error is not None:
                 raise bridge.error
             if bridge.interrupted:
                 raise KeyboardInterrupt
             coordinator = bridge.coordinator
-            phase = None if coordinator is None else self._next_phase(phase, coordinator)
-
-    def _first_phase(self) -> Phase:
-        most = most_per_gpu(_machines(), self._wanted, self._max_concurrent)
-        if self._per_gpu == "auto" and self._share.gpus == 1 and most > 1:
-            return Measuring(self._share, most)
-        return Phase(self._share)
-
-    def _next_phase(self, phase: Phase, coordinator: Coordinator) -> Phase | None:
-        """What follows on a part of the search; `None` at its end."""
-        if coordinator.error is not None:
-            return None
-        if coordinator.remark is not None:
-            coordinator.end_alone()
-        elif isinstance(phase, Measuring) and not coordinator.finished:
-            self._packed = share_of(_machines(), self._wanted, phase.count)
-            described = self._packed.described(self._at_once(self._packed)[0])
-            coordinator.say(f"{phase.count} trials fit on a GPU: now {described}.")
-            return Phase(self._packed)
-        elif coordinator.has_alone:
-            return Alone(share_of(_machines(), {**(self._wanted or {}), "gpu": 1.0}))
-        elif isinstance(phase, Alone) and coordinator.goes_on():
-            return Phase(self._packed)
-        if self._per_gpu is None and phase.share.gpus == 1:
-            most = most_per_gpu(_machines(), self._wanted)
-            coordinator.say(hint(coordinator.gpu_memory, coordinator.gpu_size, most))
-        return None
-
-    def _scheduler_of(self, phase: Phase, coordinator: Coordinator | None) -> Any:
-        if isinstance(phase, Alone):
-            return None
-        return self._scheduler if coordinator is None else copy.deepcopy(self._unused)
+            phase = None if coordinator is None else self._plan.after(phase, coordinator)
 
     def _bridge(
         self,
@@ -217,7 +174,7 @@ class RayExecutor(Executor):
             coordinator.shares_gpus = shares_gpus
         return Bridge(
             begun,
-            *self._at_once(phase.share),
+            *self._plan.at_once(phase.share),
             may_pause,
             shows=self._reporter is not None,
             is_cluster=_Cluster(),
@@ -232,9 +189,10 @@ class RayExecutor(Executor):
         bridge: Bridge,
         scheduler: TrialScheduler | None,
         payload: ray.ObjectRef,
+        backend: str,
     ) -> None:
         """Run a part of the search, with processes of its own."""
-        share, backend = phase.share, keras.backend.backend()
+        share = phase.share
         order = {
             "backend": backend,
             "variables": gpus.variables(backend, min(share.gpus or 1, 1)),
@@ -248,7 +206,7 @@ class RayExecutor(Executor):
         scratch.tidy(_OURS, self._storage)
         storage = scratch.make(_OURS, self._storage)
         try:
-            with self._environment(self._at_once(share)[0]):
+            with self._environment(self._plan.at_once(share)[0]):
                 tune.Tuner(
                     tune.with_resources(trainable, dict(share.resources)),
                     tune_config=tune.TuneConfig(

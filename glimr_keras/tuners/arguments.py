@@ -24,6 +24,8 @@ from glimr_keras.training.discovery import Probe
 from glimr_keras.transport.serialization import check_sendable
 from glimr_keras.trials.objective import DEFAULT, Objective
 
+ExecutorChoice = Literal["auto", "ray", "inline"] | Executor
+TrialsPerGpu = int | Literal["auto"]
 _Value = TypeVar("_Value")
 
 
@@ -152,7 +154,7 @@ def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]
     return given
 
 
-def checked_trials_per_gpu(given: Mapping[str, Any]) -> int | Literal["auto"] | None:
+def checked_trials_per_gpu(given: Mapping[str, Any]) -> TrialsPerGpu | None:
     """How many executions share a GPU, of a tuner's arguments by name."""
     count, resources = given["trials_per_gpu"], given["resources_per_trial"]
     if count is None:

@@ -9,7 +9,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import keras
 from ray import tune
@@ -18,7 +18,6 @@ from ray.tune.schedulers import TrialScheduler
 from glimr_keras._utils.checks import checked_count, optional_count
 from glimr_keras._utils.files import write_json
 from glimr_keras._utils.overriding import is_overridden
-from glimr_keras.executors.base import Executor
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, overrides
@@ -35,6 +34,8 @@ from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners import by_hand
 from glimr_keras.tuners.arguments import (
+    ExecutorChoice,
+    TrialsPerGpu,
     check_recognized,
     checked_oracle,
     checked_points,
@@ -46,9 +47,6 @@ from glimr_keras.tuners.hooks import hypermodel_of, overridden
 from glimr_keras.tuners.search import SearchSession
 from glimr_keras.tuners.settings import TunerState, checked_settings, space_of
 from glimr_keras.tuners.worker_copy import worker_copy
-
-ExecutorChoice = Literal["auto", "ray", "inline"] | Executor
-TrialsPerGpu = int | Literal["auto"]
 
 
 class BaseTuner(Results):
@@ -97,16 +95,13 @@ class BaseTuner(Results):
         stopper: A `ray.tune.Stopper`, asked after each epoch of each trial. Defaults to none.
 
         # Resources
-        resources_per_trial: CPUs (also the number of threads) and GPUs (fractions allowed) of one
-            execution, and custom resources of a cluster, by name: `{"cpu": 2, "gpu": 0.5}`. Without
-            `gpu` it has none, and with two or more the batches are spread over them, unless `build`
-            has a strategy of its own. Without `cpu` it has as many as there are for each GPU.
-            Defaults to one GPU and an even part of the CPUs where there are GPUs, and else to one
-            CPU.
-        trials_per_gpu: How many executions share a GPU, from 1 to 100, each with as much of its
-            memory; no meaning without GPUs. One that lacks memory beside others is tried once more
-            alone. `'auto'` measures what the first ones take. What follows on that, or on trials
-            that ran alone, is another run of Ray Tune, to its callbacks too. Defaults to one.
+        resources_per_trial: CPUs (also threads) and GPUs (fractions allowed) of one execution, and
+            custom resources, by name: `{"cpu": 2, "gpu": 0.5}`. No `gpu` means none; over several,
+            batches are spread, unless `build` has a strategy. Defaults to one GPU and an even part
+            of the CPUs where there are GPUs, else to one CPU.
+        trials_per_gpu: How many executions share a GPU, from 1 to 100, or `'auto'` to measure the
+            first ones. One that lacks memory is tried again alone. Another share is another run of
+            Ray Tune, to callbacks too. Defaults to one.
         max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
             machine has room for.
         executor: `"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints
@@ -295,10 +290,8 @@ class BaseTuner(Results):
         hypermodel: Any = None,
         space: Mapping[str, Any] | None = None,
     ) -> Results:
-        """Open a project to read its results, also while a search is running in it, in whichever
-        process.
-
-        Nothing in the project is changed, and nothing in it is executed.
+        """Open a project to read its results, also while a search is running in it. Nothing in it
+        is changed, and nothing in it is executed.
 
         Args:
             project: The project's directory, or its URI.
@@ -311,9 +304,6 @@ class BaseTuner(Results):
 
         Raises:
             ProjectError: If there is no project.
-
-        Example:
-            RayTuner.open("runs/digits").results_dataframe()
         """
         return open_results(project, hypermodel, space)
 

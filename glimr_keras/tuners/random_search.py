@@ -14,8 +14,7 @@ from glimr_keras.oracles import RandomSearchOracle
 from glimr_keras.results.results import Results
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.objective import Goal
-from glimr_keras.tuners.arguments import with_oracle
-from glimr_keras.tuners.base_tuner import ExecutorChoice, TrialsPerGpu
+from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, with_oracle
 from glimr_keras.tuners.tuner import Tuner
 
 
@@ -71,16 +70,13 @@ class RandomSearch(Tuner):
         stopper: A `ray.tune.Stopper`, asked after each epoch of each trial. Defaults to none.
 
         # Resources
-        resources_per_trial: CPUs (also the number of threads) and GPUs (fractions allowed) of one
-            execution, and custom resources of a cluster, by name: `{"cpu": 2, "gpu": 0.5}`. Without
-            `gpu` it has none, and with two or more the batches are spread over them, unless `build`
-            has a strategy of its own. Without `cpu` it has as many as there are for each GPU.
-            Defaults to one GPU and an even part of the CPUs where there are GPUs, and else to one
-            CPU.
-        trials_per_gpu: How many executions share a GPU, from 1 to 100, each with as much of its
-            memory; no meaning without GPUs. One that lacks memory beside others is tried once more
-            alone. `'auto'` measures what the first ones take. What follows on that, or on trials
-            that ran alone, is another run of Ray Tune, to its callbacks too. Defaults to one.
+        resources_per_trial: CPUs (also threads) and GPUs (fractions allowed) of one execution, and
+            custom resources, by name: `{"cpu": 2, "gpu": 0.5}`. No `gpu` means none; over several,
+            batches are spread, unless `build` has a strategy. Defaults to one GPU and an even part
+            of the CPUs where there are GPUs, else to one CPU.
+        trials_per_gpu: How many executions share a GPU, from 1 to 100, or `'auto'` to measure the
+            first ones. One that lacks memory is tried again alone. Another share is another run of
+            Ray Tune, to callbacks too. Defaults to one.
         max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
             machine has room for.
         executor: `"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints

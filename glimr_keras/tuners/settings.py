@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from ray import tune
@@ -16,7 +16,6 @@ from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras._utils.checks import checked_kind, optional_count, optional_seconds
 from glimr_keras.errors import ProjectError
-from glimr_keras.executors.base import Executor
 from glimr_keras.executors.policies import FailurePolicy
 from glimr_keras.models.hypermodel import HyperModel, declared_space
 from glimr_keras.oracles import Oracle
@@ -27,6 +26,8 @@ from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.define_by_run import NewEntries
 from glimr_keras.training.execution import ExecutionRunner
 from glimr_keras.tuners.arguments import (
+    ExecutorChoice,
+    TrialsPerGpu,
     checked_executor,
     checked_failure_policy,
     checked_resources,
@@ -49,7 +50,7 @@ class SearchSettings:
     cv_folds: int | None = None
     max_concurrent_trials: int | None = None
     resources_per_trial: dict[str, float] | None = None
-    trials_per_gpu: int | Literal["auto"] | None = None
+    trials_per_gpu: TrialsPerGpu | None = None
     max_worker_memory: int | None = None
     scheduler: TrialScheduler | None = None
     warm_start: Sequence[pathlib.Path] = ()
@@ -60,7 +61,7 @@ class SearchSettings:
     time_budget_s: float | None = None
     stopper: tune.Stopper | None = None
     reporter: tune.ProgressReporter | None = None
-    executor: str | Executor = "auto"
+    executor: ExecutorChoice = "auto"
     address: str | None = None
     retry_failed: bool = False
 

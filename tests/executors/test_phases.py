@@ -2,7 +2,7 @@
 
 import pytest
 
-from glimr_keras.executors.phases import Alone, Measuring, Phase, fitting, hint
+from glimr_keras.executors.phases import Alone, Measuring, Phase, Plan, fitting, hint
 from glimr_keras.executors.resources import Share
 from glimr_keras.project.journal import Journal
 from tests.executors.test_coordinator import coordinator_of, finish
@@ -48,7 +48,7 @@ def test_what_lacked_memory_beside_others_is_tried_once_more_alone(coordinator, 
     shared = Phase(SHARED)
     specs = [shared.next_spec(coordinator) for _ in range(4)]
     lacks_memory(coordinator, specs[0])
-    assert not coordinator.is_idle
+    assert coordinator.num_open == 3
     for spec in specs[1:3]:
         finish(coordinator, spec)
     lacks_memory(coordinator, specs[3])
@@ -154,7 +154,7 @@ def test_the_first_trials_show_how_many_fit(journal, tmp_path):
     measured(coordinator, second, 15 * GIB)
     assert phase.next_spec(coordinator) is None
     assert (phase.is_over(coordinator), phase.count) == (True, 4)
-    assert Journal(tmp_path).read().trials["1"].gpu_memory == 15 * GIB
+    assert Journal(tmp_path).read().trials["01"].gpu_memory == 15 * GIB
 
 
 @pytest.mark.parametrize(("max_trials", "most", "count"), [(40, 8, 8), (12, 8, 5), (40, 3, 3)])
@@ -199,6 +199,80 @@ def test_what_failed_or_was_lost_says_nothing_of_what_fits(journal, tmp_path):
         measured(coordinator, spec, GIB)
     phase.next_spec(coordinator)
     assert phase.count == 8
+
+
+SERVER = [{"CPU": 16.0, "GPU": 2.0}]
+
+
+def test_most_searches_have_one_part(coordinator):
+    for machines, arguments, said in (
+        ([{"CPU": 4.0}], {}, "4 trials at a time, each with 1 CPU."),
+        ([{"CPU": 4.0}], {"trials_per_gpu": "auto"}, "4 trials at a time, each with 1 CPU."),
+        (SERVER, {"max_concurrent": 1}, "1 trial at a time, with 1 GPU and 8 CPUs."),
+        (SERVER, {"trials_per_gpu": "auto", "max_concurrent": 2}, "2 trials at a time, each with"),
+    ):
+        plan = Plan(lambda machines=machines: machines, **arguments)
+        first = plan.first()
+        assert plan.described(first).startswith(said)
+        assert not plan.may_go_on(first)
+        assert plan.after(first, coordinator) is None
+
+
+def test_a_search_that_shares_gpus_goes_on_until_nothing_is_left(coordinator):
+    plan = Plan(lambda: SERVER, None, 4)
+    first = plan.first()
+    assert plan.may_go_on(first)
+    lacks_memory(coordinator, first.next_spec(coordinator))
+    coordinator.finished = True
+    alone = plan.after(first, coordinator)
+    assert (type(alone), dict(alone.share.resources)) == (Alone, {"cpu": 8, "gpu": 1})
+    finish(coordinator, alone.next_spec(coordinator))
+    again = plan.after(alone, coordinator)
+    assert (type(again), again.share.per_gpu) == (Phase, 4)
+    for _ in range(3):
+        finish(coordinator, again.next_spec(coordinator))
+    assert again.next_spec(coordinator) is None
+    assert plan.after(again, coordinator) is None
+
+
+def test_parts_of_a_gpu_that_were_asked_for_are_shared_too(coordinator):
+    plan = Plan(lambda: SERVER, {"gpu": 0.25, "cpu": 2})
+    first = plan.first()
+    assert plan.may_go_on(first)
+    lacks_memory(coordinator, first.next_spec(coordinator))
+    alone = plan.after(first, coordinator)
+    assert dict(alone.share.resources) == {"cpu": 2, "gpu": 1}
+
+
+def test_what_is_measured_decides_what_follows(journal, tmp_path):
+    coordinator = coordinator_of(journal, tmp_path, 1, 40, ())
+    plan = Plan(lambda: SERVER, trials_per_gpu="auto")
+    first = plan.first()
+    assert plan.described(first).endswith("memory is measured, as many as fit.")
+    for spec in [first.next_spec(coordinator) for _ in range(2)]:
+        measured(coordinator, spec, 30 * GIB)
+    assert first.next_spec(coordinator) is None
+    packed = plan.after(first, coordinator)
+    assert (type(packed), dict(packed.share.resources)) == (Phase, {"cpu": 4, "gpu": 0.5})
+    (said,) = coordinator._observer.said
+    assert said == (
+        "2 trials fit on a GPU: now 4 trials at a time, each with 1/2 of a GPU and 4 CPUs."
+    )
+    coordinator.shares_gpus = True  # as the executor says
+    lacks_memory(coordinator, packed.next_spec(coordinator))
+    alone = plan.after(packed, coordinator)
+    finish(coordinator, alone.next_spec(coordinator))
+    assert plan.after(alone, coordinator).share.per_gpu == 2
+
+
+def test_a_search_that_leaves_gpus_empty_says_so_also_where_its_time_is_over(coordinator):
+    plan = Plan(lambda: SERVER)
+    first = plan.first()
+    measured(coordinator, first.next_spec(coordinator), 4 * GIB)
+    coordinator.remark = "The time budget is spent."
+    assert plan.after(first, coordinator) is None
+    (said,) = coordinator._observer.said
+    assert "`trials_per_gpu=8`" in said
 
 
 @pytest.mark.parametrize(

@@ -263,20 +263,18 @@ GROUPS = {
             "resources_per_trial",
             "Mapping[str, float] | None",
             "None",
-            "CPUs (also the number of threads) and GPUs (fractions allowed) of one execution, and "
-            'custom resources of a cluster, by name: `{"cpu": 2, "gpu": 0.5}`. Without `gpu` it '
-            "has none, and with two or more the batches are spread over them, unless `build` has a "
-            "strategy of its own. Without `cpu` it has as many as there are for each GPU. Defaults "
-            "to one GPU and an even part of the CPUs where there are GPUs, and else to one CPU.",
+            "CPUs (also threads) and GPUs (fractions allowed) of one execution, and custom "
+            'resources, by name: `{"cpu": 2, "gpu": 0.5}`. No `gpu` means none; over several, '
+            "batches are spread, unless `build` has a strategy. Defaults to one GPU and an even "
+            "part of the CPUs where there are GPUs, else to one CPU.",
         ),
         Argument(
             "trials_per_gpu",
             "TrialsPerGpu | None",
             "None",
-            "How many executions share a GPU, from 1 to 100, each with as much of its memory; no "
-            "meaning without GPUs. One that lacks memory beside others is tried once more alone. "
-            "`'auto'` measures what the first ones take. What follows on that, or on trials that "
-            "ran alone, is another run of Ray Tune, to its callbacks too. Defaults to one.",
+            "How many executions share a GPU, from 1 to 100, or `'auto'` to measure the first "
+            "ones. One that lacks memory is tried again alone. Another share is another run of "
+            "Ray Tune, to callbacks too. Defaults to one.",
         ),
         Argument(
             "max_concurrent_trials",
