@@ -139,7 +139,7 @@ class RayExecutor(Executor):
         coordinator: Coordinator | None = None
         surroundings, repeater = Surroundings.current(), Repeater()
         # Each run of Ray Tune has a scheduler of its own
-        unused = copy.deepcopy(self._scheduler) if self._plan.may_go_on(phase) else None
+        unused = copy.deepcopy(self._scheduler) if self._plan.may_go_on(self._first) else None
         while phase is not None:
             scheduler = self._scheduler if coordinator is None else copy.deepcopy(unused)
             scheduler = None if isinstance(phase, Alone) else scheduler

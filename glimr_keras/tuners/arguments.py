@@ -260,7 +260,7 @@ def checked_failure_policy(oracle: Oracle, given: Mapping[str, Any]) -> FailureP
     )
 
 
-def checked_executor(given: Mapping[str, Any], of_ray: Sequence[tune.Callback]) -> str | Executor:
+def checked_executor(given: Mapping[str, Any], of_ray: Sequence[tune.Callback]) -> ExecutorChoice:
     """Return an executor by name or as an instance, if it regards all that was given to the tuner.
 
     Args:
@@ -288,13 +288,14 @@ def checked_executor(given: Mapping[str, Any], of_ray: Sequence[tune.Callback]) 
             raise ValueError(
                 f"A Ray `{name}` needs `executor='ray'`{own}. Received: executor={executor!r}"
             )
-    return executor
+    return cast(ExecutorChoice, executor)
 
 
 _OF_RAY = ("scheduler", "reporter")
 _OF_RAYS_EXECUTOR = (
     *_OF_RAY,
     "max_concurrent_trials",
+    "trials_per_gpu",
     "max_worker_memory",
     "address",
 )

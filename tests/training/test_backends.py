@@ -91,12 +91,19 @@ class Finder:
 sys.meta_path.insert(0, Finder)
 """
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed"),
-]
+pytestmark = pytest.mark.slow
 
 
+def needs(backend):
+    """Skips a test where a backend is not installed."""
+    is_missing = importlib.util.find_spec(backend) is None
+    return pytest.mark.skipif(is_missing, reason=f"{backend} is not installed")
+
+
+BACKENDS = [pytest.param(backend, marks=needs(backend)) for backend in ("jax", "torch")]
+
+
+@needs("jax")
 def test_arrays_of_jax_are_shared():
     """In a process of its own: one with JAX in it warns of each fork."""
     command = [sys.executable, "-c", SHARED]
@@ -106,6 +113,7 @@ def test_arrays_of_jax_are_shared():
     assert done.stdout.split() == ["True"] * 4, done.stderr
 
 
+@needs("jax")
 def test_jax_trains_one_model_on_all_devices_of_a_process():
     """Two that are made of the CPU; each batch is spread over them."""
     flags = "--xla_force_host_platform_device_count=2"
@@ -118,14 +126,16 @@ def test_jax_trains_one_model_on_all_devices_of_a_process():
 
 
 @pytest.mark.parametrize("executor", ["ray", "inline"])
-def test_jax_runs_a_search_where_tensorflow_is_not_installed(tmp_path, executor):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_search_runs_where_tensorflow_is_not_installed(tmp_path, backend, executor):
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_TENSORFLOW)
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    environment = script_environment(KERAS_BACKEND="jax")
+    environment = script_environment(KERAS_BACKEND=backend)
     environment["PYTHONPATH"] = f"{tmp_path}:{ROOT}"
     command = [sys.executable, str(script), str(tmp_path), executor]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
-    assert done.stdout.splitlines() == ["{'COMPLETED'} {'jax'} {False} False", "True"], done.stderr
+    said = ["{'COMPLETED'} {'" + backend + "'} {False} False", "True"]
+    assert done.stdout.splitlines() == said, done.stderr
