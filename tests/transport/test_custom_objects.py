@@ -98,7 +98,8 @@ def test_what_cannot_be_sent_is_left_out(monkeypatch):
     monkeypatch.setitem(registry, "number", 1)
     content = io.BytesIO(pack(None).content)
     assert pickle.load(content) == []  # of large buffers
-    assert pickle.load(content).objects == {"number": 1}
+    found = pickle.load(content).objects  # beside what other tests have registered
+    assert found.keys() & {"lock", "symbolic", "number"} == {"number"}
 
 
 @pytest.mark.parametrize("value", [pathlib.Path, keras.layers.Dense])
