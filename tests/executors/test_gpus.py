@@ -43,7 +43,17 @@ BACKEND = keras.backend.backend()
 
 
 class Tells(gk.HyperModel):
-    # Writes down what there is in the process, and when it trains
+    # Writes down what there is in the process, and when it trains. Trials wait for as many
+    # processes as there are to be
+
+    def __init__(self, at_once):
+        self.at_once = at_once
+
+    def wait(self):
+        (place / f"{{os.getpid()}}.begun").touch()
+        until = time.monotonic() + 60
+        while len(list(place.glob("*.begun"))) < self.at_once and time.monotonic() < until:
+            time.sleep(0.05)
 
     def build(self, config):
         return tiny_models.build(config)
@@ -60,6 +70,8 @@ class Tells(gk.HyperModel):
         if BACKEND == "tensorflow":
             import tensorflow as tf
             note["threads"] = tf.config.threading.get_intra_op_parallelism_threads()
+        if tiny_models.is_trial(callbacks):
+            self.wait()
         history = model.fit(*args, callbacks=callbacks, **kwargs)
         if tiny_models.is_trial(callbacks):
             time.sleep(0.3)
@@ -88,16 +100,18 @@ class Lacks(Tells):
         return super().fit(config, model, *args, callbacks=callbacks, **kwargs)
 
 
-def search(name, max_trials, hypermodel=Tells, **settings):
+def search(name, max_trials, at_once=1, hypermodel=Tells, **settings):
     # Searches, and prints what trials wrote down
-    place = dict(directory=str(pathlib.Path({place!r}) / "runs"), project_name=name)
-    tuner = gk.RandomSearch(hypermodel(), "val_loss", max_trials, seed=0, **place, **settings)
+    settings |= dict(directory=str(place / "runs"), project_name=name, seed=0)
+    tuner = gk.RandomSearch(hypermodel(at_once), "val_loss", max_trials, **settings)
     data = dict(validation_data=tiny_models.VALIDATION, epochs=1)
     tuner.search(*tiny_models.TRAIN, **data)
     assert set(tuner.results_dataframe()["status"]) == {{"COMPLETED"}}
     notes = []
-    for file in pathlib.Path({place!r}).glob("*.jsonl"):
+    for file in place.glob("*.jsonl"):
         notes += [json.loads(line) for line in file.read_text().splitlines()]
+        file.unlink()
+    for file in place.glob("*.begun"):
         file.unlink()
     print("NOTES", json.dumps(notes), flush=True)
 
@@ -141,10 +155,10 @@ def test_each_trial_has_its_share_and_no_other(tmp_path, ray_files):
         ray_files,
         """
         ray.init(num_cpus=8, num_gpus=2, include_dashboard=False, log_to_driver=False)
-        search("whole", 5)
-        search("none", 4, resources_per_trial={"cpu": 2}, max_concurrent_trials=2)
+        search("whole", 4, at_once=2)
+        search("none", 4, at_once=2, resources_per_trial={"cpu": 2}, max_concurrent_trials=2)
         shared = dict(trials_per_gpu=2, resources_per_trial={"cpu": 1}, max_concurrent_trials=3)
-        search("shared", 6, **shared)
+        search("shared", 6, at_once=3, **shared)
         search("both", 2, resources_per_trial={"gpu": 2})
         print("devices", has_devices())
         """,
@@ -178,9 +192,9 @@ def test_what_the_first_trials_take_says_how_many_share_a_gpu(tmp_path, ray_file
         ray_files,
         """
         ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
-        search("packed", 5, Measured, trials_per_gpu="auto")
-        search("whole", 1, Measured)
-        search("alone", 2, Lacks, trials_per_gpu=2)
+        search("packed", 5, 1, Measured, trials_per_gpu="auto")
+        search("whole", 1, 1, Measured)
+        search("alone", 2, 1, Lacks, trials_per_gpu=2)
         """,
     )
     text = "\n".join(said)
@@ -209,7 +223,7 @@ def test_jax_is_told_its_part_of_the_memory_before_it_is_imported(tmp_path, ray_
         ray_files,
         """
         ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
-        search("shared", 2, trials_per_gpu=2)
+        search("shared", 2, at_once=2, trials_per_gpu=2)
         """,
         KERAS_BACKEND="jax",
     )
@@ -225,7 +239,7 @@ def test_on_a_mixed_cluster_trials_are_where_the_gpus_are(tmp_path, ray_files):
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
         there = cluster.add_node(num_cpus=4, num_gpus=2)
         print(there.node_id)
-        search("mixed", 3, address=cluster.address)
+        search("mixed", 3, at_once=2, address=cluster.address)
         ray.shutdown()
         cluster.shutdown()
         """,
