@@ -11,6 +11,7 @@ import tensorflow as tf
 from glimr_keras.errors import ModelError, ShippingError
 from glimr_keras.models.data import (
     FitArguments,
+    batch_sizes,
     check_one_source,
     describe,
     first_batch,
@@ -21,6 +22,7 @@ from glimr_keras.models.data import (
 )
 from glimr_keras.models.hypermodel import FunctionHyperModel, HyperModel
 from glimr_keras.space.hyperparameters import HyperParameters
+from tests import tiny_models
 
 X, Y, W = np.arange(12.0).reshape(4, 3), np.arange(4), np.ones(4)
 DATASET = tf.data.Dataset.from_tensor_slices((X, Y)).batch(2)
@@ -358,3 +360,33 @@ def test_the_shapes_of_padded_batches_are_those_of_the_last_axes():
 def test_what_only_a_fit_of_the_users_own_can_take_has_no_shapes(x):
     assert shapes_of(FitArguments((x, [0.5, 1.5]))) == {}
     assert describe(FitArguments((x,))) is None
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "sizes"),
+    [
+        ({}, [("training data", 64, 32)]),
+        ({"batch_size": 100}, [("training data", 64, 64)]),
+        (
+            {"validation_split": 0.25, "batch_size": 10},
+            [("training data", 48, 10), ("validation data", 16, 10)],
+        ),
+        (
+            {"validation_data": tiny_models.VALIDATION, "validation_batch_size": 5},
+            [("training data", 64, 32), ("validation data", 32, 5)],
+        ),
+        ({"steps_per_epoch": 3}, []),
+        (
+            {"steps_per_epoch": 3, "validation_data": tiny_models.VALIDATION},
+            [("validation data", 32, 32)],
+        ),
+    ],
+)
+def test_the_batches_that_keras_makes_of_arrays_are_known(kwargs, sizes):
+    arguments = FitArguments(tiny_models.TRAIN, kwargs)
+    assert list(batch_sizes(arguments)) == sizes
+
+
+def test_what_sources_give_is_not_known():
+    assert list(batch_sizes(FitArguments((iter([tiny_models.TRAIN]),), {}))) == []
+    assert list(batch_sizes(FitArguments((), {}))) == []

@@ -78,17 +78,16 @@ print(one == again, one[0] is None, two == (2,), np.allclose(one[1], same, rtol=
 
 # Python runs it first in each process, in which TensorFlow then is not installed
 WITHOUT_TENSORFLOW = """
-import sys
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
 
 
-class Finder:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] == "tensorflow":
-            raise ModuleNotFoundError("No module named 'tensorflow'", name=name)
+def find_spec(kind, name, path=None, target=None):
+    return None if name.partition(".")[0] == "tensorflow" else find(name, path, target)
 
 
-sys.meta_path.insert(0, Finder)
+PathFinder.find_spec = classmethod(find_spec)
 """
 
 pytestmark = pytest.mark.slow

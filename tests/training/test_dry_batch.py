@@ -1,6 +1,7 @@
 """What one whole batch shows before a search, of every kind of data and model that trains."""
 
 import time
+import types
 import warnings
 
 import keras
@@ -345,3 +346,30 @@ def test_inputs_are_compared_by_name(is_named):
     assert "inputs of shape (32, 3), (32, 2), and a model with inputs of shape (None, 4)" in (
         wrong.error
     )
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"batch_size": 16}, None),
+        ({"batch_size": 9}, "training data of 64 samples in batches of 9, the last of 1"),
+        ({"batch_size": 30}, None),
+        (
+            {"batch_size": 16, "validation_batch_size": 5},
+            "validation data of 32 samples in batches",
+        ),
+    ],
+)
+def test_batches_that_jax_cannot_spread_are_refused(monkeypatch, kwargs, message):
+    mesh = types.SimpleNamespace(shape=(2,))
+    distribution = types.SimpleNamespace(device_mesh=mesh)
+    monkeypatch.setattr(dry_batch.keras.distribution, "distribution", lambda: distribution)
+    monkeypatch.setattr(dry_batch.keras.backend, "backend", lambda: "jax")
+    arguments = FitArguments(
+        tiny_models.TRAIN, {**kwargs, "validation_data": tiny_models.VALIDATION}
+    )
+    if message is None:
+        dry_batch._check_even(arguments)
+        return
+    with pytest.raises(DataError, match=f"over the 2 GPUs of a trial. Received: {message}"):
+        dry_batch._check_even(arguments)
