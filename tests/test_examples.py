@@ -80,6 +80,17 @@ def test_a_benchmark_runs_and_prints_its_table(name, parts, figure, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_gpus_runs_without_one(tmp_path):
+    arguments = ["--quick", "--executor", "inline", "--json", str(tmp_path / "figures.json")]
+    printed = run_example("benchmarks/gpu.py", arguments, directory=tmp_path)
+    assert "of the bare loop" in printed
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert not [name for name, seen in figures.items() if "error" in seen]
+    assert figures["lacks memory"]["small"] == ["COMPLETED"]
+    assert figures["killed"]["trials"] == 3
+
+
+@pytest.mark.slow
 def test_a_search_that_is_killed_again_and_again_is_whole(tmp_path):
     run_example(
         "benchmarks/soak.py", ["--quick", "--json", str(tmp_path / "figures.json")]
