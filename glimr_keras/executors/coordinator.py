@@ -60,8 +60,8 @@ class Coordinator:
         remark: Why it ended before its budget was spent, where there was no error.
         shares_gpus: Whether several executions share a GPU, so that one which lacks memory is tried
             once more alone.
-        gpu_memory: The most bytes that an execution of this session took on a GPU, of those that
-            did not fail; `None` where none was measured.
+        gpu_peak: The most bytes that an execution of this session may have taken on a GPU, of those
+            that did not fail; `None` where none was measured.
         gpu_size: The bytes of the smallest GPU.
         measured: How many executions that is known of.
     """
@@ -85,7 +85,7 @@ class Coordinator:
         self.finished = self.all_given_out = False
         self.remark: str | None = None
         self.shares_gpus = False
-        self.gpu_memory: int | None = None
+        self.gpu_peak: int | None = None
         self.gpu_size: int | None = None
         self.measured = 0
         self._draw = draw
@@ -205,7 +205,7 @@ class Coordinator:
         while self.has_alone:
             spec, outcome = self._alone.popleft()
             self._was_alone.add(spec.key)
-            self._end(self._given_out(spec), outcome)
+            self._end(self._given_out(spec), dataclasses.replace(outcome, final=True))
 
     def _given_out(self, spec: ExecutionSpec) -> ExecutionSpec:
         self._open.add(spec.key)
@@ -455,10 +455,10 @@ class Coordinator:
 
     def _measure(self, execution: Execution, outcome: Outcome) -> None:
         execution.gpu_memory = outcome.gpu_memory
-        if outcome.gpu_memory is None or outcome.status == TrialStatus.FAILED:
+        if outcome.gpu_peak is None or outcome.status == TrialStatus.FAILED:
             return
         self.measured += 1
-        self.gpu_memory = max(self.gpu_memory or 0, outcome.gpu_memory)
+        self.gpu_peak = max(self.gpu_peak or 0, outcome.gpu_peak)
         if outcome.gpu_size is not None:
             self.gpu_size = min(self.gpu_size or outcome.gpu_size, outcome.gpu_size)
 

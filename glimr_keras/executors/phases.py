@@ -6,10 +6,12 @@ more in a part of their own, and how many may share it can be measured in the fi
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from glimr_keras.errors import ResourcesError
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.resources import Machine, Share, most_per_gpu, share_of
 from glimr_keras.training.gpus import CONTEXT_BYTES, SPARE
@@ -88,7 +90,7 @@ class Measuring(Phase):
         if coordinator.measured >= self.share.capacity:
             left = coordinator.num_left
             needed = self._most if left is None else math.ceil(left / self.share.capacity)
-            found = fitting(coordinator.gpu_memory, coordinator.gpu_size)
+            found = fitting(coordinator.gpu_peak, coordinator.gpu_size)
             self.count = max(min(found or 1, self._most, needed), 1)
             if found is None:
                 coordinator.say(_UNKNOWN)
@@ -149,17 +151,31 @@ class Plan:
             coordinator.end_alone()
         elif isinstance(phase, Measuring) and not coordinator.finished:
             self._count = phase.count
-            packed = Phase(share_of(self._machines(), self._wanted, self._count))
+            packed = Phase(self._share(phase.share))
             coordinator.say(f"{phase.count} trials fit on a GPU: now {self.described(packed)}")
             return packed
         elif coordinator.has_alone:
-            return Alone(share_of(self._machines(), {**(self._wanted or {}), "gpu": 1.0}))
+            return Alone(self._share(phase.share, {**(self._wanted or {}), "gpu": 1.0}))
         elif isinstance(phase, Alone) and coordinator.goes_on():
-            return Phase(share_of(self._machines(), self._wanted, self._count))
+            return Phase(self._share(phase.share))
         if self._per_gpu is None and phase.share.gpus == 1:
             most = most_per_gpu(self._machines(), self._wanted)
-            coordinator.say(hint(coordinator.gpu_memory, coordinator.gpu_size, most))
+            coordinator.say(hint(coordinator.gpu_peak, coordinator.gpu_size, most))
         return None
+
+    def _share(self, before: Share, alone: Mapping[str, float] | None = None) -> Share:
+        """What each trial gets in another part of the search; what it got before where no machine
+        has a GPU any more, for which Ray then waits.
+        """
+        machines = self._machines()
+        with contextlib.suppress(ResourcesError):
+            if any(machine.get("GPU", 0) >= 1 for machine in machines):
+                return (
+                    share_of(machines, alone)
+                    if alone
+                    else share_of(machines, self._wanted, self._count)
+                )
+        return before
 
     def at_once(self, share: Share) -> tuple[int, int | None]:
         """Return how many workers there are, and how many trials they may be given; `None` for one

@@ -12,12 +12,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ray
 
+from glimr_keras._utils.saying import say
 from glimr_keras.executors.base import Begin
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.phases import Phase
@@ -159,12 +159,11 @@ class Bridge:
         """Says, once, that no process has begun for long."""
         if not self._has_begun and time.monotonic() > self._patient_until:
             self._has_begun = True
-            warnings.warn(
-                f"No process for trials has begun in {_PATIENCE_S:g} s. Received: resources of "
-                f"{dict(self._phase.share.resources)} for each trial, of which other work on the "
-                "machine or cluster may hold a part (`ray status` shows it). Pass less by "
-                "`resources_per_trial`, or wait.",
-                stacklevel=2,
+            say(
+                f"No process for trials has begun in {_PATIENCE_S:g} s. Importing Keras may take "
+                "that long, or other work on the machine or cluster holds a part of what each "
+                f"trial gets, {dict(self._phase.share.resources)} (`ray status` shows it): then "
+                "pass less by `resources_per_trial`."
             )
 
     def start(self, ray_id: str) -> None:

@@ -20,6 +20,8 @@ _GPUS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 """By these a process is told which GPUs are its own. Ray sets them for a trial that gets some, and
 leaves them for one that gets none, which would then see all.
 """
+_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+"""Where the system has a GPU of NVIDIA's or AMD's."""
 
 
 class Entry(FunctionTrainable):
@@ -39,6 +41,8 @@ class Entry(FunctionTrainable):
         if not order["has_gpu"]:
             for name in _GPUS:
                 os.environ[name] = ""
+            if any(map(os.path.exists, _DEVICES)):  # which JAX looks at, whatever is hidden
+                os.environ["JAX_PLATFORMS"] = "cpu"
         worker = importlib.import_module(order["worker"])
         self.__class__ = worker.Worker
         self.setup(config, ray.get(order["payload"][0]))

@@ -303,7 +303,8 @@ def _own_interrupts() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if before is not None:  # of one that was not set from Python, which knows it not
+            signal.signal(signal.SIGINT, before)
 
 
 class _Silent(tune.ProgressReporter):

@@ -53,7 +53,7 @@ class Share:
             f"1/{self.per_gpu} of a GPU" if self.per_gpu > 1 else _counted(self.gpus, "GPU"),
             _counted(self.cpus, "CPU"),
             *(
-                f"{amount:g} {name}"
+                f"{amount / 2**30:.3g} GiB of {name}" if "memory" in name else f"{amount:g} {name}"
                 for name, amount in self.resources.items()
                 if name not in _NAMES and amount > 0
             ),
@@ -151,10 +151,17 @@ def _cpus_for(gpus: float, machines: Sequence[Machine]) -> float:
 def _room(machine: Machine, resources: Mapping[str, float]) -> int:
     """How many trials a machine has room for."""
     return min(
-        int(machine.get(_NAMES.get(name, name), 0) / amount + 1 / _UNITS)
+        _room_for(name, machine.get(_NAMES.get(name, name), 0), amount)
         for name, amount in resources.items()
         if amount > 0
     )
+
+
+def _room_for(name: str, there: float, amount: float) -> int:
+    """How many amounts there are of a resource; a part of a GPU is of one."""
+    if name == "gpu" and amount < 1:
+        return int(there) * int(1 / amount + 1 / _UNITS)
+    return int(there / amount + 1 / _UNITS)
 
 
 def _no_room(machines: Sequence[Machine], resources: Mapping[str, float]) -> ResourcesError:

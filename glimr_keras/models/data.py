@@ -246,14 +246,18 @@ def batch_sizes(arguments: FitArguments) -> Iterator[tuple[str, int, int]]:
     if count is not None and arguments.value("steps_per_epoch") is None:
         split = arguments.value("validation_split") if given is None else None
         kept = math.floor(count * (1 - (split or 0.0)))
-        yield "training data", kept, min(size, kept)
-        if kept < count:
-            yield "validation data", count - kept, min(size, count - kept)
+        yield from _batches_of("training data", kept, size)
+        yield from _batches_of("validation data", count - kept, size)
     if given is not None:
         size = _size_or(arguments.value("validation_batch_size"), size)
         count = _count_of(keras.utils.unpack_x_y_sample_weight(given)[0])
         if count is not None and arguments.value("validation_steps") is None:
-            yield "validation data", count, min(size, count)
+            yield from _batches_of("validation data", count, size)
+
+
+def _batches_of(name: str, count: int, size: int) -> Iterator[tuple[str, int, int]]:
+    if count > 0:
+        yield name, count, min(size, count)
 
 
 def _count_of(x: Any) -> int | None:

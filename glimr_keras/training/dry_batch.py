@@ -156,11 +156,12 @@ def _check_even(arguments: FitArguments) -> None:
     distribution = keras.distribution.distribution()
     if keras.backend.backend() != "jax" or distribution is None:
         return
-    devices = int(distribution.device_mesh.shape[0])
+    mesh, name = distribution.device_mesh, distribution.batch_dim_name
+    devices = int(dict(zip(mesh.axis_names, mesh.shape, strict=True)).get(name, 1))
     for name, count, size in data.batch_sizes(arguments):
         if size % devices or count % size % devices:
             raise DataError(
-                f"JAX spreads each batch evenly over the {devices} GPUs of a trial. Received: "
+                f"JAX spreads each batch evenly over the {devices} devices of a trial. Received: "
                 f"{name} of {count} samples in batches of {size}, the last of "
                 f"{count % size or size}. "
                 f"Choose a `batch_size`, and as many samples, that are multiples of {devices}."

@@ -67,7 +67,9 @@ class Outcome:
             reported with.
         is_told: Whether a loop of the user's own told the oracle of its steps.
         lacks_memory: Whether it failed because the model, or what it computes, did not fit.
-        gpu_memory: The most bytes that it took on one GPU; `None` without a GPU.
+        gpu_memory: The most bytes that it took on one GPU; `None` without a GPU, or where that is
+            not known.
+        gpu_peak: The most that its process took, at least as much.
         gpu_size: The bytes of the GPU; `None` where that is not known.
     """
 
@@ -84,6 +86,7 @@ class Outcome:
     is_told: bool = False
     lacks_memory: bool = False
     gpu_memory: int | None = None
+    gpu_peak: int | None = None
     gpu_size: int | None = None
 
 

@@ -155,10 +155,15 @@ def _of_gpu(context: TrialContext, before: int | None) -> dict[str, int | None]:
         before: The most that the process had taken before; JAX, which does not count anew, says
             nothing of a training that took less.
     """
-    used = _peak(context)
-    if context.session.backend == "jax" and used == before:
-        used = None
-    return {} if used is None else {"gpu_memory": used, "gpu_size": gpus.total()}
+    peak = _peak(context)
+    if peak is None:
+        return {}
+    is_known = context.session.backend != "jax" or peak != before
+    return {
+        "gpu_memory": peak if is_known else None,
+        "gpu_peak": peak,
+        "gpu_size": gpus.total(),
+    }
 
 
 def _described(context: TrialContext, error: Exception, sender: ReportSender) -> tuple[str, bool]:

@@ -313,6 +313,7 @@ class SearchSession:
             ShippingError: If a part of it cannot be sent to workers.
         """
         tuner, settings, size = self._tuner, self._settings, self._tuner.max_model_size
+        wanted = settings.resources_per_trial or {}
         if self._own.has("loop") and callbacks:  # which it passes on itself
             arguments, callbacks = (
                 FitArguments(arguments.args, {**arguments.kwargs, "callbacks": list(callbacks)}),
@@ -324,7 +325,9 @@ class SearchSession:
             tuner.oracle.wanted,
             arguments,
             callbacks + settings.keras_callbacks,
-            cpus=(settings.resources_per_trial or {}).get("cpu"),
+            # Ray's executor knows better; one in this process has all that it has
+            cpus=wanted.get("cpu", None if self._chosen().executor == "inline" else 1.0),
+            gpus=wanted.get("gpu", 0),
             fit_verbose=2 if verbose >= 3 else 0,
             folds=folds,
             max_model_size=None if size is None else checked_count("max_model_size", size),

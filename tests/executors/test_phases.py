@@ -1,5 +1,7 @@
 """Parts of a search that share GPUs, with a hand-driven executor."""
 
+import dataclasses
+
 import pytest
 
 from glimr_keras.executors.phases import Alone, Measuring, Phase, Plan, fitting, hint
@@ -130,6 +132,7 @@ def test_to_be_tried_alone_is_no_retry(journal, tmp_path):
 
 
 def test_where_the_search_ends_before_they_have_failed(coordinator, tmp_path):
+    coordinator._failure_policy = dataclasses.replace(coordinator._failure_policy, retries=1)
     lacks_memory(coordinator, Phase(SHARED).next_spec(coordinator))
     coordinator.remark = "The time budget is spent."
     assert Alone(WHOLE).next_spec(coordinator) is None
@@ -140,7 +143,7 @@ def test_where_the_search_ends_before_they_have_failed(coordinator, tmp_path):
 
 
 def measured(coordinator, spec, used, size=80 * GIB):
-    finish(coordinator, spec, gpu_memory=used, gpu_size=size)
+    finish(coordinator, spec, gpu_memory=used, gpu_peak=used, gpu_size=size)
 
 
 def test_the_first_trials_show_how_many_fit(journal, tmp_path):
@@ -189,7 +192,7 @@ def test_what_failed_or_was_lost_says_nothing_of_what_fits(journal, tmp_path):
     coordinator = coordinator_of(journal, tmp_path, 1, 40, ())
     phase = Measuring(WHOLE, 8)
     first, second = phase.next_spec(coordinator), phase.next_spec(coordinator)
-    finish(coordinator, first, "FAILED", gpu_memory=79 * GIB, gpu_size=80 * GIB)
+    finish(coordinator, first, "FAILED", gpu_peak=79 * GIB, gpu_size=80 * GIB)
     coordinator.on_start(second)
     coordinator.on_lost(second, 1.0, "killed")
     specs = [phase.next_spec(coordinator) for _ in range(2)]
@@ -233,6 +236,16 @@ def test_a_search_that_shares_gpus_goes_on_until_nothing_is_left(coordinator):
         finish(coordinator, again.next_spec(coordinator))
     assert again.next_spec(coordinator) is None
     assert plan.after(again, coordinator) is None
+
+
+def test_where_the_gpus_are_gone_they_are_waited_for(coordinator):
+    machines = [*SERVER]
+    plan = Plan(lambda: machines, None, 4)
+    first = plan.first()
+    lacks_memory(coordinator, first.next_spec(coordinator))
+    machines[:] = [{"CPU": 4.0}]
+    alone = plan.after(first, coordinator)
+    assert (type(alone), alone.share) == (Alone, first.share)
 
 
 def test_parts_of_a_gpu_that_were_asked_for_are_shared_too(coordinator):

@@ -27,6 +27,8 @@ TESLA = {"CPU": 8.0, "GPU": 1.0, "accelerator_type:M60": 1.0}
         ([SERVER], {"cpu": 2}, None, {"cpu": 2, "gpu": 0}, 8),
         ([SERVER], {"gpu": 2}, None, {"cpu": 16, "gpu": 2}, 1),
         ([SERVER], {"gpu": 0.5}, None, {"cpu": 4, "gpu": 0.5}, 4),
+        ([SERVER], {"gpu": 0.6}, None, {"cpu": 8, "gpu": 0.6}, 2),  # a part of one, not of two
+        ([SERVER], {"gpu": 0.4}, None, {"cpu": 4, "gpu": 0.4}, 4),
         ([SERVER], {"gpu": 0}, None, {"cpu": 1, "gpu": 0}, 16),
         ([UNEVEN], None, None, {"cpu": 1, "gpu": 1}, 4),
         ([MAC], None, None, {"cpu": 1, "gpu": 0}, 8),  # which TensorFlow does not use
@@ -91,6 +93,12 @@ def test_what_no_machine_has_is_refused(machines, wanted, there):
         ({"cpu": 1, "gpu": 0}, 1, 1, "1 trial at a time, with 1 CPU"),
         ({"cpu": 2, "gpu": 0.3333}, 3, 6, "6 trials at a time, each with 1/3 of a GPU and 2 CPUs"),
         ({"cpu": 0.5, "gpu": 2}, 1, 1, "1 trial at a time, with 2 GPUs and 0.5 CPU"),
+        (
+            {"cpu": 1, "gpu": 0, "memory": 4 * 2**30},
+            1,
+            3,
+            "3 trials at a time, each with 1 CPU and 4 GiB of memory",
+        ),
         (
             {"cpu": 1, "gpu": 0, "tpu": 2},
             1,

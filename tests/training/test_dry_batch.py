@@ -361,8 +361,8 @@ def test_inputs_are_compared_by_name(is_named):
     ],
 )
 def test_batches_that_jax_cannot_spread_are_refused(monkeypatch, kwargs, message):
-    mesh = types.SimpleNamespace(shape=(2,))
-    distribution = types.SimpleNamespace(device_mesh=mesh)
+    mesh = types.SimpleNamespace(shape=(3, 2), axis_names=("model", "batch"))
+    distribution = types.SimpleNamespace(device_mesh=mesh, batch_dim_name="batch")
     monkeypatch.setattr(dry_batch.keras.distribution, "distribution", lambda: distribution)
     monkeypatch.setattr(dry_batch.keras.backend, "backend", lambda: "jax")
     arguments = FitArguments(
@@ -371,5 +371,5 @@ def test_batches_that_jax_cannot_spread_are_refused(monkeypatch, kwargs, message
     if message is None:
         dry_batch._check_even(arguments)
         return
-    with pytest.raises(DataError, match=f"over the 2 GPUs of a trial. Received: {message}"):
+    with pytest.raises(DataError, match=f"over the 2 devices of a trial. Received: {message}"):
         dry_batch._check_even(arguments)
