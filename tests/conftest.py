@@ -10,6 +10,9 @@ import os
 os.environ.setdefault("RAY_worker_niceness", "0")
 # Threads of BLAS spin while they wait for each other, and the matrices of tests are small
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# So do TensorFlow's, of which inline trials would have as many as there are CPUs
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import glimr_keras  # isort: skip  # noqa: F401  (before Ray, whose start it keeps quiet)
 
