@@ -1,24 +1,21 @@
 """The examples run as they stand."""
 
 import json
-import os
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.script_environment import ROOT, script_environment
 
 
 def run_example(name, arguments=(), directory=None, **settings):
     """Runs an example as a user does, and returns what it prints."""
-    environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / name), *arguments]
     done = subprocess.run(
         command,
-        env=environment,
+        env=script_environment(**settings),
         capture_output=True,
         text=True,
         timeout=900,

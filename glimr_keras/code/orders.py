@@ -97,8 +97,9 @@ def _functions(call: ast.Call, frame: Frame, trees: CodeTrees) -> list[ast.AST]:
             function = frame.variables.get(name)
         case _:
             return []
-    is_own = isinstance(function, types.FunctionType) and trees.is_own(function)
-    return list(trees.of(function)) if is_own and isinstance(function, types.FunctionType) else []
+    if isinstance(function, types.FunctionType) and trees.is_own(function):
+        return list(trees.of(function))
+    return []
 
 
 def _called(node: ast.Call) -> str:

@@ -138,14 +138,13 @@ def _content(name: str, module: types.ModuleType) -> _Module:
     values: dict[Path, bytes] = {}
     others: dict[str, str] = {}
     for path, value in _variables(name, module):
-        with contextlib.suppress(OfMainError):  # `Rebound` has it
-            try:
-                values[path] = written(value)
-            except OfMainError:
-                raise
-            except Exception:  # whatever the user's objects raise
-                if len(path) == 1 and not path[0].startswith("_"):  # those are made when needed
-                    others[path[0]] = _likeness(value)
+        try:
+            values[path] = written(value)
+        except OfMainError:  # `Rebound` has it
+            continue
+        except Exception:  # whatever the user's objects raise
+            if len(path) == 1 and not path[0].startswith("_"):  # those are made when needed
+                others[path[0]] = _likeness(value)
     return _Module(str(module.__file__), frozenset(vars(module)), values, others)
 
 

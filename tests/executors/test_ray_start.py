@@ -1,7 +1,5 @@
 """A Ray that does not start, or is not where it is said to be."""
 
-import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -13,8 +11,7 @@ import glimr_keras as gk
 from glimr_keras.executors import ray_start
 from glimr_keras.executors.ray_executor import RayExecutor
 from tests import tiny_models
-
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.script_environment import script_environment
 
 
 @pytest.fixture
@@ -149,10 +146,9 @@ def run(tmp_path, text, **variables):
     """Runs a user's script."""
     path = tmp_path / "script.py"
     path.write_text(textwrap.dedent(text))
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     return subprocess.run(
         [sys.executable, str(path)],
-        env={**environment, "PYTHONPATH": str(ROOT), **variables},
+        env=script_environment(**variables),
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,8 +1,6 @@
 """Data of every kind that Keras takes is counted, cut and stays what it is."""
 
 import importlib.util
-import os
-import pathlib
 import subprocess
 import sys
 
@@ -14,6 +12,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from glimr_keras.models import samples
+from tests.script_environment import script_environment
 
 X = np.arange(24, dtype="float32").reshape(6, 4) % 5
 UNORDERED = tf.SparseTensor([[4, 1], [0, 0], [2, 3]], [3.0, 1.0, 2.0], (6, 4))
@@ -152,11 +151,9 @@ print(keras.backend.backend(), *tuner.results_dataframe()["status"])
 @pytest.mark.parametrize("backend", ["jax", "tensorflow"])
 def test_data_of_jax_is_searched_with_on_either_backend(backend, tmp_path):
     """In a process of its own: one with JAX in it warns of each fork."""
-    root = pathlib.Path(__file__).parents[2]
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(root)}
     done = subprocess.run(
         [sys.executable, "-c", OF_JAX, str(tmp_path)],
-        env=environment,
+        env=script_environment(KERAS_BACKEND=backend),
         capture_output=True,
         text=True,
         timeout=300,
