@@ -128,7 +128,7 @@ class FaultyJournal:
         Journal._append = self.original
 
     @staticmethod
-    def append(journal, self, record, **fields):
+    def append(journal, self, record, *at, **fields):
         if (
             record == "epoch"
             and fields["epoch"] == 2
@@ -139,7 +139,7 @@ class FaultyJournal:
             journal.claim().write(b'{"record": "epoch", "tri')
             self.act()
             journal.claim().truncate(len(whole))  # of a process that lives on
-        self.original(journal, record, **fields)
+        self.original(journal, record, *at, **fields)
         self.ended += record == "end"
         if (
             record == "end"

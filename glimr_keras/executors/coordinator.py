@@ -16,7 +16,7 @@ from glimr_keras.errors import FatalError, SearchError, StorageError
 from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy
 from glimr_keras.oracles import Nothing, Oracle
 from glimr_keras.project import checkpoints, training_states
-from glimr_keras.project.journal import Journal
+from glimr_keras.project.journal import Journal, now
 from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.reserved_names import Stage
@@ -220,6 +220,12 @@ class Coordinator:
     def on_start(self, spec: ExecutionSpec) -> None:
         """A worker begins with the execution."""
         self._running.add(spec.key)
+        execution = self.oracle.trials[spec.trial_id].executions[spec.execution]
+        if execution.started is None:  # else it goes on
+            execution.started = now()
+            self._write(
+                self._journal.start_execution, spec.trial_id, spec.execution, execution.started
+            )
         self._observer.on_running(len(self._running))
 
     def on_report(self, spec: ExecutionSpec, report: Report) -> None:
@@ -231,12 +237,18 @@ class Coordinator:
         if new:
             self._write(self._journal.add_parameters, new)
         self._put(spec, report.files)
+        execution = trial.executions[spec.execution]
+        is_another = execution.worker != report.worker
+        execution.worker = report.worker
         if report.epoch is not None:
-            trial.executions[spec.execution].observe(
-                report.epoch, report.metrics, self.oracle.objective
-            )
+            execution.observe(report.epoch, report.metrics, self.oracle.objective)
             self._write(
-                self._journal.add_epoch, spec.trial_id, spec.execution, report.epoch, report.metrics
+                self._journal.add_epoch,
+                spec.trial_id,
+                spec.execution,
+                report.epoch,
+                report.metrics,
+                report.worker if is_another else None,
             )
         if report.outcome is not None:
             self._learn_directions(report.outcome.directions)
@@ -432,6 +444,7 @@ class Coordinator:
         )
         execution.score, execution.best_epoch = outcome.score, outcome.best_epoch
         execution.returned, execution.is_told = outcome.returned, outcome.is_told
+        execution.ended = now()
         self._write(checkpoints.force, spec.directory)
         self._write(self._journal.end_execution, spec.trial_id, spec.execution, execution)
         if isinstance(self.error, StorageError):

@@ -136,7 +136,7 @@ def _result(
     names = [
         name
         for name in rows.columns
-        if not name.startswith("config/") and name not in ("checkpoint_path", "config")
+        if not name.startswith("config/") and name != "checkpoint_path"
     ]
     saved = rows[rows["checkpoint_path"].notna()]
     checkpoints = [

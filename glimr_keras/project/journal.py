@@ -2,11 +2,11 @@
 only; read anywhere.
 
 One JSON object a line, in `<project>/.glimr_keras/journal.jsonl`. The first line describes the
-project; then come new hyperparameters, new trials, epochs, and ends of executions and trials. Every
-record is handed to the operating system before the search goes on, so a killed process loses none;
-the description and the ends of trials (whose weights were before) are also forced to the disk
-(fsync), so a power cut loses at most epochs of trials that had not ended. All results are read from
-here; it holds no code.
+project; then come new hyperparameters, new trials, starts, epochs, and ends of executions and
+trials. Every record says when it was written (`time`, in seconds since 1970, UTC). It is handed to
+the operating system before the search goes on, so a killed process loses none; the description and
+the ends of trials (whose weights were before) are also forced to the disk (fsync), so a power cut
+loses at most epochs of trials that had not ended. All results are read from here; it holds no code.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import math
 import os
 import pathlib
 import re
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -54,6 +55,8 @@ class Project:
         directions: Of the metrics, by name, as far as they are known.
         end_order: Ids of the trials that ended, in that order.
         oracle: The kind of oracle that began it; `None` of projects of earlier versions.
+        created: When it was begun, in seconds since 1970, UTC; `None` of projects of earlier
+            versions.
     """
 
     objective: Objective
@@ -71,6 +74,7 @@ class Project:
     directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
     end_order: list[str] = dataclasses.field(default_factory=list)
     oracle: str | None = dataclasses.field(default=None, compare=False)
+    created: float | None = dataclasses.field(default_factory=lambda: now(), compare=False)
 
     @property
     def parameters(self) -> list[HyperParameter]:
@@ -133,6 +137,7 @@ class Journal:
             raise cannot_be_made(self.path.parent.parent, error) from error
         self._append(
             "project",
+            project.created,
             version=VERSION,
             objective=objective_config(project.objective),
             seed=project.seed,
@@ -162,11 +167,30 @@ class Journal:
             sampling_key=list(trial.sampling_key),
         )
 
+    def start_execution(self, trial_id: str, execution: int, started: float) -> None:
+        """A process began with it."""
+        self._append("start", started, trial_id=trial_id, execution=execution)
+
     def add_epoch(
-        self, trial_id: str, execution: int, epoch: int, metrics: dict[str, float]
+        self,
+        trial_id: str,
+        execution: int,
+        epoch: int,
+        metrics: dict[str, float],
+        worker: str | None = None,
     ) -> None:
+        """An epoch is over.
+
+        Args:
+            worker: The process that trained it, where that is another than before.
+        """
         self._append(
-            "epoch", trial_id=trial_id, execution=execution, epoch=epoch, metrics=_as_json(metrics)
+            "epoch",
+            trial_id=trial_id,
+            execution=execution,
+            epoch=epoch,
+            metrics=_as_json(metrics),
+            **({} if worker is None else {"worker": worker}),
         )
 
     def add_loss(self, trial_id: str, execution: int, message: str) -> None:
@@ -184,6 +208,7 @@ class Journal:
     def end_execution(self, trial_id: str, number: int, execution: Execution) -> None:
         self._append(
             "execution",
+            execution.ended,
             trial_id=trial_id,
             execution=number,
             status=execution.status,
@@ -194,6 +219,8 @@ class Journal:
             **({"told": True} if execution.is_told else {}),
             **({"returned": _as_json(execution.returned)} if execution.returned else {}),
             **({} if execution.gpu_memory is None else {"gpu_memory": execution.gpu_memory}),
+            **({} if execution.started is None else {"started": execution.started}),
+            **({} if execution.worker is None else {"worker": execution.worker}),
         )
 
     def end_trial(self, trial: Trial) -> None:
@@ -217,8 +244,9 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def _append(self, record: str, **fields: Any) -> None:
-        self.extend((json.dumps({"record": record, **fields}) + "\n").encode())
+    def _append(self, record: str, at: float | None = None, /, **fields: Any) -> None:
+        said = {"record": record, "time": now() if at is None else at}
+        self.extend((json.dumps({**said, **fields}) + "\n").encode())
 
     def extend(self, lines: bytes) -> None:
         """Adds whole lines, as another machine wrote them."""
@@ -319,6 +347,7 @@ class Journal:
                 project_id=header.get("project_id"),
                 directions=header.get("directions", {}),
                 oracle=header.get("oracle"),
+                created=_time(header, "time"),
             )
         for number, record in records:
             with self._damage(number):
@@ -351,6 +380,11 @@ class Journal:
             ) from error
 
 
+def now() -> float:
+    """Return the time as the journal has it: seconds since 1970, UTC, to the millisecond."""
+    return round(time.time(), 3)
+
+
 def is_full(error: OSError) -> bool:
     """Whether there is no room for what was to be written."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -374,20 +408,16 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
         case "space":
             project.late_space += record["parameters"]
         case "trial":
-            for trial_id in (
-                record["trial_id"],
-                record["values"].get(Stage.PARENT),
-            ):  # which are parts of paths
-                if trial_id is not None and not _TRIAL_ID.fullmatch(trial_id):
-                    raise ValueError(f"{trial_id!r} is no trial's id")
-            key = tuple(record["sampling_key"])
-            trial = Trial.of(
-                record["trial_id"], record["values"], key, directions=project.directions
-            )
-            project.trials[trial.trial_id] = trial
+            _begin(project, record)
+        case "start":
+            _execution(project, record).started = _time(record, "time")
         case "epoch":
             metrics = {name: float(value) for name, value in record["metrics"].items()}
-            _execution(project, record).observe(record["epoch"], metrics, project.objective)
+            execution = _execution(project, record)
+            execution.observe(record["epoch"], metrics, project.objective)
+            if "time" in record:
+                execution.epoch_times[record["epoch"]] = float(record["time"])
+            execution.worker = record.get("worker", execution.worker)
         case "loss":
             _execution(project, record).lost += 1
         case "retry":
@@ -398,15 +428,7 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
         case "again":
             project.begin_again(project.trials[record["trial_id"]])
         case "execution":
-            execution = _execution(project, record)
-            execution.status, execution.message = record["status"], record["message"]
-            execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
-            execution.score = None if record["score"] is None else float(record["score"])
-            execution.is_told = record.get("told", False)
-            execution.gpu_memory = record.get("gpu_memory")
-            execution.returned = {
-                name: float(value) for name, value in record.get("returned", {}).items()
-            }
+            _end(_execution(project, record), record)
         case "end":
             trial = project.trials[record["trial_id"]]
             trial.status, trial.values, trial.message = (
@@ -421,9 +443,37 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             project.directions.update(record["directions"])
 
 
+def _begin(project: Project, record: dict[str, Any]) -> None:
+    """Takes in a new trial."""
+    for trial_id in (record["trial_id"], record["values"].get(Stage.PARENT)):
+        if trial_id is not None and not _TRIAL_ID.fullmatch(trial_id):  # which are parts of paths
+            raise ValueError(f"{trial_id!r} is no trial's id")
+    key = tuple(record["sampling_key"])
+    trial = Trial.of(record["trial_id"], record["values"], key, directions=project.directions)
+    project.trials[trial.trial_id] = trial
+
+
+def _end(execution: Execution, record: dict[str, Any]) -> None:
+    """Takes in how an execution ended."""
+    execution.status, execution.message = record["status"], record["message"]
+    execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
+    execution.score = None if record["score"] is None else float(record["score"])
+    execution.is_told = record.get("told", False)
+    execution.gpu_memory = record.get("gpu_memory")
+    execution.started = _time(record, "started") or execution.started
+    execution.ended = _time(record, "time")
+    execution.worker = record.get("worker", execution.worker)
+    execution.returned = {name: float(value) for name, value in record.get("returned", {}).items()}
+
+
 def _execution(project: Project, record: dict[str, Any]) -> Execution:
     executions = project.trials[record["trial_id"]].executions
     return executions.setdefault(record["execution"], Execution())
+
+
+def _time(record: dict[str, Any], name: str) -> float | None:
+    """Return a time of a record, which records of earlier versions do not have."""
+    return None if record.get(name) is None else float(record[name])
 
 
 def _as_json(value: Any) -> Any:

@@ -8,7 +8,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import pandas as pd
@@ -21,12 +21,16 @@ from glimr_keras.models.configuration import configuration
 from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, declared_space
 from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.remote_mirror import project_place
-from glimr_keras.results import summaries, tables
+from glimr_keras.results import html, overview, summaries, tables
 from glimr_keras.results.reader import ProjectReader
+from glimr_keras.results.study import to_study
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.trial import Trial
+
+if TYPE_CHECKING:
+    import optuna
 
 
 class Results:
@@ -145,7 +149,7 @@ class Results:
         """A table with one row a trial; see `results.tables.results_dataframe` for its
         columns.
         """
-        return tables.results_dataframe(self._glimr.read())
+        return tables.results_dataframe(self._glimr.read(), self._glimr.place.name)
 
     def pareto_front(self) -> pd.DataFrame:
         """The best compromises between several objectives: trials that no other beats in one
@@ -157,14 +161,60 @@ class Results:
         """
         return tables.pareto_front(self._glimr.read())
 
+    def to_study(
+        self,
+        storage: str | optuna.storages.BaseStorage | None = None,
+        study_name: str | None = None,
+    ) -> optuna.Study:
+        """Return the project as a study of Optuna, for its figures, dashboard and other tools.
+
+        A trial has its hyperparameters with their distributions, its objectives, the objective by
+        epoch (the mean over executions; of one objective only), and when it began and ended. One
+        that was stopped early is pruned. As user attributes it has its `trial_id`, `best_epoch`,
+        `duration` (seconds), `worker`, `checkpoint` (a directory), `failure`, and the scores of
+        `folds` and `executions`, as far as there are such; of Hyperband, its bracket and round.
+
+        Called again with the same storage, also while a search runs, it adds what is new: each
+        trial is there once. One that was there before it ended has ended when the study was
+        brought up to date, and `ended` says when it did. A failed trial that is run again is
+        another one.
+
+        Args:
+            storage: Where the study is kept: a URL such as `"sqlite:///study.db"`, or a storage of
+                Optuna. Defaults to memory.
+            study_name: Defaults to the project's name.
+
+        Raises:
+            ProjectError: If the storage has a study of this name that is of something else.
+
+        Example:
+            study = tuner.to_study("sqlite:///study.db")
+            study.best_params
+        """
+        place = self._glimr.place
+        return to_study(self._glimr.read(), storage, study_name or place.name, place)
+
     def results_summary(self, num_trials: int = 10) -> None:
-        """Prints the best trials."""
+        """Prints the best trials: a table, and then each of them as KerasTuner prints it.
+
+        Args:
+            num_trials: Of how many trials, at least 1. Defaults to `10`.
+        """
         project = self._glimr.read()
         print(
             summaries.results_summary(
                 project, self.project_dir, checked_count("num_trials", num_trials)
             )
         )
+
+    def __str__(self) -> str:
+        return summaries.overview_text(overview.overview_of(self))
+
+    def __repr__(self) -> str:
+        return overview.in_short(self)
+
+    def _repr_html_(self) -> str:
+        return html.overview_html(overview.overview_of(self))
 
 
 def open_results(

@@ -6,7 +6,7 @@ A *configuration* is a trial of the search; with cross validation it is trained 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,21 +17,14 @@ from glimr_keras.errors import did_you_mean
 from glimr_keras.project import checkpoints, keras_tuner_files
 from glimr_keras.project.journal import Project
 from glimr_keras.project.remote_mirror import project_place
+from glimr_keras.results.stored_tables import CLASH, CONFIG, OF_TIMES, values_of, with_about
 from glimr_keras.trials.layout import execution_directory
-from glimr_keras.trials.trial import Trial, TrialStatus, fold_of
+from glimr_keras.trials.trial import Trial, TrialStatus, fold_of, ranked
 from glimr_keras.trials.trial import pareto_front as ranked_front
 
 _OF_A_TRAINING = ["config_enum", "execution"]
-_FIRST = [
-    "config_enum",
-    "trial_id",
-    "execution",
-    "status",
-    "training_iteration",
-    "checkpoint_path",
-    "config",
-]
-_LAST = ["checkpoint_path", "config"]
+_FIRST = ["config_enum", "trial_id", "execution", "status", "training_iteration"]
+_PATH = "checkpoint_path"
 
 
 def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
@@ -47,9 +40,9 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
         Columns `config_enum` (the number of the configuration, the same in all folds, counted from
         0), `trial_id` (str), `execution` (counted from 0), with cross validation `cv_index` (the
         fold, counted from 0), `status` (of the training), `training_iteration` (the epoch, counted
-        from 1), one column for each metric, `checkpoint_path` (the directory with the weights of
-        this epoch, or `None`), `config` (the configuration as nested dicts), and `config/…` for
-        each hyperparameter, empty where a configuration does not have it.
+        from 1), one column for each metric, `config/…` for each hyperparameter, empty where a
+        configuration does not have it, and `checkpoint_path` (the directory with the weights of
+        this epoch, or `None`).
 
     Raises:
         ProjectError: If there is no project.
@@ -61,8 +54,7 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
     project = keras_tuner_files.read_any(directory)
     rows = []
     for index, trial in enumerate(project.trials.values()):
-        values = {f"config/{name}": value for name, value in trial.values.items()}
-        config = nested(trial.values)
+        values = {f"{CONFIG}{name}": value for name, value in trial.values.items()}
         for number, execution in sorted(trial.executions.items()):
             training = {"config_enum": index, "trial_id": trial.trial_id, "execution": number}
             if project.cv_folds is not None:
@@ -78,15 +70,14 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
                         "training_iteration": epoch,
                         **metrics,
                     }
-                    rows.append({**row, "checkpoint_path": path, "config": config, **values})
+                    rows.append({**row, **values, _PATH: path})
     names = dict.fromkeys([*_FIRST, *(name for row in rows for name in row)])
-    later = [name for name in names if name in _LAST or name.startswith("config/")]
-    table = pd.DataFrame(
-        rows, columns=[*(name for name in names if name not in later), *_LAST, *later[len(_LAST) :]]
-    )
-    return table.assign(
-        checkpoint_path=pd.Series([row["checkpoint_path"] for row in rows], table.index, object)
-    )
+    of_values = [name for name in names if name.startswith(CONFIG)]
+    others = [name for name in names if name not in of_values and name != _PATH]
+    table = pd.DataFrame(rows, columns=[*others, *of_values, _PATH])
+    _keep_integers(table, rows, of_values)
+    paths = pd.Series([row[_PATH] for row in rows], table.index, object)
+    return with_about(table.assign(**{_PATH: paths}), project, directory.name)
 
 
 def default_checkpoints(df: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +123,9 @@ def top_k_trials(
             )
         df = df[df["cv_index"] == fold]
     if config_filter is not None:
-        df = df[[bool(config_filter(config)) for config in df["config"]]]
+        chosen = [name for name in df.columns if name.startswith(CONFIG)]
+        configs = [nested(values_of(row)) for row in df[chosen].to_dict("records")]
+        df = df[[bool(config_filter(config)) for config in configs]]
     return _best_epochs(df, metric, mode).head(len(df) if k is None else k).reset_index(drop=True)
 
 
@@ -176,7 +169,7 @@ def config_table(
     )
     table.insert(0, f"rank_{metric}", order.apply(tuple, axis=1).rank(method="min").astype(int))
     table = table.join(parts.rename(columns=lambda number: f"{word}{number}_{metric}"))
-    kept = ["trial_id", *(column for column in best.columns if column.startswith("config/"))]
+    kept = ["trial_id", *(column for column in best.columns if column.startswith(CONFIG))]
     configurations = best.groupby("config_enum")[kept].first()
     table = configurations[["trial_id"]].join(table).join(configurations[kept[1:]])
     return table.sort_values([f"rank_{metric}", "trial_id"]).rename_axis(columns=None).reset_index()
@@ -237,7 +230,7 @@ def _check(df: pd.DataFrame, metric: str, mode: str, k: int | None = None) -> No
             for column in df.columns
             if pd.api.types.is_numeric_dtype(df[column])
             and column not in (*_OF_A_TRAINING, "cv_index", "training_iteration")
-            and not column.startswith("config/")
+            and not column.startswith(CONFIG)
         ]
         raise ValueError(
             f"There is no metric {metric!r} in the table.{did_you_mean(metric, known)} It has: "
@@ -252,8 +245,13 @@ def _check(df: pd.DataFrame, metric: str, mode: str, k: int | None = None) -> No
 COLUMNS = ("trial_id", "status", "score", "best_epoch", "epochs", "duration")
 
 
-def results_dataframe(project: Project) -> pd.DataFrame:
-    """One row a trial, in the order in which the trials were created.
+def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
+    """One row a trial, from best to worst: those that were completed, then those that were stopped
+    early, and last those without a score.
+
+    Args:
+        project: What is shown.
+        name: What it is called.
 
     Returns:
         Columns `trial_id` (str), `status` (str), `score` (float, nan without one; with cross
@@ -262,8 +260,10 @@ def results_dataframe(project: Project) -> pd.DataFrame:
         1), `epochs` (that the model has seen, with those of the trial that it continues, in the
         longest execution), `duration` (seconds, summed over executions), where a trial had a GPU
         `gpu_memory` (the most bytes on one GPU), then one column for each hyperparameter, by full
-        name, empty where a trial did not have it. A hyperparameter that has the name of another
-        column gets `hyperparameters/` before its name.
+        name, empty where a trial did not have it, and last `started` and `ended` (UTC) and `worker`
+        (the process that trained it, as `"host:pid"`; several are joined by commas), empty where
+        that is not known. A hyperparameter that has the name of another column gets
+        `hyperparameters/` before its name.
     """
     of_folds = (
         []
@@ -271,19 +271,32 @@ def results_dataframe(project: Project) -> pd.DataFrame:
         else ["std_score", *(f"fold{fold}_score" for fold in range(project.cv_folds))]
     )
     place = COLUMNS.index("score") + 1
-    trials = project.trials.values()
+    trials = ranked(list(project.trials.values()), project.objective)
     of_gpus = [] if all(trial.gpu_memory is None for trial in trials) else ["gpu_memory"]
     columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus]
-    rows = [_row(trial, project, columns) for trial in trials]
-    names = dict.fromkeys(name for row in rows for name in row)
-    frame = pd.DataFrame(rows, columns=[*columns, *(name for name in names if name not in columns)])
-    for name in frame.columns.difference(columns):
-        present = [row[name] for row in rows if name in row]
-        if len(present) < len(rows) and all(type(value) is int for value in present):
-            frame[name] = frame[name].astype("Int64")  # not 32.0 because another trial lacks it
+    known = {*columns, *OF_TIMES}
+    rows = [_row(trial, project, known) for trial in trials]
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in known))
+    frame = pd.DataFrame(rows, columns=[*columns, *names, *OF_TIMES])
+    _keep_integers(frame, rows, names)
     numbers = dict.fromkeys(["score", *of_folds, "duration"], "float64")
     counts = dict.fromkeys(["best_epoch", "epochs", *of_gpus], "Int64")
-    return frame.astype({**numbers, **counts})
+    frame = frame.astype({**numbers, **counts, "worker": object})
+    for moment in ("started", "ended"):
+        milliseconds = (pd.to_numeric(frame[moment]) * 1000).round()
+        moments = pd.to_datetime(milliseconds, unit="ms", utc=True)
+        frame[moment] = moments.astype("datetime64[ns, UTC]")
+    return with_about(frame, project, name)
+
+
+def _keep_integers(
+    frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]], names: Iterable[str]
+) -> None:
+    """Has integers stay integers where some rows have none: 32, and not 32.0."""
+    for name in names:
+        present = [row[name] for row in rows if name in row]
+        if len(present) < len(rows) and all(type(value) is int for value in present):
+            frame[name] = frame[name].astype("Int64")
 
 
 def pareto_front(project: Project) -> pd.DataFrame:
@@ -308,7 +321,7 @@ def pareto_front(project: Project) -> pd.DataFrame:
     return frame
 
 
-def _row(trial: Trial, project: Project, columns: list[str]) -> dict[str, Any]:
+def _row(trial: Trial, project: Project, columns: Collection[str]) -> dict[str, Any]:
     number = trial.best_execution(project.objective)
     row = {
         "trial_id": trial.trial_id,
@@ -320,6 +333,9 @@ def _row(trial: Trial, project: Project, columns: list[str]) -> dict[str, Any]:
             default=0,
         ),
         "duration": trial.duration,
+        "started": trial.started,
+        "ended": trial.ended,
+        "worker": trial.worker,
         **({"gpu_memory": trial.gpu_memory} if "gpu_memory" in columns else {}),
     }
     if project.cv_folds is not None:
@@ -331,6 +347,6 @@ def _row(trial: Trial, project: Project, columns: list[str]) -> dict[str, Any]:
         }
         row |= {f"fold{fold}_score": score for fold, score in scores.items()}
     return row | {
-        name if name not in columns else f"hyperparameters/{name}": value
+        name if name not in columns else f"{CLASH}{name}": value
         for name, value in trial.values.items()
     }

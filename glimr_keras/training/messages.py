@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,11 @@ class Change:
     was_none: bool
 
 
+def this_worker() -> str:
+    """Return the name of this process, as `"host:pid"`."""
+    return f"{platform.node()}:{os.getpid()}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Report:
     """What a worker says to the driver: after an epoch, and at the end.
@@ -39,6 +46,7 @@ class Report:
         files: Checkpoints that the driver is to write, as they are packed: the `"best"`, and the
             `"latest"` state.
         changes: Given with the last report.
+        worker: The process that says it.
     """
 
     epoch: int | None
@@ -49,6 +57,7 @@ class Report:
     state: str | None = None
     files: dict[str, dict[str, bytes]] = dataclasses.field(default_factory=dict)
     changes: tuple[Change, ...] = ()
+    worker: str = dataclasses.field(default_factory=this_worker)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,3 +154,19 @@ class ExecutionSpec:
     @property
     def key(self) -> tuple[str, int]:
         return self.trial_id, self.execution
+
+    @property
+    def name(self) -> str:
+        """For people: that of the trial, and of several executions which one it is, such as
+        `"0007_fold_2"` or `"0007_execution_1"`.
+        """
+        repetition = self.execution // (self.num_folds or 1)
+        fold = [] if self.fold is None else [f"fold_{self.fold}"]
+        return "_".join(
+            [self.trial_id, *fold, *([f"execution_{repetition}"] if repetition else [])]
+        )
+
+    @property
+    def unique_name(self) -> str:
+        """Its name among those of all projects."""
+        return self.name if self.project is None else f"{self.project[:8]}_{self.name}"

@@ -19,11 +19,16 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from glimr_keras._utils import html
+from glimr_keras._utils.text import MISSING, Column, four_digits, short
+from glimr_keras.errors import reason_of
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.metrics_tracking import MetricsTracker
 from glimr_keras.trials.objective import Objective
+
+_WIDEST = 80  # of what a notebook shows of a value
 
 
 class TrialStatus:
@@ -59,6 +64,12 @@ class Execution:
         returned: The metrics of the score, where the user's code returned others than any epoch was
             reported with.
         gpu_memory: The most bytes that it took on one GPU; `None` without a GPU.
+        started: When its process began with it, in seconds since 1970, UTC; `None` of projects of
+            earlier versions. Of one that was tried again, of its last attempt.
+        ended: When its end was written down, likewise.
+        worker: Its process, the last one where it had several, as `"host:pid"`.
+        epoch_times: When each epoch was written down, by epoch, likewise; without those of earlier
+            versions.
     """
 
     status: str = TrialStatus.RUNNING
@@ -72,6 +83,12 @@ class Execution:
     is_told: bool = False
     returned: dict[str, float] = dataclasses.field(default_factory=dict)
     gpu_memory: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    worker: str | None = None
+    epoch_times: dict[int, float] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def at_best(self) -> dict[str, float]:
@@ -345,6 +362,31 @@ class Trial:
         )
         return f"Trial({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
+    def _repr_html_(self) -> str:
+        """Return the trial as a notebook shows it: its score, configuration and executions."""
+        scored = "" if self.score is None else f"score {four_digits(self.score)}"
+        took = "" if self.duration is None else f"{self.duration:.1f} s"
+        values = Column.of("value", map(short, self.values.values()), _WIDEST)
+        names = Column.of("hyperparameter", self.values, None)
+        reason = reason_of(self.message or "")
+        return html.block(
+            html.title(f"Trial {self.trial_id}", self.status, scored, took),
+            html.table([names, values]) if self.values else "",
+            html.table(self._execution_columns()) if len(self.executions) > 1 else "",
+            html.listed([reason]) if reason else "",
+        )
+
+    def _execution_columns(self) -> list[Column]:
+        executions = [execution for _, execution in sorted(self.executions.items())]
+        columns = [Column.of("execution", sorted(self.executions))]
+        for name in ("status", "score", "best_epoch"):
+            found = [getattr(execution, name) for execution in executions]
+            cells = [MISSING if value is None else value for value in found]
+            columns.append(Column.of(name, cells))
+        seconds = [MISSING if e.duration is None else round(e.duration, 1) for e in executions]
+        columns.append(Column.of("seconds", seconds))
+        return columns
+
     def fold_scores(self, cv_folds: int) -> dict[int, float]:
         """The score of each fold, as the mean over its executions, without the folds that have
         none.
@@ -376,6 +418,26 @@ class Trial:
             (e.gpu_memory for e in self.executions.values() if e.gpu_memory is not None),
             default=None,
         )
+
+    @property
+    def started(self) -> float | None:
+        """When its first execution began, in seconds since 1970, UTC; `None` where that is not
+        known.
+        """
+        return min((e.started for e in self.executions.values() if e.started), default=None)
+
+    @property
+    def ended(self) -> float | None:
+        """When its last execution ended, likewise; `None` of a trial that runs."""
+        if self.status == TrialStatus.RUNNING:
+            return None
+        return max((e.ended for e in self.executions.values() if e.ended), default=None)
+
+    @property
+    def worker(self) -> str | None:
+        """The processes that trained it, as `"host:pid"`, joined by commas."""
+        known = [e.worker for _, e in sorted(self.executions.items()) if e.worker is not None]
+        return ", ".join(dict.fromkeys(known)) or None
 
     def objective_values(self, objective: Objective) -> tuple[float, ...] | None:
         """The value of each part of the objective at the epoch of the score, as the mean over

@@ -18,12 +18,12 @@ from glimr_keras.models.hypermodel import method_name
 from glimr_keras.oracles.base import kind_of
 from glimr_keras.project import training_states
 from glimr_keras.project.directory import check_oracle, check_place, open_project
-from glimr_keras.project.journal import Journal, Project, serialized
+from glimr_keras.project.journal import Journal, Project, now, serialized
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.execution import ExecutionRunner
-from glimr_keras.training.messages import ExecutionSpec, Report
+from glimr_keras.training.messages import ExecutionSpec, Report, this_worker
 from glimr_keras.training.trial_callback import ReportSender, TrialCallback
 from glimr_keras.training.trial_loop import TrialLoop
 from glimr_keras.trials.layout import execution_directory, state_directory
@@ -45,7 +45,7 @@ class OwnLoopRecorder:
         self._known: set[Any] = set()
         self._written: set[str] = set()
         self._directed: set[str] = set()
-        self._started: dict[str, float] = {}
+        self._started: dict[str, tuple[float, float]] = {}
         self._size: int | None = None
 
     def begin(self) -> None:
@@ -107,7 +107,7 @@ class OwnLoopRecorder:
 
     def trial_begins(self, trial: Trial) -> None:
         """Write down a trial that is new; one that is run again is there already."""
-        self._started[trial.trial_id] = time.monotonic()
+        self._started[trial.trial_id] = now(), time.monotonic()
         with self._writing() as journal:
             if trial.trial_id not in self._written:
                 self._written.add(trial.trial_id)
@@ -140,14 +140,17 @@ class OwnLoopRecorder:
 
     def _execution(self, trial: Trial) -> Execution:
         """Return the one training that a trial of such a loop has."""
-        started = self._started.pop(trial.trial_id, None)
+        started, since = self._started.pop(trial.trial_id, (None, None))
         return Execution(
             trial.status,
             best_epoch=None if trial.score is None else trial.best_step + 1,
             score=trial.score,
-            duration=None if started is None else time.monotonic() - started,
+            duration=None if since is None else time.monotonic() - since,
             message=trial.message,
             is_told=True,
+            started=started,
+            ended=now(),
+            worker=this_worker(),
         )
 
     @contextlib.contextmanager

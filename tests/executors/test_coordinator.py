@@ -395,11 +395,11 @@ class FullDisk(Journal):
 
     room = 3
 
-    def _append(self, record, **fields):
+    def _append(self, record, at=None, /, **fields):
         if self.room == 0:
             raise StorageError("The disk is full.")
         self.room -= 1
-        super()._append(record, **fields)
+        super()._append(record, at, **fields)
 
 
 def test_a_search_that_cannot_be_written_down_ends_and_is_continued(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.project.directory import open_project
-from glimr_keras.project.journal import VERSION, Journal, Project
+from glimr_keras.project.journal import VERSION, Journal, Project, now
 from glimr_keras.space.hp_types import Choice, Float, Int, deserialize, serialize
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
@@ -52,11 +52,13 @@ def write(journal, project, trials):
         journal.add_trial(trial)
         trial.hyperparameters.define(map(deserialize, project.space))
         for number, history in enumerate(histories):
-            execution = trial.executions[number] = Execution()
+            execution = trial.executions[number] = Execution(started=now(), worker="here:7")
+            journal.start_execution(trial.trial_id, number, execution.started)
             for epoch, metrics in enumerate(history, start=1):
                 execution.observe(epoch, metrics, project.objective)
-                journal.add_epoch(trial.trial_id, number, epoch, metrics)
+                journal.add_epoch(trial.trial_id, number, epoch, metrics, execution.worker)
             execution.status, execution.duration, execution.message = status, 1.5, message
+            execution.ended = now()
             journal.end_execution(trial.trial_id, number, execution)
         trial.status, trial.values, trial.message = status, values, message
         journal.end_trial(trial)
@@ -167,6 +169,25 @@ def test_every_line_is_json_that_any_reader_understands(journal):
         assert "record" in json.loads(line, parse_constant=refuse)
 
 
+def test_every_record_says_when_it_was_written(journal):
+    before = now()
+    journal.add_loss("0001", 0, "gone")
+    times = [json.loads(line)["time"] for line in journal.path.read_text().splitlines()]
+    assert times == sorted(times)
+    assert before <= times[-1] <= now()
+
+
+def test_a_running_execution_says_since_when_and_where(journal):
+    journal.add_trial(Trial.of("0009", {}))
+    journal.start_execution("0009", 0, 12.5)
+    journal.add_epoch("0009", 0, 1, {"val_loss": 0.1}, "here:1")
+    journal.add_epoch("0009", 0, 2, {"val_loss": 0.1})
+    running = journal.read().trials["0009"]
+    assert (running.started, running.ended, running.worker) == (12.5, None, "here:1")
+    journal.add_epoch("0009", 0, 3, {"val_loss": 0.1}, "there:2")
+    assert journal.read().trials["0009"].worker == "there:2"
+
+
 def test_an_unknown_kind_of_record_is_passed_over(journal):
     with journal.path.open("a") as file:
         file.write('{"record": "remark", "text": "from a later minor version"}\n')
@@ -252,6 +273,21 @@ def test_a_newer_version_is_refused(journal):
         match=rf"has version {VERSION + 1}, and this glimr_keras reads up to {VERSION}\. Update",
     ):
         damaged(journal, 1, json.dumps(header).encode()).read()
+
+
+def test_a_journal_without_times_is_read(journal):
+    journal.close()
+    lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    without = [
+        {name: value for name, value in line.items() if name not in ("time", "started", "worker")}
+        for line in lines
+        if line["record"] != "start"
+    ]
+    journal.path.write_text("".join(json.dumps(line) + "\n" for line in without))
+    project = Journal(journal.path.parents[1]).read()
+    assert project.created is None
+    for trial in project.trials.values():
+        assert (trial.started, trial.ended, trial.worker) == (None, None, None)
 
 
 def test_the_first_version_is_read(empty):

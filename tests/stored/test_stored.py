@@ -32,9 +32,10 @@ def records_of(project):
 
 def test_a_projects_table(directory):
     table = gk.RayTuner.open(directory / "project").results_dataframe()
-    assert table["trial_id"].tolist() == ["0", "1"]
-    assert table["score"].tolist() == pytest.approx([0.34375, 0.6875])
-    assert table["fold1_score"].tolist() == pytest.approx([0.125, 0.71875])
+    assert table["trial_id"].tolist() == ["1", "0"]
+    assert table["score"].tolist() == pytest.approx([0.6875, 0.34375])
+    assert table["fold1_score"].tolist() == pytest.approx([0.71875, 0.125])
+    assert table[["started", "ended", "worker"]].isna().all(axis=None)  # was not written then
     assert table["pooling"].tolist() == ["mean_of", "mean_of"]  # an option that is an object
     assert table["dropout"].tolist() == pytest.approx([0.3, 0.3])  # a domain of Ray's
 

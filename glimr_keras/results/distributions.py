@@ -1,0 +1,116 @@
+"""Hyperparameters as Optuna's distributions, with what each trial had of them. Optuna; runs
+anywhere.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from glimr_keras.project.journal import Project
+from glimr_keras.space.hp_types import Float, HyperParameter, Int
+from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.trial import Trial
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+
+class Distributions:
+    """The distributions of a project's hyperparameters, by a label that no two of them share."""
+
+    def __init__(self, project: Project) -> None:
+        self._of: dict[str, list[tuple[str, HyperParameter, BaseDistribution]]] = {}
+        values: dict[str, list[Any]] = collections.defaultdict(list)
+        for trial in project.trials.values():
+            for name, value in trial.values.items():
+                values[name].append(value)
+        same_name = collections.Counter(parameter.name for parameter in project.parameters)
+        for parameter in project.parameters:
+            label = parameter.name if same_name[parameter.name] == 1 else _label(parameter)
+            found = distribution_of(parameter, values[parameter.name])
+            self._of.setdefault(parameter.name, []).append((label, parameter, found))
+
+    def split(self, trial: Trial) -> tuple[dict[str, tuple[Any, BaseDistribution]], dict[str, Any]]:
+        """Return what a trial had, by label with the distribution, and by name what no distribution
+        has.
+        """
+        known, others = {}, {}
+        for name, value in trial.values.items():
+            if name in Stage.NAMES:
+                continue
+            fitting = (
+                (label, found)
+                for label, parameter, found in self._of.get(name, ())
+                if parameter.exists(trial.values) and has(found, value)
+            )
+            label, found = next(fitting, (None, None))
+            if label is None or found is None:
+                others[name] = value
+            else:
+                known[label] = value, found
+        return known, others
+
+
+def distribution_of(parameter: HyperParameter, values: Iterable[Any]) -> BaseDistribution:
+    """Return the distribution that a hyperparameter has.
+
+    A log scale that is dense at its other end, or whose steps multiply, has none in Optuna: it is
+    the range, on a linear or a log scale.
+
+    Args:
+        parameter: The hyperparameter.
+        values: Those that trials had. A range is widened to them, as schedulers change values
+            beyond it, and one that is not known is what they span.
+    """
+    from optuna.distributions import CategoricalDistribution
+
+    numbers = [value for value in values if type(value) in (int, float)]
+    if isinstance(parameter, (Int, Float)):
+        return _range(parameter, numbers)
+    if parameter.count is None:  # a domain of Ray's, of which a project has the description only
+        is_log = "LogUniform" in getattr(parameter, "definition", "")
+        return _spanned(numbers, is_log and min(numbers, default=0) > 0)
+    options: Sequence[Any] = list(parameter.every_value())
+    return CategoricalDistribution(options)
+
+
+def has(distribution: BaseDistribution, value: Any) -> bool:
+    """Tell whether a distribution has a value."""
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except (ValueError, TypeError):
+        return False
+
+
+def _range(parameter: Int | Float, numbers: list[Any]) -> BaseDistribution:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    values = parameter.values if parameter.num_steps is not None else ()
+    low, high = parameter.min_value, max(values) if values else parameter.max_value
+    is_wider = min(numbers, default=low) < low or max(numbers, default=high) > high
+    low, high = min([low, *numbers]), max([high, *numbers])
+    is_log = parameter.sampling == "log" and low > 0
+    step = None if is_log or is_wider or parameter.sampling != "linear" else parameter.step
+    if isinstance(parameter, Int) and all(type(number) is int for number in numbers):
+        return IntDistribution(low, high, log=is_log, step=step or 1)
+    return FloatDistribution(float(low), float(high), log=is_log, step=step)
+
+
+def _spanned(numbers: list[Any], is_log: bool) -> BaseDistribution:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    low, high = min(numbers, default=0), max(numbers, default=0)
+    kind = IntDistribution if all(type(number) is int for number in numbers) else FloatDistribution
+    found: BaseDistribution = kind(low, high, log=is_log)
+    return found
+
+
+def _label(parameter: HyperParameter) -> str:
+    """Return a name for one of several hyperparameters that share theirs."""
+    conditions = (
+        f"{condition.name}={'|'.join(map(str, condition.values))}"
+        for condition in parameter.conditions
+    )
+    return f"{parameter.name} ({', '.join(conditions)})" if parameter.conditions else parameter.name

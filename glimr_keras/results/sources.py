@@ -1,0 +1,134 @@
+"""What figures, exports and studies are made of: a project, read from wherever it is given. Runs
+anywhere; needs neither Ray nor a model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from typing import Any, Protocol
+
+import pandas as pd
+
+from glimr_keras.errors import ObjectiveError, did_you_mean
+from glimr_keras.project import keras_tuner_files
+from glimr_keras.project.journal import Project
+from glimr_keras.project.remote_mirror import project_place
+from glimr_keras.results import stored_tables
+from glimr_keras.trials.objective import Goal, Objective, as_objective
+from glimr_keras.trials.trial import Execution, Trial
+
+
+class HasProject(Protocol):
+    """Has a project: a tuner, or what `open` returns."""
+
+    @property
+    def project_dir(self) -> str: ...
+
+
+Source = str | os.PathLike[str] | pd.DataFrame | HasProject
+"""What a project is read from."""
+
+
+def project_of(source: Source, objective: Goal = None) -> Project:
+    """Return the project that a source has, as it is now.
+
+    Args:
+        source: A project's directory or URI, also one of KerasTuner; a tuner, or what `open`
+            returns; or a table that `results_dataframe` or `experiment_table` returned, or some of
+            its rows.
+        objective: Another metric than what was optimised: each execution has then its value at the
+            epoch of the score. Defaults to what was optimised. A table that was read from a file
+            does not say that.
+
+    Raises:
+        ProjectError: If there is no project.
+        ObjectiveError: If no trial has measured `objective`, its direction is not known, or a table
+            does not say what was optimised.
+        ValueError: If a table is none of those.
+        TypeError: If `source` is something else.
+    """
+    goal = None if objective is None else as_objective(objective).inferred()
+    if isinstance(source, pd.DataFrame):
+        project = stored_tables.project_of(source, goal)
+    elif (reader := getattr(source, "_glimr", None)) is not None:
+        project = reader.read()
+    else:
+        directory, mirror = project_place(_place(source))
+        if mirror is not None:
+            mirror.pull()
+        project = keras_tuner_files.read_any(directory, goal if _is_whole(goal) else None)
+    return project if goal is None else with_objective(project, goal)
+
+
+def name_of(source: Source) -> str:
+    """Return what a source is called: the name of its project; "Trials" where it has none."""
+    if isinstance(source, pd.DataFrame):
+        return stored_tables.about(source).get("name") or "Trials"
+    return pathlib.PurePath(_place(source).rstrip("/")).name
+
+
+def with_objective(project: Project, objective: Objective) -> Project:
+    """Return a project as one of another objective: each execution is scored by the metric's value
+    at the epoch of its score.
+
+    Raises:
+        ObjectiveError: If no trial has measured it, or its direction is not known.
+    """
+    known = sorted(set().union(*map(_metrics, project.trials.values())))
+    name = objective.missing(dict.fromkeys(known, 0.0))
+    if known and name is not None:
+        raise ObjectiveError(
+            f"No trial has measured {name!r}.{did_you_mean(name, known)} Measured were: "
+            f"{', '.join(known)}"
+        )
+    objective = objective.resolved(project.directions | project.objective.name_to_direction)
+    if objective == project.objective:
+        return project
+    trials = {trial_id: _scored_by(trial, objective) for trial_id, trial in project.trials.items()}
+    return dataclasses.replace(project, objective=objective, trials=trials)
+
+
+def _place(source: Any) -> str:
+    place = getattr(source, "project_dir", source)
+    if not isinstance(place, (str, os.PathLike)):
+        raise TypeError(
+            "Pass a tuner, a project's directory, or a table of `results_dataframe` or "
+            f"`experiment_table`. Received: {type(source).__name__}"
+        )
+    return os.fspath(place)
+
+
+def _is_whole(objective: Objective | None) -> bool:
+    return objective is not None and all(part.direction for part in objective.parts)
+
+
+def _metrics(trial: Trial) -> set[str]:
+    """Return the names of what a trial has measured."""
+    logs = (log for execution in trial.executions.values() for log in execution.history.values())
+    return set().union(*logs)
+
+
+def _scored_by(trial: Trial, objective: Objective) -> Trial:
+    executions = {
+        number: dataclasses.replace(execution, score=_value(execution, objective))
+        for number, execution in trial.executions.items()
+    }
+    scored = Trial.of(
+        trial.trial_id,
+        trial.suggested,
+        trial.sampling_key,
+        trial.hyperparameters.space,
+        executions,
+        trial.directions,
+        trial.status,
+        trial.message,
+    )
+    scored.values = trial.values
+    return scored
+
+
+def _value(execution: Execution, objective: Objective) -> float | None:
+    at_best = execution.at_best
+    return objective.get_value(at_best) if objective.has_value(at_best) else None

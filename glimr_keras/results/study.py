@@ -1,0 +1,227 @@
+"""A project as a study of Optuna, whose figures, dashboard and other tools then show it. Optuna;
+runs anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import pathlib
+import statistics
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from glimr_keras.errors import ProjectError, reason_of
+from glimr_keras.project.journal import Project
+from glimr_keras.results.distributions import Distributions
+from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.layout import execution_directory
+from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.trial import Trial, TrialStatus
+
+if TYPE_CHECKING:  # heavy; imported where it is used
+    import optuna
+    from optuna.trial import FrozenTrial
+
+PROJECT = "glimr_keras:project"
+"""The study's attribute with the id of the project that it is of."""
+TRIAL_ID = "trial_id"
+"""The attribute with the id that a trial has in its project."""
+_STARTED = "started"
+
+
+def to_study(
+    project: Project,
+    storage: str | optuna.storages.BaseStorage | None = None,
+    name: str | None = None,
+    directory: pathlib.Path | None = None,
+) -> optuna.Study:
+    """Return a project as a study; see `Results.to_study`.
+
+    Args:
+        project: What is shown.
+        storage: Where the study is kept, by URL or as an object. Defaults to memory.
+        name: Of the study. Defaults to `"glimr_keras"`.
+        directory: The project's, for the paths of checkpoints.
+
+    Raises:
+        ProjectError: If the storage has a study of this name that is of something else.
+    """
+    import optuna
+
+    view = _View(project, directory)
+    ways = ["maximize" if part.direction == "max" else "minimize" for part in view.parts]
+    with _quiet():
+        study = optuna.create_study(
+            storage=storage,
+            study_name=name or "glimr_keras",
+            directions=ways,
+            load_if_exists=storage is not None,
+        )
+        _claim(study, project, view)
+        there = study.get_trials(deepcopy=False)
+        known = {trial.user_attrs.get(TRIAL_ID): trial for trial in there}
+        for trial in project.trials.values():
+            _bring_up_to_date(study, known.get(trial.trial_id), view.shown(trial))
+    return study
+
+
+class _View:
+    """How Optuna is shown a project's trials."""
+
+    def __init__(self, project: Project, directory: pathlib.Path | None) -> None:
+        self._project, self._directory = project, directory
+        self._distributions = Distributions(project)
+        scored = [trial for trial in project.trials.values() if trial.is_scored]
+        parts = project.objective.parts
+        has_all = all(trial.objective_values(project.objective) for trial in scored)
+        self.parts: tuple[Objective, ...] = parts if has_all else (project.objective,)
+
+    def shown(self, trial: Trial) -> FrozenTrial:
+        """Return a trial as Optuna has it."""
+        from optuna.trial import FrozenTrial, TrialState
+
+        states = {
+            TrialStatus.RUNNING: TrialState.RUNNING,
+            TrialStatus.COMPLETED: TrialState.COMPLETE,
+            TrialStatus.STOPPED: TrialState.PRUNED,
+        }
+        values = self._values(trial)
+        has_ended = trial.status != TrialStatus.RUNNING
+        state = states.get(trial.status, TrialState.FAIL)
+        if has_ended and values is None:
+            state = TrialState.FAIL
+        known, others = self._distributions.split(trial)
+        began = trial.started or self._project.created or 0.0
+        return FrozenTrial(
+            number=-1,  # which the storage gives
+            trial_id=-1,
+            state=state,
+            value=None,
+            values=values if has_ended else None,
+            datetime_start=datetime.datetime.fromtimestamp(began),
+            datetime_complete=datetime.datetime.fromtimestamp(
+                trial.ended or began + (trial.duration or 0.0)
+            )
+            if has_ended
+            else None,
+            params={label: value for label, (value, _) in known.items()},
+            distributions={label: found for label, (_, found) in known.items()},
+            user_attrs=self._attributes(trial, others),
+            system_attrs={},
+            intermediate_values=self._intermediate_values(trial),
+        )
+
+    def _values(self, trial: Trial) -> list[float] | None:
+        if not trial.is_scored or trial.score is None:
+            return None
+        if len(self.parts) == 1:
+            return [trial.score]
+        return list(trial.objective_values(self._project.objective) or ())
+
+    def _intermediate_values(self, trial: Trial) -> dict[int, float]:
+        """Return the mean over executions by epoch, counted from 1; Optuna has them for one
+        objective only.
+        """
+        found: dict[int, list[float]] = {}
+        objective = self._project.objective
+        for execution in trial.executions.values() if len(self.parts) == 1 else ():
+            for epoch, metrics in execution.history.items():
+                if objective.has_value(metrics):
+                    found.setdefault(epoch, []).append(objective.get_value(metrics))
+        return {epoch: statistics.fmean(values) for epoch, values in sorted(found.items())}
+
+    def _attributes(self, trial: Trial, others: dict[str, Any]) -> dict[str, Any]:
+        """Return what Optuna has no place for, without what is not known."""
+        project = self._project
+        number = trial.best_execution(project.objective)
+        folds = {} if project.cv_folds is None else trial.fold_scores(project.cv_folds)
+        scores = {str(n): e.score for n, e in sorted(trial.executions.items())}
+        known = {
+            TRIAL_ID: trial.trial_id,
+            _STARTED: trial.started,
+            "ended": trial.ended,
+            "duration": trial.duration,
+            "worker": trial.worker,
+            "best_epoch": None if number is None else trial.executions[number].best_epoch,
+            "folds": {str(fold): score for fold, score in folds.items()} or None,
+            "executions": scores if len(scores) > 1 else None,
+            "gpu_memory": trial.gpu_memory,
+            "failure": reason_of(trial.message or "")
+            if trial.status == TrialStatus.FAILED
+            else None,
+            "checkpoint": self._checkpoint(trial, number),
+            "other_values": others or None,
+        }
+        stage = {name: trial.values[name] for name in Stage.NAMES if name in trial.values}
+        return {name: value for name, value in known.items() if value is not None} | stage
+
+    def _checkpoint(self, trial: Trial, number: int | None) -> str | None:
+        """Return the directory with the weights of the best epoch, if they are there."""
+        if self._directory is None or number is None:
+            return None
+        place = execution_directory(self._directory, trial.trial_id, number)
+        return str(place) if any(place.glob("*.weights.h5")) else None
+
+
+def _claim(study: optuna.Study, project: Project, view: _View) -> None:
+    """Have a study be a project's; one that has trials must be already."""
+    names = [part.name for part in view.parts]
+    theirs = study.user_attrs.get(PROJECT, study.metric_names)
+    mine = project.project_id or names
+    if study.get_trials(deepcopy=False) and theirs != mine:
+        raise ProjectError(
+            f"The storage has a study {study.study_name!r} that is not of this project. Pass "
+            "another `study_name`, or delete it by `optuna.delete_study`."
+        )
+    if theirs is None:
+        study.set_metric_names(names)
+        if project.project_id is not None:
+            study.set_user_attr(PROJECT, project.project_id)
+
+
+def _bring_up_to_date(study: optuna.Study, known: FrozenTrial | None, now: FrozenTrial) -> None:
+    """Write a trial into a study, or what is new of it. What has ended stays as it is; a failed
+    trial that was run again is another trial.
+    """
+    storage, study_id = study._storage, study._study_id
+    is_another = known is not None and known.user_attrs.get(_STARTED) != now.user_attrs.get(
+        _STARTED
+    )
+    if known is None or (known.state.is_finished() and is_another):
+        storage.create_new_trial(study_id, template_trial=now)
+        return
+    if known.state.is_finished():
+        return
+    for label, value in now.params.items():
+        if label not in known.params:
+            kind = now.distributions[label]
+            storage.set_trial_param(known._trial_id, label, kind.to_internal_repr(value), kind)
+    for epoch, value in now.intermediate_values.items():
+        if known.intermediate_values.get(epoch) != value:
+            storage.set_trial_intermediate_value(known._trial_id, epoch, value)
+    for name, said in now.user_attrs.items():
+        if known.user_attrs.get(name) != said:
+            storage.set_trial_user_attr(known._trial_id, name, said)
+    if now.state.is_finished():
+        storage.set_trial_state_values(known._trial_id, now.state, now.values)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's line on each study, and its warnings of what has been experimental for
+    years.
+    """
+    import optuna
+
+    logger = logging.getLogger("optuna")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        logger.setLevel(level)

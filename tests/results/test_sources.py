@@ -1,0 +1,126 @@
+"""A project is read from whatever has it."""
+
+import pandas as pd
+import pytest
+
+import glimr_keras as gk
+from glimr_keras.errors import ObjectiveError, ProjectError
+from glimr_keras.results.sources import name_of, project_of
+from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.trial import TrialStatus
+from tests.results import made
+
+TRIALS = [
+    made.trial(0, [[0.5, 0.4, 0.6]]),
+    made.trial(1, [[0.9, 0.3]], TrialStatus.STOPPED),
+    made.trial(2, [[]], TrialStatus.FAILED, message="ValueError: no"),
+    made.trial(3, [[0.8]], TrialStatus.RUNNING),
+    made.trial(4, [[0.2]], values={"units": 9, "rate": 1e-4, "norm": True, "drop": 0.3}),
+]
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return made.written(made.project(TRIALS), tmp_path / "digits")
+
+
+def shown(project):
+    """What figures show of a project."""
+    return {
+        trial.trial_id: (trial.status, trial.score, trial.values)
+        for trial in project.trials.values()
+    }
+
+
+def test_a_directory_its_results_and_its_table_are_the_same_project(directory):
+    results = gk.RayTuner.open(directory)
+    expected = shown(project_of(directory))
+    assert expected["00"] == ("COMPLETED", 0.4, TRIALS[0].values)
+    sources = (str(directory), results, results.results_dataframe())
+    assert all(shown(project_of(source)) == expected for source in sources)
+    assert [name_of(source) for source in (directory, *sources)] == ["digits"] * 4
+
+
+def test_a_table_of_epochs_has_the_curves_of_those_that_have_epochs(directory):
+    table = gk.experiment_table(directory)
+    project, whole = project_of(table), project_of(directory)
+    assert set(project.trials) == {"00", "01", "03", "04"}
+    for trial_id, trial in project.trials.items():
+        assert trial.values == whole.trials[trial_id].values
+        assert trial.status == whole.trials[trial_id].status
+        assert trial.executions[0].history == whole.trials[trial_id].executions[0].history
+    assert name_of(table) == "digits"
+
+
+def test_times_and_workers_come_back_from_a_table(directory):
+    project = project_of(gk.RayTuner.open(directory).results_dataframe())
+    first = project.trials["00"]
+    assert (first.started, first.ended, first.worker) == (made.BEGAN, made.BEGAN + 3, "host:0")
+    assert project.trials["03"].ended is None
+
+
+def test_rows_of_a_table_are_a_project_of_these_trials(directory):
+    table = gk.RayTuner.open(directory).results_dataframe()
+    some = table[table["score"] < 0.35]
+    assert set(project_of(some).trials) == {"01", "04"}
+    assert project_of(some).objective == Objective("val_loss", "min")
+
+
+def test_a_table_from_a_file_wants_an_objective(directory, tmp_path):
+    gk.RayTuner.open(directory).results_dataframe().to_csv(tmp_path / "table.csv", index=False)
+    table = pd.read_csv(tmp_path / "table.csv", dtype={"trial_id": str})
+    with pytest.raises(ObjectiveError, match="does not say what was optimised"):
+        project_of(table)
+    project = project_of(table, "val_loss")
+    assert project.objective == Objective("val_loss", "min")
+    assert {parameter.name for parameter in project.parameters} == {
+        "units",
+        "rate",
+        "kind",
+        "norm",
+        "drop",
+    }
+    assert project.trials["04"].values["drop"] == 0.3
+
+
+def test_a_parquet_file_says_what_its_table_is_about(directory, tmp_path):
+    gk.RayTuner.open(directory).results_dataframe().to_parquet(tmp_path / "table.parquet")
+    read = pd.read_parquet(tmp_path / "table.parquet")
+    assert shown(project_of(read)) == shown(project_of(directory))
+
+
+def test_another_objective_is_taken_at_the_epoch_of_the_score(directory):
+    project = project_of(directory, "loss")
+    assert project.objective == Objective("loss", "min")
+    assert project.trials["00"].score == 0.2  # though another epoch has less
+    assert project.trials["02"].score is None
+
+
+def test_folds_come_back(tmp_path):
+    folded = [made.trial(0, [[0.5], [0.3]]), made.trial(5, [[0.6], [0.2]])]
+    place = made.written(made.project(folded, cv_folds=2), tmp_path / "cv")
+    for table in (gk.experiment_table(place), gk.RayTuner.open(place).results_dataframe()):
+        project = project_of(table)
+        assert project.cv_folds == 2
+        assert project.trials["05"].fold_scores(2) == {0: 0.6, 1: 0.2}
+        assert project.trials["05"].score == 0.4
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (5, TypeError, "Pass a tuner, a project's directory, or a table .* Received: int"),
+        (pd.DataFrame({"a": [1]}), ValueError, "must be one of .* Received columns: a"),
+        ("nowhere/at/all", ProjectError, "There is no glimr_keras project"),
+    ],
+)
+def test_what_is_no_project_is_named(source, error, message):
+    with pytest.raises(error, match=message):
+        project_of(source)
+
+
+def test_an_objective_that_was_not_measured_is_named(directory):
+    with pytest.raises(
+        ObjectiveError, match=r"'val_los'\. Did you mean 'val_loss'\? Measured were: loss, val_loss"
+    ):
+        project_of(directory, "val_los")

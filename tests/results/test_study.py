@@ -1,0 +1,191 @@
+"""A project as a study of Optuna."""
+
+import datetime
+import math
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+import glimr_keras as gk
+from glimr_keras.errors import ProjectError
+from glimr_keras.project.journal import Journal
+from glimr_keras.results.study import to_study
+from glimr_keras.space.hp_types import Choice, Condition, Float, Int
+from glimr_keras.trials.objective import MultiObjective
+from glimr_keras.trials.trial import TrialStatus
+from tests.results import made
+
+
+FAILURE = "Traceback (most recent call last):\n  File 'a.py', line 1\nValueError: too large\n"
+
+
+def test_a_trial_has_its_distributions_values_curve_and_times():
+    study = to_study(made.project([made.trial(0, [[0.5, 0.4, 0.6]])]), name="digits")
+    (trial,) = study.trials
+    assert study.study_name == "digits"
+    assert study.direction == optuna.study.StudyDirection.MINIMIZE
+    assert study.metric_names == ["val_loss"]
+    assert trial.state == TrialState.COMPLETE
+    assert trial.value == 0.4
+    assert trial.params == {"units": 8, "rate": 1e-3, "kind": "wide", "norm": False}
+    assert trial.distributions == {
+        "units": IntDistribution(8, 512, log=True),
+        "rate": FloatDistribution(1e-5, 1e-1, log=True),
+        "kind": CategoricalDistribution(["plain", "wide"]),
+        "norm": CategoricalDistribution([True, False]),
+    }
+    assert trial.intermediate_values == {1: 0.5, 2: 0.4, 3: 0.6}
+    assert trial.datetime_start == datetime.datetime.fromtimestamp(made.BEGAN)
+    assert trial.duration == datetime.timedelta(seconds=3)
+    assert trial.user_attrs["trial_id"] == "00"
+    assert trial.user_attrs["best_epoch"] == 2
+    assert trial.user_attrs["worker"] == "host:0"
+
+
+def test_a_hyperparameter_is_there_where_its_condition_holds():
+    values = {"units": 8, "rate": 1e-3, "kind": "wide", "norm": True, "drop": 0.3}
+    (trial,) = to_study(made.project([made.trial(0, [[1.0]], values=values)])).trials
+    assert trial.params["drop"] == 0.3
+    assert trial.distributions["drop"] == FloatDistribution(0.0, 0.5, step=0.1)
+
+
+def test_one_name_in_two_branches_is_two_parameters():
+    space = [
+        Choice("net", ["a", "b"]),
+        Int("size", 1, 4, conditions=(Condition("net", ("a",)),)),
+        Float("size", 0.0, 1.0, conditions=(Condition("net", ("b",)),)),
+    ]
+    trials = [
+        made.trial(0, [[1.0]], values={"net": "a", "size": 3}),
+        made.trial(1, [[1.0]], values={"net": "b", "size": 0.5}),
+    ]
+    first, second = to_study(made.project(trials, space)).trials
+    assert first.params == {"net": "a", "size (net=a)": 3}
+    assert second.params == {"net": "b", "size (net=b)": 0.5}
+
+
+def test_values_beyond_the_space_are_kept():
+    values = {"units": 1024, "rate": 1e-3, "kind": "new", "later": 7}
+    (trial,) = to_study(made.project([made.trial(0, [[1.0]], values=values)])).trials
+    assert trial.params == {"units": 1024, "rate": 1e-3}
+    assert trial.distributions["units"] == IntDistribution(8, 1024, log=True)
+    assert trial.user_attrs["other_values"] == {"kind": "new", "later": 7}
+
+
+def test_states():
+    trials = [
+        made.trial(0, [[0.5]]),
+        made.trial(1, [[0.6, 0.55]], TrialStatus.STOPPED),
+        made.trial(2, [[]], TrialStatus.FAILED, message=FAILURE),
+        made.trial(3, [[0.7]], TrialStatus.RUNNING),
+        made.trial(4, [[math.nan]]),
+    ]
+    study = to_study(made.project(trials))
+    assert [trial.state.name for trial in study.trials] == [
+        "COMPLETE",
+        "PRUNED",
+        "FAIL",
+        "RUNNING",
+        "FAIL",
+    ]
+    assert study.trials[1].value == 0.55
+    assert study.trials[2].user_attrs["failure"] == "ValueError: too large"
+    assert study.trials[3].datetime_complete is None
+    assert study.best_trial.number == 0
+
+
+def test_folds_and_executions_have_their_scores_and_a_mean_curve():
+    project = made.project([made.trial(0, [[0.6, 0.4], [0.2, 0.3]])], cv_folds=2)
+    (trial,) = to_study(project).trials
+    assert trial.user_attrs["folds"] == {"0": 0.4, "1": 0.2}
+    assert trial.value == pytest.approx(0.3)
+    assert trial.intermediate_values == pytest.approx({1: 0.4, 2: 0.35})
+
+
+def test_several_objectives_are_several_values():
+    objective = MultiObjective(["val_loss", gk.Objective("loss", "max")], pareto=True)
+    trials = [made.trial(0, [[0.4]]), made.trial(1, [[0.6]])]
+    study = to_study(made.project(trials, objective=objective))
+    assert [trial.values for trial in study.trials] == [[0.4, 0.2], [0.6, 0.3]]
+    assert study.metric_names == ["val_loss", "loss"]
+    assert [way.name for way in study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    assert len(study.best_trials) == 2
+
+
+def test_the_stage_of_a_trial_is_no_hyperparameter():
+    values = {"units": 8, "rate": 1e-3, "tuner/epochs": 4, "tuner/bracket": 1}
+    (trial,) = to_study(made.project([made.trial(0, [[1.0]], values=values)])).trials
+    assert set(trial.params) == {"units", "rate"}
+    assert trial.user_attrs["tuner/epochs"] == 4
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return f"sqlite:///{tmp_path}/study.db"
+
+
+def loaded(storage):
+    return optuna.load_study(study_name="digits", storage=storage)
+
+
+def test_a_study_in_a_storage_follows_its_project(tmp_path, storage):
+    place = tmp_path / "digits"
+    running = made.trial(1, [[0.9]], TrialStatus.RUNNING)
+    made.written(made.project([made.trial(0, [[0.5, 0.4]]), running]), place)
+    results = gk.RayTuner.open(place)
+    results.to_study(storage)
+    assert [trial.state.name for trial in loaded(storage).trials] == ["COMPLETE", "RUNNING"]
+    journal = Journal(place)
+    journal.add_epoch("01", 0, 2, {"loss": 0.1, "val_loss": 0.2})
+    results.to_study(storage)
+    assert loaded(storage).trials[1].intermediate_values == {1: 0.9, 2: 0.2}
+    ended = made.trial(1, [[0.9, 0.2]])
+    journal.end_execution("01", 0, ended.executions[0])
+    journal.end_trial(ended)
+    later = made.trial(2, [[0.7]])
+    journal.add_trial(later)
+    journal.close()
+    for _ in range(2):
+        results.to_study(storage)
+    trials = loaded(storage).trials
+    assert [trial.user_attrs["trial_id"] for trial in trials] == ["00", "01", "02"]
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "RUNNING"]
+    assert trials[1].value == 0.2
+    assert trials[1].user_attrs["ended"] == ended.executions[0].ended
+
+
+def test_a_failed_trial_that_is_run_again_is_another_one(tmp_path, storage):
+    failed = made.trial(0, [[]], TrialStatus.FAILED, message="no")
+    place = made.written(made.project([failed]), tmp_path / "digits")
+    gk.RayTuner.open(place).to_study(storage)
+    journal = Journal(place)
+    journal.add_again(failed)
+    again = made.trial(0, [[0.4]])
+    again.executions[0].started += 50
+    journal.end_execution("00", 0, again.executions[0])
+    journal.end_trial(again)
+    journal.close()
+    gk.RayTuner.open(place).to_study(storage)
+    assert [trial.state.name for trial in loaded(storage).trials] == ["FAIL", "COMPLETE"]
+
+
+def test_a_study_of_something_else_is_left_alone(tmp_path, storage):
+    place = made.written(made.project([made.trial(0, [[0.5]])]), tmp_path / "digits")
+    study = optuna.create_study(storage=storage, study_name="digits")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(ProjectError, match="'digits' that is not of this project"):
+        gk.RayTuner.open(place).to_study(storage)
+    assert len(loaded(storage).trials) == 1
+    gk.RayTuner.open(place).to_study(storage, study_name="mine")
+
+
+def test_a_checkpoint_is_a_place_on_this_machine(tmp_path):
+    place = made.written(made.project([made.trial(0, [[0.5]])]), tmp_path / "digits")
+    results = gk.RayTuner.open(place)
+    assert "checkpoint" not in results.to_study().trials[0].user_attrs
+    weights = place / "trial_00" / "checkpoint.weights.h5"
+    weights.parent.mkdir()
+    weights.touch()
+    assert results.to_study().trials[0].user_attrs["checkpoint"] == str(weights.parent)
