@@ -4,38 +4,85 @@ Subclass `HyperModel` (what to build), give it to a `RayTuner` (how to search), 
 for results.
 """
 
-from glimr_keras import startup  # isort: skip  # noqa: F401
+from __future__ import annotations
 
-from glimr_keras import applications, engine, errors, oracles, tuners
-from glimr_keras.errors import FailedTrialError
-from glimr_keras.glimr.search import Search
-from glimr_keras.models.ensemble import ensemble
-from glimr_keras.models.hypermodel import HyperModel
-from glimr_keras.models.optimizers import keras_optimizer, optimization_space
-from glimr_keras.models.tasks import keras_losses, keras_metrics
-from glimr_keras.oracles import Oracle
-from glimr_keras.oracles.locks import synchronized
-from glimr_keras.results.keras_tuner import open_keras_tuner_project
-from glimr_keras.results.tables import (
-    config_table,
-    default_checkpoints,
-    experiment_table,
-    top_k_configs,
-    top_k_trials,
-)
-from glimr_keras.space.declared_space import prune_search, sample_space
-from glimr_keras.space.hyperparameters import HyperParameters
-from glimr_keras.training.tune_callback import TuneReportCheckpoint
-from glimr_keras.trials.objective import MultiObjective, Objective
-from glimr_keras.tuners.base_tuner import BaseTuner
-from glimr_keras.tuners.bayesian_optimization import BayesianOptimization
-from glimr_keras.tuners.grid_search import GridSearch
-from glimr_keras.tuners.hyperband import Hyperband
-from glimr_keras.tuners.random_search import RandomSearch
-from glimr_keras.tuners.ray_tuner import RayTuner
-from glimr_keras.tuners.sklearn_tuner import SklearnTuner
-from glimr_keras.tuners.tuner import Tuner
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from glimr_keras import startup  # noqa: F401  # before Keras is imported
 from glimr_keras.version import __version__
+
+if TYPE_CHECKING:  # they import Keras and Ray, which the command line does without
+    from glimr_keras import applications, engine, errors, oracles, tuners, visualization
+    from glimr_keras.errors import FailedTrialError
+    from glimr_keras.glimr.search import Search
+    from glimr_keras.models.ensemble import ensemble
+    from glimr_keras.models.hypermodel import HyperModel
+    from glimr_keras.models.optimizers import keras_optimizer, optimization_space
+    from glimr_keras.models.tasks import keras_losses, keras_metrics
+    from glimr_keras.oracles import Oracle
+    from glimr_keras.oracles.locks import synchronized
+    from glimr_keras.results.keras_tuner import open_keras_tuner_project
+    from glimr_keras.results.tables import (
+        config_table,
+        default_checkpoints,
+        experiment_table,
+        top_k_configs,
+        top_k_trials,
+    )
+    from glimr_keras.space.declared_space import prune_search, sample_space
+    from glimr_keras.space.hyperparameters import HyperParameters
+    from glimr_keras.training.tune_callback import TuneReportCheckpoint
+    from glimr_keras.trials.objective import MultiObjective, Objective
+    from glimr_keras.tuners.base_tuner import BaseTuner
+    from glimr_keras.tuners.bayesian_optimization import BayesianOptimization
+    from glimr_keras.tuners.grid_search import GridSearch
+    from glimr_keras.tuners.hyperband import Hyperband
+    from glimr_keras.tuners.random_search import RandomSearch
+    from glimr_keras.tuners.ray_tuner import RayTuner
+    from glimr_keras.tuners.sklearn_tuner import SklearnTuner
+    from glimr_keras.tuners.tuner import Tuner
+
+_PLACES = {
+    "applications": "glimr_keras.applications",
+    "engine": "glimr_keras.engine",
+    "errors": "glimr_keras.errors",
+    "oracles": "glimr_keras.oracles",
+    "tuners": "glimr_keras.tuners",
+    "visualization": "glimr_keras.visualization",
+    "FailedTrialError": "glimr_keras.errors",
+    "Search": "glimr_keras.glimr.search",
+    "ensemble": "glimr_keras.models.ensemble",
+    "HyperModel": "glimr_keras.models.hypermodel",
+    "keras_optimizer": "glimr_keras.models.optimizers",
+    "optimization_space": "glimr_keras.models.optimizers",
+    "keras_losses": "glimr_keras.models.tasks",
+    "keras_metrics": "glimr_keras.models.tasks",
+    "Oracle": "glimr_keras.oracles",
+    "synchronized": "glimr_keras.oracles.locks",
+    "open_keras_tuner_project": "glimr_keras.results.keras_tuner",
+    "config_table": "glimr_keras.results.tables",
+    "default_checkpoints": "glimr_keras.results.tables",
+    "experiment_table": "glimr_keras.results.tables",
+    "top_k_configs": "glimr_keras.results.tables",
+    "top_k_trials": "glimr_keras.results.tables",
+    "prune_search": "glimr_keras.space.declared_space",
+    "sample_space": "glimr_keras.space.declared_space",
+    "HyperParameters": "glimr_keras.space.hyperparameters",
+    "TuneReportCheckpoint": "glimr_keras.training.tune_callback",
+    "MultiObjective": "glimr_keras.trials.objective",
+    "Objective": "glimr_keras.trials.objective",
+    "BaseTuner": "glimr_keras.tuners.base_tuner",
+    "BayesianOptimization": "glimr_keras.tuners.bayesian_optimization",
+    "GridSearch": "glimr_keras.tuners.grid_search",
+    "Hyperband": "glimr_keras.tuners.hyperband",
+    "RandomSearch": "glimr_keras.tuners.random_search",
+    "RayTuner": "glimr_keras.tuners.ray_tuner",
+    "SklearnTuner": "glimr_keras.tuners.sklearn_tuner",
+    "Tuner": "glimr_keras.tuners.tuner",
+}
+"""The module of each public name, or the public module itself; they are imported in this order."""
 
 __all__ = [
     "BaseTuner",
@@ -74,4 +121,26 @@ __all__ = [
     "top_k_configs",
     "top_k_trials",
     "tuners",
+    "visualization",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, or a module. The first that is asked for brings all public ones, so
+    that what is there afterwards is always the same.
+    """
+    if name not in _PLACES and (
+        name.startswith("__") or importlib.util.find_spec(f"{__name__}.{name}") is None
+    ):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for public, place in _PLACES.items():
+        module = importlib.import_module(place)
+        is_module = place == f"{__name__}.{public}"
+        globals().setdefault(public, module if is_module else getattr(module, public))
+    found = globals().get(name)
+    return importlib.import_module(f"{__name__}.{name}") if found is None else found
+
+
+def __dir__() -> list[str]:
+    """Return the public names also before they are imported."""
+    return sorted({*globals(), *__all__})

@@ -1,5 +1,5 @@
-"""Imports Keras and Ray, without what they print and a fifth faster. Imported first; runs in driver
-and worker.
+"""Has Keras and Ray imported without what they print and a fifth faster, whenever and by whomever
+that is. Imported first; runs in driver and worker.
 
 No user can act on the lines that are printed. TensorFlow writes its own to the process' standard
 error before its log level counts, so they are taken out there; anything else that is written
@@ -9,14 +9,21 @@ meanwhile is passed on.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import importlib.abc
+import importlib.machinery
 import logging
 import os
 import re
+import sys
 import tempfile
+import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+_LOUD = ("keras", "tensorflow", "jax", "ray", "ray.tune")
 _STARTUP_LINE = re.compile(
     rb"[IWE]0000 00:00:|WARNING: All log messages before absl::InitializeLog|"
     rb"To enable the following instructions:"
@@ -76,7 +83,28 @@ os.environ.setdefault(
 # In a notebook without widgets, which are not used here, Ray and tqdm say so when they are imported
 logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
 
-with without_startup_lines(), without_garbage_collection(), warnings.catch_warnings():
-    warnings.filterwarnings("ignore", message="IProgress not found")
-    import keras  # noqa: F401
-    import ray.tune  # noqa: F401
+
+class _Quietly(importlib.abc.MetaPathFinder):
+    """Has libraries imported quietly, whoever imports them. It is asked first."""
+
+    def find_spec(
+        self, fullname: str, path: Any = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find one of these libraries, as the usual finder does; nothing else."""
+        if fullname not in _LOUD:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            make = spec.loader.exec_module
+            spec.loader.exec_module = functools.partial(_made_quietly, make)  # type: ignore[method-assign]
+        return spec
+
+
+def _made_quietly(make: Callable[[types.ModuleType], None], module: types.ModuleType) -> None:
+    with without_startup_lines(), without_garbage_collection(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        make(module)
+
+
+if not any(isinstance(finder, _Quietly) for finder in sys.meta_path):
+    sys.meta_path.insert(0, _Quietly())

@@ -1,5 +1,6 @@
 """The examples run as they stand."""
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -38,6 +39,20 @@ def test_the_quickstart_finds_a_good_model():
 @pytest.mark.slow
 def test_the_callback_resumes_in_a_function_of_the_user():
     assert re.search(r"accuracy 0\.\d+ after 6 epochs", run_example("ray_callback.py"))
+
+
+@pytest.mark.slow
+def test_a_search_is_in_each_tracker_that_is_installed(tmp_path):
+    for trials in (4, 8):  # the second time it goes on
+        printed = run_example("trackers.py", [str(tmp_path / "tracked")], tmp_path)
+        assert f"{trials}/{trials} trials" in printed
+        assert len(list(tmp_path.glob("tracked/digits/trial_*/progress.csv"))) == trials
+        for name, said in {
+            "mlflow": f"{trials - 1} FINISHED",
+            "wandb": f"In W&B: {trials + trials // 4} runs",
+            "tensorboard": f"In TensorBoard: {trials} runs",
+        }.items():
+            assert importlib.util.find_spec(name) is None or said in printed
 
 
 @pytest.mark.slow

@@ -49,6 +49,7 @@ def test_all_names_exist_and_are_sorted():
         "top_k_configs",
         "top_k_trials",
         "tuners",
+        "visualization",
     }
     assert list(glimr_keras.__all__) == sorted(glimr_keras.__all__)
 

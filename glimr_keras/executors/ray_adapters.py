@@ -73,43 +73,6 @@ class TrialListener(tune.Callback):
         self._bridge.lose(trial.trial_id, message)
 
 
-class FilteredCallback(tune.Callback):
-    """A Ray Tune callback of the user, told of the search's own trials only."""
-
-    def __init__(self, callback: tune.Callback, bridge: Bridge) -> None:
-        self._callback, self._bridge = callback, bridge
-
-    def setup(self, *args: Any, **info: Any) -> None:
-        self._callback.setup(*args, **info)
-
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._callback.on_step_begin(iteration, trials, **info)
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._callback.on_step_end(iteration, trials, **info)
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if not self._bridge.is_ours(trial.trial_id):
-            self._callback.on_trial_start(iteration, trials, trial, **info)
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        if not self._bridge.is_ours(trial.trial_id):
-            self._callback.on_trial_result(iteration, trials, trial, result, **info)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if not self._bridge.is_ours(trial.trial_id):
-            self._callback.on_trial_complete(iteration, trials, trial, **info)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if not self._bridge.is_ours(trial.trial_id):
-            self._callback.on_trial_error(iteration, trials, trial, **info)
-
-    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        self._callback.on_experiment_end(trials, **info)
-
-
 class FilteredReporter(tune.ProgressReporter):
     """A progress reporter of the user, shown the search's own trials only."""
 

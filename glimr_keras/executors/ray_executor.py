@@ -30,13 +30,13 @@ from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.phases import Alone, Phase, Plan
 from glimr_keras.executors.ray_adapters import (
     BridgeSearcher,
-    FilteredCallback,
     FilteredReporter,
     FinishedTrialCleaner,
     SearchStopper,
     TrialListener,
 )
 from glimr_keras.executors.ray_bridge import Bridge
+from glimr_keras.executors.ray_callbacks import UserCallbacks
 from glimr_keras.executors.ray_entry import Entry
 from glimr_keras.executors.ray_scheduler import FilteredScheduler, pauses
 from glimr_keras.executors.ray_start import ensure_ray, environment
@@ -135,6 +135,12 @@ class RayExecutor(Executor):
                 f"'gpu': {gpus_each:g}, of which the others stay empty.",
                 stacklevel=2,
             )
+        callbacks = UserCallbacks(self._callbacks)
+        with callbacks.experiment():
+            self._run_phases(context, begin, callbacks)
+
+    def _run_phases(self, context: TrialContext, begin: Begin, callbacks: UserCallbacks) -> None:
+        """Run the parts of the search, one after the other."""
         phase: Phase | None = self._first
         coordinator: Coordinator | None = None
         surroundings, repeater = Surroundings.current(), Repeater()
@@ -144,9 +150,10 @@ class RayExecutor(Executor):
             scheduler = self._scheduler if coordinator is None else copy.deepcopy(unused)
             scheduler = None if isinstance(phase, Alone) else scheduler
             bridge = self._bridge(phase, begin, coordinator, pauses(scheduler), repeater)
+            callbacks.follow(bridge)
             payload = self._payload(context, phase.share, surroundings)
             with _own_interrupts():
-                self._run(phase, bridge, scheduler, payload, context.session.backend)
+                self._run(phase, bridge, scheduler, callbacks, payload, context.session.backend)
             if bridge.error is not None:
                 raise bridge.error
             if bridge.interrupted:
@@ -188,6 +195,7 @@ class RayExecutor(Executor):
         phase: Phase,
         bridge: Bridge,
         scheduler: TrialScheduler | None,
+        callbacks: UserCallbacks,
         payload: ray.ObjectRef,
         backend: str,
     ) -> None:
@@ -223,7 +231,7 @@ class RayExecutor(Executor):
                         callbacks=[
                             TrialListener(bridge),
                             *([] if self._chatty else [_SilentProgress()]),
-                            *(FilteredCallback(callback, bridge) for callback in self._callbacks),
+                            *([callbacks] if self._callbacks else []),
                             *([] if self._reporter is not None else [FinishedTrialCleaner()]),
                         ],
                         stop=SearchStopper(bridge),

@@ -250,6 +250,20 @@ class Oracle(TrialRecord):
         """Return how many trials may still be started; `None` for any number."""
         return None if self.max_trials is None else max(self.max_trials - len(self.trials), 0)
 
+    @property
+    def num_trials_planned(self) -> int | None:
+        """Return how many trials the project will have, as far as is known now; `None` if that is
+        not known. A search may end earlier.
+        """
+        return self.max_trials
+
+    @property
+    def num_epochs_planned(self) -> int | None:
+        """Return how many epochs these trials will train in all, where the oracle says how many
+        each does; else `None`.
+        """
+        return None
+
     # Telling
 
     def score_trial(self, trial: Trial) -> None:

@@ -139,6 +139,28 @@ class HyperbandOracle(Oracle):
         )
         return Nothing.LEFT if is_over else Nothing.YET
 
+    @property
+    def num_trials_planned(self) -> int | None:
+        """Return how many trials all brackets have, less those that failures and an exhausted space
+        leave no room for; with `max_trials`, no more than these.
+        """
+        if self.hyperband_iterations is None:
+            return self.max_trials
+        planned = sum(size for size, _ in self._planned())
+        return planned if self.max_trials is None else min(planned, self.max_trials)
+
+    @property
+    def num_epochs_planned(self) -> int | None:
+        """Return how many epochs all brackets train, where `max_trials` does not end them before;
+        else `None`.
+        """
+        if self.hyperband_iterations is None:
+            return None
+        rungs = list(self._planned())
+        trials = sum(size for size, _ in rungs)
+        is_cut = self.max_trials is not None and self.max_trials < trials
+        return None if is_cut else sum(size * epochs for size, epochs in rungs)
+
     def restore_trial(self, trial: Trial) -> None:
         super().restore_trial(trial)
         bracket, number = self._place(trial)
@@ -196,9 +218,13 @@ class HyperbandOracle(Oracle):
         """Opens the next bracket: from the one with the most rungs down to the one that trains
         everything to the end.
         """
-        bracket = self._first - len(self._brackets) % (self._first + 1)
-        self._brackets.append([_Rung(size, epochs) for size, epochs in self._sizes(bracket)])
+        self._brackets.append(self._bracket(len(self._brackets)))
         return len(self._brackets) - 1
+
+    def _bracket(self, number: int) -> list[_Rung]:
+        """Return the rungs of a bracket, empty."""
+        bracket = self._first - number % (self._first + 1)
+        return [_Rung(size, epochs) for size, epochs in self._sizes(bracket)]
 
     def _may_open(self) -> bool:
         if self._is_exhausted:
@@ -206,6 +232,22 @@ class HyperbandOracle(Oracle):
         return self.hyperband_iterations is None or len(
             self._brackets
         ) < self.hyperband_iterations * (self._first + 1)
+
+    def _planned(self) -> Iterator[tuple[int, int]]:
+        """Yield how many trials each rung of every bracket will have, and how many epochs each of
+        them trains there.
+        """
+        brackets = list(self._brackets)
+        if not self._is_exhausted:
+            last = (self.hyperband_iterations or 0) * (self._first + 1)
+            brackets += [self._bracket(number) for number in range(len(brackets), last)]
+        for rungs in brackets:
+            size, before = rungs[0].size, 0
+            for number, rung in enumerate(rungs):
+                yield size, rung.epochs - before
+                if number + 1 < len(rungs):
+                    failed = sum(score is None for score in rung.ended.values())
+                    size, before = min(rungs[number + 1].size, size - failed), rung.epochs
 
     def _due(self, rungs: list[_Rung], index: int) -> int:
         """How many trials a rung will have, given how many failed below it."""

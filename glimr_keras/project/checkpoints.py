@@ -1,5 +1,5 @@
-"""Checkpoints: a model's weights, written, and read into a model that was built anew. Keras; runs
-in driver and worker.
+"""Checkpoints: where a model's weights are, and what is known of them. Runs in driver and worker;
+needs neither Keras nor a model, which `model_weights` has.
 
 A checkpoint is a directory with `checkpoint.weights.h5` (Keras' own format, with or without the
 optimizer's state) and `checkpoint.json` (the epoch, the shapes of the model's inputs, from which a
@@ -23,12 +23,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import keras
-
 from glimr_keras._utils.files import write_whole
-from glimr_keras._utils.input_spec import build_from
-from glimr_keras.errors import CheckpointError, ModelError, StorageError
-from glimr_keras.project import model_state
+from glimr_keras.errors import CheckpointError, StorageError
 
 WEIGHTS = "checkpoint.weights.h5"
 DESCRIPTION = "checkpoint.json"
@@ -64,39 +60,6 @@ class Checkpoint:
     metrics: dict[str, float] | None = None
     digest: str | None = None
     attempt: int = 0
-
-
-def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Writes the model's weights, and what `checkpoint` says of them, into `directory`, replacing
-    what is there.
-
-    Args:
-        model: A built Keras model.
-        directory: Created if missing.
-        checkpoint: `has_optimizer` decides whether the whole state of the training is written too,
-            that of all its optimizers with it; for Adam that makes the file three times as large.
-
-    Raises:
-        StorageError: If it cannot be written, as on a full disk; what was there is still there
-            then.
-    """
-    place = pathlib.Path(directory)
-    is_state, optimizer = checkpoint.has_optimizer, getattr(model, "optimizer", None)
-    if not getattr(optimizer, "built", False):  # as of a model whose own steps train it by others
-        checkpoint = dataclasses.replace(checkpoint, has_optimizer=False)
-    with storing(place):
-        place.mkdir(parents=True, exist_ok=True)
-        with _own_optimizer_only(model, checkpoint.has_optimizer) as others:
-            if others:
-                keras.saving.save_weights(model, place / NEW, objects_to_skip=others)
-            else:
-                model.save_weights(place / NEW)
-        if is_state:
-            model_state.write(model, place / NEW)
-        described = dataclasses.replace(
-            checkpoint, build_config=model.get_build_config(), digest=_digest(place / NEW)
-        )
-        _settle(place, json.dumps(dataclasses.asdict(described), default=str).encode())
 
 
 def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
@@ -150,98 +113,13 @@ def put(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
     with storing(place):
         place.mkdir(parents=True, exist_ok=True)
         (place / NEW).write_bytes(files[WEIGHTS])
-        _settle(place, files[DESCRIPTION])
+        settle(place, files[DESCRIPTION])
 
 
 def remove(directory: str | os.PathLike[str]) -> None:
     """Removes a checkpoint, and nothing else in its directory."""
     for name in (DESCRIPTION, WEIGHTS, NEW):
         (pathlib.Path(directory) / name).unlink(missing_ok=True)
-
-
-def load(
-    model: Any,
-    directory: str | os.PathLike[str],
-    values: Mapping[str, Any] | None = None,
-    late: dict[str, Any] | None = None,
-) -> Checkpoint:
-    """Reads a checkpoint's weights into `model`, and the state of the training, such as that of its
-    optimizers, if it is there and the model is compiled.
-
-    A model that is not built yet is built from the checkpoint's record of its inputs.
-
-    Args:
-        model: Built as the saved one was.
-        directory: With the checkpoint.
-        values: The configuration of `model`. If it differs from the saved one, as when a
-            population-based scheduler changed it, learning rates are the model's own, and not those
-            that the optimizers had.
-        late: Takes in what the model has no variables for yet, for `load_late`. By default that is
-            warned of.
-
-    Raises:
-        CheckpointError: If there is no checkpoint in `directory`, or it is damaged.
-        ModelError: If the model cannot be built, or has other layers than the saved one.
-    """
-    place = pathlib.Path(directory)
-    checkpoint, weights = describe(place), intact(place)
-    build_from(model, checkpoint.inputs, checkpoint.build_config)
-    is_changed = any(
-        (checkpoint.values or {}).get(name, value) != value
-        for name, value in (values or {}).items()
-    )
-    rates = model_state.learning_rates(model) if is_changed else []
-    missing: dict[str, Any] = {} if late is None else late
-    with model_state.reading(model, weights, is_changed, missing):
-        optimizer = getattr(model, "optimizer", None) if checkpoint.has_optimizer else None
-        if optimizer is not None and not optimizer.built:
-            optimizer.build(model.trainable_variables)
-        _read_into(model, weights, with_optimizer=optimizer is not None)
-    for changed, rate in rates:
-        changed.learning_rate = rate
-    if late is None:
-        model_state.warn_of_missing(missing)
-    return checkpoint
-
-
-def load_late(model: Any, late: dict[str, Any]) -> None:
-    """Gives variables that were made when a training began what `load` took in for them, and warns
-    of what the model still does not have.
-    """
-    missing = model_state.assigned(model, late, is_changed=True)
-    late.clear()
-    model_state.warn_of_missing(missing)
-
-
-def load_weights(model: Any, weights: pathlib.Path, build_config: Any = None) -> None:
-    """Reads weights that Keras wrote into `model`, without the optimizer's state.
-
-    Args:
-        model: Built as the saved one was.
-        weights: A `.weights.h5` file.
-        build_config: What Keras knows of how the saved model was built; needed where `model` is not
-            built yet.
-
-    Raises:
-        ModelError: If the model cannot be built, or has other layers than the saved one.
-    """
-    build_from(model, None, build_config)
-    _read_into(model, weights, with_optimizer=False)
-
-
-def _read_into(model: Any, weights: pathlib.Path, with_optimizer: bool) -> None:
-    try:
-        with _own_optimizer_only(model, with_optimizer) as others:
-            if others:
-                keras.saving.load_weights(model, weights, objects_to_skip=others)
-            else:
-                model.load_weights(weights)
-    except ValueError as error:
-        raise ModelError(
-            f"The weights in {weights.parent} do not fit the model that was built. Does `build` "
-            "depend on anything but its configuration, or was it changed since? Keras says: "
-            f"{error}"
-        ) from error
 
 
 def describe(directory: str | os.PathLike[str]) -> Checkpoint:
@@ -308,7 +186,7 @@ def intact(place: pathlib.Path) -> pathlib.Path:
         place / NEW,
     ):  # the second if the process died between two renames
         with contextlib.suppress(OSError):
-            if digest is None or _digest(file) == digest:
+            if digest is None or digest_of(file) == digest:
                 return file
     raise damaged(place)
 
@@ -326,7 +204,8 @@ def _read(file: pathlib.Path) -> bytes:
         raise CheckpointError(f"The checkpoint in {file.parent} cannot be read: {error}") from error
 
 
-def _digest(file: pathlib.Path) -> str:
+def digest_of(file: pathlib.Path) -> str:
+    """That of a file's content."""
     with file.open("rb") as content:
         summed = hashlib.blake2b(digest_size=16)
         while block := content.read(1 << 20):
@@ -349,7 +228,7 @@ def link(checkpoint: pathlib.Path, to: pathlib.Path) -> None:
         beside.replace(to / name)
 
 
-def _settle(place: pathlib.Path, description: bytes) -> None:
+def settle(place: pathlib.Path, description: bytes) -> None:
     """Puts a description, and the new weights that it is of, in the places of the old ones."""
     write_whole(place / DESCRIPTION, description)
     (place / NEW).replace(place / WEIGHTS)
@@ -357,6 +236,7 @@ def _settle(place: pathlib.Path, description: bytes) -> None:
 
 @contextlib.contextmanager
 def storing(place: pathlib.Path) -> Iterator[None]:
+    """Says of errors inside that a checkpoint cannot be written."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -367,24 +247,3 @@ def storing(place: pathlib.Path) -> Iterator[None]:
         raise StorageError(
             f"A checkpoint cannot be written to {place}: {type(error).__name__}: {error}"
         ) from error
-
-
-@contextlib.contextmanager
-def _own_optimizer_only(model: Any, is_kept: bool) -> Iterator[list[Any]]:
-    """Hides the model's own optimizer, whose state Keras would otherwise save and load with the
-    weights; and yields all others, which Keras is to skip.
-
-    Args:
-        is_kept: Whether the own one is not to be hidden.
-    """
-    optimizer = getattr(model, "optimizer", None)
-    found = model_state.optimizers_of(model, is_deep=False)
-    others = [each for each in found.values() if each is not optimizer]
-    if optimizer is None or is_kept:
-        yield others
-        return
-    model.optimizer = None
-    try:
-        yield others
-    finally:
-        model.optimizer = optimizer

@@ -27,6 +27,7 @@ from typing import Any
 
 from glimr_keras._utils.files import lock
 from glimr_keras.errors import ProjectError, StorageError
+from glimr_keras.space import ray_kinds  # noqa: F401  # kinds that a journal may have
 from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
@@ -38,6 +39,11 @@ directions of metrics; it is read as well.
 """
 HIDDEN = ".glimr_keras"
 FILE = "journal.jsonl"
+
+
+def now() -> float:
+    """Return the time as the journal has it: seconds since 1970, UTC, to the millisecond."""
+    return round(time.time(), 3)
 
 
 @dataclasses.dataclass
@@ -74,7 +80,7 @@ class Project:
     directions: dict[str, str | None] = dataclasses.field(default_factory=dict)
     end_order: list[str] = dataclasses.field(default_factory=list)
     oracle: str | None = dataclasses.field(default=None, compare=False)
-    created: float | None = dataclasses.field(default_factory=lambda: now(), compare=False)
+    created: float | None = dataclasses.field(default_factory=now, compare=False)
 
     @property
     def parameters(self) -> list[HyperParameter]:
@@ -378,11 +384,6 @@ class Journal:
             raise ProjectError(
                 f"{self.path} is damaged in line {number}: {type(error).__name__}: {error}"
             ) from error
-
-
-def now() -> float:
-    """Return the time as the journal has it: seconds since 1970, UTC, to the millisecond."""
-    return round(time.time(), 3)
 
 
 def is_full(error: OSError) -> bool:

@@ -92,6 +92,8 @@ def read(directory: pathlib.Path, objective: Objective | None = None) -> Project
         serialized(space),
         is_whole=False,
         trials=trials,
+        project_id=None,  # KerasTuner writes neither down
+        created=None,
         directions={
             name: kept for trial in trials.values() for name, kept in trial.directions.items()
         },
@@ -99,20 +101,19 @@ def read(directory: pathlib.Path, objective: Objective | None = None) -> Project
     )
 
 
-def load(model: Any, directory: pathlib.Path) -> None:
-    """Reads the weights of a trial's best epoch into a model that was built as the trial's was.
+def weights_in(directory: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any] | None]:
+    """Return the file with the weights of a trial's best epoch, and what Keras knows of how its
+    model was built, if that is there.
 
     Raises:
         CheckpointError: If they are not there, or written by Keras 2.
-        ModelError: If the model cannot be built, or the weights do not fit it.
     """
     weights = directory / checkpoints.WEIGHTS
     if not weights.exists():
         kept = sorted(path.name for path in directory.glob("checkpoint*"))
         why = f": Keras 3 does not read what Keras 2 wrote, {', '.join(kept)}" if kept else ""
         raise CheckpointError(f"There are no weights in {directory}{why}.")
-    shape = _content(directory / _BUILD) if (directory / _BUILD).exists() else None
-    checkpoints.load_weights(model, weights, shape)
+    return weights, _content(directory / _BUILD) if (directory / _BUILD).exists() else None
 
 
 def _content(path: pathlib.Path) -> dict[str, Any]:

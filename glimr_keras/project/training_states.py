@@ -1,4 +1,4 @@
-"""Training states, from which an interrupted execution goes on. Keras; runs in driver and worker.
+"""Training states, from which an interrupted execution goes on. Runs in driver and worker.
 
 They are checkpoints in a directory of their own, one for an epoch. With each goes
 a link to what the best weights were then.
@@ -12,46 +12,19 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from glimr_keras.errors import CheckpointError
 from glimr_keras.project.checkpoints import (
     BEST,
     DESCRIPTION,
-    Checkpoint,
     describe,
     exists,
     intact,
     link,
     put,
     remove,
-    save,
     storing,
 )
-
-
-def save_state(
-    model: Any,
-    directory: str | os.PathLike[str],
-    checkpoint: Checkpoint,
-    best: str | os.PathLike[str] | None = None,
-) -> None:
-    """Writes a state of a training into the directory of its states; earlier ones are removed when
-    it is whole.
-
-    Args:
-        model: As for `save`.
-        directory: Of all states of this training.
-        checkpoint: Of this one.
-        best: Directory of the checkpoint that is the training's best now, if there is one.
-
-    Raises:
-        StorageError: If it cannot be written.
-    """
-    with _new_state(pathlib.Path(directory), checkpoint.epoch) as place:
-        if best is not None and exists(best):
-            link(pathlib.Path(best), place / BEST)
-        save(model, place, checkpoint)  # last, since what it writes says that there is a state
 
 
 def save_best(directory: str | os.PathLike[str], best: str | os.PathLike[str]) -> None:
@@ -66,13 +39,13 @@ def save_best(directory: str | os.PathLike[str], best: str | os.PathLike[str]) -
         StorageError: If it cannot be written.
         CheckpointError: If the best checkpoint is damaged.
     """
-    with _new_state(pathlib.Path(directory), describe(best).epoch) as place:
+    with new_state(pathlib.Path(directory), describe(best).epoch) as place:
         link(pathlib.Path(best), place / BEST)
         link(pathlib.Path(best), place)
 
 
 def put_state(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
-    """Writes a state that was packed elsewhere, as `save_state` does.
+    """Writes a state that was packed elsewhere, as `model_weights.save_state` does.
 
     Raises:
         StorageError: If it cannot be written.
@@ -82,7 +55,7 @@ def put_state(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> 
         for name, content in files.items()
         if name.startswith(f"{BEST}/")
     }
-    with _new_state(pathlib.Path(directory), json.loads(files[DESCRIPTION])["epoch"]) as place:
+    with new_state(pathlib.Path(directory), json.loads(files[DESCRIPTION])["epoch"]) as place:
         if best:
             put(place / BEST, best)
         put(place, files)
@@ -126,7 +99,7 @@ def go_back(directory: str | os.PathLike[str], state: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def _new_state(states: pathlib.Path, epoch: int) -> Iterator[pathlib.Path]:
+def new_state(states: pathlib.Path, epoch: int) -> Iterator[pathlib.Path]:
     """A directory for a state that is to be written; it gets its place, and earlier ones are
     removed, when it is whole.
     """

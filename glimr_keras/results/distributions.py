@@ -87,8 +87,9 @@ def has(distribution: BaseDistribution, value: Any) -> bool:
 def _range(parameter: Int | Float, numbers: list[Any]) -> BaseDistribution:
     from optuna.distributions import FloatDistribution, IntDistribution
 
-    values = parameter.values if parameter.num_steps is not None else ()
-    low, high = parameter.min_value, max(values) if values else parameter.max_value
+    is_stepped = parameter.num_steps is not None  # then the last step may be below the maximum
+    low = parameter.min_value
+    high = parameter.prob_to_value(1.0) if is_stepped else parameter.max_value
     is_wider = min(numbers, default=low) < low or max(numbers, default=high) > high
     low, high = min([low, *numbers]), max([high, *numbers])
     is_log = parameter.sampling == "log" and low > 0

@@ -10,7 +10,7 @@ import keras
 
 from glimr_keras.errors import ObjectiveError, ProjectError
 from glimr_keras.models.hypermodel import as_hypermodel
-from glimr_keras.project import keras_tuner_files
+from glimr_keras.project import keras_tuner_files, model_weights
 from glimr_keras.project.journal import Project
 from glimr_keras.results.reader import ProjectReader
 from glimr_keras.results.results import Results
@@ -38,7 +38,8 @@ class KerasTunerReader(ProjectReader):
         return trial.values
 
     def read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
-        keras_tuner_files.load(model, execution_directory(self.place, trial.trial_id, 0))
+        place = execution_directory(self.place, trial.trial_id, 0)
+        model_weights.load_weights(model, *keras_tuner_files.weights_in(place))
 
 
 class KerasTunerResults(Results):

@@ -14,7 +14,7 @@ from glimr_keras.errors import CheckpointError, ModelError, ProjectError
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.configuration import configuration
 from glimr_keras.models.hypermodel import HyperModel, overrides
-from glimr_keras.project import checkpoints
+from glimr_keras.project import checkpoints, model_weights
 from glimr_keras.project.journal import Journal, Project
 from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.space.declared_space import DeclaredSpace
@@ -130,6 +130,6 @@ class ProjectReader:
         """Loads the weights of an execution's best epoch into a model."""
         place = execution_directory(self.place, trial.trial_id, execution)
         if checkpoints.are_of_own_loop(place):
-            checkpoints.load_weights(model, place / checkpoints.WEIGHTS)
+            model_weights.load_weights(model, place / checkpoints.WEIGHTS)
         else:
-            checkpoints.load(model, place)
+            model_weights.load(model, place)

@@ -7,6 +7,7 @@ Pandas keeps them when rows are chosen or sorted, and in Parquet files, but not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -107,7 +108,7 @@ def _objective(said: Mapping[str, Any], objective: Objective | None) -> Objectiv
 def _num_folds(frame: pd.DataFrame) -> int | None:
     if "cv_index" in frame:
         return int(frame["cv_index"].max()) + 1
-    return sum(name.startswith("fold") and name.endswith("_score") for name in frame) or None
+    return sum(re.fullmatch(r"fold\d+_score", str(name)) is not None for name in frame) or None
 
 
 def _trials_of_results(frame: pd.DataFrame, goal: Objective, folds: int | None) -> list[Trial]:
@@ -115,14 +116,14 @@ def _trials_of_results(frame: pd.DataFrame, goal: Objective, folds: int | None) 
     known = {*OF_TRIALS, *OF_TIMES, *of_folds, "gpu_memory", *(part.name for part in goal.parts)}
     names = {name: name.removeprefix(CLASH) for name in frame.columns if name not in known}
     trials = []
-    for row in frame.to_dict("records"):
+    for row in _rows(frame):
         values = {names[name]: row[name] for name in names if _is_there(row[name])}
         scores = [row.get(name) for name in of_folds] if of_folds else [row["score"]]
         executions = {
             number: Execution(
                 row["status"],
                 best_epoch=_number(row, "best_epoch", int),
-                score=float(score) if _is_there(score) else None,
+                score=None if score is None or pd.isna(score) else float(score),
                 duration=None if number else _number(row, "duration", float),
                 started=_seconds(row, "started"),
                 ended=_seconds(row, "ended"),
@@ -143,7 +144,7 @@ def _trials_of_epochs(frame: pd.DataFrame, goal: Objective, folds: int | None) -
         and pd.api.types.is_numeric_dtype(frame[name])
     ]
     trials: dict[str, Trial] = {}
-    for row in frame.to_dict("records"):
+    for row in _rows(frame):
         trial = trials.get(row["trial_id"])
         if trial is None:
             trial = trials[row["trial_id"]] = _trial(row, values_of(row), {})
@@ -167,6 +168,10 @@ def values_of(row: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in row.items()
         if name.startswith(CONFIG) and _is_there(value)
     }
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
 
 
 def _trial(

@@ -52,12 +52,15 @@ def to_study(
     import optuna
 
     view = _View(project, directory)
-    ways = ["maximize" if part.direction == "max" else "minimize" for part in view.parts]
+    ways = optuna.study.StudyDirection
+    directions = [
+        ways.MAXIMIZE if part.direction == "max" else ways.MINIMIZE for part in view.parts
+    ]
     with _quiet():
         study = optuna.create_study(
             storage=storage,
             study_name=name or "glimr_keras",
-            directions=ways,
+            directions=directions,
             load_if_exists=storage is not None,
         )
         _claim(study, project, view)

@@ -20,7 +20,8 @@ from glimr_keras.space import drawn
 from glimr_keras.space.define_by_run import NewEntries, sample
 from glimr_keras.space.hp_types import Condition, HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
-from glimr_keras.space.ray_domains import ObjectChoice, compiled, holds_domain, is_domain, is_scalar
+from glimr_keras.space.ray_domains import compiled, holds_domain, is_domain, is_scalar
+from glimr_keras.space.ray_kinds import ObjectChoice
 from glimr_keras.space.search_space import SearchSpace
 
 _Conditions = tuple[Condition, ...]

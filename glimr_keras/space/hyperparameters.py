@@ -15,10 +15,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from glimr_keras._utils import html
 from glimr_keras._utils.nested import MISSING, at_path, copied, is_json
 from glimr_keras.errors import did_you_mean
 from glimr_keras.space import hp_types
 from glimr_keras.space.define_by_run import DefineByRun, NewEntries, sample
+from glimr_keras.space.described import space_columns
 from glimr_keras.space.hp_types import Condition, HyperParameter, serialize
 
 
@@ -297,6 +299,14 @@ class HyperParameters(DefineByRun):
 
     def __repr__(self) -> str:
         return f"HyperParameters({self.values!r})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the values, and of what they can be, for notebooks."""
+        columns = space_columns(self.space, self.values)
+        return html.block(
+            html.title("HyperParameters"),
+            html.table(columns) if columns[0].cells else html.paragraph("none"),
+        )
 
     # What code that knows KerasTuner from inside looks at
 

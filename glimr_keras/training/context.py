@@ -20,6 +20,7 @@ from glimr_keras.models.hypermodel import HyperModel
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.keras_session import Session
+from glimr_keras.training.tracker_callbacks import Tracker
 from glimr_keras.training.trial_loop import TrialLoop
 from glimr_keras.trials.objective import Objective
 
@@ -37,6 +38,7 @@ class TrialContext:
         folds: How the data is split for cross validation; `None` without.
         max_model_size: Parameters that a model may have; `None` for any number.
         compile_overrides: In the place of how models are compiled.
+        trackers: Where the script logs to, by package, where a callback of that package is given.
         loop: How each execution trains.
     """
 
@@ -52,6 +54,7 @@ class TrialContext:
     folds: Folds | None = None
     max_model_size: int | None = None
     compile_overrides: CompileOverrides = dataclasses.field(default_factory=CompileOverrides)
+    trackers: Mapping[str, Tracker] = dataclasses.field(default_factory=dict)
     loop: TrialLoop = dataclasses.field(kw_only=True)
 
     @property

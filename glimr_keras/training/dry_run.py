@@ -25,6 +25,7 @@ from glimr_keras.training.context import (
     with_model,
 )
 from glimr_keras.training.keras_session import private_memory
+from glimr_keras.training.tracker_callbacks import package_of
 from glimr_keras.training.tune_callback import scalars
 
 
@@ -106,7 +107,8 @@ def dry_run(context: TrialContext, values: dict[str, Any], batches: int | None) 
     config = configuration(context.space, values, None, *context.first_fold, context.hypermodel)
     model, arguments = with_model(context, config, with_data(context, config))
     clock = _Clock(batches)
-    callbacks = [*task_logs(context, config), *context.callbacks, clock]
+    untracked = (each for each in context.callbacks if package_of(each) is None)
+    callbacks = [*task_logs(context, config), *untracked, clock]
     kwargs = {
         **fit_kwargs(context, config, arguments),
         "epochs": 1,

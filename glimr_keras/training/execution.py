@@ -17,7 +17,7 @@ from glimr_keras.models import data
 from glimr_keras.models.build import build
 from glimr_keras.models.compile_overrides import maybe_distribute
 from glimr_keras.models.data import FitArguments
-from glimr_keras.project import checkpoints, model_state
+from glimr_keras.project import checkpoints, model_state, model_weights
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.context import (
     TrialContext,
@@ -35,6 +35,7 @@ from glimr_keras.training.returned_metrics import (
     last_epoch,
     metrics_of,
 )
+from glimr_keras.training.tracker_callbacks import ExecutionRuns
 from glimr_keras.training.trial_callback import (
     BatchCallback,
     BeginsAnewError,
@@ -69,6 +70,8 @@ class ExecutionRunner:
         self.hypermodel, self.objective = context.hypermodel, callback.objective
         self.trial = Trial(config, spec.trial_id)
         self._is_saved = False
+        trackers = context.trackers if context.loop.has_model else {}
+        self._runs = ExecutionRuns(trackers, spec, config)
 
     def score(self) -> ExecutionResult:
         """Trains, and says what came of it.
@@ -77,7 +80,8 @@ class ExecutionRunner:
             ModelError, ObjectiveError: If the user's code built or returned something else than it
                 must.
         """
-        result = self.context.loop.train(self)
+        with self._runs.ended(lambda: self.callback.is_stopped):
+            result = self.context.loop.train(self)
         if self.spec.keeps_state and self.callback.model is not None:
             self.callback.save_state()
         return result
@@ -161,7 +165,7 @@ class ExecutionRunner:
         try:
             values = own_values(self.config)
             with maybe_distribute(getattr(model, "_distribute_strategy", None)):
-                state = checkpoints.load(model, place, values, self.callback.late)
+                state = model_weights.load(model, place, values, self.callback.late)
         except ModelError as error:
             if self.spec.resumes:  # the script was changed since
                 reason = str(error).splitlines()[0]
@@ -177,8 +181,10 @@ class ExecutionRunner:
         return state.epoch
 
     def placed(self, callbacks: Sequence[Any]) -> list[Any]:
-        """The user's callbacks with places of this trial for what they write."""
-        return of_trial(callbacks, self.spec, self.config)
+        """The user's callbacks with places of this trial for what they write, and runs of it for
+        what they track.
+        """
+        return self._runs.placed(of_trial(callbacks, self.spec, self.config))
 
     def scored_steps(self, steps: Mapping[int, dict[str, float]]) -> ExecutionResult:
         """The score of what `oracle.update_trial` was told, by step."""

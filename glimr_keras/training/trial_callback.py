@@ -18,7 +18,7 @@ import numpy as np
 
 from glimr_keras._utils import scratch
 from glimr_keras.errors import FailedTrialError, ObjectiveError, did_you_mean
-from glimr_keras.project import checkpoints, training_states
+from glimr_keras.project import checkpoints, model_weights, training_states
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
@@ -181,6 +181,11 @@ class TrialCallback(TuneReportCheckpoint):
             )  # what it saved before it was paused, or interrupted
             self.best, self.best_epoch = earlier.score, earlier.epoch
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the executor has stopped the training, from inside a report."""
+        return self._sender.is_stopped
+
     def go_on_from(self, state: checkpoints.Checkpoint) -> None:
         """An interrupted training goes on. Its last epoch is reported again, since it may not have
         been.
@@ -281,7 +286,7 @@ class TrialCallback(TuneReportCheckpoint):
         self.forget_fit()
         self.has_diverged = False  # a `fit` of the user's own may begin once more, more carefully
         if self.late:
-            checkpoints.load_late(self.model, self.late)
+            model_weights.load_late(self.model, self.late)
         self._fit = _Fit(self._no_values())
         self._histories.append(getattr(self.model, "history", None))
 
@@ -297,7 +302,7 @@ class TrialCallback(TuneReportCheckpoint):
         super().on_epoch_end(self._offset + epoch, logs)
         if self._reports_state:
             self._state = str(scratch.make())
-            checkpoints.save(self.model, self._state, self._described())
+            model_weights.save(self.model, self._state, self._described())
         if self._is_state_due() and not self.has_diverged:
             self.save_state()
             self._state_saved = time.monotonic()
@@ -322,7 +327,7 @@ class TrialCallback(TuneReportCheckpoint):
         described = checkpoints.Checkpoint(
             epoch, self.inputs, values=own_values(self._sender.config), score=score
         )
-        checkpoints.save(self.model, directory, described)
+        model_weights.save(self.model, directory, described)
 
     def _send_best(self) -> None:
         if self._is_carried:
@@ -335,7 +340,7 @@ class TrialCallback(TuneReportCheckpoint):
         if self.has_diverged:  # to nan, from which nothing can go on
             training_states.save_best(states, self._directory)
         else:
-            training_states.save_state(self.model, states, self._described(), self._directory)
+            model_weights.save_state(self.model, states, self._described(), self._directory)
         newest = training_states.newest(states) if self._is_carried else None
         if newest is not None:
             self._sender.send("latest", newest)

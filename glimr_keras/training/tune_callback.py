@@ -16,7 +16,7 @@ from ray import tune
 
 from glimr_keras._utils import scratch
 from glimr_keras.errors import ObjectiveError, did_you_mean
-from glimr_keras.project import checkpoints
+from glimr_keras.project import checkpoints, model_weights
 from glimr_keras.trials.metric_directions import log_directions
 from glimr_keras.trials.objective import Objective
 
@@ -105,7 +105,7 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
         if checkpoint is None:
             return 0
         with checkpoint.as_directory() as directory:
-            return checkpoints.load(model, directory).epoch
+            return model_weights.load(model, directory).epoch
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.flush()
@@ -153,7 +153,7 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
         gets.
         """
         directory = scratch.make()
-        checkpoints.save(self.model, directory, checkpoints.Checkpoint(epoch, has_optimizer=True))
+        model_weights.save(self.model, directory, checkpoints.Checkpoint(epoch, has_optimizer=True))
         return directory
 
     def deliver(

@@ -4,10 +4,7 @@ worker.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import functools
-import importlib.util
 import json
 import os
 import pathlib
@@ -18,8 +15,8 @@ import keras
 
 from glimr_keras._utils.files import locked, write_whole
 from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training.hparams import HParams
 from glimr_keras.training.messages import ExecutionSpec
-from glimr_keras.training.trial_callback import own_values
 from glimr_keras.trials.layout import execution_directory
 
 
@@ -49,9 +46,9 @@ def of_trial(
     found: list[keras.callbacks.Callback] = []
     for callback in callbacks:
         found.append(callback)
-        has_values = any(isinstance(each, _HParams) and each.logs is callback for each in callbacks)
+        has_values = any(isinstance(each, HParams) and each.logs is callback for each in callbacks)
         if isinstance(callback, keras.callbacks.TensorBoard) and not has_values:
-            found += _HParams.of(callback, spec, config)
+            found += HParams.of(callback, spec, config)
         for kind, attribute in _PATHS.items():
             if isinstance(callback, kind):
                 wanted, is_new = _place(callback, attribute, functools.partial(_own, spec=spec))
@@ -117,55 +114,6 @@ def _own(path: str, spec: ExecutionSpec) -> str:
     folder = execution_directory(place.parent, spec.trial_id, spec.execution)
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder / place.name)
-
-
-class _HParams(keras.callbacks.Callback):
-    """Writes the hyperparameters for TensorBoard's tab of that name, when all before the training
-    were asked for.
-    """
-
-    def __init__(
-        self, logs: keras.callbacks.TensorBoard, spec: ExecutionSpec, config: HyperParameters
-    ) -> None:
-        super().__init__()
-        self.logs, self._spec, self._config = logs, spec, config
-        self._writer: keras.callbacks.Callback | None = None
-
-    @classmethod
-    def of(
-        cls, logs: keras.callbacks.TensorBoard, spec: ExecutionSpec, config: HyperParameters
-    ) -> list[keras.callbacks.Callback]:
-        """That of a `TensorBoard`, where it can be."""
-        if (
-            keras.backend.backend() != "tensorflow"
-            or importlib.util.find_spec("tensorboard") is None
-        ):
-            return []
-        return [cls(logs, spec, config)]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _HParams:
-        return _HParams(
-            copy.deepcopy(self.logs, memo), self._spec, self._config
-        )  # that of which more may be asked
-
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        from tensorboard.plugins.hparams import api  # an optional package
-
-        values: Mapping[str, Any] = own_values(self._config)
-        known = {
-            name: value if isinstance(value, (bool, int, float, str)) else str(value)
-            for name, value in values.items()
-            if value is not None
-        }
-        with contextlib.suppress(ImportError):
-            self._writer = api.KerasCallback(
-                str(self.logs.log_dir), known, trial_id=self._spec.trial_id
-            )
-            self._writer.on_train_begin(logs)
-
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        if self._writer is not None:
-            self._writer.on_train_end(logs)
 
 
 class _Published(keras.callbacks.Callback):

@@ -13,6 +13,11 @@ def execution_directory(project: pathlib.Path, trial_id: str, execution: int) ->
     return trial if execution == 0 else trial / f"execution_{execution}"
 
 
+def project_directory(directory: str | pathlib.Path, execution: int) -> pathlib.Path:
+    """The project that an execution's folder is in."""
+    return pathlib.Path(directory).parents[0 if execution == 0 else 1]
+
+
 STATES = "latest"
 """Directory of a training's states within its own."""
 

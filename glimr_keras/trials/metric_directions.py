@@ -1,4 +1,7 @@
-"""Whether more of a metric is better, as Keras says it. Runs in driver and worker."""
+"""Whether more of a metric is better, as Keras says it. Runs in driver and worker.
+
+Keras is imported when it is asked: reading a project, whose directions are known, does not need it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import functools
 import inspect
 from collections.abc import Iterable
 from typing import Any
-
-import keras
 
 from glimr_keras._utils.names import squeezed
 
@@ -38,6 +39,8 @@ def infer_direction(name: str) -> str | None:
     name = {"acc": "accuracy", "ce": "crossentropy"}.get(name, name)
     if name == "crossentropy":
         return "min"
+    import keras
+
     kinds = [
         kind
         for kind in vars(keras.metrics).values()
@@ -73,6 +76,8 @@ def log_directions(model: Any, names: Iterable[str]) -> dict[str, str | None]:
 
 def _parts(metric: Any) -> list[Any]:
     """The metrics in one of a model's; while they are not built, those that were compiled."""
+    import keras
+
     found = list(getattr(metric, "metrics", [metric]))
     given = [getattr(metric, f"_user_{kind}", None) for kind in ("metrics", "weighted_metrics")]
     leaves = [] if found else keras.tree.flatten(given)
@@ -98,6 +103,8 @@ def _instance(kind: type) -> Any:
     """A metric of this class, with a placeholder for each argument that it requires, or `None`
     where that fails.
     """
+    import keras
+
     required = [
         parameter.name
         for parameter in inspect.signature(kind).parameters.values()
@@ -117,6 +124,8 @@ def _instance(kind: type) -> Any:
 
 
 def _is_loss(name: str) -> bool:
+    import keras
+
     try:
         return keras.losses.get(name) is not None
     except (ValueError, TypeError):

@@ -22,7 +22,7 @@ from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, overrides
 from glimr_keras.oracles import Oracle
-from glimr_keras.project import checkpoints
+from glimr_keras.project import checkpoints, model_weights
 from glimr_keras.project.remote_mirror import project_place
 from glimr_keras.results import summaries
 from glimr_keras.results.results import Results, open_results
@@ -476,7 +476,7 @@ class BaseTuner(Results):
         if runner is None:
             return super().load_model(trial)
         model = self._try_build(trial.hyperparameters)
-        checkpoints.load(model, runner.spec.directory)
+        model_weights.load(model, runner.spec.directory)
         return model
 
     def get_best_models(self, num_models: int = 1) -> list[Any]:

@@ -109,6 +109,7 @@ class SearchingTuner(Protocol):
 
     hypermodel: Any
     oracle: Oracle
+    project_name: str
     executions_per_trial: int
     max_model_size: int | None
     optimizer: Any

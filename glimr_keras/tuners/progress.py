@@ -1,153 +1,244 @@
-"""What a person sees while a search runs, in a terminal or a notebook. Runs in the driver."""
+"""What a person sees while a search runs: counts trials and tells a terminal, a file or a notebook.
+Runs in the driver.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import sys
 import textwrap
 import time
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import rich.cells
 import rich.console
-import rich.progress
-import rich.progress_bar
-import rich.table
-import rich.text
 
+from glimr_keras._utils.text import four_digits, plain, short
 from glimr_keras.errors import reason_of
+from glimr_keras.results.overview import shown_place
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus, ranked
+from glimr_keras.tuners.hooks import SearchingTuner
+from glimr_keras.tuners.progress_lines import Display, LogLines, TerminalLine
+from glimr_keras.tuners.progress_notebook import NotebookPanel, in_notebook
+from glimr_keras.tuners.search_state import Plan, SearchState, TimeLeft
 
-
-class Line(Protocol):
-    """One line that is written again and again."""
-
-    def show(self, done: int, total: int | None, state: str, brief: str, left: str) -> None:
-        """Shows the state of the search; where there is no room for it, in brief."""
-
-    def end(self) -> None: ...
+_SHOWN_OF_BEST = 5
 
 
 class Progress:
-    """One live line: trials done of the total, running, the best score, time elapsed and remaining.
+    """Trials done of the total, running, failed, the best score, time elapsed and left.
+
+    A terminal has one live line, a notebook a panel that is replaced in place, and a file a line
+    now and then.
 
     Args:
-        verbose: 0 shows nothing, 1 the live line, 2 and 3 also a line for every finished trial.
+        verbose: 0 shows nothing, 1 how far the search is, 2 and 3 also a line for every finished
+            trial.
+        objective: What is optimised, as far as it is known when `search` is called.
+        plan: How many trials there will be.
+        cv_folds: Of the cross validation. Defaults to none.
     """
 
-    def __init__(self, verbose: int = 1) -> None:
-        self._objective = Objective("score", "max")
-        self._verbose = verbose
-        self._console = rich.console.Console(quiet=verbose == 0, highlight=False)
-        self._line: Line | None = None
-        self._best: Trial | None = None
-        self._done = 0
-        self._failed = 0
+    def __init__(
+        self, verbose: int, objective: Objective, plan: Plan, cv_folds: int | None = None
+    ) -> None:
+        self._verbose, self._objective, self._plan = verbose, objective, plan
+        self._cv_folds = cv_folds
+        self._console = rich.console.Console(quiet=verbose == 0, highlight=False, emoji=False)
+        self._display: Display | None = None
+        self._doing: str | None = None
+        self._note: str | None = None
+        self._best: tuple[Trial, ...] = ()
+        self._ended: list[Trial] = []
+        self._failed = self._running = 0
         self._reasons: dict[str, Trial] = {}
-        self._running = 0
-        self._starting = True
-        self._is_over = False
-        self._total: int | None = None
-        self._started = 0.0
-        self._before = 0
+        self._began = self._first_began = time.monotonic()
+        self._ends_at: float | None = None
+        self._must_end_at: float | None = None
+        self._over_since: float | None = None
+        self._time_left: TimeLeft | None = None
 
-    def preparing(self, what: str | None) -> contextlib.AbstractContextManager[Any]:
-        """Says what is being done before the first trial, and takes it back afterwards; in a
-        terminal only.
-        """
-        if what is None or self._verbose == 0 or not self._console.is_terminal or _in_notebook():
-            return contextlib.nullcontext()
-        return self._console.status(f"{what} …")
-
-    def on_search_begin(self, objective: Objective, total: int | None, trials: list[Trial]) -> None:
-        """Starts the line.
+    def on_start(self, project: str) -> None:
+        """Tell a file that `search` was called.
 
         Args:
-            objective: What is optimised.
-            total: How many trials there will be, earlier ones included; `None` if unknown.
-            trials: Those that ended in earlier sessions.
+            project: The project's directory.
         """
-        self._objective, self._total = objective, total
+        if not self._is_terminal and not in_notebook():
+            total, now = self._plan.num_trials_planned, datetime.datetime.now()
+            trials = "" if total is None else f" of {total} trials"
+            self.say(
+                f"Search{trials} in {project} began at {now:%Y-%m-%d %H:%M:%S}, objective "
+                f"{', '.join(part.name for part in self._objective.parts)}"
+            )
+
+    def preparing(self, what: str | None) -> contextlib.AbstractContextManager[Any]:
+        """Say what is being done before the first trial, and take it back afterwards; not in a
+        file.
+        """
+        if what is None or self._verbose == 0:
+            return contextlib.nullcontext()
+        if in_notebook():
+            return self._doing_in_notebook(what[:1].lower() + what[1:])
+        return self._console.status(f"{what} …") if self._is_terminal else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _doing_in_notebook(self, what: str) -> Iterator[None]:
+        self._doing = what
+        self._update()
+        try:
+            yield
+        except BaseException:
+            self.on_search_end()
+            raise
+
+    def on_ready(self, line: str | None) -> None:
+        """What executions need is there.
+
+        Args:
+            line: Such as how many trials run at once; a notebook's panel has it.
+        """
+        if in_notebook():
+            self._note = line
+        else:
+            self.say(line)
+
+    def on_search_begin(
+        self,
+        objective: Objective,
+        trials: Sequence[Trial],
+        executions: int = 1,
+        time_budget_s: float | None = None,
+    ) -> None:
+        """Trials can begin.
+
+        Args:
+            objective: What is optimised, with its direction.
+            trials: Those that ended in earlier sessions.
+            executions: How often each configuration is trained. Defaults to once.
+            time_budget_s: How many seconds are left. Defaults to no bound.
+        """
+        self._objective, self._doing = objective, "starting workers"
         for trial in trials:
             self._count(trial)
-        self._started, self._before = time.monotonic(), len(trials)
-        if self._verbose > 0:
-            self._line = _NotebookLine() if _in_notebook() else _TerminalLine(self._console)
+        self._first_began = time.monotonic()
+        if time_budget_s is not None:
+            self._must_end_at = self._first_began + time_budget_s
+        self._time_left = TimeLeft(self._plan, trials, executions)
         self._update()
 
     def say(self, what: str | None) -> None:
-        """Shows a line, if there is one."""
+        """Show a line, if there is one."""
         if what is not None:
-            self._console.print(what, markup=False, soft_wrap=True)
+            self._console.print(plain(what), markup=False, soft_wrap=True)
 
     def on_running(self, running: int) -> None:
-        """Tells how many executions run now."""
-        self._running, self._starting = running, False
+        """Tell how many executions run now."""
+        self._running, self._doing = running, None
+        self._foresee()
         self._update()
 
     def on_trial_end(self, trial: Trial) -> None:
         """A trial ended. One that failed is shown, with its whole reason where that is new."""
         self._count(trial)
+        if self._time_left is not None:
+            self._time_left.add(trial)
         has_failed = trial.status == TrialStatus.FAILED
         if self._verbose >= 2 or has_failed:
             first = self._reasons.setdefault(_reason(trial), trial) if has_failed else trial
-            described = describe_trial(trial, self._objective, None if first is trial else first)
-            self._console.print(described, markup=False, soft_wrap=True)
+            self.say(describe_trial(trial, self._objective, None if first is trial else first))
+        self._foresee()
         self._update()
 
     def on_search_end(self, remark: str | None = None) -> None:
-        """Ends the line, and leaves it to be read, with a remark below it if there is one."""
-        self._running, self._starting, self._is_over = 0, False, True
-        self._update()
-        if self._line is not None:
-            self._line.end()
+        """End what is shown, and leave it to be read, with a remark below it if there is one.
+        Nothing is shown of a search of which nothing was.
+        """
+        self._running, self._doing, self._over_since = 0, None, time.monotonic()
+        if self._display is not None:
+            self._display.end(self._state())
+            self._display = None
         self.say(remark)
 
+    @property
+    def _is_terminal(self) -> bool:
+        """Whether lines can be written anew; `FORCE_COLOR` alone makes no terminal of a file."""
+        console = self._console
+        isatty = getattr(console.file, "isatty", None)
+        can = console.is_terminal and not console.is_dumb_terminal
+        return can and isatty is not None and isatty()
+
     def _update(self) -> None:
-        if self._line is None:
+        if self._verbose == 0:
             return
-        running = (
-            f", {self._running} running"
-            if self._running
-            else ", starting workers"
-            if self._starting
-            else ""
-        )
-        failures = f", {self._failed} failed" if self._failed else ""
-        best = None if self._best is None else self._best.score
-        score, alone = (
-            ("", "")
-            if best is None
-            else (f", best {self._objective.name} {best:.4f}", f", best {best:.4f}")
-        )
-        self._line.show(
-            self._done, self._total, running + failures + score, failures + alone, self._left()
+        state = self._state()
+        if self._display is not None:
+            self._display.show(state)
+        elif in_notebook():
+            self._display = NotebookPanel(state)
+        else:
+            kind = TerminalLine if self._is_terminal else LogLines
+            self._display = kind(self._console, state)
+
+    def _state(self) -> SearchState:
+        return SearchState(
+            self._objective,
+            self._began,
+            self._doing,
+            len(self._ended),
+            self._plan.num_trials_planned,
+            self._running,
+            self._failed,
+            self._best,
+            self._ended,
+            self._ends_at,
+            self._cv_folds,
+            self._over_since,
+            self._note,
         )
 
     def _count(self, trial: Trial) -> None:
-        self._done += 1
+        self._ended.append(trial)
         self._failed += trial.status == TrialStatus.FAILED
-        self._best = ranked(
-            [trial] if self._best is None else [self._best, trial], self._objective
-        )[0]
+        if trial.is_scored:
+            best = ranked([*self._best, trial], self._objective)
+            self._best = tuple(best[:_SHOWN_OF_BEST])
 
-    def _left(self) -> str:
-        done = self._done - self._before
-        if self._is_over or self._total is None or done == 0 or self._done >= self._total:
-            return ""
-        seconds = round((time.monotonic() - self._started) / done * (self._total - self._done))
-        return f", about {datetime.timedelta(seconds=seconds)} left"
+    def _foresee(self) -> None:
+        """Tell when the search may be over."""
+        if self._time_left is None:
+            return
+        now = time.monotonic()
+        seconds = self._time_left.seconds(now - self._first_began, self._running)
+        ends = (self._must_end_at, None if seconds is None else now + seconds)
+        self._ends_at = min((end for end in ends if end is not None), default=None)
+
+
+def progress_of(tuner: SearchingTuner, verbose: int) -> Progress:
+    """Return what shows a search that a tuner begins now.
+
+    Args:
+        tuner: The user's.
+        verbose: As for `BaseTuner.search`; a reporter of the user's shows the search instead.
+    """
+    settings, oracle = tuner._glimr.settings, tuner.oracle
+    shown = verbose if settings.reporter is None else 0
+    progress = Progress(shown, oracle.objective, oracle, settings.cv_folds)
+    progress.on_start(shown_place(tuner._glimr))
+    return progress
 
 
 def describe_trial(trial: Trial, objective: Objective, alike: Trial | None = None) -> str:
-    """One line on a finished trial; of one that failed also its reason, however long.
+    """Return one line on a finished trial; of one that failed also its reason, however long.
 
     Args:
+        trial: The trial.
+        objective: What is optimised.
         alike: An earlier trial that failed for the same reason, of which one line is enough.
+            Defaults to none.
     """
-    values = " ".join(f"{name}={_short(value)}" for name, value in trial.values.items())
+    values = " ".join(f"{name}={short(value)}" for name, value in trial.values.items())
     took = "" if trial.duration is None else f" [{trial.duration:.1f} s]"
     if trial.status == TrialStatus.FAILED:
         reason = _reason(trial)
@@ -160,94 +251,12 @@ def describe_trial(trial: Trial, objective: Objective, alike: Trial | None = Non
         return f"Trial {trial.trial_id} FAILED  {values}{took}:\n{textwrap.indent(reason, '  ')}"
     number = trial.best_execution(objective)
     epoch = None if number is None else trial.executions[number].best_epoch
-    score = "no score" if trial.score is None else f"{objective.name}={trial.score:.4f}"
+    score = "no score" if trial.score is None else f"{objective.name}={four_digits(trial.score)}"
     score += "" if trial.score is None or epoch is None else f" at epoch {epoch}"
     stopped = " (stopped early)" if trial.status == TrialStatus.STOPPED else ""
     return f"Trial {trial.trial_id}{stopped}: {score}  {values}{took}"
 
 
 def _reason(trial: Trial) -> str:
-    """Why a trial failed: the error with its whole message."""
-    return reason_of(trial.message or "") or "unknown reason"
-
-
-class _Fitting(rich.progress.ProgressColumn):
-    """As much of a search's line as a terminal has room for: the bar goes first, then the times,
-    and the counts never.
-    """
-
-    def __init__(self, console: rich.console.Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def render(self, task: rich.progress.Task) -> rich.table.Table:
-        state, brief, left = (task.fields[name] for name in ("state", "brief", "left"))
-        elapsed = f", {datetime.timedelta(seconds=int(task.elapsed or 0))} elapsed"
-        counts = f"{int(task.completed)}/{'?' if task.total is None else int(task.total)} trials"
-        forms = [
-            counts + form
-            for form in (state + elapsed + left, state + (left or elapsed), state, brief)
-        ]
-        room = self._console.width - len("Search ")
-        text = next((form for form in forms if rich.cells.cell_len(form) <= room), forms[-1])
-        cells: list[rich.console.RenderableType] = [
-            "Search",
-            rich.text.Text(text, no_wrap=True, overflow="ellipsis"),
-        ]
-        width = min(room - rich.cells.cell_len(text) - 1, 20)
-        if width >= 10:
-            now = task.get_time()
-            bar = rich.progress_bar.ProgressBar(
-                task.total, task.completed, width, task.total is None, animation_time=now
-            )
-            cells.insert(1, bar)
-        line = rich.table.Table.grid(padding=(0, 1))
-        line.add_row(*cells)
-        return line
-
-
-class _TerminalLine:
-    """A line with a bar at the bottom of a terminal; in a file, only its last state."""
-
-    def __init__(self, console: rich.console.Console) -> None:
-        self._bar = rich.progress.Progress(_Fitting(console), console=console, refresh_per_second=4)
-        self._task = self._bar.add_task("Search", total=None, state="", brief="", left="")
-        self._bar.start()
-
-    def show(self, done: int, total: int | None, state: str, brief: str, left: str) -> None:
-        self._bar.update(
-            self._task, completed=done, total=total, state=state, brief=brief, left=left
-        )
-
-    def end(self) -> None:
-        self._bar.stop()
-
-
-class _NotebookLine:
-    """A line of text in a notebook's output, replaced in place; needs no widgets."""
-
-    def __init__(self) -> None:
-        from IPython.display import display  # there whenever a notebook runs
-
-        self._started = time.monotonic()
-        self._handle: Any = display({"text/plain": "Search"}, raw=True, display_id=True)
-
-    def show(self, done: int, total: int | None, state: str, brief: str, left: str) -> None:
-        elapsed = datetime.timedelta(seconds=round(time.monotonic() - self._started))
-        of_total = done if total is None else f"{done}/{total}"
-        self._handle.update(
-            {"text/plain": f"Search {of_total} trials{state}, {elapsed} elapsed{left}"}, raw=True
-        )
-
-    def end(self) -> None:
-        """Nothing: the last state stays."""
-
-
-def _in_notebook() -> bool:
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return type(shell).__name__ == "ZMQInteractiveShell"
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """Return why a trial failed: the error with its whole message."""
+    return plain(reason_of(trial.message or "")) or "unknown reason"

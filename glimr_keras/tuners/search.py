@@ -47,7 +47,7 @@ from glimr_keras.training.messages import Change
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.transport.serialization import check_sendable
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners import failed_trials
 from glimr_keras.tuners.arguments import (
     check_copyable,
@@ -57,7 +57,8 @@ from glimr_keras.tuners.arguments import (
 )
 from glimr_keras.tuners.executor_choice import Choice, change_warning, choose
 from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
-from glimr_keras.tuners.progress import Progress
+from glimr_keras.tuners.progress import Progress, progress_of
+from glimr_keras.tuners.tracking import tracked
 from glimr_keras.tuners.trial_code import TrialCode, look_at
 from glimr_keras.tuners.tuner_loop import TunerLoop
 from glimr_keras.tuners.visible_space import visible_space
@@ -186,7 +187,7 @@ class SearchSession:
         verbose = checked_verbosity(verbose)
         if not self._own.has("loop"):
             data.check_one_source(hypermodel_of(tuner), arguments)
-        progress = Progress(verbose if settings.reporter is None else 0)
+        progress = progress_of(tuner, verbose)
         self._tell(self._chosen(callbacks, arguments), progress)
         if self._chosen().sends:
             arguments.check_repeatable()
@@ -196,14 +197,13 @@ class SearchSession:
         check_place(state.place, state.is_fresh)
         self._take_own_entries()
         seed = self._project_seed()
-        context = self.context(
-            arguments, callbacks, verbose, self.folds(arguments, seed, **(how or {}))
-        )
+        folds = self.folds(arguments, seed, **(how or {}))
+        context = tracked(self.context(arguments, callbacks, verbose, folds), tuner)
         runs, max_trials = self._executions * (settings.cv_folds or 1), tuner.oracle.max_trials
         executor = self._executor(verbose, None if max_trials is None else max_trials * runs)
         with progress.preparing(executor.start_label):
             executor.prepare()
-        progress.say(executor.line)
+        progress.on_ready(executor.line)
         self._run(executor, context, seed, progress)
 
     def try_configuration(
@@ -481,8 +481,8 @@ class SearchSession:
             raise
         finally:
             building.close()
+            progress.on_search_end(remark if searches else None)
             for search in searches:
-                progress.on_search_end(remark)
                 is_first = (
                     is_over and search.coordinator.error is None
                 )  # what is raised then hides nothing
@@ -521,10 +521,9 @@ class SearchSession:
                 failed_trials.begin_again(journal, project, self._state.place)
             progress.say(failed_trials.notice(project))
             coordinator = self._coordinator(journal, project, space, progress)
-            done = [
-                trial for trial in project.trials.values() if trial.status != TrialStatus.RUNNING
-            ]
-            progress.on_search_begin(project.objective, self._tuner.oracle.max_trials, done)
+            done = [project.trials[trial_id] for trial_id in project.end_order]
+            runs = self._executions * (self._settings.cv_folds or 1)
+            progress.on_search_begin(project.objective, done, runs, self._settings.time_budget_s)
             coordinator.resume()
             self._tuner.save()
             self._tuner.on_search_begin()

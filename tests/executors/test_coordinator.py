@@ -6,7 +6,7 @@ from glimr_keras.errors import FatalValueError, SearchError, StorageError
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy
 from glimr_keras.oracles import RandomSearchOracle
-from glimr_keras.project import checkpoints
+from glimr_keras.project import checkpoints, model_weights
 from glimr_keras.project.journal import Journal, Project
 from glimr_keras.space.hp_types import Choice, Condition, Float, Int
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -384,7 +384,7 @@ def test_a_hung_training_has_the_score_of_the_weights_that_are_there(
     saved = checkpoints.Checkpoint(
         epoch, score=2.0
     )  # of another epoch: one that was not reported any more, or before a loss
-    checkpoints.save(tiny_models.build(HyperParameters()), run.directory, saved)
+    model_weights.save(tiny_models.build(HyperParameters()), run.directory, saved)
     coordinator.on_lost(run, 6.0, "killed")
     execution = Journal(tmp_path).read().trials["0"].executions[0]
     assert (execution.status, execution.score, execution.best_epoch) == ("STOPPED", 2.0, epoch)
@@ -486,7 +486,7 @@ def test_a_further_attempt_does_not_go_on_from_the_one_that_failed(coordinator_i
     coordinator = coordinator_in(retries=1)
     run = coordinator.next_spec()
     (tmp_path / "trial_0" / "latest" / "epoch_000001").mkdir(parents=True)
-    checkpoints.save(
+    model_weights.save(
         tiny_models.build(HyperParameters()), run.directory, checkpoints.Checkpoint(1, score=2.0)
     )
     finish(coordinator, run, "FAILED", message="mine")

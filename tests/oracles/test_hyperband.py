@@ -159,3 +159,84 @@ def test_hyperband_ends_when_a_small_space_is_exhausted():
 def test_hyperband_refuses_numbers_that_make_no_sense(options, message):
     with pytest.raises(ValueError, match=message):
         hyperband(**options)
+
+
+# What is planned
+
+
+def searched(failing=0, workers=1, space=None, **options):
+    """Runs a whole search, every so many-th trial of which fails; also what was planned at each
+    moment.
+    """
+    oracle = hyperband(space or [Float("quality", 0, 1)], objective=MIN, **options)
+    running, planned = [], [(oracle.num_trials_planned, oracle.num_epochs_planned)]
+    while True:
+        while len(running) < workers and isinstance(trial := oracle.next_trial(), Trial):
+            running.append(trial)
+        if not running:
+            return oracle, planned
+        trial = running.pop(0)
+        fails = failing and int(trial.trial_id) % failing == failing - 1
+        end(oracle, trial, None if fails else len(trial.trial_id) + int(trial.trial_id) % 7)
+        planned.append((oracle.num_trials_planned, oracle.num_epochs_planned))
+
+
+def epochs_of(oracle):
+    return sum(
+        trial.suggested[Stage.EPOCHS] - trial.suggested[Stage.INITIAL_EPOCH]
+        for trial in oracle.trials.values()
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_epochs": 9},
+        {"max_epochs": 20, "factor": 3},
+        {"max_epochs": 8, "factor": 2, "hyperband_iterations": 3},
+        {"max_epochs": 1},
+    ],
+)
+def test_a_search_has_as_many_trials_and_epochs_as_were_planned(options, workers):
+    oracle, planned = searched(workers=workers, **options)
+    assert set(planned) == {(len(oracle.trials), epochs_of(oracle))}
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_plan_shrinks_by_what_failures_leave_no_room_for(failing):
+    oracle, planned = searched(failing, max_epochs=27, hyperband_iterations=2)
+    assert planned[-1] == (len(oracle.trials), epochs_of(oracle))
+    assert planned == sorted(planned, reverse=True)
+    assert planned[0] > planned[-1]
+
+
+def test_a_plan_ends_with_the_search_space():
+    oracle, planned = searched(space=[Int("units", 1, 5)], max_epochs=9, factor=3)
+    assert planned[0][0] > planned[-1][0]
+    assert planned[-1] == (len(oracle.trials), epochs_of(oracle))
+
+
+def test_a_plan_is_bounded_by_max_trials_which_leave_its_epochs_open():
+    oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, max_trials=7)
+    assert (oracle.num_trials_planned, oracle.num_epochs_planned) == (7, None)
+    oracle.max_trials = 1000
+    assert (oracle.num_trials_planned, oracle.num_epochs_planned) == searched(max_epochs=9)[1][0]
+
+
+def test_there_is_no_plan_without_an_end():
+    oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, hyperband_iterations=None)
+    assert (oracle.num_trials_planned, oracle.num_epochs_planned) == (None, None)
+
+
+def test_a_search_that_is_continued_has_the_plan_of_the_whole():
+    oracle = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
+    for _ in range(8):
+        end(oracle, oracle.next_trial(), 0.5)
+    again = hyperband([Float("quality", 0, 1)], max_epochs=9, factor=3)
+    for trial in oracle.trials.values():
+        again.restore_trial(trial)
+    for trial in oracle.trials.values():
+        again.trial_ended(trial)
+    assert again.num_trials_planned == oracle.num_trials_planned
+    assert again.num_epochs_planned == oracle.num_epochs_planned

@@ -9,7 +9,7 @@ import pytest
 
 from glimr_keras._utils.input_spec import describe_inputs
 from glimr_keras.errors import CheckpointError, ModelError, StorageError
-from glimr_keras.project import checkpoints
+from glimr_keras.project import checkpoints, model_weights
 from glimr_keras.project.checkpoints import Checkpoint
 from glimr_keras.space.hyperparameters import HyperParameters
 from tests import tiny_models
@@ -37,9 +37,9 @@ def trained(build, x):
 @pytest.mark.parametrize(("build", "x"), KINDS, ids=lambda part: getattr(part, "__name__", ""))
 def test_a_fresh_model_predicts_as_the_saved_one_did(tmp_path, build, x):
     model = trained(build, x)
-    checkpoints.save(model, tmp_path, Checkpoint(3, describe_inputs(x)))
+    model_weights.save(model, tmp_path, Checkpoint(3, describe_inputs(x)))
     fresh = build(HyperParameters())
-    assert checkpoints.load(fresh, tmp_path).epoch == 3
+    assert model_weights.load(fresh, tmp_path).epoch == 3
     keras.tree.map_structure(
         np.testing.assert_array_equal, model.predict(x, verbose=0), fresh.predict(x, verbose=0)
     )
@@ -48,20 +48,20 @@ def test_a_fresh_model_predicts_as_the_saved_one_did(tmp_path, build, x):
 def test_the_optimizer_is_saved_only_if_asked_for_and_keeps_its_state(tmp_path):
     model = tiny_models.build(HyperParameters())
     model.fit(*tiny_models.TRAIN, verbose=0)
-    checkpoints.save(model, tmp_path / "with", Checkpoint(1, has_optimizer=True))
-    checkpoints.save(model, tmp_path / "without", Checkpoint(1))
+    model_weights.save(model, tmp_path / "with", Checkpoint(1, has_optimizer=True))
+    model_weights.save(model, tmp_path / "without", Checkpoint(1))
     sizes = [(tmp_path / name / checkpoints.WEIGHTS).stat().st_size for name in ("with", "without")]
     assert sizes[0] > sizes[1]
     for name, iterations in (("with", 2), ("without", 0)):
         fresh = tiny_models.build(HyperParameters())
-        checkpoints.load(fresh, tmp_path / name)
+        model_weights.load(fresh, tmp_path / name)
         assert int(fresh.optimizer.iterations) == iterations
     assert model.optimizer is not None
 
 
 def test_saving_leaves_only_the_two_files_and_replaces_them(tmp_path):
     for epoch in (1, 2):
-        checkpoints.save(trained(tiny_models.build, tiny_models.X), tmp_path, Checkpoint(epoch))
+        model_weights.save(trained(tiny_models.build, tiny_models.X), tmp_path, Checkpoint(epoch))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         checkpoints.DESCRIPTION,
         checkpoints.WEIGHTS,
@@ -71,7 +71,7 @@ def test_saving_leaves_only_the_two_files_and_replaces_them(tmp_path):
 
 def test_keras_itself_can_load_the_weights(tmp_path):
     model = trained(tiny_models.build, tiny_models.X)
-    checkpoints.save(model, tmp_path, Checkpoint(1))
+    model_weights.save(model, tmp_path, Checkpoint(1))
     fresh = keras.models.clone_model(model)
     with pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):
         fresh.load_weights(tmp_path / checkpoints.WEIGHTS)
@@ -82,26 +82,26 @@ def test_keras_itself_can_load_the_weights(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
 def test_another_model_is_refused(tmp_path):
-    checkpoints.save(trained(tiny_models.build, tiny_models.X), tmp_path, Checkpoint(1))
+    model_weights.save(trained(tiny_models.build, tiny_models.X), tmp_path, Checkpoint(1))
     with pytest.raises(ModelError, match="do not fit the model that was built"):
-        checkpoints.load(tiny_models.build(HyperParameters({"units": 5})), tmp_path)
+        model_weights.load(tiny_models.build(HyperParameters({"units": 5})), tmp_path)
 
 
 def test_a_model_that_cannot_be_built_is_explained(tmp_path):
-    checkpoints.save(
+    model_weights.save(
         trained(tiny_models.build_subclassed, tiny_models.X), tmp_path, Checkpoint(1, inputs=None)
     )
     with pytest.raises(
         ModelError,
         match=r"Subclassed .* shapes of its inputs are unknown. Give the model's class a `build",
     ):
-        checkpoints.load(tiny_models.build_subclassed(HyperParameters()), tmp_path)
+        model_weights.load(tiny_models.build_subclassed(HyperParameters()), tmp_path)
 
 
 def test_without_a_checkpoint_there_is_an_error(tmp_path):
     assert not checkpoints.exists(tmp_path)
     with pytest.raises(CheckpointError):
-        checkpoints.load(tiny_models.build(HyperParameters()), tmp_path)
+        model_weights.load(tiny_models.build(HyperParameters()), tmp_path)
 
 
 # Damage, and states
@@ -109,7 +109,7 @@ def test_without_a_checkpoint_there_is_an_error(tmp_path):
 
 def saved(tmp_path, epoch=1, **described):
     model = tiny_models.build(HyperParameters())
-    checkpoints.save(model, tmp_path, Checkpoint(epoch, **described))
+    model_weights.save(model, tmp_path, Checkpoint(epoch, **described))
     return model
 
 
@@ -138,14 +138,14 @@ def test_damaged_weights_are_never_loaded(tmp_path, damage):
     with pytest.raises(
         CheckpointError, match="is damaged: its weights are not those that were written"
     ):
-        checkpoints.load(tiny_models.build(HyperParameters()), tmp_path)
+        model_weights.load(tiny_models.build(HyperParameters()), tmp_path)
 
 
 def test_a_damaged_description_is_said(tmp_path):
     saved(tmp_path)
     (tmp_path / checkpoints.DESCRIPTION).write_text("{")
     with pytest.raises(CheckpointError, match=r"checkpoint\.json cannot be read"):
-        checkpoints.load(tiny_models.build(HyperParameters()), tmp_path)
+        model_weights.load(tiny_models.build(HyperParameters()), tmp_path)
 
 
 class Killed(BaseException):
@@ -170,12 +170,12 @@ def test_a_process_that_dies_while_it_saves_leaves_the_old_or_the_new(
     monkeypatch.setattr(pathlib.Path, "replace", replace)
     if survived < 2:
         with pytest.raises(Killed):
-            checkpoints.save(new, tmp_path, Checkpoint(2))
+            model_weights.save(new, tmp_path, Checkpoint(2))
     else:
-        checkpoints.save(new, tmp_path, Checkpoint(2))
+        model_weights.save(new, tmp_path, Checkpoint(2))
     monkeypatch.undo()
     found = tiny_models.build(HyperParameters())
-    epoch = checkpoints.load(found, tmp_path).epoch
+    epoch = model_weights.load(found, tmp_path).epoch
     assert epoch == (1 if survived == 0 else 2)
     assert same_weights(found, old if survived == 0 else new)
 

@@ -10,7 +10,7 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.errors import ModelError
-from glimr_keras.project import checkpoints, model_state
+from glimr_keras.project import checkpoints, model_state, model_weights
 from glimr_keras.project.checkpoints import Checkpoint
 from glimr_keras.project.model_state import optimizers_of
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -27,9 +27,9 @@ def check_same(found, expected):
 
 def test_the_state_of_all_that_trains_goes_along(tmp_path):
     model = several_optimizers.trained(HyperParameters())
-    checkpoints.save(model, tmp_path, Checkpoint(2, has_optimizer=True))
+    model_weights.save(model, tmp_path, Checkpoint(2, has_optimizer=True))
     fresh = several_optimizers.build(HyperParameters())
-    checkpoints.load(fresh, tmp_path)  # warnings are errors
+    model_weights.load(fresh, tmp_path)  # warnings are errors
     check_same(fresh.state(), model.state())
     for each in (model, fresh):
         each.fit(*tiny_models.TRAIN, **FIT)
@@ -38,7 +38,7 @@ def test_the_state_of_all_that_trains_goes_along(tmp_path):
 
 def test_best_weights_are_weights_alone_and_are_read_without_a_warning(tmp_path):
     model = several_optimizers.trained(HyperParameters())
-    checkpoints.save(model, tmp_path, Checkpoint(2))
+    model_weights.save(model, tmp_path, Checkpoint(2))
     names = []
     with h5py.File(tmp_path / checkpoints.WEIGHTS) as file:
         file.visit(names.append)
@@ -46,7 +46,7 @@ def test_best_weights_are_weights_alone_and_are_read_without_a_warning(tmp_path)
     fresh = several_optimizers.build(HyperParameters())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        checkpoints.load(fresh, tmp_path)
+        model_weights.load(fresh, tmp_path)
     assert [str(each.message) for each in caught if "Skipping" in str(each.message)] == []
     assert not fresh.maker_optimizer.built
     check_same({"weights": fresh.state()["weights"]}, {"weights": model.state()["weights"]})
@@ -55,10 +55,10 @@ def test_best_weights_are_weights_alone_and_are_read_without_a_warning(tmp_path)
 def test_changed_learning_rates_win_over_those_of_the_state(tmp_path):
     model = several_optimizers.trained(HyperParameters())
     described = Checkpoint(2, has_optimizer=True, values={"rate": 0.01})
-    checkpoints.save(model, tmp_path, described)
+    model_weights.save(model, tmp_path, described)
     fresh = several_optimizers.build(HyperParameters())
     fresh.maker_optimizer.learning_rate = 0.5
-    checkpoints.load(fresh, tmp_path, {"rate": 0.5})
+    model_weights.load(fresh, tmp_path, {"rate": 0.5})
     assert float(fresh.maker_optimizer.learning_rate) == 0.5
     assert int(fresh.maker_optimizer.iterations) == int(model.maker_optimizer.iterations)
 
@@ -86,9 +86,9 @@ def test_an_optimizer_is_built_for_what_it_trained(tmp_path):
     model.layers[0].trainable = False
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(*tiny_models.TRAIN, **FIT)
-    checkpoints.save(model, tmp_path, Checkpoint(1, has_optimizer=True))
+    model_weights.save(model, tmp_path, Checkpoint(1, has_optimizer=True))
     fresh = fine_tuned(4)
-    checkpoints.load(fresh, tmp_path)
+    model_weights.load(fresh, tmp_path)
     assert len(fresh.optimizer.variables) == len(model.optimizer.variables)
     assert int(fresh.optimizer.iterations) == int(model.optimizer.iterations) > 0
 
@@ -105,9 +105,9 @@ def test_a_loss_scale_goes_along(tmp_path):
 
     model = scaled()
     model.fit(*tiny_models.TRAIN, **FIT)
-    checkpoints.save(model, tmp_path, Checkpoint(1, has_optimizer=True))
+    model_weights.save(model, tmp_path, Checkpoint(1, has_optimizer=True))
     fresh = scaled()
-    checkpoints.load(fresh, tmp_path)
+    model_weights.load(fresh, tmp_path)
     assert float(fresh.optimizer.dynamic_scale) == float(model.optimizer.dynamic_scale) != 8.0
     for one, other in zip(fresh.optimizer.variables, model.optimizer.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
@@ -118,22 +118,22 @@ def test_variables_of_tensorflow_go_along(tmp_path):
 
     model, fresh = (tiny_models.build(HyperParameters()) for _ in range(2))
     model.counter, fresh.counter = tf.Variable(3), tf.Variable(0)
-    checkpoints.save(model, tmp_path, Checkpoint(1, has_optimizer=True))
-    checkpoints.load(fresh, tmp_path)
+    model_weights.save(model, tmp_path, Checkpoint(1, has_optimizer=True))
+    model_weights.load(fresh, tmp_path)
     assert int(fresh.counter) == 3
 
 
 def test_what_the_model_has_no_more_is_named(tmp_path):
     model = tiny_models.build(HyperParameters())
     model.holder = several_optimizers.Average([keras.Variable(1.0)])
-    checkpoints.save(model, tmp_path, Checkpoint(1, has_optimizer=True))
+    model_weights.save(model, tmp_path, Checkpoint(1, has_optimizer=True))
     fresh = tiny_models.build(HyperParameters())
     with pytest.warns(UserWarning, match=r"a model without '/holder/shadow/0', or with"):
-        checkpoints.load(fresh, tmp_path)
+        model_weights.load(fresh, tmp_path)
     late = {}
-    checkpoints.load(fresh, tmp_path, late=late)
+    model_weights.load(fresh, tmp_path, late=late)
     fresh.holder = several_optimizers.Average([keras.Variable(0.0)])
-    checkpoints.load_late(fresh, late)
+    model_weights.load_late(fresh, late)
     assert float(fresh.holder.shadow["0"]) == 1.0 and not late
 
 
@@ -185,9 +185,9 @@ def test_a_rate_of_zero_needs_no_seed(tmp_path, before, now):
     model = dropping(before)
     model.fit(*tiny_models.TRAIN, **FIT)
     described = Checkpoint(1, has_optimizer=True, values={"rate": before})
-    checkpoints.save(model, tmp_path, described)
+    model_weights.save(model, tmp_path, described)
     fresh = dropping(now)
-    checkpoints.load(fresh, tmp_path, {"rate": now})  # warnings are errors
+    model_weights.load(fresh, tmp_path, {"rate": now})  # warnings are errors
     check_same({"weights": fresh.get_weights()}, {"weights": model.get_weights()})
     assert int(fresh.optimizer.iterations) == int(model.optimizer.iterations)
 
@@ -197,11 +197,11 @@ def test_another_shape_is_refused_but_in_another_configuration(tmp_path):
     model.holder = several_optimizers.Average([keras.Variable([1.0, 2.0])])
     fresh.holder = several_optimizers.Average([keras.Variable(1.0)])
     described = Checkpoint(1, has_optimizer=True, values={"size": 2})
-    checkpoints.save(model, tmp_path, described)
+    model_weights.save(model, tmp_path, described)
     with pytest.raises(ModelError, match=r"'/holder/shadow/0' must have the shape .* \(2,\)"):
-        checkpoints.load(fresh, tmp_path, {"size": 2})
+        model_weights.load(fresh, tmp_path, {"size": 2})
     with pytest.warns(UserWarning, match=r"a model without '/holder/shadow/0', or with another"):
-        checkpoints.load(fresh, tmp_path, {"size": 1})
+        model_weights.load(fresh, tmp_path, {"size": 1})
 
 
 class Unreadable:
@@ -235,7 +235,7 @@ def test_a_save_without_state_looks_at_keras_objects_only(tmp_path):
     model.reader.other = Unreadable()
     model.others = {"judge": [keras.optimizers.SGD()]}
     assert set(optimizers_of(model, is_deep=False)) == {"/optimizer", "/others/judge/0"}
-    checkpoints.save(model, tmp_path, Checkpoint(1))
+    model_weights.save(model, tmp_path, Checkpoint(1))
 
 
 def test_a_thread_may_change_what_a_model_holds():

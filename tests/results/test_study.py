@@ -17,7 +17,6 @@ from glimr_keras.trials.objective import MultiObjective
 from glimr_keras.trials.trial import TrialStatus
 from tests.results import made
 
-
 FAILURE = "Traceback (most recent call last):\n  File 'a.py', line 1\nValueError: too large\n"
 
 

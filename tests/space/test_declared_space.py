@@ -17,7 +17,7 @@ from ray import tune
 from glimr_keras.models.configuration import configuration
 from glimr_keras.space.declared_space import DeclaredSpace, prune_search, sample_space
 from glimr_keras.space.hp_types import Choice, Condition, Float, Int, deserialize, serialize
-from glimr_keras.space.ray_domains import ObjectChoice, RayDomain
+from glimr_keras.space.ray_kinds import ObjectChoice, RayDomain
 
 SEEDS = range(300)
 

@@ -19,7 +19,7 @@ import glimr_keras as gk
 from glimr_keras.models.configuration import configuration
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import as_hypermodel
-from glimr_keras.project import checkpoints, training_states
+from glimr_keras.project import checkpoints, model_weights, training_states
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.context import TrialContext
@@ -174,7 +174,7 @@ def test_a_history_of_a_fit_without_our_callback_is_scored_by_its_best_epoch(run
 def loaded_loss(run):
     """The validation loss of the model in the run's checkpoint."""
     model = tiny_models.build(HyperParameters({"units": 4}))
-    checkpoints.load(model, run.directory)
+    model_weights.load(model, run.directory)
     return model.evaluate(*tiny_models.VALIDATION, verbose=0, return_dict=True)["loss"]
 
 
@@ -744,7 +744,7 @@ def test_an_interrupted_training_goes_on_with_weights_optimizer_and_epoch(run):
     ((iterations, weights),) = seen
     assert iterations == 2 * 2
     kept = tiny_models.build(HyperParameters({"units": 4}))
-    checkpoints.load(kept, training_states.newest(pathlib.Path(run.directory) / "latest"))
+    model_weights.load(kept, training_states.newest(pathlib.Path(run.directory) / "latest"))
     assert all(
         np.array_equal(before, now) for before, now in zip(kept.get_weights(), weights, strict=True)
     )
@@ -903,7 +903,7 @@ def test_a_stage_that_begins_anew_forgets_the_best_of_its_first_attempt(run, tmp
     state.
     """
     parent = tmp_path / "parent"
-    training_states.save_state(
+    model_weights.save_state(
         tiny_models.build(HyperParameters({"units": 4})),
         parent,
         checkpoints.Checkpoint(1, has_optimizer=True),
@@ -988,7 +988,7 @@ def test_weights_that_a_loop_saved_by_itself_are_those_of_the_score(run):
     outcome = outcome_of(context(Saves()), run)
     assert outcome.status == "COMPLETED"
     model = tiny_models.build(gk.HyperParameters({"units": 4}))
-    checkpoints.load_weights(model, pathlib.Path(run.directory, checkpoints.WEIGHTS))
+    model_weights.load_weights(model, pathlib.Path(run.directory, checkpoints.WEIGHTS))
     loss = model.evaluate(*tiny_models.VALIDATION, verbose=0)[0]
     assert loss == pytest.approx(outcome.score, rel=1e-4)
     assert not checkpoints.exists(run.directory)
@@ -1096,7 +1096,7 @@ def test_what_a_loop_without_callbacks_does_not_take_in_is_named(run, tmp_path):
     model = tiny_models.build(HyperParameters({"units": 4}))
     model.holder = Holder()
     described = checkpoints.Checkpoint(1, has_optimizer=True)
-    training_states.save_state(model, tmp_path / "parent", described)
+    model_weights.save_state(model, tmp_path / "parent", described)
     run = dataclasses.replace(run, state=str(tmp_path / "parent"), initial_epoch=1)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -11,7 +11,7 @@ from ray import tune
 
 import glimr_keras as gk
 from glimr_keras.errors import ObjectiveError
-from glimr_keras.project import checkpoints
+from glimr_keras.project import model_weights
 from glimr_keras.space.hyperparameters import HyperParameters
 from tests import tiny_models
 
@@ -189,5 +189,5 @@ def test_a_users_own_function_reports_checkpoints_and_resumes(local_ray, tmp_pat
     assert result.metrics["iterations"] == 4 * batches  # the optimizer continued as well
     model = tiny_models.build(HyperParameters({"units": 4, "learning_rate": 0.01}))
     with result.checkpoint.as_directory() as directory:
-        assert checkpoints.load(model, directory).epoch == 4
+        assert model_weights.load(model, directory).epoch == 4
     assert gk.TuneReportCheckpoint.restore(model, result.checkpoint) == 4

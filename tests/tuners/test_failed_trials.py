@@ -241,19 +241,19 @@ def test_hyperband_goes_on_with_its_failed_trials(project):
 
 
 def test_a_state_of_a_training_that_diverged_is_its_best(tmp_path):
-    from glimr_keras.project import checkpoints
+    from glimr_keras.project import checkpoints, model_weights
     from glimr_keras.project.checkpoints import Checkpoint
     from glimr_keras.space.hyperparameters import HyperParameters
 
     model = tiny_models.build(HyperParameters())
-    checkpoints.save(model, tmp_path / "trial", Checkpoint(2, score=0.5))
+    model_weights.save(model, tmp_path / "trial", Checkpoint(2, score=0.5))
     training_states.save_best(tmp_path / "states", tmp_path / "trial")
     state = training_states.newest(tmp_path / "states")
     assert checkpoints.describe(state).epoch == 2
     training_states.go_back(tmp_path / "trial", state)
     assert checkpoints.is_whole(tmp_path / "trial")
     fresh = tiny_models.build(HyperParameters())
-    checkpoints.load(fresh, state)
+    model_weights.load(fresh, state)
     for one, other in zip(fresh.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -1,16 +1,24 @@
-"""What a person sees while a search runs."""
+"""What a person sees while a search runs: in a file, and what is said of a trial."""
 
-import io
+import dataclasses
 import re
+import time
 
 import pytest
-import rich.console
 
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 from glimr_keras.tuners.progress import Progress, describe_trial
 
 OBJECTIVE = Objective("val_loss", "min")
+
+
+@dataclasses.dataclass
+class Plan:
+    """What an oracle plans."""
+
+    num_trials_planned: int | None
+    num_epochs_planned: int | None = None
 
 
 def trial(number=0, score=0.5, status=TrialStatus.COMPLETED, values=None, message=None):
@@ -24,9 +32,12 @@ def trial(number=0, score=0.5, status=TrialStatus.COMPLETED, values=None, messag
 
 
 def shown(capsys, verbose, *trials, total=3, earlier=(), remark=None):
-    """What a search prints, ended trial by ended trial."""
-    progress = Progress(verbose)
-    progress.on_search_begin(OBJECTIVE, total, list(earlier))
+    """What a search writes into a file, ended trial by ended trial."""
+    progress = Progress(verbose, OBJECTIVE, Plan(total))
+    progress.on_start("runs/digits")
+    with progress.preparing("Starting Ray"):
+        pass
+    progress.on_search_begin(OBJECTIVE, list(earlier))
     progress.on_running(1)
     for ended in trials:
         progress.on_trial_end(ended)
@@ -34,6 +45,13 @@ def shown(capsys, verbose, *trials, total=3, earlier=(), remark=None):
     printed = capsys.readouterr()
     assert printed.err == ""
     return printed.out
+
+
+def lines(*args, **options):
+    """The same without the line at the start."""
+    first, *others = shown(*args, **options).splitlines()
+    assert first.startswith("Search ")
+    return others
 
 
 # One line on a trial
@@ -50,6 +68,11 @@ def test_a_stopped_trial_says_so():
     assert "Trial 0007 (stopped early): val_loss=0.5000" in describe_trial(
         trial(7, status=TrialStatus.STOPPED), OBJECTIVE
     )
+
+
+def test_small_and_large_scores_have_their_digits():
+    assert "val_loss=1.235e-05 " in describe_trial(trial(score=0.0000123456), OBJECTIVE)
+    assert "val_loss=12345.7 " in describe_trial(trial(score=12345.678), OBJECTIVE)
 
 
 HEAD = 'Traceback (most recent call last):\n  File "train.py", line 3, in build\n    fails()\n'
@@ -90,18 +113,19 @@ def test_of_several_executions_the_epoch_is_that_of_the_best():
     assert "val_loss=0.3750 at epoch 9" in describe_trial(both, OBJECTIVE)
 
 
-# The whole search
+# The whole search, in a file
 
 
 def test_verbose_0_prints_nothing(capsys):
     assert shown(capsys, 0, trial(), trial(1, status=TrialStatus.FAILED), remark="remark") == ""
 
 
-def test_verbose_1_leaves_one_line_with_done_failed_and_best(capsys):
-    out = shown(capsys, 1, trial(0, 0.5), trial(1, 0.25))
-    assert "2/3 trials, best val_loss 0.2500" in out
-    assert "Trial 0000" not in out
-    assert len(out.strip().splitlines()) == 1
+def test_verbose_1_leaves_a_line_at_the_start_and_one_with_done_failed_and_best(capsys):
+    first, last = shown(capsys, 1, trial(0, 0.5), trial(1, 0.25)).splitlines()
+    assert re.fullmatch(
+        r"Search of 3 trials in runs/digits began at [\d-]{10} [\d:]{8}, objective val_loss", first
+    )
+    assert re.fullmatch(r"Search 2/3 trials, best val_loss 0\.2500, 0:00:\d\d elapsed", last)
 
 
 def test_each_failed_trial_is_named_and_each_reason_shown_whole_once(capsys):
@@ -114,8 +138,8 @@ def test_each_failed_trial_is_named_and_each_reason_shown_whole_once(capsys):
         trial(number, None, TrialStatus.FAILED, message=message)
         for number, message in enumerate(messages)
     ]
-    *lines, last = shown(capsys, 1, *failed).strip().splitlines()
-    assert lines == [
+    *told, last = lines(capsys, 1, *failed)
+    assert told == [
         "Trial 0000 FAILED  units=4 rate=0.1235 [2.0 s]:",
         "  ValueError: too large",
         "  by 3",
@@ -126,94 +150,72 @@ def test_each_failed_trial_is_named_and_each_reason_shown_whole_once(capsys):
 
 
 def test_verbose_2_adds_a_line_for_every_trial(capsys):
-    out = shown(capsys, 2, trial(0, 0.5), trial(1, 0.25))
-    assert "Trial 0000: val_loss=0.5000" in out
-    assert "Trial 0001: val_loss=0.2500" in out
-    assert "2/3 trials, best val_loss 0.2500" in out
+    first, second, last = lines(capsys, 2, trial(0, 0.5), trial(1, 0.25))
+    assert first.startswith("Trial 0000: val_loss=0.5000")
+    assert second.startswith("Trial 0001: val_loss=0.2500")
+    assert "2/3 trials, best val_loss 0.2500" in last
 
 
 def test_trials_of_earlier_sessions_count(capsys):
-    out = shown(
-        capsys, 2, trial(2, 0.5), earlier=[trial(0, 0.125), trial(1, None, TrialStatus.FAILED)]
-    )
+    earlier = [trial(0, 0.125), trial(1, None, TrialStatus.FAILED)]
+    out = shown(capsys, 2, trial(2, 0.5), earlier=earlier)
     assert "3/3 trials, 1 failed, best val_loss 0.1250" in out
     assert "Trial 0000" not in out
 
 
 def test_without_a_known_total_the_trials_are_counted(capsys):
-    assert "1/?" in shown(capsys, 1, trial(), total=None)
+    out = shown(capsys, 1, trial(), total=None)
+    assert out.startswith("Search in runs/digits began at")
+    assert "1/? trials" in out
 
 
 def test_a_remark_is_shown_below_the_line(capsys):
-    out = shown(capsys, 1, trial(), remark="The search space is exhausted.")
-    assert out.strip().splitlines()[-1] == "The search space is exhausted."
+    assert lines(capsys, 1, trial(), remark="The search space is exhausted.")[-1] == (
+        "The search space is exhausted."
+    )
 
 
-def test_a_search_that_never_began_can_end(capsys):
-    Progress().on_search_end()
+def test_of_a_search_that_never_began_there_is_no_last_line(capsys):
+    Progress(1, OBJECTIVE, Plan(3)).on_search_end()
     assert capsys.readouterr().out == ""
 
 
-# In a terminal
-
-
-def lines_of(width, name="val_accuracy", done=23, total=50, is_over=False):
-    """The line as it is written last while a search runs, or at its end."""
-    progress = Progress()
-    written = io.StringIO()
-    progress._console = rich.console.Console(
-        file=written, width=width, force_terminal=True, color_system=None
-    )
-    progress.on_search_begin(Objective(name, "max"), total, [])
-    progress.on_running(4)
-    for number in range(done):
-        progress.on_trial_end(trial(number, number / 32))
-    progress._line._bar.refresh()
-    running = written.getvalue()
+def test_the_total_is_what_is_planned_now(capsys):
+    plan = Plan(9)
+    progress = Progress(1, OBJECTIVE, plan)
+    progress.on_search_begin(OBJECTIVE, [])
+    progress.on_trial_end(trial())
+    plan.num_trials_planned = 7
     progress.on_search_end()
-    last = (written.getvalue() if is_over else running).rsplit("\x1b[2K", 1)[-1]
-    return re.sub(r"\x1b\[\S+", "", last).splitlines()[0].rstrip()
+    assert "1/7 trials" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("width", "line"),
-    [
-        (
-            120,
-            r"Search ━+ +23/50 trials, 4 running, best val_accuracy 0\.6875, 0:00:\d\d elapsed, "
-            r"about 0:0\d:\d\d left",
-        ),
-        (80, r"Search 23/50 trials, 4 running, best val_accuracy 0\.6875, about 0:0\d:\d\d left"),
-        (60, r"Search 23/50 trials, 4 running, best val_accuracy 0\.6875"),
-        (40, r"Search 23/50 trials, best 0\.6875"),
-    ],
-)
-def test_a_narrow_terminal_shows_what_counts(width, line):
-    found = lines_of(width)
-    assert re.fullmatch(line, found), found
-    assert len(found) <= width
+def test_what_is_elapsed_counts_from_the_call_of_search(capsys):
+    progress = Progress(1, OBJECTIVE, Plan(3))
+    progress._began -= 65  # as if Ray had taken so long to start
+    progress.on_search_begin(OBJECTIVE, [])
+    progress.on_search_end()
+    assert "0:01:05 elapsed" in capsys.readouterr().out
 
 
-def test_a_long_name_leaves_room_for_the_score():
-    assert lines_of(60, "val_mean_absolute_percentage_error").endswith(" 23/50 trials, best 0.6875")
-
-
-def test_nothing_is_left_of_a_search_that_is_over():
-    assert re.fullmatch(
-        r"Search .*23/50 trials, best val_accuracy 0\.6875, 0:00:\d\d elapsed",
-        lines_of(120, is_over=True),
-    )
-
-
-def test_what_is_not_bounded_is_shown_too():
-    assert "23/? trials, 4 running, best val_accuracy 0.6875, 0:00:" in lines_of(120, total=None)
+def test_the_time_left_is_that_of_trials_not_of_the_start_and_at_most_the_budget():
+    progress = Progress(0, OBJECTIVE, Plan(101))
+    progress._began -= 1000
+    progress.on_search_begin(OBJECTIVE, [])
+    progress._first_began -= 10
+    progress.on_trial_end(trial())
+    assert progress._state().ends_at - time.monotonic() == pytest.approx(1000, rel=0.01)
+    progress.on_search_begin(OBJECTIVE, [], time_budget_s=30)
+    progress.on_running(1)
+    assert progress._state().ends_at - time.monotonic() == pytest.approx(30, rel=0.01)
 
 
 # Texts of others
 
 
 @pytest.mark.parametrize(
-    "text", ["ValueError: expected [batch, 3]", "KeyError: [bold]", "OSError: [/data/x]"]
+    "text",
+    ["ValueError: expected [batch, 3]", "KeyError: [bold]", "OSError: [/data/x]", "E: :warning:"],
 )
 def test_a_message_is_shown_as_it_is(capsys, text):
     assert text in shown(capsys, 2, trial(score=None, status=TrialStatus.FAILED, message=text))
@@ -222,3 +224,12 @@ def test_a_message_is_shown_as_it_is(capsys, text):
 def test_a_trial_takes_one_line_in_a_log_file(capsys):
     out = shown(capsys, 2, trial(values={f"hyperparameter_{i}": 0.5 for i in range(9)}))
     assert len([line for line in out.splitlines() if "hyperparameter_" in line]) == 1
+
+
+@pytest.mark.parametrize("force", ["", "1"])
+def test_a_file_has_no_control_characters(capsys, monkeypatch, force):
+    monkeypatch.setenv("FORCE_COLOR", force)
+    message = f"{HEAD}ValueError: \x1b[1mInvalid\x1b[0m shape\r\n\x07(3, 4)"
+    out = shown(capsys, 2, trial(), trial(1, None, TrialStatus.FAILED, message=message))
+    assert "ValueError: Invalid shape\n  (3, 4)" in out
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out)

@@ -1,0 +1,64 @@
+"""`glimr-keras`: its commands, messages and exit codes. Runs anywhere; needs neither Keras nor
+Ray.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from glimr_keras._utils.text import plain
+from glimr_keras.cli import dashboard, export, plot, report, show, watch
+from glimr_keras.errors import StorageError
+from glimr_keras.version import __version__
+
+COMMANDS = (show, watch, plot, report, export, dashboard)
+FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
+"""Exit codes; a wrong usage has 2, as `argparse` has it."""
+_EXPECTED = (ValueError, OSError, ImportError, StorageError)
+"""Errors that say what is to be done: no project, a place that cannot be written to, a library that
+is not installed.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: Its arguments. Defaults to those of the process.
+
+    Returns:
+        The exit code: 0 if all went well, 1 if the request cannot be met, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: With 2 if the arguments are wrong.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as of `glimr-keras show runs/digits | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except _EXPECTED as error:
+        print(f"glimr-keras: {plain(str(error))}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="glimr-keras",
+        description="Look at what a search found, or finds now. Nothing in a project is changed, "
+        "and none of its code is run.",
+        epilog="`glimr-keras COMMAND --help` has the options of a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"glimr_keras {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_to(commands)
+    return parser

@@ -1,0 +1,140 @@
+"""A project as a command is given it: found, read, and read again when it has grown. Runs
+anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from glimr_keras.errors import ProjectError
+from glimr_keras.project import keras_tuner_files
+from glimr_keras.project.journal import FILE, HIDDEN, Journal, Project
+from glimr_keras.project.remote_files import is_uri
+from glimr_keras.project.remote_mirror import project_place
+from glimr_keras.results.sources import project_of
+from glimr_keras.trials.objective import DIRECTIONS, Objective
+
+_SHOWN = 20
+"""Projects that a message names."""
+
+
+class Opened:
+    """A project that a command looks at.
+
+    Args:
+        place: Its directory or URI, as the user wrote it.
+        objective: Another metric than what was optimised. Defaults to what was.
+
+    Attributes:
+        place: As it was given.
+        name: The project's.
+        directory: Where it is on this machine.
+        is_remote: Whether that is a copy of what is elsewhere.
+
+    Raises:
+        ProjectError: If there is none.
+    """
+
+    def __init__(self, place: str, objective: Objective | None = None) -> None:
+        self.place, self.objective, self.is_remote = place, objective, is_uri(place)
+        self.directory, self._mirror = project_place(place)
+        self.name = pathlib.PurePosixPath(place.rstrip("/")).name
+        if self._mirror is not None:
+            self._mirror.pull()
+        else:
+            self.directory = self.directory.resolve()
+            self.name = self.directory.name
+        if not _is_project(self.directory):
+            raise ProjectError(_nothing_in(self))
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Opened:
+        """Open the project that a command was given."""
+        return cls(arguments.place, arguments.objective)
+
+    def read(self) -> Project:
+        """Return the project as it is now; at a URI, as it was when `stamp` was asked for last."""
+        return project_of(self.directory, self.objective)
+
+    def stamp(self) -> tuple[Any, ...]:
+        """Return what is another when the project has grown, without reading it."""
+        if self._mirror is not None:
+            self._mirror.pull()
+        return tuple(_stamps(self.directory))
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which project is looked at."""
+    parser.add_argument(
+        "place",
+        metavar="DIR",
+        help="a project's directory, its URI, such as s3://bucket/runs/digits, or a project of "
+        "KerasTuner",
+    )
+    parser.add_argument(
+        "--objective",
+        type=objective_of,
+        metavar="METRIC",
+        help="another metric than what was optimised, at the epoch of the score, such as val_loss, "
+        "or my_metric:max with its direction",
+    )
+
+
+def objective_of(text: str) -> Objective:
+    """Return the objective that an argument means: `val_loss`, or `my_metric:max`."""
+    name, colon, direction = text.rpartition(":")
+    if colon and direction in DIRECTIONS:
+        return Objective(name, direction)
+    return Objective(text)
+
+
+def _is_project(directory: pathlib.Path) -> bool:
+    return Journal(directory).exists() or keras_tuner_files.exists(directory)
+
+
+def _stamps(directory: pathlib.Path) -> Iterator[tuple[int, int]]:
+    journal = directory / HIDDEN / FILE
+    is_ours = journal.exists()
+    for file in [journal] if is_ours else sorted(directory.glob("trial_*/trial.json")):
+        try:
+            found = file.stat()
+        except OSError:  # removed meanwhile
+            continue
+        yield found.st_size, found.st_mtime_ns
+
+
+def _nothing_in(opened: Opened) -> str:
+    """Return why there is no project, and where there are some."""
+    if opened.is_remote:
+        return f"There is no project at {opened.place}."
+    directory = pathlib.Path(opened.place)
+    if not directory.exists():
+        return f"There is no directory {opened.place}."
+    if not directory.is_dir():
+        return f"{opened.place} is no directory. Give the project's directory."
+    found = list(_projects_below(directory))
+    if not found:
+        return (
+            f"There is no project in {opened.place}. A project is the directory "
+            "`directory/project_name` of a tuner."
+        )
+    others = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    listed = "\n".join(f"  {os.path.relpath(path)}" for path in found[:_SHOWN])
+    return f"{opened.place} is no project, but has projects. Choose one:\n{listed}{others}"
+
+
+def _projects_below(directory: pathlib.Path, depth: int = 2) -> Iterator[pathlib.Path]:
+    """Yield the projects in a directory and in its folders."""
+    try:
+        folders = sorted(path for path in directory.iterdir() if path.is_dir())
+    except OSError:
+        return
+    for folder in folders:
+        if _is_project(folder):
+            yield folder
+        elif depth > 1 and not folder.name.startswith("."):
+            yield from _projects_below(folder, depth - 1)

@@ -1,0 +1,50 @@
+"""The figures of a report, inside its page. Runs anywhere."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+from typing import Any
+
+from glimr_keras._utils.html import escaped
+from glimr_keras.cli.figures import drawn
+from glimr_keras.cli.report_page import section
+from glimr_keras.project.journal import Project
+from glimr_keras.visualization import FIGURES, applicable
+
+_LARGEST_DRAWING = 250_000
+"""Bytes of a drawing of lines; of more, an image of dots is smaller and shown faster."""
+_DPI = 170
+
+
+def figures(project: Project) -> str:
+    """Return all figures that a project has something for, each with what it shows."""
+    return section("Figures", *(_figure(name, project) for name in applicable(project)))
+
+
+def _figure(name: str, project: Project) -> str:
+    with drawn(name, project) as figure:
+        kind, content = _image(figure)
+    source = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    said = caption(name)
+    image = f'<img src="{source}" alt="{escaped(said)}">'
+    return f"<figure>{image}<figcaption>{escaped(said)}</figcaption></figure>"
+
+
+def _image(figure: Any) -> tuple[str, bytes]:
+    """Return the kind and the content of an image: sharp at any size where that is small enough."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    if file.tell() <= _LARGEST_DRAWING:
+        return "image/svg+xml", file.getvalue()
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DPI)
+    return "image/png", file.getvalue()
+
+
+def caption(name: str) -> str:
+    """Return what a figure shows: the first sentence that its function says of itself."""
+    first = (inspect.getdoc(FIGURES[name]) or "").split("\n\n")[0]
+    said = " ".join(first.split()).removeprefix("Plot ").replace("`", "")
+    return said[:1].upper() + said[1:]

@@ -1,0 +1,198 @@
+"""`glimr-keras watch`: a project, live, while a search runs anywhere. Rich; runs anywhere."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from glimr_keras._utils.text import Column, duration, text_table
+from glimr_keras.cli import console
+from glimr_keras.cli.arguments import count, seconds
+from glimr_keras.cli.console import Line
+from glimr_keras.cli.opened import Opened, add_place
+from glimr_keras.cli.project_lines import (
+    HEADING,
+    QUIET,
+    best_in_words,
+    best_lines,
+    facts,
+    failure_lines,
+    trend,
+)
+from glimr_keras.project.journal import Project
+from glimr_keras.results.trial_columns import counts
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+
+_SHARE = 10
+"""A project is not read again before so many times the seconds have passed that reading takes."""
+_SECONDS_OF_REMOTE = 10.0
+_RUNNING = 8
+"""Trainings that are shown."""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    text = "show a project while a search runs, here or elsewhere, until Ctrl-C"
+    parser = commands.add_parser("watch", help=text, description=f"{text.capitalize()}.")
+    add_place(parser)
+    parser.add_argument(
+        "-n", "--best", type=count, default=10, metavar="N", help="how many trials; 10 by default"
+    )
+    parser.add_argument(
+        "--interval",
+        type=seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="between two looks; 2 by default",
+    )
+    parser.add_argument("--once", action="store_true", help="look once, and end")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Watch it."""
+    opened = Opened.of(arguments)
+    if arguments.once:
+        project = opened.read()
+        console.write(view(opened, project, arguments.best, console.width(), None))
+    elif sys.stdout.isatty():
+        _watch_screen(opened, arguments)
+    else:
+        for project in _changes(opened, arguments.interval):
+            print(in_one_line(project), flush=True)
+
+
+def _watch_screen(opened: Opened, arguments: argparse.Namespace) -> None:
+    """Show it on a screen of its own; what was last there stays in the terminal at the end."""
+    shown: list[Line] = []
+    try:
+        with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
+            for project in _looks(opened, arguments.interval):
+                size = live.console.size
+                shown = view(opened, project, arguments.best, size.width, size.height)
+                live.update(Group(*(line.rich() for line in shown)), refresh=True)
+    finally:
+        console.write(shown)
+
+
+def _looks(opened: Opened, interval: float) -> Iterator[Project]:
+    """Yield the project at each look, read again only where it has grown."""
+    stamp, project, wait = None, None, interval
+    while True:
+        now = opened.stamp()
+        if project is None or now != stamp:
+            began = time.monotonic()
+            stamp, project = now, opened.read()
+            wait = max(interval, _SHARE * (time.monotonic() - began))
+        yield project
+        time.sleep(max(wait, _SECONDS_OF_REMOTE) if opened.is_remote else wait)
+
+
+def _changes(opened: Opened, interval: float) -> Iterator[Project]:
+    """Yield the project whenever it has grown."""
+    before = None
+    for project in _looks(opened, interval):
+        if project is not before:
+            yield project
+        before = project
+
+
+def in_one_line(project: Project) -> str:
+    """Return how far a project is, for what is no terminal."""
+    best = best_in_words(project)
+    said = counts(list(project.trials.values()))
+    return f"{_clock(time.time())}  {said}" + (f"; best {best}" if best else "")
+
+
+def view(opened: Opened, project: Project, best: int, width: int, height: int | None) -> list[Line]:
+    """Return what is shown.
+
+    Args:
+        opened: The project's place.
+        project: As it is now.
+        best: How many of the best trials, where there is room.
+        width: How many columns there are.
+        height: How many lines there are; `None` for any number.
+    """
+    lines = facts(opened, project, width)
+    row = trend(project, width - 11)
+    lines += [Line(f"{'Trend':<9}  {row}")] if row else []
+    running = _running_lines(project, width)
+    failed = failure_lines(project, width, 3, 1)
+    end = "" if height is None else " Ctrl-C ends."
+    last = [Line(), Line(f"At {_clock(time.time())}{_last_record(project)}.{end}", QUIET)]
+    others = len(lines) + len(running) + len(failed) + len(last)
+    found = best_lines(project, best, width)
+    while height is not None and best > 1 and others + len(found) > height:
+        best -= 1
+        found = best_lines(project, best, width)
+    return [*lines, *running, *found, *failed, *last]
+
+
+def _running_lines(project: Project, width: int) -> list[Line]:
+    """Return the trainings that are not over, those that began last first."""
+    running = [
+        (trial, number, execution)
+        for trial in project.trials.values()
+        if trial.status == TrialStatus.RUNNING
+        for number, execution in sorted(trial.executions.items())
+        if execution.status == TrialStatus.RUNNING
+    ]
+    if not running:
+        return []
+    running.sort(key=lambda each: -(each[2].started or 0.0))
+    more = f", the {_RUNNING} that began last" if len(running) > _RUNNING else ""
+    table = text_table(_columns(project, running[:_RUNNING]), width)
+    return [Line(), Line(f"Running: {len(running)}{more}", HEADING), *map(Line, table)]
+
+
+def _columns(project: Project, running: list[tuple[Trial, int, Execution]]) -> list[Column]:
+    name = project.objective.parts[0].name
+    last = [_last_epoch(execution, name) for _, _, execution in running]
+    columns = [Column.of("trial", [trial.trial_id for trial, _, _ in running])]
+    if any(number for _, number, _ in running):
+        word = "execution" if project.cv_folds is None else "fold"
+        numbers = [number % (project.cv_folds or number + 1) for _, number, _ in running]
+        columns.append(Column.of(word, numbers))
+    return [
+        *columns,
+        Column.of("epoch", [epoch for epoch, _ in last]),
+        Column.of(name, [value for _, value in last]),
+        Column.of("for", [_since(execution.started) for _, _, execution in running]),
+        Column.of("worker", [execution.worker or "-" for _, _, execution in running]),
+    ]
+
+
+def _last_epoch(execution: Execution, metric: str) -> tuple[Any, Any]:
+    if not execution.history:
+        return 0, "-"
+    epoch = max(execution.history)
+    return epoch, execution.history[epoch].get(metric, "-")
+
+
+def _since(started: float | None) -> str:
+    return "-" if started is None else duration(max(time.time() - started, 0.0))
+
+
+def _last_record(project: Project) -> str:
+    """Return how long ago something was written down last."""
+    times = [
+        moment
+        for trial in project.trials.values()
+        for execution in trial.executions.values()
+        for moment in (execution.started, execution.ended, *execution.epoch_times.values())
+        if moment is not None
+    ]
+    ago = _since(max(times)) if times else None
+    return "" if ago is None else f", the last record is {ago} old"
+
+
+def _clock(now: float) -> str:
+    return datetime.datetime.fromtimestamp(now).strftime("%H:%M:%S")

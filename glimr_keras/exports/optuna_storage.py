@@ -1,0 +1,42 @@
+"""A project as a study in a storage of Optuna's. Optuna; runs anywhere."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from glimr_keras.exports.content import Content
+from glimr_keras.exports.sqlite import SUFFIXES, filled_at_once
+from glimr_keras.results.study import to_study
+
+
+def write_study(content: Content, where: str) -> str:
+    """Write the study, or bring the one that is there up to date.
+
+    Args:
+        content: What is written.
+        where: The storage's URL, such as `"sqlite:///study.db"` or `"journal:///study.log"`; or a
+            file, which is a database of SQLite by its suffix (`.db`, `.sqlite`, `.sqlite3`), and
+            else a journal of Optuna's.
+
+    Returns:
+        What was written, in a sentence.
+    """
+    storage = storage_of(where)
+    with filled_at_once(storage if isinstance(storage, str) else None):
+        study = to_study(content.project, storage, content.name, content.directory)
+    return f"The study {study.study_name!r} in {where} has {content.amount}."
+
+
+def storage_of(where: str) -> Any:
+    """Return the storage that is meant, as `to_study` takes it."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if "://" in where and not where.startswith("journal://"):
+        return where
+    place = pathlib.Path(where.removeprefix("journal://")).absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.suffix in SUFFIXES:
+        return f"sqlite:///{place}"
+    return JournalStorage(JournalFileBackend(str(place)))

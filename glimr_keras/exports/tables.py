@@ -1,0 +1,79 @@
+"""A project as tables of other programs: CSV and Parquet. Runs anywhere; needs neither Ray nor a
+model.
+"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from collections.abc import Callable
+
+import pandas as pd
+
+from glimr_keras._utils.files import write_whole
+from glimr_keras.exports.content import Content
+from glimr_keras.results.tables import experiment_table, results_dataframe
+
+
+def write_csv(content: Content, where: str) -> str:
+    """Write CSV files; see `_write`."""
+    return _write(content, where, ".csv", lambda table: table.to_csv(index=False).encode())
+
+
+def write_parquet(content: Content, where: str) -> str:
+    """Write Parquet files; see `_write`."""
+    return _write(content, where, ".parquet", _as_parquet)
+
+
+def _write(
+    content: Content, where: str, suffix: str, as_bytes: Callable[[pd.DataFrame], bytes]
+) -> str:
+    """Write the table of the trials, or with `content.epochs` that of the epochs, into a file of
+    this suffix; or both into a directory.
+
+    Returns:
+        What was written, in a sentence.
+    """
+    place = pathlib.Path(where)
+    if place.suffix == suffix:
+        tables = {place: epochs(content) if content.epochs else trials(content)}
+    else:
+        tables = {place / f"trials{suffix}": trials(content)}
+        tables[place / f"epochs{suffix}"] = epochs(content)
+    for path, table in tables.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, as_bytes(table))
+    names = " and ".join(f"{path} ({_rows(len(table))})" for path, table in tables.items())
+    return f"Wrote {names}."
+
+
+def trials(content: Content) -> pd.DataFrame:
+    """Return one row for each trial, best first, as `results_dataframe` has them."""
+    return results_dataframe(content.project, content.name)
+
+
+def epochs(content: Content) -> pd.DataFrame:
+    """Return one row for each epoch, as `experiment_table` has them."""
+    return experiment_table(content.directory)
+
+
+def _as_parquet(table: pd.DataFrame) -> bytes:
+    """Return a table as Parquet has it, in which a column has one type: where values have several,
+    they are texts.
+    """
+    texts = {str(name): _as_text(table[name]) for name in table if _is_mixed(table[name])}
+    file = io.BytesIO()
+    table.assign(**texts).to_parquet(file, index=False)
+    return file.getvalue()
+
+
+def _is_mixed(column: pd.Series) -> bool:
+    return column.dtype == object and len(set(map(type, column.dropna()))) > 1
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    return column.map(str, na_action="ignore")
+
+
+def _rows(number: int) -> str:
+    return f"{number} row{'' if number == 1 else 's'}"

@@ -1,0 +1,182 @@
+"""A project as event files of TensorBoard, with its HParams tab. TensorBoard without TensorFlow;
+runs anywhere.
+
+`<where>/<name>/trial_0042/` is a run: a training, with a scalar for each metric by epoch. The runs
+of one trial are one row of the HParams tab, with means over them.
+"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from glimr_keras._utils.files import write_whole
+from glimr_keras.errors import ProjectError
+from glimr_keras.exports.content import Content
+from glimr_keras.exports.extras import needed
+from glimr_keras.exports.runs import Run, all_runs
+from glimr_keras.space.hp_types import Float, HyperParameter, Int
+from glimr_keras.trials.trial import TrialStatus
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+SCORE = "score"
+
+
+def write_events(content: Content, where: str) -> str:
+    """Write the event files. A file that is there is gone on with, where what it has still holds.
+
+    Args:
+        content: What is written.
+        where: The directory that TensorBoard is given as `--logdir`.
+
+    Returns:
+        What was written, in a sentence.
+
+    Raises:
+        ProjectError: If the directory has the events of another project of this name.
+    """
+    with needed("tensorboard", "trackers"):
+        import tensorboard.plugins.hparams.summary_v2  # noqa: F401
+    root = pathlib.Path(where) / content.name
+    file = f"events.out.tfevents.0.glimr_keras.{content.owner}"
+    others = [path.name for path in root.glob("events.out.tfevents.*") if path.name != file]
+    if others:
+        raise ProjectError(
+            f"{root} has events of something else. Received: {', '.join(sorted(others))}. Choose "
+            "another directory, or another name by `--name`."
+        )
+    hyperparameters = _Hyperparameters(content)
+    _write(root / file, [_event(content.project.created or 0.0, hyperparameters.summary)])
+    runs = list(all_runs(content))
+    for run in content.track(runs):
+        _write(root / run.key / file, _events(run, hyperparameters))
+    return f"Wrote {len(runs)} run{'' if len(runs) == 1 else 's'} of {content.amount} into {root}."
+
+
+class _Hyperparameters:
+    """What the HParams tab is told of a project's hyperparameters."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        by_name: dict[str, list[HyperParameter]] = {}
+        for parameter in content.project.parameters:
+            by_name.setdefault(parameter.name, []).append(parameter)
+        self._domains = {name: _domain(found) for name, found in by_name.items()}
+
+    @property
+    def summary(self) -> Summary:
+        """Names, domains and metrics; the score comes first."""
+        from tensorboard.plugins.hparams import summary_v2
+
+        metrics = dict.fromkeys(
+            [SCORE, *(part.name for part in self._content.project.objective.parts)]
+        )
+        for trial in self._content.project.trials.values():
+            for execution in trial.executions.values():
+                metrics |= dict.fromkeys(name for log in execution.history.values() for name in log)
+        return summary_v2.hparams_config_pb(
+            [summary_v2.HParam(name, domain) for name, domain in self._domains.items()],
+            [summary_v2.Metric(name) for name in metrics],
+            time_created_secs=self._content.project.created or 0.0,
+        )
+
+    def values(self, run: Run) -> dict[str, Any]:
+        """Return a run's values, each of a type that its domain has."""
+        return {
+            name: value if _is_plain(value) and not self._is_text(name) else str(value)
+            for name, value in run.parameters.items()
+        }
+
+    def _is_text(self, name: str) -> bool:
+        return getattr(self._domains.get(name), "dtype", None) is str
+
+
+def _domain(parameters: list[HyperParameter]) -> Any:
+    """Return the domain of hyperparameters that share a name; `None` where it is not known."""
+    from tensorboard.plugins.hparams import summary_v2
+
+    first = parameters[0]
+    if len(parameters) == 1 and isinstance(first, Int):
+        return summary_v2.IntInterval(first.min_value, first.max_value)
+    if len(parameters) == 1 and isinstance(first, Float):
+        return summary_v2.RealInterval(first.min_value, first.max_value)
+    if any(parameter.count is None for parameter in parameters):
+        return None
+    values = [value for parameter in parameters for value in parameter.every_value()]
+    kinds = set(map(type, values))
+    if len(kinds) > 1 or not kinds <= {bool, int, float, str}:
+        values = [str(value) for value in values]
+    return summary_v2.Discrete(list(dict.fromkeys(values)))
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str))
+
+
+def _events(run: Run, hyperparameters: _Hyperparameters) -> Iterator[Event]:
+    """Yield the events of a run. Those of a later time only add to them."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import summary_v2
+
+    values = hyperparameters.values(run)
+    group = f"trial {run.trial.trial_id}"
+    yield _event(run.started, summary_v2.hparams_pb(values, group, start_time_secs=run.started))
+    for step in run.steps:
+        scalars = [
+            Summary.Value(tag=name, simple_value=value) for name, value in step.metrics.items()
+        ]
+        yield _event(step.time, Summary(value=scalars), step.epoch)
+    if run.ended is None:
+        return
+    if SCORE in run.score:
+        scalar = Summary.Value(tag=SCORE, simple_value=run.score[SCORE])
+        yield _event(run.ended, Summary(value=[scalar]), run.execution.best_epoch or 0)
+    yield _event(run.ended, _end(run))
+
+
+def _end(run: Run) -> Summary:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+
+    failed = run.status == TrialStatus.FAILED
+    status = api_pb2.STATUS_FAILURE if failed else api_pb2.STATUS_SUCCESS
+    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=run.ended)
+    said = metadata.create_summary_metadata(
+        plugin_data_pb2.HParamsPluginData(session_end_info=info)
+    )
+    value = Summary.Value(
+        tag=metadata.SESSION_END_INFO_TAG, metadata=said, tensor=metadata.NULL_TENSOR
+    )
+    return Summary(value=[value])
+
+
+def _event(time: float, summary: Summary, step: int = 0) -> Event:
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    return Event(wall_time=time, step=step, summary=summary)
+
+
+def _write(place: pathlib.Path, events: Iterable[Event]) -> None:
+    """Write a file of events; one that is the beginning of it gets what it lacks, which TensorBoard
+    reads while it runs.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    file = io.BytesIO()
+    writer = RecordWriter(file)
+    for event in (Event(file_version="brain.Event:2"), *events):
+        writer.write(event.SerializeToString(deterministic=True))
+    content = file.getvalue()
+    before = place.read_bytes() if place.exists() else b""
+    if before and content.startswith(before):
+        with place.open("ab") as there:
+            there.write(content[len(before) :])
+    else:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(place, content)

@@ -1,0 +1,85 @@
+"""`export`: a project in the files or the store of another tool. Runs anywhere; needs neither Ray
+nor a model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+from glimr_keras.errors import did_you_mean
+from glimr_keras.exports import (
+    document,
+    mlflow_runs,
+    optuna_storage,
+    tables,
+    tensorboard_runs,
+    wandb_runs,
+)
+from glimr_keras.exports.content import Content
+
+
+@dataclasses.dataclass(frozen=True)
+class Tool:
+    """A tool that a project can be exported to.
+
+    Attributes:
+        write: Writes, and returns what it did, in a sentence.
+        where: What the place is, in words.
+        needs_place: Whether there is none that the tool itself knows.
+    """
+
+    write: Callable[[Content, Any], str]
+    where: str
+    needs_place: bool = True
+
+
+TOOLS = MappingProxyType(
+    {
+        "csv": Tool(tables.write_csv, "a file of that suffix, or a directory for both tables"),
+        "parquet": Tool(
+            tables.write_parquet, "a file of that suffix, or a directory for both tables"
+        ),
+        "json": Tool(document.write_json, "a file"),
+        "optuna": Tool(
+            optuna_storage.write_study, "a storage's URL, such as sqlite:///study.db, or a file"
+        ),
+        "tensorboard": Tool(tensorboard_runs.write_events, "a directory, TensorBoard's --logdir"),
+        "mlflow": Tool(
+            mlflow_runs.write_runs, "a tracking URI, such as sqlite:///mlflow.db", needs_place=False
+        ),
+        "wandb": Tool(
+            wandb_runs.write_runs, "the directory in which W&B makes its own", needs_place=False
+        ),
+    }
+)
+"""By name."""
+
+
+def export(content: Content, to: str, where: str | None = None) -> str:
+    """Write a project for another tool, or bring what is there up to date.
+
+    Args:
+        content: What is written.
+        to: One of `TOOLS`.
+        where: The place, as its tool has places. Defaults to what the tool itself knows.
+
+    Returns:
+        What was done, in a sentence.
+
+    Raises:
+        ValueError: If there is no such tool, or it must be given a place.
+        ImportError: If the tool is not installed.
+        ProjectError: If the place has something else.
+        StorageError: If it cannot be written to.
+    """
+    tool = TOOLS.get(to)
+    if tool is None:
+        raise ValueError(
+            f"`to` must be one of {', '.join(TOOLS)}. Received: to={to!r}.{did_you_mean(to, TOOLS)}"
+        )
+    if where is None and tool.needs_place:
+        raise ValueError(f"`where` must be given for {to}: {tool.where}.")
+    return tool.write(content, where)

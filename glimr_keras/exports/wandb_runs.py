@@ -1,0 +1,153 @@
+"""A project as runs of W&B (Weights & Biases). W&B; runs anywhere.
+
+A training is a run, in the group and W&B's project that have the project's name. Without a server
+it is a directory that `wandb sync` sends. A run that is there and says the same is left alone, and
+another is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+from typing import Any
+
+from glimr_keras._utils.files import write_json
+from glimr_keras.errors import StorageError
+from glimr_keras.exports.content import Content
+from glimr_keras.exports.extras import needed
+from glimr_keras.exports.runs import Run, all_runs, digest
+from glimr_keras.trials.trial import TrialStatus
+
+_SETTINGS = {
+    "silent": True,
+    "console": "off",
+    "save_code": False,
+    "disable_code": True,
+    "disable_git": True,
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_disable_viewer": True,
+    "x_save_requirements": False,
+}
+"""Nothing of this process and this machine is a part of a training that was elsewhere."""
+
+
+def write_runs(content: Content, where: str | None) -> str:
+    """Write the runs, or those that are new or say something else than before.
+
+    Args:
+        content: What is written.
+        where: The directory in which W&B makes its own, `wandb`. Defaults to the working directory.
+
+    Returns:
+        What was written, in a sentence.
+
+    Raises:
+        StorageError: If W&B says that it cannot be.
+    """
+    with needed("wandb", "trackers"):
+        import wandb
+    place = pathlib.Path(where or ".").absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    ledger = _Ledger(place, content)
+    number = 0
+    try:
+        for run in content.track([run for run in all_runs(content) if ledger.is_new(run)]):
+            ledger.forget(run)
+            ledger.remember(run, _write(run, place))
+            number += 1
+    except wandb.errors.Error as error:
+        raise StorageError(f"W&B cannot write the runs: {error}") from error
+    finally:
+        ledger.close()
+    sent = "" if content.online else f" `wandb sync {place / 'wandb'}/offline-run-*` sends them."
+    return (
+        f"W&B's project {content.name!r} in {place} has {content.amount}: {number} runs written, "
+        f"{ledger.number - number} as they were.{sent}"
+    )
+
+
+class _Ledger:
+    """Knows what was written of each run, in a file beside W&B's directories.
+
+    Args:
+        place: The directory that has W&B's own.
+        content: What is written.
+    """
+
+    def __init__(self, place: pathlib.Path, content: Content) -> None:
+        kind = "online" if content.online else "offline"
+        self._file = place / "wandb" / f"glimr_keras-{content.owner}-{kind}.json"
+        self._known: dict[str, dict[str, str]] = {}
+        if self._file.exists():
+            self._known = json.loads(self._file.read_text())
+
+    @property
+    def number(self) -> int:
+        """Of the runs that are known."""
+        return len(self._known)
+
+    def is_new(self, run: Run) -> bool:
+        """Tell whether a run was not written as it is."""
+        known = self._known.get(run.unique_id)
+        return known is None or known["state"] != _state(run) or not self._place(known).exists()
+
+    def forget(self, run: Run) -> None:
+        """Remove what was written of a run before."""
+        known = self._known.pop(run.unique_id, None)
+        if known is not None and self._place(known).name.endswith(f"-{run.unique_id}"):
+            shutil.rmtree(self._place(known), ignore_errors=True)
+
+    def remember(self, run: Run, directory: pathlib.Path) -> None:
+        """Write down where a run is."""
+        self._known[run.unique_id] = {"state": _state(run), "directory": directory.name}
+
+    def close(self) -> None:
+        """Write the file."""
+        write_json(self._file, self._known)
+
+    def _place(self, known: dict[str, str]) -> pathlib.Path:
+        return self._file.parent / pathlib.PurePath(known["directory"]).name
+
+
+def _state(run: Run) -> str:
+    return f"{digest(run.steps)} {run.status} {run.score}"
+
+
+def _write(run: Run, place: pathlib.Path) -> pathlib.Path:
+    """Write a run, and return its directory."""
+    import wandb
+
+    with wandb.init(
+        project=run.content.name,
+        group=run.content.name,
+        id=run.unique_id,
+        name=run.name,
+        config=run.parameters,
+        tags=[run.status.lower()],
+        notes=run.tags.get("failure"),
+        dir=str(place),
+        mode="online" if run.content.online else "offline",
+        resume="allow" if run.content.online else None,
+        reinit="create_new",
+        settings=_settings(run.started),
+    ) as written:
+        directory = pathlib.Path(written.dir).parent
+        first = written.step  # of a run that goes on
+        for step in run.steps:
+            if step.epoch >= first:
+                written.log({**step.metrics, "_timestamp": step.time}, step=step.epoch)
+        written.summary.update({**run.tags, **run.score})
+        written.finish(exit_code=1 if run.status == TrialStatus.FAILED else 0)
+    return directory
+
+
+def _settings(started: float) -> Any:
+    """Return W&B's settings, as far as the version that is installed has them."""
+    import wandb
+
+    wanted = {**_SETTINGS, "x_start_time": started}
+    known: dict[str, Any] = getattr(wandb.Settings, "model_fields", wanted)
+    return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})

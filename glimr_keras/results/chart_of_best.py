@@ -1,0 +1,116 @@
+"""A small chart of the best score so far, as HTML without scripts, for notebooks. Runs anywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from glimr_keras._utils.html import ACCENT, escaped
+from glimr_keras._utils.text import four_digits
+from glimr_keras.results.trial_columns import scored
+from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.trial import Trial, TrialStatus
+
+_WIDTH, _HEIGHT, _EDGE = 320, 64, 4
+_MANY_POINTS, _MOST_POINTS = 100, 300
+_Point = tuple[int, float]
+"""The number of a trial, and its score."""
+
+
+def chart_of_best(trials: Sequence[Trial], objective: Objective) -> str:
+    """Return a small chart of trials' scores in the order in which they ended, with a line of the
+    best so far; empty where fewer than two have a score.
+
+    What is far worse than the others is drawn at the edge. Those that a scheduler stopped have no
+    part in the line, as they rank below the others.
+
+    Args:
+        trials: In the order in which they ended.
+        objective: What was optimised.
+    """
+    points = _points(trials, (TrialStatus.COMPLETED, TrialStatus.STOPPED))
+    if len(points) < 2:
+        return ""
+    ranked = _points(trials, (TrialStatus.COMPLETED,)) or points
+    scale = _Scale(points, len(trials) - 1, objective)
+    said = escaped(
+        f"best {objective.name if len(objective.parts) == 1 else 'score'} so far, by trial"
+    )
+    top, bottom = (four_digits(value) for value in scale.ends)
+    return (
+        '<div style="display:flex;gap:.5em;font-size:80%;margin:.3em 0">'
+        f'<svg role="img" aria-label="{said}" width="{_WIDTH}" height="{_HEIGHT}" '
+        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" fill="none">'
+        f'<path d="{scale.dots(points)}" stroke="currentColor" stroke-opacity=".45" '
+        f'stroke-width="{3.5 if len(points) < _MANY_POINTS else 2.5}" stroke-linecap="round"/>'
+        f'<path d="{scale.steps(_best_so_far(ranked, objective))}" stroke="{ACCENT}" '
+        'stroke-width="2"/></svg>'
+        '<div style="display:flex;flex-direction:column;justify-content:space-between">'
+        f'<span class="quiet">{top}</span><span class="quiet">{said}</span>'
+        f'<span class="quiet">{bottom}</span></div></div>'
+    )
+
+
+def _points(trials: Sequence[Trial], statuses: Sequence[str]) -> list[_Point]:
+    """Return the trials of these statuses that have a finite score."""
+    found = ((number, trial, scored(trial)) for number, trial in enumerate(trials))
+    return [
+        (number, score)
+        for number, trial, score in found
+        if trial.status in statuses and score is not None and math.isfinite(score)
+    ]
+
+
+class _Scale:
+    """Where scores are in the chart: from the best to about the worst but the outliers.
+
+    Args:
+        points: Number and score of trials.
+        last: The number of the last trial.
+        objective: Says which end is the best; more is at the top.
+    """
+
+    def __init__(self, points: Sequence[_Point], last: int, objective: Objective) -> None:
+        costs = sorted((objective.sort_key(score), score) for _, score in points)
+        best, median = costs[0][1], costs[len(costs) // 2][1]
+        worst = costs[-1][1]
+        if abs(worst - best) > 8 * abs(median - best) > 0:
+            worst = median + 2 * (median - best)
+        self._low, self._high = min(best, worst), max(best, worst)
+        self._last = last
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The scores at the top and at the bottom."""
+        return self._high, self._low
+
+    def dots(self, points: Sequence[_Point]) -> str:
+        """Return a path of dots; of very many trials, of some."""
+        every = -(-len(points) // _MOST_POINTS)
+        return "".join(f"M{self._at(*point)}h0" for point in points[::every])
+
+    def steps(self, best: Sequence[_Point]) -> str:
+        """Return a path of steps, up to the last trial."""
+        first, *others = best
+        path = "".join(f"H{self._x(number):.1f}V{self._y(score):.1f}" for number, score in others)
+        return f"M{self._at(*first)}{path}H{self._x(self._last):.1f}"
+
+    def _at(self, number: int, score: float) -> str:
+        return f"{self._x(number):.1f} {self._y(score):.1f}"
+
+    def _x(self, number: int) -> float:
+        return _EDGE + number / max(self._last, 1) * (_WIDTH - 2 * _EDGE)
+
+    def _y(self, score: float) -> float:
+        span = self._high - self._low
+        share = (score - self._low) / span if span else 0.5
+        return _EDGE + (1 - min(max(share, 0.0), 1.0)) * (_HEIGHT - 2 * _EDGE)
+
+
+def _best_so_far(points: Sequence[_Point], objective: Objective) -> list[_Point]:
+    """Return the points that are better than all before them."""
+    best: list[_Point] = []
+    for number, score in points:
+        if not best or objective.better_than(score, best[-1][1]):
+            best.append((number, score))
+    return best

@@ -1,0 +1,138 @@
+"""Trials as columns of a compact table, for texts and for HTML. Runs anywhere."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from glimr_keras._utils.text import MISSING, Column, one_line
+from glimr_keras.errors import reason_of
+from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.trial import Trial, TrialStatus
+
+
+def trial_columns(
+    trials: Sequence[Trial], objective: Objective, cv_folds: int | None = None
+) -> list[Column]:
+    """Return trials as a table, one row each, in their order.
+
+    Args:
+        trials: Any, also those that run or have failed.
+        objective: What was optimised.
+        cv_folds: Of the cross validation. Defaults to none.
+
+    Returns:
+        `trial`, `status` where one is not completed, the objective (with several objectives the
+        `score`, and each of them), `std` over folds or executions, `best_epoch`, `seconds`, and
+        the hyperparameters that one of them has. What says which part of a training a trial of
+        Hyperband is, is left out, but for the `epochs` that it was trained to.
+    """
+    columns = [Column.of("trial", [trial.trial_id for trial in trials])]
+
+    def add(name: str, of: Callable[[Trial], Any]) -> None:
+        found = [of(trial) for trial in trials]
+        values = [MISSING if value is None else value for value in found]
+        if any(value is not MISSING for value in values):
+            columns.append(Column.of(name, values))
+
+    if any(trial.status != TrialStatus.COMPLETED for trial in trials):
+        add("status", lambda trial: trial.status)
+    several = len(objective.parts) > 1
+    add("score" if several else objective.name, scored)
+    for number, part in enumerate(objective.parts if several else ()):
+        add(part.name, lambda trial, number=number: _part(trial, objective, number))  # type: ignore[misc]  # bound now
+    add("std", lambda trial: _deviation(trial, cv_folds))
+    add("best_epoch", lambda trial: _best_epoch(trial, objective))
+    add("epochs", lambda trial: trial.suggested.get(Stage.EPOCHS))
+    add("seconds", lambda trial: None if trial.duration is None else round(trial.duration, 1))
+    for name in dict.fromkeys(name for trial in trials for name in trial.values):
+        if name not in Stage.NAMES:
+            columns.append(Column.of(name, [trial.values.get(name, MISSING) for trial in trials]))
+    return columns
+
+
+def scored(trial: Trial) -> float | None:
+    """Return the score of a trial that has one."""
+    return trial.score if trial.is_scored else None
+
+
+def failures(trials: Sequence[Trial], most: int = 5) -> list[str]:
+    """Return why trials failed, each reason in a line with the trials that it is of.
+
+    Args:
+        trials: Any; those that did not fail are left out.
+        most: How many reasons; of others it is said that there are some.
+    """
+    reasons: dict[str, list[str]] = {}
+    for trial in trials:
+        if trial.status == TrialStatus.FAILED:
+            reasons.setdefault(_reason(trial), []).append(trial.trial_id)
+    lines = [f"{_named(ids)}: {reason}" for reason, ids in list(reasons.items())[:most]]
+    others = sum(map(len, list(reasons.values())[most:]))
+    return [*lines, *([f"{others} more, for other reasons"] if others else [])]
+
+
+def counts(trials: Sequence[Trial], planned: int | None = None) -> str:
+    """Return how many trials there are of each status: `23 of 50 trials: 20 completed, 3 failed`.
+
+    Args:
+        planned: How many there will be. Defaults to any number.
+    """
+    number = len(trials)
+    of_all = "" if planned is None or planned <= number else f" of {planned}"
+    said = f"{number}{of_all} trial{'' if number == 1 and not of_all else 's'}"
+    order = (
+        TrialStatus.COMPLETED,
+        TrialStatus.STOPPED,
+        TrialStatus.FAILED,
+        TrialStatus.RUNNING,
+    )
+    statuses = [trial.status for trial in trials]
+    kinds = [
+        (status, statuses.count(status)) for status in (*order, *sorted({*statuses} - {*order}))
+    ]
+    words = [f"{count} {_WORDS.get(status, status.lower())}" for status, count in kinds if count]
+    return f"{said}: {', '.join(words)}" if words else said
+
+
+_WORDS = {TrialStatus.STOPPED: "stopped early"}
+
+
+def _part(trial: Trial, objective: Objective, number: int) -> float | None:
+    values = trial.objective_values(objective) if trial.is_scored else None
+    return None if values is None else values[number]
+
+
+def _deviation(trial: Trial, cv_folds: int | None) -> float | None:
+    """Return the standard deviation over folds, or over executions, of the population."""
+    if not trial.is_scored:
+        return None
+    scores = [
+        score
+        for score in (
+            trial.fold_scores(cv_folds).values()
+            if cv_folds is not None
+            else (execution.score for execution in trial.executions.values())
+        )
+        if score is not None
+    ]
+    if len(scores) < 2:
+        return None
+    return statistics.pstdev(scores) if all(map(math.isfinite, scores)) else math.nan
+
+
+def _best_epoch(trial: Trial, objective: Objective) -> int | None:
+    number = trial.best_execution(objective)
+    return None if number is None else trial.executions[number].best_epoch
+
+
+def _reason(trial: Trial) -> str:
+    return one_line(reason_of(trial.message or ""), 160) or "unknown reason"
+
+
+def _named(ids: Sequence[str], most: int = 3) -> str:
+    shown = ", ".join(ids[:most])
+    return shown if len(ids) <= most else f"{shown} and {len(ids) - most} more"

@@ -1,0 +1,135 @@
+"""Runs of Weights & Biases, to which `wandb.integration.keras.WandbMetricsLogger` logs: one for
+each execution, in the script's project. Runs in driver and worker.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glimr_keras.training.messages import ExecutionSpec, this_worker
+from glimr_keras.trials.trial import TrialStatus
+
+_GLOBALS = (
+    *("run", "config", "summary", "log", "save", "define_metric", "alert", "mark_preempting"),
+    *("watch", "unwatch", "use_artifact", "log_artifact", "use_model", "log_model", "link_model"),
+)
+"""What `wandb` has of the active run, which the callbacks log to."""
+_NOT_IN_IDS = re.compile(r"[/\\#?%:]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Wandb:
+    """Where the script logs to.
+
+    Attributes:
+        settings: Of the script's run, as `wandb.init` takes them.
+        base_url: Of the server; `None` for the usual one.
+        run: The id of the script's run, which stays as it is.
+        process: The script's.
+    """
+
+    settings: Mapping[str, Any]
+    base_url: str | None = None
+    run: str | None = None
+    process: str = dataclasses.field(default_factory=this_worker)
+
+    @classmethod
+    def of_script(cls, project: str) -> Wandb:
+        """Return where the script logs to now.
+
+        Args:
+            project: The name of the tuner's project: the runs' group, unless the script's run has
+                one.
+        """
+        import wandb
+
+        if wandb.run is None:
+            return cls(
+                {
+                    "project": os.environ.get("WANDB_PROJECT") or project,
+                    "group": os.environ.get("WANDB_RUN_GROUP") or project,
+                    "dir": os.environ.get("WANDB_DIR"),
+                    "mode": os.environ.get("WANDB_MODE"),
+                }
+            )
+        its = wandb.run.settings
+        settings = {
+            "project": its.project,
+            "entity": its.entity,
+            "group": its.run_group or project,
+            "job_type": its.run_job_type,
+            "tags": its.run_tags,
+            "dir": its.root_dir,
+            "mode": its.mode,
+        }
+        return cls(settings, its.base_url, wandb.run.id)
+
+    def is_taken(self) -> bool:
+        """Return whether another run than the script's is active in this process."""
+        import wandb
+
+        return wandb.run is not None and wandb.run.id != self.run
+
+    def begin(self, spec: ExecutionSpec, callbacks: Sequence[Any]) -> WandbRun:
+        """Begin the run of an execution, or go on with the one that it has."""
+        import wandb
+
+        machine = self.process.rpartition(":")[0]
+        if this_worker().rpartition(":")[0] != machine:  # which does not reach the script's
+            os.environ.pop("WANDB_SERVICE", None)
+        server = {} if self.base_url is None else {"base_url": self.base_url}
+        run = wandb.init(
+            **self.settings,
+            id=_NOT_IN_IDS.sub("_", spec.unique_name),
+            name=spec.name,
+            resume="allow",
+            reinit="create_new",
+            settings=wandb.Settings(silent=True, console="off", **server),
+        )
+        for callback in callbacks:
+            _define_steps(run, callback)
+        return WandbRun(run)
+
+
+class WandbRun:
+    """A run that is the active one until it ends, in the place of the script's."""
+
+    def __init__(self, run: Any) -> None:
+        import wandb
+
+        self._run = run
+        self._before = {name: getattr(wandb, name) for name in _GLOBALS}
+        for name in _GLOBALS:
+            setattr(wandb, name, run if name == "run" else getattr(run, name))
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        """Have the run's configuration be the hyperparameters."""
+        self._run.config.update(dict(values), allow_val_change=True)
+
+    def end(self, status: str) -> None:
+        """End the run; one that failed or was interrupted is shown as such."""
+        import wandb
+
+        if status != TrialStatus.RUNNING:
+            self._run.summary["trial_status"] = status
+        has_ended = status in (TrialStatus.COMPLETED, TrialStatus.STOPPED)
+        try:
+            self._run.finish(exit_code=0 if has_ended else 1)
+        finally:
+            for name, value in self._before.items():
+                setattr(wandb, name, value)
+
+
+def _define_steps(run: Any, callback: Any) -> None:
+    """Have metrics be shown by epoch, or by batch, as `WandbMetricsLogger` has it when it is made:
+    there it speaks to the script's run.
+    """
+    if not hasattr(callback, "logging_batch_wise"):
+        return
+    name, step = ("batch", "batch_step") if callback.logging_batch_wise else ("epoch", "epoch")
+    run.define_metric(f"{name}/{step}")
+    run.define_metric(f"{name}/*", step_metric=f"{name}/{step}")

@@ -1,0 +1,39 @@
+"""Where a search is tracked beside its project, if its callbacks are trackers'. Runs in the
+driver.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+from glimr_keras.executors.ray_callbacks import file_writers
+from glimr_keras.training.context import TrialContext
+from glimr_keras.training.tracker_callbacks import trackers_of
+from glimr_keras.tuners.hooks import SearchingTuner
+
+
+def tracked(context: TrialContext, tuner: SearchingTuner) -> TrialContext:
+    """Return what trials share with where the script logs to now, for its trackers' callbacks.
+
+    Args:
+        context: Of the search.
+        tuner: The user's.
+    """
+    _warn_of_files(tuner)
+    given = context.arguments.kwargs.get("callbacks")  # of a `run_trial` of the user's own
+    passed_on = given if isinstance(given, (list, tuple)) else ()
+    trackers = trackers_of((*context.callbacks, *passed_on), tuner.project_name)
+    return dataclasses.replace(context, trackers=trackers)
+
+
+def _warn_of_files(tuner: SearchingTuner) -> None:
+    """Say of loggers that write files where these are, if the project is at a URI."""
+    state = tuner._glimr
+    writing = file_writers(state.settings.ray_callbacks)
+    if writing and state.mirror is not None:
+        warnings.warn(
+            f"The files of {' and '.join(writing)} stay on this machine, in the local copy of the "
+            f"project. Received: a project at {state.mirror.uri}; its copy is in {state.place}.",
+            stacklevel=6,
+        )

@@ -1,0 +1,138 @@
+"""Scores over time, and how many trials reach which. Runs anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glimr_keras.project.journal import Project
+from glimr_keras.results.sources import Source
+from glimr_keras.trials.objective import Goal
+from glimr_keras.visualization import backends, marks, style
+from glimr_keras.visualization.picture import Axis, Lines, Panel, Picture
+from glimr_keras.visualization.scores import Scores, nothing, scores_of
+
+if TYPE_CHECKING:
+    from glimr_keras.visualization.backends import Drawing
+
+
+def plot_optimization_history(
+    source: Source | Project, *, objective: Goal = None, backend: str = "matplotlib"
+) -> Drawing:
+    """Plot the score of each trial, and the best one so far.
+
+    Trials that a scheduler stopped are rings, failed ones are crosses at the bad end of the axis.
+    Neither counts for the best. Scores that are far worse than most are triangles at that end.
+
+    Args:
+        source: A tuner or what `open` returns, a project's directory or URI, or a table.
+        objective: A metric instead of what was optimised, at the epoch of the score.
+        backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
+
+    Returns:
+        Axes of Matplotlib, or a figure of Plotly.
+
+    Raises:
+        ProjectError: If there is nothing to plot yet.
+        ValueError: If there is no such backend.
+
+    Example:
+        >>> glimr_keras.visualization.plot_optimization_history(tuner)
+    """
+    backends.check_backend(backend)
+    scores = scores_of(source, objective)
+    check_optimization_history(scores)
+    return backends.drawn(_history(scores), backend)
+
+
+def check_optimization_history(scores: Scores) -> None:
+    """Check that a trial has a score."""
+    if not (scores.completed | scores.stopped).any():
+        raise nothing(scores, "no trial has ended with a score")
+
+
+def _history(scores: Scores) -> Picture:
+    ends = style.limits(scores.values, scores.is_min)
+    x, about = scores.numbers.astype(float), scores.about_fully
+    layers = [
+        *marks.scored(scores, x, ends, name="completed", about=about),
+        *marks.failed(scores, x, ends),
+    ]
+    best = best_so_far(scores)
+    if np.isfinite(best).any():
+        layers.append(Lines(x, best, "best so far", style.ORANGE, 2.0, has_steps=True))
+    panel = Panel(Axis("trial", style.limits(x), is_count=True), Axis(scores.label, ends), layers)
+    return Picture(scores.title("Optimization history"), [[panel]])
+
+
+def best_so_far(scores: Scores) -> np.ndarray:
+    """Return the best score of completed trials up to each; nan before there is one. Shape
+    (trials,).
+    """
+    best = np.fmin if scores.is_min else np.fmax
+    values: np.ndarray = np.where(scores.completed, scores.values, np.nan)
+    found: np.ndarray = best.accumulate(values)
+    return found
+
+
+def plot_edf(
+    source: Source | Project | Sequence[Source | Project],
+    *,
+    objective: Goal = None,
+    backend: str = "matplotlib",
+) -> Drawing:
+    """Plot which part of the completed trials scores up to each value: their empirical distribution
+    function.
+
+    Args:
+        source: A tuner or what `open` returns, a project's directory or URI, or a table; or a list
+            of several to compare, of one objective.
+        objective: A metric instead of what was optimised, at the epoch of the score.
+        backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
+
+    Returns:
+        Axes of Matplotlib, or a figure of Plotly.
+
+    Raises:
+        ProjectError: If there is nothing to plot yet.
+        ValueError: If there is no such backend, or the searches optimised different things.
+
+    Example:
+        >>> glimr_keras.visualization.plot_edf([random_search, hyperband])
+    """
+    backends.check_backend(backend)
+    sources: Sequence[Any] = source if isinstance(source, (list, tuple)) else [source]
+    searches = [scores_of(each, objective) for each in sources]
+    for scores in searches:
+        check_edf(scores)
+    return backends.drawn(_edf(searches), backend)
+
+
+def check_edf(scores: Scores) -> None:
+    """Check that a trial has completed with a score."""
+    scores.needs_completed()
+
+
+def _edf(searches: Sequence[Scores]) -> Picture:
+    first = searches[0]
+    others = [scores.metric for scores in searches if scores.metric != first.metric]
+    if others:
+        raise ValueError(
+            "Searches are compared in one objective; pass `objective=`. Received: "
+            f"{', '.join([first.metric, *others])}"
+        )
+    ends = style.limits(np.concatenate([each.values[each.completed] for each in searches]))
+    layers = []
+    for place, scores in enumerate(searches):
+        values = np.sort(scores.values[scores.completed])
+        x, y = [ends[0], *values, ends[1]], np.arange(len(values) + 1) / len(values)
+        name = style.shortened(scores.name or f"search {place + 1}") if len(searches) > 1 else ""
+        colour = style.COLOURS[place % len(style.COLOURS)]
+        layers.append(Lines(x, [*y, 1.0], name, colour, 2.0, has_steps=True))
+    title = (
+        first.title("Distribution of scores") if len(searches) == 1 else "Distribution of scores"
+    )
+    panel = Panel(Axis(first.label, ends), Axis("fraction of completed trials", (0, 1.02)), layers)
+    return Picture(title, [[panel]])

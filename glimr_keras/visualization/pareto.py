@@ -1,0 +1,132 @@
+"""The best compromises between several objectives. Runs anywhere."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glimr_keras.project.journal import Project
+from glimr_keras.results.sources import Source
+from glimr_keras.trials.objective import Goal, Objective
+from glimr_keras.visualization import backends, marks, style
+from glimr_keras.visualization.picture import Axis, Layer, Lines, Panel, Picture
+from glimr_keras.visualization.scores import Scores, nothing, scores_of
+
+if TYPE_CHECKING:
+    from glimr_keras.visualization.backends import Drawing
+
+
+def plot_pareto_front(
+    source: Source | Project, *, objective: Goal = None, backend: str = "matplotlib"
+) -> Drawing:
+    """Plot the trials over each pair of objectives, and those on the Pareto front: no other is
+    better in one without being worse in another.
+
+    Args:
+        source: A tuner or what `open` returns, a project's directory or URI, or a table.
+        objective: A list of metrics instead of what was optimised, at the epoch of the score.
+        backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
+
+    Returns:
+        Axes of Matplotlib, of more than two objectives an array with a row for each but the first
+        and a column for each but the last, or a figure of Plotly.
+
+    Raises:
+        ProjectError: If there is nothing to plot yet.
+        ValueError: If there is only one objective, or no such backend.
+
+    Example:
+        >>> glimr_keras.visualization.plot_pareto_front(
+        ...     tuner, objective=["val_accuracy", gk.Objective("parameters", "min")]
+        ... )
+    """
+    backends.check_backend(backend)
+    scores = scores_of(source, objective)
+    check_pareto_front(scores)
+    return backends.drawn(_pareto(scores), backend)
+
+
+def check_pareto_front(scores: Scores) -> None:
+    """Check that there are several objectives, and a trial that has measured them."""
+    parts = scores.objective.parts
+    if len(parts) < 2:
+        raise ValueError(
+            "A Pareto front needs at least two objectives. Received one: "
+            f"{parts[0].name!r}. Pass the metrics, as in objective=['val_loss', 'val_accuracy']."
+        )
+    if not np.isfinite(objective_values(scores)).all(axis=1).any():
+        raise nothing(scores, "no trial has measured every objective")
+
+
+def objective_values(scores: Scores) -> np.ndarray:
+    """Return what the trials with a score measured of each objective; nan where that is not known.
+    Shape (trials, objectives).
+    """
+    objective = scores.objective
+    missing = (np.nan,) * len(objective.parts)
+    rows = [
+        (trial.objective_values(objective) if trial.is_scored else None) or missing
+        for trial in scores.trials
+    ]
+    return np.array(rows, float).reshape(len(rows), len(missing))
+
+
+def is_on_front(values: np.ndarray, parts: tuple[Objective, ...]) -> np.ndarray:
+    """Return which trials no other beats in one objective without being worse in another.
+
+    Args:
+        values: As `objective_values` returns them.
+        parts: The objectives.
+
+    Returns:
+        Shape (trials,), booleans.
+    """
+    costs = values * [-1 if part.direction == "max" else 1 for part in parts]
+    known = np.isfinite(costs).all(axis=1)
+    others = costs[known]
+
+    def is_beaten(mine: np.ndarray) -> bool:
+        return bool(((others <= mine).all(axis=1) & (others < mine).any(axis=1)).any())
+
+    return np.array([bool(k) and not is_beaten(c) for k, c in zip(known, costs, strict=True)], bool)
+
+
+def _pareto(scores: Scores) -> Picture:
+    parts = scores.objective.parts
+    values = objective_values(scores)
+    front = is_on_front(values, parts)
+    count = len(parts) - 1
+    panels: list[list[Panel | None]] = [[None] * count for _ in range(count)]
+    for column, row in itertools.combinations(range(len(parts)), 2):
+        x = _axis(parts[column], values[:, column], is_hidden=row < count)
+        y = _axis(parts[row], values[:, row], is_hidden=column > 0)
+        layers = _layers(scores, values[:, column], values[:, row], front, is_line=count == 1)
+        panels[row - 1][column] = Panel(x, y, layers)
+    height = 4.4 if count == 1 else 1.2 + min(2.8 * count, 7)
+    return Picture(scores.title("Pareto front"), panels, height)
+
+
+def _axis(part: Objective, values: np.ndarray, is_hidden: bool) -> Axis:
+    way = "maximised" if part.direction == "max" else "minimised"
+    ends = style.limits(values, part.direction != "max")
+    return Axis(f"{style.shortened(part.name, 28)} ({way})", ends, is_hidden=is_hidden)
+
+
+def _layers(
+    scores: Scores, x: np.ndarray, y: np.ndarray, front: np.ndarray, is_line: bool
+) -> list[Layer]:
+    layers: list[Layer] = []
+    if is_line:
+        order = np.flatnonzero(front)[np.argsort(x[front])]
+        layers.append(Lines(x[order], y[order], colour=style.ORANGE, width=1.0, opacity=0.7))
+    about = scores.about_fully
+    for which, colour, name, look in (
+        (~front & scores.stopped, style.BLUE, "stopped", {"symbol": "ring"}),
+        (~front & scores.completed, style.BLUE, "completed", {"opacity": 0.6}),
+        (front & scores.stopped, style.ORANGE, "front, stopped", {"symbol": "ring", "size": 7}),
+        (front & scores.completed, style.ORANGE, "front", {"size": 7}),
+    ):
+        layers += marks.chosen(which, x, y, colour, name, about, **look)
+    return layers

@@ -1,0 +1,45 @@
+"""`glimr-keras export`; what is written is tested with each tool."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from glimr_keras.cli.main import main
+
+
+def test_a_project_is_written(digits, tmp_path, capsys):
+    file = tmp_path / "digits.json"
+    assert main(["export", str(digits), "--to", "json", "-o", str(file)]) == 0
+    assert capsys.readouterr().out == f"Wrote {file} (5 trials).\n"
+    assert json.loads(file.read_text())["name"] == "digits"
+
+
+def test_epochs_and_names_can_be_asked_for(digits, tmp_path):
+    file = tmp_path / "epochs.csv"
+    assert main(["export", str(digits), "--to", "csv", "--epochs", "-o", str(file)]) == 0
+    assert len(pd.read_csv(file)) == 9
+    file = tmp_path / "named.json"
+    main(["export", str(digits), "--to", "json", "-o", str(file), "--name", "other"])
+    assert json.loads(file.read_text())["name"] == "other"
+
+
+def test_the_tools_own_place_is_taken(digits, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("wandb")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(digits), "--to", "wandb"]) == 0
+    assert f"in {tmp_path} has 5 trials: 5 runs written" in capsys.readouterr().out
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 5
+
+
+def test_a_project_of_keras_tuner_is_written_once(of_keras_tuner, tmp_path, capsys):
+    command = ["export", str(of_keras_tuner), "--to", "optuna"]
+    for _ in range(2):
+        assert main([*command, "-o", str(tmp_path / "study.log")]) == 0
+    assert capsys.readouterr().out.count("has 2 trials") == 2
+
+
+def test_a_place_that_cannot_be_written_to_is_told(digits, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["export", str(digits), "--to", "csv", "-o", str(tmp_path / "file" / "x.csv")]) == 1
+    assert "glimr-keras: [Errno" in capsys.readouterr().err

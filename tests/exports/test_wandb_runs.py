@@ -1,0 +1,88 @@
+"""Runs of W&B without a server, read by W&B."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from glimr_keras.errors import StorageError
+from glimr_keras.exports import wandb_runs
+from tests.exports import contents
+from tests.offline_runs import wandb_runs as offline_runs
+from tests.results import made
+
+pytest.importorskip("wandb")
+
+
+def files_of(where):
+    return sorted(pathlib.Path(where).rglob("*.wandb"))
+
+
+@pytest.fixture
+def where(tmp_path):
+    return str(tmp_path / "here")
+
+
+def test_runs_have_a_configuration_a_history_and_a_group(where):
+    said = wandb_runs.write_runs(contents.early(), where)
+    assert said == (
+        f"W&B's project 'digits' in {where} has 3 trials: 3 runs written, 0 as they were. "
+        f"`wandb sync {where}/wandb/offline-run-*` sends them."
+    )
+    runs = offline_runs(where, 3)
+    assert sorted(runs) == ["trial 00", "trial 01", "trial 02"]
+    first, failed = runs["trial 00"], runs["trial 01"]
+    assert (first.info.project, first.info.run_group) == ("digits", "digits")
+    assert list(first.info.tags) == ["completed"]
+    values = {name: value for name, value in first.config.items() if name != "_wandb"}
+    assert values == {"units": 8, "rate": 0.001, "kind": "wide", "norm": False}
+    assert first.column("val_loss") == [0.5, 0.25, 0.375]
+    assert first.column("_step") == [1, 2, 3]
+    assert first.column("_timestamp") == [made.BEGAN + n for n in (1, 2, 3)]
+    assert (first.summary["score"], first.summary["best_epoch"]) == (0.25, 2)
+    assert (first.exit_code, failed.exit_code) == (0, 1)
+    assert failed.info.notes == "ValueError: <too large> & more"
+
+
+def test_a_run_is_never_there_twice(where):
+    wandb_runs.write_runs(contents.early(), where)
+    before = files_of(where)
+    assert "0 runs written, 3 as they were" in wandb_runs.write_runs(contents.early(), where)
+    assert files_of(where) == before
+    assert "2 runs written, 2 as they were" in wandb_runs.write_runs(contents.late(), where)
+    runs = offline_runs(where, 4)
+    assert runs["trial 02"].column("val_loss") == [0.75, 0.5]
+    assert len(files_of(where)) == 4
+
+
+def test_folds_are_runs(where):
+    wandb_runs.write_runs(contents.folded(), where)
+    assert sorted(offline_runs(where, 3)) == [
+        *("trial 00, fold 0", "trial 00, fold 1", "trial 01, fold 0")
+    ]
+
+
+def test_wandb_itself_reads_them(where):
+    wandb_runs.write_runs(contents.content([made.trial(0, [[0.5, 0.25]])]), where)
+    (file,) = files_of(where)
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        pytest.skip("this version of W&B shows no files")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = [each["history"]["item"] for each in records if each["type"] == "history"]
+    assert [row["val_loss"] for row in rows] == [0.5, 0.25]
+
+
+def test_a_server_that_does_not_let_one_in_is_told(where, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", os.devnull)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    online = dataclasses.replace(contents.early(), online=True)
+    with pytest.raises(StorageError, match="W&B cannot write the runs"):
+        wandb_runs.write_runs(online, where)

@@ -1,0 +1,72 @@
+"""What importing the package imports, and what that prints."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import glimr_keras
+from tests.script_environment import script_environment
+
+HEAVY = "[name for name in ('keras', 'tensorflow', 'ray', 'pandas') if name in sys.modules]"
+
+
+def run(code):
+    """What a script prints, and what is written beside that."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+        env=script_environment(),
+    )
+    return done.stdout.strip(), done.stderr
+
+
+def test_keras_is_imported_when_the_first_public_name_is_asked_for_and_quietly():
+    printed, said = run(
+        "import sys, glimr_keras\n"
+        f"print({HEAVY}, 'RayTuner' in dir(glimr_keras), glimr_keras.__version__ > '')\n"
+        "print(glimr_keras.RayTuner.__module__, 'keras' in sys.modules)\n"
+        "print(glimr_keras.models.hypermodel.HyperModel is glimr_keras.HyperModel)"
+    )
+    assert printed.splitlines() == [
+        "[] True True",
+        "glimr_keras.tuners.ray_tuner True",
+        "True",
+    ]
+    assert said == ""
+
+
+def test_a_script_that_imports_keras_itself_afterwards_is_quiet_too():
+    printed, said = run("import glimr_keras, keras, tensorflow, ray.tune; print(keras.__name__)")
+    assert (printed, said) == ("keras", "")
+
+
+def test_all_of_it_can_be_imported_at_once_and_below_a_private_path_of_kerastuners():
+    printed, _ = run(
+        "from glimr_keras import *\n"
+        "import glimr_keras.src.engine.tuner\n"
+        "print(glimr_keras.src.engine.tuner.Tuner is Tuner, errors.FailedTrialError)"
+    )
+    assert printed == "True <class 'glimr_keras.errors.FailedTrialError'>"
+
+
+def test_what_type_checkers_see_is_what_is_imported():
+    tree = ast.parse(pathlib.Path(glimr_keras.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.name: f"glimr_keras.{alias.name}" if node.module == "glimr_keras" else node.module
+        for node in block.body
+        for alias in node.names
+    }
+    assert seen == glimr_keras._PLACES
+    assert {*seen, "__version__"} == set(glimr_keras.__all__)
+
+
+def test_there_is_no_other_name():
+    with pytest.raises(AttributeError, match="module 'glimr_keras' has no attribute 'nothing'"):
+        glimr_keras.nothing  # noqa: B018

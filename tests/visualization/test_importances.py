@@ -1,0 +1,82 @@
+"""What matters, and so what is shown."""
+
+import matplotlib.pyplot as plt
+import pytest
+
+import glimr_keras as gk
+from glimr_keras.errors import ProjectError
+from glimr_keras.visualization.importances import chosen, param_importances, varied
+from glimr_keras.visualization.scores import scores_of
+from tests.visualization import made
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return scores_of(made.project(200, seed=1))
+
+
+def test_what_sets_the_score_matters_most_and_all_is_one(scores):
+    found = param_importances(scores)
+    assert set(list(found)[:2]) == {"optimization/learning_rate", "units"}
+    assert sum(found.values()) == pytest.approx(1)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_the_figure_has_a_bar_for_each_that_was_varied(scores):
+    ax = gk.visualization.plot_param_importances(scores.project)
+    found = param_importances(scores, list(varied(scores)))
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx(list(found.values()))
+    assert "seed" not in [text.get_text() for text in ax.get_yticklabels()]
+
+
+def test_another_evaluator_and_some_hyperparameters(scores):
+    from optuna.importance import FanovaImportanceEvaluator
+
+    evaluator = FanovaImportanceEvaluator(n_trees=8, seed=0)
+    names = ["dropout", "optimization/learning_rate"]
+    ax = gk.visualization.plot_param_importances(scores.project, names, evaluator=evaluator)
+    assert [text.get_text() for text in ax.get_yticklabels()] == names[::-1]
+    plt.close("all")
+
+
+def test_several_objectives_have_the_importances_of_their_sum():
+    scores = scores_of(made.two_objectives(100))
+    assert next(iter(param_importances(scores))) == "units"
+
+
+def test_of_too_many_the_most_important_are_shown(scores):
+    assert [each.name for each in chosen(scores, None, 3)] == list(param_importances(scores))[:3]
+    assert len(chosen(scores, None, 8)) == 8
+    assert [each.name for each in chosen(scores, None, 8)] == list(varied(scores))
+
+
+def test_of_too_many_without_a_difference_the_first_are_shown():
+    scores = scores_of(made.project(20, constant=0.5))
+    names = [each.name for each in chosen(scores, None, 2)]
+    assert names == ["optimization/learning_rate", "units"]
+
+
+def test_names_may_be_given_in_any_order_once_or_as_one(scores):
+    assert [each.name for each in chosen(scores, ["units", "dropout", "units"])] == [
+        "units",
+        "dropout",
+    ]
+    assert [each.name for each in chosen(scores, "seed")] == ["seed"]
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(scores):
+    with pytest.raises(ValueError, match=r"Received: 'droput'. Did you mean 'dropout'\?"):
+        gk.visualization.plot_slice(scores.project, ["droput"])
+
+
+def test_a_pair_needs_two(scores):
+    with pytest.raises(ValueError, match=r"at least 2 hyperparameters. Received: params=\['units'"):
+        gk.visualization.plot_contour(scores.project, ["units"])
+    one = made.project(20, space=made.SPACE[:1])
+    with pytest.raises(ProjectError, match=r"only optimization/learning_rate had several values"):
+        gk.visualization.plot_rank(one)
+
+
+def test_without_a_difference_nothing_matters():
+    with pytest.raises(ProjectError, match="all completed trials have the same score"):
+        gk.visualization.plot_param_importances(made.project(20, constant=0.5))
