@@ -44,7 +44,7 @@ def test_batch_size_and_epochs_are_ordinary_hyperparameters(project):
     tuner.search(
         *tiny_models.TRAIN, validation_data=tiny_models.VALIDATION, callbacks=[Records()], verbose=0
     )
-    table = tuner.results_dataframe()
+    table = tuner.results_dataframe().sort_values("trial_id")
     assert [64 // size for size in table["batch_size"]] == [seen["steps"] for seen in Records.seen]
     assert list(table["epochs"]) == [
         seen["epochs"] for seen in Records.seen
@@ -103,9 +103,8 @@ def test_the_length_of_an_input_window_shapes_data_and_model(project):
     Records.seen.clear()
     tuner = searched(project, Model(), max_trials=4)
     tuner.search(epochs=1, callbacks=[Records()], verbose=0)
-    assert [(length,) for length in tuner.results_dataframe()["window"]] == [
-        seen["inputs"] for seen in Records.seen
-    ]
+    table = tuner.results_dataframe().sort_values("trial_id")
+    assert [(length,) for length in table["window"]] == [seen["inputs"] for seen in Records.seen]
     assert tuner.get_best_models()[0].inputs[0].shape[1] in (4, 8, 12, 16)
 
 
@@ -131,7 +130,8 @@ def test_columns_of_the_data_are_chosen(project):
     tuner = searched(project, Model(), max_trials=4)
     tuner.search(epochs=1, callbacks=[Records()], verbose=0)
     columns = (
-        tuner.results_dataframe()[[f"column_{number}" for number in range(6)]]
+        tuner.results_dataframe()
+        .sort_values("trial_id")[[f"column_{number}" for number in range(6)]]
         .astype(int)
         .sum(axis=1)
         .clip(lower=1)

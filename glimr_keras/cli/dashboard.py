@@ -51,7 +51,7 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Serve it."""
-    with needed("optuna_dashboard", "dashboard"):
+    with needed("optuna_dashboard", "'glimr_keras[dashboard]'"):
         import optuna_dashboard
     import optuna
 

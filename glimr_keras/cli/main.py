@@ -45,9 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except _EXPECTED as error:
-        print(f"glimr-keras: {plain(str(error))}", file=sys.stderr)
+        print(f"glimr-keras: {plain(_said_by(error))}", file=sys.stderr)
         return FAILED
     return 0
+
+
+def _said_by(error: Exception) -> str:
+    """Return what an error says; of one of the system's, first of which file."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,7 +31,7 @@ class Opened:
         objective: Another metric than what was optimised. Defaults to what was.
 
     Attributes:
-        place: As it was given.
+        place: As it was given, without the keys that a URI may have.
         name: The project's.
         directory: Where it is on this machine.
         is_remote: Whether that is a copy of what is elsewhere.
@@ -40,9 +41,9 @@ class Opened:
     """
 
     def __init__(self, place: str, objective: Objective | None = None) -> None:
-        self.place, self.objective, self.is_remote = place, objective, is_uri(place)
+        self.place, self.objective, self.is_remote = _without_keys(place), objective, is_uri(place)
         self.directory, self._mirror = project_place(place)
-        self.name = pathlib.PurePosixPath(place.rstrip("/")).name
+        self.name = pathlib.PurePosixPath(self.place.rstrip("/")).name
         if self._mirror is not None:
             self._mirror.pull()
         else:
@@ -90,6 +91,17 @@ def objective_of(text: str) -> Objective:
     if colon and direction in DIRECTIONS:
         return Objective(name, direction)
     return Objective(text)
+
+
+def _without_keys(place: str) -> str:
+    """Return a URI as others may see it: `s3://key:secret@bucket/runs?region=…` is
+    `s3://bucket/runs`.
+    """
+    if not is_uri(place):
+        return place
+    parts = urllib.parse.urlsplit(place)
+    host = parts.netloc.rpartition("@")[2]
+    return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def _is_project(directory: pathlib.Path) -> bool:

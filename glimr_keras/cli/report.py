@@ -9,12 +9,12 @@ import pathlib
 import time
 from typing import Any
 
-from glimr_keras._utils.files import write_whole
 from glimr_keras.cli.arguments import count
 from glimr_keras.cli.opened import Opened, add_place
 from glimr_keras.cli.report_figures import figures
 from glimr_keras.cli.report_page import page
 from glimr_keras.cli.report_sections import best, failed, head, setting, trials, versions
+from glimr_keras.exports.files import put
 
 
 def add_to(commands: Any) -> None:
@@ -50,7 +50,6 @@ def run(arguments: argparse.Namespace) -> None:
         trials(project),
         versions(),
     ]
-    file: pathlib.Path = arguments.output
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, page(title, sections).encode())
-    print(f"Wrote {file} ({file.stat().st_size / 1e6:.1f} MB).")
+    content = page(title, sections).encode()
+    put(arguments.output, content)
+    print(f"Wrote {arguments.output} ({len(content) / 1e6:.1f} MB).")

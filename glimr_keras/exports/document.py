@@ -8,8 +8,8 @@ import math
 import pathlib
 from typing import Any
 
-from glimr_keras._utils.files import write_whole
 from glimr_keras.exports.content import Content
+from glimr_keras.exports.files import put
 from glimr_keras.trials.objective import objective_config
 from glimr_keras.trials.trial import Execution, Trial, fold_of
 
@@ -23,11 +23,9 @@ def write_json(content: Content, where: str) -> str:
     Returns:
         What was written, in a sentence.
     """
-    place = pathlib.Path(where)
-    place.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document(content), indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(place, text.encode())
-    return f"Wrote {place} ({content.amount})."
+    put(pathlib.Path(where), text.encode())
+    return f"Wrote {where} ({content.amount})."
 
 
 def document(content: Content) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def needed(library: str, extra: str) -> Iterator[None]:
+def needed(library: str, package: str) -> Iterator[None]:
     """Say of an import inside how the library is installed.
 
     Args:
         library: As it is imported.
-        extra: Of this package, which has it.
+        package: As pip installs it; maybe an extra of this one.
 
     Raises:
         ImportError: If it, or a part of it, is not there.
@@ -21,6 +21,6 @@ def needed(library: str, extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ImportError(
-            f"This needs {library}, which cannot be imported: {error}. Install it by "
-            f"`pip install 'glimr_keras[{extra}]'`."
+            f"This needs {library}, which cannot be imported: {error}. Install it by `pip install "
+            f"{package}`."
         ) from error

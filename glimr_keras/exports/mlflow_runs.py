@@ -49,7 +49,7 @@ def write_runs(content: Content, where: str | None) -> str:
     Raises:
         StorageError: If MLflow says that it cannot be.
     """
-    with needed("mlflow", "trackers"):
+    with needed("mlflow", "mlflow"):
         import mlflow
     uri = None if where is None else _uri_of(where)
     with _telling(uri), _quiet(), filled_at_once(uri):

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from glimr_keras._utils.files import write_whole
 from glimr_keras.exports.content import Content
+from glimr_keras.exports.files import put
 from glimr_keras.results.tables import experiment_table, results_dataframe
 
 
@@ -35,14 +35,13 @@ def _write(
         What was written, in a sentence.
     """
     place = pathlib.Path(where)
-    if place.suffix == suffix:
+    if place.suffix == suffix or (place.exists() and not place.is_dir()):
         tables = {place: epochs(content) if content.epochs else trials(content)}
     else:
         tables = {place / f"trials{suffix}": trials(content)}
         tables[place / f"epochs{suffix}"] = epochs(content)
     for path, table in tables.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, as_bytes(table))
+        put(path, as_bytes(table))
     names = " and ".join(f"{path} ({_rows(len(table))})" for path, table in tables.items())
     return f"Wrote {names}."
 

@@ -40,7 +40,7 @@ def write_events(content: Content, where: str) -> str:
     Raises:
         ProjectError: If the directory has the events of another project of this name.
     """
-    with needed("tensorboard", "trackers"):
+    with needed("tensorboard", "tensorboard"):
         import tensorboard.plugins.hparams.summary_v2  # noqa: F401
     root = pathlib.Path(where) / content.name
     file = f"events.out.tfevents.0.glimr_keras.{content.owner}"

@@ -47,7 +47,7 @@ def write_runs(content: Content, where: str | None) -> str:
     Raises:
         StorageError: If W&B says that it cannot be.
     """
-    with needed("wandb", "trackers"):
+    with needed("wandb", "wandb"):
         import wandb
     place = pathlib.Path(where or ".").absolute()
     place.mkdir(parents=True, exist_ok=True)

@@ -54,6 +54,7 @@ def _axis(
         ends,
         ticks,
         is_log=dimension.is_log,
+        is_count=dimension.is_int,
         angle=angle,
         has_grid=not dimension.options,
         is_hidden=is_hidden,
@@ -83,12 +84,15 @@ def spread(count: int, irrational: float = GOLDEN) -> np.ndarray:
     return (np.arange(1, count + 1) * irrational) % 1 - 0.5
 
 
-def round_ticks(low: float, high: float, is_log: bool = False, most: int = 5) -> list[float]:
+def round_ticks(
+    low: float, high: float, is_log: bool = False, is_int: bool = False, most: int = 5
+) -> list[float]:
     """Return round numbers between two ends, at least two where there are such.
 
     Args:
         low, high: The ends; on a log scale logarithms.
         is_log: Whether only powers of ten are round.
+        is_int: Whether only integers are.
         most: How many at most.
     """
     if is_log:
@@ -97,5 +101,6 @@ def round_ticks(low: float, high: float, is_log: bool = False, most: int = 5) ->
         raw = (high - low) / most
         power = 10 ** math.floor(math.log10(raw))
         step = next(power * part for part in (1, 2, 5, 10) if power * part >= raw * (1 - 1e-9))
+        step = max(step, 1.0) if is_int else step
     found = np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step
     return [float(each) for each in found]

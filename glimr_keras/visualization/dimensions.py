@@ -30,12 +30,14 @@ class Dimension:
             nan where a trial does not have it. Shape (trials,).
         options: What is written for each option; empty for a number.
         is_log: Whether it is sampled on a log scale.
+        is_int: Whether its numbers are integers.
     """
 
     name: str
     positions: np.ndarray
     options: tuple[str, ...] = ()
     is_log: bool = False
+    is_int: bool = False
 
     @property
     def is_there(self) -> np.ndarray:
@@ -100,11 +102,14 @@ def _place(declared: Sequence[str], label: str) -> int:
 
 
 def _dimension(label: str, distribution: BaseDistribution, values: list[Any]) -> Dimension:
+    from optuna.distributions import IntDistribution
+
     choices: Sequence[Any] | None = getattr(distribution, "choices", None)
     if choices is None:
         positions = [np.nan if value is _ABSENT else float(value) for value in values]
         is_log = bool(getattr(distribution, "log", False))
-        return Dimension(label, np.array(positions), is_log=is_log)
+        is_int = isinstance(distribution, IntDistribution)
+        return Dimension(label, np.array(positions), is_log=is_log, is_int=is_int)
     has_order = all(isinstance(choice, (bool, int, float)) for choice in choices)
     ordered = sorted(choices) if has_order else list(choices)
     places = {_exactly(choice): place for place, choice in enumerate(ordered)}

@@ -5,6 +5,7 @@ anywhere.
 from __future__ import annotations
 
 import dataclasses
+import html
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -185,7 +186,7 @@ def _importances(scores: Scores, found: dict[str, float]) -> Picture:
         np.zeros(count),
         values,
         texts=[_part(value) for value in values],
-        about=[f"{name}: {value:.3f}" for name, value in found.items()],
+        about=[html.escape(f"{name}: {value:.3f}") for name, value in found.items()],
     )
     metric = style.shortened(scores.metric, 40)
     label = f"importance for {metric} in {scores.completed.sum()} trials (sum 1)"

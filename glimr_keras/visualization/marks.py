@@ -88,7 +88,7 @@ def chosen(
     if not len(places):
         return []
     own = colour if isinstance(colour, str) else colour[places]
-    texts = [about[place] for place in places]
+    texts = [about[int(place)] for place in places]
     return [Dots(x[places], y[places], name, own, about=texts, **look)]
 
 

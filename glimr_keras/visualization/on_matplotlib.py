@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def drawn(picture: Picture) -> Any:
         figure, axes = plt.subplots(
             rows, columns, figsize=(style.WIDTH, picture.height), squeeze=False
         )
-        figure.suptitle(picture.title, x=0.01, ha="left")
+        figure.suptitle(_plain(picture.title), x=0.01, ha="left")
         for ax, panel in zip(axes.flat, (p for row in picture.panels for p in row), strict=True):
             _draw(ax, panel, picture.scale, plt.rcParams["text.color"])
         if picture.scale is not None:
@@ -98,13 +98,14 @@ def _colours(scale: Scale) -> Any:
 def _add_colours(figure: Any, axes: Any, scale: Scale) -> None:
     from matplotlib import ticker
 
-    bar = figure.colorbar(_colours(scale), ax=list(axes.flat), label=scale.label, aspect=30)
+    bar = figure.colorbar(_colours(scale), ax=list(axes.flat), label=_plain(scale.label), aspect=30)
     bar.ax.tick_params(labelsize=9)
     bar.outline.set_visible(False)
     if scale.is_count:
         bar.locator = ticker.MaxNLocator(integer=True)
     if scale.ticks is not None:
-        bar.set_ticks([place for place, _ in scale.ticks], labels=[text for _, text in scale.ticks])
+        places, texts = _places_and_texts(scale.ticks)
+        bar.set_ticks(places, labels=texts)
 
 
 def _add_legend(figure: Any, axes: Any) -> None:
@@ -136,7 +137,7 @@ def _draw(ax: Any, panel: Panel | None, scale: Scale | None, ink: str) -> None:
     ax.tick_params(labelsize=9)
     _set_axis(ax, "x", panel.x)
     _set_axis(ax, "y", panel.y)
-    ax.set_title(panel.title)
+    ax.set_title(_plain(panel.title))
     for order, layer in enumerate(panel.layers, start=2):
         _add(ax, layer, scale, order, ink)
     for letter, axis in (("x", panel.x), ("y", panel.y)):
@@ -168,16 +169,16 @@ def _set_axis(ax: Any, letter: str, axis: Axis) -> None:
         getattr(ax, f"set_{letter}scale")("log")
     if axis.has_grid:
         mine.grid(visible=True, alpha=0.25)
-    mine.set_label_text(axis.label)
+    mine.set_label_text(_plain(axis.label))
     if axis.ticks is not None:
-        mine.set_ticks([place for place, _ in axis.ticks], labels=[text for _, text in axis.ticks])
+        mine.set_ticks(*_places_and_texts(axis.ticks))
         mine.set_minor_locator(ticker.NullLocator())
     elif axis.is_time:
         kinds: Any = dates
         zone = datetime.datetime.now().astimezone().tzinfo
         mine.set_major_locator(kinds.AutoDateLocator(tz=zone))
         mine.set_major_formatter(kinds.ConciseDateFormatter(mine.get_major_locator(), tz=zone))
-    elif axis.is_count:
+    elif axis.is_count and not axis.is_log:
         mine.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
     if axis.is_hidden:
         mine.set_label_text("")
@@ -199,7 +200,7 @@ def _add(ax: Any, layer: Layer, scale: Scale | None, order: int, ink: str) -> No
                 color=_line_colour(layer, scale, ink),
                 linewidth=layer.width,
                 alpha=layer.opacity,
-                label=layer.name or None,
+                label=_plain(layer.name) or None,
                 drawstyle="steps-post" if layer.has_steps else "default",
                 zorder=order,
             )
@@ -220,11 +221,11 @@ def _add(ax: Any, layer: Layer, scale: Scale | None, order: int, ink: str) -> No
                 height=layer.height,
                 left=layer.start,
                 color=_own(layer.colour, ink),
-                label=layer.name or None,
+                label=_plain(layer.name) or None,
                 zorder=order,
             )
             if layer.texts:
-                ax.bar_label(bars, layer.texts, padding=3, fontsize=9)
+                ax.bar_label(bars, list(map(_plain, layer.texts)), padding=3, fontsize=9)
         case Cells() if scale is not None:
             kind = _colours(scale)
             ax.pcolormesh(
@@ -233,7 +234,7 @@ def _add(ax: Any, layer: Layer, scale: Scale | None, order: int, ink: str) -> No
         case Texts():
             for x, y, text in zip(layer.x, layer.y, layer.texts, strict=True):
                 ax.annotate(
-                    text,
+                    _plain(text),
                     (x, y),
                     (3, 0),
                     textcoords="offset points",
@@ -255,7 +256,16 @@ def _add_dots(ax: Any, layer: Dots, scale: Scale | None, order: int, ink: str) -
     if layer.symbol == "ring":
         look["facecolors"] = "none"
     look["linewidths"] = 1.2 if layer.symbol in ("ring", "cross", "dash") else 0
-    ax.scatter(layer.x, layer.y, alpha=layer.opacity, label=layer.name or None, **look)
+    ax.scatter(layer.x, layer.y, alpha=layer.opacity, label=_plain(layer.name) or None, **look)
+
+
+def _places_and_texts(ticks: Sequence[tuple[float, str]]) -> tuple[list[float], list[str]]:
+    return [place for place, _ in ticks], [_plain(text) for _, text in ticks]
+
+
+def _plain(text: str) -> str:
+    """Return a text that Matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")
 
 
 def _line_colour(layer: Lines, scale: Scale | None, ink: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import html
 import math
 from typing import Any
 
@@ -77,7 +78,13 @@ def _dress(figure: Any, picture: Picture) -> None:
     """Give a figure the style of this room."""
     figure.update_layout(
         template="plotly_white",
-        title={"text": picture.title, "x": 0.01, "y": 0.98, "yanchor": "top", "font": {"size": 16}},
+        title={
+            "text": _plain(picture.title),
+            "x": 0.01,
+            "y": 0.98,
+            "yanchor": "top",
+            "font": {"size": 16},
+        },
         font={"size": 12},
         height=_PIXELS * picture.height,
         margin={"t": _TOP * _PIXELS, "l": 70, "r": 30, "b": _BOTTOM * _PIXELS},
@@ -87,7 +94,7 @@ def _dress(figure: Any, picture: Picture) -> None:
 
 
 def _colours(scale: Scale) -> dict[str, Any]:
-    bar: dict[str, Any] = {"title": {"text": scale.label, "side": "right"}}
+    bar: dict[str, Any] = {"title": {"text": _plain(scale.label), "side": "right"}}
     if scale.ticks is not None:
         bar["tickvals"], bar["ticktext"] = zip(*scale.ticks, strict=True)
     bar |= {"thickness": 14, "outlinewidth": 0, **({"tickformat": "d"} if scale.is_count else {})}
@@ -115,7 +122,11 @@ def _add_layers(
             _add_texts(figure, layer, place)
             continue
         name = getattr(layer, "name", "")
-        legend = {"name": name, "legendgroup": name, "showlegend": bool(name) and name not in named}
+        legend = {
+            "name": _plain(name),
+            "legendgroup": name,
+            "showlegend": bool(name) and name not in named,
+        }
         named.add(name)
         figure.add_trace(_trace(layer, panel.x.is_time, scale).update(legend), **place)
 
@@ -125,7 +136,7 @@ def _add_texts(figure: Any, layer: Texts, place: dict[str, int]) -> None:
         figure.add_annotation(
             x=x,
             y=y,
-            text=text,
+            text=_plain(text),
             xanchor="left",
             yanchor="middle",
             showarrow=False,
@@ -137,8 +148,7 @@ def _add_texts(figure: Any, layer: Texts, place: dict[str, int]) -> None:
 
 
 def _axis(axis: Axis, most: int) -> dict[str, Any]:
-    label = axis.label.replace("\n", "<br>")
-    look: dict[str, Any] = {"title": {"text": label}, "showgrid": axis.has_grid}
+    look: dict[str, Any] = {"title": {"text": _plain(axis.label)}, "showgrid": axis.has_grid}
     look |= {"zeroline": False, "showline": True, "linecolor": style.GREY, "automargin": True}
     if axis.limits is not None:
         ends = sorted(axis.limits, reverse=axis.is_reversed)
@@ -154,11 +164,11 @@ def _axis(axis: Axis, most: int) -> dict[str, Any]:
     if axis.is_time:
         look["type"] = "date"
     if axis.ticks is not None:
-        texts = [text for _, text in axis.ticks]
-        texts = [text.replace("\n", "<br>") for text in texts]
+        texts = [_plain(text) for _, text in axis.ticks]
         look |= {"tickvals": [place for place, _ in axis.ticks], "ticktext": texts}
-    elif axis.is_count:
-        look["tickformat"] = "d"
+    elif axis.is_count and not axis.is_log:
+        low, high = axis.limits or (0.0, 0.0)
+        look |= {"dtick": 1} if high - low <= 8 else {"tickformat": "d"}
     if axis.is_hidden:
         look |= {"title": {"text": ""}, "showticklabels": False}
     return look | {"tickangle": -axis.angle}
@@ -257,6 +267,11 @@ def _about(texts: Any) -> dict[str, Any]:
 def _times(seconds: Any) -> list[str]:
     """Return times as Plotly has them: in local time, without a zone."""
     return [datetime.datetime.fromtimestamp(float(each)).isoformat() for each in seconds]
+
+
+def _plain(text: str) -> str:
+    """Return a text that Plotly does not take for HTML, in its lines."""
+    return html.escape(text, quote=False).replace("\n", "<br>")
 
 
 def _line_colour(layer: Lines, scale: Scale | None) -> str:

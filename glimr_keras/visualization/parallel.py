@@ -116,7 +116,7 @@ def _written(dimension: Dimension) -> tuple[list[float], list[str]]:
         every = -(-len(dimension.options) // 12)
         positions = [float(place) for place in range(0, len(dimension.options), every)]
     else:
-        ticks = axes.round_ticks(*dimension.ends, dimension.is_log)
+        ticks = axes.round_ticks(*dimension.ends, dimension.is_log, dimension.is_int)
         positions = [10**tick if dimension.is_log else tick for tick in ticks]
         if len(positions) < 2:
             positions = [float(dimension.at(part)) for part in (0.05, 0.5, 0.95)]

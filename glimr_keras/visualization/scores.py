@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import html
 from collections import Counter
 from typing import Any
 
@@ -89,7 +90,7 @@ class Scores:
     @property
     def metric(self) -> str:
         """What the scores are: the objective's name, of several ones the sum that ranks trials."""
-        parts = self.objective.parts
+        parts = sorted(self.objective.parts, key=lambda part: part.direction == "max")
         if len(parts) == 1:
             return parts[0].name
         signs = ["- " if part.direction == "max" else "+ " for part in parts]
@@ -104,7 +105,7 @@ class Scores:
     @functools.cached_property
     def about(self) -> list[str]:
         """What is said of each trial where a pointer is, in HTML."""
-        metric = shortened(self.metric)
+        metric = html.escape(shortened(self.metric))
         return [
             f"trial {n}<br>{metric}: {style.number(value, 5)}"
             if np.isfinite(value)
@@ -171,7 +172,8 @@ def _in_order(project: Project) -> Project:
 
 def _said(named: tuple[str, Any]) -> str:
     name, value = named
-    return f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}"
+    shown = f"{value:.4g}" if isinstance(value, float) else shortened(value, 80)
+    return html.escape(f"{name}: {shown}")
 
 
 def _are_numbers(ids: Any) -> bool:

@@ -42,4 +42,4 @@ def test_a_project_of_keras_tuner_is_written_once(of_keras_tuner, tmp_path, caps
 def test_a_place_that_cannot_be_written_to_is_told(digits, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["export", str(digits), "--to", "csv", "-o", str(tmp_path / "file" / "x.csv")]) == 1
-    assert "glimr-keras: [Errno" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"glimr-keras: {tmp_path}/file: File exists\n"

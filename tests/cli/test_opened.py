@@ -2,6 +2,7 @@
 
 import pytest
 
+from glimr_keras.cli import opened
 from glimr_keras.cli.main import main
 from glimr_keras.cli.opened import Opened, objective_of
 from glimr_keras.errors import ProjectError
@@ -13,32 +14,32 @@ def test_a_directory_is_called_by_its_name(digits, monkeypatch):
     assert Opened(str(digits)).name == "digits"
     assert Opened(f"{digits}/").name == "digits"
     monkeypatch.chdir(digits)
-    opened = Opened(".")
-    assert (opened.name, opened.directory) == ("digits", digits)
-    assert list(opened.read().trials) == ["00", "01", "02", "03", "04"]
+    found = Opened(".")
+    assert (found.name, found.directory) == ("digits", digits)
+    assert list(found.read().trials) == ["00", "01", "02", "03", "04"]
 
 
 def test_a_uri_is_read_from_a_copy(digits, tmp_path, monkeypatch):
     monkeypatch.setenv("GLIMR_KERAS_CACHE", str(tmp_path / "cache"))
-    opened = Opened(f"file://{digits}")
-    assert (opened.name, opened.is_remote) == ("digits", True)
-    assert opened.directory.is_relative_to(tmp_path / "cache")
-    assert len(opened.read().trials) == 5
-    before = opened.stamp()
+    found = Opened(f"file://{digits}")
+    assert (found.name, found.is_remote) == ("digits", True)
+    assert found.directory.is_relative_to(tmp_path / "cache")
+    assert len(found.read().trials) == 5
+    before = found.stamp()
     with (digits / ".glimr_keras" / "journal.jsonl").open("a") as journal:
         journal.write('{"record": "trial", "trial_id": "05", "values": {}, "sampling_key": []}\n')
-    assert opened.stamp() != before
-    assert len(opened.read().trials) == 6
+    assert found.stamp() != before
+    assert len(found.read().trials) == 6
     with pytest.raises(ProjectError, match=f"There is no project at file://{tmp_path}/nothing"):
         Opened(f"file://{tmp_path}/nothing")
 
 
 def test_a_project_of_keras_tuner_is_one(of_keras_tuner):
-    opened = Opened(str(of_keras_tuner))
-    assert list(opened.read().trials) == ["00", "01"]
-    before = opened.stamp()
+    found = Opened(str(of_keras_tuner))
+    assert list(found.read().trials) == ["00", "01"]
+    before = found.stamp()
     made.trial(1, [[0.625, 0.125]]).save(of_keras_tuner / "trial_01" / "trial.json")
-    assert opened.stamp() != before
+    assert found.stamp() != before
 
 
 def test_projects_in_folders_are_named(tmp_path, digits, capsys, monkeypatch):
@@ -64,6 +65,18 @@ def test_other_places_are_told_apart(tmp_path):
         Opened(str(tmp_path / "file"))
     with pytest.raises(ProjectError, match=r"There is no project in .*empty"):
         Opened(str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("s3://key:secret@bucket/runs/p?region=eu", "s3://bucket/runs/p"),
+        ("file:///runs/p", "file:///runs/p"),
+        ("runs/a@b?c", "runs/a@b?c"),
+    ],
+)
+def test_keys_in_a_uri_are_not_shown(place, shown):
+    assert opened._without_keys(place) == shown
 
 
 @pytest.mark.parametrize(

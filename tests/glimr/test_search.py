@@ -217,7 +217,7 @@ def test_mode_min_minimises_and_a_reporter_shows_the_trials(local_ray, tmp_path,
     search.experiment(tmp_path, "least", num_samples=2)
     table = gk.experiment_table(tmp_path / "least")
     assert (
-        search.tuner.results_dataframe()["score"].tolist()
+        search.tuner.results_dataframe().sort_values("trial_id")["score"].tolist()
         == table.groupby("config_enum")["kind_loss"].min().tolist()
     )
     shown = capsys.readouterr().out

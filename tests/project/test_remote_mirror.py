@@ -94,7 +94,7 @@ def test_a_search_is_read_and_continued_from_another_machine(bucket, machine):
     loss, _ = model.evaluate(*tiny_models.VALIDATION, verbose=0)
     assert loss == pytest.approx(min(scores))
     table = searched(bucket, 3).results_dataframe()
-    assert table["score"].tolist()[:2] == scores
+    assert set(scores) < set(table["score"])
     assert len(table) == 3
     machine("first")
     assert len(tuner.results_dataframe()) == 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glimr_keras.space.hp_types import Boolean, Choice, Condition, Float, Int
-from glimr_keras.visualization import axes
+from glimr_keras.visualization import FIGURES, applicable, axes, backends, plot_slice
 from glimr_keras.visualization.dimensions import Dimension, all_dimensions
 from glimr_keras.visualization.scores import scores_of
 from tests.visualization import made
@@ -110,3 +110,21 @@ def test_round_ticks_on_a_log_scale_are_powers_of_ten():
 def test_those_that_no_trial_with_a_score_had_are_not_there():
     rare = Float("rare", 0, 1, conditions=(Condition("kind", ("never",)),))
     assert set(dimensions_of(Choice("kind", ["a", "b"]), rare)) == {"kind"}
+
+
+def test_integers_have_integers_as_ticks():
+    layers = dimensions_of(Int("layers", 1, 3))["layers"]
+    assert layers.is_int
+    assert axes.round_ticks(*layers.ends, is_int=True) == [1, 2, 3]
+    assert axes.horizontal(layers, "layers", 2.0).is_count
+
+
+def test_names_and_options_are_neither_formulas_nor_html():
+    space = [Choice("<b>a$b$c</b>", ["$x^", "<i>"]), Float("$_{", 0, 1), Float("a & b", 0, 1)]
+    project = made.project(20, space=space)
+    for name in applicable(project):
+        backends.figure_of(FIGURES[name](project)).canvas.draw()
+    written = {text.get_text() for ax in plot_slice(project).flat for text in [ax.xaxis.label]}
+    assert written == {r"<b>a\$b\$c</b>", r"\$_{", "a & b"}
+    figure = plot_slice(project, backend="plotly")
+    assert figure.layout.xaxis.title.text == "&lt;b&gt;a$b$c&lt;/b&gt;"

@@ -55,7 +55,7 @@ def test_the_label_says_the_objective_and_its_direction():
 
 def test_several_objectives_are_the_sum_that_ranks_trials():
     scores = scores_of(made.two_objectives(5))
-    assert scores.label == "- val_accuracy + size (minimised)"
+    assert scores.label == "size - val_accuracy (minimised)"
     loss_first = gk.MultiObjective([gk.Objective("val_loss", "min"), made.ACCURACY])
     assert scores_of(made.project(5, objective=loss_first)).metric == "val_loss - val_accuracy"
 
