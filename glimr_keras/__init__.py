@@ -133,10 +133,13 @@ def __getattr__(name: str) -> Any:
         name.startswith("__") or importlib.util.find_spec(f"{__name__}.{name}") is None
     ):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for public, place in _PLACES.items():
-        module = importlib.import_module(place)
-        is_module = place == f"{__name__}.{public}"
-        globals().setdefault(public, module if is_module else getattr(module, public))
+    try:
+        for public, place in _PLACES.items():
+            module = importlib.import_module(place)
+            is_module = place == f"{__name__}.{public}"
+            globals().setdefault(public, module if is_module else getattr(module, public))
+    except AttributeError as error:  # which Python would take for a name that is not there
+        raise ImportError(f"{__name__} cannot be imported: {error}") from error
     found = globals().get(name)
     return importlib.import_module(f"{__name__}.{name}") if found is None else found
 

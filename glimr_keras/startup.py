@@ -18,6 +18,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -84,25 +85,53 @@ os.environ.setdefault(
 logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
 
 
+class _Quiet:
+    """Keeps imports quiet, from the first that begins to the last that ends: threads may import at
+    once, and there is one standard error.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._imports, self._ways = threading.Lock(), 0, contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._imports += 1
+            if self._imports == 1:
+                self._ways.enter_context(without_startup_lines())
+                self._ways.enter_context(without_garbage_collection())
+                self._ways.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", message="IProgress not found")
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._imports -= 1
+            if self._imports == 0:
+                self._ways.close()
+
+
+_quiet = _Quiet()
+
+
 class _Quietly(importlib.abc.MetaPathFinder):
-    """Has libraries imported quietly, whoever imports them. It is asked first."""
+    """Has libraries imported quietly, whoever imports them, and by whichever finder."""
 
     def find_spec(
         self, fullname: str, path: Any = None, target: Any = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Find one of these libraries, as the usual finder does; nothing else."""
+        """Find one of these libraries, as the other finders do; nothing else."""
         if fullname not in _LOUD:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            make = spec.loader.exec_module
-            spec.loader.exec_module = functools.partial(_made_quietly, make)  # type: ignore[method-assign]
+        others = (finder for finder in sys.meta_path if not isinstance(finder, _Quietly))
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((each for each in found if each is not None), None)
+        make = None if spec is None else getattr(spec.loader, "exec_module", None)
+        if make is not None:
+            spec.loader.exec_module = functools.partial(_made_quietly, make)
         return spec
 
 
 def _made_quietly(make: Callable[[types.ModuleType], None], module: types.ModuleType) -> None:
-    with without_startup_lines(), without_garbage_collection(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")
+    with _quiet:
         make(module)
 
 

@@ -46,6 +46,49 @@ def test_a_script_that_imports_keras_itself_afterwards_is_quiet_too():
     assert (printed, said) == ("keras", "")
 
 
+def test_threads_that_import_at_once_leave_standard_error_as_it_was():
+    printed, said = run(
+        "import sys, threading, glimr_keras\n"
+        "from glimr_keras import startup\n"
+        "begun, over = threading.Event(), threading.Event()\n"
+        "def first():\n"
+        "    with startup._quiet:\n"
+        "        begun.set()\n"
+        "        over.wait()\n"
+        "thread = threading.Thread(target=first)\n"
+        "thread.start()\n"
+        "begun.wait()\n"
+        "with startup._quiet:\n"
+        "    over.set()\n"
+        "    thread.join()\n"
+        "    sys.stderr.write('I0000 00:00: nothing\\n')\n"
+        "sys.stderr.write('heard\\n')"
+    )
+    assert (printed, said) == ("", "heard\n")
+
+
+def test_other_import_hooks_are_asked_too():
+    printed, _ = run(
+        "import importlib.abc, sys\n"
+        "class Hook(importlib.abc.MetaPathFinder):\n"
+        "    asked = []\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        self.asked.append(name)\n"
+        "sys.meta_path.insert(0, Hook())\n"
+        "import glimr_keras, keras\n"
+        "print('keras' in Hook.asked)"
+    )
+    assert printed == "True"
+
+
+def test_what_keeps_keras_from_being_imported_is_said(tmp_path):
+    (tmp_path / "keras.py").write_text("import sys; sys.nothing_of_that_name")
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        run(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from glimr_keras import RayTuner")
+    assert "nothing_of_that_name" in caught.value.stderr
+    assert "glimr_keras cannot be imported" in caught.value.stderr
+
+
 def test_all_of_it_can_be_imported_at_once_and_below_a_private_path_of_kerastuners():
     printed, _ = run(
         "from glimr_keras import *\n"

@@ -15,10 +15,9 @@ import wsgiref.simple_server
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from glimr_keras._utils.text import plain
 from glimr_keras.cli.arguments import port, seconds
+from glimr_keras.cli.messages import EXPECTED, said_by
 from glimr_keras.cli.opened import Opened, add_place
-from glimr_keras.errors import StorageError
 from glimr_keras.exports.extras import needed
 from glimr_keras.results.study import to_study
 
@@ -105,8 +104,8 @@ class Follower:
             while not done.wait(interval):
                 try:
                     self.look()
-                except (ValueError, OSError, StorageError) as error:
-                    print(f"glimr-keras: {plain(str(error))}", file=sys.stderr, flush=True)
+                except EXPECTED as error:
+                    print(f"glimr-keras: {said_by(error)}", file=sys.stderr, flush=True)
 
         thread = threading.Thread(target=follow, name="glimr_keras.dashboard", daemon=True)
         thread.start()

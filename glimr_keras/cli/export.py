@@ -58,17 +58,29 @@ def _places() -> list[str]:
     return [f"{name:<12} {tool.where}" for name, tool in tools.TOOLS.items()]
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Write it."""
+def _check(arguments: argparse.Namespace) -> None:
+    """End with a usage error where the tool does not take what it is given."""
     if arguments.output is None and tools.TOOLS[arguments.to].needs_place:
         arguments.parser.error(
             f"--to {arguments.to} needs -o WHERE: {tools.TOOLS[arguments.to].where}"
         )
+    for option in ("epochs", "online"):
+        takers = [name for name, tool in tools.TOOLS.items() if option in tool.takes]
+        if getattr(arguments, option) and arguments.to not in takers:
+            arguments.parser.error(
+                f"--{option} is for --to {' and '.join(takers)}. Received: --to {arguments.to}"
+            )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write it."""
+    _check(arguments)
     opened = Opened.of(arguments)
     content = Content(
         opened.read(),
         arguments.name or opened.name,
         opened.directory,
+        opened.place.rstrip("/") if opened.is_remote else None,
         epochs=arguments.epochs,
         online=arguments.online,
         track=_tracked,

@@ -9,18 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from glimr_keras._utils.text import plain
 from glimr_keras.cli import dashboard, export, plot, report, show, watch
-from glimr_keras.errors import StorageError
+from glimr_keras.cli.messages import EXPECTED, said_by
 from glimr_keras.version import __version__
 
 COMMANDS = (show, watch, plot, report, export, dashboard)
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
 """Exit codes; a wrong usage has 2, as `argparse` has it."""
-_EXPECTED = (ValueError, OSError, ImportError, StorageError)
-"""Errors that say what is to be done: no project, a place that cannot be written to, a library that
-is not installed.
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,17 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except _EXPECTED as error:
-        print(f"glimr-keras: {plain(_said_by(error))}", file=sys.stderr)
+    except EXPECTED as error:
+        print(f"glimr-keras: {said_by(error)}", file=sys.stderr)
         return FAILED
     return 0
-
-
-def _said_by(error: Exception) -> str:
-    """Return what an error says; of one of the system's, first of which file."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

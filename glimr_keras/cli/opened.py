@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from glimr_keras.errors import ProjectError
-from glimr_keras.project import keras_tuner_files
-from glimr_keras.project.journal import FILE, HIDDEN, Journal, Project
+from glimr_keras.exports.places import is_project
+from glimr_keras.project.journal import FILE, HIDDEN, Project
 from glimr_keras.project.remote_files import is_uri
 from glimr_keras.project.remote_mirror import project_place
 from glimr_keras.results.sources import project_of
@@ -49,7 +49,7 @@ class Opened:
         else:
             self.directory = self.directory.resolve()
             self.name = self.directory.name
-        if not _is_project(self.directory):
+        if not is_project(self.directory):
             raise ProjectError(_nothing_in(self))
 
     @classmethod
@@ -104,10 +104,6 @@ def _without_keys(place: str) -> str:
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-def _is_project(directory: pathlib.Path) -> bool:
-    return Journal(directory).exists() or keras_tuner_files.exists(directory)
-
-
 def _stamps(directory: pathlib.Path) -> Iterator[tuple[int, int]]:
     journal = directory / HIDDEN / FILE
     is_ours = journal.exists()
@@ -146,7 +142,7 @@ def _projects_below(directory: pathlib.Path, depth: int = 2) -> Iterator[pathlib
     except OSError:
         return
     for folder in folders:
-        if _is_project(folder):
+        if is_project(folder):
             yield folder
         elif depth > 1 and not folder.name.startswith("."):
             yield from _projects_below(folder, depth - 1)

@@ -9,6 +9,7 @@ from typing import Any
 from glimr_keras.cli.figures import drawn
 from glimr_keras.cli.opened import Opened, add_place
 from glimr_keras.errors import did_you_mean
+from glimr_keras.exports.places import outside_projects
 from glimr_keras.visualization import FIGURES, save
 
 
@@ -47,7 +48,7 @@ def figure_name(text: str) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw it."""
-    file = arguments.output or pathlib.Path(f"{arguments.name}.png")
+    file = outside_projects(arguments.output or pathlib.Path(f"{arguments.name}.png"))
     backend = "plotly" if file.suffix.lower() == ".html" else "matplotlib"
     with drawn(arguments.name, Opened.of(arguments).read(), backend) as drawing:
         file.parent.mkdir(parents=True, exist_ok=True)

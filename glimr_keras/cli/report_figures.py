@@ -19,13 +19,24 @@ _DPI = 170
 
 
 def figures(project: Project) -> str:
-    """Return all figures that a project has something for, each with what it shows."""
+    """Return all figures that a project has something for, each with what it shows. In place of
+    one that cannot be drawn is a line that says why.
+
+    Raises:
+        ImportError: If Matplotlib is not installed.
+    """
     return section("Figures", *(_figure(name, project) for name in applicable(project)))
 
 
 def _figure(name: str, project: Project) -> str:
-    with drawn(name, project) as figure:
-        kind, content = _image(figure)
+    try:
+        with drawn(name, project) as figure:
+            kind, content = _image(figure)
+    except ImportError:  # of each of them
+        raise
+    except Exception as error:
+        why = f"The figure {name} cannot be drawn. {type(error).__name__}: {error}"
+        return f'<p class="quiet">{escaped(why)}</p>'
     source = f"data:{kind};base64,{base64.b64encode(content).decode()}"
     said = caption(name)
     image = f'<img src="{source}" alt="{escaped(said)}">'

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from glimr_keras._utils.html import escaped
 from glimr_keras._utils.text import duration, four_digits, short
-from glimr_keras.cli.project_lines import best_of, moment, search_in_words, times_of
+from glimr_keras.cli.project_lines import Times, best_of, moment, search_in_words, times_of
 from glimr_keras.cli.report_page import described, section, table, tile
 from glimr_keras.errors import reason_of
 from glimr_keras.project.journal import Project
@@ -41,8 +41,7 @@ def head(title: str, project: Project, now: float) -> str:
         tiles.append(tile(duration(times.trained), f"of training by {workers}"))
     if times.began is not None:
         day, _, clock = moment(times.began).partition(" ")
-        until = "still running" if times.is_running else f"until {moment(times.ended or 0.0)}"
-        tiles.append(tile(day, f"began at {clock}, {until}"))
+        tiles.append(tile(day, f"began at {clock}{_until(times)}"))
     made = (
         f"Hyperparameter search, {objective_in_words(project.objective)}. Report of {moment(now)}."
     )
@@ -50,6 +49,12 @@ def head(title: str, project: Project, now: float) -> str:
         f'<header>\n<h1>{escaped(title)}</h1>\n<p class="quiet">{escaped(made)}</p>\n'
         f'<div class="tiles">{"".join(tiles)}</div>\n</header>'
     )
+
+
+def _until(times: Times) -> str:
+    if times.is_running:
+        return ", still running"
+    return "" if times.ended is None else f", until {moment(times.ended)}"
 
 
 def best(project: Project, number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import sys
 import time
@@ -12,12 +13,14 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 
-from glimr_keras._utils.text import Column, duration, text_table
+from glimr_keras._utils.text import Column, duration, one_line, text_table
 from glimr_keras.cli import console
 from glimr_keras.cli.arguments import count, seconds
 from glimr_keras.cli.console import Line
+from glimr_keras.cli.messages import EXPECTED, said_by
 from glimr_keras.cli.opened import Opened, add_place
 from glimr_keras.cli.project_lines import (
+    BAD,
     HEADING,
     QUIET,
     best_in_words,
@@ -65,8 +68,11 @@ def run(arguments: argparse.Namespace) -> None:
     elif sys.stdout.isatty():
         _watch_screen(opened, arguments)
     else:
-        for project in _changes(opened, arguments.interval):
-            print(in_one_line(project), flush=True)
+        for look in _changes(opened, arguments.interval):
+            if look.trouble:
+                print(f"glimr-keras: {look.trouble}", file=sys.stderr, flush=True)
+            else:
+                print(in_one_line(look.project), flush=True)
 
 
 def _watch_screen(opened: Opened, arguments: argparse.Namespace) -> None:
@@ -74,34 +80,58 @@ def _watch_screen(opened: Opened, arguments: argparse.Namespace) -> None:
     shown: list[Line] = []
     try:
         with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
-            for project in _looks(opened, arguments.interval):
-                size = live.console.size
-                shown = view(opened, project, arguments.best, size.width, size.height)
+            for look in _looks(opened, arguments.interval):
+                width, height = live.console.size
+                shown = view(opened, look.project, arguments.best, width, height, look.trouble)
                 live.update(Group(*(line.rich() for line in shown)), refresh=True)
     finally:
         console.write(shown)
 
 
-def _looks(opened: Opened, interval: float) -> Iterator[Project]:
-    """Yield the project at each look, read again only where it has grown."""
-    stamp, project, wait = None, None, interval
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """What is there at a look.
+
+    Attributes:
+        project: As it was when it could be read last.
+        trouble: Why it cannot be read now; empty where it can.
+    """
+
+    project: Project
+    trouble: str = ""
+
+
+def _looks(opened: Opened, interval: float) -> Iterator[_Look]:
+    """Yield each look; the project is read again only where it has grown. Once it was there, what
+    keeps it from being read is taken to pass: a file that is half written, a network.
+    """
+    stamp, look, wait = None, None, interval
     while True:
-        now = opened.stamp()
-        if project is None or now != stamp:
-            began = time.monotonic()
-            stamp, project = now, opened.read()
-            wait = max(interval, _SHARE * (time.monotonic() - began))
-        yield project
+        try:
+            now = opened.stamp()
+            if look is None or now != stamp:
+                began = time.monotonic()
+                stamp, look = now, _Look(opened.read())
+                wait = max(interval, _SHARE * (time.monotonic() - began))
+            elif look.trouble:
+                look = _Look(look.project)
+        except EXPECTED as error:
+            if look is None:
+                raise
+            look = _Look(look.project, one_line(said_by(error)))
+        yield look
         time.sleep(max(wait, _SECONDS_OF_REMOTE) if opened.is_remote else wait)
 
 
-def _changes(opened: Opened, interval: float) -> Iterator[Project]:
-    """Yield the project whenever it has grown."""
+def _changes(opened: Opened, interval: float) -> Iterator[_Look]:
+    """Yield a look whenever the project has grown, or cannot be read for another reason."""
     before = None
-    for project in _looks(opened, interval):
-        if project is not before:
-            yield project
-        before = project
+    for look in _looks(opened, interval):
+        if before is None or look.project is not before.project:
+            yield look
+        elif look.trouble and look.trouble != before.trouble:
+            yield look
+        before = look
 
 
 def in_one_line(project: Project) -> str:
@@ -111,7 +141,14 @@ def in_one_line(project: Project) -> str:
     return f"{_clock(time.time())}  {said}" + (f"; best {best}" if best else "")
 
 
-def view(opened: Opened, project: Project, best: int, width: int, height: int | None) -> list[Line]:
+def view(
+    opened: Opened,
+    project: Project,
+    best: int,
+    width: int,
+    height: int | None,
+    trouble: str = "",
+) -> list[Line]:
     """Return what is shown.
 
     Args:
@@ -120,6 +157,7 @@ def view(opened: Opened, project: Project, best: int, width: int, height: int | 
         best: How many of the best trials, where there is room.
         width: How many columns there are.
         height: How many lines there are; `None` for any number.
+        trouble: Why it cannot be read now. Defaults to nothing.
     """
     lines = facts(opened, project, width)
     row = trend(project, width - 11)
@@ -128,6 +166,9 @@ def view(opened: Opened, project: Project, best: int, width: int, height: int | 
     failed = failure_lines(project, width, 3, 1)
     end = "" if height is None else " Ctrl-C ends."
     last = [Line(), Line(f"At {_clock(time.time())}{_last_record(project)}.{end}", QUIET)]
+    if trouble:
+        said = f"It is tried again; it cannot be read now: {trouble}"
+        last.append(Line(one_line(said, width), BAD))
     others = len(lines) + len(running) + len(failed) + len(last)
     found = best_lines(project, best, width)
     while height is not None and best > 1 and others + len(found) > height:

@@ -19,6 +19,7 @@ class Content:
         project: As it was read.
         name: What other tools call it.
         directory: Where it is on this machine.
+        uri: Where that is a copy of. Defaults to nowhere.
         epochs: Whether a table is to have a row for each epoch, and not for each trial.
         online: Whether it is sent to a server that could also take it later.
         track: Is given what is written one after the other, and yields it, so that it can be seen
@@ -28,6 +29,7 @@ class Content:
     project: Project
     name: str
     directory: pathlib.Path
+    uri: str | None = None
     epochs: bool = False
     online: bool = False
     track: Callable[[Sequence[Any]], Iterable[Any]] = iter
@@ -39,9 +41,9 @@ class Content:
 
     @property
     def owner(self) -> str:
-        """Letters and digits that no other project has: its id; of one without, of its name."""
-        by_name = hashlib.sha256(self.directory.name.encode()).hexdigest()[:32]
-        return self.project.project_id or by_name
+        """Letters and digits that no other project has: its id; of one without, of its place."""
+        place = self.uri or str(self.directory.resolve())
+        return self.project.project_id or hashlib.sha256(place.encode()).hexdigest()[:32]
 
     @property
     def amount(self) -> str:

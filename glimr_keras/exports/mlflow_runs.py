@@ -1,8 +1,9 @@
 """A project as runs of MLflow. MLflow; runs anywhere.
 
 A trial is a run of the experiment that has the project's name; where it has several trainings, each
-is a run nested in it. A run that is there is brought up to date, and one whose training began anew
-is replaced.
+is a run nested in it. A run that goes on is brought up to date. One that had ended, or whose
+training began anew, is replaced where something else is said of it now. What is written of a run is
+told last, so one that an export did not finish is replaced by the next.
 """
 
 from __future__ import annotations
@@ -12,22 +13,27 @@ import logging
 import pathlib
 import posixpath
 import re
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glimr_keras.errors import StorageError
 from glimr_keras.exports.content import Content
 from glimr_keras.exports.extras import needed
+from glimr_keras.exports.places import outside_projects, shown, telling
 from glimr_keras.exports.runs import Run, Step, digest, runs_of
-from glimr_keras.exports.sqlite import SUFFIXES, filled_at_once
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.exports.sqlite import SUFFIXES, file_of, filled_at_once
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
 if TYPE_CHECKING:
     import mlflow.entities
     import mlflow.tracking
 
 PROJECT, KEY, STATE = "glimr_keras.project", "glimr_keras.run", "glimr_keras.state"
-"""Tags: whose a run is, which one it is, and what of it is written."""
+"""Tags: whose a run is, which one it is, and what of it is written, once all of that is."""
+_PARENT = "mlflow.parentRunId"
+_OF_ONE = ("execution", "fold", "worker", "attempt")
+"""Tags that a trial of several trainings does not have."""
 _STATUS = {TrialStatus.RUNNING: "RUNNING", TrialStatus.FAILED: "FAILED"}
 _LONGEST = 5000
 """Characters of a tag that every version takes."""
@@ -47,18 +53,22 @@ def write_runs(content: Content, where: str | None) -> str:
         What was written, in a sentence.
 
     Raises:
-        StorageError: If MLflow says that it cannot be.
+        ProjectError: If the place is inside a project.
+        StorageError: If it cannot be written to.
     """
     with needed("mlflow", "mlflow"):
         import mlflow
+    from mlflow.exceptions import MlflowException
+
     uri = None if where is None else _uri_of(where)
-    with _telling(uri), _quiet(), filled_at_once(uri):
+    place = uri or mlflow.get_tracking_uri()
+    _check(place)
+    with telling("MLflow", place, MlflowException), _quiet(), filled_at_once(uri):
         client = mlflow.tracking.MlflowClient(uri)
         writer = _Writer(client, content)
         for trial in content.track(list(content.project.trials.values())):
             writer.write(trial)
-    uri = uri or mlflow.get_tracking_uri()
-    return f"The experiment {content.name!r} at {uri} has {content.amount}: {writer.said}."
+    return f"The experiment {content.name!r} at {shown(place)} has {content.amount}: {writer.said}."
 
 
 def _uri_of(where: str) -> str:
@@ -68,15 +78,12 @@ def _uri_of(where: str) -> str:
     return f"sqlite:///{place}" if place.suffix in SUFFIXES else place.as_uri()
 
 
-@contextlib.contextmanager
-def _telling(uri: str | None) -> Iterator[None]:
-    """Say of MLflow's errors where they are from."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        raise StorageError(f"MLflow cannot write to {uri or 'its store'}: {error}") from error
+def _check(uri: str) -> None:
+    """Raise a `ProjectError` if it is a file or a directory inside a project."""
+    parts = urllib.parse.urlsplit(uri)
+    file = pathlib.Path(urllib.parse.unquote(parts.path)) if parts.scheme == "file" else None
+    if (place := file or file_of(uri)) is not None:
+        outside_projects(place)
 
 
 @contextlib.contextmanager
@@ -129,14 +136,14 @@ class _Writer:
     def _put(self, key: str, said: _Said, parent: str | None = None) -> str:
         """Have a run be there, and return its id."""
         there = self._known.get(key)
-        before = {} if there is None else there.data.tags
-        if there is not None and before.get(STATE) == said.state:
+        if there is not None and there.data.tags.get(STATE) == said.state:
             self._left += 1
-            return there.info.run_id
+            return self._below(parent, there)
         if there is not None and said.goes_on_from(there):
             self._extended += 1
+            self._client.delete_tag(there.info.run_id, STATE)
             self._tell(there.info.run_id, said, number_of_steps(there))
-            return there.info.run_id
+            return self._below(parent, there)
         if there is not None:
             self._client.delete_run(there.info.run_id)
         self._written += 1
@@ -144,10 +151,16 @@ class _Writer:
         self._tell(run_id, said, 0)
         return run_id
 
+    def _below(self, parent: str | None, run: mlflow.entities.Run) -> str:
+        """Have a run be below its parent, which may have been replaced, and return its id."""
+        if parent is not None and run.data.tags.get(_PARENT) != parent:
+            self._client.set_tag(run.info.run_id, _PARENT, parent)
+        return run.info.run_id
+
     def _new(self, key: str, said: _Said, parent: str | None) -> str:
-        tags = {**said.tags, PROJECT: self._content.owner, KEY: key}
+        tags = {PROJECT: self._content.owner, KEY: key}
         if parent is not None:
-            tags["mlflow.parentRunId"] = parent
+            tags[_PARENT] = parent
         run = self._client.create_run(
             self._experiment, _milliseconds(said.started), tags, run_name=said.name
         )
@@ -159,13 +172,14 @@ class _Writer:
 
         metrics = [Metric(*each) for each in said.metrics(told)]
         params = [Param(name, value) for name, value in said.params.items()]
-        tags = [RunTag(name, value) for name, value in said.tags.items()] if told else []
+        tags = [RunTag(name, value) for name, value in said.tags.items()]
         while metrics or params or tags:
             self._client.log_batch(run_id, metrics[:_METRICS], params[:_PARAMETERS], tags)
             metrics, params, tags = metrics[_METRICS:], params[_PARAMETERS:], []
         if said.ended is not None:
             status = _STATUS.get(said.status, "FINISHED")
             self._client.set_terminated(run_id, status, _milliseconds(said.ended))
+        self._client.set_tag(run_id, STATE, said.state)
 
     def _experiment_id(self) -> str:
         there = self._client.get_experiment_by_name(self._content.name)
@@ -217,10 +231,14 @@ class _Said:
         self.state = f"{len(self._steps)} {digest(self._steps)} {status} {self._score}"
         names = _names(run.tags)
         self.tags = {names[n]: value[:_LONGEST] for n, value in run.tags.items()}
-        self.tags |= {STATE: self.state, "status": status}
+        self.tags["status"] = status
 
     def goes_on_from(self, run: mlflow.entities.Run) -> bool:
-        """Tell whether all that a run in the store has is still so."""
+        """Tell whether a run in the store was whole, had not ended, and all that it has is still
+        so.
+        """
+        if STATE not in run.data.tags or run.info.status != _STATUS[TrialStatus.RUNNING]:
+            return False
         number, told = number_of_steps(run), run.data.tags[STATE].split(" ")[1]
         is_same = number <= len(self._steps) and told == digest(self._steps[:number])
         return is_same and run.data.params.items() <= self.params.items()
@@ -249,7 +267,10 @@ class _Said:
         ended = max(run.ended or run.started for run in runs) if is_over else None
         started = min(run.started for run in runs)
         name = f"trial {trial.trial_id}"
-        return cls(runs[0], name, trial.status, score, (started, ended), ())
+        whole = Run(runs[0].content, trial, 0, Execution(trial.status, message=trial.message))
+        said = cls(whole, name, trial.status, score, (started, ended), ())
+        said.tags = {name: value for name, value in said.tags.items() if name not in _OF_ONE}
+        return said
 
 
 def _milliseconds(seconds: float) -> int:

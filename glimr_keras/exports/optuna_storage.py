@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import Any
 
 from glimr_keras.exports.content import Content
+from glimr_keras.exports.places import outside_projects, shown, telling
 from glimr_keras.exports.sqlite import SUFFIXES, filled_at_once
 from glimr_keras.results.study import to_study
 
@@ -21,11 +23,19 @@ def write_study(content: Content, where: str) -> str:
 
     Returns:
         What was written, in a sentence.
+
+    Raises:
+        ProjectError: If there is a study of this name of something else, or it is inside a project.
+        StorageError: If it cannot be written to.
     """
+    from optuna.exceptions import StorageInternalError
+
     storage = storage_of(where)
-    with filled_at_once(storage if isinstance(storage, str) else None):
-        study = to_study(content.project, storage, content.name, content.directory)
-    return f"The study {study.study_name!r} in {where} has {content.amount}."
+    project = dataclasses.replace(content.project, project_id=content.owner)
+    url = storage if isinstance(storage, str) else None
+    with telling("Optuna", where, StorageInternalError), filled_at_once(url):
+        study = to_study(project, storage, content.name, content.directory)
+    return f"The study {study.study_name!r} in {shown(where)} has {content.amount}."
 
 
 def storage_of(where: str) -> Any:
@@ -35,7 +45,7 @@ def storage_of(where: str) -> Any:
 
     if "://" in where and not where.startswith("journal://"):
         return where
-    place = pathlib.Path(where.removeprefix("journal://")).absolute()
+    place = outside_projects(pathlib.Path(where.removeprefix("journal://")).absolute())
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.suffix in SUFFIXES:
         return f"sqlite:///{place}"

@@ -10,6 +10,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from glimr_keras.exports.places import outside_projects
+
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
 """Of files that are such databases."""
 
@@ -24,18 +26,22 @@ def file_of(where: str) -> pathlib.Path | None:
 @contextlib.contextmanager
 def filled_at_once(where: str | None) -> Iterator[None]:
     """Have a database that is not there yet be put on the disk once, at the end, and not after each
-    write, which takes most of the time.
+    write, which takes most of the time. Its directory is made.
 
     A power cut leaves a damaged file then, which an export makes again. A database that is there
     already, with what else it has, is written to as ever.
 
     Args:
         where: The URL; of what is no new database of SQLite nothing is changed.
+
+    Raises:
+        ProjectError: If it is inside a project.
     """
     file = None if where is None else file_of(where)
-    if file is None or file.exists():
+    if file is None or outside_projects(file).exists():
         yield
         return
+    file.parent.mkdir(parents=True, exist_ok=True)
     import sqlalchemy
 
     def begin(connection: Any, record: object) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from glimr_keras.exports.content import Content
 from glimr_keras.exports.files import put
-from glimr_keras.results.tables import experiment_table, results_dataframe
+from glimr_keras.results.tables import epochs_table, results_dataframe
 
 
 def write_csv(content: Content, where: str) -> str:
@@ -53,7 +53,7 @@ def trials(content: Content) -> pd.DataFrame:
 
 def epochs(content: Content) -> pd.DataFrame:
     """Return one row for each epoch, as `experiment_table` has them."""
-    return experiment_table(content.directory)
+    return epochs_table(content.project, content.directory, content.name)
 
 
 def _as_parquet(table: pd.DataFrame) -> bytes:

@@ -16,6 +16,7 @@ from glimr_keras._utils.files import write_whole
 from glimr_keras.errors import ProjectError
 from glimr_keras.exports.content import Content
 from glimr_keras.exports.extras import needed
+from glimr_keras.exports.places import outside_projects
 from glimr_keras.exports.runs import Run, all_runs
 from glimr_keras.space.hp_types import Float, HyperParameter, Int
 from glimr_keras.trials.trial import TrialStatus
@@ -38,11 +39,12 @@ def write_events(content: Content, where: str) -> str:
         What was written, in a sentence.
 
     Raises:
-        ProjectError: If the directory has the events of another project of this name.
+        ProjectError: If the directory has the events of another project of this name, or would be
+            inside a project.
     """
     with needed("tensorboard", "tensorboard"):
         import tensorboard.plugins.hparams.summary_v2  # noqa: F401
-    root = pathlib.Path(where) / content.name
+    root = outside_projects(pathlib.Path(where) / content.name)
     file = f"events.out.tfevents.0.glimr_keras.{content.owner}"
     others = [path.name for path in root.glob("events.out.tfevents.*") if path.name != file]
     if others:

@@ -29,19 +29,20 @@ class Tool:
         write: Writes, and returns what it did, in a sentence.
         where: What the place is, in words.
         needs_place: Whether there is none that the tool itself knows.
+        takes: What of `Content` it takes that not every tool does: `"epochs"`, `"online"`.
     """
 
     write: Callable[[Content, Any], str]
     where: str
     needs_place: bool = True
+    takes: tuple[str, ...] = ()
 
 
+_TABLES = "a file of that suffix, or a directory for both tables"
 TOOLS = MappingProxyType(
     {
-        "csv": Tool(tables.write_csv, "a file of that suffix, or a directory for both tables"),
-        "parquet": Tool(
-            tables.write_parquet, "a file of that suffix, or a directory for both tables"
-        ),
+        "csv": Tool(tables.write_csv, _TABLES, takes=("epochs",)),
+        "parquet": Tool(tables.write_parquet, _TABLES, takes=("epochs",)),
         "json": Tool(document.write_json, "a file"),
         "optuna": Tool(
             optuna_storage.write_study, "a storage's URL, such as sqlite:///study.db, or a file"
@@ -51,7 +52,10 @@ TOOLS = MappingProxyType(
             mlflow_runs.write_runs, "a tracking URI, such as sqlite:///mlflow.db", needs_place=False
         ),
         "wandb": Tool(
-            wandb_runs.write_runs, "the directory in which W&B makes its own", needs_place=False
+            wandb_runs.write_runs,
+            "the directory in which W&B makes its own",
+            needs_place=False,
+            takes=("online",),
         ),
     }
 )
@@ -72,7 +76,7 @@ def export(content: Content, to: str, where: str | None = None) -> str:
     Raises:
         ValueError: If there is no such tool, or it must be given a place.
         ImportError: If the tool is not installed.
-        ProjectError: If the place has something else.
+        ProjectError: If the place has something else, or is inside a project.
         StorageError: If it cannot be written to.
     """
     tool = TOOLS.get(to)

@@ -2,7 +2,7 @@
 
 A training is a run, in the group and W&B's project that have the project's name. Without a server
 it is a directory that `wandb sync` sends. A run that is there and says the same is left alone, and
-another is replaced.
+another is replaced. A training that began anew is another run: W&B only adds epochs to one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from glimr_keras._utils.files import write_json
 from glimr_keras.errors import StorageError
 from glimr_keras.exports.content import Content
 from glimr_keras.exports.extras import needed
+from glimr_keras.exports.places import outside_projects
 from glimr_keras.exports.runs import Run, all_runs, digest
 from glimr_keras.trials.trial import TrialStatus
 
@@ -45,18 +46,20 @@ def write_runs(content: Content, where: str | None) -> str:
         What was written, in a sentence.
 
     Raises:
+        ProjectError: If the place is inside a project.
         StorageError: If W&B says that it cannot be.
     """
     with needed("wandb", "wandb"):
         import wandb
     place = pathlib.Path(where or ".").absolute()
+    outside_projects(place / "wandb")
     place.mkdir(parents=True, exist_ok=True)
     ledger = _Ledger(place, content)
     number = 0
     try:
         for run in content.track([run for run in all_runs(content) if ledger.is_new(run)]):
-            ledger.forget(run)
-            ledger.remember(run, _write(run, place))
+            run_id = ledger.begin(run)
+            ledger.end(run, _write(run, run_id, place))
             number += 1
     except wandb.errors.Error as error:
         raise StorageError(f"W&B cannot write the runs: {error}") from error
@@ -79,8 +82,9 @@ class _Ledger:
 
     def __init__(self, place: pathlib.Path, content: Content) -> None:
         kind = "online" if content.online else "offline"
+        self._kind = "run" if content.online else "offline-run"
         self._file = place / "wandb" / f"glimr_keras-{content.owner}-{kind}.json"
-        self._known: dict[str, dict[str, str]] = {}
+        self._known: dict[str, dict[str, Any]] = {}
         if self._file.exists():
             self._known = json.loads(self._file.read_text())
 
@@ -94,36 +98,51 @@ class _Ledger:
         known = self._known.get(run.unique_id)
         return known is None or known["state"] != _state(run) or not self._place(known).exists()
 
-    def forget(self, run: Run) -> None:
-        """Remove what was written of a run before."""
-        known = self._known.pop(run.unique_id, None)
-        if known is not None and self._place(known).name.endswith(f"-{run.unique_id}"):
-            shutil.rmtree(self._place(known), ignore_errors=True)
+    def begin(self, run: Run) -> str:
+        """Remove the directories of a run, also those that an export did not finish, and return the
+        id that W&B is given.
+        """
+        for directory in self._file.parent.glob(f"{self._kind}-*-{run.unique_id}*"):
+            shutil.rmtree(directory, ignore_errors=True)
+        known = self._known.get(run.unique_id)
+        number = 0 if known is None else known["number"] + (not _goes_on(run, known))
+        steps = run.steps
+        said = {"number": number, "steps": len(steps), "digest": digest(steps)}
+        self._known[run.unique_id] = {**said, "state": "", "directory": ""}
+        if number:
+            self.close()
+        return f"{run.unique_id}-{number}" if number else run.unique_id
 
-    def remember(self, run: Run, directory: pathlib.Path) -> None:
-        """Write down where a run is."""
-        self._known[run.unique_id] = {"state": _state(run), "directory": directory.name}
+    def end(self, run: Run, directory: pathlib.Path) -> None:
+        """Write down that a run is whole, and where."""
+        self._known[run.unique_id] |= {"state": _state(run), "directory": directory.name}
 
     def close(self) -> None:
         """Write the file."""
         write_json(self._file, self._known)
 
-    def _place(self, known: dict[str, str]) -> pathlib.Path:
+    def _place(self, known: dict[str, Any]) -> pathlib.Path:
         return self._file.parent / pathlib.PurePath(known["directory"]).name
+
+
+def _goes_on(run: Run, known: dict[str, Any]) -> bool:
+    """Tell whether the epochs that were written are still the first ones."""
+    steps = run.steps[: known["steps"]]
+    return len(steps) == known["steps"] and digest(steps) == known["digest"]
 
 
 def _state(run: Run) -> str:
     return f"{digest(run.steps)} {run.status} {run.score}"
 
 
-def _write(run: Run, place: pathlib.Path) -> pathlib.Path:
+def _write(run: Run, run_id: str, place: pathlib.Path) -> pathlib.Path:
     """Write a run, and return its directory."""
     import wandb
 
     with wandb.init(
         project=run.content.name,
         group=run.content.name,
-        id=run.unique_id,
+        id=run_id,
         name=run.name,
         config=run.parameters,
         tags=[run.status.lower()],

@@ -6,6 +6,7 @@ A *configuration* is a trial of the search; with cross validation it is trained 
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,20 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
         mirror.pull()
         mirror.fetch_all()
     project = keras_tuner_files.read_any(directory)
+    return epochs_table(project, directory, directory.name, checkpointed)
+
+
+def epochs_table(
+    project: Project, directory: pathlib.Path, name: str, checkpointed: bool = False
+) -> pd.DataFrame:
+    """One row for each epoch of each training of a project that was read; see `experiment_table`.
+
+    Args:
+        project: What is shown.
+        directory: Where its weights are on this machine.
+        name: What it is called.
+        checkpointed: As for `experiment_table`.
+    """
     rows = []
     for index, trial in enumerate(project.trials.values()):
         values = {f"{CONFIG}{name}": value for name, value in trial.values.items()}
@@ -77,7 +92,7 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=[*others, *of_values, _PATH])
     _keep_integers(table, rows, of_values)
     paths = pd.Series([row[_PATH] for row in rows], table.index, object)
-    return with_about(table.assign(**{_PATH: paths}), project, directory.name)
+    return with_about(table.assign(**{_PATH: paths}), project, name)
 
 
 def default_checkpoints(df: pd.DataFrame) -> pd.DataFrame:

@@ -76,10 +76,9 @@ def all_dimensions(scores: Scores) -> dict[str, Dimension]:
     were declared.
     """
     distributions = Distributions(scores.project)
-    shown = scores.completed | scores.stopped
     had = [
         distributions.split(trial)[0] if is_shown else {}
-        for trial, is_shown in zip(scores.trials, shown, strict=True)
+        for trial, is_shown in zip(scores.trials, scores.ended, strict=True)
     ]
     kinds = {label: found for each in had for label, (_, found) in each.items()}
     declared = [parameter.name for parameter in scores.project.parameters]

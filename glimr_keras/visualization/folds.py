@@ -13,7 +13,7 @@ from glimr_keras.trials.objective import Goal
 from glimr_keras.trials.trial import Trial, TrialStatus
 from glimr_keras.visualization import backends, style
 from glimr_keras.visualization.picture import Axis, Dots, Layer, Lines, Panel, Picture
-from glimr_keras.visualization.scores import Scores, nothing, scores_of
+from glimr_keras.visualization.scores import Scores, scores_of
 
 if TYPE_CHECKING:
     from glimr_keras.visualization.backends import Drawing
@@ -62,8 +62,7 @@ def check_folds(scores: Scores) -> None:
             "There are no folds: the project has no cross validation (`cv_folds=` of the tuner), "
             "and one execution for each trial."
         )
-    if not scores.best_first:
-        raise nothing(scores, "no trial has ended with a score")
+    scores.needs_ended()
 
 
 def _parts(scores: Scores) -> int:

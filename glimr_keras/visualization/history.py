@@ -12,7 +12,7 @@ from glimr_keras.results.sources import Source
 from glimr_keras.trials.objective import Goal
 from glimr_keras.visualization import backends, marks, style
 from glimr_keras.visualization.picture import Axis, Lines, Panel, Picture
-from glimr_keras.visualization.scores import Scores, nothing, scores_of
+from glimr_keras.visualization.scores import Scores, scores_of
 
 if TYPE_CHECKING:
     from glimr_keras.visualization.backends import Drawing
@@ -49,8 +49,7 @@ def plot_optimization_history(
 
 def check_optimization_history(scores: Scores) -> None:
     """Check that a trial has a score."""
-    if not (scores.completed | scores.stopped).any():
-        raise nothing(scores, "no trial has ended with a score")
+    scores.needs_ended()
 
 
 def _history(scores: Scores) -> Picture:

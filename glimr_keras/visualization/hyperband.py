@@ -14,7 +14,7 @@ from glimr_keras.visualization import backends, marks, style
 from glimr_keras.visualization.axes import spread
 from glimr_keras.visualization.learning_curves import lineage
 from glimr_keras.visualization.picture import Axis, Layer, Lines, Panel, Picture, in_grid
-from glimr_keras.visualization.scores import Scores, nothing, scores_of
+from glimr_keras.visualization.scores import Scores, scores_of
 
 if TYPE_CHECKING:
     from glimr_keras.visualization.backends import Drawing
@@ -74,8 +74,7 @@ def check_hyperband(scores: Scores) -> None:
             "There are no brackets: the trials were not chosen by the tuner `Hyperband`. See "
             "`plot_learning_curves` for what a scheduler stopped."
         )
-    if not scores.best_first:
-        raise nothing(scores, "no trial has ended with a score")
+    scores.needs_ended()
 
 
 def stays(scores: Scores) -> list[Stay]:

@@ -4,6 +4,7 @@ anywhere.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import html
 import warnings
@@ -17,6 +18,7 @@ from glimr_keras.project.journal import Project
 from glimr_keras.results.sources import Source
 from glimr_keras.results.study import to_study
 from glimr_keras.trials.objective import Goal, Objective
+from glimr_keras.trials.trial import TrialStatus
 from glimr_keras.visualization import backends, style
 from glimr_keras.visualization.dimensions import Dimension, all_dimensions, is_of
 from glimr_keras.visualization.picture import Axis, Bars, Panel, Picture
@@ -41,8 +43,8 @@ def plot_param_importances(
 
     By default Optuna's PED-ANOVA tells what sets the best tenth of the trials apart (Watanabe et
     al., "PED-ANOVA", IJCAI 2023). It takes a second for thousands of trials, and knows
-    hyperparameters that only some trials have. Of few trials it is rough. It says nothing of which
-    values are good; see `plot_slice` for that.
+    hyperparameters that only some trials have. Of few trials it is rough. Trials that a scheduler
+    stopped count, as worse than those that completed. Which values are good is in `plot_slice`.
 
     Args:
         source: A tuner or what `open` returns, a project's directory or URI, or a table.
@@ -69,9 +71,9 @@ def plot_param_importances(
 
 def check_param_importances(scores: Scores) -> None:
     """Check that trials differ in their score and in a hyperparameter."""
-    scores.needs_completed()
-    if np.ptp(scores.values[scores.completed]) == 0:
-        raise nothing(scores, "all completed trials have the same score, so nothing matters")
+    scores.needs_ended()
+    if np.ptp(scores.values[scores.ended]) == 0:
+        raise nothing(scores, "all trials have the same score, so nothing matters")
     varied(scores)
 
 
@@ -100,13 +102,24 @@ def param_importances(
 
 
 def _study(scores: Scores) -> optuna.Study:
-    """Return a study of the one score that is shown, also where several objectives make it up."""
+    """Return a study of the one score that is shown, also where several objectives make it up.
+
+    Trials that a scheduler stopped count, with their score, but as no better than any that
+    completed.
+    """
     one = Objective(scores.metric, "min" if scores.is_min else "max")
-    return to_study(dataclasses.replace(scores.project, objective=one))
+    worst = max(map(one.sort_key, scores.values[scores.completed]), default=-np.inf)
+    trials = dict(scores.project.trials)
+    for place in np.flatnonzero(scores.stopped):
+        trial = copy.copy(scores.trials[place])
+        cost = max(one.sort_key(trial.score), worst)
+        trial.status, trial.score = TrialStatus.COMPLETED, float(cost if scores.is_min else -cost)
+        trials[trial.trial_id] = trial
+    return to_study(dataclasses.replace(scores.project, objective=one, trials=trials))
 
 
 def varied(scores: Scores, at_least: int = 1) -> dict[str, Dimension]:
-    """Return the hyperparameters of which completed trials had several values, by name.
+    """Return the hyperparameters of which trials with a score had several values, by name.
 
     Raises:
         ProjectError: If there are fewer than `at_least`.
@@ -115,11 +128,11 @@ def varied(scores: Scores, at_least: int = 1) -> dict[str, Dimension]:
     found = {
         name: each
         for name, each in known.items()
-        if len(np.unique(each.positions[scores.completed & each.is_there])) > 1
+        if len(np.unique(each.positions[each.is_there])) > 1
     }
     if len(found) < at_least:
         fewer = "no hyperparameter" if not found else f"only {', '.join(found)}"
-        raise nothing(scores, f"{fewer} had several values in the trials that completed")
+        raise nothing(scores, f"{fewer} had several values in trials with a score")
     return found
 
 
@@ -155,7 +168,7 @@ def _most_important(
     if most is None or len(found) <= most:
         return list(found.values())
     order = list(found)
-    if np.ptp(scores.values[scores.completed]) > 0:
+    if np.ptp(scores.values[scores.ended]) > 0:
         order = [name for name in param_importances(scores) if name in found]
         order += [name for name in found if name not in order]
     return [found[name] for name in order[:most]]
@@ -189,7 +202,7 @@ def _importances(scores: Scores, found: dict[str, float]) -> Picture:
         about=[html.escape(f"{name}: {value:.3f}") for name, value in found.items()],
     )
     metric = style.shortened(scores.metric, 40)
-    label = f"importance for {metric} in {scores.completed.sum()} trials (sum 1)"
+    label = f"importance for {metric} in {scores.ended.sum()} trials (sum 1)"
     x = Axis(label, (0, max(values) * 1.12))
     ticks = list(enumerate(names))
     y = Axis("", (-0.6, count - 0.4), ticks, is_reversed=True, has_grid=False)

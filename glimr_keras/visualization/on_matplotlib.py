@@ -31,7 +31,6 @@ _SYMBOLS = {
     "cross": "x",
     "up": "^",
     "down": "v",
-    "diamond": "D",
     "dash": "_",
 }
 _SETTINGS: Any = {
@@ -148,17 +147,25 @@ def _draw(ax: Any, panel: Panel | None, scale: Scale | None, ink: str) -> None:
 
 
 def _in_days(panel: Panel) -> Panel:
-    """Return a panel of bars in time as Matplotlib has it, in days and not in seconds."""
+    """Return a panel of bars in time as Matplotlib has it: in days, and at the local time."""
     bars = [
         dataclasses.replace(
-            layer, start=np.divide(layer.start, _DAY), length=np.divide(layer.length, _DAY)
+            layer,
+            start=[_local_days(start) for start in layer.start],
+            length=np.divide(layer.length, _DAY),
         )
         for layer in panel.layers
         if isinstance(layer, Bars)
     ]
     low, high = panel.x.limits or (0.0, _DAY)
-    x = dataclasses.replace(panel.x, limits=(low / _DAY, high / _DAY))
+    x = dataclasses.replace(panel.x, limits=(_local_days(low), _local_days(high)))
     return dataclasses.replace(panel, x=x, layers=bars)
+
+
+def _local_days(seconds: float) -> float:
+    """Return a time since 1970, UTC, as the days that the local clock shows."""
+    shown = datetime.datetime.fromtimestamp(seconds).replace(tzinfo=datetime.timezone.utc)
+    return shown.timestamp() / _DAY
 
 
 def _set_axis(ax: Any, letter: str, axis: Axis) -> None:
@@ -175,7 +182,7 @@ def _set_axis(ax: Any, letter: str, axis: Axis) -> None:
         mine.set_minor_locator(ticker.NullLocator())
     elif axis.is_time:
         kinds: Any = dates
-        zone = datetime.datetime.now().astimezone().tzinfo
+        zone = datetime.timezone.utc  # as `_local_days` has it
         mine.set_major_locator(kinds.AutoDateLocator(tz=zone))
         mine.set_major_formatter(kinds.ConciseDateFormatter(mine.get_major_locator(), tz=zone))
     elif axis.is_count and not axis.is_log:
@@ -246,17 +253,22 @@ def _add(ax: Any, layer: Layer, scale: Scale | None, order: int, ink: str) -> No
 
 
 def _add_dots(ax: Any, layer: Dots, scale: Scale | None, order: int, ink: str) -> None:
-    look: dict[str, Any] = {"marker": _SYMBOLS[layer.symbol], "s": layer.size**2, "zorder": order}
-    if isinstance(layer.colour, str):
-        own = _own(layer.colour, ink)
-        look["edgecolors" if layer.symbol == "ring" else "color"] = own
-    elif scale is not None:
-        kind = _colours(scale)
-        look |= {"c": np.asarray(layer.colour, float), "norm": kind.norm, "cmap": kind.cmap}
-    if layer.symbol == "ring":
-        look["facecolors"] = "none"
-    look["linewidths"] = 1.2 if layer.symbol in ("ring", "cross", "dash") else 0
-    ax.scatter(layer.x, layer.y, alpha=layer.opacity, label=_plain(layer.name) or None, **look)
+    if isinstance(layer.colour, str) or scale is None:
+        colour = _own(str(layer.colour), ink)
+    else:
+        colour = _colours(scale).to_rgba(np.asarray(layer.colour, float))
+    look = {"facecolors": "none", "edgecolors": colour} if layer.symbol == "ring" else {"c": colour}
+    ax.scatter(
+        layer.x,
+        layer.y,
+        s=layer.size**2,
+        marker=_SYMBOLS[layer.symbol],
+        linewidths=1.2 if layer.symbol in ("ring", "cross", "dash") else 0,
+        alpha=layer.opacity,
+        label=_plain(layer.name) or None,
+        zorder=order,
+        **look,
+    )
 
 
 def _places_and_texts(ticks: Sequence[tuple[float, str]]) -> tuple[list[float], list[str]]:

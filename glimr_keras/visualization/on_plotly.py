@@ -29,7 +29,6 @@ _SYMBOLS = {
     "cross": "x-thin-open",
     "up": "triangle-up",
     "down": "triangle-down",
-    "diamond": "diamond",
     "dash": "line-ew-open",
 }
 _PIXELS = 96

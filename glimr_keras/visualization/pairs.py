@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST = 4
 _CELLS = 48
-_PARTS = ("best", "25 %", "median", "75 %", "worst")
+_PARTS = {0.0: "best", 0.25: "25 %", 0.5: "median", 0.75: "75 %", 1.0: "worst"}
 
 
 def plot_contour(
@@ -69,8 +69,10 @@ def plot_rank(
     objective: Goal = None,
     backend: str = "matplotlib",
 ) -> Drawing:
-    """Plot the completed trials over each pair of hyperparameters, coloured by the rank of their
-    score, the best ones dark.
+    """Plot the trials over each pair of hyperparameters, coloured by the rank of their score, the
+    best ones dark.
+
+    Trials that a scheduler stopped are rings, and rank after those that completed.
 
     Args:
         source: A tuner or what `open` returns, a project's directory or URI, or a table.
@@ -92,13 +94,19 @@ def plot_rank(
     """
     backends.check_backend(backend)
     scores = scores_of(source, objective)
-    scores.needs_completed()
+    scores.needs_ended()
     return backends.drawn(_rank(scores, chosen(scores, params, MOST, at_least=2)), backend)
 
 
-def check_pairs(scores: Scores) -> None:
-    """Check that two hyperparameters were varied."""
+def check_contour(scores: Scores) -> None:
+    """Check that a trial has completed, and that two hyperparameters were varied."""
     scores.needs_completed()
+    varied(scores, at_least=2)
+
+
+def check_rank(scores: Scores) -> None:
+    """Check that a trial has a score, and that two hyperparameters were varied."""
+    scores.needs_ended()
     varied(scores, at_least=2)
 
 
@@ -109,7 +117,8 @@ def _contour(scores: Scores, dimensions: Sequence[Dimension]) -> Picture:
     def layers(x: Dimension, y: Dimension) -> list[Layer]:
         cells = smoothed(scores, x, y)
         found.append(cells.z[np.isfinite(cells.z)])
-        return [cells, *_dots(scores, x, y, style.INK, size, 0.45)]
+        look: dict[str, Any] = {"colour": style.INK, "size": size, "opacity": 0.45}
+        return [cells, *_dots(scores, scores.completed, x, y, **look)]
 
     panels = _triangle(dimensions, layers)
     means = np.concatenate(found)
@@ -153,17 +162,22 @@ def _weights(
 
 
 def _rank(scores: Scores, dimensions: Sequence[Dimension]) -> Picture:
-    ranks = ranked_parts(scores)
-    size = marks.fitting(len(scores.trials), 5.0 if len(dimensions) > 2 else 7.0)
+    look: dict[str, Any] = {
+        "colour": 1 - ranked_parts(scores),
+        "size": marks.fitting(len(scores.trials), 5.0 if len(dimensions) > 2 else 7.0),
+        "opacity": 0.9,
+    }
 
     def layers(x: Dimension, y: Dimension) -> list[Layer]:
-        return _dots(scores, x, y, 1 - ranks, size, 0.9)
+        return [
+            *_dots(scores, scores.stopped, x, y, name="stopped", symbol="ring", **look),
+            *_dots(scores, scores.completed, x, y, **look),
+        ]
 
-    parts = np.linspace(0, 1, 5)
-    values = np.quantile(scores.values[scores.completed], parts if scores.is_min else 1 - parts)
+    places = [scores.best_first[round(part * (len(scores.best_first) - 1))] for part in _PARTS]
     ticks = [
-        (1 - part, f"{name} ({style.number(value)})")
-        for part, name, value in zip(parts, _PARTS, values, strict=True)
+        (1 - part, f"{name} ({style.number(float(scores.values[place]))})")
+        for (part, name), place in zip(_PARTS.items(), places, strict=True)
     ]
     scale = Scale("", 0.0, 1.0, is_reversed=True, ticks=ticks)
     panels = _triangle(dimensions, layers)
@@ -172,33 +186,37 @@ def _rank(scores: Scores, dimensions: Sequence[Dimension]) -> Picture:
 
 
 def ranked_parts(scores: Scores) -> np.ndarray:
-    """Return the rank of each completed trial, from 0 for the best to 1 for the worst; equal scores
-    have their mean rank, and others nan. Shape (trials,).
+    """Return the rank of each trial with a score, from 0 for the best to 1 for the worst, stopped
+    ones after completed ones. Equal ones have their mean rank, others nan. Shape (trials,).
     """
-    values = scores.values[scores.completed] * (1 if scores.is_min else -1)
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    costs = scores.values * (1 if scores.is_min else -1)
+    keys = np.column_stack([scores.stopped, costs])[scores.ended]
+    _, inverse, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     means = np.cumsum(counts) - (counts + 1) / 2
-    ranks = np.full(len(scores.values), np.nan)
-    ranks[scores.completed] = means[inverse] / max(1, len(values) - 1)
+    ranks = np.full(len(costs), np.nan)
+    ranks[scores.ended] = means[inverse.ravel()] / max(1, len(keys) - 1)
     return ranks
 
 
 def _dots(
     scores: Scores,
+    which: np.ndarray,
     x: Dimension,
     y: Dimension,
     colour: str | np.ndarray,
-    size: float,
-    opacity: float,
+    name: str = "",
+    **look: Any,
 ) -> list[Layer]:
-    """Return the completed trials that have both, the best on top."""
-    which = scores.completed & x.is_there & y.is_there
-    worst_first = [place for place in reversed(scores.best_first) if which[place]]
-    about = [scores.about[place] for place in worst_first]
-    own = colour if isinstance(colour, str) else colour[worst_first]
-    across = axes.jittered(x)[worst_first]
-    up = axes.jittered(y, irrational=axes.SILVER)[worst_first]
-    return [Dots(across, up, colour=own, size=size, opacity=opacity, about=about)]
+    """Return those of some trials that have both, the best on top."""
+    shown = which & x.is_there & y.is_there
+    places = [place for place in reversed(scores.best_first) if shown[place]]
+    if not places:
+        return []
+    about = [scores.about[place] for place in places]
+    own = colour if isinstance(colour, str) else colour[places]
+    across = axes.jittered(x)[places]
+    up = axes.jittered(y, irrational=axes.SILVER)[places]
+    return [Dots(across, up, name, own, about=about, **look)]
 
 
 def _triangle(

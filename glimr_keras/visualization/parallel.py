@@ -12,7 +12,7 @@ from glimr_keras.results.sources import Source
 from glimr_keras.trials.objective import Goal
 from glimr_keras.visualization import axes, backends, style
 from glimr_keras.visualization.dimensions import Dimension
-from glimr_keras.visualization.importances import chosen
+from glimr_keras.visualization.importances import chosen, varied
 from glimr_keras.visualization.picture import Axis, Layer, Lines, Panel, Picture, Scale, Texts
 from glimr_keras.visualization.scores import Scores, scores_of
 
@@ -56,6 +56,12 @@ def plot_parallel_coordinate(
     scores = scores_of(source, objective)
     scores.needs_completed()
     return backends.drawn(_parallel(scores, chosen(scores, params, MOST)), backend)
+
+
+def check_parallel_coordinate(scores: Scores) -> None:
+    """Check that a trial has completed, and that a hyperparameter was varied."""
+    scores.needs_completed()
+    varied(scores)
 
 
 def _parallel(scores: Scores, dimensions: Sequence[Dimension]) -> Picture:

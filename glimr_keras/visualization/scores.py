@@ -61,6 +61,11 @@ class Scores:
         """Which of them a scheduler stopped, with a score. Shape (trials,), booleans."""
         return self.has_status(TrialStatus.STOPPED) & np.isfinite(self.values)
 
+    @property
+    def ended(self) -> np.ndarray:
+        """Which of them completed or were stopped, with a score. Shape (trials,), booleans."""
+        return self.completed | self.stopped
+
     @functools.cached_property
     def failed(self) -> np.ndarray:
         """Which of them failed. Shape (trials,), booleans."""
@@ -124,6 +129,15 @@ class Scores:
     def title(self, figure: str) -> str:
         """Return the title of a figure."""
         return f"{figure} ({shortened(self.name, 48)})" if self.name else figure
+
+    def needs_ended(self) -> None:
+        """Check that a trial has completed, or was stopped, with a score.
+
+        Raises:
+            ProjectError: If none has.
+        """
+        if not self.ended.any():
+            raise nothing(self, "no trial has ended with a score")
 
     def needs_completed(self) -> None:
         """Check that a trial has completed with a score.

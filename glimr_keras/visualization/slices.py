@@ -51,13 +51,13 @@ def plot_slice(
     """
     backends.check_backend(backend)
     scores = scores_of(source, objective)
-    scores.needs_completed()
+    scores.needs_ended()
     return backends.drawn(_slices(scores, chosen(scores, params, MOST)), backend)
 
 
 def check_slice(scores: Scores) -> None:
     """Check that a hyperparameter was varied."""
-    scores.needs_completed()
+    scores.needs_ended()
     varied(scores)
 
 

@@ -39,6 +39,21 @@ def test_another_evaluator_and_some_hyperparameters(scores):
     plt.close("all")
 
 
+def test_stopped_trials_count_as_worse_than_completed_ones():
+    """The rate says which are stopped, and the score of those that completed says nothing of it."""
+    project = made.project(60, space=made.SPACE[:1] + made.SPACE[3:4])
+    for trial in project.trials.values():
+        is_good = trial.values["optimization/learning_rate"] > 10**-1.5
+        trial.status = "COMPLETED" if is_good else "STOPPED"
+        trial.executions[0].score = 0.5 + trial.values["dropout"] / 100 if is_good else 0.9
+    before = [trial.score for trial in project.trials.values()]
+    found = param_importances(scores_of(project))
+    assert found["optimization/learning_rate"] > 0.3
+    assert [trial.score for trial in project.trials.values()] == before
+    ax = gk.visualization.plot_param_importances(project)
+    assert ax.get_xlabel() == "importance for val_accuracy in 60 trials (sum 1)"
+
+
 def test_several_objectives_have_the_importances_of_their_sum():
     scores = scores_of(made.two_objectives(100))
     assert next(iter(param_importances(scores))) == "units"
@@ -78,5 +93,5 @@ def test_a_pair_needs_two(scores):
 
 
 def test_without_a_difference_nothing_matters():
-    with pytest.raises(ProjectError, match="all completed trials have the same score"):
+    with pytest.raises(ProjectError, match="all trials have the same score"):
         gk.visualization.plot_param_importances(made.project(20, constant=0.5))

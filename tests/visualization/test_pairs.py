@@ -18,10 +18,10 @@ def project():
     return made.project(120)
 
 
-def test_ranks_go_from_the_best_to_the_worst_and_equal_ones_share_theirs():
+def test_ranks_go_from_the_best_to_the_worst_with_stopped_ones_last():
     statuses = ["COMPLETED"] * 5 + ["STOPPED"]
     scores = scores_of(with_scores([0.1, 0.9, 0.5, 0.5, 0.3, 0.99], statuses))
-    np.testing.assert_allclose(ranked_parts(scores), [1, 0, 0.375, 0.375, 0.75, np.nan])
+    np.testing.assert_allclose(ranked_parts(scores), [0.8, 0, 0.3, 0.3, 0.6, 1])
 
 
 def test_the_map_is_the_mean_of_near_trials_between_the_worst_and_the_best(project):
@@ -72,13 +72,23 @@ def test_by_default_the_four_that_matter_most_are_panels_below_a_diagonal(projec
     ]
 
 
-def test_pairs_and_parallel_axes_have_completed_trials_only(project):
+def test_maps_and_parallel_axes_have_completed_trials_only(project):
     completed = sum(trial.status == "COMPLETED" for trial in project.trials.values())
-    ax = gk.visualization.plot_rank(project, [RATE, UNITS])
-    assert len(ax.collections[0].get_offsets()) == completed
+    ax = gk.visualization.plot_contour(project, [RATE, UNITS])
+    assert len(ax.collections[-1].get_offsets()) == completed
     ax = gk.visualization.plot_parallel_coordinate(project, [RATE, UNITS])
     lines = [line for line in ax.lines if np.isnan(line.get_ydata()).any()]
     assert sum(int(np.isnan(line.get_ydata()).sum()) for line in lines) == completed
+
+
+def test_ranks_have_stopped_trials_as_rings(project):
+    ax = gk.visualization.plot_rank(project, [RATE, UNITS])
+    rings, dots = ax.collections
+    statuses = [trial.status for trial in project.trials.values()]
+    assert len(rings.get_offsets()) == statuses.count("STOPPED")
+    assert len(dots.get_offsets()) == statuses.count("COMPLETED")
+    assert not rings.get_facecolors().size
+    assert len(np.unique(rings.get_edgecolors(), axis=0)) > 5
 
 
 def test_a_slice_has_stopped_trials_as_rings(project):

@@ -1,6 +1,7 @@
 """When trainings began and ended."""
 
 import datetime
+import time
 
 import matplotlib.dates
 import pytest
@@ -28,12 +29,21 @@ def test_what_runs_lasts_until_the_last_time_that_is_known():
     assert {each.ended for each in running} == {max(each.ended for each in found)}
 
 
-def test_bars_are_at_the_local_time_in_both_backends():
+@pytest.fixture(params=["UTC", "America/New_York"])
+def zone(request, monkeypatch):
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_bars_are_at_the_local_time_in_both_backends(zone):
     project = made.project(1, statuses=(("COMPLETED", 1.0),))
     execution = project.trials["0000"].executions[0]
     ax = gk.visualization.plot_timeline(project)
     bar = ax.patches[0]
-    began = datetime.datetime.fromtimestamp(execution.started, datetime.timezone.utc)
+    began = datetime.datetime.fromtimestamp(execution.started)
     assert bar.get_x() == pytest.approx(matplotlib.dates.date2num(began))
     assert bar.get_width() * 86400 == pytest.approx(execution.duration, abs=1e-3)
     trace = gk.visualization.plot_timeline(project, backend="plotly").data[0]
