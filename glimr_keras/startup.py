@@ -124,9 +124,9 @@ class _Quietly(importlib.abc.MetaPathFinder):
         others = (finder for finder in sys.meta_path if not isinstance(finder, _Quietly))
         found = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((each for each in found if each is not None), None)
-        make = None if spec is None else getattr(spec.loader, "exec_module", None)
-        if make is not None:
-            spec.loader.exec_module = functools.partial(_made_quietly, make)
+        loader: Any = None if spec is None else spec.loader
+        if hasattr(loader, "exec_module"):
+            loader.exec_module = functools.partial(_made_quietly, loader.exec_module)
         return spec
 
 

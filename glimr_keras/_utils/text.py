@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import math
 import re
 import textwrap
@@ -48,8 +47,10 @@ def short(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as `h:mm:ss`."""
-    return str(datetime.timedelta(seconds=round(seconds)))
+    """Return a time as `h:mm:ss`, with as many hours as there are."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 @dataclasses.dataclass(frozen=True)

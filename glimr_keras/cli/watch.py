@@ -127,9 +127,8 @@ def _changes(opened: Opened, interval: float) -> Iterator[_Look]:
     """Yield a look whenever the project has grown, or cannot be read for another reason."""
     before = None
     for look in _looks(opened, interval):
-        if before is None or look.project is not before.project:
-            yield look
-        elif look.trouble and look.trouble != before.trouble:
+        is_new = before is None or look.project is not before.project
+        if is_new or (look.trouble and look != before):
             yield look
         before = look
 

@@ -119,6 +119,9 @@ class Coordinator:
                 self._keep_best(trial)
                 self._ended.add(trial.trial_id)
                 continue
+            for execution in trial.executions.values():
+                if execution.status == TrialStatus.RUNNING and not execution.history:
+                    execution.started = None  # it begins anew, now
             if not any(
                 execution.status == TrialStatus.FAILED for execution in trial.executions.values()
             ):

@@ -235,19 +235,27 @@ class HyperbandOracle(Oracle):
 
     def _planned(self) -> Iterator[tuple[int, int]]:
         """Yield how many trials each rung of every bracket will have, and how many epochs each of
-        them trains there.
+        them trains there; brackets that are alike are taken together.
         """
-        brackets = list(self._brackets)
-        if not self._is_exhausted:
-            last = (self.hyperband_iterations or 0) * (self._first + 1)
-            brackets += [self._bracket(number) for number in range(len(brackets), last)]
-        for rungs in brackets:
-            size, before = rungs[0].size, 0
-            for number, rung in enumerate(rungs):
-                yield size, rung.epochs - before
-                if number + 1 < len(rungs):
-                    failed = sum(score is None for score in rung.ended.values())
-                    size, before = min(rungs[number + 1].size, size - failed), rung.epochs
+        for rungs in self._brackets:
+            yield from self._planned_in(rungs)
+        if self._is_exhausted:
+            return
+        opened, kinds = len(self._brackets), self._first + 1
+        last = (self.hyperband_iterations or 0) * kinds
+        for number in range(opened, min(opened + kinds, last)):
+            times = len(range(number, last, kinds))  # so many are alike
+            for size, epochs in self._planned_in(self._bracket(number)):
+                yield size * times, epochs
+
+    def _planned_in(self, rungs: list[_Rung]) -> Iterator[tuple[int, int]]:
+        """Yield it for each rung of one bracket."""
+        size, before = rungs[0].size, 0
+        for number, rung in enumerate(rungs):
+            yield size, rung.epochs - before
+            if number + 1 < len(rungs):
+                failed = sum(score is None for score in rung.ended.values())
+                size, before = min(rungs[number + 1].size, size - failed), rung.epochs
 
     def _due(self, rungs: list[_Rung], index: int) -> int:
         """How many trials a rung will have, given how many failed below it."""

@@ -5,6 +5,9 @@ the driver.
 from __future__ import annotations
 
 import contextlib
+import os
+import pathlib
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +23,26 @@ _WITHOUT_DIRECTORIES = ("s3", "gcs", "abfs")
 def is_uri(place: Any) -> bool:
     """Whether a place is given as a URI, and not as a path."""
     return isinstance(place, str) and "://" in place
+
+
+def without_keys(place: str) -> str:
+    """Return a URI as others may see it: `s3://key:secret@bucket/runs?region=…` is
+    `s3://bucket/runs`. A path stays as it is.
+    """
+    if not is_uri(place):
+        return place
+    parts = urllib.parse.urlsplit(place)
+    host = parts.netloc.rpartition("@")[2]
+    return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def project_name(place: str | os.PathLike[str]) -> str:
+    """Return what the project in a directory or at a URI is called: the last part of that."""
+    shown = without_keys(os.fspath(place))
+    whole = shown if is_uri(shown) else os.path.abspath(shown)  # noqa: PTH100  # keeps links
+    return (
+        pathlib.PurePosixPath(whole.rstrip("/")).name if is_uri(shown) else pathlib.Path(whole).name
+    )
 
 
 class Remote:

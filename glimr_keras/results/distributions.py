@@ -22,14 +22,12 @@ class Distributions:
 
     def __init__(self, project: Project) -> None:
         self._of: dict[str, list[tuple[str, HyperParameter, BaseDistribution]]] = {}
-        values: dict[str, list[Any]] = collections.defaultdict(list)
-        for trial in project.trials.values():
-            for name, value in trial.values.items():
-                values[name].append(value)
+        trials = [trial.values for trial in project.trials.values()]
         same_name = collections.Counter(parameter.name for parameter in project.parameters)
         for parameter in project.parameters:
             label = parameter.name if same_name[parameter.name] == 1 else _label(parameter)
-            found = distribution_of(parameter, values[parameter.name])
+            had = [each for each in trials if parameter.name in each and parameter.exists(each)]
+            found = distribution_of(parameter, (each[parameter.name] for each in had))
             self._of.setdefault(parameter.name, []).append((label, parameter, found))
 
     def split(self, trial: Trial) -> tuple[dict[str, tuple[Any, BaseDistribution]], dict[str, Any]]:

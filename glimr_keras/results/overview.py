@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from glimr_keras.errors import ProjectError, StorageError
+from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import Journal, Project
+from glimr_keras.project.remote_files import without_keys
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, ranked
@@ -76,7 +78,7 @@ def overview_of(results: Any) -> Overview:
     objective = getattr(oracle, "objective", None) if project is None else project.objective
     return Overview(
         type(results).__name__,
-        pathlib.PurePath(place).name,
+        reader.name,
         place,
         objective,
         getattr(oracle, "num_trials_planned", None),
@@ -104,7 +106,7 @@ def shown_place(reader: ProjectReader) -> str:
     it is below the working directory.
     """
     if reader.mirror is not None:
-        return reader.mirror.uri
+        return without_keys(reader.mirror.uri)
     place = reader.place
     try:
         here = pathlib.Path.cwd()
@@ -117,6 +119,9 @@ def _read(reader: ProjectReader) -> tuple[Project | None, str | None]:
     """Return the project, or why there is none."""
     try:
         return reader.read(), None
-    except (ProjectError, StorageError) as error:
-        is_there = Journal(reader.place).exists() and not getattr(reader, "is_fresh", False)
-        return None, str(error) if is_there else "No search yet."
+    except StorageError as error:
+        return None, str(error)
+    except ProjectError as error:
+        is_there = Journal(reader.place).exists() or keras_tuner_files.exists(reader.place)
+        is_told = is_there and not getattr(reader, "is_fresh", False)
+        return None, str(error) if is_told else "No search yet."

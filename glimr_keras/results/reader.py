@@ -16,6 +16,7 @@ from glimr_keras.models.configuration import configuration
 from glimr_keras.models.hypermodel import HyperModel, overrides
 from glimr_keras.project import checkpoints, model_weights
 from glimr_keras.project.journal import Journal, Project
+from glimr_keras.project.remote_files import project_name
 from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -37,6 +38,11 @@ class ProjectReader:
         self, space: DeclaredSpace, place: pathlib.Path, mirror: Mirror | None = None
     ) -> None:
         self.space, self.place, self.mirror = space, place, mirror
+
+    @property
+    def name(self) -> str:
+        """Return what the project is called."""
+        return project_name(self.place if self.mirror is None else self.mirror.uri)
 
     def read(self) -> Project:
         """The project as it is now.

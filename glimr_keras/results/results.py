@@ -149,7 +149,7 @@ class Results:
         """A table with one row a trial; see `results.tables.results_dataframe` for its
         columns.
         """
-        return tables.results_dataframe(self._glimr.read(), self._glimr.place.name)
+        return tables.results_dataframe(self._glimr.read(), self._glimr.name)
 
     def pareto_front(self) -> pd.DataFrame:
         """The best compromises between several objectives: trials that no other beats in one
@@ -159,7 +159,7 @@ class Results:
             The rows of `results_dataframe()` that these trials have, from best to worst in the
             first objective, with a column for each objective after `score`.
         """
-        return tables.pareto_front(self._glimr.read())
+        return tables.pareto_front(self._glimr.read(), self._glimr.name)
 
     def to_study(
         self,
@@ -175,9 +175,9 @@ class Results:
         `folds` and `executions`, as far as there are such; of Hyperband, its bracket and round.
 
         Called again with the same storage, also while a search runs, it adds what is new: each
-        trial is there once. One that was there before it ended has ended when the study was
-        brought up to date, and `ended` says when it did. A failed trial that is run again is
-        another one.
+        trial is there once, if one process at a time does so. One that was there before it ended
+        has ended when the study was brought up to date, and `ended` says when it did. A failed
+        trial that is run again is another one. One that has not begun is not there yet.
 
         Args:
             storage: Where the study is kept: a URL such as `"sqlite:///study.db"`, or a storage of
@@ -191,8 +191,8 @@ class Results:
             study = tuner.to_study("sqlite:///study.db")
             study.best_params
         """
-        place = self._glimr.place
-        return to_study(self._glimr.read(), storage, study_name or place.name, place)
+        reader = self._glimr
+        return to_study(reader.read(), storage, study_name or reader.name, reader.place)
 
     def results_summary(self, num_trials: int = 10) -> None:
         """Prints the best trials: a table, and then each of them as KerasTuner prints it.

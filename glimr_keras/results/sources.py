@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
 from typing import Any, Protocol
 
 import pandas as pd
@@ -14,6 +13,7 @@ import pandas as pd
 from glimr_keras.errors import ObjectiveError, did_you_mean
 from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import Project
+from glimr_keras.project.remote_files import project_name
 from glimr_keras.project.remote_mirror import project_place
 from glimr_keras.results import stored_tables
 from glimr_keras.trials.objective import Goal, Objective, as_objective
@@ -49,16 +49,16 @@ def project_of(source: Source, objective: Goal = None) -> Project:
         ValueError: If a table is none of those.
         TypeError: If `source` is something else.
     """
-    goal = None if objective is None else as_objective(objective).inferred()
+    goal = None if objective is None else as_objective(objective)
     if isinstance(source, pd.DataFrame):
-        project = stored_tables.project_of(source, goal)
+        project = stored_tables.project_of(source, None if goal is None else goal.inferred())
     elif (reader := getattr(source, "_glimr", None)) is not None:
         project = reader.read()
     else:
         directory, mirror = project_place(_place(source))
         if mirror is not None:
             mirror.pull()
-        project = keras_tuner_files.read_any(directory, goal if _is_whole(goal) else None)
+        project = keras_tuner_files.read_any(directory, _whole(goal))
     return project if goal is None else with_objective(project, goal)
 
 
@@ -66,7 +66,8 @@ def name_of(source: Source) -> str:
     """Return what a source is called: the name of its project; "Trials" where it has none."""
     if isinstance(source, pd.DataFrame):
         return stored_tables.about(source).get("name") or "Trials"
-    return pathlib.PurePath(_place(source).rstrip("/")).name
+    reader = getattr(source, "_glimr", None)
+    return project_name(_place(source)) if reader is None else str(reader.name)
 
 
 def with_objective(project: Project, objective: Objective) -> Project:
@@ -78,12 +79,16 @@ def with_objective(project: Project, objective: Objective) -> Project:
     """
     known = sorted(set().union(*map(_metrics, project.trials.values())))
     name = objective.missing(dict.fromkeys(known, 0.0))
-    if known and name is not None:
+    is_scored = any(trial.is_scored for trial in project.trials.values())
+    directions = project.directions | project.objective.name_to_direction
+    if all(part.direction is None for part in objective.parts):
+        objective = objective.directed([directions.get(part.name) for part in objective.parts])
+    if objective != project.objective and name is not None and (known or is_scored):
         raise ObjectiveError(
             f"No trial has measured {name!r}.{did_you_mean(name, known)} Measured were: "
-            f"{', '.join(known)}"
+            f"{', '.join(known) or f'{project.objective.name!r} alone'}"
         )
-    objective = objective.resolved(project.directions | project.objective.name_to_direction)
+    objective = objective.inferred().resolved(directions)
     if objective == project.objective:
         return project
     trials = {trial_id: _scored_by(trial, objective) for trial_id, trial in project.trials.items()}
@@ -100,8 +105,10 @@ def _place(source: Any) -> str:
     return os.fspath(place)
 
 
-def _is_whole(objective: Objective | None) -> bool:
-    return objective is not None and all(part.direction for part in objective.parts)
+def _whole(objective: Objective | None) -> Objective | None:
+    """Return an objective if its name tells its direction, or it was given."""
+    inferred = None if objective is None else objective.inferred()
+    return inferred if inferred and all(part.direction for part in inferred.parts) else None
 
 
 def _metrics(trial: Trial) -> set[str]:

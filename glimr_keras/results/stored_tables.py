@@ -68,6 +68,7 @@ def project_of(frame: pd.DataFrame, objective: Objective | None = None) -> Proje
         ValueError: If it is another table.
         ObjectiveError: If it is not known what was optimised.
     """
+    frame = frame.rename(columns=str)
     is_of_epochs = {"trial_id", "execution", "training_iteration", "status"} <= set(frame.columns)
     if not is_of_epochs and not {"trial_id", "status", "score"} <= set(frame.columns):
         raise ValueError(
@@ -76,7 +77,7 @@ def project_of(frame: pd.DataFrame, objective: Objective | None = None) -> Proje
         )
     said = about(frame)
     goal = _objective(said, objective)
-    folds = said.get("cv_folds", _num_folds(frame))
+    folds = said["cv_folds"] if said else _num_folds(frame)
     trials = (_trials_of_epochs if is_of_epochs else _trials_of_results)(frame, goal, folds)
     space = said["space"] if said else serialized(_inferred(trials))
     project = Project(
@@ -107,8 +108,8 @@ def _objective(said: Mapping[str, Any], objective: Objective | None) -> Objectiv
 
 def _num_folds(frame: pd.DataFrame) -> int | None:
     if "cv_index" in frame:
-        return int(frame["cv_index"].max()) + 1
-    return sum(re.fullmatch(r"fold\d+_score", str(name)) is not None for name in frame) or None
+        return None if frame.empty else int(frame["cv_index"].max()) + 1
+    return sum(re.fullmatch(r"fold\d+_score", name) is not None for name in frame.columns) or None
 
 
 def _trials_of_results(frame: pd.DataFrame, goal: Objective, folds: int | None) -> list[Trial]:
@@ -177,7 +178,7 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _trial(
     row: Mapping[str, Any], values: Mapping[str, Any], executions: Mapping[int, Execution]
 ) -> Trial:
-    return Trial.of(row["trial_id"], values, executions=executions, status=row["status"])
+    return Trial.of(str(row["trial_id"]), values, executions=executions, status=row["status"])
 
 
 def _is_there(value: Any) -> bool:

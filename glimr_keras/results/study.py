@@ -63,11 +63,13 @@ def to_study(
             directions=directions,
             load_if_exists=storage is not None,
         )
-        _claim(study, project, view)
+        _claim(study, project, view, directions)
         there = study.get_trials(deepcopy=False)
         known = {trial.user_attrs.get(TRIAL_ID): trial for trial in there}
         for trial in project.trials.values():
-            _bring_up_to_date(study, known.get(trial.trial_id), view.shown(trial))
+            there_now = known.get(trial.trial_id)
+            if view.has_begun(trial) and not _is_settled(there_now, trial):
+                _bring_up_to_date(study, there_now, view.shown(trial))
     return study
 
 
@@ -81,6 +83,13 @@ class _View:
         parts = project.objective.parts
         has_all = all(trial.objective_values(project.objective) for trial in scored)
         self.parts: tuple[Objective, ...] = parts if has_all else (project.objective,)
+
+    def has_begun(self, trial: Trial) -> bool:
+        """Tell whether it is known when a trial began, which a study cannot learn later; in
+        projects of earlier versions it is known of none.
+        """
+        has_times = self._project.created is not None
+        return trial.status != TrialStatus.RUNNING or trial.started is not None or not has_times
 
     def shown(self, trial: Trial) -> FrozenTrial:
         """Return a trial as Optuna has it."""
@@ -169,35 +178,42 @@ class _View:
         return str(place) if any(place.glob("*.weights.h5")) else None
 
 
-def _claim(study: optuna.Study, project: Project, view: _View) -> None:
+def _claim(study: optuna.Study, project: Project, view: _View, directions: list[Any]) -> None:
     """Have a study be a project's; one that has trials must be already."""
     names = [part.name for part in view.parts]
     theirs = study.user_attrs.get(PROJECT, study.metric_names)
     mine = project.project_id or names
-    if study.get_trials(deepcopy=False) and theirs != mine:
+    is_same = theirs == mine and study.directions == directions
+    if not is_same and (study.get_trials(deepcopy=False) or study.directions != directions):
         raise ProjectError(
             f"The storage has a study {study.study_name!r} that is not of this project. Pass "
             "another `study_name`, or delete it by `optuna.delete_study`."
         )
-    if theirs is None:
+    if not is_same:
         study.set_metric_names(names)
         if project.project_id is not None:
             study.set_user_attr(PROJECT, project.project_id)
 
 
+def _is_settled(known: FrozenTrial | None, trial: Trial) -> bool:
+    """Tell whether a study has all that will ever be known of a trial."""
+    if known is None or not known.state.is_finished():
+        return False
+    return known.user_attrs.get(_STARTED) == trial.started
+
+
 def _bring_up_to_date(study: optuna.Study, known: FrozenTrial | None, now: FrozenTrial) -> None:
-    """Write a trial into a study, or what is new of it. What has ended stays as it is; a failed
-    trial that was run again is another trial.
+    """Write a trial into a study, or what is new of it. A failed trial that was run again is
+    another trial. The first value of a hyperparameter stays; one that a scheduler has changed is an
+    attribute.
     """
     storage, study_id = study._storage, study._study_id
-    is_another = known is not None and known.user_attrs.get(_STARTED) != now.user_attrs.get(
-        _STARTED
-    )
-    if known is None or (known.state.is_finished() and is_another):
+    if known is None or known.state.is_finished():
         storage.create_new_trial(study_id, template_trial=now)
         return
-    if known.state.is_finished():
-        return
+    changed = [label for label, value in known.params.items() if now.params.get(label) != value]
+    if changed:
+        now.user_attrs["changed_values"] = {label: now.params.get(label) for label in changed}
     for label, value in now.params.items():
         if label not in known.params:
             kind = now.distributions[label]

@@ -17,6 +17,7 @@ from glimr_keras._utils.nested import nested
 from glimr_keras.errors import did_you_mean
 from glimr_keras.project import checkpoints, keras_tuner_files
 from glimr_keras.project.journal import Project
+from glimr_keras.project.remote_files import project_name
 from glimr_keras.project.remote_mirror import project_place
 from glimr_keras.results.stored_tables import CLASH, CONFIG, OF_TIMES, values_of, with_about
 from glimr_keras.trials.layout import execution_directory
@@ -53,7 +54,9 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
         mirror.pull()
         mirror.fetch_all()
     project = keras_tuner_files.read_any(directory)
-    return epochs_table(project, directory, directory.name, checkpointed)
+    reader = getattr(source, "_glimr", None)
+    name = project_name(source) if reader is None else reader.name
+    return epochs_table(project, directory, name, checkpointed)
 
 
 def epochs_table(
@@ -314,13 +317,13 @@ def _keep_integers(
             frame[name] = frame[name].astype("Int64")
 
 
-def pareto_front(project: Project) -> pd.DataFrame:
+def pareto_front(project: Project, name: str = "") -> pd.DataFrame:
     """The rows of `results_dataframe` of the trials on the Pareto front, with a column for each
     objective.
     """
     front = ranked_front(list(project.trials.values()), project.objective)
     frame = (
-        results_dataframe(project)
+        results_dataframe(project, name)
         .set_index("trial_id")
         .loc[[trial.trial_id for trial in front]]
         .reset_index()

@@ -92,6 +92,7 @@ class ExecutionRuns:
         self._trackers, self._spec, self._config = trackers, spec, config
         self._runs: dict[str, TrackedRun | None] = {}  # `None`: it is the user's own code's
         self._logged: dict[str, dict[str, Any]] = {}
+        self._begun: set[str] = set()  # or where beginning one has failed
 
     def placed(
         self, callbacks: Sequence[keras.callbacks.Callback]
@@ -108,6 +109,7 @@ class ExecutionRuns:
     def begin(self, package: str, callbacks: Sequence[Any] = ()) -> None:
         """Begin the run of a tracker, if there is none, and log what hyperparameters are new."""
         if package not in self._runs:
+            self._begun.add(package)
             tracker = self._trackers[package]
             own = None if tracker.is_taken() else tracker.begin(self._spec, callbacks)
             self._runs[package] = own
@@ -125,8 +127,8 @@ class ExecutionRuns:
         except BaseException as error:
             status = _status_of(error, is_stopped())
             if status == TrialStatus.FAILED:
-                for package in self._trackers:
-                    self._kept(self.begin, package)
+                for package in self._trackers.keys() - self._begun:
+                    self._kept("begun", self.begin, package)
             self._end(status)
             raise
         self._end(TrialStatus.COMPLETED)
@@ -140,16 +142,22 @@ class ExecutionRuns:
     def _end(self, status: str) -> None:
         for package, run in self._runs.items():
             if run is not None:
-                self._kept(self._log, package)
-                self._kept(run.end, status)
+                self._kept("written", self._log, package)
+                self._kept("ended", run.end, status)
 
-    def _kept(self, task: Callable[..., None], *arguments: Any) -> None:
-        """Do what must not take the result of a training with it."""
+    def _kept(self, what: str, task: Callable[..., None], *arguments: Any) -> None:
+        """Do what must not take the result of a training with it.
+
+        Args:
+            what: What could not be done to the run, if it fails.
+            task: What is done.
+            *arguments: Of the task.
+        """
         try:
             task(*arguments)
         except Exception as error:
             warnings.warn(
-                f"The run of trial {self._spec.trial_id} could not be ended where it is tracked. "
+                f"The run of trial {self._spec.trial_id} could not be {what} where it is tracked. "
                 f"Received: {type(error).__name__}: {error}",
                 stacklevel=2,
             )

@@ -478,17 +478,23 @@ def fold_of(execution: int, cv_folds: int | None) -> int | None:
     return None if cv_folds is None else execution % cv_folds
 
 
+def _order(trial_id: str) -> tuple[bool, int, str]:
+    """Return a key that sorts ids by their numbers; those of others' projects may be words."""
+    is_number = trial_id.isdecimal()
+    return not is_number, int(trial_id) if is_number else 0, trial_id
+
+
 def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
     """Trials from best to worst: completed ones by score, then stopped ones by score, then those
     without a score.
     """
 
-    def key(trial: Trial) -> tuple[bool, bool, float, int]:
+    def key(trial: Trial) -> tuple[bool, bool, float, bool, int, str]:
         return (
             not trial.is_scored,
             trial.status == TrialStatus.STOPPED,
             objective.sort_key(trial.score),
-            int(trial.trial_id),
+            *_order(trial.trial_id),
         )
 
     return sorted(trials, key=key)

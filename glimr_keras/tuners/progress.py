@@ -131,7 +131,8 @@ class Progress:
     def say(self, what: str | None) -> None:
         """Show a line, if there is one."""
         if what is not None:
-            self._console.print(plain(what), markup=False, soft_wrap=True)
+            with self._unless_it_fails():
+                self._console.print(plain(what), markup=False, soft_wrap=True)
 
     def on_running(self, running: int) -> None:
         """Tell how many executions run now."""
@@ -157,7 +158,8 @@ class Progress:
         """
         self._running, self._doing, self._over_since = 0, None, time.monotonic()
         if self._display is not None:
-            self._display.end(self._state())
+            with self._unless_it_fails():
+                self._display.end(self._state())
             self._display = None
         self.say(remark)
 
@@ -173,13 +175,24 @@ class Progress:
         if self._verbose == 0:
             return
         state = self._state()
-        if self._display is not None:
-            self._display.show(state)
-        elif in_notebook():
-            self._display = NotebookPanel(state)
-        else:
-            kind = TerminalLine if self._is_terminal else LogLines
-            self._display = kind(self._console, state)
+        with self._unless_it_fails():
+            if self._display is not None:
+                self._display.show(state)
+            elif in_notebook():
+                self._display = NotebookPanel(state)
+            else:
+                kind = TerminalLine if self._is_terminal else LogLines
+                self._display = kind(self._console, state)
+
+    @contextlib.contextmanager
+    def _unless_it_fails(self) -> Iterator[None]:
+        """Show something; where that fails, as on a full disk or with a pipe that nobody reads any
+        more, the search goes on without showing anything.
+        """
+        try:
+            yield
+        except (OSError, SystemExit):  # which Rich makes of a broken pipe
+            self._verbose, self._console.quiet = 0, True
 
     def _state(self) -> SearchState:
         return SearchState(

@@ -8,6 +8,7 @@ import dataclasses
 import warnings
 
 from glimr_keras.executors.ray_callbacks import file_writers
+from glimr_keras.project.remote_files import without_keys
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.tracker_callbacks import trackers_of
 from glimr_keras.tuners.hooks import SearchingTuner
@@ -34,6 +35,7 @@ def _warn_of_files(tuner: SearchingTuner) -> None:
     if writing and state.mirror is not None:
         warnings.warn(
             f"The files of {' and '.join(writing)} stay on this machine, in the local copy of the "
-            f"project. Received: a project at {state.mirror.uri}; its copy is in {state.place}.",
+            f"project. Received: a project at {without_keys(state.mirror.uri)}; its copy is in "
+            f"{state.place}.",
             stacklevel=6,
         )

@@ -123,12 +123,15 @@ def _edf(searches: Sequence[Scores]) -> Picture:
             f"{', '.join([first.metric, *others])}"
         )
     ends = style.limits(np.concatenate([each.values[each.completed] for each in searches]))
+    given = [scores.name for scores in searches]
+    alike = [f"{name} ({place + 1})".lstrip() for place, name in enumerate(given)]
+    names = style.shortened_all(given if len(set(given)) == len(given) else alike)
     layers = []
     for place, scores in enumerate(searches):
         values = np.sort(scores.values[scores.completed])
         x, y = [ends[0], *values, ends[1]], np.arange(len(values) + 1) / len(values)
-        name = style.shortened(scores.name or f"search {place + 1}") if len(searches) > 1 else ""
         colour = style.COLOURS[place % len(style.COLOURS)]
+        name = names[place] if len(searches) > 1 else ""
         layers.append(Lines(x, [*y, 1.0], name, colour, 2.0, has_steps=True))
     title = (
         first.title("Distribution of scores") if len(searches) == 1 else "Distribution of scores"

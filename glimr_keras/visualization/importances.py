@@ -91,14 +91,30 @@ def param_importances(
     """
     from optuna import importance
 
+    study, wanted = _study(scores), None if names is None else list(names)
+    way = evaluator or importance.PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of few trials; the figure says how many they are
-        found = importance.get_param_importances(
-            _study(scores),
-            evaluator=evaluator or importance.PedAnovaImportanceEvaluator(),
-            params=None if names is None else list(names),
-        )
+        try:
+            found = importance.get_param_importances(study, evaluator=way, params=wanted)
+        except ValueError:  # some evaluators know only what all trials have
+            shared = _in_all_trials(scores, wanted)
+            found = importance.get_param_importances(study, evaluator=way, params=shared)
     return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _in_all_trials(scores: Scores, names: Sequence[str] | None) -> list[str]:
+    """Return the hyperparameters that all trials with a score have.
+
+    Raises:
+        ProjectError: If there is none.
+    """
+    known = all_dimensions(scores)
+    wanted = known if names is None else names
+    found = [name for name in wanted if known[name].is_there[scores.ended].all()]
+    if not found:
+        raise nothing(scores, "no hyperparameter is there in all trials, which this way needs")
+    return found
 
 
 def _study(scores: Scores) -> optuna.Study:
@@ -207,7 +223,7 @@ def _importances(scores: Scores, found: dict[str, float]) -> Picture:
     ticks = list(enumerate(names))
     y = Axis("", (-0.6, count - 0.4), ticks, is_reversed=True, has_grid=False)
     title = scores.title("Hyperparameter importances")
-    return Picture(title, [[Panel(x, y, [bars])]], height=1.4 + 0.3 * count)
+    return Picture(title, [[Panel(x, y, [bars])]], height=max(3.0, 1.4 + 0.3 * count))
 
 
 def _part(value: float) -> str:

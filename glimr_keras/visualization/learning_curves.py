@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -106,11 +108,13 @@ def check_learning_curves(scores: Scores, metric: str | None = None) -> None:
 
 
 def _metrics(scores: Scores) -> dict[str, int]:
-    """Return the metrics in the logs, with the most epochs that a training has of each."""
+    """Return the metrics in the logs, with the most epochs in which a training has a number."""
     most: dict[str, int] = {}
     for trial in scores.trials:
         for execution in trial.executions.values():
-            counts = Counter(name for log in execution.history.values() for name in log)
+            counts: Counter[str] = Counter()
+            for log in execution.history.values():
+                counts.update({name: int(math.isfinite(value)) for name, value in log.items()})
             most |= {name: max(count, most.get(name, 0)) for name, count in counts.items()}
     return most
 
@@ -132,17 +136,18 @@ def curve_of(scores: Scores, trial: Trial, metric: str) -> Curve | None:
             for epoch, log in execution.history.items():
                 if metric in log and (begun is None or epoch < begun):
                     values.setdefault(epoch, []).append(log[metric])
-    epochs = [
-        epoch for epoch, found in sorted(values.items()) if any(np.isfinite(each) for each in found)
-    ]
+    finite = {
+        epoch: [each for each in found if math.isfinite(each)]
+        for epoch, found in sorted(values.items())
+    }
+    epochs = [epoch for epoch, found in finite.items() if found]
     if not epochs:
         return None
-    finite = [np.array(values[epoch])[np.isfinite(values[epoch])] for epoch in epochs]
     return Curve(
         np.array(epochs),
-        np.array([each.mean() for each in finite]),
-        np.array([each.min() for each in finite]),
-        np.array([each.max() for each in finite]),
+        np.array([statistics.fmean(finite[epoch]) for epoch in epochs]),
+        np.array([min(finite[epoch]) for epoch in epochs]),
+        np.array([max(finite[epoch]) for epoch in epochs]),
     )
 
 

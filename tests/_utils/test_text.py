@@ -7,6 +7,7 @@ import pytest
 from glimr_keras._utils.text import (
     MISSING,
     Column,
+    duration,
     four_digits,
     one_line,
     plain,
@@ -137,3 +138,10 @@ def test_columns_that_have_no_room_go_below_with_the_first_one_again():
 
 def test_a_table_without_rows_is_its_heading():
     assert text_table([Column("trial", ()), Column("score", ())], 80) == ["  trial  score"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (93784, "26:03:04")]
+)
+def test_a_duration_has_as_many_hours_as_there_are(seconds, text):
+    assert duration(seconds) == text

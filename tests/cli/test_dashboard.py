@@ -13,6 +13,7 @@ import pytest
 
 from glimr_keras.cli.main import main
 from glimr_keras.project.journal import Journal
+from tests.cli.conftest import contents_of
 from tests.cli.processes import start
 from tests.results import made
 
@@ -42,10 +43,12 @@ def trials_of(address):
 
 def test_it_follows_a_search_and_ends_with_ctrl_c(dashboard, digits):
     process, address = dashboard
+    before = contents_of(digits)
     assert "<title>Optuna Dashboard</title>" in asked(address, "/dashboard")
     assert [trial["state"] for trial in trials_of(address)] == [
         *("Complete", "Complete", "Pruned", "Fail", "Running")
     ]
+    assert contents_of(digits) == before
     journal, trial = Journal(digits), made.trial(4, [[0.8, 0.125]])
     journal.end_execution("04", 0, trial.executions[0])
     journal.end_trial(trial)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from glimr_keras.cli.main import main
+from tests.results import made
 
 
 def test_a_project_is_written(digits, tmp_path, capsys):
@@ -43,3 +44,21 @@ def test_a_place_that_cannot_be_written_to_is_told(digits, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["export", str(digits), "--to", "csv", "-o", str(tmp_path / "file" / "x.csv")]) == 1
     assert capsys.readouterr().err == f"glimr-keras: {tmp_path}/file: File exists\n"
+
+
+def test_a_copy_is_known_by_its_uri(tmp_path, monkeypatch, capsys):
+    """Where it has no id, as a project of the first version."""
+    trials = [made.trial(0, [[0.5]]), made.trial(1, [[0.25]])]
+    directory = made.written(made.project(trials, project_id=None), tmp_path / "digits")
+    command = ["export", f"file://{directory}/", "--to", "optuna"]
+    for cache in ("a", "b"):
+        monkeypatch.setenv("GLIMR_KERAS_CACHE", str(tmp_path / cache))
+        assert main([*command, "-o", str(tmp_path / "study.log")]) == 0
+    assert capsys.readouterr().out.count("has 2 trials") == 2
+
+
+def test_a_database_that_is_not_there_is_told(digits, capsys):
+    where = "nonsense://me:secret@host/db"
+    assert main(["export", str(digits), "--to", "optuna", "-o", where]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("glimr-keras: Optuna cannot write to nonsense://host/db: Can't load")

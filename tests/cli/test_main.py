@@ -9,6 +9,7 @@ import time
 import pytest
 
 from glimr_keras.cli.main import COMMANDS, main
+from glimr_keras.exports.tools import TOOLS
 from glimr_keras.version import __version__
 from tests.cli.conftest import contents_of
 from tests.cli.processes import start
@@ -56,6 +57,14 @@ def test_help_names_the_arguments(name, capsys):
         (["plot", "x", "ed"], "there is no figure 'ed'. Did you mean 'edf'?"),
         (["export", "x", "--to", "excel"], "invalid choice: 'excel'"),
         (["export", "x", "--to", "json"], "--to json needs -o WHERE: a file"),
+        (
+            ["export", "x", "--to", "json", "-o", "y", "--epochs"],
+            "--epochs is for --to csv and parquet. Received: --to json",
+        ),
+        (
+            ["export", "x", "--to", "mlflow", "--online"],
+            "--online is for --to wandb. Received: --to mlflow",
+        ),
     ],
 )
 def test_a_wrong_usage_has_a_code_of_its_own(arguments, said, capsys):
@@ -70,11 +79,33 @@ def test_the_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"glimr_keras {__version__}\n"
 
 
-def test_a_project_is_only_read(digits, tmp_path, monkeypatch, capsys):
+READING = [
+    *((name, REQUESTS[name]) for name in NAMES if name not in ("export", "dashboard")),
+    *(("export", ("--to", to, "-o", f"out_{to}.db")) for to in TOOLS),
+]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(("name", "request_"), READING, ids=[f"{n}{r}" for n, r in READING])
+def test_a_project_is_only_read(name, request_, digits, tmp_path, monkeypatch):
+    """The dashboard is asked in a process of its own."""
+    for library in ("mlflow", "wandb", "optuna", "tensorboard"):
+        if library in request_:
+            pytest.importorskip(library)
+    if name in ("plot", "report"):
+        pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     before = contents_of(digits)
-    for name in ("show", "watch", "export"):
-        assert main([name, str(digits), *REQUESTS[name]]) == 0
+    assert main([name, str(digits), *request_]) == 0
+    assert contents_of(digits) == before
+
+
+@pytest.mark.parametrize("command", [("plot", "edf"), ("report",)])
+def test_no_figure_is_written_into_a_project(command, digits, capsys, monkeypatch):
+    name, *request_ = command
+    before = contents_of(digits)
+    assert main([name, str(digits), *request_, "-o", str(digits / "new" / "file.png")]) == 1
+    assert "Nothing is written into a project, which is only read." in capsys.readouterr().err
     assert contents_of(digits) == before
 
 

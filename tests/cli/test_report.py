@@ -4,9 +4,11 @@ import base64
 import hashlib
 import html.parser
 import re
+import sys
 
 import pytest
 
+from glimr_keras.cli import figures, report_figures
 from glimr_keras.cli.main import main
 from glimr_keras.cli.report_figures import caption
 from glimr_keras.trials.objective import MultiObjective, Objective
@@ -130,6 +132,26 @@ def test_a_project_without_trials_has_a_report(tmp_path):
     text, _ = written(directory, tmp_path)
     assert "No trial has a score yet." in text
     assert "<h2>Figures</h2>" not in text
+    assert "1970" not in text
+    assert ", until" not in text
+
+
+def test_a_figure_that_cannot_be_drawn_is_a_line(digits, tmp_path, monkeypatch):
+    def failing(source, backend):
+        raise RuntimeError(EVIL)
+
+    monkeypatch.setattr(report_figures, "FIGURES", {**FIGURES, "edf": failing})
+    monkeypatch.setattr(figures, "FIGURES", {**FIGURES, "edf": failing})
+    text, page = written(digits, tmp_path)
+    assert f"The figure edf cannot be drawn. RuntimeError: {EVIL}" in page.texts
+    assert page.tags.count("img") >= 4
+    assert "<h2>Versions</h2>" in text
+
+
+def test_without_matplotlib_there_is_no_report(digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["report", str(digits), "-o", str(tmp_path / "report.html")]) == 1
+    assert "matplotlib" in capsys.readouterr().err.lower()
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import shutil
 import struct
 import termios
 import time
@@ -21,7 +22,7 @@ from tests.script_environment import script_environment
 def test_once_shows_what_runs(digits, capsys):
     assert main(["watch", str(digits), "--once"]) == 0
     out = capsys.readouterr().out
-    assert "Trend      ▁" not in out.splitlines()[0]
+    assert "\nTrend      ███\n" in out
     assert "Running: 1\n  trial  epoch  val_loss  for" in out
     assert "\n  04         2       0.7  " in out
     assert "Best 3 trials\n" in out
@@ -43,10 +44,76 @@ def test_the_journal_is_read_again_when_it_has_grown(digits, monkeypatch):
     looks = watch._looks(Opened(str(digits)), 0.1)
     first = next(looks)
     assert next(looks) is first
+    assert first.trouble == ""
     journal = Journal(digits)
     journal.add_epoch("04", 0, 3, {"val_loss": 0.6})
     journal.close()
-    assert next(looks).trials["04"].executions[0].history[3] == {"val_loss": 0.6}
+    found = next(looks).project
+    assert found.trials["04"].executions[0].history[3] == {"val_loss": 0.6}
+
+
+def test_what_cannot_be_read_for_a_moment_is_shown_as_it_was(of_keras_tuner, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    looks = watch._looks(Opened(str(of_keras_tuner)), 0.1)
+    first = next(looks).project
+    file = of_keras_tuner / "trial_01" / "trial.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    for _ in range(2):
+        look = next(looks)
+        assert look.project is first
+        assert "trial_01" in look.trouble
+    file.write_bytes(whole.replace(b"0.5", b"0.3"))
+    look = next(looks)
+    assert look.project is not first
+    assert look.trouble == ""
+
+
+def test_a_project_that_is_overwritten_is_watched_on(digits, monkeypatch, capsys):
+    looks = Looks(digits, monkeypatch)
+    looks.then(lambda: shutil.rmtree(digits))
+    looks.then(lambda: None)
+    looks.then(lambda: made.written(made.project([made.trial(0, [[0.5]])]), digits))
+    assert main(["watch", str(digits)]) == 130
+    captured = capsys.readouterr()
+    before, after = captured.out.splitlines()
+    assert "5 trials: " in before
+    assert "1 trial: 1 completed; best val_loss 0.5000" in after
+    assert captured.err.count("glimr-keras: There is no glimr_keras project in ") == 1
+
+
+class Looks:
+    """Does something after each look, and ends it after the last.
+
+    Args:
+        directory: The project's.
+    """
+
+    def __init__(self, directory, monkeypatch):
+        self._steps = []
+        monkeypatch.setattr(time, "sleep", self._sleep)
+
+    def then(self, step):
+        self._steps.append(step)
+
+    def _sleep(self, seconds):
+        if not self._steps:
+            raise KeyboardInterrupt
+        self._steps.pop(0)()
+
+
+def test_a_project_that_was_never_read_is_no_project(of_keras_tuner, capsys):
+    (of_keras_tuner / "trial_01" / "trial.json").write_text("{")
+    assert main(["watch", str(of_keras_tuner), "--interval", "0.1"]) == 1
+    assert "trial_01" in capsys.readouterr().err
+
+
+def test_why_it_cannot_be_read_is_in_one_line(digits):
+    opened = Opened(str(digits))
+    lines = watch.view(opened, opened.read(), 10, 80, 24, "no network\n" + "long " * 40)
+    assert lines[-1].text.startswith("It is tried again; it cannot be read now: no network long")
+    assert len(lines[-1].text) <= 80
+    assert len(lines) <= 24
 
 
 @pytest.mark.parametrize("height", [18, 24, 60])

@@ -10,7 +10,7 @@ from glimr_keras.project import checkpoints, model_weights
 from glimr_keras.project.journal import Journal, Project
 from glimr_keras.space.hp_types import Choice, Condition, Float, Int
 from glimr_keras.space.hyperparameters import HyperParameters
-from glimr_keras.training.messages import Outcome, Report
+from glimr_keras.training.messages import Outcome, Report, this_worker
 from glimr_keras.trials.objective import Objective
 from tests import tiny_models
 
@@ -419,6 +419,35 @@ def test_a_search_that_cannot_be_written_down_ends_and_is_continued(tmp_path):
     coordinator.resume()
     assert [coordinator.next_spec().trial_id for _ in range(4)] == ["0", "1", "2", "3"]
     journal.close()
+
+
+def test_when_and_where_a_training_ran_is_known_and_written_down(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    run = coordinator.next_spec()
+    assert coordinator.oracle.trials["0"].started is None
+    finish(coordinator, run)
+    trial = coordinator.oracle.trials["0"]
+    assert trial.started <= trial.ended
+    assert trial.worker == this_worker()
+    assert Journal(tmp_path).read().trials["0"] == trial
+
+
+def test_a_training_that_begins_anew_in_another_session_begins_then(coordinator_in, tmp_path):
+    coordinator = coordinator_in()
+    for _ in range(2):
+        coordinator.on_start(coordinator.next_spec())
+    report(coordinator, coordinator._spec_of(coordinator.oracle.trials["1"], 0, True), 1, 1.0)
+    restored = Journal(tmp_path).read().trials
+    before = [trial.started for trial in restored.values()]
+    for trial in restored.values():
+        trial.executions[0].started -= 1000  # as if the script had been killed long ago
+    coordinator = coordinator_in(restored=restored.values())
+    coordinator.resume()
+    for _ in range(2):
+        coordinator.on_start(coordinator.next_spec())
+    first, second = coordinator.oracle.trials["0"], coordinator.oracle.trials["1"]
+    assert first.started >= before[0]
+    assert second.started == before[1] - 1000  # it goes on after its first epoch
 
 
 def test_a_training_that_could_not_be_stored_has_not_ended(coordinator_in, tmp_path):

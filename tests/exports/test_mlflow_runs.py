@@ -108,6 +108,106 @@ def test_trainings_of_a_trial_are_below_it(where):
     assert len(runs_in(where)) == 5
 
 
+def everything_in(where):
+    """All that MLflow has of the runs, by name."""
+    client = client_of(where)
+    return {
+        name: (
+            run.info.run_id,
+            run.info.status,
+            run.data.tags,
+            {
+                metric: sorted(
+                    (each.step, each.value, each.timestamp)
+                    for each in client.get_metric_history(run.info.run_id, metric)
+                )
+                for metric in run.data.metrics
+            },
+        )
+        for name, run in runs_in(where).items()
+    }
+
+
+def test_what_had_no_epoch_and_trials_of_folds_are_brought_to_their_end(where):
+    waiting = contents.content([made.trial(0, [[]], "RUNNING")])
+    folded = contents.content([made.trial(1, [[0.5], []], "RUNNING")], cv_folds=2)
+    message = contents.TRACEBACK
+    ended = contents.content([made.trial(0, [[0.5]], "FAILED", message=message)])
+    folds_ended = contents.content([made.trial(1, [[0.5, 0.25], [0.75]])], cv_folds=2)
+    for content in (waiting, folded):
+        mlflow_runs.write_runs(content, where)
+    before = everything_in(where)
+    assert {status for _, status, _, _ in before.values()} == {"RUNNING"}
+    assert mlflow_runs.write_runs(ended, where).endswith(
+        "0 runs written, 1 brought up to date, 0 as they were."
+    )
+    assert mlflow_runs.write_runs(folds_ended, where).endswith(
+        "0 runs written, 3 brought up to date, 0 as they were."
+    )
+    after = everything_in(where)
+    assert {name: each[0] for name, each in after.items()} == {
+        name: each[0] for name, each in before.items()
+    }
+    assert {name: (status, tags["status"]) for name, (_, status, tags, _) in after.items()} == {
+        "trial 00": ("FAILED", "FAILED"),
+        "trial 01": ("FINISHED", "COMPLETED"),
+        "trial 01, fold 0": ("FINISHED", "COMPLETED"),
+        "trial 01, fold 1": ("FINISHED", "COMPLETED"),
+    }
+    assert after["trial 00"][2]["failure"] == "ValueError: <too large> & more"
+    assert "fold" not in after["trial 01"][2]
+    assert after["trial 01, fold 1"][2]["fold"] == "1"
+    for content in (ended, folds_ended):
+        assert " 0 runs written, 0 brought up to date," in mlflow_runs.write_runs(content, where)
+    assert everything_in(where) == after
+
+
+def test_what_an_export_did_not_finish_is_made_whole(where, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_terminated", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mlflow_runs.write_runs(contents.folded(), where)
+    mlflow_runs.write_runs(contents.folded(), where)
+    runs = runs_in(where)
+    assert runs["trial 00"].info.status == "FINISHED"
+    assert len(runs) == 5
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_batch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mlflow_runs.write_runs(more_folded(), where)
+    mlflow_runs.write_runs(more_folded(), where)
+    runs = runs_in(where)
+    assert runs["trial 01"].info.status == "FINISHED"
+    for fold in (0, 1):
+        run = runs[f"trial 01, fold {fold}"]
+        assert run.data.tags["mlflow.parentRunId"] == runs["trial 01"].info.run_id
+        history = client_of(where).get_metric_history(run.info.run_id, "val_loss")
+        assert [each.value for each in history] == [0.5]
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
+def more_folded():
+    """Both folds of the second trial have ended."""
+    first = contents.folded().project.trials["00"]
+    return contents.content([first, made.trial(1, [[0.5], [0.5]])], cv_folds=2)
+
+
+def test_a_trial_that_runs_again_has_no_end_and_keeps_its_folds(where):
+    mlflow_runs.write_runs(more_folded(), where)
+    again = more_folded()
+    again.project.trials["01"].status = "RUNNING"
+    mlflow_runs.write_runs(again, where)
+    runs = runs_in(where)
+    assert runs["trial 01"].info.status == "RUNNING"
+    assert not runs["trial 01"].info.end_time
+    below = {runs[f"trial 01, fold {fold}"].data.tags["mlflow.parentRunId"] for fold in (0, 1)}
+    assert below == {runs["trial 01"].info.run_id}
+    assert runs["trial 01, fold 0"].info.status == "FINISHED"
+
+
 def test_two_projects_of_one_name_are_beside_each_other(where):
     other = contents.early()
     other.project.project_id = "another"
@@ -115,7 +215,10 @@ def test_two_projects_of_one_name_are_beside_each_other(where):
         mlflow_runs.write_runs(content, where)
     client = client_of(where)
     experiment = client.get_experiment_by_name("digits").experiment_id
-    assert len(client.search_runs([experiment])) == 6
+    runs = client.search_runs([experiment])
+    found = sorted((run.data.tags[mlflow_runs.PROJECT], run.info.run_name) for run in runs)
+    names = ["trial 00", "trial 01", "trial 02"]
+    assert found == sorted((owner, name) for owner in (contents.OWNER, "another") for name in names)
 
 
 def test_names_that_mlflow_refuses_are_changed(where):
@@ -154,3 +257,9 @@ def test_a_file_store_is_written_too(tmp_path, monkeypatch):
     client = mlflow.MlflowClient(where)
     experiment = client.get_experiment_by_name("digits").experiment_id
     assert len(client.search_runs([experiment])) == 4
+
+
+def test_errors_of_a_database_are_told(tmp_path):
+    (tmp_path / "damaged.db").write_bytes(b"no database " * 1000)
+    with pytest.raises(StorageError, match=r"MLflow cannot write to sqlite:///.*not a database"):
+        mlflow_runs.write_runs(contents.early(), str(tmp_path / "damaged.db"))

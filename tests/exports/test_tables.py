@@ -9,6 +9,8 @@ import glimr_keras as gk
 from glimr_keras.exports import tables
 from glimr_keras.exports.content import Content
 from glimr_keras.project.journal import Journal
+from glimr_keras.results.sources import project_of
+from glimr_keras.trials.objective import Objective
 from tests.exports import contents
 from tests.results import made
 
@@ -68,3 +70,12 @@ def test_values_of_several_types_are_texts_in_parquet(tmp_path):
     read = pd.read_parquet(tmp_path / "trials.parquet").set_index("trial_id")["mixed"]
     assert list(read[["00", "01", "02"]]) == ["1", "a", "[1, 2]"]
     assert pd.isna(read["03"])
+
+
+def test_another_objective_is_that_of_both_tables(content, tmp_path):
+    other = project_of(content.directory, Objective("loss", "min"))
+    tables.write_parquet(dataclasses.replace(content, project=other, name="mine"), str(tmp_path))
+    for name in ("trials", "epochs"):
+        about = pd.read_parquet(tmp_path / f"{name}.parquet").attrs["glimr_keras"]
+        assert about["objective"] == {"name": "loss", "direction": "min"}
+        assert about["name"] == "mine"

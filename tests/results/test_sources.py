@@ -68,7 +68,7 @@ def test_rows_of_a_table_are_a_project_of_these_trials(directory):
 
 def test_a_table_from_a_file_wants_an_objective(directory, tmp_path):
     gk.RayTuner.open(directory).results_dataframe().to_csv(tmp_path / "table.csv", index=False)
-    table = pd.read_csv(tmp_path / "table.csv", dtype={"trial_id": str})
+    table = pd.read_csv(tmp_path / "table.csv")
     with pytest.raises(ObjectiveError, match="does not say what was optimised"):
         project_of(table)
     project = project_of(table, "val_loss")
@@ -80,7 +80,7 @@ def test_a_table_from_a_file_wants_an_objective(directory, tmp_path):
         "norm",
         "drop",
     }
-    assert project.trials["04"].values["drop"] == 0.3
+    assert project.trials["4"].values["drop"] == 0.3
 
 
 def test_a_parquet_file_says_what_its_table_is_about(directory, tmp_path):
@@ -117,6 +117,30 @@ def test_folds_come_back(tmp_path):
 def test_what_is_no_project_is_named(source, error, message):
     with pytest.raises(error, match=message):
         project_of(source)
+
+
+def test_a_table_without_epochs_has_no_other_objective(directory):
+    table = gk.RayTuner.open(directory).results_dataframe()
+    with pytest.raises(ObjectiveError, match=r"'val_accuracy'\. Measured were: 'val_loss' alone"):
+        project_of(table, "val_accuracy")
+    assert project_of(table, "val_loss").trials["00"].score == 0.4
+
+
+def test_columns_of_a_users_own_and_no_rows_at_all(directory):
+    table = gk.RayTuner.open(directory).results_dataframe()
+    table[0] = 1
+    assert project_of(table).trials["00"].values["0"] == 1
+    assert project_of(table.head(0)).trials == {}
+    folded = made.written(
+        made.project([made.trial(0, [[0.5], [0.3]])], cv_folds=2), directory.parent / "cv"
+    )
+    assert project_of(gk.experiment_table(folded).head(0)).cv_folds == 2
+
+
+def test_names(directory, monkeypatch):
+    monkeypatch.chdir(directory)
+    assert name_of(".") == "digits"
+    assert name_of("s3://key:secret@bucket/runs/digits?region=eu&x=1") == "digits"
 
 
 def test_an_objective_that_was_not_measured_is_named(directory):

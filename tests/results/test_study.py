@@ -63,6 +63,8 @@ def test_one_name_in_two_branches_is_two_parameters():
     first, second = to_study(made.project(trials, space)).trials
     assert first.params == {"net": "a", "size (net=a)": 3}
     assert second.params == {"net": "b", "size (net=b)": 0.5}
+    assert first.distributions["size (net=a)"] == IntDistribution(1, 4)
+    assert second.distributions["size (net=b)"] == FloatDistribution(0.0, 1.0)
 
 
 def test_values_beyond_the_space_are_kept():
@@ -145,6 +147,7 @@ def test_a_study_in_a_storage_follows_its_project(tmp_path, storage):
     journal.end_trial(ended)
     later = made.trial(2, [[0.7]])
     journal.add_trial(later)
+    journal.start_execution("02", 0, later.executions[0].started)
     journal.close()
     for _ in range(2):
         results.to_study(storage)
@@ -168,6 +171,45 @@ def test_a_failed_trial_that_is_run_again_is_another_one(tmp_path, storage):
     journal.close()
     gk.RayTuner.open(place).to_study(storage)
     assert [trial.state.name for trial in loaded(storage).trials] == ["FAIL", "COMPLETE"]
+
+
+def test_a_trial_is_there_when_it_is_known_when_it_began(tmp_path, storage):
+    pending = made.trial(0, [[]], TrialStatus.RUNNING)
+    journal = Journal(tmp_path / "digits")
+    journal.create(made.project([]))
+    journal.add_trial(pending)
+    results = gk.RayTuner.open(tmp_path / "digits")
+    results.to_study(storage)
+    assert loaded(storage).trials == []
+    journal.start_execution("00", 0, made.BEGAN + 7)
+    journal.close()
+    results.to_study(storage)
+    (trial,) = loaded(storage).trials
+    assert trial.datetime_start == datetime.datetime.fromtimestamp(made.BEGAN + 7)
+
+
+def test_values_that_a_scheduler_changed_are_noted(tmp_path, storage):
+    place = tmp_path / "digits"
+    made.written(made.project([made.trial(0, [[0.9]], TrialStatus.RUNNING)]), place)
+    gk.RayTuner.open(place).to_study(storage)
+    changed = made.trial(0, [[0.9, 0.4]], values={"units": 8, "rate": 1e-2, "kind": "wide"})
+    journal = Journal(place)
+    journal.end_execution("00", 0, changed.executions[0])
+    journal.end_trial(changed)
+    journal.close()
+    gk.RayTuner.open(place).to_study(storage)
+    (trial,) = loaded(storage).trials
+    assert trial.params["rate"] == 1e-3
+    assert trial.user_attrs["changed_values"] == {"rate": 1e-2, "norm": None}
+
+
+def test_an_empty_study_is_that_of_the_project_that_fills_it(tmp_path, storage):
+    first = made.written(made.project([]), tmp_path / "a" / "digits")
+    second = made.written(made.project([made.trial(0, [[0.5]])]), tmp_path / "b" / "digits")
+    gk.RayTuner.open(first).to_study(storage)
+    for _ in range(2):
+        gk.RayTuner.open(second).to_study(storage)
+    assert len(loaded(storage).trials) == 1
 
 
 def test_a_study_of_something_else_is_left_alone(tmp_path, storage):

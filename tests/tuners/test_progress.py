@@ -1,7 +1,11 @@
 """What a person sees while a search runs: in a file, and what is said of a trial."""
 
 import dataclasses
+import errno
+import io
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 from glimr_keras.tuners.progress import Progress, describe_trial
+from tests.script_environment import script_environment
 
 OBJECTIVE = Objective("val_loss", "min")
 
@@ -233,3 +238,45 @@ def test_a_file_has_no_control_characters(capsys, monkeypatch, force):
     out = shown(capsys, 2, trial(), trial(1, None, TrialStatus.FAILED, message=message))
     assert "ValueError: Invalid shape\n  (3, 4)" in out
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out)
+
+
+class FullDisk(io.StringIO):
+    """A file that takes nothing."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_search_goes_on_where_nothing_can_be_shown(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    progress = Progress(2, OBJECTIVE, Plan(2))
+    progress.on_start("runs/digits")
+    progress.on_search_begin(OBJECTIVE, [])
+    progress.on_running(1)
+    progress.on_trial_end(trial())
+    progress.on_search_end("Done.")
+
+
+def test_a_search_goes_on_when_nobody_reads_its_log_any_more():
+    code = (
+        "import os\n"
+        "from glimr_keras.trials.objective import Objective\n"
+        "from glimr_keras.tuners.progress import Progress\n"
+        "from tests.tuners.test_progress import Plan, trial\n"
+        "progress = Progress(2, Objective('val_loss', 'min'), Plan(9))\n"
+        "progress.on_search_begin(Objective('val_loss', 'min'), [])\n"
+        "for number in range(9):\n"
+        "    progress.on_trial_end(trial(number))\n"
+        "os.write(2, b'over')\n"
+    )
+    script = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=script_environment(),
+    )
+    script.stdout.close()
+    with script.stderr:
+        said = script.stderr.read()
+    assert script.wait(300) == 0
+    assert said == b"over"
