@@ -7,14 +7,13 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
-import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
 from glimr_keras.errors import ProjectError
 from glimr_keras.exports.places import is_project
 from glimr_keras.project.journal import FILE, HIDDEN, Project
-from glimr_keras.project.remote_files import is_uri
+from glimr_keras.project.remote_files import is_uri, project_name, without_keys
 from glimr_keras.project.remote_mirror import project_place
 from glimr_keras.results.sources import project_of
 from glimr_keras.trials.objective import DIRECTIONS, Objective
@@ -41,9 +40,9 @@ class Opened:
     """
 
     def __init__(self, place: str, objective: Objective | None = None) -> None:
-        self.place, self.objective, self.is_remote = _without_keys(place), objective, is_uri(place)
+        self.place, self.objective, self.is_remote = without_keys(place), objective, is_uri(place)
         self.directory, self._mirror = project_place(place)
-        self.name = pathlib.PurePosixPath(self.place.rstrip("/")).name
+        self.name = project_name(place)
         if self._mirror is not None:
             self._mirror.pull()
         else:
@@ -91,17 +90,6 @@ def objective_of(text: str) -> Objective:
     if colon and direction in DIRECTIONS:
         return Objective(name, direction)
     return Objective(text)
-
-
-def _without_keys(place: str) -> str:
-    """Return a URI as others may see it: `s3://key:secret@bucket/runs?region=…` is
-    `s3://bucket/runs`.
-    """
-    if not is_uri(place):
-        return place
-    parts = urllib.parse.urlsplit(place)
-    host = parts.netloc.rpartition("@")[2]
-    return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def _stamps(directory: pathlib.Path) -> Iterator[tuple[int, int]]:

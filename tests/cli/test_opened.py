@@ -2,7 +2,6 @@
 
 import pytest
 
-from glimr_keras.cli import opened
 from glimr_keras.cli.main import main
 from glimr_keras.cli.opened import Opened, objective_of
 from glimr_keras.errors import ProjectError
@@ -65,18 +64,6 @@ def test_other_places_are_told_apart(tmp_path):
         Opened(str(tmp_path / "file"))
     with pytest.raises(ProjectError, match=r"There is no project in .*empty"):
         Opened(str(tmp_path / "empty"))
-
-
-@pytest.mark.parametrize(
-    ("place", "shown"),
-    [
-        ("s3://key:secret@bucket/runs/p?region=eu", "s3://bucket/runs/p"),
-        ("file:///runs/p", "file:///runs/p"),
-        ("runs/a@b?c", "runs/a@b?c"),
-    ],
-)
-def test_keys_in_a_uri_are_not_shown(place, shown):
-    assert opened._without_keys(place) == shown
 
 
 @pytest.mark.parametrize(

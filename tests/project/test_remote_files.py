@@ -11,6 +11,8 @@ from glimr_keras.project.remote_files import project_name, without_keys
         ("s3://bucket/runs/digits", "s3://bucket/runs/digits", "digits"),
         ("s3://key:secret@bucket/runs/digits?region=eu", "s3://bucket/runs/digits", "digits"),
         ("s3://bucket/runs/digits/", "s3://bucket/runs/digits/", "digits"),
+        ("file:///runs/p", "file:///runs/p", "p"),
+        ("runs/a@b?c", "runs/a@b?c", "a@b?c"),
         ("runs/digits", "runs/digits", "digits"),
         ("/runs/digits/", "/runs/digits/", "digits"),
     ],
