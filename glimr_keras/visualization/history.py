@@ -124,7 +124,7 @@ def _edf(searches: Sequence[Scores]) -> Picture:
         )
     ends = style.limits(np.concatenate([each.values[each.completed] for each in searches]))
     given = [scores.name for scores in searches]
-    alike = [f"{name} ({place + 1})".lstrip() for place, name in enumerate(given)]
+    alike = [f"{name or 'search'} ({place + 1})" for place, name in enumerate(given)]
     names = style.shortened_all(given if len(set(given)) == len(given) else alike)
     layers = []
     for place, scores in enumerate(searches):

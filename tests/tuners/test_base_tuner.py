@@ -129,7 +129,8 @@ class TestEveryTuner:
         assert again(3).results_dataframe().equals(before)
         search(again(4))
         after = again(4).results_dataframe()
-        assert after[list(before)][:3].equals(before)
+        kept = after[after["trial_id"] != "3"].reset_index(drop=True)
+        assert kept[list(before)].equals(before)
         assert len(after) == 4
 
     def test_overwrite_starts_over_once(self, again):

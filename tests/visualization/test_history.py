@@ -60,7 +60,7 @@ def test_searches_are_compared_in_one_figure():
     searches = [made.project(20), made.project(20, seed=1)]
     ax = gk.visualization.plot_edf(searches)
     assert len(ax.lines) == 2
-    assert legend(ax) == ["search 1", "search 2"]
+    assert legend(ax) == ["search (1)", "search (2)"]
     other = made.project(20, objective=gk.Objective("val_loss", "min"))
     with pytest.raises(ValueError, match=r"pass `objective=`. Received: val_accuracy, val_loss"):
         gk.visualization.plot_edf([searches[0], other])
