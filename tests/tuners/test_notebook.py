@@ -29,14 +29,15 @@ def executed(notebook, directory):
     return [cell["outputs"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def test_a_search_in_a_notebook_leaves_one_line(tmp_path):
+def test_a_search_in_a_notebook_leaves_where_it_ran_and_one_line(tmp_path):
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(source) for source in CELLS]
     )
     imported, searched, table = executed(notebook, tmp_path)
     assert imported == []
-    assert len(searched) == 1
-    assert searched[0]["data"]["text/plain"].startswith("Search 3/3 trials, best val_loss 0.")
+    where, line = (output["data"]["text/plain"] for output in searched)
+    assert where.rstrip().endswith("with 1 CPU.")
+    assert line.startswith("Search 3/3 trials, best val_loss 0.")
     assert "learning_rate" in table[0]["data"]["text/html"]
 
 
