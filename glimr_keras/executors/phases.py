@@ -6,7 +6,6 @@ more in a part of their own, and how many may share it can be measured in the fi
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -151,31 +150,31 @@ class Plan:
             coordinator.end_alone()
         elif isinstance(phase, Measuring) and not coordinator.finished:
             self._count = phase.count
-            packed = Phase(self._share(phase.share))
+            packed = Phase(self._share(phase.share, self._wanted, self._count))
             coordinator.say(f"{phase.count} trials fit on a GPU: now {self.described(packed)}")
             return packed
         elif coordinator.has_alone:
             return Alone(self._share(phase.share, {**(self._wanted or {}), "gpu": 1.0}))
         elif isinstance(phase, Alone) and coordinator.goes_on():
-            return Phase(self._share(phase.share))
+            return Phase(self._share(phase.share, self._wanted, self._count))
         if self._per_gpu is None and phase.share.gpus == 1:
             most = most_per_gpu(self._machines(), self._wanted)
             coordinator.say(hint(coordinator.gpu_peak, coordinator.gpu_size, most))
         return None
 
-    def _share(self, before: Share, alone: Mapping[str, float] | None = None) -> Share:
+    def _share(
+        self, before: Share, wanted: Mapping[str, float] | None, per_gpu: int | None = None
+    ) -> Share:
         """What each trial gets in another part of the search; what it got before where no machine
         has a GPU any more, for which Ray then waits.
         """
         machines = self._machines()
-        with contextlib.suppress(ResourcesError):
-            if any(machine.get("GPU", 0) >= 1 for machine in machines):
-                return (
-                    share_of(machines, alone)
-                    if alone
-                    else share_of(machines, self._wanted, self._count)
-                )
-        return before
+        if not any(machine.get("GPU", 0) >= 1 for machine in machines):
+            return before
+        try:
+            return share_of(machines, wanted, per_gpu)
+        except ResourcesError:
+            return before
 
     def at_once(self, share: Share) -> tuple[int, int | None]:
         """Return how many workers there are, and how many trials they may be given; `None` for one

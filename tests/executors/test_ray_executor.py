@@ -525,7 +525,7 @@ def script(tmp_path, text, ray_files=None):
 
 
 @pytest.mark.slow
-def test_a_script_prints_its_line_and_nothing_else_and_leaves_no_process(tmp_path):
+def test_a_script_prints_its_lines_and_nothing_else_and_leaves_no_process(tmp_path):
     command, environment = script(
         tmp_path,
         f"""
@@ -543,11 +543,12 @@ def test_a_script_prints_its_line_and_nothing_else_and_leaves_no_process(tmp_pat
         command, env=environment, capture_output=True, text=True, timeout=300, check=True
     )
     lines = done.stdout.splitlines()
-    assert "2/2 trials, best val_loss" in lines[0]
-    assert len(lines) == 2
+    assert lines[0].endswith("with 1 CPU.")
+    assert "2/2 trials, best val_loss" in lines[1]
+    assert len(lines) == 3
     assert done.stderr == ""
     remaining = subprocess.run(
-        ["pgrep", "-f", lines[1]], capture_output=True, text=True, check=False
+        ["pgrep", "-f", lines[2]], capture_output=True, text=True, check=False
     )
     assert remaining.stdout == ""
 
