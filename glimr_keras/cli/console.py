@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
 import shutil
+import sys
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -46,6 +49,23 @@ def width() -> int:
 def height() -> int:
     """Return how many lines there are to write in."""
     return shutil.get_terminal_size((WIDTH_OF_FILES, HEIGHT)).lines
+
+
+def tell(sentence: str, place: str | os.PathLike[str] | None) -> None:
+    """Say what was written: on standard error where that is a stream, such as `/dev/stdout`, in
+    which the sentence would be more of it.
+
+    Args:
+        sentence: What is said.
+        place: What was written to; `None` for what the tool itself knows.
+    """
+    print(sentence, file=sys.stderr if place is not None and _is_stream(place) else sys.stdout)
+
+
+def _is_stream(place: str | os.PathLike[str]) -> bool:
+    path = pathlib.Path(place)
+    is_device = path.is_relative_to("/dev")  # which may lead to a file
+    return is_device or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def write(lines: Iterable[Line]) -> None:

@@ -101,7 +101,7 @@ class Follower:
         done = threading.Event()
 
         def follow() -> None:
-            while not done.wait(interval):
+            while not done.wait(self._opened.pause(interval)):
                 try:
                     self.look()
                 except EXPECTED as error:

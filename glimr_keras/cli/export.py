@@ -9,6 +9,7 @@ from typing import Any
 import rich.progress
 from rich.console import Console
 
+from glimr_keras.cli import console
 from glimr_keras.cli.opened import Opened, add_place
 from glimr_keras.exports import tools
 from glimr_keras.exports.content import Content
@@ -48,10 +49,10 @@ def add_to(commands: Any) -> None:
 
 def _tracked(items: Sequence[Any]) -> Iterable[Any]:
     """Yield what is written; a bar shows how far that is, where standard error is a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    errors = Console(stderr=True)
+    if not errors.is_terminal:
         return items
-    return rich.progress.track(items, "Writing", console=console, transient=True)
+    return rich.progress.track(items, "Writing", console=errors, transient=True)
 
 
 def _places() -> list[str]:
@@ -85,4 +86,4 @@ def run(arguments: argparse.Namespace) -> None:
         online=arguments.online,
         track=_tracked,
     )
-    print(tools.export(content, arguments.to, arguments.output))
+    console.tell(tools.export(content, arguments.to, arguments.output), arguments.output)

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from glimr_keras.cli import dashboard, export, plot, report, show, watch
 from glimr_keras.cli.messages import EXPECTED, said_by
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: With 2 if the arguments are wrong.
     """
+    for stream in (sys.stdout, sys.stderr):
+        _take_any_text(stream)
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
@@ -43,6 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"glimr-keras: {said_by(error)}", file=sys.stderr)
         return FAILED
     return 0
+
+
+def _take_any_text(stream: Any) -> None:
+    """Have what a stream's encoding lacks be a question mark in it, and no error; standard error
+    has an escape there already.
+    """
+    if getattr(stream, "errors", None) in ("strict", "surrogateescape"):
+        stream.reconfigure(errors="replace")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,10 +14,11 @@ from glimr_keras.errors import ProjectError
 from glimr_keras.exports.places import is_project
 from glimr_keras.project.journal import FILE, HIDDEN, Project
 from glimr_keras.project.remote_files import is_uri, project_name, without_keys
-from glimr_keras.project.remote_mirror import project_place
+from glimr_keras.project.remote_mirror import Mirror, project_place
 from glimr_keras.results.sources import project_of
 from glimr_keras.trials.objective import DIRECTIONS, Objective
 
+_SECONDS_OF_REMOTE = 10.0
 _SHOWN = 20
 """Projects that a message names."""
 
@@ -43,8 +44,9 @@ class Opened:
         self.place, self.objective, self.is_remote = without_keys(place), objective, is_uri(place)
         self.directory, self._mirror = project_place(place)
         self.name = project_name(place)
+        self._there: tuple[int, int] | None = None
         if self._mirror is not None:
-            self._mirror.pull()
+            self._pull(self._mirror)
         else:
             self.directory = self.directory.resolve()
             self.name = self.directory.name
@@ -61,10 +63,29 @@ class Opened:
         return project_of(self.directory, self.objective)
 
     def stamp(self) -> tuple[Any, ...]:
-        """Return what is another when the project has grown, without reading it."""
+        """Return what is another when the project has grown, without reading it.
+
+        Raises:
+            ProjectError: If it is no longer at its URI.
+            StorageError: If that cannot be told.
+        """
         if self._mirror is not None:
-            self._mirror.pull()
+            self._pull(self._mirror)
         return tuple(_stamps(self.directory))
+
+    def pause(self, seconds: float) -> float:
+        """Return how many seconds are between two looks: those that are wanted, or of a server
+        more.
+        """
+        return max(seconds, _SECONDS_OF_REMOTE) if self.is_remote else seconds
+
+    def _pull(self, mirror: Mirror) -> None:
+        """Bring the journal here, if another is there than when it was brought last."""
+        there = mirror.stamp()
+        if there is None or there != self._there:
+            mirror.pull_existing()
+            here = max((size for size, _ in _stamps(self.directory)), default=0)
+            self._there = there if there is not None and here >= there[0] else None
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
@@ -105,8 +126,6 @@ def _stamps(directory: pathlib.Path) -> Iterator[tuple[int, int]]:
 
 def _nothing_in(opened: Opened) -> str:
     """Return why there is no project, and where there are some."""
-    if opened.is_remote:
-        return f"There is no project at {opened.place}."
     directory = pathlib.Path(opened.place)
     if not directory.exists():
         return f"There is no directory {opened.place}."

@@ -6,6 +6,7 @@ import argparse
 import pathlib
 from typing import Any
 
+from glimr_keras.cli import console
 from glimr_keras.cli.figures import drawn
 from glimr_keras.cli.opened import Opened, add_place
 from glimr_keras.errors import did_you_mean
@@ -52,4 +53,4 @@ def run(arguments: argparse.Namespace) -> None:
     backend = "plotly" if file.suffix.lower() == ".html" else "matplotlib"
     with drawn(arguments.name, Opened.of(arguments).read(), backend) as drawing:
         file.parent.mkdir(parents=True, exist_ok=True)
-        print(f"Wrote {save(drawing, file)}.")
+        console.tell(f"Wrote {save(drawing, file)}.", file)

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import math
+import itertools
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from glimr_keras._utils.text import duration, four_digits, one_line, text_table
 from glimr_keras.cli.console import Line
 from glimr_keras.cli.opened import Opened
 from glimr_keras.project.journal import Project
+from glimr_keras.results.chart_of_best import points_of_best
 from glimr_keras.results.summaries import objective_in_words
 from glimr_keras.results.trial_columns import counts, failures, trial_columns
 from glimr_keras.trials.trial import Trial, TrialStatus, ranked
@@ -119,11 +120,27 @@ def moment(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
-def best_lines(project: Project, number: int, width: int) -> list[Line]:
-    """Return the best trials as a table."""
-    best = best_of(project, number)
+def best_lines(project: Project, number: int, width: int, height: int | None = None) -> list[Line]:
+    """Return the best trials as a table.
+
+    Args:
+        project: The project.
+        number: How many of them.
+        width: How many columns there are.
+        height: How many lines there are; where they do not take all, there are fewer trials, but
+            one. Defaults to any number.
+    """
+    best = best_of(project, number if height is None else max(min(number, height), 1))
     if not best:
         return [Line(), Line("No trial has a score yet.", QUIET)]
+    found = _table(project, best, width)
+    while height is not None and len(best) > 1 and len(found) > height:
+        best = best[:-1]
+        found = _table(project, best, width)
+    return found
+
+
+def _table(project: Project, best: list[Trial], width: int) -> list[Line]:
     table = text_table(trial_columns(best, project.objective, project.cv_folds), width)
     title = "Best trial" if len(best) == 1 else f"Best {len(best)} trials"
     return [Line(), Line(title, HEADING), *map(Line, table)]
@@ -154,26 +171,18 @@ def failure_lines(project: Project, width: int, most: int = 10, height: int = 4)
 
 def trend(project: Project, width: int) -> str:
     """Return the best score so far as a row of bars, by trial in the order in which they ended;
-    empty where fewer than two have a score.
+    empty where fewer than two have a part in it, or there is no room.
     """
-    costs = list(_best_so_far(project))
-    if len(costs) < 2:
+    trials = [project.trials[each] for each in project.end_order or list(project.trials)]
+    key = project.objective.sort_key
+    costs = list(itertools.accumulate((key(score) for _, score in points_of_best(trials)), min))
+    if min(len(costs), width) < 2:
         return ""
     shown = costs if len(costs) <= width else _thinned(costs, width)
     worst, best = shown[0], shown[-1]
     span = worst - best
     shares = ((worst - cost) / span if span else 1.0 for cost in shown)
     return "".join(_MARKS[round(share * (len(_MARKS) - 1))] for share in shares)
-
-
-def _best_so_far(project: Project) -> Iterator[float]:
-    """Yield, for each trial with a score, the best until then, the lower the better."""
-    best = math.inf
-    for trial_id in project.end_order or list(project.trials):
-        trial = project.trials[trial_id]
-        if trial.is_scored and trial.score is not None and math.isfinite(trial.score):
-            best = min(best, project.objective.sort_key(trial.score))
-            yield best
 
 
 def _thinned(values: Sequence[float], number: int) -> list[float]:

@@ -9,6 +9,7 @@ import pathlib
 import time
 from typing import Any
 
+from glimr_keras.cli import console
 from glimr_keras.cli.arguments import count
 from glimr_keras.cli.opened import Opened, add_place
 from glimr_keras.cli.report_figures import figures
@@ -52,4 +53,4 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     content = page(title, sections).encode()
     put(arguments.output, content)
-    print(f"Wrote {arguments.output} ({len(content) / 1e6:.1f} MB).")
+    console.tell(f"Wrote {arguments.output} ({len(content) / 1e6:.1f} MB).", arguments.output)

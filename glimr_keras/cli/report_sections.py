@@ -38,7 +38,8 @@ def head(title: str, project: Project, now: float) -> str:
     times = times_of(project)
     if times.trained:
         workers = "1 worker" if times.workers == 1 else f"{times.workers} workers"
-        tiles.append(tile(duration(times.trained), f"of training by {workers}"))
+        by = f" by {workers}" if times.workers else ""  # else that is not recorded
+        tiles.append(tile(duration(times.trained), f"of training{by}"))
     if times.began is not None:
         day, _, clock = moment(times.began).partition(" ")
         tiles.append(tile(day, f"began at {clock}{_until(times)}"))

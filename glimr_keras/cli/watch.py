@@ -34,8 +34,7 @@ from glimr_keras.results.trial_columns import counts
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
 _SHARE = 10
-"""A project is not read again before so many times the seconds have passed that reading takes."""
-_SECONDS_OF_REMOTE = 10.0
+"""There is no other look before so many times the seconds have passed that one takes."""
 _RUNNING = 8
 """Trainings that are shown."""
 
@@ -105,22 +104,21 @@ def _looks(opened: Opened, interval: float) -> Iterator[_Look]:
     """Yield each look; the project is read again only where it has grown. Once it was there, what
     keeps it from being read is taken to pass: a file that is half written, a network.
     """
-    stamp, look, wait = None, None, interval
+    stamp, look = None, None
     while True:
+        began = time.monotonic()
         try:
             now = opened.stamp()
             if look is None or now != stamp:
-                began = time.monotonic()
                 stamp, look = now, _Look(opened.read())
-                wait = max(interval, _SHARE * (time.monotonic() - began))
             elif look.trouble:
                 look = _Look(look.project)
         except EXPECTED as error:
             if look is None:
                 raise
             look = _Look(look.project, one_line(said_by(error)))
-        yield look
-        time.sleep(max(wait, _SECONDS_OF_REMOTE) if opened.is_remote else wait)
+        yield look  # whoever shows it takes time as well
+        time.sleep(max(opened.pause(interval), _SHARE * (time.monotonic() - began)))
 
 
 def _changes(opened: Opened, interval: float) -> Iterator[_Look]:
@@ -169,10 +167,7 @@ def view(
         said = f"It is tried again; it cannot be read now: {trouble}"
         last.append(Line(one_line(said, width), BAD))
     others = len(lines) + len(running) + len(failed) + len(last)
-    found = best_lines(project, best, width)
-    while height is not None and best > 1 and others + len(found) > height:
-        best -= 1
-        found = best_lines(project, best, width)
+    found = best_lines(project, best, width, None if height is None else height - others)
     return [*lines, *running, *found, *failed, *last]
 
 

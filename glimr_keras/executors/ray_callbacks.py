@@ -115,9 +115,11 @@ class UserCallbacks(tune.Callback):
         seen, known = self._of(trial)
         if seen is None or known is None:
             return
-        self._start(seen, known.values, iteration, **info)
         execution = known.executions[seen.spec.execution]
-        if execution.status == TrialStatus.RUNNING:  # it goes on, or is tried again
+        goes_on = execution.status == TrialStatus.RUNNING  # or is tried again
+        if seen.has_started or not goes_on:  # else not all hyperparameters may be known yet
+            self._start(seen, known.values, iteration, **info)
+        if goes_on:
             self._pass_on("on_trial_recover", iteration, trial, **info)
         elif execution.status == TrialStatus.FAILED:
             self._fail(seen, execution.message, iteration, **info)

@@ -46,7 +46,7 @@ def document(content: Content) -> dict[str, Any]:
         "seed": project.seed,
         "executions_per_trial": project.executions_per_trial,
         "cv_folds": project.cv_folds,
-        "space": project.space + project.late_space,
+        "space": _json(project.space + project.late_space),
         "trials": [_trial(content, trial) for trial in project.trials.values()],
     }
 

@@ -245,13 +245,14 @@ class _Said:
 
     def metrics(self, told: int) -> Iterator[tuple[str, float, int, int]]:
         """Yield name, value, time and epoch of what is measured, after the epochs that are told."""
-        names = _names(name for step in self._steps for name in step.metrics)
+        measured = (name for step in self._steps for name in step.metrics)
+        names = _names([*measured, *self._score])
         for step in self._steps[told:]:
             for name, value in step.metrics.items():
                 yield names[name], value, _milliseconds(step.time), step.epoch
         for name, value in self._score.items():
             at = _milliseconds(self.ended or self.started)
-            yield name, value, at, int(self._score.get("best_epoch", 0))
+            yield names[name], value, at, int(self._score.get("best_epoch", 0))
 
     @classmethod
     def of_run(cls, run: Run) -> _Said:

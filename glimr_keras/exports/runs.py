@@ -89,8 +89,7 @@ class Run:
     @property
     def status(self) -> str:
         """One of `TrialStatus`; where its trial ended without its end being known, the trial's."""
-        is_left = self.execution.status == TrialStatus.RUNNING
-        return self.trial.status if is_left else self.execution.status
+        return self.trial.status_of(self.execution)
 
     @property
     def started(self) -> float:
@@ -103,8 +102,9 @@ class Run:
         """Likewise; `None` of a run that goes on."""
         if self.status == TrialStatus.RUNNING:
             return None
-        last = max(self.execution.epoch_times.values(), default=self.started)
-        return self.execution.ended or max(last, self.started + (self.execution.duration or 0.0))
+        known = self.execution
+        took = self.started + (known.duration or 0.0)
+        return known.ended or max(known.last_seen or 0.0, took)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -122,11 +122,16 @@ class Run:
 
     @property
     def score(self) -> dict[str, float]:
-        """The score and its epoch, by name; nothing without one."""
-        if self.execution.score is None or self.status == TrialStatus.FAILED:
+        """The score and its epoch, by name, and what the user's code returned that no epoch was
+        reported with; nothing without a score.
+        """
+        known = self.execution
+        if known.score is None or self.status == TrialStatus.FAILED:
             return {}
-        best = self.execution.best_epoch
-        return {"score": self.execution.score} | ({} if best is None else {"best_epoch": best})
+        reported = set().union(*known.history.values())
+        found = {n: value for n, value in known.returned.items() if n not in reported}
+        found["score"] = known.score
+        return found if known.best_epoch is None else {**found, "best_epoch": known.best_epoch}
 
     @property
     def tags(self) -> dict[str, str]:

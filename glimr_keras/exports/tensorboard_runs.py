@@ -8,6 +8,7 @@ of one trial are one row of the HParams tab, with means over them.
 from __future__ import annotations
 
 import io
+import math
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
 SCORE = "score"
+_MOST_VALUES = 100
+"""So many values of a hyperparameter have a box each in the HParams tab."""
 
 
 def write_events(content: Content, where: str) -> str:
@@ -80,7 +83,8 @@ class _Hyperparameters:
         )
         for trial in self._content.project.trials.values():
             for execution in trial.executions.values():
-                metrics |= dict.fromkeys(name for log in execution.history.values() for name in log)
+                for log in (*execution.history.values(), execution.returned):
+                    metrics |= dict.fromkeys(log)
         return summary_v2.hparams_config_pb(
             [summary_v2.HParam(name, domain) for name, domain in self._domains.items()],
             [summary_v2.Metric(name) for name in metrics],
@@ -102,12 +106,15 @@ def _domain(parameters: list[HyperParameter]) -> Any:
     """Return the domain of hyperparameters that share a name; `None` where it is not known."""
     from tensorboard.plugins.hparams import summary_v2
 
-    first = parameters[0]
-    if len(parameters) == 1 and isinstance(first, Int):
-        return summary_v2.IntInterval(first.min_value, first.max_value)
-    if len(parameters) == 1 and isinstance(first, Float):
-        return summary_v2.RealInterval(first.min_value, first.max_value)
-    if any(parameter.count is None for parameter in parameters):
+    numbers = [each for each in parameters if isinstance(each, (Int, Float))]
+    if len(numbers) == len(parameters):
+        low = min(each.min_value for each in numbers)
+        high = max(each.max_value for each in numbers)
+        if all(isinstance(each, Int) for each in numbers):
+            return summary_v2.IntInterval(low, high)
+        return summary_v2.RealInterval(float(low), float(high))
+    counts = [math.inf if each.count is None else each.count for each in parameters]
+    if sum(counts) > _MOST_VALUES:
         return None
     values = [value for parameter in parameters for value in parameter.every_value()]
     kinds = set(map(type, values))
@@ -135,9 +142,13 @@ def _events(run: Run, hyperparameters: _Hyperparameters) -> Iterator[Event]:
         yield _event(step.time, Summary(value=scalars), step.epoch)
     if run.ended is None:
         return
-    if SCORE in run.score:
-        scalar = Summary.Value(tag=SCORE, simple_value=run.score[SCORE])
-        yield _event(run.ended, Summary(value=[scalar]), run.execution.best_epoch or 0)
+    if run.score:
+        scalars = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in run.score.items()
+            if name != "best_epoch"
+        ]
+        yield _event(run.ended, Summary(value=scalars), run.execution.best_epoch or 0)
     yield _event(run.ended, _end(run))
 
 

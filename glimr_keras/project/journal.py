@@ -125,6 +125,15 @@ class Journal:
         with self.path.open("rb") as file:
             return file.readline().endswith(b"\n")
 
+    @property
+    def project_id(self) -> str | None:
+        """The id of the project, without reading all of it; `None` if there is none."""
+        if not self.exists():
+            return None
+        with self.path.open("rb") as file:
+            header: dict[str, str] = json.loads(file.readline())
+        return header.get("project_id")
+
     def is_of(self, project_id: str) -> bool:
         """Whether this is the journal of that project; tells without reading it."""
         try:

@@ -18,6 +18,8 @@ from glimr_keras.errors import CheckpointError, ProjectError, StorageError
 
 _WITHOUT_DIRECTORIES = ("s3", "gcs", "abfs")
 """File systems whose names only look like paths."""
+_WITH_CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")
+"""URIs that have the container before the `@`, and not who reads it."""
 
 
 def is_uri(place: Any) -> bool:
@@ -27,12 +29,15 @@ def is_uri(place: Any) -> bool:
 
 def without_keys(place: str) -> str:
     """Return a URI as others may see it: `s3://key:secret@bucket/runs?region=…` is
-    `s3://bucket/runs`. A path stays as it is.
+    `s3://bucket/runs`. The container of Azure's `abfs://container@account…` and a path stay as they
+    are.
     """
     if not is_uri(place):
         return place
     parts = urllib.parse.urlsplit(place)
-    host = parts.netloc.rpartition("@")[2]
+    before, _, host = parts.netloc.rpartition("@")
+    container = before.partition(":")[0] if parts.scheme in _WITH_CONTAINERS else ""
+    host = f"{container}@{host}" if container else host
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 

@@ -25,7 +25,7 @@ from glimr_keras._utils import files
 from glimr_keras.errors import CheckpointError, ProjectError
 from glimr_keras.project import checkpoints, training_states
 from glimr_keras.project.journal import FILE, HIDDEN, Journal
-from glimr_keras.project.remote_files import Remote, is_uri
+from glimr_keras.project.remote_files import Remote, is_uri, without_keys
 from glimr_keras.trials.layout import STATES
 
 SECONDS = 5.0
@@ -87,9 +87,21 @@ class Mirror:
 
     # From there
 
-    def pull(self) -> None:
+    def stamp(self) -> tuple[int, int] | None:
+        """What is another when the journal there has been written to, without reading it; `None` if
+        there is none.
+
+        Raises:
+            StorageError: If that cannot be told.
+        """
+        return self._remote.stamp(_JOURNAL)
+
+    def pull(self) -> bool:
         """Brings the journal up to date: what another machine has written there since. Nothing
         while a search is running here.
+
+        Returns:
+            Whether there is a project there.
 
         Raises:
             ProjectError: If both were continued, each in its own way.
@@ -97,10 +109,10 @@ class Mirror:
         """
         there = self._remote.content(_JOURNAL)
         if there is None:
-            return
+            return False
         for pause in _WAITS:  # for one that only reads, as this does
             if self._journal_here().startswith(there):
-                return
+                break
             time.sleep(pause)
             journal = Journal(self.directory)
             try:
@@ -112,7 +124,24 @@ class Mirror:
                 self._take_journal(journal, there)
             finally:
                 journal.close()
+            break
+        return True
+
+    def pull_existing(self) -> None:
+        """Brings the journal up to date for one that only reads it.
+
+        Raises:
+            ProjectError: If there is no project there, but maybe a copy of one here; or if both
+                were continued, each in its own way.
+            StorageError: If it cannot be read.
+        """
+        if self.pull():
             return
+        copy = f" A copy from before is in {self.directory}."
+        raise ProjectError(
+            f"There is no project at {without_keys(self.uri)}."
+            f"{copy if Journal(self.directory).exists() else ''}"
+        )
 
     def _take_journal(self, journal: Journal, there: bytes) -> None:
         """Has the journal here, which nobody else writes to, be the one that is there."""
@@ -479,6 +508,19 @@ def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror 
         return pathlib.Path(directory).absolute() / name, None
     mirror = Mirror(f"{directory.rstrip('/')}/{name}")
     return mirror.directory, mirror
+
+
+def place_to_read(directory: Any) -> tuple[pathlib.Path, Mirror | None]:
+    """The same of a project that is only read, which is as it is at its URI now.
+
+    Raises:
+        ProjectError: If there is none at its URI.
+        StorageError: If it cannot be read.
+    """
+    place, mirror = project_place(directory)
+    if mirror is not None:
+        mirror.pull_existing()
+    return place, mirror
 
 
 def _folder(name: str) -> str:

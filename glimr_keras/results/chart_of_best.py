@@ -31,7 +31,7 @@ def chart_of_best(trials: Sequence[Trial], objective: Objective) -> str:
     points = _points(trials, (TrialStatus.COMPLETED, TrialStatus.STOPPED))
     if len(points) < 2:
         return ""
-    ranked = _points(trials, (TrialStatus.COMPLETED,)) or points
+    ranked = points_of_best(trials)
     scale = _Scale(points, len(trials) - 1, objective)
     said = escaped(
         f"best {objective.name if len(objective.parts) == 1 else 'score'} so far, by trial"
@@ -49,6 +49,14 @@ def chart_of_best(trials: Sequence[Trial], objective: Objective) -> str:
         f'<span class="quiet">{top}</span><span class="quiet">{said}</span>'
         f'<span class="quiet">{bottom}</span></div></div>'
     )
+
+
+def points_of_best(trials: Sequence[Trial]) -> list[_Point]:
+    """Return number and score of the trials that have a part in the best so far: those that are
+    completed, and only where none is, those that a scheduler stopped.
+    """
+    stopped = (TrialStatus.STOPPED,)
+    return _points(trials, (TrialStatus.COMPLETED,)) or _points(trials, stopped)
 
 
 def _points(trials: Sequence[Trial], statuses: Sequence[str]) -> list[_Point]:

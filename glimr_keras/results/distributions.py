@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 class Distributions:
-    """The distributions of a project's hyperparameters, by a label that no two of them share."""
+    """The distributions of a project's hyperparameters, by a label that no two of them share.
+
+    A label never changes, since a study has it with each trial: what trials meet later leaves those
+    that were known before as they are.
+    """
 
     def __init__(self, project: Project) -> None:
         self._of: dict[str, list[tuple[str, HyperParameter, BaseDistribution]]] = {}
         trials = [trial.values for trial in project.trials.values()]
-        same_name = collections.Counter(parameter.name for parameter in project.parameters)
-        for parameter in project.parameters:
-            label = parameter.name if same_name[parameter.name] == 1 else _label(parameter)
+        for label, parameter in labelled(project).items():
             had = [each for each in trials if parameter.name in each and parameter.exists(each)]
             found = distribution_of(parameter, (each[parameter.name] for each in had))
             self._of.setdefault(parameter.name, []).append((label, parameter, found))
@@ -49,6 +51,27 @@ class Distributions:
             else:
                 known[label] = value, found
         return known, others
+
+
+def labelled(project: Project) -> dict[str, HyperParameter]:
+    """Return a project's hyperparameters by label: the name, or, of one that shares it, the name
+    with the conditions. Of those that trials met later, the first that has a name has it alone.
+    """
+    found: dict[str, HyperParameter] = {}
+    parameters = project.parameters
+    known = collections.Counter(each.name for each in parameters[: len(project.space)])
+    for place, parameter in enumerate(parameters):
+        name = parameter.name
+        is_late = place >= len(project.space)
+        is_alone = known[name] == 0 if is_late else known[name] == 1
+        known[name] += is_late
+        label = shared = name if is_alone else _label(parameter)
+        number = 1
+        while label in found:
+            number += 1
+            label = f"{shared} ({number})"
+        found[label] = parameter
+    return found
 
 
 def distribution_of(parameter: HyperParameter, values: Iterable[Any]) -> BaseDistribution:

@@ -20,7 +20,8 @@ from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.configuration import configuration
 from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, declared_space
 from glimr_keras.project import keras_tuner_files
-from glimr_keras.project.remote_mirror import project_place
+from glimr_keras.project.journal import Journal
+from glimr_keras.project.remote_mirror import place_to_read
 from glimr_keras.results import html, overview, summaries, tables
 from glimr_keras.results.reader import ProjectReader
 from glimr_keras.results.study import to_study
@@ -223,7 +224,7 @@ def open_results(
     space: Mapping[str, Any] | None = None,
 ) -> Results:
     """Open a project to read its results; see `BaseTuner.open`."""
-    directory, mirror = project_place(project)
+    directory, mirror = place_to_read(project)
     if mirror is None and keras_tuner_files.exists(directory):
         raise ProjectError(
             f"The project in {directory} is KerasTuner's. Open it by `open_keras_tuner_project`."
@@ -231,6 +232,5 @@ def open_results(
     model = None if hypermodel is None else as_hypermodel(hypermodel)
     if space is None and model is not None:
         space = declared_space(model)
-    reader = ProjectReader(DeclaredSpace(space), directory, mirror)
-    reader.read()
-    return Results(model, reader)
+    Journal(directory).read()  # whether that is possible
+    return Results(model, ProjectReader(DeclaredSpace(space), directory, mirror))

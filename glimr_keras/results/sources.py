@@ -14,7 +14,7 @@ from glimr_keras.errors import ObjectiveError, did_you_mean
 from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import Project
 from glimr_keras.project.remote_files import project_name
-from glimr_keras.project.remote_mirror import project_place
+from glimr_keras.project.remote_mirror import place_to_read
 from glimr_keras.results import stored_tables
 from glimr_keras.trials.objective import Goal, Objective, as_objective
 from glimr_keras.trials.trial import Execution, Trial
@@ -55,9 +55,7 @@ def project_of(source: Source, objective: Goal = None) -> Project:
     elif (reader := getattr(source, "_glimr", None)) is not None:
         project = reader.read()
     else:
-        directory, mirror = project_place(_place(source))
-        if mirror is not None:
-            mirror.pull()
+        directory, _ = place_to_read(_place(source))
         project = keras_tuner_files.read_any(directory, _whole(goal))
     return project if goal is None else with_objective(project, goal)
 
@@ -113,8 +111,9 @@ def _whole(objective: Objective | None) -> Objective | None:
 
 def _metrics(trial: Trial) -> set[str]:
     """Return the names of what a trial has measured."""
-    logs = (log for execution in trial.executions.values() for log in execution.history.values())
-    return set().union(*logs)
+    executions = trial.executions.values()
+    logs = (log for execution in executions for log in execution.history.values())
+    return set().union(*logs, *(execution.returned for execution in executions))
 
 
 def _scored_by(trial: Trial, objective: Objective) -> Trial:

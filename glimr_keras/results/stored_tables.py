@@ -15,7 +15,7 @@ import pandas as pd
 
 from glimr_keras.errors import ObjectiveError
 from glimr_keras.project.journal import Project, serialized
-from glimr_keras.space.hp_types import Choice, Fixed, Float, HyperParameter, Int
+from glimr_keras.space.hp_types import Choice, Fixed, Float, HyperParameter, Int, deserialize
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
 from glimr_keras.trials.trial import Execution, Trial
@@ -44,7 +44,8 @@ def with_about(frame: pd.DataFrame, project: Project, name: str) -> pd.DataFrame
     frame.attrs[ABOUT] = {
         "name": name,
         "objective": objective_config(project.objective),
-        "space": project.space + project.late_space,
+        "space": project.space,
+        "late_space": project.late_space,
         "cv_folds": project.cv_folds,
         "directions": dict(project.directions),
     }
@@ -85,6 +86,7 @@ def project_of(frame: pd.DataFrame, objective: Objective | None = None) -> Proje
         0,
         max((len(trial.executions) // (folds or 1) for trial in trials), default=1) or 1,
         space,
+        late_space=said.get("late_space", []),
         trials={trial.trial_id: trial for trial in trials},
         cv_folds=folds,
         project_id=None,
@@ -116,9 +118,9 @@ def _trials_of_results(frame: pd.DataFrame, goal: Objective, folds: int | None) 
     of_folds = [f"fold{fold}_score" for fold in range(folds or 0)]
     known = {*OF_TRIALS, *OF_TIMES, *of_folds, "gpu_memory", *(part.name for part in goal.parts)}
     names = {name: name.removeprefix(CLASH) for name in frame.columns if name not in known}
+    configurations = Configurations(frame, names)
     trials = []
     for row in _rows(frame):
-        values = {names[name]: row[name] for name in names if _is_there(row[name])}
         scores = [row.get(name) for name in of_folds] if of_folds else [row["score"]]
         executions = {
             number: Execution(
@@ -132,7 +134,7 @@ def _trials_of_results(frame: pd.DataFrame, goal: Objective, folds: int | None) 
             )
             for number, score in enumerate(scores)
         }
-        trials.append(_trial(row, values, executions))
+        trials.append(_trial(row, configurations.of(row), executions))
     return trials
 
 
@@ -144,11 +146,12 @@ def _trials_of_epochs(frame: pd.DataFrame, goal: Objective, folds: int | None) -
         and not name.startswith(CONFIG)
         and pd.api.types.is_numeric_dtype(frame[name])
     ]
+    configurations = Configurations.in_epochs(frame)
     trials: dict[str, Trial] = {}
     for row in _rows(frame):
         trial = trials.get(row["trial_id"])
         if trial is None:
-            trial = trials[row["trial_id"]] = _trial(row, values_of(row), {})
+            trial = trials[row["trial_id"]] = _trial(row, configurations.of(row), {})
         execution = trial.executions.setdefault(row["execution"], Execution(row["status"]))
         logs = {name: float(row[name]) for name in metrics if _is_there(row[name])}
         execution.observe(int(row["training_iteration"]), logs, goal)
@@ -162,13 +165,65 @@ _WORST_FIRST = ("FAILED", "RUNNING", "STOPPED")
 """What a trial is if one of its executions is it."""
 
 
-def values_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a row of a table of epochs, by full name."""
-    return {
-        name.removeprefix(CONFIG): value
-        for name, value in row.items()
-        if name.startswith(CONFIG) and _is_there(value)
-    }
+class Configurations:
+    """Reads the configurations that rows of a table have.
+
+    An empty cell is of a hyperparameter that the configuration does not have, or of one whose value
+    is `None`. Only a table that knows its space tells which: where the conditions hold and `None`
+    is an option, it is the value. What says which part of a training a trial is, becomes the
+    integers and the id that it was before it was in a file.
+
+    Args:
+        frame: The table.
+        names: The full names of hyperparameters, by column.
+    """
+
+    def __init__(self, frame: pd.DataFrame, names: Mapping[str, str]) -> None:
+        said = about(frame)
+        space = map(deserialize, [*said.get("space", []), *said.get("late_space", [])])
+        self._names = names
+        self._may_be_none = [parameter for parameter in space if parameter.allows(None)]
+        ids = list(map(str, frame["trial_id"].unique() if "trial_id" in frame else ()))
+        self._ids = {_integer(trial_id): trial_id for trial_id in ids}
+        self._ids |= {trial_id: trial_id for trial_id in ids}
+
+    @classmethod
+    def in_epochs(cls, frame: pd.DataFrame) -> Configurations:
+        """Return those of a table of epochs."""
+        columns = [name for name in frame.columns if str(name).startswith(CONFIG)]
+        return cls(frame, {name: name.removeprefix(CONFIG) for name in columns})
+
+    def of(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration of a row, by full name."""
+        cells = {name: row[column] for column, name in self._names.items()}
+        values = {name: cell for name, cell in cells.items() if _is_there(cell)}
+        for parameter in self._may_be_none:
+            name = parameter.name
+            if name in cells and name not in values and parameter.exists(values):
+                values[name] = None
+        values |= {name: _integer(values[name]) for name in _NUMBERS if name in values}
+        if Stage.PARENT in values:
+            values[Stage.PARENT] = self._id(values[Stage.PARENT])
+        return {name: values[name] for name in cells if name in values}
+
+    def _id(self, cell: Any) -> str:
+        """Return the id that a cell means, as the table has it: `7.0` may be `"7"` or `"0007"`."""
+        number = _integer(cell)
+        return self._ids.get(str(cell)) or self._ids.get(number) or str(number)
+
+
+_NUMBERS = [name for name in Stage.NAMES if name != Stage.PARENT]
+
+
+def _integer(value: Any) -> Any:
+    """Return the integer that a number or a text is, such as `7` for `7.0` and `"0007"`; anything
+    else as it is.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    return int(number) if number.is_integer() else value
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -203,11 +203,17 @@ def _is_settled(known: FrozenTrial | None, trial: Trial) -> bool:
 
 
 def _bring_up_to_date(study: optuna.Study, known: FrozenTrial | None, now: FrozenTrial) -> None:
-    """Write a trial into a study, or what is new of it. A failed trial that was run again is
-    another trial. The first value of a hyperparameter stays; one that a scheduler has changed is an
-    attribute.
+    """Write a trial into a study, or what is new of it. A trial that was run again is another
+    trial, and the one before has failed. The first value of a hyperparameter stays; one that a
+    scheduler has changed is an attribute.
     """
+    from optuna.trial import TrialState
+
     storage, study_id = study._storage, study._study_id
+    if known is not None and not known.state.is_finished() and _began_anew(known, now):
+        storage.set_trial_user_attr(known._trial_id, "failure", "It was begun again.")
+        storage.set_trial_state_values(known._trial_id, TrialState.FAIL)
+        known = None
     if known is None or known.state.is_finished():
         storage.create_new_trial(study_id, template_trial=now)
         return
@@ -226,6 +232,14 @@ def _bring_up_to_date(study: optuna.Study, known: FrozenTrial | None, now: Froze
             storage.set_trial_user_attr(known._trial_id, name, said)
     if now.state.is_finished():
         storage.set_trial_state_values(known._trial_id, now.state, now.values)
+
+
+def _began_anew(known: FrozenTrial, now: FrozenTrial) -> bool:
+    """Tell whether a trial that runs in a study has an epoch that is void, or began at another
+    time; a study can take back neither.
+    """
+    is_void = not known.intermediate_values.keys() <= now.intermediate_values.keys()
+    return is_void or known.user_attrs.get(_STARTED) != now.user_attrs.get(_STARTED)
 
 
 @contextlib.contextmanager

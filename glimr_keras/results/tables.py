@@ -18,8 +18,14 @@ from glimr_keras.errors import did_you_mean
 from glimr_keras.project import checkpoints, keras_tuner_files
 from glimr_keras.project.journal import Project
 from glimr_keras.project.remote_files import project_name
-from glimr_keras.project.remote_mirror import project_place
-from glimr_keras.results.stored_tables import CLASH, CONFIG, OF_TIMES, values_of, with_about
+from glimr_keras.project.remote_mirror import place_to_read
+from glimr_keras.results.stored_tables import (
+    CLASH,
+    CONFIG,
+    OF_TIMES,
+    Configurations,
+    with_about,
+)
 from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.trial import Trial, TrialStatus, fold_of, ranked
 from glimr_keras.trials.trial import pareto_front as ranked_front
@@ -49,9 +55,8 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
     Raises:
         ProjectError: If there is no project.
     """
-    directory, mirror = project_place(getattr(source, "project_dir", source))
+    directory, mirror = place_to_read(getattr(source, "project_dir", source))
     if mirror is not None:
-        mirror.pull()
         mirror.fetch_all()
     project = keras_tuner_files.read_any(directory)
     reader = getattr(source, "_glimr", None)
@@ -142,7 +147,8 @@ def top_k_trials(
         df = df[df["cv_index"] == fold]
     if config_filter is not None:
         chosen = [name for name in df.columns if name.startswith(CONFIG)]
-        configs = [nested(values_of(row)) for row in df[chosen].to_dict("records")]
+        known = Configurations.in_epochs(df)
+        configs = [nested(known.of(row)) for row in df[chosen].to_dict("records")]
         df = df[[bool(config_filter(config)) for config in configs]]
     return _best_epochs(df, metric, mode).head(len(df) if k is None else k).reset_index(drop=True)
 
@@ -312,7 +318,7 @@ def _keep_integers(
 ) -> None:
     """Has integers stay integers where some rows have none: 32, and not 32.0."""
     for name in names:
-        present = [row[name] for row in rows if name in row]
+        present = [row[name] for row in rows if row.get(name) is not None]
         if len(present) < len(rows) and all(type(value) is int for value in present):
             frame[name] = frame[name].astype("Int64")
 

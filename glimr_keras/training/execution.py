@@ -44,7 +44,7 @@ from glimr_keras.training.trial_callback import (
 )
 from glimr_keras.training.trial_loop import ExecutionResult
 from glimr_keras.training.user_callbacks import of_trial
-from glimr_keras.trials.trial import Trial
+from glimr_keras.trials.trial import Trial, TrialStatus
 
 
 class ExecutionRunner:
@@ -80,11 +80,20 @@ class ExecutionRunner:
             ModelError, ObjectiveError: If the user's code built or returned something else than it
                 must.
         """
-        with self._runs.ended(lambda: self.callback.is_stopped):
-            result = self.context.loop.train(self)
+        result = self.context.loop.train(self)
         if self.spec.keeps_state and self.callback.model is not None:
             self.callback.save_state()
         return result
+
+    def over(self, status: str) -> None:
+        """Let go of the training, and end what trackers have of it.
+
+        Args:
+            status: How it ended, unless the executor has stopped it; `"RUNNING"` where it was
+                interrupted.
+        """
+        self.callback.forget_fit()
+        self._runs.end(TrialStatus.STOPPED if self.callback.is_stopped else status)
 
     def data(self) -> FitArguments:
         """The data and arguments of this execution, in a cross validation those of its fold."""

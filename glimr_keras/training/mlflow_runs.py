@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from glimr_keras.errors import StorageError
 from glimr_keras.training.messages import ExecutionSpec
 from glimr_keras.trials.trial import TrialStatus
 
@@ -42,6 +43,9 @@ class MLflow:
 
         Args:
             project: The project's name.
+
+        Raises:
+            StorageError: If the experiment was deleted.
         """
         import mlflow
 
@@ -149,13 +153,25 @@ def _without_run_id() -> Iterator[None]:
 
 
 def _experiment(project: str) -> str:
-    """The id of the script's experiment; where it has not chosen one, of the project's."""
+    """The id of the script's experiment; where it has not chosen one, of the project's.
+
+    Raises:
+        StorageError: If it was deleted, so that no run can begin.
+    """
     from mlflow.tracking import MlflowClient, fluent
 
     names = ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
     chosen = getattr(fluent, "_active_experiment_id", None)
-    if chosen is not None or any(os.environ.get(name) for name in names):
-        return str(fluent._get_experiment_id())
     client = MlflowClient()
-    known = client.get_experiment_by_name(project)
-    return str(client.create_experiment(project) if known is None else known.experiment_id)
+    if chosen is not None or any(os.environ.get(name) for name in names):
+        known = client.get_experiment(fluent._get_experiment_id())
+    else:
+        known = client.get_experiment_by_name(project)
+    if known is None:
+        return str(client.create_experiment(project))
+    if known.lifecycle_stage != "active":
+        raise StorageError(
+            f"The experiment {known.name!r} was deleted in MLflow. Restore it, or choose another "
+            "by `mlflow.set_experiment`."
+        )
+    return str(known.experiment_id)

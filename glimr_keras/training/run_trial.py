@@ -37,6 +37,7 @@ from glimr_keras.training.trial_callback import (
 )
 from glimr_keras.trials.layout import state_directory
 from glimr_keras.trials.metric_directions import infer_direction
+from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import TrialStatus
 
 
@@ -59,6 +60,8 @@ def run_trial(
     started, before = time.monotonic(), _peak(context)
     given, spec = spec, _from_its_state(context, spec)
     sender = ReportSender(report, settle, context.space)
+    runner: ExecutionRunner | None = None
+    status: str = TrialStatus.RUNNING  # if it is interrupted
     score: float | None = None
     best_epoch: int | None = None
     message: str | None = None
@@ -76,11 +79,7 @@ def run_trial(
                 spec.num_folds,
                 context.hypermodel,
             )
-            objective = (
-                context.objective
-                if spec.directions is None
-                else context.objective.resolved(spec.directions)
-            )
+            objective = _objective(context, spec)
             sender.callback = TrialCallback(objective, spec, sender, context.max_model_size)
             runner = ExecutionRunner(context, spec, sender.config, sender.callback)
             found = runner.score()
@@ -105,22 +104,20 @@ def run_trial(
                 raise
             status, message = TrialStatus.FAILED, user_traceback(error)
         finally:
-            if sender.callback is not None:
-                sender.callback.forget_fit()
+            if runner is not None:
+                runner.over(TrialStatus.RUNNING if status == _AGAIN else status)
         if status != _AGAIN:
             # Said before the session is cleared: an executor may take it in meanwhile
-            duration = time.monotonic() - started
-            directions = _directions(context, sender.callback, left | returned)
             outcome = Outcome(
                 status,
-                duration,
+                time.monotonic() - started,
                 score=score,
                 best_epoch=best_epoch,
                 message=message,
                 fatal=fatal,
                 expected=expected,
                 final=final,
-                directions=directions,
+                directions=_directions(context, sender.callback, left | returned),
                 returned=returned,
                 is_told=is_told,
                 lacks_memory=lacks_memory,
@@ -185,6 +182,12 @@ def _directions(
         return {}
     logged = {} if callback is None else callback.last_logs
     return {name: infer_direction(name) for name in {**metrics, **logged}}
+
+
+def _objective(context: TrialContext, spec: ExecutionSpec) -> Objective:
+    """What is optimised, with the directions that the driver knows."""
+    wanted = context.objective
+    return wanted if spec.directions is None else wanted.resolved(spec.directions)
 
 
 def _seed(spec: ExecutionSpec) -> int:

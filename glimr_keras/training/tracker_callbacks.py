@@ -9,10 +9,9 @@ then, it is used, and left to that code.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -20,7 +19,7 @@ import keras
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training import mlflow_runs, wandb_runs
 from glimr_keras.training.messages import ExecutionSpec
-from glimr_keras.training.trial_callback import TimeIsUpError, own_values
+from glimr_keras.training.trial_callback import own_values
 from glimr_keras.trials.trial import TrialStatus
 
 
@@ -115,35 +114,25 @@ class ExecutionRuns:
             self._runs[package] = own
         self._log(package)
 
-    @contextlib.contextmanager
-    def ended(self, is_stopped: Callable[[], bool]) -> Iterator[None]:
-        """End the runs with what happens inside. What fails before its training has a run too.
+    def end(self, status: str) -> None:
+        """End the runs as the execution has ended. What failed before its training has a run too.
 
         Args:
-            is_stopped: Says whether the executor has stopped the training.
+            status: A `TrialStatus`; `"RUNNING"` where the training was interrupted.
         """
-        try:
-            yield
-        except BaseException as error:
-            status = _status_of(error, is_stopped())
-            if status == TrialStatus.FAILED:
-                for package in self._trackers.keys() - self._begun:
-                    self._kept("begun", self.begin, package)
-            self._end(status)
-            raise
-        self._end(TrialStatus.COMPLETED)
+        if status == TrialStatus.FAILED:
+            for package in self._trackers.keys() - self._begun:
+                self._kept("begun", self.begin, package)
+        for package, run in self._runs.items():
+            if run is not None:
+                self._kept("written", self._log, package)
+                self._kept("ended", run.end, status)
 
     def _log(self, package: str) -> None:
         run, values = self._runs[package], own_values(self._config)
         if run is not None and self._logged.get(package) != values:
             self._logged[package] = values
             run.log(values)
-
-    def _end(self, status: str) -> None:
-        for package, run in self._runs.items():
-            if run is not None:
-                self._kept("written", self._log, package)
-                self._kept("ended", run.end, status)
 
     def _kept(self, what: str, task: Callable[..., None], *arguments: Any) -> None:
         """Do what must not take the result of a training with it.
@@ -161,14 +150,6 @@ class ExecutionRuns:
                 f"Received: {type(error).__name__}: {error}",
                 stacklevel=2,
             )
-
-
-def _status_of(error: BaseException, is_stopped: bool) -> str:
-    """How an execution ends that is left by an error."""
-    if is_stopped or isinstance(error, TimeIsUpError):
-        return TrialStatus.STOPPED
-    is_failure = isinstance(error, (Exception, SystemExit))
-    return TrialStatus.FAILED if is_failure else TrialStatus.RUNNING
 
 
 class _RunBeginner(keras.callbacks.Callback):

@@ -99,6 +99,12 @@ class Execution:
             {} if self.best_epoch is None else self.history.get(self.best_epoch, {}) | self.returned
         )
 
+    @property
+    def last_seen(self) -> float | None:
+        """The latest time that is known of it, in seconds since 1970, UTC; `None` without any."""
+        times = (self.started, self.ended, *self.epoch_times.values())
+        return max((time for time in times if time is not None), default=None)
+
     def observe(self, epoch: int, metrics: dict[str, float], objective: Objective) -> None:
         """Takes in the metrics of an epoch; the score is the best so far.
 
@@ -428,10 +434,20 @@ class Trial:
 
     @property
     def ended(self) -> float | None:
-        """When its last execution ended, likewise; `None` of a trial that runs."""
+        """When its last execution ended, likewise; `None` of a trial that runs. Of an execution
+        whose end was not written down, its last time that is known counts.
+        """
         if self.status == TrialStatus.RUNNING:
             return None
-        return max((e.ended for e in self.executions.values() if e.ended), default=None)
+        times = (e.ended or e.last_seen for e in self.executions.values())
+        return max((time for time in times if time is not None), default=None)
+
+    def status_of(self, execution: Execution) -> str:
+        """Return the status of one of its executions: the trial's where the trial ended and the end
+        of the execution is not known, as after a kill.
+        """
+        is_left = execution.status == TrialStatus.RUNNING
+        return self.status if is_left else execution.status
 
     @property
     def worker(self) -> str | None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from glimr_keras.errors import ProjectError
+from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import method_name
@@ -29,6 +29,7 @@ from glimr_keras.training.trial_loop import TrialLoop
 from glimr_keras.trials.layout import execution_directory, state_directory
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 from glimr_keras.tuners.hooks import SearchingTuner, hypermodel_of
+from glimr_keras.tuners.tracking import with_trackers
 
 
 class OwnLoopRecorder:
@@ -208,16 +209,19 @@ def run_trial(
     if not loop.has_model:
         return [hypermodel.run(trial.hyperparameters)]
     verbose = kwargs.get("verbose", 1)
-    context = TrialContext(
-        hypermodel,
-        tuner._glimr.space,
-        tuner.oracle.objective.inferred(),
-        FitArguments(args, kwargs),
-        tuner._glimr.settings.keras_callbacks,
-        fit_verbose=1 if verbose == "auto" else int(verbose),
-        max_model_size=tuner.max_model_size,
-        compile_overrides=CompileOverrides.of(tuner),
-        loop=loop,
+    context = with_trackers(
+        TrialContext(
+            hypermodel,
+            tuner._glimr.space,
+            tuner.oracle.objective.inferred(),
+            FitArguments(args, kwargs),
+            tuner._glimr.settings.keras_callbacks,
+            fit_verbose=1 if verbose == "auto" else int(verbose),
+            max_model_size=tuner.max_model_size,
+            compile_overrides=CompileOverrides.of(tuner),
+            loop=loop,
+        ),
+        tuner.project_name,
     )
     return [_run(tuner, trial, context, number) for number in range(tuner.executions_per_trial)]
 
@@ -231,6 +235,7 @@ def _run(tuner: Any, trial: Trial, context: TrialContext, number: int) -> Any:
     sender.config = trial.hyperparameters
     sender.callback = TrialCallback(context.objective, spec, sender, context.max_model_size)
     runner = ExecutionRunner(context, spec, trial.hyperparameters, sender.callback)
+    status = TrialStatus.RUNNING  # if it is interrupted
     try:
         with tuner._glimr.during(runner, tuner.oracle):
             given = runner.data()
@@ -242,8 +247,14 @@ def _run(tuner: Any, trial: Trial, context: TrialContext, number: int) -> Any:
             runner.scored(returned, method_name(context.hypermodel, "fit"))
             if spec.keeps_state and sender.callback.model is not None:
                 sender.callback.save_state()
+        status = TrialStatus.COMPLETED
+    except StorageError:
+        raise
+    except (Exception, SystemExit):
+        status = TrialStatus.FAILED
+        raise
     finally:
-        sender.callback.forget_fit()
+        runner.over(status)
         sender.callback.take_held()
     return returned
 
@@ -264,6 +275,7 @@ def _spec_of(tuner: Any, trial: Trial, number: int) -> ExecutionSpec:
         initial_epoch=0 if state is None else chosen[Stage.INITIAL_EPOCH],
         state=None if state is None else str(state),
         keeps_state=Stage.EPOCHS in chosen,
+        project=Journal(place).project_id,
     )
 
 

@@ -11,13 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import rich.console
-
 from glimr_keras._utils.text import four_digits, plain, short
 from glimr_keras.errors import reason_of
 from glimr_keras.results.overview import shown_place
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus, ranked
+from glimr_keras.tuners.console import LossyConsole
 from glimr_keras.tuners.hooks import SearchingTuner
 from glimr_keras.tuners.progress_lines import Display, LogLines, TerminalLine
 from glimr_keras.tuners.progress_notebook import NotebookPanel, in_notebook
@@ -45,7 +44,7 @@ class Progress:
     ) -> None:
         self._verbose, self._objective, self._plan = verbose, objective, plan
         self._cv_folds = cv_folds
-        self._console = rich.console.Console(quiet=verbose == 0, highlight=False, emoji=False)
+        self._console = LossyConsole(quiet=verbose == 0, highlight=False, emoji=False)
         self._display: Display | None = None
         self._doing: str | None = None
         self._note: str | None = None

@@ -15,6 +15,7 @@ from glimr_keras.results.chart_of_best import chart_of_best
 from glimr_keras.results.html import trials_table
 from glimr_keras.tuners.search_state import SearchState
 
+_SHELLS = {("ipykernel.zmqshell", "ZMQInteractiveShell"), ("google.colab._shell", "Shell")}
 _TICK_S = 1.0
 _SLOWEST_S = 30.0
 
@@ -37,7 +38,9 @@ class NotebookPanel:
         self._handle: Any = display(panel(state), raw=True, display_id=True)
         self._is_over = threading.Event()
         run = contextvars.copy_context().run  # which knows the cell that is executed
-        self._thread = threading.Thread(target=run, args=(self._keep_up,), daemon=True)
+        self._thread = threading.Thread(
+            target=run, args=(self._keep_up,), name="glimr_keras.notebook", daemon=True
+        )
         self._thread.start()
 
     def show(self, state: SearchState) -> None:
@@ -76,8 +79,9 @@ def panel(state: SearchState) -> dict[str, str]:
 
 
 def in_notebook() -> bool:
-    """Tell whether this process is the kernel of a notebook."""
+    """Tell whether this process is the kernel of a notebook, in which outputs can be replaced; in
+    the console of Spyder, whose shell is made of Jupyter's, they cannot.
+    """
     ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    kinds = {kind.__name__ for kind in type(shell).__mro__}
-    return "ZMQInteractiveShell" in kinds  # Colab's is a subclass of that
+    kind = type(None if ipython is None else ipython.get_ipython())
+    return (kind.__module__, kind.__qualname__) in _SHELLS

@@ -55,6 +55,7 @@ from glimr_keras.tuners.arguments import (
     checked_verbosity,
     sorted_callbacks,
 )
+from glimr_keras.tuners.console import say
 from glimr_keras.tuners.executor_choice import Choice, change_warning, choose
 from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress, progress_of
@@ -261,7 +262,7 @@ class SearchSession:
         """
         try:
             self.recall(Journal(self._state.place).read())
-            print(f"Reloading Tuner from {self._tuner._get_tuner_fname()}")
+            say(f"Reloading Tuner from {self._tuner._get_tuner_fname()}")
         except OtherOracleError:
             raise
         except ProjectError:
@@ -452,11 +453,7 @@ class SearchSession:
         return SearchSpace(known, found.observations, drawn=drawn)
 
     def _run(
-        self,
-        executor: Executor,
-        context: TrialContext,
-        seed: int,
-        progress: Progress,
+        self, executor: Executor, context: TrialContext, seed: int, progress: Progress
     ) -> None:
         searches: list[Ongoing] = []
         building = contextlib.ExitStack()
@@ -480,22 +477,11 @@ class SearchSession:
             remark = "Stopped. What has finished is kept; run the script again to go on from here."
             raise
         finally:
-            building.close()
-            progress.on_search_end(remark if searches else None)
-            for search in searches:
-                is_first = (
-                    is_over and search.coordinator.error is None
-                )  # what is raised then hides nothing
-                try:
-                    with contextlib.suppress(StorageError if is_first else Exception):
-                        self._tuner.save()
-                finally:
-                    with (
-                        contextlib.nullcontext()
-                        if is_first
-                        else contextlib.suppress(ProjectError, StorageError)
-                    ):
-                        self._close(search.journal)
+            with contextlib.ExitStack() as closing:  # also where showing the end of it fails
+                for search in searches:
+                    closing.callback(self._end, search, is_over)
+                building.close()
+                progress.on_search_end(remark if searches else None)
         for search in searches:
             if search.coordinator.error is not None:
                 raise search.coordinator.error
@@ -532,6 +518,22 @@ class SearchSession:
                 self._close(journal)
             raise
         return Ongoing(journal, coordinator, len(done))
+
+    def _end(self, search: Ongoing, is_over: bool) -> None:
+        """Keeps the tuner's state, and ends the writing.
+
+        Args:
+            search: It.
+            is_over: Whether nothing was raised, which an error of this would hide.
+        """
+        is_first = is_over and search.coordinator.error is None
+        try:
+            with contextlib.suppress(StorageError if is_first else Exception):
+                self._tuner.save()
+        finally:
+            errors = () if is_first else (ProjectError, StorageError)
+            with contextlib.suppress(*errors):
+                self._close(search.journal)
 
     def _close(self, journal: Journal) -> None:
         """Sends the rest of a project at a URI, and ends the writing."""

@@ -22,9 +22,19 @@ def tracked(context: TrialContext, tuner: SearchingTuner) -> TrialContext:
         tuner: The user's.
     """
     _warn_of_files(tuner)
-    given = context.arguments.kwargs.get("callbacks")  # of a `run_trial` of the user's own
+    return with_trackers(context, tuner.project_name)
+
+
+def with_trackers(context: TrialContext, project: str) -> TrialContext:
+    """Return what trials share with the same, without a word on files.
+
+    Args:
+        context: Of a search, or of a training in a loop of the user's own.
+        project: The project's name.
+    """
+    given = context.arguments.kwargs.get("callbacks")  # which a `run_trial` passes on
     passed_on = given if isinstance(given, (list, tuple)) else ()
-    trackers = trackers_of((*context.callbacks, *passed_on), tuner.project_name)
+    trackers = trackers_of((*context.callbacks, *passed_on), project)
     return dataclasses.replace(context, trackers=trackers)
 
 

@@ -11,7 +11,7 @@ from glimr_keras.errors import ProjectError
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import Journal
-from glimr_keras.project.remote_mirror import project_place
+from glimr_keras.project.remote_mirror import place_to_read
 from glimr_keras.results.results import Results
 
 
@@ -27,9 +27,7 @@ def _project_directory(source: Any) -> pathlib.Path:
     Raises:
         ProjectError: If there is none.
     """
-    directory, mirror = project_place(getattr(source, "project_dir", source))
-    if mirror is not None:
-        mirror.pull()
+    directory, _ = place_to_read(getattr(source, "project_dir", source))
     if not Journal(directory).exists() and not keras_tuner_files.exists(directory):
         raise ProjectError(
             "`warm_start` needs the directory of a project, also of KerasTuner's. Received: "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glimr_keras.results.distributions import Distributions
+from glimr_keras.results.distributions import Distributions, labelled
 from glimr_keras.visualization.scores import Scores
 from glimr_keras.visualization.style import limits, number, shortened_all
 
@@ -81,11 +81,10 @@ def all_dimensions(scores: Scores) -> dict[str, Dimension]:
         for trial, is_shown in zip(scores.trials, scores.ended, strict=True)
     ]
     kinds = {label: found for each in had for label, (_, found) in each.items()}
-    declared = [parameter.name for parameter in scores.project.parameters]
-    order = sorted(kinds, key=lambda label: _place(declared, label))
     return {
         label: _dimension(label, kinds[label], [each.get(label, (_ABSENT,))[0] for each in had])
-        for label in order
+        for label in labelled(scores.project)
+        if label in kinds
     }
 
 
@@ -94,10 +93,6 @@ def is_of(label: str, name: str) -> bool:
     labels go on with their conditions.
     """
     return label == name or label.startswith(f"{name} (")
-
-
-def _place(declared: Sequence[str], label: str) -> int:
-    return next(place for place, name in enumerate(declared) if is_of(label, name))
 
 
 def _dimension(label: str, distribution: BaseDistribution, values: list[Any]) -> Dimension:

@@ -42,9 +42,12 @@ def plot_param_importances(
     """Plot how much each hyperparameter matters for the score; all together are 1.
 
     By default Optuna's PED-ANOVA tells what sets the best tenth of the trials apart (Watanabe et
-    al., "PED-ANOVA", IJCAI 2023). It takes a second for thousands of trials, and knows
-    hyperparameters that only some trials have. Of few trials it is rough. Trials that a scheduler
-    stopped count, as worse than those that completed. Which values are good is in `plot_slice`.
+    al., "PED-ANOVA", IJCAI 2023). It takes a second for thousands of trials. Of few it is rough.
+    Trials that a scheduler stopped count, as worse than those that completed. Which values are good
+    is in `plot_slice`.
+
+    From Optuna 5 on, PED-ANOVA knows hyperparameters that only some trials have. Other evaluators
+    leave these out, unless `params` names them: then only trials that have all of `params` count.
 
     Args:
         source: A tuner or what `open` returns, a project's directory or URI, or a table.
@@ -64,9 +67,15 @@ def plot_param_importances(
     backends.check_backend(backend)
     scores = scores_of(source, objective)
     check_param_importances(scores)
-    names = [each.name for each in chosen(scores, params)]
+    wanted = [each.name for each in chosen(scores, params)]
+    is_all = params is not None or _knows_conditions(evaluator)
+    names = wanted if is_all else _in_all_trials(scores, wanted)
+    if not names:
+        raise nothing(scores, "no hyperparameter is there in all trials, which this way needs")
     found = param_importances(scores, names, evaluator)
-    return backends.drawn(_importances(scores, found), backend)
+    count = int(_used(scores, names, evaluator).sum())
+    left_out = [name for name in wanted if name not in names]
+    return backends.drawn(_importances(scores, found, count, left_out), backend)
 
 
 def check_param_importances(scores: Scores) -> None:
@@ -86,35 +95,53 @@ def param_importances(
 
     Args:
         scores: Of which at least two differ.
-        names: Defaults to all.
+        names: Those of an evaluator that knows no conditions are judged by the trials that have
+            them all. Defaults to all, and with such an evaluator to those that all trials have.
         evaluator: Defaults to PED-ANOVA.
+
+    Raises:
+        ProjectError: If no trial has them all.
     """
     from optuna import importance
 
-    study, wanted = _study(scores), None if names is None else list(names)
-    way = evaluator or importance.PedAnovaImportanceEvaluator()
+    if names is None:
+        names = list(all_dimensions(scores))
+        names = names if _knows_conditions(evaluator) else _in_all_trials(scores, names)
+    if not _used(scores, names, evaluator).any():
+        raise nothing(scores, f"no trial has all of {', '.join(names)}, which this way needs")
+    study, way = _study(scores), evaluator or importance.PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of few trials; the figure says how many they are
-        try:
-            found = importance.get_param_importances(study, evaluator=way, params=wanted)
-        except ValueError:  # some evaluators know only what all trials have
-            shared = _in_all_trials(scores, wanted)
-            found = importance.get_param_importances(study, evaluator=way, params=shared)
+        found = importance.get_param_importances(study, evaluator=way, params=list(names))
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _in_all_trials(scores: Scores, names: Sequence[str] | None) -> list[str]:
-    """Return the hyperparameters that all trials with a score have.
-
-    Raises:
-        ProjectError: If there is none.
+def _knows_conditions(evaluator: BaseImportanceEvaluator | None) -> bool:
+    """Tell whether an evaluator uses all trials, also those without some of the hyperparameters:
+    PED-ANOVA does, from Optuna 5 on.
     """
+    import optuna
+
+    is_ped_anova = isinstance(
+        evaluator, (type(None), optuna.importance.PedAnovaImportanceEvaluator)
+    )
+    return is_ped_anova and int(optuna.__version__.partition(".")[0]) >= 5
+
+
+def _used(
+    scores: Scores, names: Sequence[str], evaluator: BaseImportanceEvaluator | None
+) -> np.ndarray:
+    """Return by which trials hyperparameters are judged. Shape (trials,), booleans."""
+    if _knows_conditions(evaluator):
+        return scores.ended
     known = all_dimensions(scores)
-    wanted = known if names is None else names
-    found = [name for name in wanted if known[name].is_there[scores.ended].all()]
-    if not found:
-        raise nothing(scores, "no hyperparameter is there in all trials, which this way needs")
-    return found
+    return np.logical_and.reduce([scores.ended, *(known[name].is_there for name in names)])
+
+
+def _in_all_trials(scores: Scores, names: Sequence[str]) -> list[str]:
+    """Return the hyperparameters that all trials with a score have."""
+    known = all_dimensions(scores)
+    return [name for name in names if known[name].is_there[scores.ended].all()]
 
 
 def _study(scores: Scores) -> optuna.Study:
@@ -197,7 +224,7 @@ def _names(params: Any) -> list[str]:
 
 
 def _labels(name: str, known: dict[str, Dimension]) -> list[str]:
-    found = [name] if name in known else [label for label in known if is_of(label, name)]
+    found = [label for label in known if is_of(label, name)]
     if not found:
         names = [*known, *(label.partition(" (")[0] for label in known)]
         raise ValueError(
@@ -207,7 +234,9 @@ def _labels(name: str, known: dict[str, Dimension]) -> list[str]:
     return found
 
 
-def _importances(scores: Scores, found: dict[str, float]) -> Picture:
+def _importances(
+    scores: Scores, found: dict[str, float], trials: int, left_out: Sequence[str]
+) -> Picture:
     names, values = style.shortened_all(found, 32), list(found.values())
     count = len(found)
     bars = Bars(
@@ -218,7 +247,9 @@ def _importances(scores: Scores, found: dict[str, float]) -> Picture:
         about=[html.escape(f"{name}: {value:.3f}") for name, value in found.items()],
     )
     metric = style.shortened(scores.metric, 40)
-    label = f"importance for {metric} in {scores.ended.sum()} trials (sum 1)"
+    label = f"importance for {metric} in {trials} trials (sum 1)"
+    if left_out:
+        label += f"\nwithout {style.shortened(', '.join(left_out), 60)}, which some trials lack"
     x = Axis(label, (0, max(values) * 1.12))
     ticks = list(enumerate(names))
     y = Axis("", (-0.6, count - 0.4), ticks, is_reversed=True, has_grid=False)

@@ -187,9 +187,10 @@ def _picture(scores: Scores, metric: str, k: int) -> Picture:
     for rank, place in enumerate(shown):
         layers += _best(scores, place, drawn[place], style.COLOURS[rank])
     layers += _ends(scores, drawn)
-    means = np.concatenate([curve.mean for curve in drawn.values()])
+    values = [curve.mean for curve in drawn.values()]
+    values += [end for place in shown for end in (drawn[place].low, drawn[place].high)]
     direction = _direction(scores, metric)
-    ends = style.limits(means, None if direction is None else direction == "min")
+    ends = style.limits(np.concatenate(values), None if direction is None else direction == "min")
     last = max(float(curve.epochs[-1]) for curve in drawn.values())
     x = Axis("epoch", (1 - last * 0.02, last * 1.02), is_count=True)
     y = Axis(style.shortened(metric, 48), ends)

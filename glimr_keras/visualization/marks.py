@@ -11,7 +11,7 @@ from glimr_keras.visualization import style
 from glimr_keras.visualization.picture import Dots, Layer
 from glimr_keras.visualization.scores import Scores
 
-_MARGIN = 0.015
+MARGIN = 0.015
 """How far from its end marks are that stand for what is beyond an axis, as a part of it."""
 
 
@@ -36,7 +36,7 @@ def scored(
     """
     low, high = ends
     is_beyond = (scores.values < low) | (scores.values > high)
-    margin = (high - low) * _MARGIN
+    margin = (high - low) * MARGIN
     y = np.clip(scores.values, low + margin, high - margin)
     look: dict[str, Any] = {
         "about": scores.about if about is None else about,
@@ -60,7 +60,7 @@ def failed(scores: Scores, x: np.ndarray, ends: tuple[float, float]) -> list[Lay
         ends: Of the y axis.
     """
     bad, good = reversed(ends) if scores.is_min else ends
-    y = np.full(len(x), bad + (good - bad) * _MARGIN)
+    y = np.full(len(x), bad + (good - bad) * MARGIN)
     look: dict[str, Any] = {"symbol": "cross", "size": 4.5, "about": scores.about}
     return chosen(scores.failed, x, y, style.VERMILLION, "failed", **look)
 

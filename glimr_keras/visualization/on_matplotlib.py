@@ -31,6 +31,8 @@ _SYMBOLS = {
     "cross": "x",
     "up": "^",
     "down": "v",
+    "left": "<",
+    "right": ">",
     "dash": "_",
 }
 _SETTINGS: Any = {

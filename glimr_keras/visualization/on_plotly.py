@@ -29,6 +29,8 @@ _SYMBOLS = {
     "cross": "x-thin-open",
     "up": "triangle-up",
     "down": "triangle-down",
+    "left": "triangle-left",
+    "right": "triangle-right",
     "dash": "line-ew-open",
 }
 _PIXELS = 96
@@ -228,7 +230,8 @@ def _dots(layer: Dots) -> Any:
 def _band(layer: Band) -> Any:
     import plotly.graph_objects as go
 
-    red, green, blue = (int(layer.colour[place : place + 2], 16) for place in (1, 3, 5))
+    colour = _own(layer.colour)
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     return go.Scatter(
         x=[*layer.x, *reversed(layer.x)],
         y=[*layer.high, *reversed(layer.low)],

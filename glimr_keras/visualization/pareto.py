@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,9 @@ def plot_pareto_front(
 ) -> Drawing:
     """Plot the trials over each pair of objectives, and those on the Pareto front: no other is
     better in one without being worse in another.
+
+    The whole front is on the axes, one of which may be logarithmic for that. Triangles are trials
+    that are far worse, beyond an end.
 
     Args:
         source: A tuner or what `open` returns, a project's directory or URI, or a table.
@@ -100,33 +103,86 @@ def _pareto(scores: Scores) -> Picture:
     count = len(parts) - 1
     panels: list[list[Panel | None]] = [[None] * count for _ in range(count)]
     for column, row in itertools.combinations(range(len(parts)), 2):
-        x = _axis(parts[column], values[:, column], is_hidden=row < count)
-        y = _axis(parts[row], values[:, row], is_hidden=column > 0)
-        layers = _layers(scores, values[:, column], values[:, row], front, is_line=count == 1)
+        x = _axis(parts[column], values[:, column], front, is_hidden=row < count)
+        y = _axis(parts[row], values[:, row], front, is_hidden=column > 0)
+        placed = _placed(x, values[:, column]), _placed(y, values[:, row])
+        layers = _layers(scores, *placed, front, is_line=count == 1)
         panels[row - 1][column] = Panel(x, y, layers)
     height = 4.4 if count == 1 else 1.2 + min(2.8 * count, 7)
     return Picture(scores.title("Pareto front"), panels, height)
 
 
-def _axis(part: Objective, values: np.ndarray, is_hidden: bool) -> Axis:
+class _Placed(NamedTuple):
+    """The trials on an axis. Each of shape (trials,).
+
+    Attributes:
+        positions: What is beyond the axis is near its end.
+        way: Beyond which end: -1 for the low one, 1 for the high one, 0 for those in between.
+    """
+
+    positions: np.ndarray
+    way: np.ndarray
+
+
+def _axis(part: Objective, values: np.ndarray, front: np.ndarray, is_hidden: bool) -> Axis:
+    """Return the axis of an objective. The whole front is on it, also what is far worse than
+    others, as the best in one objective are in the next; then its scale may be logarithmic.
+    """
     way = "maximised" if part.direction == "max" else "minimised"
-    ends = style.limits(values, part.direction != "max")
-    return Axis(f"{style.shortened(part.name, 28)} ({way})", ends, is_hidden=is_hidden)
+    low, high = style.limits(values, part.direction != "max")
+    shown = values[((values >= low) & (values <= high)) | front]
+    is_log = _is_crowded(shown)
+    ends = style.limits(np.log10(shown) if is_log else shown)
+    return Axis(
+        f"{style.shortened(part.name, 28)} ({way})",
+        (10 ** ends[0], 10 ** ends[1]) if is_log else ends,
+        is_log=is_log,
+        is_hidden=is_hidden,
+    )
+
+
+def _is_crowded(values: np.ndarray) -> bool:
+    """Tell whether half of the values would be in a tenth of a linear axis, and are told apart on a
+    logarithmic one.
+    """
+    low, middle, high = np.quantile(values, [0.0, 0.5, 1.0])
+    return bool(0 < 100 * low <= high and middle - low < (high - low) / 10)
+
+
+def _placed(axis: Axis, values: np.ndarray) -> _Placed:
+    """Return where trials are on an axis; nan where that is not known."""
+    low, high = axis.limits or (0.0, 1.0)
+    way = np.where(values < low, -1, np.where(values > high, 1, 0))
+    ends = np.log10([low, high]) if axis.is_log else np.array([low, high])
+    inner = ends + np.array([1, -1]) * np.ptp(ends) * marks.MARGIN
+    first, last = 10**inner if axis.is_log else inner
+    positions = np.where(way < 0, first, np.where(way > 0, last, values))
+    return _Placed(np.where(np.isfinite(values), positions, np.nan), way)
 
 
 def _layers(
-    scores: Scores, x: np.ndarray, y: np.ndarray, front: np.ndarray, is_line: bool
+    scores: Scores, across: _Placed, up: _Placed, front: np.ndarray, is_line: bool
 ) -> list[Layer]:
+    x, y = across.positions, up.positions
     layers: list[Layer] = []
     if is_line:
         order = np.flatnonzero(front)[np.argsort(x[front])]
         layers.append(Lines(x[order], y[order], colour=style.ORANGE, width=1.0, opacity=0.7))
     about = scores.about_fully
+    inside = ~front & (across.way == 0) & (up.way == 0)
     for which, colour, name, look in (
-        (~front & scores.stopped, style.BLUE, "stopped", {"symbol": "ring"}),
-        (~front & scores.completed, style.BLUE, "completed", {"opacity": 0.6}),
+        (inside & scores.stopped, style.BLUE, "stopped", {"symbol": "ring"}),
+        (inside & scores.completed, style.BLUE, "completed", {"opacity": 0.6}),
         (front & scores.stopped, style.ORANGE, "front, stopped", {"symbol": "ring", "size": 7}),
         (front & scores.completed, style.ORANGE, "front", {"size": 7}),
     ):
         layers += marks.chosen(which, x, y, colour, name, about, **look)
+    for is_beyond, symbol in (
+        (across.way < 0, "left"),
+        (across.way > 0, "right"),
+        ((up.way < 0) & (across.way == 0), "down"),
+        ((up.way > 0) & (across.way == 0), "up"),
+    ):
+        which, name = is_beyond & scores.ended, "beyond the axis"
+        layers += marks.chosen(which, x, y, style.GREY, name, about, symbol=symbol)
     return layers

@@ -53,7 +53,8 @@ class Dots:
         x, y: Shape (points,).
         name: In the legend; empty for none.
         colour: Of all, or for each a number of the picture's scale.
-        symbol: `"dot"`, `"ring"`, `"cross"`, `"up"`, `"down"` or `"dash"`.
+        symbol: `"dot"`, `"ring"`, `"cross"`, `"dash"`, or for a triangle that points there `"up"`,
+            `"down"`, `"left"` or `"right"`.
         size: In points of 1/72 inch.
         opacity: From 0 to 1.
         about: What Plotly shows where the pointer is, for each; empty for nothing.

@@ -4,6 +4,7 @@ ends of axes. Runs anywhere.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -65,7 +66,9 @@ def wrapped(text: str, length: int) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Return a number in a few digits, such as `0.954`, `128` or `1.2e-05`."""
+    """Return a number in a few digits, such as `0.954`, `128`, `1.2e-05` or `inf`."""
+    if not math.isfinite(value):
+        return str(value)
     return str(int(value)) if value == int(value) < 1e6 else f"{value:.{digits}g}"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from glimr_keras.project.journal import Project
 from glimr_keras.results.sources import Source
 from glimr_keras.trials.objective import Goal
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 from glimr_keras.visualization import backends, style
 from glimr_keras.visualization.picture import Axis, Bars, Panel, Picture
 from glimr_keras.visualization.scores import Scores, nothing, scores_of
@@ -72,24 +72,27 @@ def check_timeline(scores: Scores) -> None:
 def trainings(scores: Scores) -> list[Training]:
     """Return the executions of which it is known when they began."""
     begun = [
-        (int(number), place, execution)
+        (int(number), trial, place, execution)
         for number, trial in zip(scores.numbers, scores.trials, strict=True)
         for place, execution in sorted(trial.executions.items())
         if execution.started is not None
     ]
-    times = [each.ended or each.started or 0.0 for _, _, each in begun]
-    last = max(times, default=0.0)
+    last = max((execution.last_seen or 0.0 for *_, execution in begun), default=0.0)
     return [
         Training(
             number,
             place,
-            execution.status,
+            trial.status_of(execution),
             execution.started or 0.0,
-            execution.ended or last,
+            (None if _runs(trial, execution) else execution.ended or execution.last_seen) or last,
             execution.worker or "",
         )
-        for number, place, execution in begun
+        for number, trial, place, execution in begun
     ]
+
+
+def _runs(trial: Trial, execution: Execution) -> bool:
+    return trial.status_of(execution) == TrialStatus.RUNNING
 
 
 def _timeline(scores: Scores) -> Picture:

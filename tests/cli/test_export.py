@@ -1,6 +1,8 @@
 """`glimr-keras export`; what is written is tested with each tool."""
 
+import concurrent.futures
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -14,6 +16,24 @@ def test_a_project_is_written(digits, tmp_path, capsys):
     assert main(["export", str(digits), "--to", "json", "-o", str(file)]) == 0
     assert capsys.readouterr().out == f"Wrote {file} (5 trials).\n"
     assert json.loads(file.read_text())["name"] == "digits"
+
+
+def test_what_goes_into_a_stream_is_not_followed_by_a_sentence(digits, capfd):
+    assert main(["export", str(digits), "--to", "json", "-o", "/dev/stdout"]) == 0
+    out, err = capfd.readouterr()
+    assert err == "Wrote /dev/stdout (5 trials).\n"
+    assert "Wrote" not in out
+
+
+def test_what_goes_into_a_pipe_is_not_followed_by_a_sentence(digits, tmp_path, capsys):
+    pipe = tmp_path / "digits.json"
+    os.mkfifo(pipe)
+    with concurrent.futures.ThreadPoolExecutor() as readers:
+        read = readers.submit(pipe.read_text)
+        assert main(["export", str(digits), "--to", "json", "-o", str(pipe)]) == 0
+        assert json.loads(read.result())["name"] == "digits"
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", f"Wrote {pipe} (5 trials).\n")
 
 
 def test_epochs_and_names_can_be_asked_for(digits, tmp_path):

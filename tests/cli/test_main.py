@@ -1,5 +1,6 @@
 """Messages and exit codes of all commands."""
 
+import io
 import os
 import signal
 import subprocess
@@ -125,6 +126,20 @@ def test_the_command_needs_neither_keras_nor_ray(digits):
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_what_an_encoding_lacks_is_a_question_mark(encoding, digits, monkeypatch):
+    place = digits.rename(digits.with_name("Ω"))
+    out, err = io.BytesIO(), io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(err, encoding, "backslashreplace"))
+    assert main(["show", str(place)]) == 0
+    assert main(["watch", str(place), "--once"]) == 0
+    assert main(["show", str(place / "Ω")]) == 1
+    assert out.getvalue().startswith(b"? in ")
+    sys.stderr.flush()
+    assert b"\\u03a9" in err.getvalue()
 
 
 def test_a_pipe_that_is_closed_is_no_error(digits):

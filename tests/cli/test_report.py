@@ -11,6 +11,7 @@ import pytest
 from glimr_keras.cli import figures, report_figures
 from glimr_keras.cli.main import main
 from glimr_keras.cli.report_figures import caption
+from glimr_keras.cli.report_sections import head
 from glimr_keras.trials.objective import MultiObjective, Objective
 from glimr_keras.visualization import FIGURES
 from tests.cli.conftest import trials
@@ -134,6 +135,14 @@ def test_a_project_without_trials_has_a_report(tmp_path):
     assert "<h2>Figures</h2>" not in text
     assert "1970" not in text
     assert ", until" not in text
+
+
+def test_workers_are_counted_where_they_are_known():
+    project = made.project([made.trial(0, [[0.5], [0.25]])])
+    assert ">of training by 2 workers<" in head("digits", project, made.BEGAN)
+    for execution in project.trials["00"].executions.values():
+        execution.worker = None
+    assert ">of training<" in head("digits", project, made.BEGAN)
 
 
 def test_a_figure_that_cannot_be_drawn_is_a_line(digits, tmp_path, monkeypatch):

@@ -78,4 +78,13 @@ def test_the_trend_is_that_of_the_best_so_far():
     project = made.project([made.trial(n, [[score]]) for n, score in enumerate(scores)])
     assert project_lines.trend(project, 40) == "▁▅▅█"
     assert project_lines.trend(project, 2) == "▁█"
+    assert [project_lines.trend(project, width) for width in (1, 0, -1)] == [""] * 3
     assert project_lines.trend(made.project([made.trial(0, [[0.5]])]), 40) == ""
+
+
+def test_stopped_trials_have_a_part_in_the_trend_only_without_others():
+    stopped = [made.trial(n, [[score]], "STOPPED") for n, score in enumerate([0.2, 0.1])]
+    completed = [made.trial(n, [[score]]) for n, score in enumerate([0.9, 0.8], start=2)]
+    assert project_lines.trend(made.project(stopped), 40) == "▁█"
+    assert project_lines.trend(made.project([*stopped, *completed]), 40) == "▁█"
+    assert project_lines.trend(made.project([*stopped, completed[0]]), 40) == ""

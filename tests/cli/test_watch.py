@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from glimr_keras.cli import watch
+from glimr_keras.cli import project_lines, watch
 from glimr_keras.cli.main import main
 from glimr_keras.cli.opened import Opened
 from glimr_keras.project.journal import Journal
@@ -22,7 +22,7 @@ from tests.script_environment import script_environment
 def test_once_shows_what_runs(digits, capsys):
     assert main(["watch", str(digits), "--once"]) == 0
     out = capsys.readouterr().out
-    assert "\nTrend      ███\n" in out
+    assert "\nTrend      ██\n" in out
     assert "Running: 1\n  trial  epoch  val_loss  for" in out
     assert "\n  04         2       0.7  " in out
     assert "Best 3 trials\n" in out
@@ -106,6 +106,43 @@ def test_a_project_that_was_never_read_is_no_project(of_keras_tuner, capsys):
     (of_keras_tuner / "trial_01" / "trial.json").write_text("{")
     assert main(["watch", str(of_keras_tuner), "--interval", "0.1"]) == 1
     assert "trial_01" in capsys.readouterr().err
+
+
+def test_a_look_takes_a_tenth_of_the_time_at_most(digits, monkeypatch):
+    """Also that in which it is shown."""
+    clock, slept = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", slept.append)
+    looks = watch._looks(Opened(str(digits)), 2.0)
+    for took in (0.0, 3.0, 0.1):
+        next(looks)
+        clock[0] += took
+    next(looks)
+    assert slept == [2.0, 30.0, 2.0]
+
+
+def test_the_best_are_ranked_once_and_no_more_than_there_is_room_for(tmp_path, monkeypatch):
+    trials = [made.trial(number, [[0.5 + number / 100]]) for number in range(90)]
+    opened = Opened(str(made.written(made.project(trials), tmp_path / "many")))
+    project, shown, ranked = opened.read(), [], []
+    columns, rank = project_lines.trial_columns, project_lines.ranked
+    monkeypatch.setattr(
+        project_lines,
+        "trial_columns",
+        lambda best, *a: shown.append(len(best)) or columns(best, *a),
+    )
+    monkeypatch.setattr(project_lines, "ranked", lambda *a: ranked.append(a) or rank(*a))
+    lines = watch.view(opened, project, 10_000, 80, 24)
+    assert len(lines) == 24
+    assert max(shown) <= 24
+    assert len(ranked) == 2  # also for the best score
+
+
+def test_there_is_no_trend_where_there_is_no_room(digits, capsys, monkeypatch):
+    for columns in ("11", "12", "13"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert main(["watch", str(digits), "--once"]) == 0
+        assert ("Trend" in capsys.readouterr().out) == (columns == "13")
 
 
 def test_why_it_cannot_be_read_is_in_one_line(digits):

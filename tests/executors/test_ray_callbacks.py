@@ -206,6 +206,19 @@ def test_a_trial_whose_process_was_lost_goes_on_as_the_same(search):
     assert [each[0] for each in notes.told[1:]] == ["start", "result", "recover", "result"]
 
 
+def test_a_trial_whose_process_was_lost_before_its_first_epoch_starts_when_all_is_known(search):
+    notes = Notes()
+    found = search(notes, is_whole=False)
+    found.start("r0")
+    found.bridge.lose("r0", "out of memory")
+    found.tell("on_trial_error", "r0")
+    assert notes.told == ["setup"]
+    found.start("r1")
+    found.report("r1", 1, late=3)
+    assert [each[0] for each in notes.told[1:]] == ["start", "result"]
+    assert notes.told[1][2]["late"] == 3
+
+
 def test_what_runs_when_the_search_is_interrupted_is_an_error_to_loggers(search):
     notes = Notes()
     found = search(notes)

@@ -4,6 +4,7 @@ import json
 import math
 
 from glimr_keras.exports import document
+from glimr_keras.space.hp_types import Choice
 from tests.exports import contents
 from tests.results import made
 
@@ -39,6 +40,14 @@ def test_numbers_that_json_does_not_have_are_texts(tmp_path):
     trial = made.trial(0, [[0.5, math.nan, -math.inf]])
     epochs = written(contents.content([trial]), tmp_path)["trials"][0]["executions"][0]["epochs"]
     assert [each["metrics"]["val_loss"] for each in epochs] == [0.5, "nan", "-inf"]
+
+
+def test_options_that_json_does_not_have_are_texts(tmp_path):
+    space = [Choice("clip", [0.5, math.inf])]
+    trial = made.trial(0, [[0.5]], values={"clip": math.inf})
+    read = written(contents.content([trial], space=space), tmp_path)
+    assert read["space"][0]["config"]["values"] == [0.5, "inf"]
+    assert read["trials"][0]["values"] == {"clip": "inf"}
 
 
 def test_folds_are_told(tmp_path):

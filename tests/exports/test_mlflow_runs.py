@@ -223,9 +223,12 @@ def test_two_projects_of_one_name_are_beside_each_other(where):
 
 def test_names_that_mlflow_refuses_are_changed(where):
     values = {"a//b": 1, "../c": 2, "x[0]": 3, "x(0)": 4, "ü": "y" * 9000}
-    mlflow_runs.write_runs(contents.content([made.trial(0, [[0.5]], values=values)]), where)
-    params = runs_in(where)["trial 00"].data.params
-    assert set(params.values()) == {"1", "2", "3", "4", "y" * 5000}
+    trial = made.trial(0, [[0.5]], values=values)
+    trial.executions[0].returned = {"f1@5": 0.25}
+    mlflow_runs.write_runs(contents.content([trial]), where)
+    run = runs_in(where)["trial 00"].data
+    assert set(run.params.values()) == {"1", "2", "3", "4", "y" * 5000}
+    assert run.metrics["f1_5"] == 0.25
     names = _names(["a/b", "x[0]", "x(0)", "lr:max"])
     assert names == {"a/b": "a/b", "x[0]": "x_0_", "x(0)": "x_0__2", "lr:max": "lr:max"}
 

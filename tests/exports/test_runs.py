@@ -39,6 +39,22 @@ def test_what_was_never_trained_is_a_run_too():
     assert run.started == run.ended == made.BEGAN  # the project's
 
 
+def test_what_was_put_into_the_history_is_beside_the_score():
+    trial = made.trial(0, [[0.5, 0.25]])
+    trial.executions[0].returned = {"f1": 0.9, "val_loss": 0.2}
+    (run,) = all_runs(contents.content([trial]))
+    assert run.score == {"f1": 0.9, "score": 0.25, "best_epoch": 2}
+    trial.executions[0].status = "FAILED"
+    assert run.score == {}
+
+
+def test_what_a_trial_that_ended_left_behind_ended_with_its_last_epoch():
+    trial = made.trial(0, [[0.5, 0.25]], "RUNNING")
+    trial.status = "FAILED"
+    (run,) = all_runs(contents.content([contents.timed(trial)]))
+    assert (run.status, run.ended) == ("FAILED", made.BEGAN + 2)
+
+
 def test_stages_of_hyperband_are_no_hyperparameters():
     trial = made.trial(0, [[0.5]], values={"units": 8, Stage.BRACKET: 2, Stage.PARENT: "01"})
     (run,) = all_runs(contents.content([trial]))

@@ -6,6 +6,7 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from glimr_keras.errors import ProjectError
 from glimr_keras.exports import tensorboard_runs
+from glimr_keras.space.hp_types import Choice, Condition, Float, Int
 from tests.exports import contents
 from tests.results import made
 
@@ -99,6 +100,45 @@ def test_values_that_are_no_scalars_are_texts(write, logs):
     start = told(read(logs / "trial_00"), metadata.SESSION_START_INFO_TAG).session_start_info
     assert start.hparams["kind"].string_value == "None"
     assert start.hparams["layers"].string_value == "[1, 2]"
+
+
+def test_what_was_put_into_the_history_is_a_scalar_at_the_best_epoch(write, logs):
+    trial = made.trial(0, [[0.5, 0.25, 0.375]])
+    trial.executions[0].returned = {"f1": 0.75}
+    write(contents.content([trial]))
+    found = read(logs / "trial_00")
+    assert [(each.step, each.value) for each in found.Scalars("f1")] == [(2, 0.75)]
+    experiment = told(read(logs), metadata.EXPERIMENT_TAG).experiment
+    assert [each.name.tag for each in experiment.metric_infos][-1] == "f1"
+
+
+A, B = ((Condition("net", (name,)),) for name in "ab")
+
+
+@pytest.mark.parametrize(
+    ("space", "domain"),
+    [
+        ([Int("x", 1, 200_000, conditions=A), Int("x", 8, 300_000, conditions=B)], (1, 300_000)),
+        ([Int("x", 2, 9, conditions=A), Float("x", 0.5, 4.0, conditions=B)], (0.5, 9.0)),
+        (
+            [Int("x", 1, 9, conditions=A), Choice("x", [64, 128], conditions=B)],
+            {*range(1, 10), 64, 128},
+        ),
+        ([Int("x", 1, 200_000, conditions=A), Choice("x", [8], conditions=B)], None),
+        ([Choice("x", list(range(101)))], None),
+    ],
+)
+def test_a_name_of_two_branches_has_their_range_or_few_values(write, logs, space, domain):
+    write(contents.content([], space=space))
+    (info,) = told(read(logs), metadata.EXPERIMENT_TAG).experiment.hparam_infos
+    match info.WhichOneof("domain"):
+        case "domain_interval":
+            found = info.domain_interval.min_value, info.domain_interval.max_value
+        case "domain_discrete":
+            found = {each.number_value for each in info.domain_discrete.values}
+        case _:
+            found = None
+    assert found == domain
 
 
 def test_the_events_of_another_project_are_left_alone(write, logs):

@@ -15,7 +15,7 @@ from tests.exports import contents
 from tests.offline_runs import wandb_runs as offline_runs
 from tests.results import made
 
-pytest.importorskip("wandb")
+wandb = pytest.importorskip("wandb")
 
 
 def files_of(where):
@@ -46,6 +46,13 @@ def test_runs_have_a_configuration_a_history_and_a_group(where):
     assert (first.summary["score"], first.summary["best_epoch"]) == (0.25, 2)
     assert (first.exit_code, failed.exit_code) == (0, 1)
     assert failed.info.notes == "ValueError: <too large> & more"
+
+
+def test_an_older_version_is_refused(where, monkeypatch):
+    monkeypatch.setattr(wandb, "__version__", "0.18.7")
+    with pytest.raises(ImportError, match=r"0\.19\.10 or later\. Received: 0\.18\.7"):
+        wandb_runs.write_runs(contents.early(), where)
+    assert not pathlib.Path(where).exists()
 
 
 def test_a_run_is_never_there_twice(where):

@@ -11,6 +11,17 @@ from glimr_keras.project.remote_files import project_name, without_keys
         ("s3://bucket/runs/digits", "s3://bucket/runs/digits", "digits"),
         ("s3://key:secret@bucket/runs/digits?region=eu", "s3://bucket/runs/digits", "digits"),
         ("s3://bucket/runs/digits/", "s3://bucket/runs/digits/", "digits"),
+        (
+            "abfs://box@acc.dfs.core.windows.net/p?sig=1",
+            "abfs://box@acc.dfs.core.windows.net/p",
+            "p",
+        ),
+        (
+            "wasbs://box:key@acc.blob.core.windows.net/p",
+            "wasbs://box@acc.blob.core.windows.net/p",
+            "p",
+        ),
+        ("abfss://:key@acc.dfs.core.windows.net/p", "abfss://acc.dfs.core.windows.net/p", "p"),
         ("file:///runs/p", "file:///runs/p", "p"),
         ("runs/a@b?c", "runs/a@b?c", "a@b?c"),
         ("runs/digits", "runs/digits", "digits"),

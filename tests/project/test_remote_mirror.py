@@ -15,7 +15,9 @@ import glimr_keras as gk
 from glimr_keras.errors import CheckpointError, ProjectError, StorageError
 from glimr_keras.project import checkpoints, remote_files, remote_mirror, training_states
 from glimr_keras.project.journal import Journal
+from glimr_keras.results.sources import project_of
 from tests import faulty, tiny_models
+from tests.results import made
 
 moto = pytest.importorskip("moto.server")
 SEARCH = {"validation_data": tiny_models.VALIDATION, "epochs": faulty.EPOCHS, "verbose": 0}
@@ -687,3 +689,24 @@ def test_states_at_the_uri_are_never_ahead_of_the_journal(bucket, machine, notes
     assert states
     for place in states:
         assert any(name.endswith(".jsonl") for name in described[:place])
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        gk.RayTuner.open,
+        gk.experiment_table,
+        project_of,
+        lambda uri: gk.BayesianOptimization(
+            Plain(), gk.Objective("val_loss", "min"), 1, warm_start=uri, executor="inline"
+        ),
+    ],
+    ids=["open", "table", "figures", "warm_start"],
+)
+def test_a_project_that_is_gone_is_not_read_from_its_copy(read, tmp_path, machine, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = made.written(made.project([made.trial(0, [[0.5]])]), tmp_path / "there" / "p")
+    read(f"file://{place}")
+    shutil.rmtree(place)
+    with pytest.raises(ProjectError, match=r"no project at file://.*/p\. A copy from before is in"):
+        read(f"file://{place}")

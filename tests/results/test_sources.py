@@ -5,7 +5,9 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.errors import ObjectiveError, ProjectError
-from glimr_keras.results.sources import name_of, project_of
+from glimr_keras.results.sources import name_of, project_of, with_objective
+from glimr_keras.space.hp_types import Choice, Condition, Float
+from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import TrialStatus
 from tests.results import made
@@ -148,3 +150,74 @@ def test_an_objective_that_was_not_measured_is_named(directory):
         ObjectiveError, match=r"'val_los'\. Did you mean 'val_loss'\? Measured were: loss, val_loss"
     ):
         project_of(directory, "val_los")
+
+
+CLIPPED = [
+    Choice("clip", [None, 1, 5]),
+    Float("rate", 0.0, 1.0, conditions=(Condition("clip", (None,)),)),
+    Choice("kind", ["a", None], conditions=(Condition("clip", (5,)),)),
+]
+OF_CLIPPED = [
+    {"clip": None, "rate": 0.5},
+    {"clip": 1},
+    {"clip": 5, "kind": None},
+    {"clip": None, "rate": 0.25},
+]
+
+
+@pytest.fixture
+def clipped(tmp_path):
+    trials = [made.trial(n, [[0.5 + n]], values=values) for n, values in enumerate(OF_CLIPPED)]
+    return made.written(made.project(trials, CLIPPED), tmp_path / "clipped")
+
+
+def test_an_option_that_is_none_comes_back_with_what_depends_on_it(clipped, tmp_path):
+    results = gk.RayTuner.open(clipped).results_dataframe()
+    results.to_parquet(tmp_path / "table.parquet")
+    for table in (
+        results,
+        gk.experiment_table(clipped),
+        pd.read_parquet(tmp_path / "table.parquet"),
+    ):
+        trials = project_of(table).trials.values()
+        assert [trial.values for trial in trials] == OF_CLIPPED
+        assert {type(trial.values["clip"]) for trial in trials} == {type(None), int}
+
+
+def test_a_filter_is_told_of_an_option_that_is_none(clipped):
+    table = gk.experiment_table(clipped)
+    seen = []
+    gk.top_k_trials(table, "val_loss", "min", config_filter=seen.append)
+    assert seen == OF_CLIPPED
+    found = gk.top_k_trials(
+        table, "val_loss", "min", config_filter=lambda config: config["clip"] is None
+    )
+    assert list(found["trial_id"]) == ["00", "03"]
+
+
+@pytest.mark.parametrize("kind", ["results", "epochs"])
+@pytest.mark.parametrize("types", [None, {"trial_id": str}])
+def test_the_stages_of_hyperband_come_back_from_a_csv_file(tmp_path, kind, types):
+    stage = {Stage.EPOCHS: 3, Stage.BRACKET: 1, Stage.ROUND: 0}
+    trials = [
+        made.trial(7, [[0.5]], values={"units": 9, **stage}),
+        made.trial(8, [[0.6]], values={"units": 10}),
+        made.trial(9, [[0.4]], values={"units": 9, **stage, Stage.ROUND: 1, Stage.PARENT: "07"}),
+    ]
+    place = made.written(made.project(trials), tmp_path / "digits")
+    table = gk.RayTuner.open(place).results_dataframe()
+    table = gk.experiment_table(place) if kind == "epochs" else table
+    table.to_csv(tmp_path / "table.csv", index=False)
+    project = project_of(pd.read_csv(tmp_path / "table.csv", dtype=types), "val_loss")
+    first, second, third = (project.trials[n] for n in sorted(project.trials))
+    assert third.values[Stage.PARENT] == first.trial_id
+    assert [third.values[name] for name in stage] == [3, 1, 1]
+    assert {type(third.values[name]) for name in stage} == {int}
+    assert not set(Stage.NAMES) & set(second.values)
+
+
+def test_what_was_put_into_the_history_was_measured():
+    trial = made.trial(0, [[0.5, 0.4]])
+    trial.executions[0].returned = {"f1": 0.9}
+    found = with_objective(made.project([trial]), Objective("f1", "max"))
+    assert found.trials["00"].score == 0.9

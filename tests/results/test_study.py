@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 import glimr_keras as gk
 from glimr_keras.errors import ProjectError
-from glimr_keras.project.journal import Journal
+from glimr_keras.project.journal import Journal, serialized
 from glimr_keras.results.study import to_study
 from glimr_keras.space.hp_types import Choice, Condition, Float, Int
 from glimr_keras.trials.objective import MultiObjective
@@ -65,6 +65,35 @@ def test_one_name_in_two_branches_is_two_parameters():
     assert second.params == {"net": "b", "size (net=b)": 0.5}
     assert first.distributions["size (net=a)"] == IntDistribution(1, 4)
     assert second.distributions["size (net=b)"] == FloatDistribution(0.0, 1.0)
+
+
+def test_a_name_that_a_second_branch_has_later_leaves_the_first_as_it_is(storage):
+    space = [
+        Choice("net", ["a", "b", "c"]),
+        Float("rate", 0.0, 1.0, conditions=(Condition("net", ("a",)),)),
+    ]
+    late = [
+        Float("rate", 1.0, 2.0, conditions=(Condition("net", ("b",)),)),
+        Int("later", 0, 3, conditions=(Condition("net", ("b",)),)),
+        Int("later", 5, 9, conditions=(Condition("net", ("c",)),)),
+        Int("rate", 5, 9),
+    ]
+    trials = [
+        made.trial(0, [[1.0]], values={"net": "a", "rate": 0.5}),
+        made.trial(1, [[1.0]], values={"net": "b", "rate": 1.5, "later": 2}),
+        made.trial(2, [[1.0]], values={"net": "c", "rate": 7, "later": 8}),
+    ]
+    described = {"project_id": "1"}
+    to_study(made.project(trials[:1], space, **described), storage, "digits")
+    project = made.project(trials, space, late_space=serialized(late), **described)
+    to_study(project, storage, "digits")
+    params = [trial.params for trial in loaded(storage).trials]
+    assert params == [trial.params for trial in to_study(project).trials]
+    assert params == [
+        {"net": "a", "rate": 0.5},
+        {"net": "b", "rate (net=b)": 1.5, "later": 2},
+        {"net": "c", "rate (2)": 7, "later (net=c)": 8},
+    ]
 
 
 def test_values_beyond_the_space_are_kept():
@@ -171,6 +200,37 @@ def test_a_failed_trial_that_is_run_again_is_another_one(tmp_path, storage):
     journal.close()
     gk.RayTuner.open(place).to_study(storage)
     assert [trial.state.name for trial in loaded(storage).trials] == ["FAIL", "COMPLETE"]
+
+
+@pytest.mark.parametrize("scores", [[0.9, 0.8], [0.9, 0.8, 0.7, 0.6, 0.5]])
+def test_an_attempt_that_failed_is_another_trial_than_the_next(storage, scores):
+    described = {"project_id": "1"}
+    first = made.trial(0, [[0.5, 0.4, 0.3, 0.2]], TrialStatus.RUNNING)
+    to_study(made.project([first], **described), storage, "digits")
+    again = made.trial(0, [scores])
+    again.executions[0].started += 50
+    again.executions[0].attempt = 1
+    project = made.project([again], **described)
+    for _ in range(2):
+        to_study(project, storage, "digits")
+    before, after = loaded(storage).trials
+    assert before.state == TrialState.FAIL
+    assert before.user_attrs["failure"] == "It was begun again."
+    (fresh,) = to_study(project).trials
+    assert after.state == TrialState.COMPLETE
+    assert after.intermediate_values == fresh.intermediate_values
+    assert after.datetime_start == fresh.datetime_start
+    assert after.value == fresh.value
+
+
+def test_a_training_that_goes_on_from_an_earlier_epoch_is_another_trial(storage):
+    described = {"project_id": "1"}
+    for scores in ([0.5, 0.4, 0.3], [0.5, 0.45]):
+        trial = made.trial(0, [scores], TrialStatus.RUNNING)
+        to_study(made.project([trial], **described), storage, "digits")
+    before, after = loaded(storage).trials
+    assert (before.state, after.state) == (TrialState.FAIL, TrialState.RUNNING)
+    assert after.intermediate_values == {1: 0.5, 2: 0.45}
 
 
 def test_a_trial_is_there_when_it_is_known_when_it_began(tmp_path, storage):

@@ -271,11 +271,12 @@ def test_stages_of_hyperband_are_left_out_but_for_the_epochs():
     ]
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_scores_that_are_no_numbers_are_shown(bad):
+@pytest.mark.parametrize(
+    ("bad", "shown"), [(math.nan, {}), (math.inf, {"val_loss": "inf", "std": "nan"})]
+)
+def test_a_score_that_is_infinite_is_shown_and_nan_is_none(bad, shown):
     executions = {0: execution(0.5, 1, 1), 1: execution(bad, 1, 1)}
     trial = Trial.of("0", {}, status=TrialStatus.COMPLETED, executions=executions)
     columns = trial_columns([trial], Objective("val_loss", "min"))
     cells = {column.name: column.cells[0] for column in columns}
-    assert cells.get("val_loss", "nan") in ("nan", "inf")
-    assert cells.get("std", "nan") == "nan"
+    assert {name: cells[name] for name in ("val_loss", "std") if name in cells} == shown

@@ -7,6 +7,7 @@ import warnings
 import pytest
 
 import glimr_keras as gk
+from glimr_keras.errors import StorageError
 from glimr_keras.training.messages import ExecutionSpec
 from tests import tiny_models
 from tests.offline_runs import mlflow_runs
@@ -127,6 +128,21 @@ def test_without_an_experiment_of_the_script_runs_are_in_one_of_the_projects_nam
     tuner.search(*tiny_models.TRAIN, callbacks=[MlflowCallback()], **FIT)
     assert set(mlflow_runs(uri)) == {("digits", "0"), ("digits", "0_execution_1")}
     assert mlflow.active_run() is None
+
+
+@pytest.mark.parametrize("is_chosen", [True, False])
+def test_an_experiment_that_was_deleted_is_refused_before_the_search(uri, tmp_path, is_chosen):
+    client = mlflow.MlflowClient()
+    name = "mine" if is_chosen else "digits"
+    experiment = client.create_experiment(name)
+    if is_chosen:
+        mlflow.set_experiment(name)
+    client.delete_experiment(experiment)
+    with pytest.raises(StorageError, match=f"The experiment '{name}' was deleted in MLflow"):
+        search(tmp_path, [MlflowCallback()], hyperparameters=space())
+    assert not (tmp_path / "digits").exists()
+    client.restore_experiment(experiment)
+    assert MLflow.of_script("digits").experiment == experiment
 
 
 @pytest.fixture

@@ -105,6 +105,22 @@ def test_a_run_is_the_active_one_until_it_ends(script, spec, tmp_path):
     assert (found.exit_code, "trial_status" in found.summary) == (1, False)
 
 
+class OfWandb(keras.callbacks.Callback):
+    """Counts as a callback of W&B's, by the name of its module."""
+
+    __module__ = "wandb.integration.keras"
+
+
+def test_an_older_version_is_refused_before_the_search(tmp_path, monkeypatch):
+    monkeypatch.setattr(wandb, "__version__", "0.19.9")
+    tuner = gk.GridSearch(
+        build, "val_loss", 2, directory=tmp_path, project_name="digits", executor="inline"
+    )
+    with pytest.raises(ImportError, match=r"wandb must be of version 0\.19\.10 or later"):
+        tuner.search(*tiny_models.TRAIN, callbacks=[OfWandb()], **FIT)
+    assert not (tmp_path / "digits").exists()
+
+
 def test_without_a_run_of_the_script_runs_are_in_a_project_of_the_projects_name(
     spec, tmp_path, monkeypatch
 ):

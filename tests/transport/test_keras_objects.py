@@ -609,6 +609,7 @@ def test_looking_changes_nothing_of_this_process():
     model = sequential(Scaled(3, tripled))
     model.compile("adam", Loss(1.0))
     drawn = random.getstate()
+    assert not Scaled.__annotations__  # which Python makes when they are first asked for
     registry, kinds = dict(keras.saving.get_custom_objects()), dict(vars(Scaled))
     number, drawn_by_numpy = keras.backend.get_uid("dense"), np.random.get_state()[1].tolist()
     check_sendable(model, "model")

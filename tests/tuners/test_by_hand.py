@@ -10,7 +10,9 @@ import glimr_keras as gk
 from glimr_keras.engine import tuner_utils
 from glimr_keras.errors import OtherOracleError, ProjectError
 from glimr_keras.project.journal import Journal
+from glimr_keras.training import tracker_callbacks
 from tests import tiny_models
+from tests.training.test_tracker_callbacks import OfMLflow, Tracker
 
 FIT = {"validation_data": tiny_models.VALIDATION, "verbose": 0}
 
@@ -181,6 +183,27 @@ def test_an_oracle_with_a_state_of_its_own_refuses_a_project_of_another_kind(pro
 
 
 # `run_trial` by hand
+
+
+@pytest.mark.parametrize("of_the_tuner", [True, False])
+def test_each_training_is_tracked_as_a_run_of_its_own(project, monkeypatch, of_the_tuner):
+    tracker = Tracker()
+    monkeypatch.setitem(tracker_callbacks._TRACKERS, "mlflow", lambda name: tracker)
+    given = {} if of_the_tuner else {"callbacks": [OfMLflow()]}
+    tuner = tuner_of(
+        project, executions_per_trial=2, callbacks=[OfMLflow()] if of_the_tuner else None
+    )
+    trial = tuner.oracle.create_trial("tuner0")
+    tuner.run_trial(trial, *tiny_models.TRAIN, epochs=1, **given, **FIT)
+    project_id = Journal(pathlib.Path(tuner.project_dir)).read().project_id[:8]
+    assert [(run.spec.unique_name, run.status) for run in tracker.runs] == [
+        (f"{project_id}_0", "COMPLETED"),
+        (f"{project_id}_0_execution_1", "COMPLETED"),
+    ]
+    assert tracker.runs[0].values["units_0"] == trial.hyperparameters["units_0"]
+    with pytest.raises(ValueError, match="sizes"):
+        tuner.run_trial(trial, tiny_models.TRAIN[0], tiny_models.TRAIN[1][:3], **given, **FIT)
+    assert [run.status for run in tracker.runs[2:]] == ["FAILED"]
 
 
 class Counting(gk.RandomSearch):

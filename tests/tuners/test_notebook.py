@@ -94,7 +94,7 @@ def test_no_panel_goes_on_when_a_search_cannot_begin(tmp_path):
         "import threading\ntuner = gk.RandomSearch(lambda hp: 1 / 0, 'val_loss', 3, directory='.',"
         " executor='inline')\ntry:\n    tuner.search(*tiny_models.TRAIN)\n"
         "except Exception as error:\n    print(type(error).__name__)\n"
-        "print([each.name for each in threading.enumerate() if '_keep_up' in each.name])"
+        "print([each.name for each in threading.enumerate() if 'glimr_keras.' in each.name])"
     )
     _, outputs = executed(notebook_of(source), tmp_path)
     assert outputs[0]["data"]["text/plain"].startswith("Search 0/3 trials, 0:00:")

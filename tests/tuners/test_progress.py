@@ -7,12 +7,16 @@ import re
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
+import glimr_keras as gk
+from glimr_keras.project.journal import Journal
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 from glimr_keras.tuners.progress import Progress, describe_trial
+from glimr_keras.tuners.progress_notebook import in_notebook
 from tests.script_environment import script_environment
 
 OBJECTIVE = Objective("val_loss", "min")
@@ -280,3 +284,71 @@ def test_a_search_goes_on_when_nobody_reads_its_log_any_more():
         said = script.stderr.read()
     assert script.wait(300) == 0
     assert said == b"over"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+def test_what_the_encoding_of_a_log_lacks_is_a_question_mark(monkeypatch, encoding):
+    log = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(log, encoding, write_through=True))
+    progress = Progress(1, Objective("Ω", "min"), Plan(2))
+    progress.on_start("C:\\Users\\Иван\\runs")
+    progress.on_search_begin(Objective("Ω", "min"), [])
+    message = f"{HEAD}ValueError: units ≥ 3"
+    progress.on_trial_end(trial(0, None, TrialStatus.FAILED, message=message))
+    progress.on_trial_end(trial(1))
+    progress.on_search_end("Done.")
+    began, failed, ended, remark = log.getvalue().decode(encoding).splitlines()
+    assert "C:\\Users\\????\\runs" in began
+    assert "FAILED: ValueError: units ? 3  units=4" in failed
+    assert "2/2 trials, 1 failed, best ? 0.5000" in ended
+    assert remark == "Done."
+
+
+def test_that_a_project_was_found_is_said_in_any_encoding(project, monkeypatch):
+    options = {**project, "project_name": "Ω", "executor": "inline"}
+    gk.RandomSearch(Draws(), gk.Objective("x", "min"), 1, **options).search(verbose=0)
+    log = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(log, "cp1252", write_through=True))
+    gk.RandomSearch(Draws(), gk.Objective("x", "min"), 1, **options)
+    assert re.fullmatch(rb"Reloading Tuner from .*/\?/tuner0\.json\n", log.getvalue())
+
+
+class Draws(gk.HyperModel):
+    """Trains nothing."""
+
+    def run(self, config):
+        return config.Float("x", 0, 1)
+
+
+def test_a_search_whose_end_cannot_be_shown_is_saved_and_can_be_gone_on_with(project, monkeypatch):
+    def fails(progress, remark=None):
+        raise RuntimeError("no screen")
+
+    monkeypatch.setattr(Progress, "on_search_end", fails)
+    tuner = gk.RandomSearch(Draws(), gk.Objective("x", "min"), 2, executor="inline", **project)
+    saved = []
+    monkeypatch.setattr(tuner, "save", lambda: saved.append(len(tuner.oracle.trials)))
+    with pytest.raises(RuntimeError, match="no screen"):
+        tuner.search()
+    assert saved[-1] == 2
+    journal = Journal(tuner._glimr.place)
+    journal.claim()  # which nobody else has
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "is_it"),
+    [
+        ("ipykernel.zmqshell", "ZMQInteractiveShell", True),
+        ("google.colab._shell", "Shell", True),
+        ("spyder_kernels.console.shell", "SpyderShell", False),  # which shows each output below
+        ("IPython.terminal.interactiveshell", "TerminalInteractiveShell", False),
+    ],
+)
+def test_a_notebook_is_where_outputs_can_be_replaced(module, name, is_it, monkeypatch):
+    of_jupyter = type("ZMQInteractiveShell", (), {"__module__": "ipykernel.zmqshell"})
+    kind = type(name, (of_jupyter,), {"__module__": module})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=kind))
+    assert in_notebook() == is_it
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert not in_notebook()

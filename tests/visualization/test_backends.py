@@ -24,6 +24,7 @@ from tests.visualization import made
 
 LAYERS = [
     Band([1, 2, 3], [0, 1, 1], [2, 3, 4], style.GREEN),
+    Band([1, 2, 3], [0, 1, 1], [1, 2, 2], style.INK),
     Lines([1, 2, np.nan, 2, 3], [1, 1, np.nan, 2, 2], "line", style.ORANGE, has_steps=True),
     Lines([1, 3], [2, 3], colour=0.5),
     Dots([1, 2], [3, 1], "dots", np.array([0.0, 1.0]), about=["a", "b"]),
@@ -58,6 +59,16 @@ def test_what_is_in_ink_is_light_on_dark_paper():
         axes = drawn(PICTURE, "matplotlib")
         ring = next(d for d in axes[0, 0].collections if d.get_label() == "ring")
     assert ring.get_edgecolors()[0][:3].tolist() == [1, 1, 1]
+
+
+def test_every_symbol_is_one_of_both_libraries():
+    names = ("dot", "ring", "cross", "dash", "up", "down", "left", "right")
+    layers = [Dots([place], [0], symbol=name) for place, name in enumerate(names)]
+    picture = Picture("Symbols", [[Panel(Axis(), Axis(), layers)]])
+    marks = {trace.marker.symbol for trace in drawn(picture, "plotly").data}
+    shapes = {str(each.get_paths()[0]) for each in drawn(picture, "matplotlib").collections}
+    assert len(marks) == 8
+    assert len(shapes) == 7  # a ring is a dot that is not filled
 
 
 def test_a_grid_is_filled_up_with_nothing():

@@ -60,6 +60,15 @@ def test_numbers_that_are_options_are_in_their_order():
     assert dimensions_of(Boolean("on"))["on"].options == ("False", "True")
 
 
+def test_a_number_that_is_infinite_is_an_option():
+    project = made.project(20, space=[Choice("clip", [0.5, 1.0, np.inf]), Float("rate", 0, 1)])
+    found = all_dimensions(scores_of(project))["clip"]
+    assert found.options == ("0.5", "1", "inf")
+    names = applicable(project)
+    assert "plot_slice" in {FIGURES[name].__name__ for name in names}
+    plot_slice(project)
+
+
 @pytest.mark.parametrize("is_log", [True, False])
 def test_parts_of_an_axis_and_back(is_log):
     dimension = Dimension("rate", np.array([1e-4, 1e-2, np.nan]), is_log=is_log)

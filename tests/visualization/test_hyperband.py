@@ -1,9 +1,11 @@
 """Brackets and promotions."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import glimr_keras as gk
+from glimr_keras.results.tables import results_dataframe
 from glimr_keras.visualization.hyperband import stays
 from glimr_keras.visualization.scores import scores_of
 from tests.visualization import made
@@ -65,3 +67,12 @@ def test_failed_trials_are_crosses_and_a_lone_bracket_is_one_panel():
 def test_another_tuner_has_no_brackets():
     with pytest.raises(ValueError, match=r"There are no brackets: .* `Hyperband`"):
         gk.visualization.plot_hyperband(made.project(5))
+
+
+def test_promotions_are_there_from_a_csv_file(tmp_path):
+    project = made.hyperband()
+    results_dataframe(project).to_csv(tmp_path / "table.csv", index=False)
+    table = pd.read_csv(tmp_path / "table.csv")
+    expected = [stay.parent for stay in stays(scores_of(project))]
+    assert [stay.parent for stay in stays(scores_of(table, made.ACCURACY))] == expected
+    assert sum(parent is not None for parent in expected) == 3 + 1 + 1

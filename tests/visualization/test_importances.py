@@ -1,10 +1,13 @@
 """What matters, and so what is shown."""
 
 import matplotlib.pyplot as plt
+import optuna
 import pytest
+from optuna.importance import MeanDecreaseImpurityImportanceEvaluator
 
 import glimr_keras as gk
 from glimr_keras.errors import ProjectError
+from glimr_keras.space.hp_types import Choice, Condition, Float
 from glimr_keras.visualization.importances import chosen, param_importances, varied
 from glimr_keras.visualization.scores import scores_of
 from tests.visualization import made
@@ -37,6 +40,69 @@ def test_another_evaluator_and_some_hyperparameters(scores):
     ax = gk.visualization.plot_param_importances(scores.project, names, evaluator=evaluator)
     assert [text.get_text() for text in ax.get_yticklabels()] == names[::-1]
     plt.close("all")
+
+
+CONDITIONAL = made.SPACE[7].name
+
+
+def test_without_conditions_only_what_all_trials_have_is_judged_by_all(scores):
+    evaluator = MeanDecreaseImpurityImportanceEvaluator(n_trees=8, seed=0)
+    ax = gk.visualization.plot_param_importances(scores.project, evaluator=evaluator)
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert set(names) == set(varied(scores)) - {CONDITIONAL}
+    first, second = ax.get_xlabel().split("\n")
+    assert first == f"importance for val_accuracy in {scores.ended.sum()} trials (sum 1)"
+    assert second.startswith("without optimization/sgd_mom")
+    found = param_importances(scores, evaluator=evaluator)
+    assert set(found) == set(names) | {"seed"}
+
+
+def test_a_conditional_one_that_is_asked_for_is_judged_by_the_trials_that_have_it(scores):
+    evaluator = MeanDecreaseImpurityImportanceEvaluator(n_trees=8, seed=0)
+    names = ["dropout", CONDITIONAL]
+    ax = gk.visualization.plot_param_importances(scores.project, names, evaluator=evaluator)
+    have = [
+        trial
+        for trial, has_ended in zip(scores.trials, scores.ended, strict=True)
+        if has_ended and CONDITIONAL in trial.values
+    ]
+    assert 0 < len(have) < scores.ended.sum()
+    assert ax.get_xlabel() == f"importance for val_accuracy in {len(have)} trials (sum 1)"
+    ax = gk.visualization.plot_param_importances(scores.project, names)
+    assert f"in {scores.ended.sum()} trials" in ax.get_xlabel()
+
+
+def test_ped_anova_of_an_earlier_optuna_knows_no_conditions(scores, monkeypatch):
+    monkeypatch.setattr(optuna, "__version__", "4.5.0")
+    ax = gk.visualization.plot_param_importances(scores.project)
+    assert len(ax.get_yticklabels()) == len(varied(scores)) - 1
+    assert "\nwithout" in ax.get_xlabel()
+
+
+def test_what_no_trial_has_together_is_an_error():
+    space = [
+        Choice("net", ["a", "b"]),
+        Float("one", 0, 1, conditions=(Condition("net", ("a",)),)),
+        Float("two", 0, 1, conditions=(Condition("net", ("b",)),)),
+    ]
+    evaluator = MeanDecreaseImpurityImportanceEvaluator(n_trees=8, seed=0)
+    with pytest.raises(ProjectError, match="no trial has all of one, two"):
+        gk.visualization.plot_param_importances(
+            made.project(20, space), ["one", "two"], evaluator=evaluator
+        )
+    project = made.project(20, space)
+    del next(iter(project.trials.values())).values["net"]
+    with pytest.raises(ProjectError, match="no hyperparameter is there in all trials"):
+        gk.visualization.plot_param_importances(project, evaluator=evaluator)
+
+
+def test_a_name_is_that_of_all_branches_that_have_it():
+    space = [Choice("net", ["a", "b"]), Float("rate", 0, 1, conditions=(Condition("net", ("a",)),))]
+    late = [Float("rate", 1, 2, conditions=(Condition("net", ("b",)),))]
+    project = made.project(20, [*space, *late])
+    project.space, project.late_space = project.space[:2], project.space[2:]
+    names = [each.name for each in chosen(scores_of(project), ["rate"])]
+    assert names == ["rate", "rate (net=b)"]
 
 
 def test_stopped_trials_count_as_worse_than_completed_ones():

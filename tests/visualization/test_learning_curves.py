@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.collections import FillBetweenPolyCollection
 
 import glimr_keras as gk
 from glimr_keras.errors import ProjectError
@@ -50,11 +51,47 @@ def test_a_curve_is_the_mean_of_the_executions_that_reached_the_epoch():
 
 
 def test_several_executions_have_a_band_and_single_ones_have_none():
-    assert gk.visualization.plot_learning_curves(made.project(12, executions=2), k=2).collections
+    project = made.project(12, executions=2, statuses=(("COMPLETED", 1.0),))
+    scores = scores_of(project)
+    ax = gk.visualization.plot_learning_curves(project, k=2)
+    curves = [curve_of(scores, scores.trials[place], "val_accuracy") for place in scores.best_first]
+    assert sorted(map(extent, bands(ax))) == sorted(
+        (min(curve.low), max(curve.high)) for curve in curves[:2]
+    )
     ax = gk.visualization.plot_learning_curves(
         made.project(12, statuses=(("COMPLETED", 1.0),)), k=2
     )
-    assert all(len(each.get_offsets()) == 1 for each in ax.collections)  # the best epochs' dots
+    assert ax.collections  # the best epochs' dots
+    assert not bands(ax)
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", "size"])  # with and without a direction
+def test_bands_are_inside_the_axis(metric):
+    project = made.project(12, executions=3, statuses=(("COMPLETED", 1.0),))
+    for trial in project.trials.values():
+        for place, execution in trial.executions.items():
+            for log in execution.history.values():
+                log[metric] = 0.5 + 0.2 * (place - 1) + log["val_loss"] / 100
+    ax = gk.visualization.plot_learning_curves(project, metric, k=3)
+    low, high = ax.get_ylim()
+    assert len(bands(ax)) == 3
+    assert all(low < bottom < 0.35 < 0.65 < top < high for bottom, top in map(extent, bands(ax)))
+
+
+def bands(ax):
+    return [each for each in ax.collections if isinstance(each, FillBetweenPolyCollection)]
+
+
+def extent(band):
+    """The lowest and the highest value of a band."""
+    heights = band.get_paths()[0].vertices[:, 1]
+    return min(heights), max(heights)
+
+
+@pytest.mark.parametrize("backend", ["matplotlib", "plotly"])
+def test_as_many_bands_as_there_are_colours(backend):
+    project = made.project(12, executions=2, statuses=(("COMPLETED", 1.0),))
+    gk.visualization.plot_learning_curves(project, k=8, backend=backend)
 
 
 def test_marks_are_where_trials_were_stopped_or_failed():

@@ -32,6 +32,54 @@ def test_two_objectives_are_one_panel_with_names_and_directions():
     assert {"front", "completed"} <= {dots.get_label() for dots in ax.collections}
 
 
+def sized(accuracies, sizes):
+    """A project of trials with these accuracies and sizes."""
+    parts = [gk.Objective("val_accuracy", "max"), gk.Objective("size", "min")]
+    objective = gk.MultiObjective(parts, pareto=True)
+    project = made.project(len(sizes), [], objective, 1, statuses=(("COMPLETED", 1.0),))
+    for trial, accuracy, size in zip(project.trials.values(), accuracies, sizes, strict=True):
+        trial.executions[0].observe(1, {"val_accuracy": accuracy, "size": size}, objective)
+    return project
+
+
+def shown_in(ax, name):
+    """The points of a name that are inside the axes."""
+    (low, high), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    points = [
+        xy for dots in ax.collections if dots.get_label() == name for xy in dots.get_offsets()
+    ]
+    return [(x, y) for x, y in points if low < x < high and bottom < y < top]
+
+
+def test_the_whole_front_is_on_the_axes_though_much_worse_in_one_objective():
+    rng = np.random.default_rng(0)
+    small, large = rng.uniform(20e3, 90e3, 27), rng.uniform(10.9e6, 11.1e6, 3)
+    accuracies = [*rng.uniform(0.7, 0.8, 27), 0.93, 0.94, 0.95]
+    project = sized(accuracies, [*small, *large])
+    scores = scores_of(project)
+    front = is_on_front(objective_values(scores), project.objective.parts)
+    assert front[-1]
+    ax = gk.visualization.plot_pareto_front(project)
+    assert len(shown_in(ax, "front")) == front.sum()
+    assert len(shown_in(ax, "completed")) == 30 - front.sum()
+    assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "log")  # else the small ones are one
+    figure = gk.visualization.plot_pareto_front(project, backend="plotly")
+    low, high = figure.layout.yaxis.range
+    assert figure.layout.yaxis.type == "log"
+    assert low < np.log10(min(small)) < np.log10(max(large)) < high
+
+
+@pytest.mark.parametrize(("accuracy", "size"), [(0.1, 1e9), (-1e9, 70.0)])
+def test_trials_that_are_far_worse_are_marks_at_the_end(accuracy, size):
+    project = sized([*np.linspace(0.7, 0.8, 12), accuracy], [*np.linspace(10, 60, 12), size])
+    ax = gk.visualization.plot_pareto_front(project)
+    (beyond,) = (dots for dots in ax.collections if dots.get_label() == "beyond the axis")
+    assert len(shown_in(ax, "beyond the axis")) == len(beyond.get_offsets()) == 1
+    assert ax.get_ylim()[1] < 100
+    assert ax.get_xlim()[0] > -1
+    assert len(shown_in(ax, "front")) + len(shown_in(ax, "completed")) == 12
+
+
 def test_three_objectives_are_three_panels():
     parts = [made.ACCURACY, gk.Objective("val_loss", "min"), gk.Objective("size", "min")]
     project = made.project(60, objective=gk.MultiObjective(parts))

@@ -49,7 +49,16 @@ def test_a_text_is_broken_after_a_slash_rather_than_an_underscore():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(64.0, "64"), (0.95417, "0.954"), (1.2e-05, "1.2e-05"), (3e9, "3e+09"), (-2.0, "-2")],
+    [
+        (64.0, "64"),
+        (0.95417, "0.954"),
+        (1.2e-05, "1.2e-05"),
+        (3e9, "3e+09"),
+        (-2.0, "-2"),
+        (np.inf, "inf"),
+        (-np.inf, "-inf"),
+        (np.nan, "nan"),
+    ],
 )
 def test_numbers_have_three_digits(value, text):
     assert style.number(value) == text

@@ -1,5 +1,6 @@
 """When trainings began and ended."""
 
+import dataclasses
 import datetime
 import time
 
@@ -8,6 +9,7 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.errors import ProjectError
+from glimr_keras.trials.trial import Execution, Trial
 from glimr_keras.visualization.scores import scores_of
 from glimr_keras.visualization.timeline import duration, trainings
 from tests.visualization import made
@@ -22,11 +24,46 @@ def test_each_execution_is_a_training_with_its_process():
 
 
 def test_what_runs_lasts_until_the_last_time_that_is_known():
-    project = made.project(10, statuses=(("COMPLETED", 0.7), ("RUNNING", 0.3)))
-    found = trainings(scores_of(project))
-    running = [each for each in found if each.status == "RUNNING"]
-    assert running
-    assert {each.ended for each in running} == {max(each.ended for each in found)}
+    completed, first, second = trials_of("COMPLETED", "RUNNING", "RUNNING")
+    first.executions[0].epoch_times = {1: made.START + 20, 2: made.START + 50}
+    second.executions[0].epoch_times = {1: made.START + 30}
+    found = trainings(scores_of(project_of(completed, first, second)))
+    assert [each.ended - made.START for each in found] == [5, 50, 50]
+    second.executions[0].started = made.START + 60
+    found = trainings(scores_of(project_of(completed, first, second)))
+    assert [each.ended - made.START for each in found] == [5, 60, 60]
+
+
+def test_what_an_ended_trial_left_behind_ended_with_it():
+    """A search that goes on ends trials of the search before, whose processes are gone."""
+    failed, later = trials_of("FAILED", "COMPLETED")
+    left = failed.executions[0]
+    left.status, left.ended, left.epoch_times = "RUNNING", None, {1: made.START + 3}
+    later.executions[0].ended = made.START + 100
+    found = trainings(scores_of(project_of(failed, later)))
+    assert [(each.status, each.ended - made.START) for each in found] == [
+        ("FAILED", 3),
+        ("COMPLETED", 100),
+    ]
+    assert failed.ended == made.START + 3
+
+
+def trials_of(*statuses):
+    """Trials that all began at the same time; those that do not run took five seconds."""
+    ended = [None if status == "RUNNING" else made.START + 5 for status in statuses]
+    return [
+        Trial.of(
+            f"{number:04d}",
+            {},
+            executions={0: Execution(status, started=made.START, ended=end)},
+            status=status,
+        )
+        for number, (status, end) in enumerate(zip(statuses, ended, strict=True))
+    ]
+
+
+def project_of(*trials):
+    return dataclasses.replace(made.project(0), trials={each.trial_id: each for each in trials})
 
 
 @pytest.fixture(params=["UTC", "America/New_York"])
