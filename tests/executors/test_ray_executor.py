@@ -543,12 +543,13 @@ def test_a_script_prints_its_lines_and_nothing_else_and_leaves_no_process(tmp_pa
         command, env=environment, capture_output=True, text=True, timeout=300, check=True
     )
     lines = done.stdout.splitlines()
-    assert lines[0].endswith("with 1 CPU.")
-    assert "2/2 trials, best val_loss" in lines[1]
-    assert len(lines) == 3
+    assert lines[0].startswith(f"Search of 2 trials in {tmp_path / 'p'} began at ")
+    assert lines[1].endswith("with 1 CPU.")
+    assert "2/2 trials, best val_loss" in lines[2]
+    assert len(lines) == 4
     assert done.stderr == ""
     remaining = subprocess.run(
-        ["pgrep", "-f", lines[2]], capture_output=True, text=True, check=False
+        ["pgrep", "-f", lines[3]], capture_output=True, text=True, check=False
     )
     assert remaining.stdout == ""
 

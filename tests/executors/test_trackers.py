@@ -147,7 +147,8 @@ def test_mlflow_and_wandb_have_a_run_for_each_trial(
     monkeypatch.setenv("WANDB_MODE", "offline")
     loggers = [
         MLflowLoggerCallback(mlflow_uri, experiment_name="flowers", save_artifact=True),
-        WandbLoggerCallback("flowers", mode="offline"),
+        # Not in the trials' folders, which MLflow copies while W&B writes
+        WandbLoggerCallback("flowers", mode="offline", dir=str(tmp_path)),
     ]
     trials = by_kind(search(project, loggers, scheduler=stopping()))
     of_mlflow = mlflow_runs(mlflow_uri)
@@ -241,7 +242,7 @@ def test_what_a_scheduler_pauses_and_changes_is_one_trial_to_loggers(
     for trial in tuner.oracle.trials.values():
         place = project["directory"] / "project" / f"trial_{trial.trial_id}"
         epochs = list(pd.read_csv(place / "progress.csv")["training_iteration"])
-        assert set(epochs) == {1, 2, 3, 4}  # some again, from where another trial was
+        assert {1, 4} <= set(epochs) <= {1, 2, 3, 4}  # it goes on from where another trial was
         rates = [
             json.loads(line)["config"]["learning_rate"]
             for line in (place / "result.json").read_text().splitlines()
