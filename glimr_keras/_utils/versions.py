@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+WANDB = "0.19.10"
+"""The first version of W&B in which a run can begin while others are active."""
+
 
 def check_version(library: str, received: str, least: str) -> None:
     """Refuse a version of a library that lacks what is used of it.

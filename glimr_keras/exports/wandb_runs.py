@@ -12,8 +12,8 @@ import pathlib
 import shutil
 from typing import Any
 
+from glimr_keras._utils import versions
 from glimr_keras._utils.files import write_json
-from glimr_keras._utils.versions import check_version
 from glimr_keras.errors import StorageError
 from glimr_keras.exports.content import Content
 from glimr_keras.exports.extras import needed
@@ -21,8 +21,6 @@ from glimr_keras.exports.places import outside_projects
 from glimr_keras.exports.runs import Run, all_runs, digest
 from glimr_keras.trials.trial import TrialStatus
 
-_LEAST = "0.19.10"
-"""The first version in which a run can begin while the user's own is active."""
 _SETTINGS = {
     "silent": True,
     "console": "off",
@@ -55,7 +53,7 @@ def write_runs(content: Content, where: str | None) -> str:
     """
     with needed("wandb", "wandb"):
         import wandb
-    check_version("wandb", wandb.__version__, _LEAST)
+    versions.check_version("wandb", wandb.__version__, versions.WANDB)
     place = pathlib.Path(where or ".").absolute()
     outside_projects(place / "wandb")
     place.mkdir(parents=True, exist_ok=True)

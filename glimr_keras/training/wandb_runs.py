@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glimr_keras._utils.versions import check_version
+from glimr_keras._utils import versions
 from glimr_keras.training.messages import ExecutionSpec, this_worker
 from glimr_keras.trials.trial import TrialStatus
 
@@ -19,8 +19,6 @@ _GLOBALS = (
     *("watch", "unwatch", "use_artifact", "log_artifact", "use_model", "log_model", "link_model"),
 )
 """What `wandb` has of the active run, which the callbacks log to."""
-_LEAST = "0.19.10"
-"""The first version in which a run can begin while others are active."""
 _NOT_IN_IDS = re.compile(r"[/\\#?%:]")
 
 
@@ -53,7 +51,7 @@ class Wandb:
         """
         import wandb
 
-        check_version("wandb", wandb.__version__, _LEAST)
+        versions.check_version("wandb", wandb.__version__, versions.WANDB)
         if wandb.run is None:
             return cls(
                 {
