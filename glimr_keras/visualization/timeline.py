@@ -84,15 +84,18 @@ def trainings(scores: Scores) -> list[Training]:
             place,
             trial.status_of(execution),
             execution.started or 0.0,
-            (None if _runs(trial, execution) else execution.ended or execution.last_seen) or last,
+            _end_of(trial, execution) or last,
             execution.worker or "",
         )
         for number, trial, place, execution in begun
     ]
 
 
-def _runs(trial: Trial, execution: Execution) -> bool:
-    return trial.status_of(execution) == TrialStatus.RUNNING
+def _end_of(trial: Trial, execution: Execution) -> float | None:
+    """Return when an execution ended, as far as that is known; `None` of one that runs."""
+    if trial.status_of(execution) == TrialStatus.RUNNING:
+        return None
+    return execution.ended or execution.last_seen
 
 
 def _timeline(scores: Scores) -> Picture:
