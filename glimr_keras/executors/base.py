@@ -43,12 +43,18 @@ class Executor(abc.ABC):
     start_label: str | None = None
     line: str | None = None
 
-    def prepare(self) -> None:  # noqa: B027  # there may be nothing to prepare
+    def prepare(self, context: TrialContext) -> None:  # noqa: B027  # there may be nothing to do
         """Ready what executions need, such as a cluster. Called before `execute`.
+
+        Args:
+            context: What is searched.
 
         Raises:
             ResourcesError: If there is no machine for them.
         """
+
+    def close(self) -> None:  # noqa: B027  # there may be nothing to end
+        """End what `prepare` and `execute` have begun, also where one of them has failed."""
 
     @abc.abstractmethod
     def execute(self, context: TrialContext, begin: Begin) -> None:

@@ -10,6 +10,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from glimr_keras.errors import reason_of
+from glimr_keras.executors.losses import lost
 from glimr_keras.executors.ray_bridge import Bridge, nest
 from glimr_keras.executors.ray_worker import REPORT, SAYINGS, TASK
 
@@ -69,8 +70,7 @@ class TrialListener(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         reason = reason_of(trial.get_error() or "It died without a message.")
-        message = f"The worker was lost {self._bridge.stage(trial.trial_id)}:\n{reason}"
-        self._bridge.lose(trial.trial_id, message)
+        self._bridge.lose(trial.trial_id, lost(self._bridge.stage(trial.trial_id), reason))
 
 
 class FilteredReporter(tune.ProgressReporter):

@@ -20,6 +20,7 @@ import ray
 from glimr_keras._utils.saying import say
 from glimr_keras.executors.base import Begin
 from glimr_keras.executors.coordinator import Coordinator
+from glimr_keras.executors.losses import FIRST_STAGE, died_of, stage_of
 from glimr_keras.executors.phases import Phase
 from glimr_keras.executors.ray_worker import TASK
 from glimr_keras.executors.resources import Share
@@ -29,9 +30,6 @@ from glimr_keras.training.discovery import PROBED, Probe
 from glimr_keras.training.messages import ExecutionSpec, Report
 from glimr_keras.transport.sayings import Repeater, Saying
 from glimr_keras.trials.layout import state_directory
-
-_DEAD = "The worker process died while it ran {} (out of memory, or a crash in a library)."
-_FIRST_STAGE = "`data` and `build`"
 
 _PATIENCE_S = 60.0
 _MAX_REFUSED = 3
@@ -83,7 +81,7 @@ class Bridge:
         self._standing_by: dict[str, None] = {}
         self._given = 0  # executions for which a process that stands by has to leave
         self._probing: str | None = None
-        self._probes_lost, self._stage = 0, _FIRST_STAGE
+        self._probes_lost, self._stage = 0, FIRST_STAGE
         self._repeater = repeater or Repeater()
         # A search that goes on has no processes that stand by, and begins with all at once
         self._at_once = 0 if coordinator is None else workers
@@ -215,13 +213,7 @@ class Bridge:
 
     def stage(self, ray_id: str) -> str:
         """How far the execution of a Ray trial has come, as far as it has said."""
-        spec = self.specs.get(ray_id)
-        if spec is None or self.coordinator is None:
-            return "before its first trial"
-        history = self.coordinator.oracle.trials[spec.trial_id].executions[spec.execution].history
-        if history:
-            return f"in `fit`, after epoch {max(history)}"
-        return "in `data`, in `build` or before the end of the first epoch of `fit`"
+        return stage_of(self.specs.get(ray_id), self.coordinator)
 
     def end(self, ray_id: str) -> None:
         """The Ray trial is over; if the worker said no outcome, a scheduler stopped it."""
@@ -245,8 +237,8 @@ class Bridge:
         if ray_id == self._probing and self.coordinator is None and self.error is None:
             self._probing, self._probes_lost = None, self._probes_lost + 1
             if self._probes_lost == len(PROBED):
-                self._begin_with(Probe(error=_DEAD.format(self._stage)))
-            self._stage = _FIRST_STAGE
+                self._begin_with(died_of(self._stage))
+            self._stage = FIRST_STAGE
 
     def _waits_for_machines(self) -> bool:
         """Whether a Ray trial is to wait for a machine that joins, and make a process ready there.

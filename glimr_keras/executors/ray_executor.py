@@ -42,6 +42,7 @@ from glimr_keras.executors.ray_scheduler import FilteredScheduler, pauses
 from glimr_keras.executors.ray_start import ensure_ray, environment
 from glimr_keras.executors.ray_worker import Worker, WorkerPayload
 from glimr_keras.executors.resources import Share
+from glimr_keras.executors.worker import Parcel
 from glimr_keras.training import gpus
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe
@@ -109,7 +110,7 @@ class RayExecutor(Executor):
         self._address, self._chatty = address, chatty
         self._first = Phase(Share({"cpu": 1.0, "gpu": 0.0}, 0))
 
-    def prepare(self) -> None:
+    def prepare(self, context: TrialContext) -> None:
         """Join or start a Ray, and find out what each trial gets of it."""
         ensure_ray(self._address, self._chatty)
         self._first = self._plan.first()
@@ -128,6 +129,23 @@ class RayExecutor(Executor):
             KeyboardInterrupt: If the user stopped the search.
             Exception: What `begin` raised.
         """
+        self._execute(context, begin)
+
+    def take_over(self, context: TrialContext, coordinator: Coordinator) -> None:
+        """Run what is left of a search that has begun elsewhere, to its end.
+
+        Args:
+            context: What is searched.
+            coordinator: Of the search; nothing that it has given out runs any more.
+
+        Raises:
+            KeyboardInterrupt: If the user stopped the search.
+        """
+        self._execute(context, lambda found: coordinator, coordinator)
+
+    def _execute(
+        self, context: TrialContext, begin: Begin, coordinator: Coordinator | None = None
+    ) -> None:
         gpus_each = self._first.share.gpus
         if gpus_each >= 2 and context.session.backend == "torch":
             warnings.warn(
@@ -137,12 +155,17 @@ class RayExecutor(Executor):
             )
         callbacks = UserCallbacks(self._callbacks)
         with callbacks.experiment():
-            self._run_phases(context, begin, callbacks)
+            self._run_phases(context, begin, callbacks, coordinator)
 
-    def _run_phases(self, context: TrialContext, begin: Begin, callbacks: UserCallbacks) -> None:
+    def _run_phases(
+        self,
+        context: TrialContext,
+        begin: Begin,
+        callbacks: UserCallbacks,
+        coordinator: Coordinator | None,
+    ) -> None:
         """Run the parts of the search, one after the other."""
         phase: Phase | None = self._first
-        coordinator: Coordinator | None = None
         surroundings, repeater = Surroundings.current(), Repeater()
         # Each run of Ray Tune has a scheduler of its own
         unused = copy.deepcopy(self._scheduler) if self._plan.may_go_on(self._first) else None
@@ -267,11 +290,13 @@ class RayExecutor(Executor):
         arrays = _STORE.put(serialized_object.arrays)
         return ray.put(
             WorkerPayload(
-                context.session.backend,
-                share.cpus,
-                min(share.gpus or 1.0, 1.0),
-                surroundings,
-                serialized_object.content,
+                Parcel(
+                    context.session.backend,
+                    share.cpus,
+                    surroundings,
+                    serialized_object.content,
+                    min(share.gpus or 1.0, 1.0),
+                ),
                 arrays,
                 self._max_memory,
             )

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,6 +23,9 @@ _TRIES = 2
 """How often a start is tried: on a busy machine, the first may take longer than Ray waits."""
 _PATIENCE_S = 10.0
 """For how long an address that does not answer is asked. Ray would ask for two minutes."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A search may start Ray in the background, and another one ask for it meanwhile."""
 
 _own: str | None = None
 """The id that the machine has in the Ray that was started here."""
@@ -38,6 +42,11 @@ def ensure_ray(address: str | None, chatty: bool) -> None:
     Raises:
         ResourcesError: If none can be joined or started.
     """
+    with _ONE_AT_A_TIME:
+        _ensure_ray(address, chatty)
+
+
+def _ensure_ray(address: str | None, chatty: bool) -> None:
     if ray.is_initialized() and not _is_gone():
         return
     quiet: dict[str, Any] = (

@@ -11,7 +11,6 @@ import os
 import pathlib
 import queue
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,25 +18,19 @@ from concurrent.futures import Future
 from typing import Any
 
 import ray
-from ray import cloudpickle, tune
+from ray import tune
 from ray.tune.result import RESULT_DUPLICATE
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from glimr_keras._utils import scratch
-from glimr_keras.errors import FatalError, ShippingError, user_traceback
-from glimr_keras.executors.changed_state import Watch
+from glimr_keras.executors.worker import Parcel, ended_after, looked, sendable, with_changes
 from glimr_keras.project.journal import Journal
 from glimr_keras.project.training_states import put_state
-from glimr_keras.training import gpus
 from glimr_keras.training.context import TrialContext
-from glimr_keras.training.discovery import Probe, probe
-from glimr_keras.training.keras_session import prepare_worker, private_memory
-from glimr_keras.training.messages import ExecutionSpec, Report, Reporter
+from glimr_keras.training.keras_session import private_memory
+from glimr_keras.training.messages import ExecutionSpec, Report
 from glimr_keras.training.run_trial import run_trial
 from glimr_keras.transport.sayings import Collector
-from glimr_keras.transport.serialization import unpack
-from glimr_keras.transport.shared_arrays import SharedArray
-from glimr_keras.transport.surroundings import Surroundings
 from glimr_keras.trials.layout import state_directory
 
 TASK = "glimr_keras"
@@ -51,40 +44,30 @@ _COLLECTOR = Collector()
 
 _STANDING_BY_S = 0.05
 
-_HANGS = 1.1
-"""So many times the limit of its time is what a trial gets that does not end by itself."""
 _PATIENCE = 0.02
 """The part of an epoch's time during which Ray's answer to its report is waited for."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WorkerPayload:
-    """A context on its way to a worker, which prepares its process before it unpacks anything of
-    the user's.
+    """What a worker is sent.
 
     Attributes:
-        surroundings: What the driver has around it.
-        content: The context, as `serialization.pack` gives it.
+        parcel: The context.
         arrays: References to its large arrays in Ray's shared memory.
         max_memory: Bytes of a worker's own memory, after which it is replaced; `None` for no bound.
-        part_of_gpu: Of each GPU's memory, for this process.
     """
 
-    backend: str
-    cpus: float
-    part_of_gpu: float
-    surroundings: Surroundings
-    content: bytes
+    parcel: Parcel
     arrays: tuple[ray.ObjectRef, ...]
     max_memory: int | None
 
     def prepare(self) -> None:
         """Sets the process up, and gives it what the script has around it."""
-        prepare_worker(self.backend, self.cpus, self.part_of_gpu)
         # A stopped trial needs a moment to unwind; Ray replaces workers, Keras and all, that take
         # longer than this
         os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "10")
-        self.surroundings.take_over()
+        self.parcel.prepare()
 
     def unpack(self) -> TrialContext:
         """The context with its data; a fresh copy each time, except that large arrays are those in
@@ -94,37 +77,7 @@ class WorkerPayload:
             ShippingError: If it needs something that the worker does not have.
         """
         self.prepare()
-        try:
-            arrays = ray.get(list(self.arrays))
-            if self.backend == "tensorflow":
-                arrays = [array.view(SharedArray) for array in arrays]
-            context: TrialContext = unpack(self.content, arrays)
-        except SystemExit as error:
-            raise ShippingError(
-                "What was sent to a worker cannot be loaded there: a module of the script ended "
-                f"the process when it was imported.\n\n{user_traceback(error)}"
-            ) from error
-        except ShippingError:
-            raise
-        except Exception as error:
-            raise ShippingError(
-                f"What was sent to a worker cannot be loaded there: {type(error).__name__}: "
-                f"{error}. {_advice(error)}"
-            ) from error
-        return context
-
-
-def _advice(error: Exception) -> str:
-    if isinstance(error, (ImportError, AttributeError)):
-        return (
-            "Is every module that the HyperModel, the callbacks and the data need installed on all "
-            "machines, in the same version?"
-        )
-    return (
-        "The HyperModel, the callbacks, the data, or a variable of the script that they use has an "
-        "object that can be pickled but not unpickled. Make it inside `data(config)`, "
-        "`build(config)` or `fit`, where it is used."
-    )
+        return self.parcel.unpack(lambda: ray.get(list(self.arrays)))
 
 
 class Worker(FunctionTrainable):
@@ -147,11 +100,10 @@ class Worker(FunctionTrainable):
             with (
                 _at_hand(ExecutionSpec(**task["spec"]), task["states"]) as here,
                 _continued(here) as spec,
-                _ended_after(spec.time_limit),
+                ended_after(spec.time_limit),
             ):
                 context = self._payload.unpack()
-                report = _with_changes(reporter, Watch(context))
-                run_trial(context, spec, report, settle=reporter.finish)
+                run_trial(context, spec, with_changes(reporter, context), settle=reporter.finish)
             reporter.finish()
         else:
             _stand_by(self._payload, task["skipped"])
@@ -232,21 +184,6 @@ def _copy(place: pathlib.Path, to: pathlib.Path) -> None:
             return
 
 
-@contextlib.contextmanager
-def _ended_after(seconds: float | None) -> Iterator[None]:
-    """Has the system end this process if the block takes much longer, as code that hangs does.
-    (Code that does not ends by itself, after a batch.)
-    """
-    if seconds is None or not hasattr(signal, "setitimer"):
-        yield
-        return
-    signal.setitimer(signal.ITIMER_REAL, seconds * _HANGS + 1)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 class _Thread:
     """One thread for all that a process trains. Ray has a new one for each trial, in which Keras is
     a tenth slower.
@@ -287,15 +224,10 @@ def _stand_by(payload: WorkerPayload, skipped: int | None) -> None:
     said: Any = None
     try:
         payload.prepare()
-        if skipped is not None:
-            context = payload.unpack()
-            found = probe(context, skipped, lambda stage: tune.report({REPORT: stage}))
-            missing = gpus.missing(payload.backend) if context.gpus > 0 else None
-            if missing is not None:
-                found = dataclasses.replace(found, remarks=(missing, *found.remarks))
-            said = _sendable_probe(found)
     except Exception as error:
         said = error
+    if said is None and skipped is not None:
+        said = looked(payload.unpack, skipped, lambda stage: tune.report({REPORT: stage}))
     while True:
         tune.report({REPORT: said, SAYINGS: _COLLECTOR.hand_out()})
         said = None
@@ -331,7 +263,7 @@ class _Reporter:
         except BaseException:
             _remove(report.state)
             raise
-        self._thread = threading.Thread(target=self._send, args=(_sendable(report),), daemon=True)
+        self._thread = threading.Thread(target=self._send, args=(sendable(report),), daemon=True)
         self._thread.start()
         if report.state is not None:
             self._wait(None)  # it may be paused, and what it would train meanwhile be lost
@@ -377,44 +309,6 @@ class _Reporter:
             raise self._error
 
 
-def _with_changes(reporter: Reporter, watch: Watch) -> Reporter:
-    """Adds to the last report what the trial left changed."""
-
-    def report(said: Report) -> None:
-        is_last = said.outcome is not None
-        reporter(dataclasses.replace(said, changes=watch.changes()) if is_last else said)
-
-    return report
-
-
 def _remove(directory: str | None) -> None:
     if directory is not None:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _sendable(report: Report) -> Report:
-    """The report, with the user's error in it only if it can be sent."""
-    outcome = report.outcome
-    if outcome is None or outcome.fatal is None or _survives(outcome.fatal):
-        return report
-    return dataclasses.replace(
-        report, outcome=dataclasses.replace(outcome, fatal=FatalError(outcome.message))
-    )
-
-
-def _sendable_probe(found: Probe) -> Probe:
-    """What was found, with the user's error in it only if it can be sent."""
-    if found.fatal is None or _survives(found.fatal):
-        return found
-    return dataclasses.replace(found, fatal=FatalError(found.error))
-
-
-def _survives(error: Exception) -> bool:
-    """Whether an error of the user's can be sent to the driver, which attributes of its own may
-    prevent.
-    """
-    try:
-        cloudpickle.loads(cloudpickle.dumps(error))
-    except Exception:
-        return False
-    return True

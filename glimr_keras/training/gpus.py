@@ -61,6 +61,20 @@ _BOUNDS_OF_JAX = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
 """Either says what part of a GPU's memory a process takes, and JAX refuses both."""
 
 
+def may_be_there() -> bool:
+    """Return whether this machine may have a GPU that this process sees. No library is asked, since
+    that would begin its runtime.
+    """
+    if any(os.environ.get(name) in ("", "-1") for name in _HIDING):
+        return False
+    return any(map(os.path.exists, _DEVICES))
+
+
+_HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+"""Where the system has a GPU of NVIDIA's or AMD's."""
+
+
 def forget_peak(backend: str) -> None:
     """Begin to count the most memory anew, where the backend can."""
     if backend == "tensorflow":

@@ -5,12 +5,22 @@ driver.
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from glimr_keras.code.record import KeptState
 from glimr_keras.executors.base import Executor
+from glimr_keras.executors.fork_executor import ForkExecutor
+from glimr_keras.executors.inline import InlineExecutor
+from glimr_keras.training import gpus
 from glimr_keras.training.messages import Change
 from glimr_keras.tuners.settings import SearchSettings
+
+if TYPE_CHECKING:  # Ray Tune is imported where it is needed
+    from glimr_keras.executors.ray_executor import RayExecutor
 
 _SHOWN = 3
 
@@ -52,6 +62,84 @@ def choose(settings: SearchSettings, kept: Sequence[KeptState]) -> Choice:
         how = f"`{of_ray[0]}` needs Ray: without it"
         return dataclasses.replace(asked, warning=_warning(kept, how))
     return Choice("inline", line=_line(kept, _without_meaning(settings)))
+
+
+def made(
+    choice: Choice,
+    settings: SearchSettings,
+    kept: Sequence[KeptState],
+    storage: pathlib.Path,
+    shows: bool,
+    at_most: int | None,
+) -> Executor:
+    """Return the executor of a search.
+
+    Args:
+        kept: The state that trials keep from one to the next.
+        storage: A directory that all machines share.
+        shows: Whether what workers print is shown.
+        at_most: How many executions there are at most; `None` for any number.
+    """
+    if isinstance(choice.executor, Executor):
+        return choice.executor
+    if choice.executor == "inline":
+        return InlineExecutor(kept)
+    bounds = [bound for bound in (at_most, settings.max_concurrent_trials) if bound is not None]
+    at_once = min(bounds, default=None)
+
+    def on_ray() -> RayExecutor:
+        from glimr_keras.executors.ray_executor import RayExecutor
+
+        return RayExecutor(
+            settings.resources_per_trial,
+            at_once,
+            settings.max_worker_memory,
+            settings.scheduler,
+            settings.ray_callbacks,
+            storage,
+            settings.address,
+            chatty=shows,
+            reporter=settings.reporter,
+            trials_per_gpu=settings.trials_per_gpu,
+        )
+
+    if settings.executor != "auto" or _needs_ray(settings) or (shows and not _is_stdout_seen()):
+        return on_ray()
+    return ForkExecutor(on_ray, settings.resources_per_trial, at_once, shows)
+
+
+def _needs_ray(settings: SearchSettings) -> bool:
+    """Whether only Ray can do what is asked for, or has what there is."""
+    wanted = settings.resources_per_trial or {}
+    return (
+        bool(_of_ray(settings))
+        or settings.max_worker_memory is not None
+        or settings.trials_per_gpu is not None
+        or any(amount for name, amount in wanted.items() if name != "cpu")
+        or settings.address is not None
+        or _is_ray_there()
+        or gpus.may_be_there()
+    )
+
+
+def _is_ray_there() -> bool:
+    """Whether a Ray runs that the search is to join."""
+    if os.environ.get("RAY_ADDRESS"):
+        return True
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return True
+    # `ray start` says here which cluster runs on this machine
+    places = (os.environ.get(name) for name in ("RAY_TMPDIR", "TMPDIR"))
+    place = next(filter(None, places), "/tmp")
+    return pathlib.Path(place, "ray", "ray_current_cluster").exists()
+
+
+def _is_stdout_seen() -> bool:
+    """Whether what processes write to standard output comes to where the script's does."""
+    try:
+        return sys.stdout.fileno() == 1
+    except (AttributeError, OSError, ValueError):  # a notebook's has none
+        return False
 
 
 def change_warning(change: Change) -> str:

@@ -19,9 +19,7 @@ from glimr_keras._utils.checks import checked_count, optional_count
 from glimr_keras.errors import ModelError, OtherOracleError, ProjectError, StorageError
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.coordinator import Coordinator
-from glimr_keras.executors.inline import InlineExecutor
 from glimr_keras.executors.policies import StoppingPolicy
-from glimr_keras.executors.ray_executor import RayExecutor
 from glimr_keras.models import data
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
@@ -56,7 +54,7 @@ from glimr_keras.tuners.arguments import (
     sorted_callbacks,
 )
 from glimr_keras.tuners.console import say
-from glimr_keras.tuners.executor_choice import Choice, change_warning, choose
+from glimr_keras.tuners.executor_choice import Choice, change_warning, choose, made
 from glimr_keras.tuners.hooks import Overridden, SearchingTuner, hypermodel_of
 from glimr_keras.tuners.progress import Progress, progress_of
 from glimr_keras.tuners.tracking import tracked
@@ -202,10 +200,11 @@ class SearchSession:
         context = tracked(self.context(arguments, callbacks, verbose, folds), tuner)
         runs, max_trials = self._executions * (settings.cv_folds or 1), tuner.oracle.max_trials
         executor = self._executor(verbose, None if max_trials is None else max_trials * runs)
-        with progress.preparing(executor.start_label):
-            executor.prepare()
-        progress.on_ready(executor.line)
-        self._run(executor, context, seed, progress)
+        with contextlib.closing(executor):
+            with progress.preparing(executor.start_label):
+                executor.prepare(context)
+            progress.on_ready(executor.line)
+            self._run(executor, context, seed, progress)
 
     def try_configuration(
         self,
@@ -241,12 +240,12 @@ class SearchSession:
             return journal.read().parameters
         space: list[HyperParameter] = []
         folds = None if self._settings.cv_folds is None else Folds(self._settings.cv_folds)
-        executor = self._executor(0, at_most=1)
-        executor.prepare()
-        executor.execute(
-            self.context(FitArguments(), folds=folds),
-            lambda found: space.extend(self._discovered_space(found).parameters),
-        )
+        context = self.context(FitArguments(), folds=folds)
+        with contextlib.closing(self._executor(0, at_most=1)) as executor:
+            executor.prepare(context)
+            executor.execute(
+                context, lambda found: space.extend(self._discovered_space(found).parameters)
+            )
         return space
 
     def visible_space(self) -> list[HyperParameter]:
@@ -388,26 +387,9 @@ class SearchSession:
 
     def _executor(self, verbose: int, at_most: int | None) -> Executor:
         """Where trials run, with no more workers than `at_most`."""
-        settings, chosen = self._settings, self._chosen().executor
-        if isinstance(chosen, Executor):
-            return chosen
-        if chosen == "inline":
-            return InlineExecutor(() if self._code is None else self._code.kept)
-        return RayExecutor(
-            settings.resources_per_trial,
-            min(
-                (bound for bound in (at_most, settings.max_concurrent_trials) if bound is not None),
-                default=None,
-            ),
-            settings.max_worker_memory,
-            settings.scheduler,
-            settings.ray_callbacks,
-            self._state.place.parent,
-            settings.address,
-            chatty=verbose >= 3,
-            reporter=settings.reporter,
-            trials_per_gpu=settings.trials_per_gpu,
-        )
+        kept = () if self._code is None else self._code.kept
+        place = self._state.place.parent
+        return made(self._chosen(), self._settings, kept, place, verbose >= 3, at_most)
 
     def _project_seed(self) -> int:
         """The seed of the project that is continued, or else the user's, or a new one.

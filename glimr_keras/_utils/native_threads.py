@@ -1,0 +1,98 @@
+"""Threads of this process that Python did not start: whose they may be, and with how many libraries
+of linear algebra compute. Linux.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import re
+import threading
+from collections.abc import Iterable, Iterator
+
+_TASKS = pathlib.Path("/proc/self/task")
+_MAPS = pathlib.Path("/proc/self/maps")
+_SAFE = frozenset({"jemalloc_bg_thd"})
+"""Names of threads whose library makes them anew in a fork."""
+_POOLS = re.compile(r"/lib[^/]*(openblas|gomp|iomp|omp)[^/]*\.so[^/]*$")
+"""Libraries with a pool of threads: one fewer than there are CPUs, beside the thread that calls."""
+_ARROW = re.compile(r"/libarrow\.so[^/]*$")
+"""Arrow's pool has as many threads as there are CPUs, and is made anew in a fork."""
+_SETTERS = (
+    "scipy_openblas_set_num_threads64_",
+    "scipy_openblas_set_num_threads",
+    "openblas_set_num_threads64_",
+    "openblas_set_num_threads",
+    "omp_set_num_threads",
+    "MKL_Set_Num_Threads",
+)
+
+
+def num_cpus() -> int:
+    """Return how many CPUs this process may use, by its affinity and the quota of its group."""
+    count = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = pathlib.Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+        count = min(count, max(1, int(quota) // int(period)))
+    return count
+
+
+def unknown() -> list[str]:
+    """Return the names of threads that neither Python nor a library of linear algebra started.
+
+    Pools have no names of their own, so as many threads with the process' own name are known as the
+    pools of the libraries that are loaded may have.
+    """
+    own = _name(os.getpid())
+    of_python = {thread.native_id for thread in threading.enumerate()}
+    others = [_name(task) for task in _tasks() if task not in of_python]
+    unnamed = others.count(own) - _allowance()
+    named = [name for name in others if name not in (own, "") and name not in _SAFE]
+    return named + [own] * max(unnamed, 0)
+
+
+def limit(threads: int) -> None:
+    """Have libraries of linear algebra that are loaded compute with so many threads, as they do in
+    a process that begins with `OMP_NUM_THREADS`. What the environment says wins.
+    """
+    for library in _loaded():
+        if _POOLS.search(library) is None:
+            continue
+        wanted = os.environ.get("OMP_NUM_THREADS", str(threads))
+        if "openblas" in library:
+            wanted = os.environ.get("OPENBLAS_NUM_THREADS", wanted)
+        if not wanted.isdigit() or int(wanted) == 0:
+            continue
+        with contextlib.suppress(OSError):
+            there = ctypes.CDLL(library)
+            for name in _SETTERS:
+                if hasattr(there, name):
+                    getattr(there, name)(ctypes.c_int(int(wanted)))
+
+
+def _allowance() -> int:
+    cpus, libraries = os.cpu_count() or 1, list(_loaded())
+    pools = sum(_POOLS.search(library) is not None for library in libraries)
+    return pools * (cpus - 1) + cpus * any(map(_ARROW.search, libraries))
+
+
+def _loaded() -> Iterable[str]:
+    """The files of the libraries that are loaded."""
+    with contextlib.suppress(OSError):
+        lines = _MAPS.read_text("utf-8", "replace").splitlines()
+        found = (line.split(maxsplit=5)[5:] for line in lines if ".so" in line)
+        return dict.fromkeys(parts[0] for parts in found if parts)
+    return ()
+
+
+def _tasks() -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        yield from (int(task.name) for task in _TASKS.iterdir())
+
+
+def _name(task: int) -> str:
+    with contextlib.suppress(OSError):  # it has just ended
+        return (_TASKS / str(task) / "comm").read_text("utf-8", "replace").strip()
+    return ""

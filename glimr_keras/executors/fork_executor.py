@@ -1,0 +1,356 @@
+"""The executor that a search begins with where it can: forks of the script's process, which have
+Keras and all else as it is there, so that the first trial begins at once. Runs in the driver.
+
+Ray is started beside them where there is a good deal left to do, and takes over the rest; it also
+does where no fork can compute.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from glimr_keras._utils.native_threads import num_cpus
+from glimr_keras._utils.saying import say
+from glimr_keras.errors import ResourcesError
+from glimr_keras.executors.base import Begin, Executor
+from glimr_keras.executors.coordinator import Coordinator
+from glimr_keras.executors.fork_safety import may_fork
+from glimr_keras.executors.fork_team import Member, Team
+from glimr_keras.executors.fork_template import Death
+from glimr_keras.executors.fork_worker import (
+    GO_ON,
+    STOP,
+    Broken,
+    ForkedWorker,
+    Look,
+    Said,
+    Stage,
+    Train,
+)
+from glimr_keras.executors.losses import FIRST_STAGE, died_of, lost, stage_of
+from glimr_keras.executors.phases import Plan
+from glimr_keras.executors.worker import Parcel
+from glimr_keras.training.context import TrialContext
+from glimr_keras.training.discovery import PROBED, Probe
+from glimr_keras.training.messages import Report
+from glimr_keras.transport.sayings import Repeater
+from glimr_keras.transport.serialization import pack
+from glimr_keras.transport.surroundings import Surroundings
+
+if TYPE_CHECKING:  # Ray Tune is imported where it is needed
+    from glimr_keras.executors.ray_executor import RayExecutor
+
+_TICK_S = 1.0
+_READY_S = 30.0
+"""A fork in which nothing was computed after that is taken for one that hangs."""
+_UNWINDING_S = 10.0
+"""What a trial that is stopped gets to end by itself."""
+_MAX_REFUSED = 3
+"""How often an execution is given to another process because the one that it was for did not begin
+with it.
+"""
+_WORTH_S = 300.0
+"""Ray is started where so much is left to do."""
+_WORTH_ROUNDS = 8
+"""Likewise, of trials for each process: Ray begins when those that run have ended."""
+
+
+class ForkExecutor(Executor):
+    """Runs trials in forks of this process, side by side, and what is left of a long search on Ray.
+
+    Args:
+        on_ray: Makes the executor for that.
+        resources: Of one trial: `{"cpu": …}`; `None` for one CPU.
+        max_concurrent: An upper bound on trials that run at once; `None` for what there are CPUs
+            for.
+        shows: Whether what trials write is shown.
+    """
+
+    def __init__(
+        self,
+        on_ray: Callable[[], RayExecutor],
+        resources: Mapping[str, float] | None = None,
+        max_concurrent: int | None = None,
+        shows: bool = False,
+    ) -> None:
+        self._make_ray = on_ray
+        self._plan = Plan(_this_machine, resources, None, max_concurrent)
+        self._shows = shows
+        self._team: Team | None = None
+        self._ray: RayExecutor | None = None if may_fork() else on_ray()
+        self.start_label = None if self._ray is None else self._ray.start_label
+
+    def prepare(self, context: TrialContext) -> None:
+        """Fork the workers, or ready Ray where this process cannot be forked."""
+        if self._ray is None:
+            self._team = self._forked(context)
+        if self._team is None:
+            self._prepare_ray(context)
+
+    def execute(self, context: TrialContext, begin: Begin) -> None:
+        """Build the model once in a fork, and run what the coordinator then gives out to its end.
+
+        Raises:
+            KeyboardInterrupt: If the user stopped the search.
+            Exception: What `begin` raised.
+        """
+        if self._team is not None:
+            search = _Search(self._team, lambda: _RayStart(self._make_ray, context))
+            found = search.look()
+            if found is not None:
+                coordinator = begin(found)
+                if coordinator is None or search.run(coordinator):
+                    return
+                self.close()
+                self._ray = search.ray or self._prepare_ray(context)
+                self._ray.take_over(context, coordinator)
+                return
+            self.close()
+        (self._ray or self._prepare_ray(context)).execute(context, begin)
+
+    def close(self) -> None:
+        """End the forks, and what they have started."""
+        if self._team is not None:
+            self._team.close()
+            self._team = None
+
+    def _prepare_ray(self, context: TrialContext) -> RayExecutor:
+        self._ray = self._ray or self._make_ray()
+        self._ray.prepare(context)
+        self.line = self._ray.line
+        return self._ray
+
+    def _forked(self, context: TrialContext) -> Team | None:
+        """The workers; `None` where there can be none."""
+        try:
+            first = self._plan.first()
+        except ResourcesError:  # Ray knows best, and says so
+            return None
+        share = first.share
+        packed = pack(dataclasses.replace(context, cpus=share.cpus, gpus=0.0))
+        if not may_fork():  # what is packed had to compute
+            return None
+        parcel = Parcel(context.session.backend, share.cpus, Surroundings.current(), packed.content)
+        try:
+            team = Team(
+                ForkedWorker(parcel, packed.arrays), self._plan.at_once(share)[0], self._shows
+            )
+        except OSError:
+            return None
+        self.line = self._plan.described(first)
+        return team
+
+
+class _RayStart(threading.Thread):
+    """Starts Ray while trials run.
+
+    Attributes:
+        executor: When it is there.
+        error: Why it could not be started.
+    """
+
+    def __init__(self, make: Callable[[], RayExecutor], context: TrialContext) -> None:
+        # No daemon: where the script ends first, its Ray is one that can be ended in order
+        super().__init__(name="glimr_keras starts Ray")
+        self._make, self._context = make, context
+        self.executor: RayExecutor | None = None
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            executor = self._make()
+            executor.prepare(self._context)
+            self.executor = executor
+        except BaseException as error:  # the search goes on in forks
+            self.error = error
+
+
+class _Search:
+    """One search with forked workers.
+
+    Args:
+        team: The workers.
+        start_ray: Starts Ray beside them.
+
+    Attributes:
+        ray: What the rest is left to; `None` where Ray was not started.
+    """
+
+    def __init__(self, team: Team, start_ray: Callable[[], _RayStart]) -> None:
+        self._team, self._start_ray = team, start_ray
+        self.ray: RayExecutor | None = None
+        self._starting: _RayStart | None = None
+        self._repeater = Repeater()
+        self._refused: collections.Counter[tuple[str, int]] = collections.Counter()
+        self._begun = math.inf
+        self._ended = 0
+
+    def look(self) -> Probe | None:
+        """Build the model once, and return what was found; `None` if no fork comes to compute.
+
+        Raises:
+            Exception: Why it could not be done.
+        """
+        stage, died = FIRST_STAGE, 0
+        until = time.monotonic() + _READY_S
+        while died < len(PROBED):
+            if not self._team.are_busy:
+                if self._team.idle:
+                    self._team.give(self._team.idle[0], Look(died))
+                    stage = FIRST_STAGE
+                elif self._team.is_gone or not list(self._team) or time.monotonic() > until:
+                    return None
+            for member, said in self._team.hear(_TICK_S):
+                if isinstance(said, Death):
+                    died += member.task is not None
+                    until = time.monotonic() + _READY_S
+                    continue
+                self._repeater.repeat(said.sayings)
+                match said.what:
+                    case Probe():
+                        return self._over(member, said.what)
+                    case Exception():
+                        raise said.what
+                    case Stage(name):
+                        stage = name
+        return died_of(stage)
+
+    def run(self, coordinator: Coordinator) -> bool:
+        """Run what the coordinator gives out.
+
+        Returns:
+            Whether that is all; else Ray is to do the rest.
+        """
+        team = self._team
+        self._begun = time.monotonic()
+        while coordinator.error is None:
+            if self.ray is None:
+                self._give_out(coordinator)
+            if coordinator.error is not None:
+                break
+            if not team.are_busy and (self.ray or team.idle or not list(team)):
+                # Nothing runs: Ray may begin, or nothing is left, or nobody is there for it
+                return not self._is_something_left(coordinator)
+            for member, said in team.hear(_TICK_S):
+                self._take_in(coordinator, member, said)
+            self._end_those_that_hang()
+            self._consider_ray(coordinator)
+        return True
+
+    def _over(self, member: Member, found: Probe) -> Probe:
+        """What a look has found, when its worker has nothing to do any more."""
+        while member in list(self._team) and member.task is not None:
+            for each, said in self._team.hear(_TICK_S):
+                if isinstance(said, Said):
+                    self._repeater.repeat(said.sayings)
+                    if said.what == "over":
+                        each.task = None
+        return found
+
+    def _give_out(self, coordinator: Coordinator) -> None:
+        for member in self._team.idle:
+            spec = coordinator.next_spec()
+            if spec is None:
+                return
+            self._team.give(member, Train(spec))
+
+    def _is_something_left(self, coordinator: Coordinator) -> bool:
+        spec = coordinator.next_spec()
+        if spec is not None:
+            coordinator.give_back(spec)
+        return spec is not None
+
+    def _take_in(self, coordinator: Coordinator, member: Member, said: Said | Death) -> None:
+        if isinstance(said, Death):
+            self._lose(coordinator, member, said)
+            return
+        self._repeater.repeat(said.sayings)
+        if not isinstance(member.task, Train):
+            return
+        spec = member.task.spec
+        match said.what:
+            case "begun":
+                member.began = time.monotonic()
+                coordinator.on_start(spec)
+            case Report() as report:
+                stops = coordinator.stops(spec, report)
+                coordinator.on_report(spec, report)
+                if stops:
+                    member.stopped = time.monotonic()
+                self._team.answer(member, STOP if stops else GO_ON)
+            case Broken(reason):
+                member.reason = reason
+            case "over":
+                coordinator.on_stopped(spec, _seconds(member))
+                member.task = None
+                self._ended += 1
+
+    def _lose(self, coordinator: Coordinator, member: Member, death: Death) -> None:
+        """A worker's process is gone."""
+        if not isinstance(member.task, Train):
+            return
+        spec = member.task.spec
+        member.task = None
+        if member.began is None:
+            self._refused[spec.key] += 1
+            if self._refused[spec.key] <= _MAX_REFUSED:
+                coordinator.give_back(spec)
+                return
+        if member.stopped is not None:
+            coordinator.on_stopped(spec, _seconds(member))
+            return
+        reason = "\n".join(filter(None, (member.reason, str(death), member.last_words())))
+        message = lost(stage_of(spec, coordinator), reason)
+        coordinator.on_lost(spec, _seconds(member), message)
+
+    def _end_those_that_hang(self) -> None:
+        now = time.monotonic()
+        for member in self._team:
+            unwinds = member.stopped is not None and member.task is not None
+            if (unwinds and now - (member.stopped or now) > _UNWINDING_S) or (
+                not member.is_ready and now - member.made > _READY_S
+            ):
+                self._team.end(member)
+
+    def _consider_ray(self, coordinator: Coordinator) -> None:
+        """Start Ray if it is worth that, and leave it what follows when it is there."""
+        if self.ray is not None:
+            return
+        if self._starting is None:
+            if self._is_long(coordinator):
+                self._starting = self._start_ray()
+            return
+        self.ray = self._starting.executor
+        if self.ray is not None:
+            coordinator.say("Ray has started: it takes over when the trials that run have ended.")
+        elif self._starting.error is not None:
+            say(
+                "Ray could not be started, so all trials run in forks of this process: "
+                f"{self._starting.error}"
+            )
+            self._starting.error = None
+
+    def _is_long(self, coordinator: Coordinator) -> bool:
+        """Whether a good deal is left to do, by what was done in this search."""
+        size, left = len(list(self._team)), coordinator.num_left
+        took = time.monotonic() - self._begun
+        if self._ended < size or self._ended == 0:
+            return False
+        if left is None:
+            return took > _WORTH_S
+        return left >= _WORTH_ROUNDS * size and left * took / self._ended > _WORTH_S
+
+
+def _seconds(member: Member) -> float:
+    return 0.0 if member.began is None else time.monotonic() - member.began
+
+
+def _this_machine() -> list[dict[str, float]]:
+    return [{"CPU": float(num_cpus())}]

@@ -1,0 +1,197 @@
+"""The forked workers of a search: who does what, and what they say. Runs in the driver."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import pickle
+import socket
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
+from typing import BinaryIO
+
+from glimr_keras.executors.fork_template import Death, Template
+from glimr_keras.executors.fork_worker import ForkedWorker, Look, Said, Train, say_task
+
+_LAST = 2000
+"""Bytes of what a worker wrote that are shown of one that has died."""
+_STUCK_S = 60
+"""For so long the rest of a message is waited for."""
+_MAX_UNFIT = 3
+"""So many workers in a row may die before they are ready."""
+
+
+@dataclasses.dataclass(eq=False)
+class Member:
+    """A forked worker.
+
+    Attributes:
+        made: When, by `time.monotonic`.
+        task: What it does; `None` if it does nothing.
+        is_ready: Whether the backend has computed in it.
+        began: When it began with its task, by `time.monotonic`; `None` if it has not said so yet.
+        stopped: When it was told to stop the trial; `None` if it was not.
+        reason: Why it could not begin with its task.
+    """
+
+    number: int
+    connection: Connection | None
+    output: BinaryIO | None
+    made: float = dataclasses.field(default_factory=time.monotonic)
+    task: Look | Train | None = None
+    is_ready: bool = False
+    began: float | None = None
+    stopped: float | None = None
+    reason: str | None = None
+
+    def last_words(self) -> str:
+        """Return the end of what it wrote to standard output and error."""
+        if self.output is None:
+            return ""
+        size = self.output.seek(0, io.SEEK_END)
+        self.output.seek(max(0, size - _LAST))
+        return self.output.read().decode("utf-8", "replace").strip()
+
+
+class Team:
+    """Forked workers of one search.
+
+    Args:
+        worker: What each of them is.
+        size: How many there are.
+        shows: Whether what they write is shown.
+
+    Attributes:
+        is_gone: Whether no worker can be made any more, and all are gone.
+
+    Raises:
+        OSError: If the system makes no process.
+    """
+
+    def __init__(self, worker: ForkedWorker, size: int, shows: bool) -> None:
+        self._size, self._shows = size, shows
+        self._numbers = itertools.count()
+        self._unfit = 0
+        self._members: dict[int, Member] = {}
+        self.is_gone = False
+        self._template = Template(worker.serve, worker.ready)
+        try:
+            self._fill()
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(list(self._members.values()))
+
+    @property
+    def idle(self) -> list[Member]:
+        """Those that are ready and do nothing."""
+        return [each for each in self if each.is_ready and each.task is None]
+
+    @property
+    def are_busy(self) -> bool:
+        """Whether one of them does something."""
+        return any(each.task is not None for each in self)
+
+    def give(self, member: Member, task: Look | Train) -> None:
+        """Give a worker a task. If it is gone, its death will be heard of."""
+        member.task, member.began, member.stopped = task, None, None
+        if member.connection is not None:
+            with contextlib.suppress(OSError):
+                say_task(member.connection, task)
+
+    def answer(self, member: Member, answer: bytes) -> None:
+        """Answer a report."""
+        if member.connection is not None:
+            with contextlib.suppress(OSError):
+                member.connection.send_bytes(answer)
+
+    def end(self, member: Member) -> None:
+        """End a worker at once; its death will be heard of."""
+        self._template.end(member.number)
+
+    def hear(self, seconds: float) -> list[tuple[Member, Said | Death]]:
+        """Return what workers have said, and who has died, after what it said last. One that has
+        died is replaced.
+
+        Args:
+            seconds: For how long something is waited for.
+        """
+        connections = {each.connection: each for each in self if each.connection is not None}
+        heard: list[tuple[Member, Said | Death]] = []
+        ready = wait([self._template.fileno(), *connections], seconds)
+        for connection in ready:
+            member = connections.get(connection)  # type: ignore[call-overload]
+            if member is not None:
+                heard += self._heard(member)
+        if self._template.fileno() in ready:
+            heard += self._deaths()
+            self._fill()
+        return heard
+
+    def close(self) -> None:
+        """End all workers, and what they have started."""
+        self._template.close()
+        for member in self:
+            self._forget(member)
+        self.is_gone = True
+
+    def _heard(self, member: Member) -> list[tuple[Member, Said | Death]]:
+        """The next message of a worker; nothing where it is at its end."""
+        if member.connection is None:
+            return []
+        try:
+            said: Said = pickle.loads(member.connection.recv_bytes())
+        except Exception:  # it has died, or closed its end, or what it said cannot be had here
+            member.connection.close()
+            member.connection = None
+            self.end(member)
+            return []
+        member.is_ready = member.is_ready or said.what == "ready"
+        self._unfit = 0 if member.is_ready else self._unfit
+        return [(member, said)]
+
+    def _deaths(self) -> list[tuple[Member, Said | Death]]:
+        heard: list[tuple[Member, Said | Death]] = []
+        deaths = self._template.deaths()
+        if deaths is None:
+            self.is_gone = True
+            deaths = [Death(number, None) for number in self._members]
+        for death in deaths:
+            member = self._members.get(death.worker)
+            if member is None:
+                continue
+            while member.connection is not None and member.connection.poll(0):
+                heard += self._heard(member)
+            self._unfit += not member.is_ready
+            heard.append((member, death))
+            self._forget(member)
+        return heard
+
+    def _forget(self, member: Member) -> None:
+        self._members.pop(member.number, None)
+        if member.connection is not None:
+            member.connection.close()
+            member.connection = None
+
+    def _fill(self) -> None:
+        """Make workers in the place of those that have died, unless none comes to be ready."""
+        while len(self._members) < self._size and self._unfit < _MAX_UNFIT and not self.is_gone:
+            number = next(self._numbers)
+            try:
+                output = None if self._shows else tempfile.TemporaryFile()  # noqa: SIM115
+                made = self._template.make(number, None if output is None else output.fileno())
+            except OSError:
+                self.is_gone = self.is_gone or not self._members
+                return
+            with socket.socket(fileno=made.fileno()) as end:
+                patience = struct.pack("ll", _STUCK_S, 0)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+                end.detach()
+            self._members[number] = Member(number, made, output)

@@ -1,0 +1,326 @@
+"""A still copy of the script's process, of which workers are forked.
+
+It is made before anything computes and does nothing but fork, so that a worker can be made at any
+moment of a search, whatever threads the script has by then. Runs in the driver, where `Template` is
+asked for workers, and in the process that it makes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import gc
+import os
+import random
+import select
+import signal
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
+
+import numpy as np
+
+_SIZE = 4096
+"""Bytes, more than any message has."""
+_PATIENCE_S = 5.0
+_DIES_WITH_PARENT = 1
+"""`PR_SET_PDEATHSIG` of `prctl`."""
+_KEPT: list[Any] = []
+"""Streams of the script, which would write what they hold when they are let go."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Death:
+    """A worker's process is gone.
+
+    Attributes:
+        worker: Its number.
+        status: As `os.waitpid` says it; `None` where it could not be made, or nobody knows.
+    """
+
+    worker: int
+    status: int | None
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return "Its process could not be made."
+        code = os.waitstatus_to_exitcode(self.status)
+        if code >= 0:
+            return f"Its process ended with exit code {code}."
+        name = next((each.name for each in signal.Signals if each == -code), "unknown")
+        short = ", as the system ends processes where memory is short" if name == "SIGKILL" else ""
+        return f"Its process was ended by signal {-code} ({name}){short}."
+
+
+class Template:
+    """The process of which workers are forked.
+
+    Args:
+        serve: What each worker does with its end of a connection.
+        ready: What the process does once, before it makes any.
+
+    Raises:
+        OSError: If the system makes no process.
+    """
+
+    def __init__(self, serve: Callable[[Connection], None], ready: Callable[[], None]) -> None:
+        self._control, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or there is none
+            sys.stdout.flush()
+            sys.stderr.flush()
+        # Neither a handler of the script's nor its Ctrl-C may run in the new process
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._pid = _forked()
+            if self._pid == 0:
+                _run_template(self._control, there, parent, _Tasks(serve, ready, mask))
+        except OSError:
+            self._control.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            there.close()
+
+    def fileno(self) -> int:
+        """What can be waited for: a death is there to be heard of."""
+        return self._control.fileno()
+
+    def make(self, worker: int, output: int | None) -> Connection:
+        """Have a worker made, and return this end of its connection.
+
+        Args:
+            worker: A number that no other has had.
+            output: The file that it writes to, in the place of the script's standard output and
+                error; `None` for these.
+
+        Raises:
+            OSError: If the template is gone.
+        """
+        here, there = socket.socketpair()
+        try:
+            files = [there.fileno(), *([] if output is None else [output])]
+            socket.send_fds(self._control, [f"make {worker}".encode()], files)
+        except OSError:
+            here.close()
+            raise
+        finally:
+            there.close()
+        return Connection(here.detach())
+
+    def end(self, worker: int) -> None:
+        """Have a worker ended at once."""
+        with contextlib.suppress(OSError):  # then all are
+            self._control.send(f"end {worker}".encode())
+
+    def deaths(self) -> list[Death] | None:
+        """Return who has died since the last call, without waiting; `None` if the template has."""
+        found: list[Death] = []
+        while True:
+            try:
+                said = self._control.recv(_SIZE, socket.MSG_DONTWAIT).decode()
+            except BlockingIOError:
+                return found
+            except OSError:
+                return None
+            if not said:
+                return None
+            worker, status = said.split()
+            found.append(Death(int(worker), None if status == "-" else int(status)))
+
+    def close(self) -> None:
+        """End the process and all workers, with what these have started, and wait for that."""
+        self._control.close()  # which is what it ends at
+        until = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < until:
+            with contextlib.suppress(ChildProcessError):  # the script has waited for it
+                if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+                    time.sleep(0.002)
+                    continue
+            return
+        with contextlib.suppress(OSError):
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tasks:
+    """What the template is given to do.
+
+    Attributes:
+        mask: The signals that the script has blocked.
+    """
+
+    serve: Callable[[Connection], None]
+    ready: Callable[[], None]
+    mask: set[Any]
+
+
+def _run_template(
+    of_parent: socket.socket, control: socket.socket, parent: int, tasks: _Tasks
+) -> NoReturn:
+    """Make workers until the driver is gone or closes its end; nothing of the script goes on."""
+    try:
+        _on_its_own(parent)
+        of_parent.close()
+        maker = _Maker(control, tasks)
+        signal.pthread_sigmask(signal.SIG_SETMASK, tasks.mask)
+        tasks.ready()
+        maker.run()
+    finally:
+        os._exit(0)
+
+
+class _Maker:
+    """Makes workers, and says when one has died."""
+
+    def __init__(self, control: socket.socket, tasks: _Tasks) -> None:
+        self._control, self._serve = control, tasks.serve
+        self._had_gc = gc.isenabled()
+        self._workers: dict[int, tuple[int, int]] = {}  # number to pid and pidfd
+        gc.disable()
+        gc.freeze()  # so that no collection copies what is shared
+
+    def run(self) -> None:
+        """Serve the driver to its end, and end the workers with it."""
+        try:
+            self._loop()
+        finally:
+            for pid, _ in self._workers.values():
+                _end_group(pid)
+
+    def _loop(self) -> None:
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        while True:
+            ready = {file for file, _ in poll.poll()}
+            for worker, (pid, file) in list(self._workers.items()):
+                if file in ready:
+                    poll.unregister(file)
+                    os.close(file)
+                    del self._workers[worker]
+                    _end_group(pid)  # what it has started; it waits to be asked for, so none is new
+                    self._say(worker, str(os.waitpid(pid, 0)[1]))
+            if self._control.fileno() not in ready:
+                continue
+            said, files, _, _ = socket.recv_fds(self._control, _SIZE, 2)
+            if not said:
+                return
+            what, number = said.decode().split()
+            worker = int(number)
+            if what == "end":
+                if worker in self._workers:
+                    _end_group(self._workers[worker][0])
+                continue
+            made = self._made(files)
+            for file in files:
+                os.close(file)
+            if made is None:
+                self._say(worker, "-")
+                continue
+            self._workers[worker] = made, os.pidfd_open(made)
+            poll.register(self._workers[worker][1], select.POLLIN)
+
+    def _say(self, worker: int, status: str) -> None:
+        self._control.send(f"{worker} {status}".encode())
+
+    def _made(self, files: list[int]) -> int | None:
+        """The pid of a new worker; `None` where the system makes no process."""
+        template = os.getpid()
+        try:
+            pid = _forked()
+        except OSError:
+            return None
+        if pid == 0:
+            self._be_worker(template, *files)
+        # Its group is there before it is ended
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
+        return pid
+
+    def _be_worker(self, template: int, connection: int, output: int | None = None) -> NoReturn:
+        status = 1
+        try:
+            _on_its_own(template)
+            self._control.close()
+            for _, file in self._workers.values():
+                os.close(file)
+            if output is not None:
+                os.dup2(output, 1)
+                os.dup2(output, 2)
+                os.close(output)
+            _open_streams()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            random.seed()
+            np.random.seed(None)
+            if self._had_gc:
+                gc.enable()
+            connected = Connection(connection)
+            # A process that a trial forks must not keep the driver from seeing its end
+            os.register_at_fork(after_in_child=connected.close)
+            self._serve(connected)
+            status = 0
+        finally:
+            with contextlib.suppress(BaseException):
+                sys.stdout.flush()
+            os._exit(status)
+
+
+def _forked() -> int:
+    with warnings.catch_warnings():
+        # Python counts threads, and JAX knows no fork without them: `fork_safety` has looked
+        warnings.simplefilter("ignore")
+        return os.fork()
+
+
+def _on_its_own(parent: int) -> None:
+    """Take a forked process out of the script's terminal and handlers, and have it end with its
+    parent.
+    """
+    with contextlib.suppress(OSError):
+        os.setsid()
+    ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:  # which has ended before that
+        os._exit(1)
+    signal.set_wakeup_fd(-1)
+    for each in signal.valid_signals():
+        if each in (signal.SIGKILL, signal.SIGSTOP):
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            is_python = callable(signal.getsignal(each))
+            if is_python or signal.getsignal(each) == signal.SIG_IGN:
+                signal.signal(each, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as in every process of Python
+
+
+def _open_streams() -> None:
+    """Give a forked process standard streams of its own: those of the script may be held by another
+    thread, and have something to write that the script will write.
+    """
+    _KEPT.extend((sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = open(  # noqa: SIM115
+            number,
+            "r" if number == 0 else "w",
+            buffering=1,
+            encoding="utf-8",
+            errors="backslashreplace",
+            closefd=False,
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _end_group(pid: int) -> None:
+    """End a process and all that it has started and not let go of."""
+    for end in (os.killpg, os.kill):
+        with contextlib.suppress(OSError):
+            end(pid, signal.SIGKILL)

@@ -1,0 +1,197 @@
+"""What a forked worker does, one task after the other, and what it and the driver say to each
+other. Runs in the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import mmap
+import os
+import pickle
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from ray import cloudpickle
+
+from glimr_keras._utils import native_threads, scratch
+from glimr_keras.executors.worker import Parcel, ended_after, looked, sendable, with_changes
+from glimr_keras.training.context import TrialContext
+from glimr_keras.training.keras_session import compute_once
+from glimr_keras.training.messages import ExecutionSpec, Report
+from glimr_keras.training.run_trial import run_trial
+from glimr_keras.transport.sayings import Collector, Saying
+
+GO_ON, STOP = b"\0", b"\1"
+"""The driver's answers to a report."""
+_PATIENCE = 0.02
+"""The part of an epoch's time during which the answer to its report is waited for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """Build the model once.
+
+    Attributes:
+        skipped: As for `training.discovery.probe`.
+    """
+
+    skipped: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train an execution."""
+
+    spec: ExecutionSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What a worker says.
+
+    Attributes:
+        what: `"ready"` when the backend has computed here, `"begun"` with a task, `"over"` with it;
+            a `Report`, which is answered; what a look found, how far it is, or why it failed.
+        sayings: What the process has warned of since the last time.
+    """
+
+    what: Any
+    sayings: tuple[Saying, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """How far a look has come."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken:
+    """Why a task could not be begun in this process, which is then ended."""
+
+    reason: str
+
+
+def say(connection: Connection, what: Any, sayings: tuple[Saying, ...] = ()) -> None:
+    """Say something to the other side, in one piece."""
+    connection.send_bytes(cloudpickle.dumps(Said(what, sayings)))
+
+
+def say_task(connection: Connection, task: Look | Train) -> None:
+    """Tell a worker what to do."""
+    connection.send_bytes(cloudpickle.dumps(task))
+
+
+class ForkedWorker:
+    """A worker that is forked when it is needed.
+
+    Args:
+        parcel: What is searched.
+        arrays: Its large arrays.
+    """
+
+    def __init__(self, parcel: Parcel, arrays: Sequence[np.ndarray]) -> None:
+        self._parcel, self._arrays = parcel, arrays
+        self._collector = Collector()
+
+    def ready(self) -> None:
+        """Have the large arrays in memory that all workers share and none can write to, laid out so
+        that TensorFlow reads them where they are.
+        """
+        self._arrays = [_shared(array) for array in self._arrays]
+
+    def serve(self, connection: Connection) -> None:
+        """Do what the driver says until it is gone."""
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(self._parcel.cpus))))
+        native_threads.limit(max(1, int(self._parcel.cpus)))
+        scratch.tidy()
+        self._collector.install()
+        self._parcel.prepare()
+        compute_once()
+        say(connection, "ready", self._collector.hand_out())
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                task = pickle.loads(connection.recv_bytes())
+                say(connection, "begun")
+                if isinstance(task, Look):
+                    found = looked(
+                        self._unpack, task.skipped, lambda stage: say(connection, Stage(stage))
+                    )
+                    say(connection, found, self._collector.hand_out())
+                else:
+                    self._train(connection, task.spec)
+                say(connection, "over", self._collector.hand_out())
+
+    def _unpack(self) -> TrialContext:
+        return self._parcel.unpack(lambda: self._arrays)
+
+    def _train(self, connection: Connection, spec: ExecutionSpec) -> None:
+        reporter = _Reporter(connection, self._collector)
+        with contextlib.suppress(_StoppedError), ended_after(spec.time_limit):
+            try:
+                context = self._unpack()
+            except Exception as error:
+                say(connection, Broken(f"{type(error).__name__}: {error}"))
+                raise
+            run_trial(context, spec, with_changes(reporter, context), settle=reporter.finish)
+            reporter.finish()
+
+
+class _StoppedError(SystemExit):
+    """Ends a trial that is to be stopped."""
+
+
+class _Reporter:
+    """Reports to the driver, and goes on training while that takes the report in.
+
+    The answer may be that the trial is stopped. It is waited for during a small part of the time
+    that an epoch takes, and else with the next report.
+    """
+
+    def __init__(self, connection: Connection, collector: Collector) -> None:
+        self._connection, self._collector = connection, collector
+        self._is_owed = False
+        self._last = time.monotonic()
+
+    def __call__(self, report: Report) -> None:
+        """Send a report.
+
+        Raises:
+            SystemExit: If the trial is to stop.
+        """
+        self.finish()
+        say(self._connection, sendable(report), self._collector.hand_out())
+        self._is_owed = True
+        if report.outcome is None and self._connection.poll(
+            (time.monotonic() - self._last) * _PATIENCE
+        ):
+            self.finish()
+        self._last = time.monotonic()
+
+    def finish(self) -> None:
+        """Wait until the last report was taken in.
+
+        Raises:
+            SystemExit: If the trial is to stop.
+        """
+        if not self._is_owed:
+            return
+        self._is_owed = False
+        if self._connection.recv_bytes() == STOP:
+            raise _StoppedError
+
+
+def _shared(array: np.ndarray) -> np.ndarray:
+    """A copy that cannot be written to, at the beginning of a page."""
+    memory = mmap.mmap(-1, max(array.nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    copy = np.frombuffer(memory, array.dtype, array.size)
+    is_fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+    copy = copy.reshape(array.shape, order="F" if is_fortran else "C")
+    np.copyto(copy, array)
+    copy.flags.writeable = False
+    return copy

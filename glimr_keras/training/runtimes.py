@@ -1,0 +1,34 @@
+"""Whether the runtime of a backend has begun in this process, which cannot be forked from then on.
+Reads what is imported, and imports nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def has_begun() -> bool:
+    """Return whether TensorFlow, JAX or CUDA has begun in this process, also if it is not Keras'
+    backend. What cannot be told counts as begun.
+    """
+    try:
+        return _tensorflow() or _jax() or _torch()
+    except Exception:  # a version that keeps it elsewhere
+        return True
+
+
+def _tensorflow() -> bool:
+    if "tensorflow" not in sys.modules:
+        return False
+    context = sys.modules["tensorflow.python.eager.context"]._context
+    return context is not None and context._context_handle is not None
+
+
+def _jax() -> bool:
+    if "jax" not in sys.modules:
+        return False
+    return bool(sys.modules["jax._src.xla_bridge"]._backends)
+
+
+def _torch() -> bool:
+    return "torch" in sys.modules and bool(sys.modules["torch"].cuda.is_initialized())
