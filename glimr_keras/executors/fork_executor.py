@@ -7,8 +7,10 @@ does where no fork can compute.
 
 from __future__ import annotations
 
+import atexit
 import collections
 import dataclasses
+import functools
 import math
 import threading
 import time
@@ -16,7 +18,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from glimr_keras._utils.native_threads import num_cpus
-from glimr_keras._utils.saying import say
 from glimr_keras.errors import ResourcesError
 from glimr_keras.executors.base import Begin, Executor
 from glimr_keras.executors.coordinator import Coordinator
@@ -69,6 +70,7 @@ class ForkExecutor(Executor):
         resources: Of one trial: `{"cpu": …}`; `None` for one CPU.
         max_concurrent: An upper bound on trials that run at once; `None` for what there are CPUs
             for.
+        time_budget_s: Seconds after which no trial is begun; `None` for no bound.
         shows: Whether what trials write is shown.
     """
 
@@ -77,9 +79,10 @@ class ForkExecutor(Executor):
         on_ray: Callable[[], RayExecutor],
         resources: Mapping[str, float] | None = None,
         max_concurrent: int | None = None,
+        time_budget_s: float | None = None,
         shows: bool = False,
     ) -> None:
-        self._make_ray = on_ray
+        self._make_ray, self._budget = on_ray, time_budget_s
         self._plan = Plan(_this_machine, resources, None, max_concurrent)
         self._shows = shows
         self._team: Team | None = None
@@ -101,7 +104,8 @@ class ForkExecutor(Executor):
             Exception: What `begin` raised.
         """
         if self._team is not None:
-            search = _Search(self._team, lambda: _RayStart(self._make_ray, context))
+            start = functools.partial(_RayStart, self._make_ray, context)
+            search = _Search(self._team, start, self._budget)
             found = search.look()
             if found is not None:
                 coordinator = begin(found)
@@ -148,7 +152,8 @@ class ForkExecutor(Executor):
 
 
 class _RayStart(threading.Thread):
-    """Starts Ray while trials run.
+    """Starts Ray while trials run, and lives as long as this process: the system ends Ray's
+    processes with the thread that has started them.
 
     Attributes:
         executor: When it is there.
@@ -156,11 +161,13 @@ class _RayStart(threading.Thread):
     """
 
     def __init__(self, make: Callable[[], RayExecutor], context: TrialContext) -> None:
-        # No daemon: where the script ends first, its Ray is one that can be ended in order
-        super().__init__(name="glimr_keras starts Ray")
+        super().__init__(name="glimr_keras starts Ray", daemon=True)
         self._make, self._context = make, context
+        self._is_over = threading.Event()
         self.executor: RayExecutor | None = None
         self.error: BaseException | None = None
+        # A script that ends meanwhile waits, since Ray can only be ended when it has begun
+        atexit.register(self._is_over.wait)
         self.start()
 
     def run(self) -> None:
@@ -170,6 +177,10 @@ class _RayStart(threading.Thread):
             self.executor = executor
         except BaseException as error:  # the search goes on in forks
             self.error = error
+        atexit.unregister(self._is_over.wait)
+        self._is_over.set()
+        if self.error is None:
+            threading.Event().wait()
 
 
 class _Search:
@@ -178,13 +189,16 @@ class _Search:
     Args:
         team: The workers.
         start_ray: Starts Ray beside them.
+        time_budget_s: As for `ForkExecutor`.
 
     Attributes:
         ray: What the rest is left to; `None` where Ray was not started.
     """
 
-    def __init__(self, team: Team, start_ray: Callable[[], _RayStart]) -> None:
-        self._team, self._start_ray = team, start_ray
+    def __init__(
+        self, team: Team, start_ray: Callable[[], _RayStart], time_budget_s: float | None
+    ) -> None:
+        self._team, self._start_ray, self._budget = team, start_ray, time_budget_s
         self.ray: RayExecutor | None = None
         self._starting: _RayStart | None = None
         self._repeater = Repeater()
@@ -331,7 +345,7 @@ class _Search:
         if self.ray is not None:
             coordinator.say("Ray has started: it takes over when the trials that run have ended.")
         elif self._starting.error is not None:
-            say(
+            coordinator.say(
                 "Ray could not be started, so all trials run in forks of this process: "
                 f"{self._starting.error}"
             )
@@ -343,9 +357,11 @@ class _Search:
         took = time.monotonic() - self._begun
         if self._ended < size or self._ended == 0:
             return False
-        if left is None:
-            return took > _WORTH_S
-        return left >= _WORTH_ROUNDS * size and left * took / self._ended > _WORTH_S
+        if left is not None and left < _WORTH_ROUNDS * size:
+            return False
+        # Where no number of trials is known, as long again as it has been
+        seconds = took if left is None else left * took / self._ended
+        return min(seconds, math.inf if self._budget is None else self._budget - took) > _WORTH_S
 
 
 def _seconds(member: Member) -> float:

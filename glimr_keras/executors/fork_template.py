@@ -75,17 +75,19 @@ class Template:
             sys.stdout.flush()
             sys.stderr.flush()
         # Neither a handler of the script's nor its Ctrl-C may run in the new process
+        self._pid: int | None = None
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            self._pid = _forked()
-            if self._pid == 0:
-                _run_template(self._control, there, parent, _Tasks(serve, ready, mask))
-        except OSError:
-            self._control.close()
+            try:
+                self._pid = _forked()
+                if self._pid == 0:
+                    _run_template(self._control, there, parent, _Tasks(serve, ready, mask))
+            finally:
+                there.close()
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # after which handlers may raise
+        except BaseException:
+            self.close()
             raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            there.close()
 
     def fileno(self) -> int:
         """What can be waited for: a death is there to be heard of."""
@@ -136,6 +138,8 @@ class Template:
     def close(self) -> None:
         """End the process and all workers, with what these have started, and wait for that."""
         self._control.close()  # which is what it ends at
+        if self._pid is None:
+            return
         until = time.monotonic() + _PATIENCE_S
         while time.monotonic() < until:
             with contextlib.suppress(ChildProcessError):  # the script has waited for it

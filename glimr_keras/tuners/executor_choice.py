@@ -105,7 +105,8 @@ def made(
 
     if settings.executor != "auto" or _needs_ray(settings) or (shows and not _is_stdout_seen()):
         return on_ray()
-    return ForkExecutor(on_ray, settings.resources_per_trial, at_once, shows)
+    resources, budget = settings.resources_per_trial, settings.time_budget_s
+    return ForkExecutor(on_ray, resources, at_once, budget, shows)
 
 
 def _needs_ray(settings: SearchSettings) -> bool:
