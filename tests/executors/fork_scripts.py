@@ -152,7 +152,6 @@ def once(place):
 
 def dies(place):
     if once(place):
-        print("its last words", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -186,6 +185,7 @@ def lost():
         found[does.__name__] = searched(tuner_of(does.__name__, 4, Model(does, (3,))))
 
     def always(place):
+        print("its last words", flush=True)
         os._exit(5)
 
     found["always"] = searched(tuner_of("always", 4, Model(always, (3,)), max_failures=1))
