@@ -10,19 +10,13 @@ import pathlib
 import pickle
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from ray import cloudpickle, tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
-from ray.tune.search import Searcher
-from ray.tune.search.sample import Domain
-from ray.tune.stopper import TrialPlateauStopper
+from typing import TYPE_CHECKING, Any
 
 import glimr_keras
 from glimr_keras._utils import files
+from glimr_keras._utils.if_imported import if_imported
 from glimr_keras._utils.signatures import arguments_of, check_taken
 from glimr_keras.errors import ModelError, ProjectError
-from glimr_keras.glimr.result_grid import ProjectResultGrid
 from glimr_keras.models.hypermodel import HyperModel
 from glimr_keras.models.tasks import SECTION, name_of
 from glimr_keras.project.journal import HIDDEN
@@ -31,6 +25,13 @@ from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.dry_run import DryRun
 from glimr_keras.trials.objective import Objective
 from glimr_keras.tuners.ray_tuner import RayTuner
+
+if TYPE_CHECKING:
+    from ray import tune
+    from ray.tune.schedulers import TrialScheduler
+    from ray.tune.search import Searcher
+
+    from glimr_keras.glimr.result_grid import ProjectResultGrid
 
 _FILE = "search.pickle"
 _FOLD_ARGUMENTS = ("cv_index", "cv_folds")
@@ -91,6 +92,9 @@ class Search:
         fit_kwargs: Mapping[str, Any] | None = None,
         seed: int | None = None,
     ) -> None:
+        from ray import tune
+        from ray.tune.stopper import TrialPlateauStopper
+
         if mode not in ("min", "max"):
             raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={mode!r}")
         if (
@@ -139,6 +143,8 @@ class Search:
             num_to_keep: Likewise, if above 1.
             **kwargs: Others of `ray.tune.CheckpointConfig`.
         """
+        from ray import tune
+
         metric, mode = metric or self.metric, mode or self.mode
         if (metric, mode) != (self.metric, self.mode) or num_to_keep != 1:
             warnings.warn(
@@ -174,6 +180,8 @@ class Search:
             max_report_frequency: Seconds between two tables, at least.
             **kwargs: Others of `ray.tune.CLIReporter` or `ray.tune.JupyterNotebookReporter`.
         """
+        from ray import tune
+
         if metrics is None:
             tasks = self.space[SECTION].items()
             metrics = [
@@ -241,6 +249,8 @@ class Search:
         Raises:
             ValueError, TypeError: As `RayTuner` and its `search` raise them.
         """
+        from glimr_keras.glimr.result_grid import ProjectResultGrid
+
         name = name if name is not None else f"{datetime.datetime.now():%Y_%m_%d_%H_%M_%S}"
         settings: dict[str, Any] = {
             "num_samples": num_samples,
@@ -333,6 +343,8 @@ class Search:
         )
 
     def _default_scheduler(self) -> TrialScheduler:
+        from ray.tune.schedulers import AsyncHyperBandScheduler
+
         longest = max(1, self._most_epochs())
         return AsyncHyperBandScheduler(
             "training_iteration", max_t=longest, grace_period=min(10, longest)
@@ -345,13 +357,15 @@ class Search:
         epochs = self.fit_kwargs.get(
             "epochs", (self.space.get("optimization") or {}).get("epochs", 100)
         )
-        if isinstance(epochs, Domain):
+        if isinstance(epochs, if_imported("ray.tune.search.sample", "Domain")):
             whole = DeclaredSpace({"epochs": epochs}).parameters
             epochs = max(parameter.prob_to_value(1 - 1e-12) for parameter in whole)
         return int(epochs)
 
     def _remembered(self, settings: dict[str, Any]) -> bytes:
         """What `restore` needs."""
+        from ray import cloudpickle
+
         remembered = copy.copy(self)
         remembered.tuner = None
         return cloudpickle.dumps((remembered, settings))

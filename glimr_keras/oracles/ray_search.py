@@ -5,11 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from typing import Any
-
-from ray import tune
-from ray.tune.search import Searcher
-from ray.tune.search.sample import Domain
+from typing import TYPE_CHECKING, Any
 
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.encodings import Encoding, encoding_of, unit_encoding
@@ -25,6 +21,10 @@ from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import Goal, Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from ray.tune.search import Searcher
+    from ray.tune.search.sample import Domain
 
 
 class RaySearchOracle(Oracle):
@@ -104,6 +104,8 @@ class RaySearchOracle(Oracle):
 
     def _suggested(self, trial_id: str) -> Any:
         """Ask the algorithm, which gives its points first."""
+        from ray.tune.search import Searcher
+
         config = self._searcher.suggest(trial_id)
         if config is not None and config != Searcher.FINISHED:
             self._asked.add(trial_id)
@@ -111,6 +113,8 @@ class RaySearchOracle(Oracle):
         return config
 
     def _propose(self, trial_id: str) -> Suggestion | Nothing:
+        from ray.tune.search import Searcher
+
         config = self._suggested(trial_id) if self._searched else {}
         if config is None:
             return Nothing.YET
@@ -190,6 +194,8 @@ def _fitting_encoding(parameter: HyperParameter, searcher: str) -> Encoding:
 
 
 def _domain(encoding: Encoding) -> Domain:
+    from ray import tune
+
     if encoding.kind == "category":
         return tune.choice(list(range(int(encoding.high) + 1)))
     if encoding.kind == "real":

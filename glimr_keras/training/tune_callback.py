@@ -8,17 +8,19 @@ import dataclasses
 import pathlib
 import shutil
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
-from ray import tune
 
 from glimr_keras._utils import scratch
 from glimr_keras.errors import ObjectiveError, did_you_mean
 from glimr_keras.project import checkpoints, model_weights
 from glimr_keras.trials.metric_directions import log_directions
 from glimr_keras.trials.objective import Objective
+
+if TYPE_CHECKING:
+    from ray import tune
 
 
 @dataclasses.dataclass
@@ -101,6 +103,8 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
             The number of epochs done, to be passed to `fit` as `initial_epoch`; 0 without a
             checkpoint.
         """
+        from ray import tune
+
         checkpoint = checkpoint or tune.get_checkpoint()
         if checkpoint is None:
             return 0
@@ -160,6 +164,8 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
         self, epoch: int, metrics: dict[str, float], directory: pathlib.Path | None
     ) -> None:
         """Reports an epoch's metrics, with the checkpoint in `directory` if there is one."""
+        from ray import tune
+
         if directory is None:
             tune.report(metrics)
             return

@@ -9,11 +9,9 @@ import os
 import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras
-from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras._utils.checks import checked_count, optional_count
 from glimr_keras._utils.files import write_json
@@ -47,6 +45,9 @@ from glimr_keras.tuners.hooks import hypermodel_of, overridden
 from glimr_keras.tuners.search import SearchSession
 from glimr_keras.tuners.settings import TunerState, checked_settings, space_of
 from glimr_keras.tuners.worker_copy import worker_copy
+
+if TYPE_CHECKING:
+    from ray import tune
 
 
 class BaseTuner(Results):
@@ -192,7 +193,7 @@ class BaseTuner(Results):
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
         trial_time_limit_s: float | None = None,
-        scheduler: TrialScheduler | None = None,
+        scheduler: tune.schedulers.TrialScheduler | None = None,
         stopper: tune.Stopper | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
         trials_per_gpu: TrialsPerGpu | None = None,

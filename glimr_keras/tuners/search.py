@@ -21,7 +21,6 @@ from glimr_keras.executors.base import Executor
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.inline import InlineExecutor
 from glimr_keras.executors.policies import StoppingPolicy
-from glimr_keras.executors.ray_executor import RayExecutor
 from glimr_keras.models import data
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
@@ -393,6 +392,8 @@ class SearchSession:
             return chosen
         if chosen == "inline":
             return InlineExecutor(() if self._code is None else self._code.kept)
+        from glimr_keras.executors.ray_executor import RayExecutor
+
         return RayExecutor(
             settings.resources_per_trial,
             min(

@@ -8,13 +8,12 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras._utils.checks import checked_kind, optional_count, optional_seconds
+from glimr_keras._utils.if_imported import if_imported
 from glimr_keras.errors import ProjectError
 from glimr_keras.executors.policies import FailurePolicy
 from glimr_keras.models.hypermodel import HyperModel, declared_space
@@ -35,6 +34,10 @@ from glimr_keras.tuners.arguments import (
     sorted_callbacks,
 )
 from glimr_keras.tuners.warm_start import project_directories
+
+if TYPE_CHECKING:
+    from ray import tune
+    from ray.tune.schedulers import TrialScheduler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +89,21 @@ def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings
         )
     }
     kinds = {
-        name: checked_kind(name, given[name], kind, described)
-        for name, kind, described in (
-            ("scheduler", TrialScheduler, "one of `ray.tune.schedulers`"),
-            ("stopper", tune.Stopper, "a ray.tune.Stopper"),
-            ("reporter", tune.ProgressReporter, "a ray.tune.ProgressReporter"),
+        name: checked_kind(name, given[name], if_imported(f"ray.tune.{place}", kind), described)
+        for name, place, kind, described in (
+            (
+                "scheduler",
+                "schedulers.trial_scheduler",
+                "TrialScheduler",
+                "one of `ray.tune.schedulers`",
+            ),
+            ("stopper", "stopper.stopper", "Stopper", "a ray.tune.Stopper"),
+            (
+                "reporter",
+                "progress_reporter",
+                "ProgressReporter",
+                "a ray.tune.ProgressReporter",
+            ),
         )
     }
     return SearchSettings(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras
-from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras.oracles import Oracle
 from glimr_keras.results.results import Results
 from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, passed_on
 from glimr_keras.tuners.base_tuner import BaseTuner
+
+if TYPE_CHECKING:
+    from ray import tune
 
 
 class Tuner(BaseTuner):
@@ -150,7 +151,7 @@ class Tuner(BaseTuner):
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
         trial_time_limit_s: float | None = None,
-        scheduler: TrialScheduler | None = None,
+        scheduler: tune.schedulers.TrialScheduler | None = None,
         stopper: tune.Stopper | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
         trials_per_gpu: TrialsPerGpu | None = None,
