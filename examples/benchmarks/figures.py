@@ -257,11 +257,11 @@ def _reuse(results: Results) -> list[Row]:
         ("5 folds of (a)", "a-folds", 1.6),
         ("learning rates of (a)", "a-rates", 2.0),
         ("learning rates of (c)", "c-rates", 1.6),
-        ("(a), where nothing repeats", "a-distinct", 0.98),
+        ("(a) without repeats", "a-distinct", 0.98),
     )
     return [
         Row(
-            f"(reuse) {what}, trainings per minute",
+            f"(reuse) {what}, per minute",
             results.median(name, "reuse", OURS, workload),
             shown,
             results.median(name, "reuse", other, workload),
