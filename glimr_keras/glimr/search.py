@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import glimr_keras
 from glimr_keras._utils import files
-from glimr_keras._utils.if_imported import if_imported
+from glimr_keras._utils.late_imports import WhenUsed, if_imported
 from glimr_keras._utils.signatures import arguments_of, check_taken
 from glimr_keras.errors import ModelError, ProjectError
 from glimr_keras.models.hypermodel import HyperModel
@@ -28,10 +28,10 @@ from glimr_keras.tuners.ray_tuner import RayTuner
 
 if TYPE_CHECKING:
     from ray import tune
-    from ray.tune.schedulers import TrialScheduler
-    from ray.tune.search import Searcher
 
     from glimr_keras.glimr.result_grid import ProjectResultGrid
+else:
+    tune = WhenUsed("ray.tune")
 
 _FILE = "search.pickle"
 _FOLD_ARGUMENTS = ("cv_index", "cv_folds")
@@ -92,7 +92,6 @@ class Search:
         fit_kwargs: Mapping[str, Any] | None = None,
         seed: int | None = None,
     ) -> None:
-        from ray import tune
         from ray.tune.stopper import TrialPlateauStopper
 
         if mode not in ("min", "max"):
@@ -143,8 +142,6 @@ class Search:
             num_to_keep: Likewise, if above 1.
             **kwargs: Others of `ray.tune.CheckpointConfig`.
         """
-        from ray import tune
-
         metric, mode = metric or self.metric, mode or self.mode
         if (metric, mode) != (self.metric, self.mode) or num_to_keep != 1:
             warnings.warn(
@@ -180,8 +177,6 @@ class Search:
             max_report_frequency: Seconds between two tables, at least.
             **kwargs: Others of `ray.tune.CLIReporter` or `ray.tune.JupyterNotebookReporter`.
         """
-        from ray import tune
-
         if metrics is None:
             tasks = self.space[SECTION].items()
             metrics = [
@@ -225,8 +220,8 @@ class Search:
         name: str | None = None,
         num_samples: int = 100,
         max_concurrent_trials: int = 8,
-        scheduler: TrialScheduler | None = None,
-        search_alg: Searcher | None = None,
+        scheduler: tune.schedulers.TrialScheduler | None = None,
+        search_alg: tune.search.Searcher | None = None,
         **kwargs: Any,
     ) -> ProjectResultGrid:
         """Runs trials until the experiment has `num_samples` configurations; an experiment that is
@@ -320,8 +315,8 @@ class Search:
         name: str | None,
         num_samples: int,
         max_concurrent_trials: int,
-        scheduler: TrialScheduler | None,
-        search_alg: Searcher | None,
+        scheduler: tune.schedulers.TrialScheduler | None,
+        search_alg: tune.search.Searcher | None,
         **kwargs: Any,
     ) -> _ExperimentTuner:
         return _ExperimentTuner(
@@ -342,11 +337,9 @@ class Search:
             **{"max_failures": self.failure_config.max_failures, **kwargs},
         )
 
-    def _default_scheduler(self) -> TrialScheduler:
-        from ray.tune.schedulers import AsyncHyperBandScheduler
-
+    def _default_scheduler(self) -> tune.schedulers.TrialScheduler:
         longest = max(1, self._most_epochs())
-        return AsyncHyperBandScheduler(
+        return tune.schedulers.AsyncHyperBandScheduler(
             "training_iteration", max_t=longest, grace_period=min(10, longest)
         )
 

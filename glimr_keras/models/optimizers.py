@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from glimr_keras._utils.if_imported import if_imported
+from glimr_keras._utils.late_imports import if_imported
 from glimr_keras._utils.names import squeezed
 from glimr_keras._utils.signatures import arguments_of, check_taken, named_arguments_of
 from glimr_keras.errors import did_you_mean

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from glimr_keras._utils.if_imported import if_imported
+from glimr_keras._utils.late_imports import if_imported
 from glimr_keras.errors import did_you_mean
 from glimr_keras.oracles.encodings import Encoding
 from glimr_keras.oracles.optuna_study import check_sampler

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from glimr_keras._utils.if_imported import if_imported
+from glimr_keras._utils.late_imports import if_imported
 from glimr_keras.space.hp_types import (
     Choice,
     HyperParameter,

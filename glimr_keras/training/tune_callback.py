@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from glimr_keras._utils import scratch
+from glimr_keras._utils.late_imports import WhenUsed
 from glimr_keras.errors import ObjectiveError, did_you_mean
 from glimr_keras.project import checkpoints, model_weights
 from glimr_keras.trials.metric_directions import log_directions
@@ -21,6 +22,8 @@ from glimr_keras.trials.objective import Objective
 
 if TYPE_CHECKING:
     from ray import tune
+else:
+    tune = WhenUsed("ray.tune")
 
 
 @dataclasses.dataclass
@@ -103,8 +106,6 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
             The number of epochs done, to be passed to `fit` as `initial_epoch`; 0 without a
             checkpoint.
         """
-        from ray import tune
-
         checkpoint = checkpoint or tune.get_checkpoint()
         if checkpoint is None:
             return 0
@@ -164,8 +165,6 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
         self, epoch: int, metrics: dict[str, float], directory: pathlib.Path | None
     ) -> None:
         """Reports an epoch's metrics, with the checkpoint in `directory` if there is one."""
-        from ray import tune
-
         if directory is None:
             tune.report(metrics)
             return

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 from keras.src.saving import object_registration
 
-from glimr_keras._utils.if_imported import if_imported
+from glimr_keras._utils.late_imports import if_imported
 
 
 @dataclasses.dataclass(frozen=True)

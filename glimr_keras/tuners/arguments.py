@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import keras
 
 from glimr_keras._utils.checks import checked_count, optional_count, optional_seconds
-from glimr_keras._utils.if_imported import if_imported
+from glimr_keras._utils.late_imports import WhenUsed, if_imported
 from glimr_keras.errors import FatalValueError, ObjectiveError, ShippingError, did_you_mean
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.policies import FailurePolicy
@@ -24,7 +24,9 @@ from glimr_keras.transport.serialization import check_sendable
 from glimr_keras.trials.objective import DEFAULT, Objective
 
 if TYPE_CHECKING:
-    from ray import tune
+    from ray import tune as tune  # noqa: PLC0414  # all tuners have it from here
+else:
+    tune = WhenUsed("ray.tune")
 
 ExecutorChoice = Literal["auto", "ray", "inline"] | Executor
 TrialsPerGpu = int | Literal["auto"]

@@ -9,7 +9,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import keras
 
@@ -39,15 +39,13 @@ from glimr_keras.tuners.arguments import (
     checked_points,
     given_only,
     settable_property,
+    tune,
     unless_given,
 )
 from glimr_keras.tuners.hooks import hypermodel_of, overridden
 from glimr_keras.tuners.search import SearchSession
 from glimr_keras.tuners.settings import TunerState, checked_settings, space_of
 from glimr_keras.tuners.worker_copy import worker_copy
-
-if TYPE_CHECKING:
-    from ray import tune
 
 
 class BaseTuner(Results):

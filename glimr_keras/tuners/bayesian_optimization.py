@@ -12,11 +12,8 @@ from glimr_keras.oracles import BayesianOptimizationOracle
 from glimr_keras.results.results import Results
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.objective import Goal
-from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, with_oracle
+from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, tune, with_oracle
 from glimr_keras.tuners.tuner import Tuner
-
-if TYPE_CHECKING:
-    from ray import tune
 
 if TYPE_CHECKING:  # heavy, and not needed in workers
     import optuna

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import keras
 
@@ -12,11 +12,8 @@ from glimr_keras.oracles import GridSearchOracle
 from glimr_keras.results.results import Results
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.objective import Goal
-from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, with_oracle
+from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, tune, with_oracle
 from glimr_keras.tuners.tuner import Tuner
-
-if TYPE_CHECKING:
-    from ray import tune
 
 
 class GridSearch(Tuner):

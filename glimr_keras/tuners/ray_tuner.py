@@ -5,21 +5,18 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import keras
 
 from glimr_keras._utils.checks import checked_kind
-from glimr_keras._utils.if_imported import if_imported
+from glimr_keras._utils.late_imports import if_imported
 from glimr_keras.oracles import RandomSearchOracle, RaySearchOracle
 from glimr_keras.results.results import Results
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.objective import Goal
-from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, with_oracle
+from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, tune, with_oracle
 from glimr_keras.tuners.tuner import Tuner
-
-if TYPE_CHECKING:
-    from ray import tune
 
 
 class RayTuner(Tuner):

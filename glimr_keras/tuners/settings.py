@@ -8,12 +8,12 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
 from glimr_keras._utils.checks import checked_kind, optional_count, optional_seconds
-from glimr_keras._utils.if_imported import if_imported
+from glimr_keras._utils.late_imports import if_imported
 from glimr_keras.errors import ProjectError
 from glimr_keras.executors.policies import FailurePolicy
 from glimr_keras.models.hypermodel import HyperModel, declared_space
@@ -32,12 +32,9 @@ from glimr_keras.tuners.arguments import (
     checked_resources,
     checked_trials_per_gpu,
     sorted_callbacks,
+    tune,
 )
 from glimr_keras.tuners.warm_start import project_directories
-
-if TYPE_CHECKING:
-    from ray import tune
-    from ray.tune.schedulers import TrialScheduler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +52,7 @@ class SearchSettings:
     resources_per_trial: dict[str, float] | None = None
     trials_per_gpu: TrialsPerGpu | None = None
     max_worker_memory: int | None = None
-    scheduler: TrialScheduler | None = None
+    scheduler: tune.schedulers.TrialScheduler | None = None
     warm_start: Sequence[pathlib.Path] = ()
     keras_callbacks: tuple[keras.callbacks.Callback, ...] = ()
     ray_callbacks: tuple[tune.Callback, ...] = ()

@@ -12,7 +12,7 @@ import pathlib
 import pickle
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import keras
 import numpy as np
@@ -23,13 +23,10 @@ from glimr_keras.models.samples import taken
 from glimr_keras.oracles import Oracle
 from glimr_keras.results.results import Results
 from glimr_keras.trials.trial import Trial
-from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, passed_on
+from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, passed_on, tune
 from glimr_keras.tuners.base_tuner import session_of
 from glimr_keras.tuners.hooks import hypermodel_of
 from glimr_keras.tuners.tuner import Tuner
-
-if TYPE_CHECKING:
-    from ray import tune
 
 Persistence = Literal["joblib", "skops"]
 

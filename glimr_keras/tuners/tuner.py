@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import keras
 
 from glimr_keras.oracles import Oracle
 from glimr_keras.results.results import Results
-from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, passed_on
+from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, passed_on, tune
 from glimr_keras.tuners.base_tuner import BaseTuner
-
-if TYPE_CHECKING:
-    from ray import tune
 
 
 class Tuner(BaseTuner):

@@ -5,7 +5,7 @@ import pytest
 from ray import tune
 from ray.tune import schedulers, search
 
-from glimr_keras._utils.if_imported import if_imported
+from glimr_keras._utils.late_imports import WhenUsed, if_imported
 
 
 def test_nothing_is_of_a_class_whose_module_has_not_been_imported(monkeypatch):
@@ -31,3 +31,13 @@ def test_nothing_is_of_a_class_whose_module_has_not_been_imported(monkeypatch):
 def test_what_is_looked_for_in_ray_is_where_it_is_defined(module, kind):
     assert if_imported(module, kind.__name__) is kind
     assert kind.__module__ == module
+
+
+def test_a_module_is_imported_when_something_of_it_is_used(monkeypatch):
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    late = WhenUsed("this")
+    assert not hasattr(late, "__wrapped__")
+    assert "this" not in sys.modules
+    assert late.s is sys.modules["this"].s
+    with pytest.raises(AttributeError, match="nothing"):
+        late.nothing  # noqa: B018
