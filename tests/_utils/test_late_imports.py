@@ -34,10 +34,10 @@ def test_what_is_looked_for_in_ray_is_where_it_is_defined(module, kind):
 
 
 def test_a_module_is_imported_when_something_of_it_is_used(monkeypatch):
-    monkeypatch.delitem(sys.modules, "this", raising=False)
-    late = WhenUsed("this")
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    late = WhenUsed("colorsys")
     assert not hasattr(late, "__wrapped__")
-    assert "this" not in sys.modules
-    assert late.s is sys.modules["this"].s
+    assert "colorsys" not in sys.modules
+    assert late.rgb_to_hsv is sys.modules["colorsys"].rgb_to_hsv
     with pytest.raises(AttributeError, match="nothing"):
         late.nothing  # noqa: B018
