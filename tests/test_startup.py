@@ -10,13 +10,37 @@ import pytest
 import glimr_keras
 from tests.script_environment import script_environment
 
+RAY = "[name for name in ('ray', 'ray.tune') if name in sys.modules]"
+ORACLE = "gk.oracles.RandomSearchOracle('val_loss')"
+TUNERS = {
+    "RandomSearch": "build, 'val_loss'",
+    "GridSearch": "build, 'val_loss'",
+    "BayesianOptimization": "build, 'val_loss', trials_per_gpu='auto'",
+    "Hyperband": "build, 'val_loss'",
+    "RayTuner": "build, 'val_loss', callbacks=[keras.callbacks.Callback()]",
+    "Tuner": f"{ORACLE}, build",
+    "SklearnTuner": "gk.oracles.RandomSearchOracle(gk.Objective('score', 'max')), build",
+}
+"""What each public tuner is made with, beside its directory."""
+SEARCH = (
+    "import random, sys\n"
+    "import glimr_keras as gk\n"
+    "from tests.tiny_models import TRAIN, VALIDATION, build\n"
+    "def search(executor, **given):\n"
+    "    tuner = gk.RandomSearch(\n"
+    "        build, 'val_loss', max_trials=1, seed=1, executor=executor, project_name=executor,\n"
+    "        directory=sys.argv[1], **given\n"
+    "    )\n"
+    "    tuner.search(*TRAIN, validation_data=VALIDATION, epochs=1, verbose=0)\n"
+    "    return tuner\n"
+)
 HEAVY = "[name for name in ('keras', 'tensorflow', 'ray', 'pandas') if name in sys.modules]"
 
 
-def run(code):
+def run(code, *arguments):
     """What a script prints, and what is written beside that."""
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=True,
@@ -39,6 +63,66 @@ def test_keras_is_imported_when_the_first_public_name_is_asked_for_and_quietly()
         "True",
     ]
     assert said == ""
+
+
+@pytest.mark.parametrize("kind", TUNERS)
+def test_a_tuner_is_made_without_ray(kind, tmp_path):
+    printed, _ = run(
+        "import sys\n"
+        "import glimr_keras as gk\n"
+        f"gk.RayTuner; print({RAY})\n"
+        "hp = gk.HyperParameters()\n"
+        "hp.Int('units', 2, 16); hp.Choice('kind', ['a', 'b'])\n"
+        "gk.sample_space({'units': 4, 'nested': [{'rate': 0.1}]})\n"
+        f"print({RAY})\n"
+        "import keras\n"
+        "def build(config): return keras.Sequential()\n"
+        f"gk.{kind}({TUNERS[kind]}, directory=sys.argv[1])\n"
+        f"print({RAY})",
+        tmp_path,
+    )
+    assert printed.splitlines() == ["[]", "[]", "[]"]
+
+
+def test_an_inline_search_imports_no_ray_tune_and_its_project_is_read_without_ray(tmp_path):
+    printed, _ = run(f"{SEARCH}search('inline').get_best_models()\nprint({RAY})", tmp_path)
+    assert printed == "['ray']"  # which has the one cloudpickle
+    printed, _ = run(
+        "import sys\n"
+        "import glimr_keras as gk\n"
+        "results = gk.RayTuner.open(sys.argv[1])\n"
+        f"print(len(results.results_dataframe()), {RAY})",
+        tmp_path / "inline",
+    )
+    assert printed == "1 []"
+
+
+def test_a_space_of_ray_domains_is_searched_wherever_they_were_imported(tmp_path):
+    printed, _ = run(
+        "from ray.tune.search.sample import Categorical\n"
+        f"{SEARCH}"
+        "space = {'width': Categorical([3, 5]), 'of': {'rate': gk.optimization_space()}}\n"
+        "print(sorted(search('inline', space=space).get_best_hyperparameters()[0].values))",
+        tmp_path,
+    )
+    assert "'of/rate/learning_rate', 'of/rate/method'" in printed and "'width'" in printed
+
+
+def test_what_a_search_on_ray_imports_draws_from_no_generator_of_the_scripts(tmp_path):
+    printed, _ = run(
+        f"{SEARCH}"
+        "import numpy as np\n"
+        "random.seed(1); np.random.seed(1)\n"
+        f"print({RAY})\n"
+        "from glimr_keras.executors import RayExecutor\n"
+        "import ray.tune\n"
+        "print(random.random(), np.random.random())\n"
+        "random.seed(1); np.random.seed(1)\n"
+        "print(random.random(), np.random.random())",
+        tmp_path,
+    )
+    without, after, fresh = printed.splitlines()
+    assert (without, after) == ("[]", fresh)
 
 
 def test_a_script_that_imports_keras_itself_afterwards_is_quiet_too():

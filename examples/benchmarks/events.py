@@ -13,8 +13,10 @@ import pathlib
 import time
 
 VARIABLE = "BENCHMARK_EVENTS"
-
-_current_index = -1  # of the configuration that this process works on
+_INDEX = "BENCHMARK_INDEX"
+"""Of the configuration that this process works on. In the environment, and not in a global
+variable: that would be state which trials keep, and `executor="auto"` runs such trials inline.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +41,14 @@ def emit(event: str, index: int | None = None) -> None:
     """Appends an event; without `index` it belongs to the configuration that this process named
     last.
     """
-    global _current_index  # noqa: PLW0603, a process works on one configuration at a time
-    _current_index = _current_index if index is None else int(index)
+    if index is not None:
+        os.environ[_INDEX] = str(index)
     line = json.dumps(
         {
             "t": time.time(),
             "event": event,
             "pid": os.getpid(),
-            "index": _current_index,
+            "index": int(os.environ.get(_INDEX, "-1")),
             "rss": resident_bytes(os.getpid()),
         }
     )

@@ -67,7 +67,8 @@ def _start(run: Run) -> dict[str, float]:
 
 
 def _throughput(run: Run) -> dict[str, float]:
-    """Trials per minute, from the start of the first trial to the end of the last.
+    """Trials per minute, from the start of the first trial to the end of the last; of a cross
+    validation, trainings.
 
     Where every trial has a process of its own, whose start costs more than the trial, that would
     leave out the first starts. So the first trial of each core is not counted there, nor the time

@@ -39,6 +39,7 @@ class Marks:
 
 QUICK_MARKS = Marks((10, 20, 60), (1, 2, 4))
 BIG, QUICK_BIG, SMALL = 1_000, 100, 10  # MB of the arrays of (e)
+SCRIPTS = (4, 10, 30)  # trials of the scripts of (start)
 
 NOTES = {
     "a": (
@@ -59,7 +60,13 @@ NOTES = {
         "Keras itself takes for its trials."
     ),
     "start": (
-        "(start) data of the shape of digits, made without scikit-learn; the first of four trials."
+        "(start) data of the shape of digits, made without scikit-learn. The first epoch is that "
+        "of a script of four trials; a whole script is its process from start to exit."
+    ),
+    "reuse": (
+        "(reuse) glimr_keras with its defaults, among them reuse_graphs=True, beside "
+        "reuse_graphs=False (glimr_keras_anew) and the pinned bare loops; from the start of the "
+        "first training to the end of the last."
     ),
     "memory": (
         "(memory) ran once, glimr_keras with one worker beside the bare loop, since no time is "
@@ -93,8 +100,22 @@ def pieces(group: str, quick: bool) -> list[Piece]:
             for workload in (f"e{SMALL}", big)
         ],
         "start": [
-            Piece(contender, "start", 4, 2)
-            for contender in ("bare", "ray_start", "keras_tuner", "ray_tune", "glimr_keras")
+            *(
+                Piece(contender, f"start{trials}", trials, quick)
+                for trials, quick in zip(SCRIPTS, (2, 3, 0), strict=True)
+                for contender in ("bare", "keras_tuner", "glimr_keras")
+            ),
+            *(Piece(contender, "start4", 4, 2) for contender in ("ray_start", "ray_tune")),
+        ],
+        "reuse": [
+            Piece(contender, workload, trials, 2)
+            for workload, trials in (
+                ("a-folds", 16),
+                ("a-rates", 80),
+                ("c-rates", 30),
+                ("a-distinct", 80),
+            )
+            for contender in ("limit", "glimr_keras_anew", "glimr_keras")
         ],
         "memory": [
             Piece("bare", "a", 210, 5, once=True),
@@ -103,7 +124,7 @@ def pieces(group: str, quick: bool) -> list[Piece]:
     }[group]
 
 
-GROUPS = ("a", "b", "c", "d", "e", "start", "memory")
+GROUPS = ("a", "b", "c", "d", "e", "start", "reuse", "memory")
 
 
 def _trained(workload: str, trials: int) -> list[Piece]:

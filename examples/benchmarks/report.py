@@ -126,7 +126,8 @@ def _runs_table(results: Results) -> Table:
         (run.group, run.workload, run.contender, run.trials) for run in results.runs
     ):
         numbers = [_short(results.median(name, group, contender, workload)) for name in names]
-        table.add_row(workload if group == "e" else group, contender, str(trials), *numbers)
+        part = workload if group in ("e", "start", "reuse") else group
+        table.add_row(part, contender, str(trials), *numbers)
     return table
 
 

@@ -43,8 +43,15 @@ class Results:
     ) -> float | None:
         return median(self.by_repeat(name, group, contender, workload))
 
-    def ratio(self, name: str, group: str, other: str, ours: str = OURS) -> float | None:
-        return median(ratios(self.by_repeat(name, group, ours), self.by_repeat(name, group, other)))
+    def ratio(
+        self, name: str, group: str, other: str, ours: str = OURS, workload: str | None = None
+    ) -> float | None:
+        return median(
+            ratios(
+                self.by_repeat(name, group, ours, workload),
+                self.by_repeat(name, group, other, workload),
+            )
+        )
 
     def overhead(self, contender: str = OURS) -> float | None:
         """Of a warm trial of (a), in ms."""

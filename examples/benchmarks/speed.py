@@ -7,8 +7,9 @@ the same configurations.
 
 Needs Linux, and `pip install -e '.[benchmarks]'`. The parts: (a) a tiny MLP on digits, (b) an MLP
 on 60,000 samples, (c) a small CNN, (d) trials that are only a number, (e) 1 GB of arrays, (start)
-the time to the first epoch, (memory) a worker's memory over many trials. All of it takes about 50
-minutes on two cores.
+short scripts, from their start to the first epoch and to their exit, (reuse) trainings with and
+without reused graphs, (memory) a worker's memory over many trials. All of it takes about an hour
+and a half on two cores.
 """
 
 import argparse

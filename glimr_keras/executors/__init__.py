@@ -1,9 +1,25 @@
 """Where executions run: in this process or in Ray's workers, and the coordinator that hands them
-out.
+out. Ray Tune is imported when its executor is asked for.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from glimr_keras.executors.base import Begin, Executor
 from glimr_keras.executors.inline import InlineExecutor
-from glimr_keras.executors.ray_executor import RayExecutor
+
+if TYPE_CHECKING:
+    from glimr_keras.executors.ray_executor import RayExecutor
 
 __all__ = ["Begin", "Executor", "InlineExecutor", "RayExecutor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "RayExecutor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from glimr_keras.executors.ray_executor import RayExecutor
+
+    return RayExecutor
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

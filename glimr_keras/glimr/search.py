@@ -10,19 +10,13 @@ import pathlib
 import pickle
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from ray import cloudpickle, tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
-from ray.tune.search import Searcher
-from ray.tune.search.sample import Domain
-from ray.tune.stopper import TrialPlateauStopper
+from typing import TYPE_CHECKING, Any
 
 import glimr_keras
 from glimr_keras._utils import files
+from glimr_keras._utils.late_imports import WhenUsed, if_imported
 from glimr_keras._utils.signatures import arguments_of, check_taken
 from glimr_keras.errors import ModelError, ProjectError
-from glimr_keras.glimr.result_grid import ProjectResultGrid
 from glimr_keras.models.hypermodel import HyperModel
 from glimr_keras.models.tasks import SECTION, name_of
 from glimr_keras.project.journal import HIDDEN
@@ -31,6 +25,13 @@ from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.dry_run import DryRun
 from glimr_keras.trials.objective import Objective
 from glimr_keras.tuners.ray_tuner import RayTuner
+
+if TYPE_CHECKING:
+    from ray import tune
+
+    from glimr_keras.glimr.result_grid import ProjectResultGrid
+else:
+    tune = WhenUsed("ray.tune")
 
 _FILE = "search.pickle"
 _FOLD_ARGUMENTS = ("cv_index", "cv_folds")
@@ -91,6 +92,8 @@ class Search:
         fit_kwargs: Mapping[str, Any] | None = None,
         seed: int | None = None,
     ) -> None:
+        from ray.tune.stopper import TrialPlateauStopper
+
         if mode not in ("min", "max"):
             raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={mode!r}")
         if (
@@ -217,8 +220,8 @@ class Search:
         name: str | None = None,
         num_samples: int = 100,
         max_concurrent_trials: int = 8,
-        scheduler: TrialScheduler | None = None,
-        search_alg: Searcher | None = None,
+        scheduler: tune.schedulers.TrialScheduler | None = None,
+        search_alg: tune.search.Searcher | None = None,
         **kwargs: Any,
     ) -> ProjectResultGrid:
         """Runs trials until the experiment has `num_samples` configurations; an experiment that is
@@ -241,6 +244,8 @@ class Search:
         Raises:
             ValueError, TypeError: As `RayTuner` and its `search` raise them.
         """
+        from glimr_keras.glimr.result_grid import ProjectResultGrid
+
         name = name if name is not None else f"{datetime.datetime.now():%Y_%m_%d_%H_%M_%S}"
         settings: dict[str, Any] = {
             "num_samples": num_samples,
@@ -310,8 +315,8 @@ class Search:
         name: str | None,
         num_samples: int,
         max_concurrent_trials: int,
-        scheduler: TrialScheduler | None,
-        search_alg: Searcher | None,
+        scheduler: tune.schedulers.TrialScheduler | None,
+        search_alg: tune.search.Searcher | None,
         **kwargs: Any,
     ) -> _ExperimentTuner:
         return _ExperimentTuner(
@@ -332,9 +337,9 @@ class Search:
             **{"max_failures": self.failure_config.max_failures, **kwargs},
         )
 
-    def _default_scheduler(self) -> TrialScheduler:
+    def _default_scheduler(self) -> tune.schedulers.TrialScheduler:
         longest = max(1, self._most_epochs())
-        return AsyncHyperBandScheduler(
+        return tune.schedulers.AsyncHyperBandScheduler(
             "training_iteration", max_t=longest, grace_period=min(10, longest)
         )
 
@@ -345,13 +350,15 @@ class Search:
         epochs = self.fit_kwargs.get(
             "epochs", (self.space.get("optimization") or {}).get("epochs", 100)
         )
-        if isinstance(epochs, Domain):
+        if isinstance(epochs, if_imported("ray.tune.search.sample", "Domain")):
             whole = DeclaredSpace({"epochs": epochs}).parameters
             epochs = max(parameter.prob_to_value(1 - 1e-12) for parameter in whole)
         return int(epochs)
 
     def _remembered(self, settings: dict[str, Any]) -> bytes:
         """What `restore` needs."""
+        from ray import cloudpickle
+
         remembered = copy.copy(self)
         remembered.tuner = None
         return cloudpickle.dumps((remembered, settings))

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-from ray import tune
-from ray.tune.search.sample import Categorical
 
+from glimr_keras._utils.late_imports import if_imported
 from glimr_keras._utils.names import squeezed
 from glimr_keras._utils.signatures import arguments_of, check_taken, named_arguments_of
 from glimr_keras.errors import did_you_mean
@@ -22,7 +21,31 @@ _WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer")
 """Optimizers of other optimizers."""
 _OF_TRAINING = ("epochs", "method", "schedule", "batch", "batch_size")
 """What may stand in the section and is nothing that an optimizer takes."""
-_METHODS = tune.choice(["rms", "sgd", "adadelta", "adagrad", "adam"])
+
+
+class _Domain:
+    """A default that is one of `ray.tune`'s domains; it is made when it is wanted, since who has
+    optimizers of their own need not import Ray Tune.
+    """
+
+    def __init__(self, kind: str, *arguments: Any) -> None:
+        self._kind, self._arguments = kind, arguments
+
+    def __repr__(self) -> str:
+        return f"tune.{self._kind}({', '.join(map(repr, self._arguments))})"
+
+    def make(self) -> Any:
+        from ray import tune
+
+        return getattr(tune, self._kind)(*self._arguments)
+
+
+def _made(value: Any) -> Any:
+    return value.make() if isinstance(value, _Domain) else value
+
+
+def _is_choice(value: Any) -> bool:
+    return isinstance(value, if_imported("ray.tune.search.sample", "Categorical"))
 
 
 def keras_optimizer(config: Mapping[str, Any]) -> keras.optimizers.Optimizer:
@@ -73,15 +96,15 @@ def keras_optimizer(config: Mapping[str, Any]) -> keras.optimizers.Optimizer:
 
 def optimization_space(
     epochs: Any = 100,
-    method: Any = _METHODS,
-    learning_rate: Any = tune.loguniform(1e-5, 1e-2),
-    rho: Any = tune.quniform(0.5, 0.99, 0.01),
-    momentum: Any = tune.quniform(0.0, 0.99, 0.01),
-    beta_1: Any = tune.quniform(0.5, 0.99, 0.01),
-    beta_2: Any = tune.uniform(0.9, 0.9999),
+    method: Any = _Domain("choice", ["rms", "sgd", "adadelta", "adagrad", "adam"]),
+    learning_rate: Any = _Domain("loguniform", 1e-5, 1e-2),
+    rho: Any = _Domain("quniform", 0.5, 0.99, 0.01),
+    momentum: Any = _Domain("quniform", 0.0, 0.99, 0.01),
+    beta_1: Any = _Domain("quniform", 0.5, 0.99, 0.01),
+    beta_2: Any = _Domain("uniform", 0.9, 0.9999),
     use_ema: Any = False,
-    ema_momentum: Any = tune.quniform(0.9, 0.99, 0.01),
-    ema_overwrite_frequency: Any = tune.choice([None, 1, 2, 3, 4, 5]),
+    ema_momentum: Any = _Domain("quniform", 0.9, 0.99, 0.01),
+    ema_overwrite_frequency: Any = _Domain("choice", [None, 1, 2, 3, 4, 5]),
     schedule: Any = None,
     **others: Any,
 ) -> dict[str, Any]:
@@ -119,14 +142,21 @@ def optimization_space(
         method = tune.choice(["adamw", "sgd"])
         space = {"optimization": optimization_space(epochs=20, method=method, clipnorm=1.0)}
     """
-    names = list(method.categories) if isinstance(method, Categorical) else [method]
+    method = _made(method)
+    names = list(method.categories) if _is_choice(method) else [method]
     taken = {name: _hyperparameters(_method(name)[0]) for name in names}
     check_taken(
         others,
         frozenset().union(*taken.values()),
         f"any of the methods {', '.join(map(str, names))}",
     )
-    given = {"rho": rho, "momentum": momentum, "beta_1": beta_1, "beta_2": beta_2, **others}
+    given = {
+        "rho": _made(rho),
+        "momentum": _made(momentum),
+        "beta_1": _made(beta_1),
+        "beta_2": _made(beta_2),
+        **others,
+    }
     of_all = {
         key: domain
         for key, domain in given.items()
@@ -138,18 +168,21 @@ def optimization_space(
             key: domain for key, domain in given.items() if key in taken[name] and key not in of_all
         }
         methods.append({"name": name, **own} if own else name)
-    averaging = {"ema_momentum": ema_momentum, "ema_overwrite_frequency": ema_overwrite_frequency}
+    averaging = {
+        "ema_momentum": _made(ema_momentum),
+        "ema_overwrite_frequency": _made(ema_overwrite_frequency),
+    }
     section = {
         "epochs": epochs,
-        "method": tune.choice(methods) if isinstance(method, Categorical) else methods[0],
-        "learning_rate": learning_rate,
+        "method": _Domain("choice", methods).make() if _is_choice(method) else methods[0],
+        "learning_rate": _made(learning_rate),
         **of_all,
     }
-    if isinstance(use_ema, Categorical):
+    if _is_choice(use_ema):
         options = [
             {"name": "True", **averaging} if option else option for option in use_ema.categories
         ]
-        section["use_ema"] = tune.choice(options)
+        section["use_ema"] = _Domain("choice", options).make()
     elif use_ema:
         section |= {"use_ema": use_ema, **averaging}
     if schedule is not None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ray import tune
-from ray.tune.search import Searcher
-from ray.tune.search.sample import Domain
-
+from glimr_keras._utils.late_imports import WhenUsed
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.encodings import Encoding, encoding_of, unit_encoding
 from glimr_keras.oracles.searcher_points import (
@@ -25,6 +22,11 @@ from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import Goal, Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from ray import tune
+else:
+    tune = WhenUsed("ray.tune")
 
 
 class RaySearchOracle(Oracle):
@@ -44,7 +46,7 @@ class RaySearchOracle(Oracle):
 
     def __init__(
         self,
-        searcher: Searcher,
+        searcher: tune.search.Searcher,
         objective: Goal = None,
         max_trials: int | None = None,
         **kwargs: Any,
@@ -105,7 +107,7 @@ class RaySearchOracle(Oracle):
     def _suggested(self, trial_id: str) -> Any:
         """Ask the algorithm, which gives its points first."""
         config = self._searcher.suggest(trial_id)
-        if config is not None and config != Searcher.FINISHED:
+        if config is not None and config != tune.search.Searcher.FINISHED:
             self._asked.add(trial_id)
             self._points = self._points[1:]
         return config
@@ -114,7 +116,7 @@ class RaySearchOracle(Oracle):
         config = self._suggested(trial_id) if self._searched else {}
         if config is None:
             return Nothing.YET
-        if config == Searcher.FINISHED:
+        if config == tune.search.Searcher.FINISHED:
             return Nothing.LEFT
         drawn = {
             parameter.key: encoding.decode(config[key])
@@ -189,7 +191,7 @@ def _fitting_encoding(parameter: HyperParameter, searcher: str) -> Encoding:
     return encoding
 
 
-def _domain(encoding: Encoding) -> Domain:
+def _domain(encoding: Encoding) -> tune.search.sample.Domain:
     if encoding.kind == "category":
         return tune.choice(list(range(int(encoding.high) + 1)))
     if encoding.kind == "real":

@@ -8,10 +8,9 @@ given by its user (`points_to_evaluate`) has the hyperparameters' own values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ray.tune.search import Searcher
-
+from glimr_keras._utils.late_imports import if_imported
 from glimr_keras.errors import did_you_mean
 from glimr_keras.oracles.encodings import Encoding
 from glimr_keras.oracles.optuna_study import check_sampler
@@ -19,6 +18,9 @@ from glimr_keras.oracles.suggestions import checked_point, completed
 from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from ray.tune.search import Searcher
 
 _NAMES = ("_points_to_evaluate", "points_to_evaluate")
 _IGNORED = ("ZOOptSearch",)
@@ -81,7 +83,9 @@ def drop_points(searcher: Searcher) -> None:
 
 def innermost(searcher: Any) -> Any:
     """The algorithm itself, inside of what bounds or repeats what it suggests."""
-    while isinstance(getattr(searcher, "searcher", None), Searcher):
+    while isinstance(
+        getattr(searcher, "searcher", None), if_imported("ray.tune.search.searcher", "Searcher")
+    ):
         searcher = searcher.searcher
     return searcher
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from ray.tune.search import sample as ray_sample
 
 from glimr_keras._utils.nested import is_json
 from glimr_keras.space import drawn
@@ -21,7 +20,7 @@ from glimr_keras.space.define_by_run import NewEntries, sample
 from glimr_keras.space.hp_types import Condition, HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.ray_domains import compiled, holds_domain, is_domain, is_scalar
-from glimr_keras.space.ray_kinds import ObjectChoice
+from glimr_keras.space.ray_kinds import ObjectChoice, is_of_ray
 from glimr_keras.space.search_space import SearchSpace
 
 _Conditions = tuple[Condition, ...]
@@ -298,7 +297,7 @@ def prune_search(space: Mapping[str, Any]) -> dict[str, Any]:
     pruned: dict[str, Any] = {}
     for key, branch in space.items():
         if is_domain(branch):
-            if not isinstance(branch, ray_sample.Function):
+            if not is_of_ray(branch, "Function"):
                 pruned[key] = list(branch["grid_search"]) if isinstance(branch, Mapping) else branch
         elif isinstance(branch, Mapping) and prune_search(branch):
             pruned[key] = prune_search(branch)

@@ -18,14 +18,17 @@ import random
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ray.tune.search import sample as ray_sample
 
 from glimr_keras._utils.nested import MISSING, copied
 from glimr_keras.errors import FatalValueError
 from glimr_keras.space.ray_domains import is_scalar
+from glimr_keras.space.ray_kinds import is_of_ray
+
+if TYPE_CHECKING:
+    from ray.tune.search.sample import Domain
 
 _REDRAWN = re.compile(r".* #(?P<fingerprint>[0-9a-f]{8}) drawn with seed (?P<seed>\d+)", re.DOTALL)
 _CONTAINERS = (list, tuple, dict, set)
@@ -35,8 +38,7 @@ def is_drawn(leaf: Any) -> bool:
     """Whether it is a domain that nothing is known of but how to draw from it: a `sample_from`, or
     one of a user's own kind.
     """
-    known = (ray_sample.Categorical, ray_sample.Float, ray_sample.Integer)
-    return isinstance(leaf, ray_sample.Domain) and not isinstance(leaf, known)
+    return is_of_ray(leaf, "Domain") and not is_of_ray(leaf, "Categorical", "Float", "Integer")
 
 
 def seed_of(key: Sequence[int] | None, name: str) -> int:
@@ -45,7 +47,7 @@ def seed_of(key: Sequence[int] | None, name: str) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
-def draw(domain: ray_sample.Domain, config: Mapping[str, Any], seed: int) -> Any:
+def draw(domain: Domain, config: Mapping[str, Any], seed: int) -> Any:
     """Draw a value; Python's and NumPy's random generators are seeded meanwhile.
 
     Args:

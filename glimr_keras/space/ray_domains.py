@@ -9,13 +9,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ray.tune.search import sample as ray_sample
 
 from glimr_keras.space.hp_types import Choice, Float, HyperParameter, Int
-from glimr_keras.space.ray_kinds import ObjectChoice, RayDomain, multiples
+from glimr_keras.space.ray_kinds import ObjectChoice, RayDomain, is_of_ray, multiples
+
+if TYPE_CHECKING:
+    from ray.tune.search.sample import Domain
 
 
 def compiled(name: str, leaf: Any) -> HyperParameter:
@@ -28,7 +30,7 @@ def compiled(name: str, leaf: Any) -> HyperParameter:
 
 
 def is_domain(leaf: Any) -> bool:
-    return isinstance(leaf, ray_sample.Domain) or _is_grid(leaf)
+    return is_of_ray(leaf, "Domain") or _is_grid(leaf)
 
 
 def _is_grid(leaf: Any) -> bool:
@@ -39,28 +41,26 @@ def is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def _parameter(name: str, domain: ray_sample.Domain) -> HyperParameter:
-    if isinstance(domain, ray_sample.Categorical):
+def _parameter(name: str, domain: Domain) -> HyperParameter:
+    if is_of_ray(domain, "Categorical"):
         return _options(name, domain.categories)
     sampler = domain.get_sampler()
-    sampling = {ray_sample.Uniform: "linear", ray_sample.LogUniform: "log"}
+    sampling = {"Uniform": "linear", "LogUniform": "log"}
     for kind, name_of_sampling in sampling.items():
-        if isinstance(sampler, kind) and isinstance(domain, ray_sample.Float):
+        if is_of_ray(sampler, kind) and is_of_ray(domain, "Float"):
             return Float(name, domain.lower, domain.upper, sampling=name_of_sampling)
-        if isinstance(sampler, kind) and isinstance(domain, ray_sample.Integer):
+        if is_of_ray(sampler, kind) and is_of_ray(domain, "Integer"):
             return Int(
                 name, domain.lower, domain.upper - 1, sampling=name_of_sampling
             )  # Ray's upper bound is exclusive
-    if isinstance(sampler, ray_sample.Quantized) and isinstance(
-        domain, (ray_sample.Float, ray_sample.Integer)
-    ):
+    if is_of_ray(sampler, "Quantized") and is_of_ray(domain, "Float", "Integer"):
         inner = sampler.get_sampler()
-        steps = range(1) if isinstance(inner, ray_sample.Normal) else multiples(domain, sampler.q)
+        steps = range(1) if is_of_ray(inner, "Normal") else multiples(domain, sampler.q)
         if not steps:
             raise ValueError(
                 f"no multiple of q={sampler.q} is in the range. Received: {_definition(domain)}"
             )
-        if isinstance(domain, ray_sample.Integer) and isinstance(inner, ray_sample.Uniform):
+        if is_of_ray(domain, "Integer") and is_of_ray(inner, "Uniform"):
             return Int(
                 name,
                 steps[0] * sampler.q,
@@ -70,7 +70,7 @@ def _parameter(name: str, domain: ray_sample.Domain) -> HyperParameter:
     return RayDomain(name, _definition(domain), domain)
 
 
-def _definition(domain: ray_sample.Domain) -> str:
+def _definition(domain: Domain) -> str:
     """A domain in words, equal for equal domains: type, bounds and samplers with numbers."""
     words, sampler = [type(domain).__name__, domain.domain_str], domain.get_sampler()
     while sampler is not None:

@@ -1,8 +1,8 @@
 """The kinds of hyperparameter that only a declared space has: options that are any objects, and
 domains of Ray's that have no exact twin here. Runs in driver and worker.
 
-Ray is imported when a domain is drawn from: a project, which has its description only, is read
-without.
+Ray is not imported here: who has a domain of Ray's has done so, and a project, which has its
+description only, is read without.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from glimr_keras._utils.late_imports import if_imported
 from glimr_keras.space.hp_types import (
     Choice,
     HyperParameter,
@@ -131,27 +132,27 @@ class RayDomain(HyperParameter, stored_as="RayDomain"):
     def _quantum(self) -> float | None:
         """Ray rounds what it draws to a multiple of this."""
         sampler = self._known.get_sampler()
-        return sampler.q if _is(sampler, "Quantized") else None
+        return sampler.q if is_of_ray(sampler, "Quantized") else None
 
     @property
     def _sampler(self) -> Any:
         """How Ray draws, before it rounds."""
         sampler = self._known.get_sampler()
-        return sampler.get_sampler() if _is(sampler, "Quantized") else sampler
+        return sampler.get_sampler() if is_of_ray(sampler, "Quantized") else sampler
 
     @property
     def _steps(self) -> range | None:
         """The multiples of the quantum that can be drawn; `None` where they are not bounded, or
         there is no quantum.
         """
-        if self.domain is None or self._quantum is None or _is(self._sampler, "Normal"):
+        if self.domain is None or self._quantum is None or is_of_ray(self._sampler, "Normal"):
             return None
         return multiples(self.domain, self._quantum)
 
     @property
     def _indices(self) -> Int | None:
         """Ray draws a quantised integer as the index of a multiple."""
-        if self._steps is None or not _is(self.domain, "Integer"):
+        if self._steps is None or not is_of_ray(self.domain, "Integer"):
             return None
         return Int(self.name, self._steps[0], self._steps[-1], sampling="log")
 
@@ -164,21 +165,21 @@ class RayDomain(HyperParameter, stored_as="RayDomain"):
         return self._steps[0] * self._quantum, self._steps[-1] * self._quantum
 
     def _quantile(self, prob: float) -> float:
-        if _is(self._sampler, "Normal"):
+        if is_of_ray(self._sampler, "Normal"):
             return statistics.NormalDist(self._sampler.mean, self._sampler.sd).inv_cdf(prob)
         low, high = self._bounds()
-        if _is(self._sampler, "LogUniform"):
+        if is_of_ray(self._sampler, "LogUniform"):
             return float(low * (high / low) ** prob)
         return float(low + prob * (high - low))
 
     def _share_below(self, value: float) -> float:
-        if _is(self._sampler, "Normal"):
+        if is_of_ray(self._sampler, "Normal"):
             return statistics.NormalDist(self._sampler.mean, self._sampler.sd).cdf(value)
         low, high = self._bounds()
         if high == low:
             return 0.5
         value = min(max(value, low), high)
-        if _is(self._sampler, "LogUniform"):
+        if is_of_ray(self._sampler, "LogUniform"):
             return math.log(value / low) / math.log(high / low)
         return (value - low) / (high - low)
 
@@ -189,13 +190,11 @@ def multiples(domain: Any, quantum: float) -> range:
         math.ceil(round(domain.lower / quantum, 9)),
         math.floor(round(domain.upper / quantum, 9)),
     )
-    if _is(domain, "Integer") and quantum == 1:
+    if is_of_ray(domain, "Integer") and quantum == 1:
         last -= 1  # Ray's upper bound is exclusive here, and only here
     return range(first, last + 1)
 
 
-def _is(part: Any, kind: str) -> bool:
-    """Whether a domain, or what it draws by, is of one of Ray's classes."""
-    from ray.tune.search import sample
-
-    return isinstance(part, getattr(sample, kind))
+def is_of_ray(part: Any, *kinds: str) -> bool:
+    """Whether something is a domain, or what one draws by, of one of these classes of Ray's."""
+    return any(isinstance(part, if_imported("ray.tune.search.sample", kind)) for kind in kinds)

@@ -8,17 +8,22 @@ import dataclasses
 import pathlib
 import shutil
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
-from ray import tune
 
 from glimr_keras._utils import scratch
+from glimr_keras._utils.late_imports import WhenUsed
 from glimr_keras.errors import ObjectiveError, did_you_mean
 from glimr_keras.project import checkpoints, model_weights
 from glimr_keras.trials.metric_directions import log_directions
 from glimr_keras.trials.objective import Objective
+
+if TYPE_CHECKING:
+    from ray import tune
+else:
+    tune = WhenUsed("ray.tune")
 
 
 @dataclasses.dataclass

@@ -15,7 +15,8 @@ from typing import Any
 
 import keras
 from keras.src.saving import object_registration
-from ray import cloudpickle
+
+from glimr_keras._utils.late_imports import if_imported
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +82,10 @@ def is_by_value(module: Any) -> bool:
     """Whether what a module of this name has is sent itself: of the main script, and of modules,
     with all in them, that the user has cloudpickle send so.
     """
+    # With which who has not imported cloudpickle has registered nothing
+    registered = if_imported("ray.cloudpickle", "list_registry_pickle_by_value")
     return module == "__main__" or any(
-        f"{module}.".startswith(f"{known}.")
-        for known in cloudpickle.list_registry_pickle_by_value()
+        f"{module}.".startswith(f"{known}.") for known in (registered() if registered else ())
     )
 
 

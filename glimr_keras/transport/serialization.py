@@ -24,7 +24,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from ray import cloudpickle
 
 from glimr_keras.errors import ShippingError
 from glimr_keras.models import batch_iterators, tf_datasets
@@ -121,7 +120,7 @@ def _dumped(
     places: Mapping[int, tuple[Any, int]] = MappingProxyType({}),
 ) -> tuple[bytes, _Pickler]:
     written = io.BytesIO()
-    pickler = _Pickler(written, joint, stays_here, places)
+    pickler = _kind_of_pickler()(written, joint, stays_here, places)
     for value in values:
         pickler.dump(value)
     return pickle.dumps(pickler.buffers) + written.getvalue(), pickler
@@ -266,7 +265,9 @@ class _Apart:
     layers: Sequence[keras.layers.Layer] = ()
 
 
-class _Pickler(cloudpickle.Pickler):
+class _Pickler(pickle.Pickler):
+    """What is done here with objects, beside what cloudpickle does; see `_kind_of_pickler`."""
+
     def __init__(
         self,
         file: io.BytesIO,
@@ -274,7 +275,7 @@ class _Pickler(cloudpickle.Pickler):
         stays_here: bool,
         places: Mapping[int, tuple[Any, int]],
     ) -> None:
-        super().__init__(file, pickle.HIGHEST_PROTOCOL, self._take)
+        super().__init__(file, pickle.HIGHEST_PROTOCOL, buffer_callback=self._take)
         self.apart = _Apart()
         self.buffers: list[int] = []  # numbers of those arrays that other objects' memory is
         self.taken_apart: list[tuple[Any, keras_objects.Parts]] = []
@@ -351,6 +352,19 @@ class _Pickler(cloudpickle.Pickler):
         parts = keras_objects.parts_of(value)
         self.taken_apart.append((value, parts))
         return keras_objects.made_of, (parts,)
+
+
+@functools.cache
+def _kind_of_pickler() -> type[_Pickler]:
+    """Return the pickler that is used, which is also one of cloudpickle's. Of that there is one, in
+    Ray, which is imported when something is pickled.
+    """
+    from ray import cloudpickle
+
+    class Pickler(_Pickler, cloudpickle.Pickler):
+        pass
+
+    return Pickler
 
 
 class _Unpickler(pickle.Unpickler):

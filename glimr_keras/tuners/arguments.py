@@ -8,21 +8,25 @@ import copy
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import keras
-from ray import tune
 
 from glimr_keras._utils.checks import checked_count, optional_count, optional_seconds
+from glimr_keras._utils.late_imports import WhenUsed, if_imported
 from glimr_keras.errors import FatalValueError, ObjectiveError, ShippingError, did_you_mean
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.policies import FailurePolicy
-from glimr_keras.executors.ray_scheduler import pauses
 from glimr_keras.executors.resources import MOST_PER_GPU
 from glimr_keras.oracles import Oracle
 from glimr_keras.training.discovery import Probe
 from glimr_keras.transport.serialization import check_sendable
 from glimr_keras.trials.objective import DEFAULT, Objective
+
+if TYPE_CHECKING:
+    from ray import tune as tune  # noqa: PLC0414  # all tuners have it from here
+else:
+    tune = WhenUsed("ray.tune")
 
 ExecutorChoice = Literal["auto", "ray", "inline"] | Executor
 TrialsPerGpu = int | Literal["auto"]
@@ -166,7 +170,7 @@ def checked_trials_per_gpu(given: Mapping[str, Any]) -> TrialsPerGpu | None:
             f"resources_per_trial={dict(resources)}"
         )
     if count == "auto":
-        if pauses(given["scheduler"]):
+        if given["scheduler"] is not None and _pauses(given["scheduler"]):
             raise ValueError(
                 "`trials_per_gpu='auto'` measures the first trials to their end, and "
                 f"{type(given['scheduler']).__name__} may pause them. Pass a number."
@@ -178,6 +182,12 @@ def checked_trials_per_gpu(given: Mapping[str, Any]) -> TrialsPerGpu | None:
             f"Received: trials_per_gpu={count!r}"
         )
     return count
+
+
+def _pauses(scheduler: Any) -> bool:
+    from glimr_keras.executors.ray_scheduler import pauses
+
+    return pauses(scheduler)
 
 
 _MEANT = re.compile(r"(?:num_|n_?)?(cpu|gpu|core)s?(?:_per_trial)?")
@@ -197,21 +207,20 @@ def sorted_callbacks(
     callbacks: Any,
 ) -> tuple[tuple[keras.callbacks.Callback, ...], tuple[tune.Callback, ...]]:
     """Keras' callbacks, and Ray Tune's."""
-    if isinstance(callbacks, (keras.callbacks.Callback, tune.Callback)):
+    of_ray = if_imported("ray.tune.callback", "Callback")
+    if isinstance(callbacks, (keras.callbacks.Callback, of_ray)):
         callbacks = [callbacks]
     if callbacks is not None and not isinstance(callbacks, (list, tuple)):
         raise TypeError(f"`callbacks` must be a list. Received: callbacks={callbacks!r}")
     for callback in callbacks or ():
-        if not isinstance(callback, (keras.callbacks.Callback, tune.Callback)):
+        if not isinstance(callback, (keras.callbacks.Callback, of_ray)):
             raise ShippingError(
                 f"`callbacks` must be Keras or Ray Tune callbacks. {_COPIES} Received: {callback!r}"
             )
     of_keras = tuple(
         callback for callback in callbacks or () if isinstance(callback, keras.callbacks.Callback)
     )
-    return of_keras, tuple(
-        callback for callback in callbacks or () if isinstance(callback, tune.Callback)
-    )
+    return of_keras, tuple(callback for callback in callbacks or () if isinstance(callback, of_ray))
 
 
 _COPIES = (

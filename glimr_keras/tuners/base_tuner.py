@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import keras
-from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras._utils.checks import checked_count, optional_count
 from glimr_keras._utils.files import write_json
@@ -41,6 +39,7 @@ from glimr_keras.tuners.arguments import (
     checked_points,
     given_only,
     settable_property,
+    tune,
     unless_given,
 )
 from glimr_keras.tuners.hooks import hypermodel_of, overridden
@@ -192,7 +191,7 @@ class BaseTuner(Results):
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
         trial_time_limit_s: float | None = None,
-        scheduler: TrialScheduler | None = None,
+        scheduler: tune.schedulers.TrialScheduler | None = None,
         stopper: tune.Stopper | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
         trials_per_gpu: TrialsPerGpu | None = None,

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import keras
-from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras.oracles import GridSearchOracle
 from glimr_keras.results.results import Results
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.objective import Goal
-from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, with_oracle
+from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, tune, with_oracle
 from glimr_keras.tuners.tuner import Tuner
 
 
@@ -160,7 +158,7 @@ class GridSearch(Tuner):
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
         trial_time_limit_s: float | None = None,
-        scheduler: TrialScheduler | None = None,
+        scheduler: tune.schedulers.TrialScheduler | None = None,
         stopper: tune.Stopper | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
         trials_per_gpu: TrialsPerGpu | None = None,

@@ -8,16 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import keras
-from ray import tune
-from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import Searcher
 
 from glimr_keras._utils.checks import checked_kind
+from glimr_keras._utils.late_imports import if_imported
 from glimr_keras.oracles import RandomSearchOracle, RaySearchOracle
 from glimr_keras.results.results import Results
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.objective import Goal
-from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, with_oracle
+from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, tune, with_oracle
 from glimr_keras.tuners.tuner import Tuner
 
 
@@ -154,7 +152,7 @@ class RayTuner(Tuner):
         allow_new_entries: bool = True,
         max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
-        search_alg: Searcher | None = None,
+        search_alg: tune.search.Searcher | None = None,
         *,
         space: Mapping[str, Any] | None = None,
         initial_points: Sequence[Mapping[str, Any]] | None = None,
@@ -164,7 +162,7 @@ class RayTuner(Tuner):
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
         trial_time_limit_s: float | None = None,
-        scheduler: TrialScheduler | None = None,
+        scheduler: tune.schedulers.TrialScheduler | None = None,
         stopper: tune.Stopper | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
         trials_per_gpu: TrialsPerGpu | None = None,
@@ -192,7 +190,10 @@ class RayTuner(Tuner):
     ) -> None:
         given = locals()
         searcher = checked_kind(
-            "search_alg", given.pop("search_alg"), Searcher, "one of `ray.tune.search`"
+            "search_alg",
+            given.pop("search_alg"),
+            if_imported("ray.tune.search.searcher", "Searcher"),
+            "one of `ray.tune.search`",
         )
         kind = functools.partial(RaySearchOracle, searcher) if searcher else RandomSearchOracle
         super().__init__(**with_oracle(kind, given, like=RandomSearchOracle))

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras._utils.checks import checked_kind, optional_count, optional_seconds
+from glimr_keras._utils.late_imports import if_imported
 from glimr_keras.errors import ProjectError
 from glimr_keras.executors.policies import FailurePolicy
 from glimr_keras.models.hypermodel import HyperModel, declared_space
@@ -33,6 +32,7 @@ from glimr_keras.tuners.arguments import (
     checked_resources,
     checked_trials_per_gpu,
     sorted_callbacks,
+    tune,
 )
 from glimr_keras.tuners.warm_start import project_directories
 
@@ -52,7 +52,7 @@ class SearchSettings:
     resources_per_trial: dict[str, float] | None = None
     trials_per_gpu: TrialsPerGpu | None = None
     max_worker_memory: int | None = None
-    scheduler: TrialScheduler | None = None
+    scheduler: tune.schedulers.TrialScheduler | None = None
     warm_start: Sequence[pathlib.Path] = ()
     keras_callbacks: tuple[keras.callbacks.Callback, ...] = ()
     ray_callbacks: tuple[tune.Callback, ...] = ()
@@ -86,11 +86,21 @@ def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings
         )
     }
     kinds = {
-        name: checked_kind(name, given[name], kind, described)
-        for name, kind, described in (
-            ("scheduler", TrialScheduler, "one of `ray.tune.schedulers`"),
-            ("stopper", tune.Stopper, "a ray.tune.Stopper"),
-            ("reporter", tune.ProgressReporter, "a ray.tune.ProgressReporter"),
+        name: checked_kind(name, given[name], if_imported(f"ray.tune.{place}", kind), described)
+        for name, place, kind, described in (
+            (
+                "scheduler",
+                "schedulers.trial_scheduler",
+                "TrialScheduler",
+                "one of `ray.tune.schedulers`",
+            ),
+            ("stopper", "stopper.stopper", "Stopper", "a ray.tune.Stopper"),
+            (
+                "reporter",
+                "progress_reporter",
+                "ProgressReporter",
+                "a ray.tune.ProgressReporter",
+            ),
         )
     }
     return SearchSettings(

@@ -16,8 +16,6 @@ from typing import Any, Literal, NoReturn
 
 import keras
 import numpy as np
-from ray import cloudpickle, tune
-from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras.errors import CheckpointError, ObjectiveError, did_you_mean
 from glimr_keras.models.data import FitArguments
@@ -25,7 +23,7 @@ from glimr_keras.models.samples import taken
 from glimr_keras.oracles import Oracle
 from glimr_keras.results.results import Results
 from glimr_keras.trials.trial import Trial
-from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, passed_on
+from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, passed_on, tune
 from glimr_keras.tuners.base_tuner import session_of
 from glimr_keras.tuners.hooks import hypermodel_of
 from glimr_keras.tuners.tuner import Tuner
@@ -172,7 +170,7 @@ class SklearnTuner(Tuner):
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
         trial_time_limit_s: float | None = None,
-        scheduler: TrialScheduler | None = None,
+        scheduler: tune.schedulers.TrialScheduler | None = None,
         stopper: tune.Stopper | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
         trials_per_gpu: TrialsPerGpu | None = None,
@@ -312,6 +310,8 @@ class _Estimators:
         except (pickle.PicklingError, AttributeError):
             if self.persistence != "joblib":
                 raise
+            from ray import cloudpickle
+
             path.write_bytes(
                 cloudpickle.dumps(model)
             )  # a class of the user's script, which a worker has no module of

@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import warnings
 
-from glimr_keras.executors.ray_callbacks import file_writers
 from glimr_keras.project.remote_files import without_keys
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.tracker_callbacks import trackers_of
@@ -41,8 +40,12 @@ def with_trackers(context: TrialContext, project: str) -> TrialContext:
 def _warn_of_files(tuner: SearchingTuner) -> None:
     """Say of loggers that write files where these are, if the project is at a URI."""
     state = tuner._glimr
+    if state.mirror is None or not state.settings.ray_callbacks:
+        return
+    from glimr_keras.executors.ray_callbacks import file_writers
+
     writing = file_writers(state.settings.ray_callbacks)
-    if writing and state.mirror is not None:
+    if writing:
         warnings.warn(
             f"The files of {' and '.join(writing)} stay on this machine, in the local copy of the "
             f"project. Received: a project at {without_keys(state.mirror.uri)}; its copy is in "

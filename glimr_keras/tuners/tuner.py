@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import keras
-from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
 from glimr_keras.oracles import Oracle
 from glimr_keras.results.results import Results
-from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, passed_on
+from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, passed_on, tune
 from glimr_keras.tuners.base_tuner import BaseTuner
 
 
@@ -150,7 +148,7 @@ class Tuner(BaseTuner):
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
         trial_time_limit_s: float | None = None,
-        scheduler: TrialScheduler | None = None,
+        scheduler: tune.schedulers.TrialScheduler | None = None,
         stopper: tune.Stopper | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
         trials_per_gpu: TrialsPerGpu | None = None,

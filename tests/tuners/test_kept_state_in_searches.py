@@ -83,7 +83,7 @@ def no_ray(monkeypatch):
     def refuse(self):
         raise AssertionError("on Ray")
 
-    monkeypatch.setattr("glimr_keras.tuners.search.RayExecutor.prepare", refuse)
+    monkeypatch.setattr("glimr_keras.executors.ray_executor.RayExecutor.prepare", refuse)
 
 
 @pytest.mark.usefixtures("no_ray")

@@ -108,7 +108,7 @@ GROUPS = {
         ),
         own(
             "search_alg",
-            "Searcher | None",
+            "tune.search.Searcher | None",
             "None",
             "One of `ray.tune.search`, new and without a space of its own; its "
             "`points_to_evaluate` have the hyperparameters' own values. Defaults to random search.",
@@ -245,7 +245,7 @@ GROUPS = {
         ),
         Argument(
             "scheduler",
-            "TrialScheduler | None",
+            "tune.schedulers.TrialScheduler | None",
             "None",
             "One of `ray.tune.schedulers`, which stops trials early, such as `ASHAScheduler()`, or "
             "pauses them and changes their values, such as `PopulationBasedTraining(…)`. Defaults "

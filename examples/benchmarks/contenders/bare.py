@@ -7,14 +7,15 @@ from recorder import Recorder
 
 
 def run(workload, trials):
-    data = workload.data()
+    parts = workload.parts()
     events.emit("search")
     for values in workload.configurations(trials):
-        train(workload, values, data)
+        for data in parts:
+            train(workload, values, data)
 
 
 def train(workload, values, data):
-    """One trial without a tuner."""
+    """One training without a tuner."""
     train, validation = data
     model = workload.build(values)
     model.fit(*train, validation_data=validation, callbacks=[Recorder()], verbose=0, **workload.fit)

@@ -39,16 +39,27 @@ class ListedOracle(gk.Oracle):
         return Suggestion(dict(self.configurations[index]), (self.seed, index))
 
 
-def run(workload, trials, concurrent=None):
+def run(workload, trials, concurrent=None, **given):
+    """Search.
+
+    Args:
+        given: Further arguments of the tuner.
+    """
     configurations = workload.configurations(trials)
     if workload.make_model is None:
         oracle = ListedOracle(configurations, gk.Objective(workload.objective, "max"))
         gk.Tuner(oracle, Trivial(workload.name), max_concurrent_trials=concurrent).search(verbose=0)
         return
-    (x, y), validation = workload.data()
+    train, validation = workload.data() if workload.folds is None else (workload.whole_data(), None)
     events.emit("search")
     oracle = ListedOracle(configurations, workload.objective)
-    tuner = gk.Tuner(oracle, Trained(workload.name), max_concurrent_trials=concurrent)
+    tuner = gk.Tuner(
+        oracle,
+        Trained(workload.name),
+        max_concurrent_trials=concurrent,
+        cv_folds=workload.folds,
+        **given,
+    )
     tuner.search(
-        x, y, validation_data=validation, callbacks=[Recorder()], verbose=0, **workload.fit
+        *train, validation_data=validation, callbacks=[Recorder()], verbose=0, **workload.fit
     )

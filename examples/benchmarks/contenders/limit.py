@@ -1,5 +1,5 @@
 """The machine's limit: as many bare loops as cores, each pinned to its core with one thread, taking
-the next configuration.
+the next training.
 
 They wait for each other once Keras is imported and the data is there, so that start-up is no part
 of the limit.
@@ -33,11 +33,12 @@ def _loop(workload, trials, core, loops):
     tf.config.threading.set_inter_op_parallelism_threads(1)
     from contenders.bare import train
 
-    data = workload.data()
+    parts = workload.parts()
     _meet(loops)
     for values in workload.configurations(trials):
-        if _claim(f"trial-{values['index']}"):
-            train(workload, values, data)
+        for part, data in enumerate(parts):
+            if _claim(f"trial-{values['index']}-{part}"):
+                train(workload, values, data)
 
 
 def _meet(loops):
