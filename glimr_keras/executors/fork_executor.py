@@ -86,13 +86,12 @@ class ForkExecutor(Executor):
         self._plan = Plan(_this_machine, resources, None, max_concurrent)
         self._shows = shows
         self._team: Team | None = None
-        self._ray: RayExecutor | None = None if may_fork() else on_ray()
-        self.start_label = None if self._ray is None else self._ray.start_label
+        self._ray: RayExecutor | None = None
+        self.start_label = None if may_fork() else "Starting Ray"
 
     def prepare(self, context: TrialContext) -> None:
         """Fork the workers, or ready Ray where this process cannot be forked."""
-        if self._ray is None:
-            self._team = self._forked(context)
+        self._team = self._forked(context)
         if self._team is None:
             self._prepare_ray(context)
 
@@ -132,6 +131,8 @@ class ForkExecutor(Executor):
 
     def _forked(self, context: TrialContext) -> Team | None:
         """The workers; `None` where there can be none."""
+        if not may_fork():
+            return None
         try:
             first = self._plan.first()
         except ResourcesError:  # Ray knows best, and says so

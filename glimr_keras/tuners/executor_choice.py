@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from glimr_keras.code.record import KeptState
 from glimr_keras.executors.base import Executor
-from glimr_keras.executors.fork_executor import ForkExecutor
 from glimr_keras.executors.inline import InlineExecutor
 from glimr_keras.training import gpus
 from glimr_keras.training.messages import Change
@@ -105,6 +104,8 @@ def made(
 
     if settings.executor != "auto" or _needs_ray(settings) or (shows and not _is_stdout_seen()):
         return on_ray()
+    from glimr_keras.executors.fork_executor import ForkExecutor  # by which Ray is imported
+
     resources, budget = settings.resources_per_trial, settings.time_budget_s
     return ForkExecutor(on_ray, resources, at_once, budget, shows)
 

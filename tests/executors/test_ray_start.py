@@ -37,7 +37,7 @@ def test_a_variable_that_names_no_ray_is_named(nowhere, project, monkeypatch, sc
 
 def test_an_argument_that_names_no_ray_is_named(nowhere):
     with pytest.raises(gk.errors.ResourcesError, match=r"`address='.*leave `address` out"):
-        RayExecutor({"cpu": 1}, address=nowhere).prepare()
+        RayExecutor({"cpu": 1}, address=nowhere).prepare(None)
 
 
 class FakeRay:
@@ -162,7 +162,7 @@ def test_a_ray_that_cannot_start(tmp_path):
         tmp_path,
         """
         from glimr_keras.executors.ray_executor import RayExecutor
-        RayExecutor({"cpu": 1}).prepare()
+        RayExecutor({"cpu": 1}).prepare(None)
         """,
         RAY_TMPDIR=str(tmp_path / ("long" * 30)),  # too long for the names of sockets
     )
