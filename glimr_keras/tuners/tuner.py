@@ -65,10 +65,10 @@ class Tuner(BaseTuner):
         max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
             machine has room for.
         executor: `"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints
-            work; `"auto"` for Ray, unless code that runs in trials is seen to keep state from one
-            to the next, such as `self.n += 1` or a global list that grows: then inline, and a line
-            says so; or an `Executor` of `glimr_keras.executors`, or of your own. Defaults to
-            `'auto'`.
+            work; `"auto"` for forks of this process, and Ray for the rest of a long search or where
+            there is a GPU; but inline, which a line says, where trials are seen to keep state from
+            one to the next, such as `self.n += 1` or a global list that grows; or an `Executor` of
+            `glimr_keras.executors`, or of your own. Defaults to `'auto'`.
         address: Address of a Ray cluster to join, as `ray.init` takes it, unless this process
             already has a Ray. Defaults to `RAY_ADDRESS`, or the Ray that runs on this machine, or a
             new one.

@@ -288,9 +288,10 @@ GROUPS = {
             "ExecutorChoice",
             '"auto"',
             '`"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints '
-            'work; `"auto"` for Ray, unless code that runs in trials is seen to keep state from '
-            "one to the next, such as `self.n += 1` or a global list that grows: then inline, and "
-            "a line says so; or an `Executor` of `glimr_keras.executors`, or of your own. Defaults "
+            'work; `"auto"` for forks of this process, and Ray for the rest of a long search or '
+            "where there is a GPU; but inline, which a line says, where trials are seen to keep "
+            "state from one to the next, such as `self.n += 1` or a global list that grows; or an "
+            "`Executor` of `glimr_keras.executors`, or of your own. Defaults "
             "to `'auto'`.",
         ),
         Argument(
