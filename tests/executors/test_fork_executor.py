@@ -115,6 +115,7 @@ def test_trainings_are_ended_as_on_ray(run):
         assert not found[name]["ray"] and not found[name]["left"]
 
 
+@pytest.mark.slow
 def test_a_look_that_fails_or_dies(run):
     """The user's error is said; of a default that ends the process, another configuration is
     looked at; and where a fork does not come to compute, the search is on Ray.
@@ -129,6 +130,7 @@ def test_a_look_that_fails_or_dies(run):
     assert found["hangs"]["ray"]
 
 
+@pytest.mark.slow
 def test_a_process_that_cannot_be_forked_searches_on_ray(run):
     found = run("no_fork")
     assert found["no process"]["status"] == [DONE] * 2
@@ -141,6 +143,7 @@ def test_a_process_that_cannot_be_forked_searches_on_ray(run):
     }
 
 
+@pytest.mark.slow
 def test_ray_takes_over_what_is_left_of_a_long_search(run):
     """And the search is as it would be without; where Ray cannot be started, too."""
     found = run("hand_over")
@@ -153,6 +156,7 @@ def test_ray_takes_over_what_is_left_of_a_long_search(run):
     assert found["second"]["score"] == rest["score"][:3]
 
 
+@pytest.mark.slow
 def test_ray_takes_over_no_search_whose_time_is_over(run):
     found = run("limited")["limited"]
     assert 0 < len(found["status"]) < 60
