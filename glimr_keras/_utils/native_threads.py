@@ -16,8 +16,9 @@ _TASKS = pathlib.Path("/proc/self/task")
 _MAPS = pathlib.Path("/proc/self/maps")
 _SAFE = frozenset({"jemalloc_bg_thd"})
 """Names of threads whose library makes them anew in a fork."""
-_POOLS = re.compile(r"/lib[^/]*(openblas|gomp|iomp|omp)[^/]*\.so[^/]*$")
-"""Libraries with a pool of threads: one fewer than there are CPUs, beside the thread that calls."""
+_BLAS = re.compile(r"/lib[^/]*openblas[^/]*\.so[^/]*$")
+"""Its pool has one thread fewer than there are CPUs, and is made anew in a fork."""
+_OPENMP = re.compile(r"/lib(gomp|iomp|omp)[^/]*\.so[^/]*$")
 _ARROW = re.compile(r"/libarrow\.so[^/]*$")
 """Arrow's pool has as many threads as there are CPUs, and is made anew in a fork."""
 _SETTERS = (
@@ -53,15 +54,28 @@ def unknown() -> list[str]:
     return named + [own] * max(unnamed, 0)
 
 
+def end_openmp() -> None:
+    """End the threads of OpenMP, of which a fork has none but believes to have them. They are made
+    anew when they are needed.
+    """
+    for library in filter(_OPENMP.search, _loaded()):
+        with contextlib.suppress(OSError, AttributeError):  # an old one has no such function
+            ctypes.CDLL(library).omp_pause_resource_all(_HARD)
+
+
+_HARD = 2
+"""`omp_pause_hard` of OpenMP 5."""
+
+
 def limit(threads: int) -> None:
     """Have libraries of linear algebra that are loaded compute with so many threads, as they do in
     a process that begins with `OMP_NUM_THREADS`. What the environment says wins.
     """
     for library in _loaded():
-        if _POOLS.search(library) is None:
+        if not (_BLAS.search(library) or _OPENMP.search(library)):
             continue
         wanted = os.environ.get("OMP_NUM_THREADS", str(threads))
-        if "openblas" in library:
+        if _BLAS.search(library):
             wanted = os.environ.get("OPENBLAS_NUM_THREADS", wanted)
         if not wanted.isdigit() or int(wanted) == 0:
             continue
@@ -74,7 +88,7 @@ def limit(threads: int) -> None:
 
 def _allowance() -> int:
     cpus, libraries = os.cpu_count() or 1, list(_loaded())
-    pools = sum(_POOLS.search(library) is not None for library in libraries)
+    pools = sum(_BLAS.search(library) is not None for library in libraries)
     return pools * (cpus - 1) + cpus * any(map(_ARROW.search, libraries))
 
 

@@ -36,7 +36,7 @@ from glimr_keras.executors.fork_worker import (
 )
 from glimr_keras.executors.losses import FIRST_STAGE, died_of, lost, stage_of
 from glimr_keras.executors.phases import Plan
-from glimr_keras.executors.worker import Parcel
+from glimr_keras.executors.worker import Parcel, hanging
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import PROBED, Probe
 from glimr_keras.training.messages import Report
@@ -52,6 +52,8 @@ _READY_S = 30.0
 """A fork in which nothing was computed after that is taken for one that hangs."""
 _UNWINDING_S = 10.0
 """What a trial that is stopped gets to end by itself."""
+_ALARM_S = 1.0
+"""What the alarm of a trial gets to end it, when it hangs."""
 _MAX_REFUSED = 3
 """How often an execution is given to another process because the one that it was for did not begin
 with it.
@@ -297,13 +299,15 @@ class _Search:
             case Report() as report:
                 stops = coordinator.stops(spec, report)
                 coordinator.on_report(spec, report)
+                member.has_ended = member.has_ended or report.outcome is not None
                 if stops:
                     member.stopped = time.monotonic()
                 self._team.answer(member, STOP if stops else GO_ON)
             case Broken(reason):
                 member.reason = reason
             case "over":
-                coordinator.on_stopped(spec, _seconds(member))
+                if not member.has_ended:
+                    coordinator.on_stopped(spec, _seconds(member))
                 member.task = None
                 self._ended += 1
 
@@ -313,6 +317,8 @@ class _Search:
             return
         spec = member.task.spec
         member.task = None
+        if member.has_ended:  # it may have been given to another meanwhile
+            return
         if member.began is None:
             self._refused[spec.key] += 1
             if self._refused[spec.key] <= _MAX_REFUSED:
@@ -326,12 +332,8 @@ class _Search:
         coordinator.on_lost(spec, _seconds(member), message)
 
     def _end_those_that_hang(self) -> None:
-        now = time.monotonic()
         for member in self._team:
-            unwinds = member.stopped is not None and member.task is not None
-            if (unwinds and now - (member.stopped or now) > _UNWINDING_S) or (
-                not member.is_ready and now - member.made > _READY_S
-            ):
+            if _hangs(member, time.monotonic()):
                 self._team.end(member)
 
     def _consider_ray(self, coordinator: Coordinator) -> None:
@@ -363,6 +365,20 @@ class _Search:
         # Where no number of trials is known, as long again as it has been
         seconds = took if left is None else left * took / self._ended
         return min(seconds, math.inf if self._budget is None else self._budget - took) > _WORTH_S
+
+
+def _hangs(member: Member, now: float) -> bool:
+    """Whether a worker has not come to be ready, or goes on with a trial that is to be over; it may
+    have changed the alarm by which it would end itself.
+    """
+    if not member.is_ready:
+        return now - member.made > _READY_S
+    if not isinstance(member.task, Train):
+        return False
+    if member.stopped is not None and now - member.stopped > _UNWINDING_S:
+        return True
+    limit = member.task.spec.time_limit
+    return limit is not None and _seconds(member) > hanging(limit) + _ALARM_S
 
 
 def _seconds(member: Member) -> float:

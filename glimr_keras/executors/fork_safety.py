@@ -26,4 +26,5 @@ def may_fork() -> bool:
     others = (each for each in threading.enumerate() if each is not threading.main_thread())
     if not all(type(each).__module__.startswith(_KNOWN) for each in others):
         return False
+    native_threads.end_openmp()
     return not native_threads.unknown()

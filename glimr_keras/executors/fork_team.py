@@ -33,6 +33,7 @@ class Member:
     Attributes:
         made: When, by `time.monotonic`.
         task: What it does; `None` if it does nothing.
+        has_ended: Whether the outcome of the execution is known.
         is_ready: Whether the backend has computed in it.
         began: When it began with its task, by `time.monotonic`; `None` if it has not said so yet.
         stopped: When it was told to stop the trial; `None` if it was not.
@@ -44,6 +45,7 @@ class Member:
     output: BinaryIO | None
     made: float = dataclasses.field(default_factory=time.monotonic)
     task: Look | Train | None = None
+    has_ended: bool = False
     is_ready: bool = False
     began: float | None = None
     stopped: float | None = None
@@ -101,7 +103,7 @@ class Team:
 
     def give(self, member: Member, task: Look | Train) -> None:
         """Give a worker a task. If it is gone, its death will be heard of."""
-        member.task, member.began, member.stopped = task, None, None
+        member.task, member.began, member.stopped, member.has_ended = task, None, None, False
         if member.connection is not None:
             with contextlib.suppress(OSError):
                 say_task(member.connection, task)

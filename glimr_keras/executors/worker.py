@@ -23,9 +23,6 @@ from glimr_keras.transport.serialization import unpack
 from glimr_keras.transport.shared_arrays import SharedArray
 from glimr_keras.transport.surroundings import Surroundings
 
-_HANGS = 1.1
-"""So many times the limit of its time is what a trial gets that does not end by itself."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Parcel:
@@ -115,15 +112,20 @@ def looked(
     return found
 
 
+def hanging(limit: float) -> float:
+    """Return after how many seconds a trial hangs, whose time has a limit, since code that does not
+    hang ends by itself after a batch.
+    """
+    return limit * 1.1 + 1
+
+
 @contextlib.contextmanager
 def ended_after(seconds: float | None) -> Iterator[None]:
-    """Have the system end this process if the block takes much longer, as code that hangs does.
-    (Code that does not ends by itself, after a batch.)
-    """
+    """Have the system end this process if the block hangs."""
     if seconds is None or not hasattr(signal, "setitimer"):
         yield
         return
-    signal.setitimer(signal.ITIMER_REAL, seconds * _HANGS + 1)
+    signal.setitimer(signal.ITIMER_REAL, hanging(seconds))
     try:
         yield
     finally:
