@@ -92,6 +92,11 @@ def prepare_worker(backend: str, cpus: float | None, part_of_gpu: float = 1.0) -
     gc.freeze()
 
 
+def is_worker() -> bool:
+    """Whether this process does nothing but training."""
+    return prepare_worker.cache_info().currsize > 0
+
+
 @contextlib.contextmanager
 def out_of_garbage_collection() -> Iterator[None]:
     """Takes what there is out of garbage collection until the end of the block, as `prepare_worker`
