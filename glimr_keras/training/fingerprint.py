@@ -26,6 +26,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from glimr_keras._utils.own_code import is_own_file
+
 _LARGEST = 2**24
 """Bytes of the largest array that is read."""
 
@@ -401,7 +403,7 @@ def _functions() -> tuple[tuple[dict[str, Any], Callable[[Any], Any], tuple[Any,
                 for name, value in vars(module).items()
                 if isinstance(value, (types.FunctionType, type))
             }
-            _check_own(value for value in own.values() if not isinstance(value, type))
+            _check_own(own.values(), _is_installed)
             if len(own) > 1:
                 names = operator.itemgetter(*own)
                 found.append((vars(module), names, names(vars(module))))
@@ -423,7 +425,7 @@ def _check_untouched(classes: set[type]) -> None:
     for kind in {base for kind in classes for base in kind.__mro__ if base is not object}:
         has, had = vars(kind), _untouched.get(kind)
         if had is None:
-            _check_own(has.values())
+            _check_own(has.values(), _is_of_own)
             _untouched[kind] = dict(has)
         elif len(has) != len(had) or not all(map(operator.is_, has.values(), had.values())):
             if any(has.get(name) is not had.get(name) for name in (has.keys() | had.keys()) - _LAZY):
@@ -434,16 +436,22 @@ _LAZY = {"__annotations__"}
 """What Python adds to a class when it is first asked for."""
 
 
-def _check_own(values: Iterable[Any]) -> None:
+def _check_own(values: Iterable[Any], is_known: Callable[[types.FunctionType], bool]) -> None:
     for value in values:
         function = inspect.unwrap(value) if callable(value) else value
         if isinstance(function, (staticmethod, classmethod)):
             function = function.__func__
-        if isinstance(function, types.FunctionType) and not _is_of_own(function):
+        if isinstance(function, types.FunctionType) and not is_known(function):
             raise UnknownPartError(function)
 
 
+def _is_installed(function: types.FunctionType) -> bool:
+    """Whether a function is of a library, of which Keras' modules import some."""
+    return not is_own_file(function.__code__.co_filename, function.__globals__.get("__name__"))
+
+
 def _is_of_own(function: types.FunctionType) -> bool:
+    """Whether a method is one of Keras', or of what makes methods."""
     file = function.__code__.co_filename
     return _is_of_libraries(function) or file.startswith(("<", _standard()))
 

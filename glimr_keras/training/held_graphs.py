@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -43,10 +44,10 @@ def lent_to(
         Whether it has trained by the graphs of an earlier training.
     """
     found = _made_of(model) if _may_be_lent(model) else None
-    if found is None:
+    graphs = None if found is None else _held.pop(found.key, None) or _new_graphs()
+    if found is None or graphs is None:
         yield lambda: False
         return
-    graphs = _held.pop(found.key, None) or _new_graphs()
     is_same = None if all(map(knows, callbacks)) else functools.partial(_is_made_of, model, found)
     try:
         with graphs.lent_to(model, found, is_same) as is_used:
@@ -75,13 +76,11 @@ def _may_be_lent(model: Any) -> bool:
 
 
 def _new_graphs() -> Any:
-    if keras.backend.backend() == "jax":
-        from glimr_keras.training.jax_graphs import Graphs  # of JAX only
-
-        return Graphs()
-    from glimr_keras.training import tf_graphs  # of TensorFlow only
-
-    return tf_graphs.Graphs()
+    """What holds the graphs of equal models; `None` of a library which keeps them in another way."""
+    name = "jax" if keras.backend.backend() == "jax" else "tf"
+    with contextlib.suppress(ImportError, AttributeError):
+        return importlib.import_module(f"glimr_keras.training.{name}_graphs").Graphs()
+    return None
 
 
 def _made_of(model: Any) -> Fingerprint | None:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager.polymorphic_function import function_context
 from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 from tensorflow.python.eager.polymorphic_function.tracing_compilation import ScopeType
-from tensorflow.python.framework import function_context, op_def_registry
+from tensorflow.python.framework import op_def_registry
 
 from glimr_keras.training.fingerprint import Fingerprint
 
