@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from glimr_keras.training import keras_session, library_settings
+from glimr_keras.training import keras_session, library_settings, tf_kernels
 from glimr_keras.training.fingerprint import Fingerprint, fingerprint
 
 _MOST = 4
@@ -53,11 +53,18 @@ def lent_to(
         with graphs.lent_to(model, found, is_same) as is_used:
             yield is_used
     except BaseException:
-        _held.clear()  # memory may be short
+        forget()  # memory may be short
         raise
     while len(_held) >= _MOST:
         _held.popitem(last=False)
     _held[found.key] = graphs
+    tf_kernels.pays = is_used()
+
+
+def forget() -> None:
+    """Holds no graphs any more."""
+    _held.clear()
+    tf_kernels.pays = False
 
 
 def _may_be_lent(model: Any) -> bool:

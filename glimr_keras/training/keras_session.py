@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from glimr_keras.training import gpus, library_settings
+from glimr_keras.training import gpus, library_settings, tf_kernels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,8 @@ class Session:
     def _clear(self, free_memory: bool) -> None:
         with keras.saving.custom_object_scope({}) as inner:
             scope = inner.backup
-        keras.backend.clear_session(free_memory)  # forgets the settings as well, and the scope
+        with tf_kernels.kept():
+            keras.backend.clear_session(free_memory)  # forgets the settings too, and the scope
         keras.saving.custom_object_scope(scope).__enter__()  # which whoever made it leaves
         self.apply()
         if self.backend == "tensorflow":
@@ -170,7 +171,8 @@ def _set_seed(seed: int) -> None:
     where that is there.
     """
     if "tensorflow" in sys.modules:
-        keras.utils.set_random_seed(seed)
+        with tf_kernels.kept(seed):
+            keras.utils.set_random_seed(seed)
         return
     random.seed(seed)  # from which Keras draws the seeds of layers that have none
     np.random.seed(seed)
