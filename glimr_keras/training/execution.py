@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +19,7 @@ from glimr_keras.models.compile_overrides import maybe_distribute
 from glimr_keras.models.data import FitArguments
 from glimr_keras.project import checkpoints, model_state, model_weights
 from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training import held_graphs
 from glimr_keras.training.context import (
     TrialContext,
     adapted,
@@ -43,7 +44,7 @@ from glimr_keras.training.trial_callback import (
     own_values,
 )
 from glimr_keras.training.trial_loop import ExecutionResult
-from glimr_keras.training.user_callbacks import of_trial
+from glimr_keras.training.user_callbacks import knows, of_trial
 from glimr_keras.trials.trial import Trial, TrialStatus
 
 
@@ -51,6 +52,9 @@ class ExecutionRunner:
     """One execution of one configuration.
 
     The trial loop trains with it; a tuner of the user's own calls it from `run_trial`.
+
+    Attributes:
+        reused_graph: Whether the last training was by graphs that an earlier one had traced.
 
     Args:
         context: What is built and trained.
@@ -69,7 +73,7 @@ class ExecutionRunner:
         self.context, self.spec, self.config, self.callback = context, spec, config, callback
         self.hypermodel, self.objective = context.hypermodel, callback.objective
         self.trial = Trial(config, spec.trial_id)
-        self._is_saved = False
+        self._is_saved = self.reused_graph = False
         trackers = context.trackers if context.loop.has_model else {}
         self._runs = ExecutionRuns(trackers, spec, config)
 
@@ -157,11 +161,21 @@ class ExecutionRunner:
             kwargs = taken_by(model, kwargs, context.arguments.kwargs)
         if spec.state is not None:
             kwargs["initial_epoch"] = self._go_on(model, spec.state)
-        returned = context.hypermodel.fit(self.config, model, *arguments.args, **kwargs)
+        with self._graphs(model, kwargs.get("callbacks") or ()) as is_reused:
+            returned = context.hypermodel.fit(self.config, model, *arguments.args, **kwargs)
+        self.reused_graph = is_reused()
         if callback.model is None:
             callback.set_model(model)
         model_state.warn_of_missing(callback.late)  # of a loop that begins without callbacks
         return returned
+
+    def _graphs(
+        self, model: Any, callbacks: Sequence[Any]
+    ) -> contextlib.AbstractContextManager[Callable[[], bool]]:
+        """Lends a model the graphs of an equal one, where there are any and Keras' `fit` trains."""
+        if not (self.context.reuse_graphs and self.context.loop.is_keras_fit):
+            return contextlib.nullcontext(lambda: False)
+        return held_graphs.lent_to(model, callbacks, knows)
 
     def save(self, model: keras.Model, epoch: int) -> None:
         """Saves a model of the user's own loop as that of this trial."""

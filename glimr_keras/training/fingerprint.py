@@ -20,7 +20,7 @@ import pathlib
 import re
 import sys
 import types
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -47,7 +47,7 @@ class Fingerprint:
         constants: Tensors which are no variables; their values are in the key.
     """
 
-    key: tuple[Hashable, ...]
+    key: tuple[Any, ...]
     variables: tuple[Any, ...]
     constants: tuple[Any, ...]
 
@@ -71,7 +71,7 @@ class _Walk:
     """One walk. There is no recursion, since the layers of a model are a long chain."""
 
     def __init__(self) -> None:
-        self.found: list[Hashable] = []
+        self.found: list[Any] = []
         self.variables: list[Any] = []
         self.constants: list[Any] = []
         self.classes: set[type] = set()
@@ -156,9 +156,7 @@ def _function(walk: _Walk, value: Any) -> None:
         return
     walk.found += types.FunctionType, value.__code__
     cells = [cell for cell in value.__closure__ or () if cell != types.CellType()]
-    walk.parts(
-        [value.__defaults__, value.__kwdefaults__, *(cell.cell_contents for cell in cells)]
-    )
+    walk.parts([value.__defaults__, value.__kwdefaults__, *(cell.cell_contents for cell in cells)])
 
 
 def _method(walk: _Walk, value: Any) -> None:
@@ -422,14 +420,15 @@ def _check_untouched(classes: set[type]) -> None:
     """
     if not all(names(module) == values for module, names, values in _functions()):
         raise UnknownPartError("a module of Keras'")
-    for kind in {base for kind in classes for base in kind.__mro__ if base is not object}:
+    for kind in {base for each in classes for base in each.__mro__ if base is not object}:
         has, had = vars(kind), _untouched.get(kind)
         if had is None:
             _check_own(has.values(), _is_of_own)
             _untouched[kind] = dict(has)
-        elif len(has) != len(had) or not all(map(operator.is_, has.values(), had.values())):
-            if any(has.get(name) is not had.get(name) for name in (has.keys() | had.keys()) - _LAZY):
-                raise UnknownPartError(kind)
+        elif len(has) == len(had) and all(map(operator.is_, has.values(), had.values())):
+            continue
+        elif any(has.get(name) is not had.get(name) for name in {*has, *had} - _LAZY):
+            raise UnknownPartError(kind)
 
 
 _LAZY = {"__annotations__"}

@@ -83,7 +83,7 @@ def _may_be_lent(model: Any) -> bool:
 
 
 def _new_graphs() -> Any:
-    """What holds the graphs of equal models; `None` of a library which keeps them in another way."""
+    """What holds graphs of equal models; `None` of a library that keeps them in another way."""
     name = "jax" if keras.backend.backend() == "jax" else "tf"
     with contextlib.suppress(ImportError, AttributeError):
         return importlib.import_module(f"glimr_keras.training.{name}_graphs").Graphs()
@@ -97,9 +97,7 @@ def _made_of(model: Any) -> Fingerprint | None:
         for name, value in library_settings.current().items()
         if not name.startswith(_ENTERS_NO_GRAPH)
     }
-    environment = {
-        name: value for name, value in os.environ.items() if name.startswith(_LIBRARIES)
-    }
+    environment = {name: value for name, value in os.environ.items() if name.startswith(_LIBRARIES)}
     return fingerprint(model, settings, environment)
 
 

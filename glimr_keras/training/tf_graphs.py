@@ -1,5 +1,5 @@
-"""The graphs of a model's training and evaluation on TensorFlow, which any equal model can use. Runs
-in the worker.
+"""The graphs of a model's training and evaluation on TensorFlow, which any equal model can use.
+Runs in the worker.
 
 A traced function is called with what it is given and with the variables that its graph captured.
 What is held of it is the runtime's part, which knows no model: each training passes the variables
@@ -172,8 +172,9 @@ def _signature(iterator: Any) -> Hashable:
     """What a graph depends on beside the model; `None` if that is not known."""
     if not isinstance(iterator, tf.data.Iterator):
         return None
-    signature = iterator._type_spec, function_context.make_function_context(
-        ScopeType.VARIABLE_CREATION
+    signature = (
+        iterator._type_spec,
+        function_context.make_function_context(ScopeType.VARIABLE_CREATION),
     )
     try:
         hash(signature)

@@ -1,5 +1,5 @@
-"""What TensorFlow's runtime has made ready to run, kept from trial to trial where that pays. Runs in
-the worker.
+"""What TensorFlow's runtime has made ready to run, kept from trial to trial where that pays. Runs
+in the worker.
 
 A graph that is held is optimised, and its kernels are made, when it is first run. To clear a
 session, and to set a seed, TensorFlow throws all of that away, also what a held graph would use
