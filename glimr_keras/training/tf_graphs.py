@@ -18,6 +18,7 @@ from tensorflow.python.eager.polymorphic_function import function_context
 from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 from tensorflow.python.eager.polymorphic_function.tracing_compilation import ScopeType
 from tensorflow.python.framework import op_def_registry
+from tensorflow.python.ops import gen_optional_ops
 
 from glimr_keras.training.fingerprint import Fingerprint
 
@@ -67,10 +68,11 @@ class _Graph:
     Args:
         function: The runtime's part.
         captured: What its graph captured: places of variables, or constants.
+        logs: The kinds of tensors that it gives, by name.
     """
 
-    def __init__(self, function: Any, captured: list[Any]) -> None:
-        self._function, self._captured = function, captured
+    def __init__(self, function: Any, captured: list[Any], logs: dict[str, Any]) -> None:
+        self._function, self._captured, self._logs = function, captured, logs
 
     def bound(self, found: Fingerprint) -> Run:
         """The function that runs this graph with a model's variables."""
@@ -80,15 +82,22 @@ class _Graph:
             for each in self._captured
         ]
         last: list[Any] = [None, None]  # an iterator, and what the graph is given for it
+        names = sorted(self._logs)  # the order in which TensorFlow gives the values
+        order = [(name, names.index(name)) for name in self._logs]
+        as_logs = {
+            "output_types": [self._logs[name].dtype for name in names],
+            "output_shapes": [self._logs[name].shape for name in names],
+        }
 
         def run(iterator: Any) -> Any:
             if iterator is not last[0]:
                 given = function.function_type.bind(iterator)
                 last[:] = iterator, function.function_type.unpack_inputs(given) + captured
-            outputs = function.call_preflattened(last[1])
-            if not outputs.has_value():
+            (logs,) = function.call_flat(*last[1])
+            if not gen_optional_ops.optional_has_value(logs):
                 raise StopIteration
-            return outputs.get_value()
+            values = gen_optional_ops.optional_get_value(logs, **as_logs)
+            return {name: values[place] for name, place in order}
 
         return run
 
@@ -206,10 +215,13 @@ def _graph_of(own: Run, found: Fingerprint) -> _Graph | None:
         else:
             return None
     function = concrete._inference_function
+    logs = getattr(function.function_type.output, "_element_spec", None)
+    if not isinstance(logs, dict) or not all(type(each) is tf.TensorSpec for each in logs.values()):
+        return None
     if any(map(_draws, _operations(function))):
         return None
     _forget_graphs(function)
-    return _Graph(function, captured)
+    return _Graph(function, captured, logs)
 
 
 def _operations(function: Any) -> set[str]:
