@@ -326,11 +326,16 @@ def _new_handler(kind: type) -> Callable[[_Walk, Any], None]:
         return _tensor
     if kind.__module__.startswith("tensorflow.") and kind.__name__ in _OF_TENSORFLOW:
         return _OF_TENSORFLOW[kind.__name__]
-    if not _is_of_keras(kind):
+    if not _is_of_keras(kind) or _has_slots(kind):
         raise UnknownPartError(kind)
     if issubclass(kind, keras.Variable):
         return _variable
     return _member if issubclass(kind, enum.Enum) else _object
+
+
+def _has_slots(kind: type) -> bool:
+    """Whether its objects have more than their attributes in `__dict__`, or what they contain."""
+    return any(vars(base).get("__slots__") for base in kind.__mro__)
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from glimr_keras._utils import scratch
 from glimr_keras.training import gpus, library_settings, tf_kernels
 
 
@@ -90,7 +91,25 @@ def prepare_worker(backend: str, cpus: float | None, part_of_gpu: float = 1.0) -
     each time, several times a trial.
     """
     prepare_process(backend, cpus, part_of_gpu)
+    if backend == "jax":
+        with contextlib.suppress(Exception):  # then each process compiles by itself
+            _share_what_is_compiled()
     gc.freeze()
+
+
+def _share_what_is_compiled() -> None:
+    """Has JAX write down what it compiles, for all workers of this machine's Ray, unless the user
+    says where. (TensorFlow has nothing of the kind for functions that are not clusters of XLA.)
+    """
+    import jax  # heavy, and not needed on the other backends
+
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is not None:
+        return
+    place = scratch.of_parent("jax")
+    if place is not None:
+        config.update("jax_compilation_cache_dir", str(place))
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def is_worker() -> bool:
