@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import socket
+import stat
 import tempfile
 
 PREFIX = "glimr_keras-"
@@ -18,6 +19,20 @@ def make(prefix: str = PREFIX, within: pathlib.Path | None = None) -> pathlib.Pa
     return pathlib.Path(
         tempfile.mkdtemp(prefix=f"{prefix}{socket.gethostname()}-{os.getpid()}-", dir=within)
     )
+
+
+def of_parent(name: str) -> pathlib.Path | None:
+    """Make a directory for all processes that this one's parent started, unless it is there; it is
+    removed as that of the parent. `None` if it is not this user's.
+    """
+    if not hasattr(os, "getuid"):
+        return None
+    place = pathlib.Path(tempfile.gettempdir())
+    place /= f"{PREFIX}{socket.gethostname()}-{os.getppid()}-{name}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    found = place.stat(follow_symlinks=False)
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return place if is_ours and not found.st_mode & 0o022 else None
 
 
 def tidy(prefix: str = PREFIX, within: pathlib.Path | None = None) -> None:

@@ -470,7 +470,7 @@ class Coordinator:
         self._observer.on_running(len(self._running))
 
     def _measure(self, execution: Execution, outcome: Outcome) -> None:
-        execution.gpu_memory = outcome.gpu_memory
+        execution.gpu_memory, execution.reused_graph = outcome.gpu_memory, outcome.reused_graph
         if outcome.gpu_peak is None or outcome.status == TrialStatus.FAILED:
             return
         self.measured += 1

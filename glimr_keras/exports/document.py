@@ -83,6 +83,7 @@ def _execution(content: Content, number: int, execution: Execution) -> dict[str,
         "duration": execution.duration,
         "worker": execution.worker,
         "gpu_memory": execution.gpu_memory,
+        "reused_graph": execution.reused_graph,
         "message": execution.message,
         "returned": _json(execution.returned),
         "epochs": [

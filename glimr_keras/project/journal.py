@@ -234,6 +234,7 @@ class Journal:
             **({"told": True} if execution.is_told else {}),
             **({"returned": _as_json(execution.returned)} if execution.returned else {}),
             **({} if execution.gpu_memory is None else {"gpu_memory": execution.gpu_memory}),
+            **({"reused_graph": True} if execution.reused_graph else {}),
             **({} if execution.started is None else {"started": execution.started}),
             **({} if execution.worker is None else {"worker": execution.worker}),
         )
@@ -470,6 +471,7 @@ def _end(execution: Execution, record: dict[str, Any]) -> None:
     execution.score = None if record["score"] is None else float(record["score"])
     execution.is_told = record.get("told", False)
     execution.gpu_memory = record.get("gpu_memory")
+    execution.reused_graph = record.get("reused_graph", False)
     execution.started = _time(record, "started") or execution.started
     execution.ended = _time(record, "time")
     execution.worker = record.get("worker", execution.worker)

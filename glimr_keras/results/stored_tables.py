@@ -33,6 +33,7 @@ OF_EPOCHS = (
     "cv_index",
     "status",
     "training_iteration",
+    "reused_graph",
     "checkpoint_path",
 )
 CLASH = "hyperparameters/"
@@ -116,7 +117,14 @@ def _num_folds(frame: pd.DataFrame) -> int | None:
 
 def _trials_of_results(frame: pd.DataFrame, goal: Objective, folds: int | None) -> list[Trial]:
     of_folds = [f"fold{fold}_score" for fold in range(folds or 0)]
-    known = {*OF_TRIALS, *OF_TIMES, *of_folds, "gpu_memory", *(part.name for part in goal.parts)}
+    known = {
+        *OF_TRIALS,
+        *OF_TIMES,
+        *of_folds,
+        "gpu_memory",
+        "reused_graph",
+        *(part.name for part in goal.parts),
+    }
     names = {name: name.removeprefix(CLASH) for name in frame.columns if name not in known}
     configurations = Configurations(frame, names)
     trials = []

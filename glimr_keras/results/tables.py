@@ -48,9 +48,9 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
         Columns `config_enum` (the number of the configuration, the same in all folds, counted from
         0), `trial_id` (str), `execution` (counted from 0), with cross validation `cv_index` (the
         fold, counted from 0), `status` (of the training), `training_iteration` (the epoch, counted
-        from 1), one column for each metric, `config/…` for each hyperparameter, empty where a
-        configuration does not have it, and `checkpoint_path` (the directory with the weights of
-        this epoch, or `None`).
+        from 1), where a training used graphs of an earlier one `reused_graph` (bool), one column
+        for each metric, `config/…` for each hyperparameter, empty where a configuration does not
+        have it, and `checkpoint_path` (the directory with the weights of this epoch, or `None`).
 
     Raises:
         ProjectError: If there is no project.
@@ -75,7 +75,7 @@ def epochs_table(
         name: What it is called.
         checkpointed: As for `experiment_table`.
     """
-    rows = []
+    rows, reuses = [], _reuses(project.trials.values())
     for index, trial in enumerate(project.trials.values()):
         values = {f"{CONFIG}{name}": value for name, value in trial.values.items()}
         for number, execution in sorted(trial.executions.items()):
@@ -89,6 +89,7 @@ def epochs_table(
                 if path is not None or not checkpointed:
                     row = {
                         **training,
+                        **({"reused_graph": execution.reused_graph} if reuses else {}),
                         "status": execution.status,
                         "training_iteration": epoch,
                         **metrics,
@@ -101,6 +102,13 @@ def epochs_table(
     _keep_integers(table, rows, of_values)
     paths = pd.Series([row[_PATH] for row in rows], table.index, object)
     return with_about(table.assign(**{_PATH: paths}), project, name)
+
+
+def _reuses(trials: Iterable[Trial]) -> bool:
+    """Whether a training was by graphs that an earlier one had traced."""
+    return any(
+        execution.reused_graph for trial in trials for execution in trial.executions.values()
+    )
 
 
 def default_checkpoints(df: pd.DataFrame) -> pd.DataFrame:
@@ -253,7 +261,7 @@ def _check(df: pd.DataFrame, metric: str, mode: str, k: int | None = None) -> No
             column
             for column in df.columns
             if pd.api.types.is_numeric_dtype(df[column])
-            and column not in (*_OF_A_TRAINING, "cv_index", "training_iteration")
+            and column not in (*_OF_A_TRAINING, "cv_index", "training_iteration", "reused_graph")
             and not column.startswith(CONFIG)
         ]
         raise ValueError(
@@ -283,11 +291,12 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
         `fold0_score`, …), `best_epoch` (the epoch of the score in the best execution, counted from
         1), `epochs` (that the model has seen, with those of the trial that it continues, in the
         longest execution), `duration` (seconds, summed over executions), where a trial had a GPU
-        `gpu_memory` (the most bytes on one GPU), then one column for each hyperparameter, by full
-        name, empty where a trial did not have it, and last `started` and `ended` (UTC) and `worker`
-        (the process that trained it, as `"host:pid"`; several are joined by commas), empty where
-        that is not known. A hyperparameter that has the name of another column gets
-        `hyperparameters/` before its name.
+        `gpu_memory` (the most bytes on one GPU), where a training used graphs of an earlier one
+        `reused_graph` (bool, whether one of the trial did), then one column for each
+        hyperparameter, by full name, empty where a trial did not have it, and last `started` and
+        `ended` (UTC) and `worker` (the process that trained it, as `"host:pid"`; several are joined
+        by commas), empty where that is not known. A hyperparameter that has the name of another
+        column gets `hyperparameters/` before its name.
     """
     of_folds = (
         []
@@ -297,7 +306,8 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
     place = COLUMNS.index("score") + 1
     trials = ranked(list(project.trials.values()), project.objective)
     of_gpus = [] if all(trial.gpu_memory is None for trial in trials) else ["gpu_memory"]
-    columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus]
+    of_graphs = ["reused_graph"] if _reuses(trials) else []
+    columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus, *of_graphs]
     known = {*columns, *OF_TIMES}
     rows = [_row(trial, project, known) for trial in trials]
     names = list(dict.fromkeys(name for row in rows for name in row if name not in known))
@@ -361,6 +371,7 @@ def _row(trial: Trial, project: Project, columns: Collection[str]) -> dict[str, 
         "ended": trial.ended,
         "worker": trial.worker,
         **({"gpu_memory": trial.gpu_memory} if "gpu_memory" in columns else {}),
+        **({"reused_graph": _reuses([trial])} if "reused_graph" in columns else {}),
     }
     if project.cv_folds is not None:
         scores = trial.fold_scores(project.cv_folds)

@@ -39,6 +39,7 @@ class TrialContext:
         max_model_size: Parameters that a model may have; `None` for any number.
         compile_overrides: In the place of how models are compiled.
         trackers: Where the script logs to, by package, where a callback of that package is given.
+        reuse_graphs: Whether a model may train by graphs that were traced for an equal one.
         loop: How each execution trains.
     """
 
@@ -55,6 +56,7 @@ class TrialContext:
     max_model_size: int | None = None
     compile_overrides: CompileOverrides = dataclasses.field(default_factory=CompileOverrides)
     trackers: Mapping[str, Tracker] = dataclasses.field(default_factory=dict)
+    reuse_graphs: bool = True
     loop: TrialLoop = dataclasses.field(kw_only=True)
 
     @property

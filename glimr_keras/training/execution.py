@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from glimr_keras.errors import ModelError, NoMetricsError
 from glimr_keras.models import data
@@ -19,6 +20,7 @@ from glimr_keras.models.compile_overrides import maybe_distribute
 from glimr_keras.models.data import FitArguments
 from glimr_keras.project import checkpoints, model_state, model_weights
 from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.training import held_graphs, keras_session
 from glimr_keras.training.context import (
     TrialContext,
     adapted,
@@ -43,7 +45,7 @@ from glimr_keras.training.trial_callback import (
     own_values,
 )
 from glimr_keras.training.trial_loop import ExecutionResult
-from glimr_keras.training.user_callbacks import of_trial
+from glimr_keras.training.user_callbacks import knows, of_trial
 from glimr_keras.trials.trial import Trial, TrialStatus
 
 
@@ -51,6 +53,9 @@ class ExecutionRunner:
     """One execution of one configuration.
 
     The trial loop trains with it; a tuner of the user's own calls it from `run_trial`.
+
+    Attributes:
+        reused_graph: Whether the last training was by graphs that an earlier one had traced.
 
     Args:
         context: What is built and trained.
@@ -69,7 +74,7 @@ class ExecutionRunner:
         self.context, self.spec, self.config, self.callback = context, spec, config, callback
         self.hypermodel, self.objective = context.hypermodel, callback.objective
         self.trial = Trial(config, spec.trial_id)
-        self._is_saved = False
+        self._is_saved = self.reused_graph = False
         trackers = context.trackers if context.loop.has_model else {}
         self._runs = ExecutionRuns(trackers, spec, config)
 
@@ -153,15 +158,25 @@ class ExecutionRunner:
         if not model.built:
             callback.inputs = data.describe(arguments)
         if context.loop.is_keras_fit:
-            _build_ahead(model, arguments)
+            _build_ahead(model, arguments, context.reuse_graphs and keras_session.is_worker())
             kwargs = taken_by(model, kwargs, context.arguments.kwargs)
         if spec.state is not None:
             kwargs["initial_epoch"] = self._go_on(model, spec.state)
-        returned = context.hypermodel.fit(self.config, model, *arguments.args, **kwargs)
+        with self._graphs(model, kwargs.get("callbacks") or ()) as is_reused:
+            returned = context.hypermodel.fit(self.config, model, *arguments.args, **kwargs)
+        self.reused_graph = is_reused()
         if callback.model is None:
             callback.set_model(model)
         model_state.warn_of_missing(callback.late)  # of a loop that begins without callbacks
         return returned
+
+    def _graphs(
+        self, model: Any, callbacks: Sequence[Any]
+    ) -> contextlib.AbstractContextManager[Callable[[], bool]]:
+        """Lends a model the graphs of an equal one, where there are any and Keras' `fit` trains."""
+        if not (self.context.reuse_graphs and self.context.loop.is_keras_fit):
+            return contextlib.nullcontext(lambda: False)
+        return held_graphs.lent_to(model, callbacks, knows)
 
     def save(self, model: keras.Model, epoch: int) -> None:
         """Saves a model of the user's own loop as that of this trial."""
@@ -265,7 +280,7 @@ class ExecutionRunner:
         return ExecutionResult(score, callback.best_epoch or 1, metrics)
 
 
-def _build_ahead(model: Any, arguments: FitArguments) -> None:
+def _build_ahead(model: Any, arguments: FitArguments, reuse_graphs: bool) -> None:
     """Makes the variables of optimizer, loss and metrics, as Keras itself does before it trains on
     JAX.
 
@@ -274,12 +289,40 @@ def _build_ahead(model: Any, arguments: FitArguments) -> None:
     are not traced, and where it might not be the same: when `fit` is the user's own, which may
     freeze or unfreeze layers first; before the model has its weights; when a first batch is not at
     hand.
+
+    Args:
+        reuse_graphs: Whether it is also to be known on JAX what enters the model's graphs.
     """
-    if keras.backend.backend() != "tensorflow" or model.run_eagerly:
-        return
-    if not model.built or not data.is_at_hand(arguments):
+    if model.run_eagerly or not model.built or not data.is_at_hand(arguments):
         return
     if getattr(model, "_distribute_strategy", None) is not None:  # whose replicas make them
         return
+    backend = keras.backend.backend()
     with contextlib.suppress(Exception):  # then Keras does it later, or says what is wrong
-        model._symbolic_build(data_batch=data.first_batch(arguments))
+        if backend == "tensorflow":
+            model._symbolic_build(data_batch=data.first_batch(arguments))
+        elif backend == "jax" and reuse_graphs:
+            _build_on_jax(model, arguments)
+
+
+def _build_on_jax(model: Any, arguments: FitArguments) -> None:
+    """Makes them as Keras does, which reads a batch and shuffles the data for that: what is drawn
+    from NumPy's generator is drawn here, and not again.
+    """
+    from keras.src.backend.jax.trainer import JAXEpochIterator  # of JAX only
+
+    if arguments.value("validation_split") or keras.distribution.distribution() is not None:
+        return
+    names = ("x", "y", "sample_weight", "batch_size", "steps_per_epoch", "class_weight")
+    shuffle = arguments.value("shuffle")
+    drawn = np.random.get_state()
+    try:
+        epochs = JAXEpochIterator(
+            **{name: arguments.value(name) for name in names},
+            shuffle=True if shuffle is None else shuffle,
+            steps_per_execution=model.steps_per_execution,
+        )
+        model._symbolic_build(iterator=epochs)
+    except Exception:
+        np.random.set_state(drawn)
+        raise

@@ -19,7 +19,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from glimr_keras.training import gpus, library_settings
+from glimr_keras._utils import scratch
+from glimr_keras.training import gpus, library_settings, tf_kernels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Session:
     def _clear(self, free_memory: bool) -> None:
         with keras.saving.custom_object_scope({}) as inner:
             scope = inner.backup
-        keras.backend.clear_session(free_memory)  # forgets the settings as well, and the scope
+        with tf_kernels.kept():
+            keras.backend.clear_session(free_memory)  # forgets the settings too, and the scope
         keras.saving.custom_object_scope(scope).__enter__()  # which whoever made it leaves
         self.apply()
         if self.backend == "tensorflow":
@@ -89,7 +91,30 @@ def prepare_worker(backend: str, cpus: float | None, part_of_gpu: float = 1.0) -
     each time, several times a trial.
     """
     prepare_process(backend, cpus, part_of_gpu)
+    if backend == "jax":
+        with contextlib.suppress(Exception):  # then each process compiles by itself
+            _share_what_is_compiled()
     gc.freeze()
+
+
+def _share_what_is_compiled() -> None:
+    """Has JAX write down what it compiles, for all workers of this machine's Ray, unless the user
+    says where. (TensorFlow has nothing of the kind for functions that are not clusters of XLA.)
+    """
+    import jax  # heavy, and not needed on the other backends
+
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is not None:
+        return
+    place = scratch.of_parent("jax")
+    if place is not None:
+        config.update("jax_compilation_cache_dir", str(place))
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def is_worker() -> bool:
+    """Whether this process does nothing but training."""
+    return prepare_worker.cache_info().currsize > 0
 
 
 @contextlib.contextmanager
@@ -165,7 +190,8 @@ def _set_seed(seed: int) -> None:
     where that is there.
     """
     if "tensorflow" in sys.modules:
-        keras.utils.set_random_seed(seed)
+        with tf_kernels.kept(seed):
+            keras.utils.set_random_seed(seed)
         return
     random.seed(seed)  # from which Keras draws the seeds of layers that have none
     np.random.seed(seed)

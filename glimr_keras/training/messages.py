@@ -80,6 +80,7 @@ class Outcome:
             not known.
         gpu_peak: The most that its process took, at least as much.
         gpu_size: The bytes of the GPU; `None` where that is not known.
+        reused_graph: Whether it trained by graphs that an earlier training had traced.
     """
 
     status: str
@@ -97,6 +98,7 @@ class Outcome:
     gpu_memory: int | None = None
     gpu_peak: int | None = None
     gpu_size: int | None = None
+    reused_graph: bool = False
 
 
 Reporter = Callable[[Report], None]

@@ -121,6 +121,7 @@ def run_trial(
                 returned=returned,
                 is_told=is_told,
                 lacks_memory=lacks_memory,
+                reused_graph=runner is not None and runner.reused_graph,
                 **_of_gpu(context, before),
             )
             sender.end(left, outcome)

@@ -116,6 +116,18 @@ def _own(path: str, spec: ExecutionSpec) -> str:
     return str(folder / place.name)
 
 
+def knows(callback: Any) -> bool:
+    """Whether a callback runs no code of the user's, and so changes nothing of a model's but the
+    values of variables.
+    """
+    kind = type(callback)
+    is_ours = kind.__module__.startswith(("glimr_keras.training.", "glimr_keras.models."))
+    is_keras = getattr(keras.callbacks, kind.__name__, None) is kind
+    asks = (keras.callbacks.LambdaCallback, keras.callbacks.LearningRateScheduler)
+    is_hooked = any(name.startswith(("on_", "set_")) for name in vars(callback))
+    return (is_ours or (is_keras and kind not in asks)) and not is_hooked
+
+
 class _Published(keras.callbacks.Callback):
     """Copies what a callback wrote in a training to where the user looks for it.
 

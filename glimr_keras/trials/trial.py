@@ -64,6 +64,8 @@ class Execution:
         returned: The metrics of the score, where the user's code returned others than any epoch was
             reported with.
         gpu_memory: The most bytes that it took on one GPU; `None` without a GPU.
+        reused_graph: Whether it trained by graphs that an earlier training in its process, of an
+            equal model, had traced.
         started: When its process began with it, in seconds since 1970, UTC; `None` of projects of
             earlier versions. Of one that was tried again, of its last attempt.
         ended: When its end was written down, likewise.
@@ -83,6 +85,7 @@ class Execution:
     is_told: bool = False
     returned: dict[str, float] = dataclasses.field(default_factory=dict)
     gpu_memory: int | None = None
+    reused_graph: bool = False
     started: float | None = None
     ended: float | None = None
     worker: str | None = None

@@ -114,6 +114,8 @@ class BaseTuner(Results):
         max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared
             memory does not count), at least 1. One with more is replaced when its trial has ended,
             and no trial is lost. On Linux. Defaults to no bound.
+        reuse_graphs: Whether a model that equals an earlier one of its worker trains by the graphs
+            that were traced for that, with the same results. Defaults to `True`.
         max_model_size: How many parameters a model may have, at least 1; a trial with more fails,
             before it trains. Defaults to no bound.
         distribution_strategy: A `tf.distribute.Strategy`, in whose scope models are built. Defaults
@@ -199,6 +201,7 @@ class BaseTuner(Results):
         executor: ExecutorChoice = "auto",
         address: str | None = None,
         max_worker_memory: int | None = None,
+        reuse_graphs: bool = True,
         max_model_size: int | None = None,
         distribution_strategy: Any = None,
         optimizer: Any = None,
@@ -238,11 +241,9 @@ class BaseTuner(Results):
         self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
         self.distribution_strategy, self.logger = distribution_strategy, logger
         place, mirror = project_place(os.fspath(self.directory), self.project_name)
+        state = TunerState(declared, place, mirror, settings, overwrite)
         builds_nothing = type(hypermodel) is HyperModel and not overrides(hypermodel, "build")
-        super().__init__(
-            None if builds_nothing else hypermodel,
-            TunerState(declared, place, mirror, settings, overwrite),
-        )
+        super().__init__(None if builds_nothing else hypermodel, state)
         oracle.discover_by(self._populate_initial_space)
         oracle.recorded_by(by_hand.OwnLoopRecorder(self))
         if not overwrite:

@@ -89,6 +89,8 @@ class GridSearch(Tuner):
         max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared
             memory does not count), at least 1. One with more is replaced when its trial has ended,
             and no trial is lost. On Linux. Defaults to no bound.
+        reuse_graphs: Whether a model that equals an earlier one of its worker trains by the graphs
+            that were traced for that, with the same results. Defaults to `True`.
         max_model_size: How many parameters a model may have, at least 1; a trial with more fails,
             before it trains. Defaults to no bound.
         distribution_strategy: A `tf.distribute.Strategy`, in whose scope models are built. Defaults
@@ -166,6 +168,7 @@ class GridSearch(Tuner):
         executor: ExecutorChoice = "auto",
         address: str | None = None,
         max_worker_memory: int | None = None,
+        reuse_graphs: bool = True,
         max_model_size: int | None = None,
         distribution_strategy: Any = None,
         optimizer: Any = None,

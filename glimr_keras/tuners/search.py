@@ -332,6 +332,7 @@ class SearchSession:
             folds=folds,
             max_model_size=None if size is None else checked_count("max_model_size", size),
             compile_overrides=CompileOverrides.of(tuner),
+            reuse_graphs=settings.reuse_graphs,
             loop=self.loop(),
         )
         sends = self._chosen().sends

@@ -52,6 +52,7 @@ class SearchSettings:
     resources_per_trial: dict[str, float] | None = None
     trials_per_gpu: TrialsPerGpu | None = None
     max_worker_memory: int | None = None
+    reuse_graphs: bool = True
     scheduler: tune.schedulers.TrialScheduler | None = None
     warm_start: Sequence[pathlib.Path] = ()
     keras_callbacks: tuple[keras.callbacks.Callback, ...] = ()
@@ -115,6 +116,8 @@ def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings
         time_budget_s=optional_seconds("time_budget_s", given["time_budget_s"]),
         executor=checked_executor(given, of_ray),
         address=given["address"],
+        reuse_graphs=checked_kind("reuse_graphs", given["reuse_graphs"], bool, "a bool")
+        is not False,
         retry_failed=checked_kind("retry_failed", given["retry_failed"], bool, "a bool") or False,
     )
 

@@ -311,6 +311,13 @@ GROUPS = {
             "trial is lost. On Linux. Defaults to no bound.",
         ),
         Argument(
+            "reuse_graphs",
+            "bool",
+            "True",
+            "Whether a model that equals an earlier one of its worker trains by the graphs that "
+            "were traced for that, with the same results. Defaults to `True`.",
+        ),
+        Argument(
             "max_model_size",
             "int | None",
             "None",

@@ -1,0 +1,297 @@
+"""The graphs of a model's training and evaluation on TensorFlow, which any equal model can use.
+Runs in the worker.
+
+A traced function is called with what it is given and with the variables that its graph captured.
+What is held of it is the runtime's part, which knows no model: each training passes the variables
+of its own. So no two models ever share a variable, and what is held has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from keras.src.backend.tensorflow import trainer
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from tensorflow.python.eager.polymorphic_function import function_context
+from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
+from tensorflow.python.eager.polymorphic_function.tracing_compilation import ScopeType
+from tensorflow.python.framework import op_def_registry
+from tensorflow.python.ops import gen_optional_ops
+
+from glimr_keras.training.fingerprint import Fingerprint
+
+_SIGNATURES = 4
+"""So many kinds of batches are held of a function."""
+
+Run = Callable[[Any], Any]
+"""A function of Keras' training loop: trains or evaluates with an iterator's next batches."""
+
+
+class Graphs:
+    """The graphs of models that are equal."""
+
+    def __init__(self) -> None:
+        self._train: dict[Hashable, _Graph] = {}
+        self._test: dict[Hashable, _Graph] = {}
+
+    @contextlib.contextmanager
+    def lent_to(
+        self, model: Any, found: Fingerprint, is_same: Callable[[], bool] | None
+    ) -> Iterator[Callable[[], bool]]:
+        """Has a model train by what is held, and holds what it traces, if all goes well.
+
+        Args:
+            model: Trained in the block, by Keras' own `fit`.
+            found: What it is made of.
+            is_same: Whether it still is; `None` where nothing can change it. Asked when a function
+                is first called, which is when Keras would trace it.
+
+        Yields:
+            Whether it has trained by what was held.
+        """
+        train = _Lent(model, "train_function", self._train, found, is_same)
+        test = _Lent(model, "test_function", self._test, found, is_same)
+        try:
+            with contextlib.nullcontext() if is_same else _iterators_when_needed():
+                yield lambda: train.is_held
+            train.keep()
+            test.keep()
+        finally:
+            train.end()
+            test.end()
+
+
+class _Graph:
+    """What is held of a traced function.
+
+    Args:
+        function: The runtime's part.
+        captured: What its graph captured: places of variables, or constants.
+        logs: The kinds of tensors that it gives, by name.
+    """
+
+    def __init__(self, function: Any, captured: list[Any], logs: dict[str, Any]) -> None:
+        self._function, self._captured, self._logs = function, captured, logs
+
+    def bound(self, found: Fingerprint) -> Run:
+        """The function that runs this graph with a model's variables."""
+        function = self._function
+        captured = [
+            found.variables[each].value.handle if isinstance(each, int) else each
+            for each in self._captured
+        ]
+        last: list[Any] = [None, None]  # an iterator, and what the graph is given for it
+        names = sorted(self._logs)  # the order in which TensorFlow gives the values
+        order = [(name, names.index(name)) for name in self._logs]
+        as_logs = {
+            "output_types": [self._logs[name].dtype for name in names],
+            "output_shapes": [self._logs[name].shape for name in names],
+        }
+
+        def run(iterator: Any) -> Any:
+            if iterator is not last[0]:
+                given = function.function_type.bind(iterator)
+                last[:] = iterator, function.function_type.unpack_inputs(given) + captured
+            (logs,) = function.call_flat(*last[1])
+            if not gen_optional_ops.optional_has_value(logs):
+                raise StopIteration
+            values = gen_optional_ops.optional_get_value(logs, **as_logs)
+            return {name: values[place] for name, place in order}
+
+        return run
+
+
+class _Lent:
+    """In the place of a model's function: that of a held graph, or Keras' own.
+
+    Args:
+        name: The attribute of the model.
+        held: The graphs, by what they are given.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        held: dict[Hashable, _Graph],
+        found: Fingerprint,
+        is_same: Callable[[], bool] | None,
+    ) -> None:
+        self._model, self._name, self._held = model, name, held
+        self._found, self._is_same = found, is_same
+        self._iterator: Any = None
+        self._run: Run | None = None
+        self._of_graph: Run | None = None
+        self._own: Run | None = None
+        self._first: Any = None  # the iterator by which it was first called, and what that gives
+        self._signature: Hashable = None
+        setattr(model, name, self)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether what was held has been used."""
+        return self._of_graph is not None
+
+    def __call__(self, iterator: Any) -> Any:
+        if type(iterator) is _Later:
+            iterator = iterator.iterator
+        if iterator is not self._iterator or self._run is None:
+            self._run, self._iterator = self._chosen(iterator), iterator
+        return self._run(iterator)
+
+    def _chosen(self, iterator: Any) -> Run:
+        if self._first is None:
+            self._first = iterator
+            if self._is_same is None or self._is_same():
+                self._signature = _signature(iterator)
+                graph = self._held.get(self._signature)
+                self._of_graph = None if graph is None else graph.bound(self._found)
+        if self._of_graph is not None and _signature(iterator) == self._signature:
+            return self._of_graph
+        if self._own is None:
+            self._own = self._keras()
+            if self._of_graph is not None:  # what Keras traces next depends on what it has traced
+                _traced(self._own).get_concrete_function(self._first)
+        return self._own
+
+    def _keras(self) -> Run:
+        """Keras' own function."""
+        setattr(self._model, self._name, None)
+        getattr(self._model, f"make_{self._name}")()
+        own: Run = getattr(self._model, self._name)
+        setattr(self._model, self._name, self)
+        return own
+
+    def keep(self) -> None:
+        """Holds what was traced, if that is one graph and nothing but variables enters it."""
+        if self._own is None or self._of_graph is not None or self._signature is None:
+            return
+        graph = _graph_of(self._own, self._found)
+        if graph is not None:
+            while len(self._held) >= _SIGNATURES:
+                del self._held[next(iter(self._held))]
+            self._held[self._signature] = graph
+
+    def end(self) -> None:
+        """Leaves the model with no function, unless it was compiled anew and has another."""
+        if getattr(self._model, self._name) is self:
+            setattr(self._model, self._name, None)
+
+
+@contextlib.contextmanager
+def _iterators_when_needed() -> Iterator[None]:
+    """Has Keras' `fit` and `evaluate` make the iterators that they read in the block, and no
+    others: at the end of each epoch they make one that the next epoch does not use.
+    """
+    get_iterator = trainer.TFEpochIterator._get_iterator
+
+    def get_source(epochs: Any) -> Any:
+        dataset = get_iterator(epochs)  # others may draw when an iterator is made
+        return _Source(dataset) if isinstance(epochs.data_adapter, ArrayDataAdapter) else dataset
+
+    trainer.TFEpochIterator._get_iterator = get_source
+    try:
+        yield
+    finally:
+        trainer.TFEpochIterator._get_iterator = get_iterator
+
+
+class _Source:
+    """A dataset whose iterators are made when they are needed."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def __iter__(self) -> _Later:
+        return _Later(self._dataset)
+
+
+class _Later:
+    """In the place of an iterator, which is made when it is needed."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    @functools.cached_property
+    def iterator(self) -> Any:
+        """The iterator."""
+        return iter(self._dataset)
+
+    def __iter__(self) -> _Later:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self.iterator)
+
+
+def _signature(iterator: Any) -> Hashable:
+    """What a graph depends on beside the model; `None` if that is not known."""
+    if not isinstance(iterator, tf.data.Iterator):
+        return None
+    signature = (
+        iterator._type_spec,
+        function_context.make_function_context(ScopeType.VARIABLE_CREATION),
+    )
+    try:
+        hash(signature)
+    except TypeError:
+        return None
+    return signature
+
+
+def _traced(own: Run) -> Any:
+    """The traced function in one of Keras' own; `None` if there is none."""
+    found = inspect.getclosurevars(own).nonlocals.get("multi_step_on_iterator")
+    return found if isinstance(found, Function) else None
+
+
+def _graph_of(own: Run, found: Fingerprint) -> _Graph | None:
+    traced = _traced(own)
+    config = None if traced is None else traced._variable_creation_config
+    if config is None or len(config.function_cache) != 1:
+        return None
+    concrete = next(iter(config.function_cache.values()))
+    places = {id(variable.value.handle): place for place, variable in enumerate(found.variables)}
+    constants = {id(constant) for constant in found.constants}
+    captured = []
+    for each in concrete.captured_inputs:
+        if id(each) in places:
+            captured.append(places[id(each)])
+        elif id(each) in constants:
+            captured.append(each)
+        else:
+            return None
+    function = concrete._inference_function
+    logs = getattr(function.function_type.output, "_element_spec", None)
+    if not isinstance(logs, dict) or not all(type(each) is tf.TensorSpec for each in logs.values()):
+        return None
+    if any(map(_draws, _operations(function))):
+        return None
+    _forget_graphs(function)
+    return _Graph(function, captured, logs)
+
+
+def _operations(function: Any) -> set[str]:
+    """The kinds of operations in a graph, and in those that it calls."""
+    kinds = {operation.type for operation in function.graph.get_operations()}
+    return kinds.union(*map(_operations, function.children))
+
+
+def _draws(operation: str) -> bool:
+    """Whether an operation has a seed of the process, or calls Python."""
+    definition = op_def_registry.get(operation)
+    return "PyFunc" in operation or (
+        definition is not None and any(attribute.name == "seed2" for attribute in definition.attr)
+    )
+
+
+def _forget_graphs(function: Any) -> None:
+    """Leaves of a graph what the runtime has: Python's part of it keeps variables alive."""
+    function._cached_graph = None
+    for child in function.children:
+        _forget_graphs(child)
