@@ -36,11 +36,10 @@ from glimr_keras.executors.fork_worker import (
 )
 from glimr_keras.executors.losses import FIRST_STAGE, died_of, lost, stage_of
 from glimr_keras.executors.phases import Plan
-from glimr_keras.executors.worker import Parcel, hanging
+from glimr_keras.executors.worker import Beginning, Parcel, hanging
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import PROBED, Probe
 from glimr_keras.training.messages import Report
-from glimr_keras.transport.sayings import Repeater
 from glimr_keras.transport.serialization import pack
 from glimr_keras.transport.surroundings import Surroundings
 
@@ -88,6 +87,7 @@ class ForkExecutor(Executor):
         self._plan = Plan(_this_machine, resources, None, max_concurrent)
         self._shows = shows
         self._team: Team | None = None
+        self._beginning: Beginning | None = None
         self._ray: RayExecutor | None = None
         self.start_label = None if may_fork() else "Starting Ray"
 
@@ -104,9 +104,9 @@ class ForkExecutor(Executor):
             KeyboardInterrupt: If the user stopped the search.
             Exception: What `begin` raised.
         """
-        if self._team is not None:
+        if self._team is not None and self._beginning is not None:
             start = functools.partial(_RayStart, self._make_ray, context)
-            search = _Search(self._team, start, self._budget)
+            search = _Search(self._team, start, self._beginning, self._budget)
             found = search.look()
             if found is not None:
                 coordinator = begin(found)
@@ -114,7 +114,7 @@ class ForkExecutor(Executor):
                     return
                 self.close()
                 self._ray = search.ray or self._prepare_ray(context)
-                self._ray.take_over(context, coordinator)
+                self._ray.take_over(context, coordinator, self._beginning)
                 return
             self.close()
         (self._ray or self._prepare_ray(context)).execute(context, begin)
@@ -143,7 +143,9 @@ class ForkExecutor(Executor):
         packed = pack(dataclasses.replace(context, cpus=share.cpus, gpus=0.0))
         if not may_fork():  # what is packed had to compute
             return None
-        parcel = Parcel(context.session.backend, share.cpus, Surroundings.current(), packed.content)
+        surroundings = Surroundings.current()
+        self._beginning = Beginning(surroundings, packed, share.cpus)
+        parcel = Parcel(context.session.backend, share.cpus, surroundings, packed.content)
         try:
             team = Team(
                 ForkedWorker(parcel, packed.arrays), self._plan.at_once(share)[0], self._shows
@@ -180,6 +182,7 @@ class _RayStart(threading.Thread):
             self.executor = executor
         except BaseException as error:  # the search goes on in forks
             self.error = error
+        del self._context
         atexit.unregister(self._is_over.wait)
         self._is_over.set()
         if self.error is None:
@@ -192,6 +195,7 @@ class _Search:
     Args:
         team: The workers.
         start_ray: Starts Ray beside them.
+        beginning: What the search has begun with.
         time_budget_s: As for `ForkExecutor`.
 
     Attributes:
@@ -199,12 +203,18 @@ class _Search:
     """
 
     def __init__(
-        self, team: Team, start_ray: Callable[[], _RayStart], time_budget_s: float | None
+        self,
+        team: Team,
+        start_ray: Callable[[], _RayStart],
+        beginning: Beginning,
+        time_budget_s: float | None,
     ) -> None:
         self._team, self._start_ray, self._budget = team, start_ray, time_budget_s
+        # Else trials would see less on Ray than those before them
+        self._may_leave = beginning.surroundings.modules.is_whole
         self.ray: RayExecutor | None = None
         self._starting: _RayStart | None = None
-        self._repeater = Repeater()
+        self._repeater = beginning.repeater
         self._refused: collections.Counter[tuple[str, int]] = collections.Counter()
         self._begun = math.inf
         self._ended = 0
@@ -254,7 +264,10 @@ class _Search:
                 break
             if not team.are_busy and (self.ray or team.idle or not list(team)):
                 # Nothing runs: Ray may begin, or nothing is left, or nobody is there for it
-                return not self._is_something_left(coordinator)
+                is_over = not self._is_something_left(coordinator)
+                if not is_over and self.ray is None:
+                    coordinator.say("No worker can be forked any more, so Ray runs what is left.")
+                return is_over
             for member, said in team.hear(_TICK_S):
                 self._take_in(coordinator, member, said)
             self._end_those_that_hang()
@@ -309,6 +322,7 @@ class _Search:
                 if not member.has_ended:
                     coordinator.on_stopped(spec, _seconds(member))
                 member.task = None
+                member.forget_words()
                 self._ended += 1
 
     def _lose(self, coordinator: Coordinator, member: Member, death: Death) -> None:
@@ -327,14 +341,14 @@ class _Search:
         if member.stopped is not None:
             coordinator.on_stopped(spec, _seconds(member))
             return
-        reason = "\n".join(filter(None, (member.reason, str(death), member.last_words())))
+        reason = "\n".join(filter(None, (member.reason or str(death), member.last_words())))
         message = lost(stage_of(spec, coordinator), reason)
         coordinator.on_lost(spec, _seconds(member), message)
 
     def _end_those_that_hang(self) -> None:
         for member in self._team:
             if _hangs(member, time.monotonic()):
-                self._team.end(member)
+                self._team.end(member, "It was ended, since it did not end by itself.")
 
     def _consider_ray(self, coordinator: Coordinator) -> None:
         """Start Ray if it is worth that, and leave it what follows when it is there."""
@@ -358,7 +372,7 @@ class _Search:
         """Whether a good deal is left to do, by what was done in this search."""
         size, left = len(list(self._team)), coordinator.num_left
         took = time.monotonic() - self._begun
-        if self._ended < size or self._ended == 0:
+        if not self._may_leave or self._ended < size or self._ended == 0:
             return False
         if left is not None and left < _WORTH_ROUNDS * size:
             return False

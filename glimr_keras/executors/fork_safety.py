@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pathlib
+import socket
 import sys
 import threading
 
 from glimr_keras._utils import native_threads
 from glimr_keras.training import runtimes
 
-_KNOWN = ("IPython.", "ipykernel.", "rich.")
+_KNOWN = ("IPython.", "ipykernel.")
 """Modules whose threads a fork does not miss: what they serve is the user, and not a training."""
 
 
@@ -26,5 +29,32 @@ def may_fork() -> bool:
     others = (each for each in threading.enumerate() if each is not threading.main_thread())
     if not all(type(each).__module__.startswith(_KNOWN) for each in others):
         return False
+    if _is_connected():
+        return False
     native_threads.end_openmp()
     return not native_threads.unknown()
+
+
+def _is_connected() -> bool:
+    """Whether the script is connected to something, such as a database, which would hear two
+    processes at once.
+    """
+    for entry in list(pathlib.Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):  # it is none, or not connected
+            if str(entry.readlink()).startswith("socket:"):
+                with socket.socket(fileno=os.dup(int(entry.name))) as end:
+                    peer, own = end.getpeername(), end.getsockname()
+                is_inet = isinstance(own, tuple)
+                if not (is_inet and own[1] in _ports_of_kernel()) and bool(peer):
+                    return True
+    return False
+
+
+def _ports_of_kernel() -> set[int]:
+    """The ports by which a notebook speaks with its kernel, which is this process."""
+    module = sys.modules.get("ipykernel.kernelapp")
+    if module is None or not module.IPKernelApp.initialized():
+        return set()
+    kernel = module.IPKernelApp.instance()
+    names = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+    return {getattr(kernel, name, 0) for name in names}

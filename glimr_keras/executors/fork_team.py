@@ -18,8 +18,12 @@ from typing import BinaryIO
 from glimr_keras.executors.fork_template import Death, Template
 from glimr_keras.executors.fork_worker import ForkedWorker, Look, Said, Train, say_task
 
+_MOST_KEPT = 2**22
+"""Bytes of what a worker wrote that are kept when a task is over."""
 _LAST = 2000
 """Bytes of what a worker wrote that are shown of one that has died."""
+_LEAVING_S = 2.0
+"""For so long workers that do nothing may do what trials want at the end of their process."""
 _STUCK_S = 60
 """For so long the rest of a message is waited for."""
 _MAX_UNFIT = 3
@@ -50,6 +54,12 @@ class Member:
     began: float | None = None
     stopped: float | None = None
     reason: str | None = None
+
+    def forget_words(self) -> None:
+        """Let go of what it wrote, if that is much: it does nothing now."""
+        if self.output is not None and self.output.seek(0, io.SEEK_END) > _MOST_KEPT:
+            self.output.seek(0)
+            self.output.truncate()
 
     def last_words(self) -> str:
         """Return the end of what it wrote to standard output and error."""
@@ -114,8 +124,13 @@ class Team:
             with contextlib.suppress(OSError):
                 member.connection.send_bytes(answer)
 
-    def end(self, member: Member) -> None:
-        """End a worker at once; its death will be heard of."""
+    def end(self, member: Member, reason: str) -> None:
+        """End a worker at once; its death will be heard of.
+
+        Args:
+            reason: Why.
+        """
+        member.reason = member.reason or reason
         self._template.end(member.number)
 
     def hear(self, seconds: float) -> list[tuple[Member, Said | Death]]:
@@ -138,11 +153,24 @@ class Team:
         return heard
 
     def close(self) -> None:
-        """End all workers, and what they have started."""
-        self._template.close()
-        for member in self:
-            self._forget(member)
-        self.is_gone = True
+        """End all workers, and what they have started; those that do nothing, in order."""
+        try:
+            leaving = [each.number for each in self.idle]
+            for member in self.idle:
+                if member.connection is not None:
+                    member.connection.close()
+                    member.connection = None
+            until = time.monotonic() + _LEAVING_S
+            while not self.is_gone and time.monotonic() < until:
+                if not self._members.keys() & leaving:
+                    break
+                if wait([self._template.fileno()], _LEAVING_S / 20):
+                    self._deaths()
+        finally:
+            self._template.close()
+            for member in self:
+                self._forget(member)
+            self.is_gone = True
 
     def _heard(self, member: Member) -> list[tuple[Member, Said | Death]]:
         """The next message of a worker; nothing where it is at its end."""
@@ -153,7 +181,7 @@ class Team:
         except Exception:  # it has died, or closed its end, or what it said cannot be had here
             member.connection.close()
             member.connection = None
-            self.end(member)
+            self.end(member, "Its connection was lost.")
             return []
         member.is_ready = member.is_ready or said.what == "ready"
         self._unfit = 0 if member.is_ready else self._unfit

@@ -8,30 +8,24 @@ asked for workers, and in the process that it makes.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import gc
 import os
-import random
 import select
 import signal
 import socket
 import sys
 import time
-import warnings
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
-import numpy as np
+from glimr_keras.executors import fork_process
 
 _SIZE = 4096
 """Bytes, more than any message has."""
 _PATIENCE_S = 5.0
-_DIES_WITH_PARENT = 1
-"""`PR_SET_PDEATHSIG` of `prctl`."""
-_KEPT: list[Any] = []
-"""Streams of the script, which would write what they hold when they are let go."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +63,7 @@ class Template:
     """
 
     def __init__(self, serve: Callable[[Connection], None], ready: Callable[[], None]) -> None:
-        self._control, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, there = _socketpair(socket.SOCK_SEQPACKET)
         parent = os.getpid()
         with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or there is none
             sys.stdout.flush()
@@ -79,7 +73,7 @@ class Template:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             try:
-                self._pid = _forked()
+                self._pid = fork_process.fork()
                 if self._pid == 0:
                     _run_template(self._control, there, parent, _Tasks(serve, ready, mask))
             finally:
@@ -104,7 +98,7 @@ class Template:
         Raises:
             OSError: If the template is gone.
         """
-        here, there = socket.socketpair()
+        here, there = _socketpair(socket.SOCK_STREAM)
         try:
             files = [there.fileno(), *([] if output is None else [output])]
             socket.send_fds(self._control, [f"make {worker}".encode()], files)
@@ -137,6 +131,8 @@ class Template:
 
     def close(self) -> None:
         """End the process and all workers, with what these have started, and wait for that."""
+        with contextlib.suppress(OSError):  # what the script has forked may have it open
+            self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()  # which is what it ends at
         if self._pid is None:
             return
@@ -150,6 +146,15 @@ class Template:
         with contextlib.suppress(OSError):
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
+
+
+def _socketpair(kind: socket.SocketKind) -> tuple[socket.socket, socket.socket]:
+    """Two ends, neither of which is in the place of a standard stream that is closed."""
+    one, other = (
+        socket.socket(fileno=fork_process.beyond_streams(end.detach()))
+        for end in socket.socketpair(socket.AF_UNIX, kind)
+    )
+    return one, other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +175,8 @@ def _run_template(
 ) -> NoReturn:
     """Make workers until the driver is gone or closes its end; nothing of the script goes on."""
     try:
-        _on_its_own(parent)
+        fork_process.leave_terminal(parent, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, _end)  # the driver is gone, and what trials run goes too
         of_parent.close()
         maker = _Maker(control, tasks)
         signal.pthread_sigmask(signal.SIG_SETMASK, tasks.mask)
@@ -178,6 +184,10 @@ def _run_template(
         maker.run()
     finally:
         os._exit(0)
+
+
+def _end(number: int, frame: Any) -> NoReturn:
+    raise SystemExit
 
 
 class _Maker:
@@ -212,7 +222,8 @@ class _Maker:
                     self._say(worker, str(os.waitpid(pid, 0)[1]))
             if self._control.fileno() not in ready:
                 continue
-            said, files, _, _ = socket.recv_fds(self._control, _SIZE, 2)
+            said, given, _, _ = socket.recv_fds(self._control, _SIZE, 2)
+            files = list(map(fork_process.beyond_streams, given))
             if not said:
                 return
             what, number = said.decode().split()
@@ -237,7 +248,7 @@ class _Maker:
         """The pid of a new worker; `None` where the system makes no process."""
         template = os.getpid()
         try:
-            pid = _forked()
+            pid = fork_process.fork()
         except OSError:
             return None
         if pid == 0:
@@ -250,77 +261,23 @@ class _Maker:
     def _be_worker(self, template: int, connection: int, output: int | None = None) -> NoReturn:
         status = 1
         try:
-            _on_its_own(template)
+            fork_process.leave_terminal(template, signal.SIGKILL)
             self._control.close()
             for _, file in self._workers.values():
                 os.close(file)
+            fork_process.become_worker(output, self._had_gc)
             if output is not None:
-                os.dup2(output, 1)
-                os.dup2(output, 2)
                 os.close(output)
-            _open_streams()
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            random.seed()
-            np.random.seed(None)
-            if self._had_gc:
-                gc.enable()
             connected = Connection(connection)
             # A process that a trial forks must not keep the driver from seeing its end
             os.register_at_fork(after_in_child=connected.close)
             self._serve(connected)
+            fork_process.end_worker()
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
-            with contextlib.suppress(BaseException):
-                sys.stdout.flush()
             os._exit(status)
-
-
-def _forked() -> int:
-    with warnings.catch_warnings():
-        # Python counts threads, and JAX knows no fork without them: `fork_safety` has looked
-        warnings.simplefilter("ignore")
-        return os.fork()
-
-
-def _on_its_own(parent: int) -> None:
-    """Take a forked process out of the script's terminal and handlers, and have it end with its
-    parent.
-    """
-    with contextlib.suppress(OSError):
-        os.setsid()
-    ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != parent:  # which has ended before that
-        os._exit(1)
-    signal.set_wakeup_fd(-1)
-    for each in signal.valid_signals():
-        if each in (signal.SIGKILL, signal.SIGSTOP):
-            continue
-        with contextlib.suppress(OSError, ValueError):
-            is_python = callable(signal.getsignal(each))
-            if is_python or signal.getsignal(each) == signal.SIG_IGN:
-                signal.signal(each, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as in every process of Python
-
-
-def _open_streams() -> None:
-    """Give a forked process standard streams of its own: those of the script may be held by another
-    thread, and have something to write that the script will write.
-    """
-    _KEPT.extend((sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__))
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        stream = open(  # noqa: SIM115
-            number,
-            "r" if number == 0 else "w",
-            buffering=1,
-            encoding="utf-8",
-            errors="backslashreplace",
-            closefd=False,
-        )
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
 
 
 def _end_group(pid: int) -> None:

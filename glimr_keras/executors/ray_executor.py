@@ -42,13 +42,13 @@ from glimr_keras.executors.ray_scheduler import FilteredScheduler, pauses
 from glimr_keras.executors.ray_start import ensure_ray, environment
 from glimr_keras.executors.ray_worker import Worker, WorkerPayload
 from glimr_keras.executors.resources import Share
-from glimr_keras.executors.worker import Parcel
+from glimr_keras.executors.worker import Beginning, Parcel
 from glimr_keras.training import gpus
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe
 from glimr_keras.transport.ray_object_store import SharedArrayStore
 from glimr_keras.transport.sayings import Repeater
-from glimr_keras.transport.serialization import pack
+from glimr_keras.transport.serialization import SerializedObject, pack
 from glimr_keras.transport.surroundings import Surroundings
 
 _STORE = SharedArrayStore()
@@ -131,20 +131,27 @@ class RayExecutor(Executor):
         """
         self._execute(context, begin)
 
-    def take_over(self, context: TrialContext, coordinator: Coordinator) -> None:
+    def take_over(
+        self, context: TrialContext, coordinator: Coordinator, beginning: Beginning
+    ) -> None:
         """Run what is left of a search that has begun elsewhere, to its end.
 
         Args:
             context: What is searched.
             coordinator: Of the search; nothing that it has given out runs any more.
+            beginning: What it has begun with.
 
         Raises:
             KeyboardInterrupt: If the user stopped the search.
         """
-        self._execute(context, lambda found: coordinator, coordinator)
+        self._execute(context, lambda found: coordinator, coordinator, beginning)
 
     def _execute(
-        self, context: TrialContext, begin: Begin, coordinator: Coordinator | None = None
+        self,
+        context: TrialContext,
+        begin: Begin,
+        coordinator: Coordinator | None = None,
+        beginning: Beginning | None = None,
     ) -> None:
         gpus_each = self._first.share.gpus
         if gpus_each >= 2 and context.session.backend == "torch":
@@ -155,7 +162,7 @@ class RayExecutor(Executor):
             )
         callbacks = UserCallbacks(self._callbacks)
         with callbacks.experiment():
-            self._run_phases(context, begin, callbacks, coordinator)
+            self._run_phases(context, begin, callbacks, coordinator, beginning)
 
     def _run_phases(
         self,
@@ -163,10 +170,12 @@ class RayExecutor(Executor):
         begin: Begin,
         callbacks: UserCallbacks,
         coordinator: Coordinator | None,
+        beginning: Beginning | None,
     ) -> None:
         """Run the parts of the search, one after the other."""
         phase: Phase | None = self._first
-        surroundings, repeater = Surroundings.current(), Repeater()
+        surroundings = beginning.surroundings if beginning else Surroundings.current()
+        repeater = beginning.repeater if beginning else Repeater()
         # Each run of Ray Tune has a scheduler of its own
         unused = copy.deepcopy(self._scheduler) if self._plan.may_go_on(self._first) else None
         while phase is not None:
@@ -174,7 +183,8 @@ class RayExecutor(Executor):
             scheduler = None if isinstance(phase, Alone) else scheduler
             bridge = self._bridge(phase, begin, coordinator, pauses(scheduler), repeater)
             callbacks.follow(bridge)
-            payload = self._payload(context, phase.share, surroundings)
+            packed = beginning.packed if beginning and beginning.cpus == phase.share.cpus else None
+            payload = self._payload(context, phase.share, surroundings, packed)
             with _own_interrupts():
                 self._run(phase, bridge, scheduler, callbacks, payload, context.session.backend)
             if bridge.error is not None:
@@ -274,7 +284,11 @@ class RayExecutor(Executor):
         return None if self._chatty else _Silent()
 
     def _payload(
-        self, context: TrialContext, share: Share, surroundings: Surroundings
+        self,
+        context: TrialContext,
+        share: Share,
+        surroundings: Surroundings,
+        packed: SerializedObject | None,
     ) -> ray.ObjectRef:
         """Puts large arrays into Ray's shared memory, once; every trial maps them from there."""
         overrides = context.compile_overrides
@@ -286,7 +300,7 @@ class RayExecutor(Executor):
             gpus=share.gpus,
             compile_overrides=overrides.over_all_gpus() if spreads else overrides,
         )
-        serialized_object = pack(context)
+        serialized_object = packed or pack(context)
         arrays = _STORE.put(serialized_object.arrays)
         return ray.put(
             WorkerPayload(

@@ -19,9 +19,27 @@ from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe, probe
 from glimr_keras.training.keras_session import prepare_worker
 from glimr_keras.training.messages import Report, Reporter
-from glimr_keras.transport.serialization import unpack
+from glimr_keras.transport.sayings import Repeater
+from glimr_keras.transport.serialization import SerializedObject, unpack
 from glimr_keras.transport.shared_arrays import SharedArray
 from glimr_keras.transport.surroundings import Surroundings
+
+
+@dataclasses.dataclass(frozen=True)
+class Beginning:
+    """What a search has begun with, and goes on with wherever that is.
+
+    Attributes:
+        surroundings: What the script had around it.
+        packed: The context, in which each trial has this much of a machine.
+        cpus: So much.
+        repeater: What workers have warned of.
+    """
+
+    surroundings: Surroundings
+    packed: SerializedObject
+    cpus: float
+    repeater: Repeater = dataclasses.field(default_factory=Repeater)
 
 
 @dataclasses.dataclass(frozen=True)

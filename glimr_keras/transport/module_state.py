@@ -75,6 +75,11 @@ class ModuleState:
         """That of this process."""
         return cls({name: _content(name, module) for name, module in _own_modules()})
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether a process that imports the modules anew has all that they have here."""
+        return not any(content.others for content in self.contents.values())
+
     def take_over(self) -> None:
         """Gives this process' modules the same; those that are not imported yet, when they are."""
         IMPORTS.expect(

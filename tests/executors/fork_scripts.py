@@ -2,12 +2,17 @@
 `python -m tests.executors.fork_scripts SCENARIO DIRECTORY`. It writes what it found as JSON.
 """
 
+import atexit
+import importlib
 import json
+import logging
+import multiprocessing
 import os
 import pathlib
 import random
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +21,7 @@ import warnings
 import numpy as np
 import psutil
 from ray.tune.stopper import MaximumIterationStopper
+from sklearn.cluster import KMeans
 
 import glimr_keras as gk
 from glimr_keras.executors import fork_executor, fork_safety, fork_template
@@ -23,6 +29,9 @@ from glimr_keras.executors.ray_executor import RayExecutor
 from tests import tiny_models
 
 HERE = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
+if HERE is not None:
+    with (HERE / "imported").open("a") as file:
+        file.write(f"{__name__}\n")
 DATA = {"validation_data": tiny_models.VALIDATION, "verbose": 0}
 POINTS = [{"units": units} for units in (2, 3, 4, 5, 6, 7, 8, 9)]
 
@@ -176,6 +185,102 @@ def dies_in_message(place):
         os._exit(4)
 
 
+HELPER = """
+import logging, numpy
+numpy.arange(1000, dtype="int32").tofile("numbers.bin")
+NUMBERS = open("numbers.bin", "rb")
+log = logging.getLogger("helper").warning
+
+def number(place):
+    NUMBERS.seek(4 * place)
+    return int.from_bytes(NUMBERS.read(4), "little")
+"""
+
+
+class Worldly(Model):
+    """Uses what a process has, and is wrong if another one has it too."""
+
+    def fit(self, config, model, *args, **kwargs):
+        if not tiny_models.is_trial(kwargs["callbacks"]):
+            return super().fit(config, model, *args, **kwargs)
+        helper = importlib.import_module("fork_helper")
+        wrong = sum(helper.number(place) != place for place in range(1000) for _ in range(5))
+        helper.log("a trial logs")
+        multiprocessing.get_context("spawn").Pool(1).apply(os.getpid)
+        atexit.register((HERE / f"exit-{os.getpid()}").touch)
+        returned = model.fit(*args, **kwargs)
+        return {"val_loss": returned.history["val_loss"][-1], "wrong": float(wrong)}
+
+
+def world():
+    """What the script has open, logs to and has at its end is none of its trials'."""
+    os.chdir(HERE)
+    (HERE / "fork_helper.py").write_text(HELPER, "utf-8")
+    sys.path.insert(0, str(HERE))
+    importlib.import_module("fork_helper")
+    logging.basicConfig(filename=HERE / "script.log")
+    atexit.register((HERE / f"end-of-{os.getpid()}").touch)
+    found = {"forks": searched(tuner_of("world", 4, Worldly()), epochs=1)}
+    table = gk.RayTuner.open(HERE / "world").results_dataframe()
+    found["wrong"] = [name for name in table if "wrong" in name and table[name].any()]
+    found["exits"] = len(list(HERE.glob("exit-*")))
+    found["ends"] = len(list(HERE.glob("end-of-*")))
+    found["logged"] = (HERE / "script.log").read_text("utf-8").count("a trial logs")
+    found["imported"] = (HERE / "imported").read_text("utf-8").split()
+    return found
+
+
+def threads():
+    """OpenMP's threads, of which a fork has none, and trials that use them too."""
+    points = np.random.default_rng(0).normal(size=(20000, 6))
+    KMeans(4, n_init=1, random_state=0).fit(points)
+
+    class Clusters(Model):
+        def build(self, config):
+            KMeans(4, n_init=1, random_state=0).fit(points)
+            return tiny_models.build(config)
+
+    tuner = tuner_of("threads", 2, Clusters(), resources_per_trial={"cpu": 2})
+    found = {"forks": searched(tuner, epochs=1)}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()):
+            found["connected"] = fork_safety.may_fork()
+        found["not connected"] = fork_safety.may_fork()
+    return found
+
+
+def again():
+    """A training that fails once is tried once more, by another worker; and what the driver forks
+    meanwhile keeps nothing.
+    """
+
+    def fails(place):
+        time.sleep(1)
+        if once(place):
+            raise ValueError("as it was told to")
+
+    class Forks(gk.RayTuner):
+        def on_trial_end(self, trial):
+            super().on_trial_end(trial)
+            multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,)).start()
+
+    tuner = Forks(
+        Model(fails, (3,)),
+        "val_loss",
+        max_trials=2,
+        max_retries_per_trial=1,
+        seed=3,
+        directory=HERE,
+        project_name="again",
+        initial_points=POINTS[:2],
+    )
+    tuner.search(*tiny_models.TRAIN, epochs=2, **DATA)
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
+    return {"forks": table_of(tuner)}
+
+
 def lost():
     """Processes that die in a trial."""
     found = {}
@@ -197,6 +302,7 @@ def ended():
     found = {}
 
     def hangs(place):
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # by which it would be ended
         time.sleep(600)
 
     tuner = tuner_of("hangs", 4, Model(hangs, (3,)), trial_time_limit_s=5)
@@ -350,6 +456,7 @@ def killed():
     """A script that is killed while a trial runs, whose process has written its pid."""
 
     def waits(place):
+        subprocess.Popen(["sleep", "600"])
         place.write_text(str(os.getpid()), "utf-8")
         time.sleep(600)
 

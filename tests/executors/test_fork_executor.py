@@ -99,6 +99,49 @@ def test_a_lost_process_is_one_execution_of_one_trial(run):
     assert "Its process ended with exit code 5.\nits last words" in message
 
 
+def test_what_the_script_has_is_none_of_its_trials(run):
+    """Files that it reads, handlers of its logs, what it does at its end; and what a trial spawns
+    does not run it again.
+    """
+    found = run("world")
+    assert found["forks"]["status"] == [DONE] * 4
+    assert found["wrong"] == []
+    assert found["exits"] == 2
+    assert found["ends"] == 0
+    assert found["logged"] == 1
+    assert found["imported"] == ["__main__"]
+
+
+def test_threads_and_connections_of_the_script(run):
+    """OpenMP's threads are ended before a fork, which then can use OpenMP; a script that is
+    connected to something is not forked.
+    """
+    found = run("threads")
+    assert found["forks"]["status"] == [DONE] * 2
+    assert not found["forks"]["ray"]
+    assert found["not connected"] and not found["connected"]
+
+
+def test_a_failed_training_is_tried_again_by_another_worker(run):
+    found = run("again")["forks"]
+    assert found["status"] == [DONE] * 2
+    assert not found["ray"] and not found["left"]
+
+
+def test_standard_streams_that_are_closed(tmp_path, ray_files):
+    command = f"{sys.executable} -m tests.executors.fork_scripts again {tmp_path} <&- >&- 2>&-"
+    subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        env=script_environment(ray_files),
+        timeout=300,
+        check=True,
+    )
+    found = json.loads((tmp_path / "found.json").read_text("utf-8"))["forks"]
+    assert found["status"] == [DONE] * 2
+    assert not found["ray"]
+
+
 def test_trainings_are_ended_as_on_ray(run):
     """One that hangs beyond the limit of its time, those that a stopper stops, and a search whose
     time is over, for which no Ray is started.
