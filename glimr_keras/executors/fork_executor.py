@@ -341,7 +341,10 @@ class _Search:
         if member.stopped is not None:
             coordinator.on_stopped(spec, _seconds(member))
             return
-        reason = "\n".join(filter(None, (member.reason or str(death), member.last_words())))
+        # One that the driver has ended may have died of itself at that moment
+        ended_for = member.ended_for if death.is_killed else None
+        parts = (member.reason, ended_for or str(death), member.last_words())
+        reason = "\n".join(filter(None, parts))
         message = lost(stage_of(spec, coordinator), reason)
         coordinator.on_lost(spec, _seconds(member), message)
 

@@ -42,6 +42,7 @@ class Member:
         began: When it began with its task, by `time.monotonic`; `None` if it has not said so yet.
         stopped: When it was told to stop the trial; `None` if it was not.
         reason: Why it could not begin with its task.
+        ended_for: Why the driver has ended it.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Member:
     began: float | None = None
     stopped: float | None = None
     reason: str | None = None
+    ended_for: str | None = None
 
     def forget_words(self) -> None:
         """Let go of what it wrote, if that is much: it does nothing now."""
@@ -130,7 +132,7 @@ class Team:
         Args:
             reason: Why.
         """
-        member.reason = member.reason or reason
+        member.ended_for = member.ended_for or reason
         self._template.end(member.number)
 
     def hear(self, seconds: float) -> list[tuple[Member, Said | Death]]:

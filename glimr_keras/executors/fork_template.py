@@ -40,6 +40,15 @@ class Death:
     worker: int
     status: int | None
 
+    @property
+    def is_killed(self) -> bool:
+        """Whether it was ended at once, by the driver or by the system."""
+        return (
+            self.status is not None
+            and os.WIFSIGNALED(self.status)
+            and (os.WTERMSIG(self.status) == signal.SIGKILL)
+        )
+
     def __str__(self) -> str:
         if self.status is None:
             return "Its process could not be made."

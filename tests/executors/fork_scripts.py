@@ -24,7 +24,7 @@ from ray.tune.stopper import MaximumIterationStopper
 from sklearn.cluster import KMeans
 
 import glimr_keras as gk
-from glimr_keras.executors import fork_executor, fork_safety, fork_template
+from glimr_keras.executors import fork_executor, fork_process, fork_safety
 from glimr_keras.executors.ray_executor import RayExecutor
 from tests import tiny_models
 
@@ -367,7 +367,7 @@ def no_fork():
     def fails():
         raise OSError("no process")
 
-    fork_template._forked = fails
+    fork_process.fork = fails
     found = {"no process": searched(tuner_of("no-process", 2)), "may_fork": may_fork}
     tiny_models.keras.ops.ones((2, 2))
     may_fork["computed"] = fork_safety.may_fork()
@@ -417,7 +417,7 @@ def interrupted():
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, handler)
-    forked = fork_template._forked
+    forked = fork_process.fork
 
     def interrupts():
         parent = os.getpid()
@@ -429,12 +429,12 @@ def interrupted():
         return pid
 
     found = {"left": []}
-    fork_template._forked = interrupts
+    fork_process.fork = interrupts
     try:
         searched(tuner_of("interrupted"))
     except KeyboardInterrupt:
         found["left"].append(children())
-    fork_template._forked = forked
+    fork_process.fork = forked
 
     def interrupts_driver(place):
         if once(place):
