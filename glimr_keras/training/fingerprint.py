@@ -267,6 +267,7 @@ _SAYS_NOTHING = {
         "history",
         "stop_training",
         "stop_evaluating",
+        "stop_predicting",
         "_eval_epoch_iterator",
         "_jax_state",
         "_jax_state_synced",
