@@ -84,7 +84,10 @@ class Template:
             try:
                 self._pid = fork_process.fork()
                 if self._pid == 0:
-                    _run_template(self._control, there, parent, _Tasks(serve, ready, mask))
+                    try:
+                        _run_template(self._control, there, parent, _Tasks(serve, ready, mask))
+                    finally:
+                        os._exit(1)
             finally:
                 there.close()
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # after which handlers may raise
@@ -183,20 +186,16 @@ def _run_template(
     of_parent: socket.socket, control: socket.socket, parent: int, tasks: _Tasks
 ) -> NoReturn:
     """Make workers until the driver is gone or closes its end; nothing of the script goes on."""
+    maker = _Maker(control, tasks)
     try:
         fork_process.leave_terminal(parent, signal.SIGTERM)
-        signal.signal(signal.SIGTERM, _end)  # the driver is gone, and what trials run goes too
         of_parent.close()
-        maker = _Maker(control, tasks)
+        signal.signal(signal.SIGTERM, maker.leave)  # the driver is gone
         signal.pthread_sigmask(signal.SIG_SETMASK, tasks.mask)
         tasks.ready()
         maker.run()
     finally:
-        os._exit(0)
-
-
-def _end(number: int, frame: Any) -> NoReturn:
-    raise SystemExit
+        maker.leave()
 
 
 class _Maker:
@@ -209,15 +208,14 @@ class _Maker:
         gc.disable()
         gc.freeze()  # so that no collection copies what is shared
 
-    def run(self) -> None:
-        """Serve the driver to its end, and end the workers with it."""
-        try:
-            self._loop()
-        finally:
-            for pid, _ in self._workers.values():
-                _end_group(pid)
+    def leave(self, *signalled: Any) -> NoReturn:
+        """End the workers, with what they have started, and this process."""
+        for pid, _ in list(self._workers.values()):
+            _end_group(pid)
+        os._exit(0)
 
-    def _loop(self) -> None:
+    def run(self) -> None:
+        """Serve the driver to its end."""
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         while True:
