@@ -58,6 +58,7 @@ def adam(**kwargs):
 
 
 def made(hidden=usual, optimizer=None, **kwargs):
+    keras.backend.clear_session()  # the optimizer has a name, too
     return compiled(hidden, optimizer and optimizer(), **kwargs)
 
 
