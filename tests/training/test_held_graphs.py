@@ -98,7 +98,7 @@ def train(build, number, holds=True, x=X, y=Y, callbacks=(), change=None, **kwar
         holds: Whether graphs are held and used.
         change: Called with the model before it trains.
     """
-    kwargs = {"epochs": 3, "batch_size": 16, "verbose": 0, **kwargs}
+    kwargs = {"epochs": 2, "batch_size": 16, "verbose": 0, **kwargs}
     with Session.current().fresh(number):
         model = build({"rate": 0.01 * number})
         size = kwargs["batch_size"]
@@ -119,7 +119,7 @@ def train(build, number, holds=True, x=X, y=Y, callbacks=(), change=None, **kwar
         return (repr(history.history), said, [v.tobytes() for v in values]), used, model
 
 
-def same_with_and_without(build, trials=3, uses=None, **kwargs):
+def same_with_and_without(build, trials=2, uses=None, **kwargs):
     """Check that trials come out as they do without held graphs, and which of them use some."""
     alone = [train(build, number, holds=False, **kwargs)[0] for number in range(1, trials + 1)]
     held_graphs.forget()
@@ -146,7 +146,8 @@ VALIDATED = {"validation_data": (X[:20], Y[:20])}
 )
 def test_results_are_the_same_to_the_bit(build, x, y):
     halves = keras.tree.map_structure(lambda part: part[:20], (x, y))
-    same_with_and_without(build, x=x, y=y, validation_data=halves)
+    trials = 4 if build is dense else 2  # the third finds kernels that were kept
+    same_with_and_without(build, trials, x=x, y=y, validation_data=halves)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_results_are_the_same_to_the_bit(build, x, y):
     ],
 )
 def test_however_the_data_are_given(given):
-    same_with_and_without(dense, trials=2, **given)
+    same_with_and_without(dense, **given)
 
 
 class Rates(keras.callbacks.Callback):
