@@ -262,8 +262,9 @@ class _Search:
                 self._give_out(coordinator)
             if coordinator.error is not None:
                 break
-            if not team.are_busy and (self.ray or team.idle or not list(team)):
-                # Nothing runs: Ray may begin, or nothing is left, or nobody is there for it
+            if not team.are_busy and team.idle and self.ray is None:
+                return True  # they were given nothing
+            if not team.are_busy and (self.ray or not list(team)):
                 is_over = not self._is_something_left(coordinator)
                 if not is_over and self.ray is None:
                     coordinator.say("No worker can be forked any more, so Ray runs what is left.")
