@@ -1,8 +1,11 @@
 """Directories that killed processes left."""
 
+import os
 import socket
 import subprocess
 import sys
+
+import pytest
 
 from glimr_keras._utils import scratch
 
@@ -27,3 +30,19 @@ def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path):
     assert tmp_path / left != mine
     scratch.tidy(within=tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([mine, *others])
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="only where files have owners")
+def test_processes_of_one_parent_share_a_directory_that_goes_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    place = scratch.of_parent("jax")
+    assert place == scratch.of_parent("jax")
+    scratch.tidy()
+    assert place.is_dir()
+    monkeypatch.setattr(os, "getppid", lambda: 2**22 + 1)  # which no process has
+    gone = scratch.of_parent("jax")
+    assert gone != place
+    scratch.tidy()
+    assert (place.is_dir(), gone.exists()) == (True, False)
+    scratch.of_parent("jax").chmod(0o777)
+    assert scratch.of_parent("jax") is None
