@@ -533,7 +533,7 @@ def test_a_script_prints_its_lines_and_nothing_else_and_leaves_no_process(tmp_pa
         import ray
         from tests import tiny_models
 
-        place = dict(directory={str(tmp_path)!r}, project_name="p")
+        place = dict(directory={str(tmp_path)!r}, project_name="p", executor="ray")
         tuner = gk.RayTuner(tiny_models.build, "val_loss", 2, **place)
         tuner.search(*tiny_models.TRAIN, validation_data=tiny_models.VALIDATION, epochs=1)
         print(ray._private.worker.global_worker.node.get_session_dir_path())
@@ -594,7 +594,7 @@ def test_ctrl_c_stops_the_search_which_then_can_be_continued(tmp_path, capsys):
         import glimr_keras as gk
         from tests import tiny_models
 
-        place = dict(directory={str(tmp_path)!r}, project_name="p")
+        place = dict(directory={str(tmp_path)!r}, project_name="p", executor="ray")
         tuner = gk.RayTuner(tiny_models.build, "val_loss", 4, seed=0, **place)
         validation = tiny_models.VALIDATION
         tuner.search(*tiny_models.TRAIN, validation_data=validation, epochs=100_000, verbose=0)

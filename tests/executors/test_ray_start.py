@@ -187,7 +187,7 @@ def test_searches_go_on_with_another_ray_when_theirs_is_gone(tmp_path):
         assert x.nbytes > 2**21
 
         def search(name):
-            place = dict(directory={str(tmp_path)!r}, project_name=name)
+            place = dict(directory={str(tmp_path)!r}, project_name=name, executor="ray")
             tuner = gk.RayTuner(
                 tiny_models.build, "val_loss", 2, max_concurrent_trials=2, **place
             )
