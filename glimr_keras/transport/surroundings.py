@@ -290,6 +290,8 @@ def _set_filters(filters: list[Any]) -> None:
     warnings.filters[:] = filters  # type: ignore[index]
     # Ray's own are not what the script asked to be told of, and an error there would be one of Ray
     warnings.filterwarnings("ignore", module=r"ray(\.|$)")
+    # Another worker is just writing it: JAX compiles by itself then
+    warnings.filterwarnings("ignore", r"Error \w+ persistent compilation cache entry")
 
 
 def _decimals() -> dict[str, Any]:

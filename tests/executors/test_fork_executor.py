@@ -203,7 +203,7 @@ def test_ray_takes_over_what_is_left_of_a_long_search(run):
 def test_ray_takes_over_no_search_whose_time_is_over(run):
     found = run("limited")["limited"]
     assert 0 < len(found["status"]) < 60
-    assert not found["left"] or found["ray"]
+    assert len(set(found["worker"])) <= 2  # the forks
 
 
 def test_ctrl_c_leaves_nothing(run):
