@@ -34,7 +34,7 @@ from glimr_keras.executors.fork_worker import (
     Stage,
     Train,
 )
-from glimr_keras.executors.losses import FIRST_STAGE, died_of, lost, stage_of
+from glimr_keras.executors.losses import FIRST_STAGE, MAX_REFUSED, died_of, lost, stage_of
 from glimr_keras.executors.phases import Plan
 from glimr_keras.executors.worker import Beginning, Parcel, hanging
 from glimr_keras.training.context import TrialContext
@@ -53,10 +53,6 @@ _UNWINDING_S = 10.0
 """What a trial that is stopped gets to end by itself."""
 _ALARM_S = 1.0
 """What the alarm of a trial gets to end it, when it hangs."""
-_MAX_REFUSED = 3
-"""How often an execution is given to another process because the one that it was for did not begin
-with it.
-"""
 _WORTH_S = 300.0
 """Ray is started where so much is left to do."""
 _WORTH_ROUNDS = 8
@@ -89,7 +85,8 @@ class ForkExecutor(Executor):
         self._team: Team | None = None
         self._beginning: Beginning | None = None
         self._ray: RayExecutor | None = None
-        self.start_label = None if may_fork() else "Starting Ray"
+        self._may_fork = may_fork()
+        self.start_label = None if self._may_fork else "Starting Ray"
 
     def prepare(self, context: TrialContext) -> None:
         """Fork the workers, or ready Ray where this process cannot be forked."""
@@ -133,7 +130,7 @@ class ForkExecutor(Executor):
 
     def _forked(self, context: TrialContext) -> Team | None:
         """The workers; `None` where there can be none."""
-        if not may_fork():
+        if not self._may_fork:
             return None
         try:
             first = self._plan.first()
@@ -336,7 +333,7 @@ class _Search:
             return
         if member.began is None:
             self._refused[spec.key] += 1
-            if self._refused[spec.key] <= _MAX_REFUSED:
+            if self._refused[spec.key] <= MAX_REFUSED:
                 coordinator.give_back(spec)
                 return
         if member.stopped is not None:

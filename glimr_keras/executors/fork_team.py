@@ -57,6 +57,12 @@ class Member:
     reason: str | None = None
     ended_for: str | None = None
 
+    def hang_up(self) -> None:
+        """Close the connection, if it is open."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
     def forget_words(self) -> None:
         """Let go of what it wrote, if that is much: it does nothing now."""
         if self.output is not None and self.output.seek(0, io.SEEK_END) > _MOST_KEPT:
@@ -159,9 +165,7 @@ class Team:
         try:
             leaving = [each.number for each in self.idle]
             for member in self.idle:
-                if member.connection is not None:
-                    member.connection.close()
-                    member.connection = None
+                member.hang_up()
             until = time.monotonic() + _LEAVING_S
             while not self.is_gone and time.monotonic() < until:
                 if not self._members.keys() & leaving:
@@ -181,8 +185,7 @@ class Team:
         try:
             said: Said = pickle.loads(member.connection.recv_bytes())
         except Exception:  # it has died, or closed its end, or what it said cannot be had here
-            member.connection.close()
-            member.connection = None
+            member.hang_up()
             self.end(member, "Its connection was lost.")
             return []
         member.is_ready = member.is_ready or said.what == "ready"
@@ -208,9 +211,7 @@ class Team:
 
     def _forget(self, member: Member) -> None:
         self._members.pop(member.number, None)
-        if member.connection is not None:
-            member.connection.close()
-            member.connection = None
+        member.hang_up()
 
     def _fill(self) -> None:
         """Make workers in the place of those that have died, unless none comes to be ready."""
@@ -220,7 +221,7 @@ class Team:
                 output = None if self._shows else tempfile.TemporaryFile()  # noqa: SIM115
                 made = self._template.make(number, None if output is None else output.fileno())
             except OSError:
-                self.is_gone = self.is_gone or not self._members
+                self.is_gone = not self._members
                 return
             with socket.socket(fileno=made.fileno()) as end:
                 patience = struct.pack("ll", _STUCK_S, 0)

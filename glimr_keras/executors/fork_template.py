@@ -56,7 +56,7 @@ class Death:
         if code >= 0:
             return f"Its process ended with exit code {code}."
         name = next((each.name for each in signal.Signals if each == -code), "unknown")
-        short = ", as the system ends processes where memory is short" if name == "SIGKILL" else ""
+        short = ", as the system ends processes where memory is short" if self.is_killed else ""
         return f"Its process was ended by signal {-code} ({name}){short}."
 
 

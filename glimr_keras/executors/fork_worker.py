@@ -18,7 +18,14 @@ import numpy as np
 from ray import cloudpickle
 
 from glimr_keras._utils import native_threads, scratch
-from glimr_keras.executors.worker import Parcel, ended_after, looked, sendable, with_changes
+from glimr_keras.executors.worker import (
+    PATIENCE,
+    Parcel,
+    ended_after,
+    looked,
+    sendable,
+    with_changes,
+)
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.keras_session import compute_once
 from glimr_keras.training.messages import ExecutionSpec, Report
@@ -27,8 +34,6 @@ from glimr_keras.transport.sayings import Collector, Saying
 
 GO_ON, STOP = b"\0", b"\1"
 """The driver's answers to a report."""
-_PATIENCE = 0.02
-"""The part of an epoch's time during which the answer to its report is waited for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +112,9 @@ class ForkedWorker:
 
     def serve(self, connection: Connection) -> None:
         """Do what the driver says until it is gone."""
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(self._parcel.cpus))))
-        native_threads.limit(max(1, int(self._parcel.cpus)))
+        threads = max(1, int(self._parcel.cpus))
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+        native_threads.limit(threads)
         scratch.tidy()
         self._collector.install()
         self._parcel.prepare()
@@ -168,7 +174,7 @@ class _Reporter:
         say(self._connection, sendable(report), self._collector.hand_out())
         self._is_owed = True
         if report.outcome is None and self._connection.poll(
-            (time.monotonic() - self._last) * _PATIENCE
+            (time.monotonic() - self._last) * PATIENCE
         ):
             self.finish()
         self._last = time.monotonic()

@@ -8,6 +8,10 @@ from glimr_keras.training.messages import ExecutionSpec
 
 FIRST_STAGE = "`data` and `build`"
 """What a look runs first."""
+MAX_REFUSED = 3
+"""How often an execution is given to another process because the one that it was for did not begin
+with it.
+"""
 
 
 def died_of(stage: str) -> Probe:

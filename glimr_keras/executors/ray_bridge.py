@@ -20,7 +20,7 @@ import ray
 from glimr_keras._utils.saying import say
 from glimr_keras.executors.base import Begin
 from glimr_keras.executors.coordinator import Coordinator
-from glimr_keras.executors.losses import FIRST_STAGE, died_of, stage_of
+from glimr_keras.executors.losses import FIRST_STAGE, MAX_REFUSED, died_of, stage_of
 from glimr_keras.executors.phases import Phase
 from glimr_keras.executors.ray_worker import TASK
 from glimr_keras.executors.resources import Share
@@ -32,10 +32,6 @@ from glimr_keras.transport.sayings import Repeater, Saying
 from glimr_keras.trials.layout import state_directory
 
 _PATIENCE_S = 60.0
-_MAX_REFUSED = 3
-"""How often an execution is given to another process because the one that it was for did not begin
-with it.
-"""
 
 
 class Bridge:
@@ -230,7 +226,7 @@ class Bridge:
         spec = self.specs.pop(ray_id, None)
         if spec is not None and self.coordinator is not None:
             self._refused[spec.key] += ray_id not in self._started
-            if ray_id not in self._started and self._refused[spec.key] <= _MAX_REFUSED:
+            if ray_id not in self._started and self._refused[spec.key] <= MAX_REFUSED:
                 self.coordinator.give_back(spec)
             else:
                 self.coordinator.on_lost(spec, self._seconds(ray_id), message)

@@ -23,7 +23,14 @@ from ray.tune.result import RESULT_DUPLICATE
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from glimr_keras._utils import scratch
-from glimr_keras.executors.worker import Parcel, ended_after, looked, sendable, with_changes
+from glimr_keras.executors.worker import (
+    PATIENCE,
+    Parcel,
+    ended_after,
+    looked,
+    sendable,
+    with_changes,
+)
 from glimr_keras.project.journal import Journal
 from glimr_keras.project.training_states import put_state
 from glimr_keras.training.context import TrialContext
@@ -43,9 +50,6 @@ SAYINGS = "glimr_keras_sayings"
 _COLLECTOR = Collector()
 
 _STANDING_BY_S = 0.05
-
-_PATIENCE = 0.02
-"""The part of an epoch's time during which Ray's answer to its report is waited for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,7 +272,7 @@ class _Reporter:
         if report.state is not None:
             self._wait(None)  # it may be paused, and what it would train meanwhile be lost
         elif report.outcome is None:
-            self._wait((time.monotonic() - self._last) * _PATIENCE)
+            self._wait((time.monotonic() - self._last) * PATIENCE)
         self._last = time.monotonic()
 
     def finish(self) -> None:

@@ -24,6 +24,9 @@ from glimr_keras.transport.serialization import SerializedObject, unpack
 from glimr_keras.transport.shared_arrays import SharedArray
 from glimr_keras.transport.surroundings import Surroundings
 
+PATIENCE = 0.02
+"""The part of an epoch's time during which the answer to its report is waited for."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Beginning:
