@@ -81,12 +81,17 @@ def kill_a_worker(place):
 
 
 def left_behind(ray_files):
-    """Processes of the searches' Ray that are still there half a minute after the last script."""
+    """Processes that the scripts started, and that are still there half a minute after the last.
+
+    All of them inherit where Ray puts its files. Ray's workers write their names over their
+    environment, so command lines are looked at too.
+    """
     for _ in range(150):
-        lines = [
-            " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])
-        ]
-        found = sum(ray_files in line for line in lines)
+        found = sum(
+            (process.info["environ"] or {}).get("RAY_TMPDIR") == ray_files
+            or any(ray_files in part for part in process.info["cmdline"] or ())
+            for process in psutil.process_iter(["cmdline", "environ"])
+        )
         if not found:
             break
         time.sleep(0.2)

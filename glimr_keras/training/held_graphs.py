@@ -46,11 +46,15 @@ def lent_to(
     found = _made_of(model) if _may_be_lent(model) else None
     graphs = None if found is None else _held.pop(found.key, None) or _new_graphs()
     if found is None or graphs is None:
-        yield lambda: False
+        with _light_pipelines():
+            yield lambda: False
         return
     is_same = None if all(map(knows, callbacks)) else functools.partial(_is_made_of, model, found)
     try:
-        with graphs.lent_to(model, found, is_same) as is_used:
+        with (
+            _light_pipelines(when_needed=is_same is None),
+            graphs.lent_to(model, found, is_same) as is_used,
+        ):
             yield is_used
     except BaseException:
         forget()  # memory may be short
@@ -88,6 +92,16 @@ def _new_graphs() -> Any:
     with contextlib.suppress(ImportError, AttributeError):
         return importlib.import_module(f"glimr_keras.training.{name}_graphs").Graphs()
     return None
+
+
+def _light_pipelines(when_needed: bool = False) -> contextlib.AbstractContextManager[None]:
+    """Has arrays read with less around it in a worker, where that is known how."""
+    if keras_session.is_worker() and keras.backend.backend() == "tensorflow":
+        with contextlib.suppress(ImportError, AttributeError):
+            from glimr_keras.training import tf_pipelines  # of TensorFlow only
+
+            return tf_pipelines.light(when_needed)
+    return contextlib.nullcontext()
 
 
 def _made_of(model: Any) -> Fingerprint | None:

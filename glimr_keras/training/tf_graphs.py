@@ -9,14 +9,11 @@ of its own. So no two models ever share a variable, and what is held has none.
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer
-from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from tensorflow.python.eager.polymorphic_function import function_context
 from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 from tensorflow.python.eager.polymorphic_function.tracing_compilation import ScopeType
@@ -24,6 +21,7 @@ from tensorflow.python.framework import op_def_registry
 from tensorflow.python.ops import gen_optional_ops
 
 from glimr_keras.training.fingerprint import Fingerprint
+from glimr_keras.training.tf_pipelines import Later
 
 _SIGNATURES = 4
 """So many kinds of batches are held of a function."""
@@ -57,8 +55,7 @@ class Graphs:
         train = _Lent(model, "train_function", self._train, found, is_same)
         test = _Lent(model, "test_function", self._test, found, is_same)
         try:
-            with contextlib.nullcontext() if is_same else _iterators_when_needed():
-                yield lambda: train.is_held
+            yield lambda: train.is_held
             train.keep()
             test.keep()
         finally:
@@ -138,7 +135,7 @@ class _Lent:
         return self._of_graph is not None
 
     def __call__(self, iterator: Any) -> Any:
-        if type(iterator) is _Later:
+        if type(iterator) is Later:
             iterator = iterator.iterator
         if iterator is not self._iterator or self._run is None:
             self._run, self._iterator = self._chosen(iterator), iterator
@@ -181,52 +178,6 @@ class _Lent:
         """Leaves the model with no function, unless it was compiled anew and has another."""
         if getattr(self._model, self._name) is self:
             setattr(self._model, self._name, None)
-
-
-@contextlib.contextmanager
-def _iterators_when_needed() -> Iterator[None]:
-    """Has Keras' `fit` and `evaluate` make the iterators that they read in the block, and no
-    others: at the end of each epoch they make one that the next epoch does not use.
-    """
-    get_iterator = trainer.TFEpochIterator._get_iterator
-
-    def get_source(epochs: Any) -> Any:
-        dataset = get_iterator(epochs)  # others may draw when an iterator is made
-        return _Source(dataset) if isinstance(epochs.data_adapter, ArrayDataAdapter) else dataset
-
-    trainer.TFEpochIterator._get_iterator = get_source
-    try:
-        yield
-    finally:
-        trainer.TFEpochIterator._get_iterator = get_iterator
-
-
-class _Source:
-    """A dataset whose iterators are made when they are needed."""
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-
-    def __iter__(self) -> _Later:
-        return _Later(self._dataset)
-
-
-class _Later:
-    """In the place of an iterator, which is made when it is needed."""
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-
-    @functools.cached_property
-    def iterator(self) -> Any:
-        """The iterator."""
-        return iter(self._dataset)
-
-    def __iter__(self) -> _Later:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self.iterator)
 
 
 def _signature(iterator: Any) -> Hashable:

@@ -89,8 +89,9 @@ class GridSearch(Tuner):
         max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared
             memory does not count), at least 1. One with more is replaced when its trial has ended,
             and no trial is lost. On Linux. Defaults to no bound.
-        reuse_graphs: Whether a model that equals an earlier one of its worker trains by the graphs
-            that were traced for that, with the same results. Defaults to `True`.
+        reuse_graphs: Whether workers spare what Keras would do again, with the same results: a
+            model that equals an earlier one trains by the graphs that were traced for that, and
+            arrays are read by pipelines that do not tune themselves. Defaults to `True`.
         max_model_size: How many parameters a model may have, at least 1; a trial with more fails,
             before it trains. Defaults to no bound.
         distribution_strategy: A `tf.distribute.Strategy`, in whose scope models are built. Defaults

@@ -314,8 +314,9 @@ GROUPS = {
             "reuse_graphs",
             "bool",
             "True",
-            "Whether a model that equals an earlier one of its worker trains by the graphs that "
-            "were traced for that, with the same results. Defaults to `True`.",
+            "Whether workers spare what Keras would do again, with the same results: a model that "
+            "equals an earlier one trains by the graphs that were traced for that, and arrays are "
+            "read by pipelines that do not tune themselves. Defaults to `True`.",
         ),
         Argument(
             "max_model_size",
