@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -14,8 +14,7 @@ from keras.src.backend.tensorflow import trainer
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
 
-@contextlib.contextmanager
-def light(when_needed: bool) -> Iterator[None]:
+def light(when_needed: bool) -> contextlib.AbstractContextManager[None]:
     """Has pipelines that read arrays do so without tuning themselves, in the block.
 
     What they give is the same. But to end a thread that tunes takes up to a third of a second,
@@ -25,9 +24,15 @@ def light(when_needed: bool) -> Iterator[None]:
         when_needed: Whether iterators are made when they are read, and no others, for a model
             that knows what to do with a `Later`. At the end of each epoch Keras makes one that
             the next epoch does not use.
-    """
-    get_iterator = trainer.TFEpochIterator._get_iterator
 
+    Raises:
+        AttributeError: At once, and not in the block, if Keras makes iterators in another way.
+    """
+    return _light(trainer.TFEpochIterator._get_iterator, when_needed)
+
+
+@contextlib.contextmanager
+def _light(get_iterator: Callable[[Any], Any], when_needed: bool) -> Iterator[None]:
     def get_source(epochs: Any) -> Any:
         dataset = get_iterator(epochs)  # others may draw when an iterator is made
         is_of_arrays = isinstance(epochs.data_adapter, ArrayDataAdapter)

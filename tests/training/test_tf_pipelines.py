@@ -89,3 +89,13 @@ def test_models_are_trained_with_them_in_workers_only(layer, is_worker, monkeypa
     datasets = [getattr(each, "_dataset", each) for each in read]
     assert len(datasets) >= 2  # of training and validation
     assert {is_tuned(dataset) for dataset in datasets} == {not is_worker}
+
+
+def test_with_a_keras_that_makes_iterators_in_another_way_nothing_is_changed(monkeypatch):
+    monkeypatch.setattr(keras_session, "is_worker", lambda: True)
+    model = keras.Sequential([keras.Input((2,)), Own()])
+    with monkeypatch.context() as patch:
+        for kind in trainer.TFEpochIterator.__mro__:
+            patch.delattr(kind, "_get_iterator", raising=False)
+        with held_graphs.lent_to(model, [], knows) as is_used:
+            assert not is_used()
