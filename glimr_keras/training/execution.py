@@ -173,9 +173,13 @@ class ExecutionRunner:
     def _graphs(
         self, model: Any, callbacks: Sequence[Any]
     ) -> contextlib.AbstractContextManager[Callable[[], bool]]:
-        """Lends a model the graphs of an equal one, where there are any and Keras' `fit` trains."""
-        if not (self.context.reuse_graphs and self.context.loop.is_keras_fit):
+        """Lends a model the graphs of an equal one, where there are any and Keras' `fit` trains.
+        A `fit` of the user's may call Keras' own, which then has only light pipelines.
+        """
+        if not self.context.reuse_graphs:
             return contextlib.nullcontext(lambda: False)
+        if not self.context.loop.is_keras_fit:
+            return held_graphs.lent_to_none()
         return held_graphs.lent_to(model, callbacks, knows)
 
     def save(self, model: keras.Model, epoch: int) -> None:

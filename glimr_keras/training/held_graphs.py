@@ -46,8 +46,8 @@ def lent_to(
     found = _made_of(model) if _may_be_lent(model) else None
     graphs = None if found is None else _held.pop(found.key, None) or _new_graphs()
     if found is None or graphs is None:
-        with _light_pipelines():
-            yield lambda: False
+        with lent_to_none() as is_used:
+            yield is_used
         return
     is_same = None if all(map(knows, callbacks)) else functools.partial(_is_made_of, model, found)
     try:
@@ -63,6 +63,18 @@ def lent_to(
         _held.popitem(last=False)
     _held[found.key] = graphs
     tf_kernels.pays = is_used()
+
+
+@contextlib.contextmanager
+def lent_to_none() -> Iterator[Callable[[], bool]]:
+    """Has models that train in the block trace their own graphs, and read arrays as lightly as
+    those that are lent some.
+
+    Yields:
+        As `lent_to`.
+    """
+    with _light_pipelines():
+        yield lambda: False
 
 
 def forget() -> None:

@@ -134,3 +134,34 @@ def test_on_jax_results_are_the_same_to_the_bit(tmp_path):
         check=False,
     )
     assert done.stdout.splitlines() == ["True {True}", "{False} None"], done.stderr
+
+
+class OwnFit(gk.HyperModel):
+    """Returns whether pipelines over arrays tune themselves in its own `fit`."""
+
+    def build(self, config):
+        return tiny_models.build(config)
+
+    def fit(self, config, model, x, y, **kwargs):
+        import tensorflow as tf
+        from keras.src.backend.tensorflow.trainer import TFEpochIterator
+
+        model.fit(x, y, **kwargs)
+        epochs = TFEpochIterator(
+            x=x, y=y, steps_per_execution=1, distribute_strategy=tf.distribute.get_strategy()
+        )
+        return {"loss": float(epochs._get_iterator().options().autotune.enabled is not False)}
+
+
+@pytest.mark.parametrize("reuse_graphs", [True, False])
+def test_a_fit_of_the_users_own_reads_arrays_as_lightly(local_ray, tmp_path, reuse_graphs):
+    tuner = gk.RandomSearch(
+        OwnFit(),
+        gk.Objective("loss", "min"),
+        max_trials=1,
+        directory=tmp_path,
+        executor="ray",
+        reuse_graphs=reuse_graphs,
+    )
+    tuner.search(*tiny_models.TRAIN, **FIT)
+    assert tuner.results_dataframe()["score"].tolist() == [float(not reuse_graphs)]
