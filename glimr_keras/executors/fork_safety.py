@@ -12,8 +12,10 @@ import threading
 from glimr_keras._utils import native_threads
 from glimr_keras.training import runtimes
 
-_KNOWN = ("IPython.", "ipykernel.")
-"""Modules whose threads a fork does not miss: what they serve is the user, and not a training."""
+_KNOWN = ("IPython.", "ipykernel.", "glimr_keras.oracles.ahead")
+"""Modules whose threads a fork does not miss: what they serve is the user, and not a training, or a
+fork waits for them.
+"""
 
 
 def may_fork() -> bool:

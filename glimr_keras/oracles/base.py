@@ -204,6 +204,7 @@ class Oracle(TrialRecord):
         if isinstance(chosen, Nothing):
             return chosen
         trial = Trial.of(trial_id, chosen.values, chosen.sampling_key, self.space.parameters)
+        trial.num_ended = len(self.end_order)
         self.restore_trial(trial)
         self._display.on_trial_begin(trial)
         return trial

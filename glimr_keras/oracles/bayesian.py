@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import warnings
+from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glimr_keras.oracles.ahead import Ahead
 from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.optuna_study import Study
 from glimr_keras.oracles.random_search import RandomSearchOracle, untried
+from glimr_keras.oracles.sobol import sobol_point
 from glimr_keras.oracles.suggestions import Nothing, Suggestion
-from glimr_keras.oracles.surrogate import Surrogate
+from glimr_keras.oracles.surrogate import Prepared
+from glimr_keras.oracles.trial_surrogates import TrialSurrogates
+from glimr_keras.oracles.unit_cube import UnitCube
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import Goal, MultiObjective, Objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial, by_id
 
 if TYPE_CHECKING:  # heavy, and not needed in workers
     import optuna
 
 
 _MAX_COLLISIONS = 20
-_INITIAL_POINTS = 5, 20
+_INITIAL_POINTS = 5, 10
+_MANY = 8
+"""Where so many trials run for each that has ended meanwhile, a proposal is made ahead."""
+_SPARE = 5
+"""So many configurations are made for a trial, should the first ones have been tried."""
 
 
 class BayesianOptimizationOracle(Oracle):
@@ -36,8 +47,9 @@ class BayesianOptimizationOracle(Oracle):
 
     Args:
         alpha, beta: Of KerasTuner's Gaussian process; have no meaning here.
-        num_initial_points: So many trials are random before the model is used; by default two for
-            each hyperparameter, but from 5 to 20, and 10 for Optuna's samplers.
+        num_initial_points: So many trials fill the space evenly before the model is used; by
+            default two for each hyperparameter, but from 5 to 10, and 10 random ones for Optuna's
+            samplers.
         sampler: `"gp"`, the Gaussian process; `"tpe"`, a tree of Parzen estimators over the
             hyperparameters that exist together (Bergstra et al., "Algorithms for Hyper-Parameter
             Optimization", NeurIPS 2011), which stays fast with thousands of trials; `"cmaes"` (for
@@ -105,7 +117,8 @@ class BayesianOptimizationOracle(Oracle):
         self._study = (
             None if sampler == "gp" else Study(objective, space, sampler, self.num_initial_points)
         )
-        self._of_others: list[Trial] = []
+        self._surrogates, self._cube = TrialSurrogates(self), UnitCube(space)
+        self._ahead: Ahead[list[dict[str, Any]]] = Ahead()
 
     def _propose(self, trial_id: str) -> Suggestion | Nothing:
         key = (self.seed, int(trial_id))
@@ -113,8 +126,8 @@ class BayesianOptimizationOracle(Oracle):
             for attempt, values in enumerate(self._study.proposals(trial_id, key, _MAX_COLLISIONS)):
                 if not self.is_tried(values):
                     return Suggestion(values, (*key, attempt))
-        elif (surrogate := self._surrogate()) is not None:
-            for values in surrogate.proposals(np.random.default_rng(key)):
+        else:
+            for values in self._chosen(trial_id, key):
                 if not self.is_tried(values):
                     return Suggestion(values, key)
         return untried(self, trial_id, RandomSearchOracle.max_collisions)
@@ -125,24 +138,90 @@ class BayesianOptimizationOracle(Oracle):
             self._study.end(trial)
 
     def learn(self, trial: Trial) -> None:
-        self._of_others.append(trial)
         if self._study is not None:
             self._study.learn(trial)
+        else:
+            self._surrogates.learn(trial)
 
-    def _surrogate(self) -> Surrogate | None:
-        """The model of the results so far; `None` while there are too few."""
-        known = [*self._of_others, *self.trials.values()]
-        scored = [trial for trial in known if trial.is_scored]
-        searched = sum(parameter.count != 1 for parameter in self.space.parameters)
-        wanted = (
-            int(np.clip(2 * searched, *_INITIAL_POINTS))
-            if self.num_initial_points is None
-            else self.num_initial_points
-        )
-        if not searched or len(scored) < max(1, wanted):
-            return None
-        costs = [self.objective.sort_key(trial.score) for trial in scored]
-        failed = [trial for trial in known if trial.status == TrialStatus.FAILED]
-        running = [trial.suggested for trial in known if trial.status == TrialStatus.RUNNING]
-        values = [trial.values for trial in scored + failed]
-        return Surrogate(self.space, values, costs + [max(costs)] * len(failed), running)
+    def next_trial(self) -> Trial | Nothing:
+        trial = super().next_trial()
+        if isinstance(trial, Trial) and self._study is None:
+            known = self._known_by_next()
+            if known.is_ahead and self._has_model(known) and self.remaining_trials() != 0:
+                self._ahead.begin(*self._work(str(int(trial.trial_id) + 1), known))
+        return trial
+
+    @property
+    def _num_searched(self) -> int:
+        """How many hyperparameters have more than one value."""
+        return sum(parameter.count != 1 for parameter in self.space.parameters)
+
+    def _chosen(self, trial_id: str, key: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+        """Configurations, the most promising first: of the model, or while there are too few
+        results, one of those that fill the space.
+        """
+        if not self._num_searched:
+            return
+        known = self._known_by_next()
+        if self._has_model(known):
+            yield from self._ahead.take(*self._work(trial_id, known))
+            yield from self._prepared(known).ranked(np.random.default_rng(key))
+            return
+        if not self._cube.is_of(self.space):
+            self._cube = UnitCube(self.space)
+        point = sobol_point(int(trial_id), len(self._cube.axes), self.seed)
+        yield self._cube.configuration(self._cube.snapped(point[None])[0])
+
+    def _known_by_next(self) -> _Known:
+        """What the next proposal depends on: the trials as they are. Where many run, it is made
+        ahead, and knows them as they were when the last one began; unless too many ended since.
+        """
+        running = self.running_trials
+        last = self.trials[self.start_order[-1]] if self.start_order else None
+        if last is not None and last.num_ended is not None and self._is_asked_by_search:
+            since = [self.trials[trial_id] for trial_id in self.end_order[last.num_ended :]]
+            if len(running) + len(since) >= _MANY * max(1, len(since)):
+                then = sorted([*running, *since], key=by_id)
+                return _Known(last.num_ended, then, is_ahead=True)
+        return _Known(len(self.end_order), running)
+
+    def _has_model(self, known: _Known) -> bool:
+        """Whether there are enough results for a model."""
+        surrogate, wanted = self._surrogates.by_kind.get(0), self.num_initial_points
+        if wanted is None:
+            wanted = int(np.clip(2 * self._num_searched, *_INITIAL_POINTS))
+        if surrogate is None or not self._num_searched:
+            return False
+        count = self._surrogates.told_after(known.num_ended)
+        return surrogate.num_scored(count) >= max(1, wanted)
+
+    def _prepared(self, known: _Known) -> Prepared:
+        surrogate = self._surrogates.by_kind[0]
+        running = [trial.suggested for trial in known.running]
+        return surrogate.prepared(running, self._surrogates.told_after(known.num_ended))
+
+    def _work(
+        self, trial_id: str, known: _Known
+    ) -> tuple[Hashable, Callable[[], list[dict[str, Any]]]]:
+        """How the first proposals for a trial are made, and what they depend on."""
+        prepared, key = self._prepared(known), (self.seed, int(trial_id))
+
+        def make() -> list[dict[str, Any]]:
+            return list(itertools.islice(prepared.ranked(np.random.default_rng(key)), _SPARE))
+
+        return (key, known.num_ended, known.is_ahead, prepared.cube), make
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """What a proposal knows of the trials.
+
+    Attributes:
+        num_ended: So many, the first that ended, have results.
+        running: Those without, in the order in which they began.
+        is_ahead: Whether others have ended since, or may.
+    """
+
+    num_ended: int
+    running: list[Trial]
+    is_ahead: bool = False

@@ -1,26 +1,118 @@
-"""A Gaussian process and what it expects to gain: the model of Bayesian optimisation. NumPy; runs
-in the driver.
+"""A Gaussian process of costs: the model of Bayesian optimisation. NumPy; runs in the driver.
 
 The kernel is a Matérn 5/2 with a length scale for each hyperparameter (Snoek et al., "Practical
 Bayesian Optimization of Machine Learning Algorithms", NeurIPS 2012), whose prior grows with the
 square root of their number (Hvarfner et al., "Vanilla Bayesian Optimization Performs Great in High
-Dimensions", ICML 2024). Length scales and noise are those that are most probable.
+Dimensions", ICML 2024). Costs may be seen on a logarithmic scale from the lowest (Snelson et al.,
+"Warped Gaussian Processes", NeurIPS 2003). Length scales, noise and scale are those that are most
+probable.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 
-_STEPS = 60
-_RATE = 0.1
-_NOISE = math.log(1e-3)
-_NOISE_BOUNDS = (math.log(1e-6), 0.0)
-_JITTER = 1e-9
+from glimr_keras.oracles.ascent import ascend
+
+_NOISE, _NOISE_DEVIATION = math.log(1e-4), 2.0
+_NOISE_BOUNDS = (math.log(1e-8), 0.0)
+_SCALE_BOUNDS = (math.log(0.01), math.log(100))
+_JITTER = 1e-10
 _ROOT_5 = math.sqrt(5)
-_MAX_FITTED = 100
-"""So many points decide on length scales and noise, which takes longest."""
+_STEPS = 30
+_STEP = 0.1
+"""Of the logarithms of length scales and noise, to measure curvature."""
+_SOFTNESS = (1.0, 0.1, 0.01)
+"""How far above the lowest cost, in quartile ranges, a scale of costs becomes logarithmic."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CostScale:
+    """How a model sees costs: as they are, or on a logarithmic scale from the lowest.
+
+    Attributes:
+        lowest: The lowest cost.
+        softness: How far above it the scale becomes logarithmic, in the unit of costs; `inf` for
+            costs as they are.
+    """
+
+    lowest: float
+    softness: float
+
+    def seen(self, costs: np.ndarray) -> np.ndarray:
+        if math.isinf(self.softness):
+            return costs
+        return np.log((costs - self.lowest) / self.softness + 1)
+
+    def log_slope(self, costs: np.ndarray) -> float:
+        """The sum over costs of the logarithm of how fast what is seen grows."""
+        if math.isinf(self.softness):
+            return 0.0
+        return -float(np.log(costs - self.lowest + self.softness).sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a Gaussian process has learned beside its data.
+
+    Attributes:
+        scales: The length scale of each hyperparameter, shape (groups,).
+        noise: The variance of the noise, in that of the costs.
+        softness: Of how it sees costs, above the lowest that it knows.
+    """
+
+    scales: np.ndarray
+    noise: float
+    softness: float
+
+
+def learned(points: np.ndarray, costs: np.ndarray, groups: np.ndarray) -> Settings:
+    """The most probable settings.
+
+    Args:
+        points: Shape (points, columns), each from 0 to 1.
+        costs: Shape (points,).
+        groups: The number of the length scale of each column, shape (columns,), from 0.
+    """
+    fit = _Fit(points, groups)
+    lowest = float(costs.min())
+    low, high = np.quantile(costs, (0.25, 0.75))
+    spread = float(high - low) or float(costs.max() - lowest)
+    softnesses = [math.inf, *(share * spread for share in _SOFTNESS)] if spread else [math.inf]
+    found: list[tuple[float, int, np.ndarray, float]] = []
+    for softness in softnesses:
+        scale = CostScale(lowest, softness)
+        seen, _, deviation = _standardized(scale.seen(costs))
+        probability, at = fit.best(seen)
+        # what is seen is divided by its deviation, which is a part of the slope
+        evidence = probability + scale.log_slope(costs) - len(costs) * math.log(deviation)
+        found.append((evidence, -len(found), at, softness))
+    _, _, at, softness = max(found, key=lambda entry: entry[:2])
+    return Settings(np.exp(at[:-1]), math.exp(at[-1]), softness)
+
+
+def drawn(
+    settings: Settings, points: np.ndarray, costs: np.ndarray, groups: np.ndarray, count: int
+) -> list[Settings]:
+    """Other settings, drawn by how probable they are: what few results cannot tell differs.
+
+    The probability is taken to be normal near the highest one (MacKay, "Information Theory,
+    Inference, and Learning Algorithms", 2003, chapter 27).
+
+    Args:
+        settings: As learned from these points.
+        points, costs, groups: As of `learned`.
+        count: How many.
+    """
+    at = np.log(np.append(settings.scales, settings.noise))
+    seen = _standardized(CostScale(float(costs.min()), settings.softness).seen(costs))[0]
+    return [
+        Settings(np.exp(other[:-1]), math.exp(other[-1]), settings.softness)
+        for other in _Fit(points, groups).drawn(seen, at, count)
+    ]
 
 
 class GaussianProcess:
@@ -28,18 +120,31 @@ class GaussianProcess:
 
     Args:
         points: Shape (points, columns), each from 0 to 1.
-        costs: Shape (points,). What is expected is in the same unit.
+        costs: Shape (points,).
         groups: The number of the length scale of each column, shape (columns,), from 0.
+        settings: As learned from these points, or some of them.
+
+    Attributes:
+        settings: Those it was given.
     """
 
-    def __init__(self, points: np.ndarray, costs: np.ndarray, groups: np.ndarray) -> None:
-        self._points, self._groups = points, groups
-        self._mean = float(costs.mean())
-        self._deviation = float(costs.std()) or 1.0
-        self._costs = (costs - self._mean) / self._deviation
-        few = np.sort(np.argsort(costs, kind="stable")[:: max(1, -(-len(costs) // _MAX_FITTED))])
-        self._scales, self._noise = _fitted(points[few], self._costs[few], groups)
-        self._condition()
+    def __init__(
+        self, points: np.ndarray, costs: np.ndarray, groups: np.ndarray, settings: Settings
+    ) -> None:
+        self.settings = settings
+        self._cost_scale = CostScale(float(costs.min()), settings.softness)
+        self._scales = settings.scales[groups]
+        self._points = points / self._scales
+        self._costs, self._mean, self._deviation = _standardized(self._cost_scale.seen(costs))
+        covariance = _matern(_squares(self._points, self._points))[0]
+        covariance[np.diag_indices(len(points))] = 1 + settings.noise + _JITTER
+        self._whitening = np.linalg.inv(np.linalg.cholesky(covariance))
+        self._weights = self._whitening.T @ (self._whitening @ self._costs)
+        self._variance = max(float(self._costs @ self._weights) / len(costs), 1e-12)
+
+    def seen(self, costs: np.ndarray) -> np.ndarray:
+        """Costs in the unit of predictions."""
+        return (self._cost_scale.seen(costs) - self._mean) / self._deviation
 
     def fantasize(self, points: np.ndarray) -> None:
         """Takes in points whose costs are not known yet, as if they were those that are expected.
@@ -47,92 +152,136 @@ class GaussianProcess:
         Args:
             points: Shape (points, columns).
         """
-        expected = (self.predict(points)[0] - self._mean) / self._deviation
-        self._points, self._costs = (
-            np.vstack([self._points, points]),
-            np.append(self._costs, expected),
-        )
-        self._condition()
+        if not len(points):
+            return
+        scaled = points / self._scales
+        covariance = _matern(_squares(scaled, self._points))[0]
+        half = covariance @ self._whitening.T
+        rest = _matern(_squares(scaled, scaled))[0] - half @ half.T
+        rest[np.diag_indices(len(points))] += self.settings.noise + _JITTER
+        whitened = np.linalg.inv(np.linalg.cholesky(rest))
+        size, total = len(self._points), len(self._points) + len(points)
+        whitening = np.zeros((total, total))
+        whitening[:size, :size] = self._whitening
+        whitening[size:, :size] = -whitened @ half @ self._whitening
+        whitening[size:, size:] = whitened
+        expected = covariance @ self._weights
+        self._whitening, self._points = whitening, np.vstack([self._points, scaled])
+        self._costs = np.append(self._costs, expected)
+        self._weights = whitening.T @ (whitening @ self._costs)
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of the cost at each of `points`, shape (points, columns)."""
-        covariance = _matern(points, self._points, self._scales[self._groups])[0]
-        variance = self._variance * (
-            1 - np.einsum("ij,jk,ik->i", covariance, self._inverse, covariance)
-        )
+        """Mean and standard deviation at each of `points`, shape (points, columns), in the unit of
+        `seen`.
+        """
+        covariance = _matern(_squares(points / self._scales, self._points))[0]
+        half = covariance @ self._whitening.T
+        variance = self._variance * (1 - np.einsum("ij,ij->i", half, half))
+        return covariance @ self._weights, np.sqrt(np.maximum(variance, 1e-14))
+
+    def slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """As `predict`, and the slopes of mean and deviation, shape (points, columns) each."""
+        scaled = points / self._scales
+        covariance, slope = _matern(_squares(scaled, self._points))
+        half = covariance @ self._whitening.T
         mean = covariance @ self._weights
-        return self._mean + self._deviation * mean, self._deviation * np.sqrt(
-            np.maximum(variance, 1e-12)
-        )
+        variance = self._variance * (1 - np.einsum("ij,ij->i", half, half))
+        deviation = np.sqrt(np.maximum(variance, 1e-14))
+        by_mean = slope * self._weights
+        by_variance = slope * (half @ self._whitening)
+        mean_slope = self._against(by_mean, scaled)
+        deviation_slope = -self._variance * self._against(by_variance, scaled) / deviation[:, None]
+        return mean, deviation, mean_slope, deviation_slope
 
-    def _condition(self) -> None:
-        covariance = _matern(self._points, self._points, self._scales[self._groups])[0]
-        self._inverse = np.linalg.inv(
-            covariance + (self._noise + _JITTER) * np.eye(len(covariance))
-        )
-        self._weights = self._inverse @ self._costs
-        self._variance = max(float(self._costs @ self._weights) / len(self._costs), 1e-12)
-
-
-def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
-    """The logarithm of how much less than `best` the cost is expected to be, also where that is
-    next to nothing.
-
-    (Ament et al., "Unexpected Improvements to Expected Improvement for Bayesian Optimization",
-    NeurIPS 2023.)
-    """
-    gain = (best - mean) / deviation
-    density = np.exp(-0.5 * gain**2) / math.sqrt(2 * math.pi)
-    share = 0.5 * np.array([math.erfc(-value / math.sqrt(2)) for value in gain])
-    near = np.log(np.maximum(gain * share + density, 1e-300))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        far = -0.5 * gain**2 - 0.5 * math.log(2 * math.pi) - 2 * np.log(-gain)
-    return np.log(deviation) + np.where(gain > -5, near, far)
+    def _against(self, weights: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+        """The slope of the sum over known points of the kernel times weights."""
+        return -(weights.sum(axis=1)[:, None] * scaled - weights @ self._points) / self._scales
 
 
-def _fitted(points: np.ndarray, costs: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, float]:
-    """The length scale of each group and the noise that are most probable, found by gradient ascent
-    (Adam).
-    """
-    count, groups_count = len(points), int(groups.max()) + 1
-    prior_mean = np.append(np.full(groups_count, math.log(0.5 * math.sqrt(groups_count))), _NOISE)
-    prior_deviation = np.append(np.ones(groups_count), 2.0)
-    found, best, best_found = prior_mean.copy(), -math.inf, prior_mean
-    first, second = np.zeros_like(found), np.zeros_like(found)
-    for step in range(1, _STEPS + 1):
-        noise = math.exp(found[-1])
-        covariance, squares, slope = _matern(points, points, np.exp(found[:-1])[groups])
-        inverse = np.linalg.inv(covariance + (noise + _JITTER) * np.eye(count))
+class _Fit:
+    """The search for the most probable length scales and noise at the same points."""
+
+    def __init__(self, points: np.ndarray, groups: np.ndarray) -> None:
+        self._count, self._groups_count = len(points), int(groups.max()) + 1
+        self._squares = np.zeros((self._groups_count, self._count**2))
+        for column, group in enumerate(groups):
+            difference = points[:, None, column] - points[None, :, column]
+            self._squares[group] += (difference**2).ravel()
+        scale = math.log(0.5 * math.sqrt(self._groups_count))
+        self._prior = np.append(np.full(self._groups_count, scale), _NOISE)
+        self._deviations = np.append(np.ones(self._groups_count), _NOISE_DEVIATION)
+        self._bounds = np.array([_SCALE_BOUNDS] * self._groups_count + [_NOISE_BOUNDS]).T
+
+    def best(self, costs: np.ndarray) -> tuple[float, np.ndarray]:
+        """The logarithm of the probability, and those of length scales and noise.
+
+        Args:
+            costs: Shape (points,), with mean 0 and deviation 1.
+        """
+
+        def probability(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            value, slope = self._probability(at[0], costs)
+            return np.array([value]), slope[None]
+
+        low, high = self._bounds
+        at, values = ascend(probability, self._prior[None], low, high, steps=_STEPS)
+        return float(values[0]), at[0]
+
+    def drawn(self, costs: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:
+        """Logarithms of length scales and noise, shape (count, groups + 1).
+
+        Args:
+            costs: As of `best`.
+            at: What `best` found.
+            count: How many.
+        """
+        size = len(at)
+        curvature = np.empty((size, size))
+        for number in range(size):
+            step = np.zeros(size)
+            step[number] = _STEP
+            below, above = (self._probability(at + side, costs)[1] for side in (-step, step))
+            curvature[number] = (below - above) / (2 * _STEP)
+        values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
+        widths = 1 / np.sqrt(np.maximum(values, 1 / self._deviations.max() ** 2))
+        normal = np.random.default_rng(0).normal(size=(count, size))
+        return np.clip(at + (normal * widths) @ vectors.T, *self._bounds)
+
+    def _probability(self, at: np.ndarray, costs: np.ndarray) -> tuple[float, np.ndarray]:
+        count, noise = self._count, math.exp(at[-1])
+        shares = np.exp(-2 * at[:-1])
+        covariance, slope = _matern((shares @ self._squares).reshape(count, count))
+        covariance[np.diag_indices(count)] = 1 + noise + _JITTER
+        whitening = np.linalg.inv(np.linalg.cholesky(covariance))
+        inverse = whitening.T @ whitening
         weights = inverse @ costs
         variance = max(float(costs @ weights) / count, 1e-12)
-        probability = 0.5 * (np.linalg.slogdet(inverse)[1] - count * math.log(variance))
-        probability -= 0.5 * (((found - prior_mean) / prior_deviation) ** 2).sum()
-        if probability > best:
-            best, best_found = probability, found.copy()
-        covariance_gradient = 0.5 * (np.outer(weights, weights) / variance - inverse)
-        columns = np.einsum("ij,ijk->k", covariance_gradient * slope, squares)
-        gradient = (
-            np.append(
-                np.bincount(groups, columns, groups_count), noise * np.trace(covariance_gradient)
-            )
-            - (found - prior_mean) / prior_deviation**2
+        away = (at - self._prior) / self._deviations
+        value = (
+            float(np.log(np.diag(whitening)).sum())
+            - 0.5 * count * math.log(variance)
+            - 0.5 * float(away @ away)
         )
-        first, second = 0.9 * first + 0.1 * gradient, 0.99 * second + 0.01 * gradient**2
-        found = found + _RATE * (first / (1 - 0.9**step)) / (
-            np.sqrt(second / (1 - 0.99**step)) + 1e-9
-        )
-        found[-1] = np.clip(found[-1], *_NOISE_BOUNDS)
-    return np.exp(best_found[:-1]), math.exp(best_found[-1])
+        by_covariance = 0.5 * (np.outer(weights, weights) / variance - inverse)
+        by_scale = shares * (self._squares @ (by_covariance * slope).ravel())
+        by_noise = noise * float(np.trace(by_covariance))
+        return value, np.append(by_scale, by_noise) - away / self._deviations
 
 
-def _matern(
-    left: np.ndarray, right: np.ndarray, scales: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The kernel, the squared scaled differences by column, and the kernel's slope for those by the
-    logarithm of a scale.
-    """
-    squares = ((left[:, None, :] - right[None, :, :]) / scales) ** 2
-    distance = np.sqrt(squares.sum(axis=-1) + 1e-12)
-    decay = np.exp(-_ROOT_5 * distance)
-    kernel = (1 + _ROOT_5 * distance + 5 / 3 * distance**2) * decay
-    return kernel, squares, 5 / 3 * (1 + _ROOT_5 * distance) * decay
+def _standardized(costs: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Costs with mean 0 and deviation 1, and what these were."""
+    mean, deviation = float(costs.mean()), float(costs.std()) or 1.0
+    return (costs - mean) / deviation, mean, deviation
+
+
+def _squares(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The squared distances between two sets of points."""
+    squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * (left @ right.T)
+    return np.maximum(squares, 0.0)
+
+
+def _matern(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The kernel, and its slope by half of the squared distance, without the sign."""
+    distance = _ROOT_5 * np.sqrt(squares)
+    decay = np.exp(-distance)
+    return (1 + distance + distance**2 / 3) * decay, 5 / 3 * (1 + distance) * decay

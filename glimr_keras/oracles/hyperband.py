@@ -13,6 +13,7 @@ from glimr_keras.oracles.base import Oracle
 from glimr_keras.oracles.random_search import RandomSearchOracle, untried
 from glimr_keras.oracles.suggestions import Nothing, Suggestion, completed
 from glimr_keras.oracles.surrogate import Surrogate
+from glimr_keras.oracles.trial_surrogates import TrialSurrogates
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.space.search_space import SearchSpace
@@ -112,6 +113,7 @@ class HyperbandOracle(Oracle):
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
         super().begin(objective, seed, space)
         self._brackets: list[list[_Rung]] = []
+        self._surrogates = TrialSurrogates(self, _epochs_of)
         self._is_exhausted = False
         self._points, self._initial_points = (
             self._initial_points,
@@ -331,13 +333,13 @@ class HyperbandOracle(Oracle):
         """A configuration that a model of the longest trainings expects to be good; every third is
         random.
         """
-        surrogate = None if int(trial_id) % _RANDOM_EVERY == 0 else self._surrogate()
         key = (self.seed, int(trial_id))
-        for values in (
-            surrogate.proposals(np.random.default_rng(key)) if surrogate is not None else ()
-        ):
-            if not self.is_tried(values):
-                return Suggestion(values, key)
+        surrogate = None if int(trial_id) % _RANDOM_EVERY == 0 else self._surrogate()
+        if surrogate is not None:
+            running = [trial.suggested for trial in self.running_trials]
+            for values in surrogate.prepared(running).ranked(np.random.default_rng(key)):
+                if not self.is_tried(values):
+                    return Suggestion(values, key)
         return untried(self, trial_id, RandomSearchOracle.max_collisions)
 
     def _surrogate(self) -> Surrogate | None:
@@ -345,23 +347,10 @@ class HyperbandOracle(Oracle):
         none.
         """
         searched = sum(parameter.count != 1 for parameter in self.space.parameters)
-        scored: dict[int, list[Trial]] = {}
-        for trial in self.trials.values():
-            if trial.is_scored:
-                scored.setdefault(trial.suggested[Stage.EPOCHS], []).append(trial)
-        enough = [
-            epochs
-            for epochs, trials in scored.items()
-            if len(trials) >= max(_MIN_RESULTS, 2 * searched)
-        ]
-        if not searched or not enough:
-            return None
-        trials = scored[max(enough)]
-        running = [
-            trial.suggested for trial in self.trials.values() if trial.status == TrialStatus.RUNNING
-        ]
-        costs = [self.objective.sort_key(trial.score) for trial in trials]
-        return Surrogate(self.space, [trial.values for trial in trials], costs, running)
+        wanted = max(_MIN_RESULTS, 2 * searched)
+        of_epochs = self._surrogates.by_kind
+        enough = [epochs for epochs, known in of_epochs.items() if known.num_scored() >= wanted]
+        return of_epochs[max(enough)] if searched and enough else None
 
     def _promotion(self, number: int, rung: int, parent: Trial) -> Suggestion:
         values = {name: value for name, value in parent.values.items() if name not in Stage.NAMES}
@@ -379,3 +368,8 @@ class HyperbandOracle(Oracle):
         if number > self._first:  # KerasTuner has no such value
             stage[Stage.ITERATION] = number // (self._first + 1)
         return stage if parent is None else {**stage, Stage.PARENT: parent.trial_id}
+
+
+def _epochs_of(trial: Trial) -> int:
+    """After how many epochs a trial has its result."""
+    return int(trial.suggested[Stage.EPOCHS])

@@ -23,7 +23,7 @@ from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus, ranked
+from glimr_keras.trials.trial import Trial, TrialStatus, by_id, ranked
 
 _GROWTH = 1.1
 """A search writes `oracle.json` when so many times as many trials have begun and ended."""
@@ -125,6 +125,14 @@ class TrialRecord:
         runners = [key for key, ongoing in self.ongoing_trials.items() if ongoing is trial]
         for key in runners:
             del self.ongoing_trials[key]
+
+    @property
+    def running_trials(self) -> list[Trial]:
+        """Those that run, in the order of their ids."""
+        running = (
+            trial for trial in self.ongoing_trials.values() if trial.status == TrialStatus.RUNNING
+        )
+        return sorted(running, key=by_id)
 
     @property
     def is_running(self) -> bool:

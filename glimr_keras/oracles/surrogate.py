@@ -1,194 +1,186 @@
-"""What a Gaussian process proposes in a search space with conditions. NumPy; runs in the driver."""
+"""What is known of a search space, and what a Gaussian process proposes in it. NumPy; runs in the
+driver.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from glimr_keras.oracles.encodings import encoding_of
-from glimr_keras.oracles.gaussian_process import GaussianProcess, log_expected_improvement
-from glimr_keras.space.hp_types import HyperParameter
+from glimr_keras.oracles.acquisition import Gain
+from glimr_keras.oracles.gaussian_process import GaussianProcess, Settings, drawn, learned
+from glimr_keras.oracles.proposals import TOP, Model, Proposals
+from glimr_keras.oracles.unit_cube import UnitCube
 from glimr_keras.space.search_space import SearchSpace
 
-_RANDOM = 256
-_TOP = 10
-_CHANGED = 12
-"""So many neighbours of each of the best configurations are looked at."""
-_SHIFTED = 20
-_SHIFTS = (0.1, 0.03, 0.01, 0.003)
-"""The numbers of the most promising configurations are then shifted by so much, ever less."""
-_MAX_RESULTS = 500
+_DRAWN = 7
+"""With few results, so many other settings of the process are as good as the most probable."""
+_MAX_RESULTS = 300
+_MAX_RUNNING = 100
+_MAX_LEARNED = 100
+"""So many points decide on length scales and noise, which takes longest."""
 _CUT = 4.0
 """Costs that are so many times further above the median than the lower quartile is below it count
 as that much.
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class _Columns:
-    """Where in a point a hyperparameter is: a column of its own, or one for each option.
-
-    Attributes:
-        options: The options of a category; empty for numbers.
-    """
-
-    parameter: HyperParameter
-    first: int
-    options: tuple[Any, ...]
-
-    @property
-    def width(self) -> int:
-        return max(1, len(self.options))
-
-
 class Surrogate:
     """Proposes configurations of a space in which a Gaussian process expects low costs.
 
     A hyperparameter that does not exist in a configuration counts as being in the middle of its
-    range, so configurations differ in it only where both have it.
+    range, so configurations differ in it only where both have it. What is proposed depends on
+    what was told, in its order, and on nothing else.
 
     Args:
-        space: The hyperparameters, and where each exists.
-        configurations: Value by name, of finished trials; at least one.
-        costs: Of each; smaller is better.
-        running: Value by name, of trials without a result.
+        space: The hyperparameters, and where each exists. It may become larger.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._told: list[Mapping[str, Any]] = []
+        self._costs = array.array("d")
+        self._cube = UnitCube(space)
+        self._known_rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._learned: dict[int, list[Settings]] = {}
+
+    def tell(self, values: Mapping[str, Any], cost: float) -> None:
+        """Takes in a result.
+
+        Args:
+            values: Value by name, of a finished trial.
+            cost: Smaller is better; infinite for one that failed.
+        """
+        self._told.append(values)
+        self._costs.append(cost)
+
+    def num_scored(self, count: int | None = None) -> int:
+        """How many results it was told, of trials that did not fail.
+
+        Args:
+            count: Among the first so many. Defaults to all.
+        """
+        return int(np.isfinite(self._costs[:count]).sum())
+
+    def prepared(self, running: Sequence[Mapping[str, Any]], count: int | None = None) -> Prepared:
+        """What is proposed now. Another thread may ask for it: what is told here later makes no
+        difference.
+
+        Args:
+            running: Value by name, of trials without a result.
+            count: Only so many results are known, the first. Defaults to all.
+
+        Raises:
+            ValueError: If nothing was told, or nothing can be searched.
+        """
+        if not self._cube.is_of(self._space):
+            before, self._cube = self._cube, UnitCube(self._space)
+            if not self._cube.has_axes_of(before):
+                self._known_rows, self._learned = {}, {}
+        costs = np.array(self._costs[:count])
+        if not len(costs) or not len(self._cube.groups):
+            raise ValueError("A surrogate needs at least one result and one hyperparameter.")
+        used = _most_telling(costs)
+        rows, points = self._of(used)
+        return Prepared(
+            self._cube,
+            points,
+            _limited(costs)[used],
+            rows[:TOP],
+            self._cube.points(*self._cube.rows(running[-_MAX_RUNNING:])),
+            self._lesson(costs),
+        )
+
+    def _of(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and points of some of the results."""
+        known = self._known_rows
+        new = [number for number in numbers.tolist() if number not in known]
+        found = zip(*self._cube.rows([self._told[number] for number in new]), strict=True)
+        known |= dict(zip(new, found, strict=True))
+        rows, existing = map(np.stack, zip(*(known[number] for number in numbers), strict=True))
+        if len(known) > 4 * _MAX_RESULTS:
+            self._known_rows = {number: known[number] for number in numbers.tolist()}
+        return rows, self._cube.points(rows, existing)
+
+    def _lesson(self, costs: np.ndarray) -> Callable[[], list[Settings]]:
+        """What is learned from results, ever more seldom as they become more."""
+        count = _last_learned(len(costs))
+        limited, known = _limited(costs[:count]), self._learned
+        few = np.sort(np.argsort(limited, kind="stable")[:: -(-count // _MAX_LEARNED)])
+        if count in known:
+            settings = known[count]
+            return lambda: settings
+        data = self._of(few)[1], limited[few], self._cube.groups
+
+        def lesson() -> list[Settings]:
+            best = learned(*data)
+            others = drawn(best, *data, _DRAWN) if count <= _MAX_LEARNED else []
+            known.clear()
+            known[count] = [best, *others]
+            return [best, *others]
+
+        return lesson
+
+
+class Prepared:
+    """All that proposals depend on, as it was at one time.
+
+    Attributes:
+        cube: The space.
+
+    Args:
+        cube: The space.
+        points: Of the results, shape (points, columns).
+        costs: Of the results, shape (points,).
+        best_rows: The best results' rows.
+        running: The points of what runs, shape (points, columns).
+        lesson: The settings of the model.
     """
 
     def __init__(
         self,
-        space: SearchSpace,
-        configurations: Sequence[Mapping[str, Any]],
-        costs: Sequence[float],
-        running: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
-        self._space = space
-        self._columns: dict[Any, _Columns] = {}
-        width = 0
-        for parameter in space.parameters:
-            if parameter.count != 1:
-                options = (
-                    tuple(parameter.every_value())
-                    if encoding_of(parameter).kind == "category"
-                    else ()
-                )
-                self._columns[parameter.key] = _Columns(parameter, width, options)
-                width += self._columns[parameter.key].width
-        groups = np.repeat(
-            np.arange(len(self._columns)), [columns.width for columns in self._columns.values()]
-        )
-        recent = _most_telling(np.asarray(costs, float))
-        self._best = [configurations[number] for number in recent[:_TOP]]
-        points = np.stack([self._point(configurations[number])[0] for number in recent])
-        limited = _limited(np.asarray(costs, float)[recent])
-        self._lowest = float(limited.min())
-        self._process = GaussianProcess(points, limited, groups)
-        if running:
-            self._process.fantasize(np.stack([self._point(values)[0] for values in running]))
-
-    def proposals(self, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
-        """Configurations, the most promising first."""
-        pool = [self._drawn(generator) for _ in range(_RANDOM)]
-        pool += [self._changed(values, generator) for values in self._best for _ in range(_CHANGED)]
-        points = np.stack([self._point(values)[0] for values in pool])
-        gains = self._gains(points)
-        order = np.argsort(-gains, kind="stable")
-        yield from self._shifted(
-            [pool[number] for number in order[:_TOP]],
-            points[order[:_TOP]],
-            gains[order[:_TOP]],
-            generator,
-        )
-        yield from (pool[number] for number in order)
-
-    def _shifted(
-        self,
-        pool: list[dict[str, Any]],
+        cube: UnitCube,
         points: np.ndarray,
-        gains: np.ndarray,
-        generator: np.random.Generator,
-    ) -> Iterator[dict[str, Any]]:
-        """The most promising configurations with numbers that are more so."""
-        numbers = np.stack([self._point(values)[1] for values in pool])
-        origins = np.arange(len(pool))
-        for shift in _SHIFTS:
-            new_origins = np.repeat(origins, _SHIFTED)
-            moves = (
-                shift
-                * generator.normal(size=(len(new_origins), points.shape[1]))
-                * numbers[new_origins]
-            )
-            moved = np.clip(np.repeat(points, _SHIFTED, axis=0) + moves, 0, 1)
-            points, gains = np.vstack([points, moved]), np.append(gains, self._gains(moved))
-            origins = np.append(origins, new_origins)
-            best = np.argsort(-gains, kind="stable")[:_TOP]
-            points, gains, origins = points[best], gains[best], origins[best]
-        for point, origin in zip(points, origins, strict=True):
-            yield self._configuration(point, pool[origin], generator)
+        costs: np.ndarray,
+        best_rows: np.ndarray,
+        running: np.ndarray,
+        lesson: Callable[[], list[Settings]],
+    ) -> None:
+        self.cube, self._points, self._costs = cube, points, costs
+        self._best_rows, self._running, self._lesson = best_rows, running, lesson
 
-    def _gains(self, points: np.ndarray) -> np.ndarray:
-        return log_expected_improvement(*self._process.predict(points), self._lowest)
+    def ranked(self, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
+        """Configurations, the most promising first.
 
-    def _point(self, values: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """A configuration as a point, shape (columns,), and which of the columns are numbers that
-        it has.
+        Args:
+            generator: Decides on what is looked at.
         """
-        width = sum(columns.width for columns in self._columns.values())
-        point, is_number = np.full(width, 0.5), np.zeros(width, bool)
-        for columns in self._columns.values():
-            parameter, first = columns.parameter, columns.first
-            has = (
-                parameter.name in values
-                and parameter.exists(values)
-                and parameter.allows(values[parameter.name])
-            )
-            if columns.options:
-                point[first : first + columns.width] = 0.0
-                if has:
-                    point[first + columns.options.index(values[parameter.name])] = 1.0
-            elif has:
-                point[first], is_number[first] = (
-                    parameter.value_to_prob(values[parameter.name]),
-                    True,
-                )
-        return point, is_number
+        for row in Proposals(self.cube, self.model(), generator).ranked():
+            yield self.cube.configuration(row)
 
-    def _configuration(
-        self, point: np.ndarray, values: Mapping[str, Any], generator: np.random.Generator
-    ) -> dict[str, Any]:
-        """The configuration with the numbers of a point, and the rest of `values`."""
+    def model(self) -> Model:
+        """What is expected."""
+        groups = self.cube.groups
+        processes = [
+            GaussianProcess(self._points, self._costs, groups, settings)
+            for settings in self._lesson()
+        ]
+        known = np.vstack([self._points, self._running])
+        for process in processes:
+            process.fantasize(self._running)
+        bests = [float(process.predict(known)[0].min()) for process in processes]
+        return Model(Gain(processes, bests), self._best_rows, self._running)
 
-        def choose(parameter: HyperParameter) -> Any:
-            columns = self._columns.get(parameter.key)
-            if parameter.name not in values:
-                return parameter.prob_to_value(generator.random())
-            if columns is None or columns.options:
-                return values[parameter.name]
-            return parameter.prob_to_value(min(float(point[columns.first]), 1 - 1e-12))
 
-        return self._space.walk(choose)
-
-    def _drawn(self, generator: np.random.Generator) -> dict[str, Any]:
-        return self._space.walk(lambda parameter: parameter.prob_to_value(generator.random()))
-
-    def _changed(self, values: Mapping[str, Any], generator: np.random.Generator) -> dict[str, Any]:
-        """A neighbour of a configuration: some numbers are near, and some options others."""
-        share = max(0.3, 1 / max(1, len(values)))
-
-        def choose(parameter: HyperParameter) -> Any:
-            value = values.get(parameter.name)
-            if parameter.name not in values or not parameter.allows(value):
-                return parameter.prob_to_value(generator.random())
-            if parameter.count == 1 or generator.random() > share:
-                return value
-            if self._columns[parameter.key].options:
-                return parameter.prob_to_value(generator.random())
-            near = np.clip(parameter.value_to_prob(value) + 0.15 * generator.normal(), 0, 1 - 1e-12)
-            return parameter.prob_to_value(float(near))
-
-        return self._space.walk(choose)
+def _last_learned(count: int) -> int:
+    """From how many of `count` results it was learned last: from 30 on after ever more new ones."""
+    last = min(count, 30)
+    while (following := last + max(1, last // 10)) <= count:
+        last = following
+    return last
 
 
 def _most_telling(costs: np.ndarray) -> np.ndarray:

@@ -461,6 +461,7 @@ def _begin(project: Project, record: dict[str, Any]) -> None:
             raise ValueError(f"{trial_id!r} is no trial's id")
     key = tuple(record["sampling_key"])
     trial = Trial.of(record["trial_id"], record["values"], key, directions=project.directions)
+    trial.num_ended = len(project.end_order)
     project.trials[trial.trial_id] = trial
 
 

@@ -141,6 +141,8 @@ class Trial:
             up to 99 trials, `"0007"` where there is no bound.
         suggested: The values that the oracle chose, by full name.
         sampling_key: Seeds the values of hyperparameters that the oracle did not know.
+        num_ended: How many trials of the search had ended when this one began; `None` if that is
+            not known.
         executions: The trainings by number, counted from 0.
         directions: Of the metrics that were measured, by name, as far as they are known.
     """
@@ -157,6 +159,7 @@ class Trial:
         self.status, self.message = status, message
         self.suggested = dict(self.hyperparameters.values)
         self.sampling_key: tuple[int, ...] = ()
+        self.num_ended: int | None = None
         self.executions: dict[int, Execution] = {}
         self.directions: Mapping[str, str | None] = {}
         self._tracker = MetricsTracker()
@@ -497,10 +500,10 @@ def fold_of(execution: int, cv_folds: int | None) -> int | None:
     return None if cv_folds is None else execution % cv_folds
 
 
-def _order(trial_id: str) -> tuple[bool, int, str]:
-    """Return a key that sorts ids by their numbers; those of others' projects may be words."""
-    is_number = trial_id.isdecimal()
-    return not is_number, int(trial_id) if is_number else 0, trial_id
+def by_id(trial: Trial) -> tuple[bool, int, str]:
+    """Return a key that sorts trials by their numbers; ids of others' projects may be words."""
+    is_number = trial.trial_id.isdecimal()
+    return not is_number, int(trial.trial_id) if is_number else 0, trial.trial_id
 
 
 def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
@@ -513,7 +516,7 @@ def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
             not trial.is_scored,
             trial.status == TrialStatus.STOPPED,
             objective.sort_key(trial.score),
-            *_order(trial.trial_id),
+            *by_id(trial),
         )
 
     return sorted(trials, key=key)

@@ -33,8 +33,9 @@ class BayesianOptimization(Tuner):
         objective: The metric to optimise, such as `"val_accuracy"`, or an `Objective` with its
             direction; a list of several for a Pareto front. Defaults to the number that `fit` or
             `run` returns, which is minimised.
-        num_initial_points: Random trials before the model of the results is used. Defaults to two
-            for each hyperparameter, but from 5 to 20, and to 10 for Optuna's samplers.
+        num_initial_points: Trials that fill the space evenly before the model of the results is
+            used. Defaults to two for each hyperparameter, but from 5 to 10, and to 10 random ones
+            for Optuna's samplers.
         sampler: `"gp"`, `"tpe"`, `"cmaes"`, `"nsga2"`, or a sampler of `optuna.samplers`. Defaults
             to `"gp"`, and for a list of objectives to `"tpe"`.
         alpha: Has no meaning here; KerasTuner's Gaussian process has it. Defaults to none.

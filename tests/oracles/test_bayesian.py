@@ -1,14 +1,29 @@
 """Bayesian optimisation, by its own model and by Optuna's samplers."""
 
+import threading
+
 import pytest
 from optuna import samplers
 
-from glimr_keras.oracles import Nothing
+from glimr_keras.oracles import BayesianOptimizationOracle, Nothing
+from glimr_keras.oracles.sobol import sobol_point
+from glimr_keras.oracles.surrogate import Prepared
 from glimr_keras.space.hp_types import Boolean, Float, Int
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import MultiObjective, Objective
 from glimr_keras.trials.trial import Execution, TrialStatus
-from tests.oracles.helpers import LAYERS, MAX, MIN, SPACE, ask, bayesian, end, run
+from tests.oracles.helpers import (
+    LAYERS,
+    MAX,
+    MIN,
+    SPACE,
+    ask,
+    bayesian,
+    end,
+    oracle_of,
+    run,
+    run_by_hand,
+)
 
 every_sampler = pytest.mark.parametrize("sampler", ["gp", "tpe"])
 
@@ -84,6 +99,116 @@ def test_running_trials_are_spread_out(sampler):
         end(oracle, trial, abs(trial.suggested["a"] - 0.5))
     side_by_side = [oracle.next_trial().suggested["a"] for _ in range(5)]
     assert len({round(value, 3) for value in side_by_side}) == 5
+
+
+def continued(oracle, **options):
+    """As it is made of the journal when a search goes on."""
+    again = bayesian([Float("a", 0, 1), Boolean("b")], num_initial_points=4, **options)
+    for trial in oracle.trials.values():
+        again.restore_trial(trial)
+    for trial_id in oracle.end_order:
+        again.trial_ended(oracle.trials[trial_id])
+    return again
+
+
+def cost(trial):
+    return abs(trial.suggested["a"] - 0.5) + trial.suggested["b"]
+
+
+@pytest.mark.parametrize("parallel", [1, 4, 8, 20])
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_a_session_that_goes_on_proposes_what_it_would_have_proposed(parallel, at_once):
+    living = bayesian([Float("a", 0, 1), Boolean("b")], num_initial_points=4)
+    running = [living.ask() for _ in range(parallel)]
+    for _ in range(6):
+        for trial in [running.pop(0) for _ in range(min(at_once, len(running)))]:
+            end(living, trial, cost(trial))
+        while len(running) < parallel:
+            again = continued(living)
+            running.append(living.ask())
+            assert again.ask().suggested == running[-1].suggested
+
+
+def searched_ahead(monkeypatch, parallel):
+    """How many proposals of a search were made ahead, and in this thread."""
+    threads = []
+    ranked = Prepared.ranked
+
+    def recorded(prepared, generator):
+        threads.append(threading.current_thread() is threading.main_thread())
+        return ranked(prepared, generator)
+
+    monkeypatch.setattr(Prepared, "ranked", recorded)
+    oracle = bayesian([Float("a", 0, 1), Boolean("b")], num_initial_points=4)
+    running = [oracle.ask() for _ in range(parallel)]
+    for _ in range(20):
+        trial = running.pop(0)
+        end(oracle, trial, cost(trial))
+        running.append(oracle.ask())
+    return threads.count(False), threads.count(True)
+
+
+def test_where_many_run_proposals_are_made_ahead(monkeypatch):
+    ahead, now = searched_ahead(monkeypatch, 8)
+    assert ahead >= 15
+    assert now <= 2  # the first
+    assert searched_ahead(monkeypatch, 7)[0] == 0
+
+
+def test_what_was_made_ahead_is_made_again_where_the_space_has_grown():
+    oracle = bayesian([Float("a", 0, 1), Boolean("b")], num_initial_points=4)
+    running = [oracle.ask() for _ in range(12)]
+    for trial in running[:4]:
+        end(oracle, trial, cost(trial))
+    while len(oracle.trials) < 18:
+        oracle.ask()
+    oracle.space.update([Float("c", 0, 1)])
+    assert set(oracle.ask().suggested) == {"a", "b", "c"}
+
+
+def test_where_more_end_than_run_nothing_old_is_proposed():
+    """Each generation is proposed by what came of the last one."""
+
+    def second(optimum):
+        oracle = bayesian([Float("a", 0, 1)], num_initial_points=4)
+        trials = [oracle.ask() for _ in range(16)]
+        for trial in trials:
+            end(oracle, trial, abs(trial.suggested["a"] - optimum))
+        return oracle.ask().suggested["a"]
+
+    assert abs(second(0.2) - 0.2) < 0.1
+    assert abs(second(0.8) - 0.8) < 0.1
+
+
+def test_an_oracle_that_is_reloaded_knows_the_results(tmp_path):
+    def oracle_in_project():
+        oracle = oracle_of(100, BayesianOptimizationOracle)
+        oracle._set_project_dir(tmp_path, "project")
+        return oracle
+
+    oracle = oracle_in_project()
+    for _ in range(15):
+        run_by_hand(oracle)
+    again = oracle_in_project()
+    again.reload()
+    proposed = again.create_trial("tuner0").hyperparameters.values
+    assert proposed == oracle.create_trial("tuner0").hyperparameters.values
+
+
+def test_the_first_trials_fill_the_space():
+    values = run(bayesian([Float(name, 0, 1) for name in "abc"]), 6)
+    for number, one in enumerate(values):
+        assert list(one.values()) == pytest.approx(sobol_point(number, 3, 0).tolist())
+
+
+def test_failed_trials_count_as_the_worst():
+    oracle = bayesian([Float("a", 0, 1)], num_initial_points=4)
+    for _ in range(14):
+        trial = oracle.next_trial()
+        a = trial.suggested["a"]
+        end(oracle, trial, a if a > 0.4 else None)
+    last = [oracle.next_trial().suggested["a"] for _ in range(3)]
+    assert min(abs(a - 0.4) for a in last) < 0.1
 
 
 def test_samplers_are_checked_when_the_oracle_is_made():

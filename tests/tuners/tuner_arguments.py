@@ -84,8 +84,9 @@ GROUPS = {
             "num_initial_points",
             "int | None",
             "None",
-            "Random trials before the model of the results is used. Defaults to two for each "
-            "hyperparameter, but from 5 to 20, and to 10 for Optuna's samplers.",
+            "Trials that fill the space evenly before the model of the results is used. Defaults "
+            "to two for each hyperparameter, but from 5 to 10, and to 10 random ones for Optuna's "
+            "samplers.",
         ),
         own(
             "sampler",

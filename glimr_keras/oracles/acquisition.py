@@ -1,0 +1,91 @@
+"""What a point is expected to gain, and where that is most. NumPy; runs in the driver."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from glimr_keras.oracles.ascent import ascend
+from glimr_keras.oracles.gaussian_process import GaussianProcess
+
+_FAR = -25.0
+"""So many deviations above the best, an expansion takes the place of the formula."""
+
+
+@dataclasses.dataclass
+class Gain:
+    """The logarithm of the expected improvement, also where that is next to nothing.
+
+    (Ament et al., "Unexpected Improvements to Expected Improvement for Bayesian Optimization",
+    NeurIPS 2023.) Of several processes it is the mean (Snoek et al., "Practical Bayesian
+    Optimization of Machine Learning Algorithms", NeurIPS 2012).
+
+    Args:
+        processes: Of the same points and costs, with other settings.
+        bests: For each, the lowest cost so far, in its unit.
+    """
+
+    processes: Sequence[GaussianProcess]
+    bests: list[float]
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """The gain at each of `points`, shape (points, columns)."""
+        gains = [
+            np.log(deviation) + _log_gain((best - mean) / deviation)[0]
+            for best, (mean, deviation) in zip(
+                self.bests, (process.predict(points) for process in self.processes), strict=True
+            )
+        ]
+        return _log_mean(np.stack(gains))[0]
+
+    def climb(
+        self, points: np.ndarray, free: np.ndarray, steps: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Moves points to where the gain is highest nearby.
+
+        Args:
+            points: Shape (points, columns), each from 0 to 1.
+            free: Which columns may change, shape (points, columns).
+            steps: How many at most.
+
+        Returns:
+            The points, and the gain at each.
+        """
+        low = np.zeros(points.shape[1])
+        return ascend(self._slopes, points, low, low + 1, free, steps, tolerance=1e-4)
+
+    def _slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        gains, slopes = [], []
+        for process, best in zip(self.processes, self.bests, strict=True):
+            mean, deviation, mean_slope, deviation_slope = process.slopes(points)
+            gain = (best - mean) / deviation
+            value, slope = _log_gain(gain)
+            by_deviation = (1 - slope * gain) / deviation
+            by_mean = -slope / deviation
+            gains.append(np.log(deviation) + value)
+            slopes.append(by_mean[:, None] * mean_slope + by_deviation[:, None] * deviation_slope)
+        value, shares = _log_mean(np.stack(gains))
+        return value, np.einsum("kp,kpc->pc", shares, np.stack(slopes))
+
+
+def _log_mean(logarithms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The logarithm of a mean over the first axis, and its slopes by what was given."""
+    highest = logarithms.max(axis=0)
+    powers = np.exp(logarithms - highest)
+    total = powers.sum(axis=0)
+    return highest + np.log(total / len(logarithms)), powers / total
+
+
+def _log_gain(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The logarithm of the expected improvement in deviations, and its slope by `gain`."""
+    density = np.exp(-0.5 * gain**2) / math.sqrt(2 * math.pi)
+    share = 0.5 * np.array([math.erfc(-value / math.sqrt(2)) for value in gain])
+    near = np.maximum(gain * share + density, 1e-300)
+    far = np.minimum(gain, _FAR)
+    log_far = -0.5 * far**2 - 0.5 * math.log(2 * math.pi) - 2 * np.log(-far) + np.log1p(-3 / far**2)
+    # the slope of the logarithm is the share over the gain: by their expansions -far (1 + 2 / far²)
+    slope = np.where(gain > _FAR, share / near, -far - 2 / far)
+    return np.where(gain > _FAR, np.log(near), log_far), slope

@@ -1,0 +1,147 @@
+"""The search for configurations that are expected to gain most. NumPy; runs in the driver."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from glimr_keras.oracles.acquisition import Gain
+from glimr_keras.oracles.unit_cube import Axis, UnitCube
+
+_RANDOM = 1000
+TOP = 10
+"""So many are climbed from, and around so many of the best results more is looked at."""
+_CHANGED = 40
+"""So many neighbours of each of the best results are looked at."""
+_SHIFTS = 0.3, 0.1, 0.03, 0.01
+_STEPS = 20
+_ROUNDS = 3
+_MAX_OPTIONS = 20
+"""So many options are tried in the place of one."""
+_FEW = 5
+"""A number with fewer values is not climbed, but stepped through."""
+_APART = 0.01
+"""Trials that run at once differ so much in a hyperparameter at least, where they can: what is
+nearer is as good as the same.
+"""
+
+
+@dataclasses.dataclass
+class Model:
+    """What is expected of configurations.
+
+    Attributes:
+        gain: What a point is expected to gain.
+        best_rows: The best configurations so far, around which more is looked at.
+        running: The points of what runs, shape (points, columns).
+    """
+
+    gain: Gain
+    best_rows: np.ndarray
+    running: np.ndarray
+
+
+class Proposals:
+    """The search for configurations that are expected to gain most.
+
+    Args:
+        cube: The space.
+        model: Says what is expected.
+        generator: Decides on what is looked at.
+    """
+
+    def __init__(self, cube: UnitCube, model: Model, generator: np.random.Generator) -> None:
+        self._cube, self._model, self._generator = cube, model, generator
+
+    def ranked(self) -> np.ndarray:
+        """Rows, the most promising first, and last those next to what runs."""
+        drawn = self._generator.random((_RANDOM, len(self._cube.axes)))
+        pool = self._cube.snapped(np.vstack([drawn, self._changed(self._model.best_rows)]))
+        order = np.argsort(-self._gains(pool), kind="stable")
+        best = pool[order[:TOP]]
+        for _ in range(_ROUNDS):
+            best = self._stepped(self._climbed(best))
+        best = np.vstack([best[np.argsort(-self._gains(best), kind="stable")], pool[order]])
+        is_near = self._is_near(best)
+        return np.vstack([best[~is_near], best[is_near]])
+
+    def _is_near(self, rows: np.ndarray) -> np.ndarray:
+        """Which are next to what runs, shape (rows,)."""
+        points = self._cube.points(rows, self._cube.existing(rows))
+        is_near = np.zeros(len(points), bool)
+        for point in self._model.running:
+            is_near |= np.abs(points - point).max(axis=1) < _APART
+        return is_near
+
+    def _gains(self, rows: np.ndarray) -> np.ndarray:
+        points = self._cube.points(rows, self._cube.existing(rows))
+        return self._model.gain.at(points)
+
+    def _changed(self, best_rows: np.ndarray) -> np.ndarray:
+        """Neighbours of the best configurations: some numbers are near, and some options others."""
+        generator = self._generator
+        rows = np.repeat(best_rows, _CHANGED, axis=0)
+        existing = self._cube.existing(rows)
+        share = np.maximum(0.3, 1 / np.maximum(1, existing.sum(axis=1)))[:, None]
+        moves = generator.choice(_SHIFTS, (len(rows), 1)) * generator.normal(size=rows.shape)
+        others = generator.random(rows.shape)
+        is_category = np.array([axis.is_category for axis in self._cube.axes])
+        changed = np.where(is_category, others, np.clip(rows + moves, 0, 1))
+        is_changed = generator.random(rows.shape) < share
+        return np.where(existing, np.where(is_changed, changed, rows), others)
+
+    def _climbed(self, rows: np.ndarray) -> np.ndarray:
+        """Rows whose numbers are moved to where more is expected."""
+        existing = self._cube.existing(rows)
+        points = self._cube.points(rows, existing)
+        free = np.zeros(points.shape, bool)
+        for number, axis in enumerate(self._cube.axes):
+            if axis.column is not None and not axis.is_category:
+                is_fine = axis.codes is None or len(axis.codes) >= _FEW
+                free[:, axis.column] = existing[:, number] & is_fine
+        if not free.any():
+            return rows
+        moved, _ = self._model.gain.climb(points, free, _STEPS)
+        climbed = rows.copy()
+        for number, axis in enumerate(self._cube.axes):
+            if axis.column is not None and not axis.is_category:
+                climbed[:, number] = np.where(
+                    free[:, axis.column], moved[:, axis.column], rows[:, number]
+                )
+        return self._cube.snapped(climbed)
+
+    def _stepped(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of which one option or integer is another, where that is expected to gain most."""
+        origins, neighbours = [], []
+        for origin, row in enumerate(rows):
+            for number, axis in enumerate(self._cube.axes):
+                if axis.column is None or axis.codes is None:
+                    continue
+                at = int(axis.index(row[number : number + 1])[0])
+                for step in self._steps(axis, at):
+                    if 0 <= step < len(axis.codes) and step != at:
+                        neighbour = row.copy()
+                        neighbour[number] = axis.codes[step]
+                        neighbours.append(neighbour)
+                        origins.append(origin)
+        if not neighbours:
+            return rows
+        gains = self._gains(np.vstack([rows, neighbours]))
+        best, best_gains = rows.copy(), gains[: len(rows)].copy()
+        for origin, neighbour, gain in zip(origins, neighbours, gains[len(rows) :], strict=True):
+            if gain > best_gains[origin]:
+                best[origin], best_gains[origin] = neighbour, gain
+        return best
+
+    def _steps(self, axis: Axis, at: int) -> Iterable[int]:
+        """The values of an axis that are tried in the place of one: its neighbours, or of options
+        all, or of many some.
+        """
+        if not axis.is_category:
+            return at - 1, at + 1
+        count = len(axis.values)
+        if count <= _MAX_OPTIONS:
+            return range(count)
+        return self._generator.choice(count, _MAX_OPTIONS, replace=False).tolist()
