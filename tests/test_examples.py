@@ -79,7 +79,7 @@ def test_the_bags_of_digits_are_told_apart(tmp_path):
     ("name", "parts", "figure"),
     [
         ("speed.py", "a,d", "trials/min"),
-        ("search.py", "bayesian,grid,hyperband", "distinct among them"),
+        ("search.py", "quality,proposals,epochs,hyperband,grid", "distinct among them"),
     ],
 )
 def test_a_benchmark_runs_and_prints_its_table(name, parts, figure, tmp_path):

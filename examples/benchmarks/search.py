@@ -1,13 +1,16 @@
-"""Compares glimr_keras' search algorithms with keras_tuner's: what they find in the same budget,
-and how fast they are.
+"""Compares glimr_keras' search algorithms with those of KerasTuner, Optuna, SMAC and Ray Tune: what
+they find in the same budget, and what their proposals cost.
 
     python examples/benchmarks/search.py
-    python examples/benchmarks/search.py --only bayesian,grid --seeds 3
+    python examples/benchmarks/search.py --only quality --runs searches.jsonl
+    python examples/benchmarks/search.py --quick
 
-Needs `pip install -e '.[benchmarks]'`. The parts: bayesian (regret after 50 evaluations of
-functions with a known minimum), proposals (the time of 200 proposals), hyperband (the time to
-keras_tuner's final score on digits), grid (the number of trials of a space with a loop). All of it
-takes about 40 minutes on two cores.
+Needs `pip install -e '.[benchmarks]'`, and of what it compares, whatever is installed (`pip install
+smac torch`). The parts: quality (regret on functions with a known minimum), proposals (the time of
+a proposal after so many trials), epochs (how many Hyperband and its like need to a target, on
+stored learning curves), hyperband (the time to keras_tuner's final score on digits), grid (the
+number of trials of a space with a loop). All of it takes about four hours on two cores, nearly all
+of which the others' proposals take.
 """
 
 import argparse
@@ -17,119 +20,84 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
+import fidelity
+import quality as compared
 import report
-from functions import FUNCTIONS, Function
+from functions import FUNCTIONS
 from rich.console import Console
 from rich.table import Table
+from searchers import NEEDS, SEARCHERS, is_installed
 
-PARTS = ("bayesian", "proposals", "hyperband", "grid")
-EVALUATIONS, PROPOSALS = 50, 200
+PARTS = ("quality", "proposals", "epochs", "hyperband", "grid")
 HERE = pathlib.Path(__file__).parent
+MARKS = {"glimr_keras": (20, 100, 200, 400, 1000, 2000), "optuna_gp": (20, 100, 200)}
+MARKS |= {"smac": (20, 100, 200), "keras_tuner": (20, 100, 200), "optuna_tpe": (20, 100, 200, 1000)}
+WINDOW = 10
+"""Before each mark, so many proposals are looked at."""
 
 
-def regrets_of(function: Function, seed: int, budget: int) -> tuple[list[float], float]:
-    """The regret after each evaluation of glimr_keras' Bayesian optimisation, and the seconds that
-    its proposals took.
-    """
-    import glimr_keras as gk
-    from glimr_keras.oracles import BayesianOptimizationOracle
-    from glimr_keras.space.search_space import SearchSpace
-    from glimr_keras.trials.trial import Execution, TrialStatus
-
-    # what discovery does for a model: ask once for every branch
-    asked, parameters = [], {}
-    for kind in ("smooth", "deep", "boosted"):
-        config = gk.HyperParameters({"kind": kind})
-        function.ask(config)
-        asked.append(config.asked)
-        parameters |= {parameter.key: parameter for parameter in config.space}
-    objective = gk.Objective("cost", "min")
-    oracle = BayesianOptimizationOracle(
-        objective, budget, seed=seed, space=SearchSpace(parameters.values(), asked)
-    )
-
-    def evaluate(trial):
-        config = gk.HyperParameters(trial.suggested)
-        cost = function.ask(config)
-        trial.values, trial.status = config.asked, TrialStatus.COMPLETED
-        trial.executions[0] = Execution(TrialStatus.COMPLETED, {1: {"cost": cost}}, 1, cost)
-        return cost
-
-    return searched(function, budget, oracle.next_trial, evaluate, oracle.end_trial)
-
-
-def keras_tuner_regrets_of(function: Function, seed: int, budget: int) -> tuple[list[float], float]:
-    """The same of keras_tuner's."""
-    import keras_tuner
-
-    hyperparameters = keras_tuner.HyperParameters()
-    for kind in ("smooth", "deep", "boosted"):
-        hyperparameters.values["kind"] = kind
-        function.ask(hyperparameters)
-    hyperparameters.values.clear()
-    oracle = keras_tuner.oracles.BayesianOptimizationOracle(
-        keras_tuner.Objective("cost", "min"), budget, seed=seed, hyperparameters=hyperparameters
-    )
-
-    def evaluate(trial):
-        cost = function.ask(trial.hyperparameters)
-        oracle.update_trial(trial.trial_id, {"cost": cost})
-        trial.status = "COMPLETED"
-        return cost
-
-    with tempfile.TemporaryDirectory() as directory:
-        oracle._set_project_dir(directory, "project")
-        oracle.verbose = 0
-        return searched(
-            function, budget, lambda: oracle.create_trial("tuner0"), evaluate, oracle.end_trial
-        )
-
-
-def searched(function: Function, budget: int, propose, evaluate, tell) -> tuple[list[float], float]:
-    """Evaluates one proposal after the other; only proposing and telling are timed."""
-    best, regrets, seconds = float("inf"), [], 0.0
-    for _ in range(budget):
-        started = time.perf_counter()
-        trial = propose()
-        seconds += time.perf_counter() - started
-        cost = evaluate(trial)
-        started = time.perf_counter()
-        tell(trial)
-        seconds += time.perf_counter() - started
-        best = min(best, cost)
-        regrets.append(best - function.minimum)
-    return regrets, seconds
-
-
-def bayesian(seeds: int, quick: bool) -> list[dict]:
-    """Median regret after the whole budget."""
+def quality(seeds: int, quick: bool, runs: pathlib.Path | None) -> list[dict]:
+    """Mean ranks at every budget, and regrets beside the best peer."""
+    budgets = (6, 8) if quick else compared.BUDGETS
+    functions = [FUNCTIONS[0], FUNCTIONS[6]] if quick else FUNCTIONS
+    names = [name for name in SEARCHERS if is_installed(NEEDS.get(name, ()))]
+    if missing := sorted(set(SEARCHERS) - set(names)):
+        print(f"Not installed, and left out: {', '.join(missing)}")
+    searches = compared.run_all(names, functions, seeds, budgets[-1], runs)
+    comparison = compared.Comparison(searches, functions)
+    console = Console(width=report.WIDTH, highlight=False)
+    for table in compared.tables(comparison, budgets):
+        console.print(table)
     rows = []
-    for function in FUNCTIONS:
-        found = {"glimr_keras": [], "keras_tuner": []}
-        for seed in range(seeds):
-            budget = 8 if quick else EVALUATIONS
-            found["glimr_keras"].append(regrets_of(function, seed, budget)[0][-1])
-            found["keras_tuner"].append(keras_tuner_regrets_of(function, seed, budget)[0][-1])
-            print(
-                f"{function.name}, seed {seed}: {found['glimr_keras'][-1]:.4f} "
-                f"{found['keras_tuner'][-1]:.4f}",
-                flush=True,
-            )
-        ours, theirs = (statistics.median(found[name]) for name in ("glimr_keras", "keras_tuner"))
-        rows.append(row(f"regret, {function.name}", ours, theirs, at_most=1, all=found))
+    for is_known, title in ((True, "looked at"), (False, "not looked at")):
+        some = [function for function in functions if function.is_known == is_known]
+        for budget in budgets if some else ():
+            peers = min(comparison.rank(name, some, budget) for name in comparison.peers)
+            ours = comparison.rank("glimr_keras", some, budget)
+            name = f"mean rank after {budget}, functions {title}"
+            rows.append(row(name, ours, peers, at_most=1, reference="best peer"))
+    for budget in budgets:
+        worst = max(functions, key=lambda each: comparison.ratio(each, budget))
+        name = f"worst regret after {budget}, {worst.name}"
+        best = min(comparison.regret(peer, worst, budget) for peer in comparison.peers)
+        ours = comparison.regret("glimr_keras", worst, budget)
+        rows.append(row(name, ours, best, at_most=2, reference="best peer"))
     return rows
 
 
 def proposals(seeds: int, quick: bool) -> list[dict]:
-    """The seconds of many proposals, one after the other."""
-    count = 20 if quick else PROPOSALS
-    ours, theirs = (
-        regrets_of(FUNCTIONS[1], 0, count)[1],
-        keras_tuner_regrets_of(FUNCTIONS[1], 0, count)[1],
-    )
-    return [row(f"s for {count} proposals, Hartmann-6", ours, theirs, at_most=1 / 3)]
+    """Milliseconds of a proposal, with what it is told of a result, on Hartmann (6)."""
+    function = next(each for each in FUNCTIONS if each.name == "Hartmann (6)")
+    times = {}
+    for name, marks in MARKS.items():
+        if not is_installed(NEEDS.get(name, ())):
+            continue
+        some = [mark for mark in marks if mark <= 20] if quick else marks
+        (search,) = compared.run(name, function, 1, some[-1])
+        for mark in some:
+            times[name, mark] = 1000 * statistics.mean(search.seconds[mark - WINDOW : mark])
+    rows = []
+    for (name, mark), value in times.items():
+        if name == "glimr_keras":
+            others = {peer: ms for (peer, at), ms in times.items() if at == mark and peer != name}
+            peer = min(others, key=others.get, default=None)
+            figure, bound = f"ms for a proposal at trial {mark}", 100 if mark >= 1000 else None
+            rows.append(row(figure, value, bound or others[peer], 1 if bound else None))
+            rows[-1]["reference"] = "the bound" if bound else peer
+            rows[-1]["all"] = others
+    return rows
+
+
+def epochs(seeds: int, quick: bool) -> list[dict]:
+    """Epochs that are trained until one configuration is as good as the best hundredth."""
+    names = ["glimr_keras", "optuna_hyperband"] if quick else list(fidelity.NAMES)
+    found = fidelity.compared(seeds, names)
+    medians = {name: statistics.median(of_seeds) for name, of_seeds in found.items()}
+    ours = medians.pop("glimr_keras")
+    peer = min(medians, key=medians.get)
+    more = {"reference": peer, "all": found}
+    return [row("epochs to the target", ours, medians[peer], at_most=1, **more)]
 
 
 def hyperband(seeds: int, quick: bool) -> list[dict]:
@@ -291,6 +259,12 @@ def main() -> None:
         help="little of each, to see that it works; no figures to quote",
     )
     parser.add_argument(
+        "--runs",
+        type=pathlib.Path,
+        metavar="PATH",
+        help="keep each search of quality here, and do not repeat those that it has",
+    )
+    parser.add_argument(
         "--json", type=pathlib.Path, default=pathlib.Path("search.json"), metavar="PATH"
     )
     arguments = parser.parse_args()
@@ -298,7 +272,8 @@ def main() -> None:
     for part in arguments.only.split(","):
         if part not in PARTS:
             parser.error(f"--only must be some of {','.join(PARTS)}. Received: {arguments.only}")
-        rows += globals()[part](1 if arguments.quick else arguments.seeds, arguments.quick)
+        more = (arguments.runs,) if part == "quality" else ()
+        rows += globals()[part](1 if arguments.quick else arguments.seeds, arguments.quick, *more)
     arguments.json.write_text(
         json.dumps({"machine": report.machine(), "rows": rows}, indent=1, default=float)
     )
