@@ -7,7 +7,6 @@ rotations are drawn from a seed, not those of the suite's own instances.
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -108,17 +107,6 @@ def gallagher(x: np.ndarray, at: Instance) -> float:
         values[number] = heights[number] * math.exp(-0.5 / dimensions * (scales * away) @ away)
     rest = _oscillated(np.array([10 - values.max()]))[0]
     return float(rest**2) + _outside(x)
-
-
-def minimum_of(family: Callable[[np.ndarray, Instance], float], at: Instance) -> np.ndarray:
-    """Where a function is 0, shape (d,)."""
-    dimensions = len(at.optimum)
-    stretch = max(1.0, math.sqrt(dimensions) / 8)
-    if family is rosenbrock:
-        return 0.75 * at.optimum
-    if family in (rotated_rosenbrock, griewank_rosenbrock):
-        return at.rotation.T @ np.full(dimensions, 0.5 / stretch)
-    return at.optimum
 
 
 def hash_of(values: np.ndarray) -> int:

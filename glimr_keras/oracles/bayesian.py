@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from glimr_keras.oracles.optuna_study import Study
 from glimr_keras.oracles.random_search import RandomSearchOracle, untried
 from glimr_keras.oracles.sobol import sobol_point
 from glimr_keras.oracles.suggestions import Nothing, Suggestion
-from glimr_keras.oracles.surrogate import Prepared
 from glimr_keras.oracles.trial_surrogates import TrialSurrogates
 from glimr_keras.oracles.unit_cube import UnitCube
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -32,8 +30,6 @@ _MAX_COLLISIONS = 20
 _INITIAL_POINTS = 5, 10
 _MANY = 8
 """Where so many trials run for each that has ended meanwhile, a proposal is made ahead."""
-_SPARE = 5
-"""So many configurations are made for a trial, should the first ones have been tried."""
 
 
 class BayesianOptimizationOracle(Oracle):
@@ -118,7 +114,7 @@ class BayesianOptimizationOracle(Oracle):
             None if sampler == "gp" else Study(objective, space, sampler, self.num_initial_points)
         )
         self._surrogates, self._cube = TrialSurrogates(self), UnitCube(space)
-        self._ahead: Ahead[list[dict[str, Any]]] = Ahead()
+        self._ahead: Ahead[Iterator[dict[str, Any]]] = Ahead()
 
     def _propose(self, trial_id: str) -> Suggestion | Nothing:
         key = (self.seed, int(trial_id))
@@ -127,7 +123,7 @@ class BayesianOptimizationOracle(Oracle):
                 if not self.is_tried(values):
                     return Suggestion(values, (*key, attempt))
         else:
-            for values in self._chosen(trial_id, key):
+            for values in self._chosen(trial_id):
                 if not self.is_tried(values):
                     return Suggestion(values, key)
         return untried(self, trial_id, RandomSearchOracle.max_collisions)
@@ -156,7 +152,7 @@ class BayesianOptimizationOracle(Oracle):
         """How many hyperparameters have more than one value."""
         return sum(parameter.count != 1 for parameter in self.space.parameters)
 
-    def _chosen(self, trial_id: str, key: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+    def _chosen(self, trial_id: str) -> Iterator[dict[str, Any]]:
         """Configurations, the most promising first: of the model, or while there are too few
         results, one of those that fill the space.
         """
@@ -165,7 +161,6 @@ class BayesianOptimizationOracle(Oracle):
         known = self._known_by_next()
         if self._has_model(known):
             yield from self._ahead.take(*self._work(trial_id, known))
-            yield from self._prepared(known).ranked(np.random.default_rng(key))
             return
         if not self._cube.is_of(self.space):
             self._cube = UnitCube(self.space)
@@ -195,19 +190,16 @@ class BayesianOptimizationOracle(Oracle):
         count = self._surrogates.told_after(known.num_ended)
         return surrogate.num_scored(count) >= max(1, wanted)
 
-    def _prepared(self, known: _Known) -> Prepared:
-        surrogate = self._surrogates.by_kind[0]
-        running = [trial.suggested for trial in known.running]
-        return surrogate.prepared(running, self._surrogates.told_after(known.num_ended))
-
     def _work(
         self, trial_id: str, known: _Known
-    ) -> tuple[Hashable, Callable[[], list[dict[str, Any]]]]:
-        """How the first proposals for a trial are made, and what they depend on."""
-        prepared, key = self._prepared(known), (self.seed, int(trial_id))
+    ) -> tuple[Hashable, Callable[[], Iterator[dict[str, Any]]]]:
+        """How the proposals for a trial are made, and what they depend on."""
+        key, running = (self.seed, int(trial_id)), [trial.suggested for trial in known.running]
+        count = self._surrogates.told_after(known.num_ended)
+        prepared = self._surrogates.by_kind[0].prepared(running, count)
 
-        def make() -> list[dict[str, Any]]:
-            return list(itertools.islice(prepared.ranked(np.random.default_rng(key)), _SPARE))
+        def make() -> Iterator[dict[str, Any]]:
+            return prepared.ranked(np.random.default_rng(key))
 
         return (key, known.num_ended, known.is_ahead, prepared.cube), make
 

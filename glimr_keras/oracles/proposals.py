@@ -96,20 +96,22 @@ class Proposals:
         """Rows whose numbers are moved to where more is expected."""
         existing = self._cube.existing(rows)
         points = self._cube.points(rows, existing)
+        axes = self._cube.axes
+        numbers = [
+            number
+            for number, axis in enumerate(axes)
+            if axis.column is not None
+            and not axis.is_category
+            and (axis.codes is None or len(axis.codes) >= _FEW)
+        ]
+        columns = np.array([axes[number].column for number in numbers], int)
         free = np.zeros(points.shape, bool)
-        for number, axis in enumerate(self._cube.axes):
-            if axis.column is not None and not axis.is_category:
-                is_fine = axis.codes is None or len(axis.codes) >= _FEW
-                free[:, axis.column] = existing[:, number] & is_fine
+        free[:, columns] = existing[:, numbers]
         if not free.any():
             return rows
         moved, _ = self._model.gain.climb(points, free, _STEPS)
         climbed = rows.copy()
-        for number, axis in enumerate(self._cube.axes):
-            if axis.column is not None and not axis.is_category:
-                climbed[:, number] = np.where(
-                    free[:, axis.column], moved[:, axis.column], rows[:, number]
-                )
+        climbed[:, numbers] = np.where(existing[:, numbers], moved[:, columns], rows[:, numbers])
         return self._cube.snapped(climbed)
 
     def _stepped(self, rows: np.ndarray) -> np.ndarray:

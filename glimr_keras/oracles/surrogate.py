@@ -5,6 +5,7 @@ driver.
 from __future__ import annotations
 
 import array
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -108,11 +109,12 @@ class Surrogate:
     def _lesson(self, costs: np.ndarray) -> Callable[[], list[Settings]]:
         """What is learned from results, ever more seldom as they become more."""
         count = _last_learned(len(costs))
-        limited, known = _limited(costs[:count]), self._learned
-        few = np.sort(np.argsort(limited, kind="stable")[:: -(-count // _MAX_LEARNED)])
+        known = self._learned
         if count in known:
             settings = known[count]
             return lambda: settings
+        limited = _limited(costs[:count])
+        few = np.sort(np.argsort(limited, kind="stable")[:: -(-count // _MAX_LEARNED)])
         data = self._of(few)[1], limited[few], self._cube.groups
 
         def lesson() -> list[Settings]:
@@ -125,13 +127,11 @@ class Surrogate:
         return lesson
 
 
+@dataclasses.dataclass(frozen=True)
 class Prepared:
     """All that proposals depend on, as it was at one time.
 
     Attributes:
-        cube: The space.
-
-    Args:
         cube: The space.
         points: Of the results, shape (points, columns).
         costs: Of the results, shape (points,).
@@ -140,39 +140,33 @@ class Prepared:
         lesson: The settings of the model.
     """
 
-    def __init__(
-        self,
-        cube: UnitCube,
-        points: np.ndarray,
-        costs: np.ndarray,
-        best_rows: np.ndarray,
-        running: np.ndarray,
-        lesson: Callable[[], list[Settings]],
-    ) -> None:
-        self.cube, self._points, self._costs = cube, points, costs
-        self._best_rows, self._running, self._lesson = best_rows, running, lesson
+    cube: UnitCube
+    points: np.ndarray
+    costs: np.ndarray
+    best_rows: np.ndarray
+    running: np.ndarray
+    lesson: Callable[[], list[Settings]]
 
     def ranked(self, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
-        """Configurations, the most promising first.
+        """Configurations, the most promising first. They are found at once.
 
         Args:
             generator: Decides on what is looked at.
         """
-        for row in Proposals(self.cube, self.model(), generator).ranked():
-            yield self.cube.configuration(row)
+        rows = Proposals(self.cube, self.model(), generator).ranked()
+        return map(self.cube.configuration, rows)
 
     def model(self) -> Model:
         """What is expected."""
         groups = self.cube.groups
         processes = [
-            GaussianProcess(self._points, self._costs, groups, settings)
-            for settings in self._lesson()
+            GaussianProcess(self.points, self.costs, groups, settings) for settings in self.lesson()
         ]
-        known = np.vstack([self._points, self._running])
+        known = np.vstack([self.points, self.running])
         for process in processes:
-            process.fantasize(self._running)
+            process.fantasize(self.running)
         bests = [float(process.predict(known)[0].min()) for process in processes]
-        return Model(Gain(processes, bests), self._best_rows, self._running)
+        return Model(Gain(processes, bests), self.best_rows, self.running)
 
 
 def _last_learned(count: int) -> int:
