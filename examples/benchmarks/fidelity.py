@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import functions
 import numpy as np
-from searchers import Suggesting, is_installed, known_space
+from searchers import Suggesting, end_own, end_theirs, is_installed, known_space
 
 EPOCHS, FACTOR = 27, 3
 MOST = 20_000
@@ -36,7 +36,6 @@ def _by_oracle(propose: Callable, config_of: Callable, end: Callable):
 def glimr_keras(seed: int, target: float) -> Iterator[float]:
     import glimr_keras as gk
     from glimr_keras.oracles import HyperbandOracle, Nothing
-    from glimr_keras.trials.trial import Execution, TrialStatus
 
     oracle = HyperbandOracle(
         gk.Objective("loss", "min"),
@@ -52,9 +51,7 @@ def glimr_keras(seed: int, target: float) -> Iterator[float]:
         return None if isinstance(trial, Nothing) else trial
 
     def end(trial, loss):
-        trial.values, trial.status = dict(trial.suggested), TrialStatus.COMPLETED
-        trial.executions[0] = Execution(TrialStatus.COMPLETED, {1: {"loss": loss}}, 1, loss)
-        oracle.end_trial(trial)
+        end_own(oracle, trial, dict(trial.suggested), "loss", loss)
 
     return _by_oracle(propose, lambda trial: gk.HyperParameters(trial.suggested), end)
 
@@ -81,9 +78,7 @@ def keras_tuner(seed: int, target: float) -> Iterator[float]:
             return trial if trial.status == "RUNNING" else None
 
         def end(trial, loss):
-            oracle.update_trial(trial.trial_id, {"loss": loss})
-            trial.status = "COMPLETED"
-            oracle.end_trial(trial)
+            end_theirs(oracle, trial, "loss", loss)
 
         yield from _by_oracle(propose, lambda trial: trial.hyperparameters, end)
 

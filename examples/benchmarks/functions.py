@@ -198,7 +198,7 @@ FUNCTIONS = (
     Function("Griewank-Rosenbrock (3)", rotated(bbob.griewank_rosenbrock, 3, 6), is_known=True),
     Function("noisy Hartmann (6)", hartmann6, -3.32236801141551, is_known=True, noise=0.1),
     Function("kinds of models (8, conditional)", kinds, is_known=True),
-    Function("Hartmann (6)", hartmann6, -3.32236801141551),
+    Function("Hartmann (6)", hartmann6, -3.32236801141551, is_known=True),
     Function("Schaffers (4)", rotated(bbob.schaffers, 4, 14)),
     Function("Rosenbrock (5)", rotated(bbob.rosenbrock, 5, 15)),
     Function("different powers (6)", rotated(bbob.different_powers, 6, 16)),

@@ -33,9 +33,24 @@ def known_space(function: Function):
     return SearchSpace(space.parameters, asked)
 
 
+def end_own(oracle, trial, values: dict, metric: str, score: float) -> None:
+    """Tells an oracle of this package the result of a trial."""
+    from glimr_keras.trials.trial import Execution, TrialStatus
+
+    trial.values, trial.status = values, TrialStatus.COMPLETED
+    trial.executions[0] = Execution(TrialStatus.COMPLETED, {1: {metric: score}}, 1, score)
+    oracle.end_trial(trial)
+
+
+def end_theirs(oracle, trial, metric: str, score: float) -> None:
+    """Tells an oracle of keras_tuner the result of a trial."""
+    oracle.update_trial(trial.trial_id, {metric: score})
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+
+
 def _own(make_oracle: Callable, function: Function, budget: int, seed: int):
     import glimr_keras as gk
-    from glimr_keras.trials.trial import Execution, TrialStatus
 
     oracle = make_oracle(
         gk.Objective("cost", "min"), budget, seed=seed, space=known_space(function)
@@ -47,9 +62,7 @@ def _own(make_oracle: Callable, function: Function, budget: int, seed: int):
 
     def tell(proposed, cost):
         trial, config = proposed
-        trial.values, trial.status = config.asked, TrialStatus.COMPLETED
-        trial.executions[0] = Execution(TrialStatus.COMPLETED, {1: {"cost": cost}}, 1, cost)
-        oracle.end_trial(trial)
+        end_own(oracle, trial, config.asked, "cost", cost)
 
     return propose, tell
 
@@ -89,10 +102,7 @@ def keras_tuner(function: Function, budget: int, seed: int):
         return trial, trial.hyperparameters
 
     def tell(proposed, cost):
-        trial, _ = proposed
-        oracle.update_trial(trial.trial_id, {"cost": cost})
-        trial.status = "COMPLETED"
-        oracle.end_trial(trial)
+        end_theirs(oracle, proposed[0], "cost", cost)
         directory.name  # noqa: B018  # lives as long as the search
 
     return propose, tell

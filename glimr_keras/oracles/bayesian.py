@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # heavy, and not needed in workers
 
 
 _MAX_COLLISIONS = 20
-_INITIAL_POINTS = 5, 10
+_INITIAL_POINTS = 5
 _MANY = 8
 """Where so many trials run for each that has ended meanwhile, a proposal is made ahead."""
 
@@ -44,8 +44,7 @@ class BayesianOptimizationOracle(Oracle):
     Args:
         alpha, beta: Of KerasTuner's Gaussian process; have no meaning here.
         num_initial_points: So many trials fill the space evenly before the model is used; by
-            default two for each hyperparameter, but from 5 to 10, and 10 random ones for Optuna's
-            samplers.
+            default 5, and 10 random ones for Optuna's samplers.
         sampler: `"gp"`, the Gaussian process; `"tpe"`, a tree of Parzen estimators over the
             hyperparameters that exist together (Bergstra et al., "Algorithms for Hyper-Parameter
             Optimization", NeurIPS 2011), which stays fast with thousands of trials; `"cmaes"` (for
@@ -184,7 +183,7 @@ class BayesianOptimizationOracle(Oracle):
         """Whether there are enough results for a model."""
         surrogate, wanted = self._surrogates.by_kind.get(0), self.num_initial_points
         if wanted is None:
-            wanted = int(np.clip(2 * self._num_searched, *_INITIAL_POINTS))
+            wanted = _INITIAL_POINTS
         if surrogate is None or not self._num_searched:
             return False
         count = self._surrogates.told_after(known.num_ended)

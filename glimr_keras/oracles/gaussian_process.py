@@ -135,16 +135,23 @@ class GaussianProcess:
         self._cost_scale = CostScale(float(costs.min()), settings.softness)
         self._scales = settings.scales[groups]
         self._points = points / self._scales
-        self._costs, self._mean, self._deviation = _standardized(self._cost_scale.seen(costs))
+        standardized, mean, self._deviation = _standardized(self._cost_scale.seen(costs))
         covariance = _matern(_squares(self._points, self._points))[0]
         covariance[np.diag_indices(len(points))] = 1 + settings.noise + _JITTER
         self._whitening = np.linalg.inv(np.linalg.cholesky(covariance))
+        self._costs, level = _centred(standardized, self._whitening)
+        self._mean = mean + level * self._deviation
         self._weights = self._whitening.T @ (self._whitening @ self._costs)
         self._variance = max(float(self._costs @ self._weights) / len(costs), 1e-12)
 
     def seen(self, costs: np.ndarray) -> np.ndarray:
         """Costs in the unit of predictions."""
         return (self._cost_scale.seen(costs) - self._mean) / self._deviation
+
+    @property
+    def lowest(self) -> float:
+        """The lowest cost that it knows or fantasizes, in the unit of `seen`."""
+        return float(self._costs.min())
 
     def fantasize(self, points: np.ndarray) -> None:
         """Takes in points whose costs are not known yet, as if they were those that are expected.
@@ -207,7 +214,7 @@ class _Fit:
         for column, group in enumerate(groups):
             difference = points[:, None, column] - points[None, :, column]
             self._squares[group] += (difference**2).ravel()
-        scale = math.log(0.5 * math.sqrt(self._groups_count))
+        scale = math.log(0.25 * math.sqrt(self._groups_count))
         self._prior = np.append(np.full(self._groups_count, scale), _NOISE)
         self._deviations = np.append(np.ones(self._groups_count), _NOISE_DEVIATION)
         self._bounds = np.array([_SCALE_BOUNDS] * self._groups_count + [_NOISE_BOUNDS]).T
@@ -254,6 +261,7 @@ class _Fit:
         covariance[np.diag_indices(count)] = 1 + noise + _JITTER
         whitening = np.linalg.inv(np.linalg.cholesky(covariance))
         inverse = whitening.T @ whitening
+        costs = _centred(costs, whitening)[0]
         weights = inverse @ costs
         variance = max(float(costs @ weights) / count, 1e-12)
         away = (at - self._prior) / self._deviations
@@ -272,6 +280,15 @@ def _standardized(costs: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Costs with mean 0 and deviation 1, and what these were."""
     mean, deviation = float(costs.mean()), float(costs.std()) or 1.0
     return (costs - mean) / deviation, mean, deviation
+
+
+def _centred(costs: np.ndarray, whitening: np.ndarray) -> tuple[np.ndarray, float]:
+    """Costs without the level that the process returns to far from all points, and that level: the
+    most probable one, to which many results next to each other add no more than one.
+    """
+    ones = whitening.sum(axis=1)
+    level = float(ones @ (whitening @ costs) / (ones @ ones))
+    return costs - level, level
 
 
 def _squares(left: np.ndarray, right: np.ndarray) -> np.ndarray:

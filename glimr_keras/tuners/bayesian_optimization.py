@@ -34,8 +34,7 @@ class BayesianOptimization(Tuner):
             direction; a list of several for a Pareto front. Defaults to the number that `fit` or
             `run` returns, which is minimised.
         num_initial_points: Trials that fill the space evenly before the model of the results is
-            used. Defaults to two for each hyperparameter, but from 5 to 10, and to 10 random ones
-            for Optuna's samplers.
+            used. Defaults to 5, and to 10 random ones for Optuna's samplers.
         sampler: `"gp"`, `"tpe"`, `"cmaes"`, `"nsga2"`, or a sampler of `optuna.samplers`. Defaults
             to `"gp"`, and for a list of objectives to `"tpe"`.
         alpha: Has no meaning here; KerasTuner's Gaussian process has it. Defaults to none.

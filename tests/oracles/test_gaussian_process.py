@@ -6,7 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from glimr_keras.oracles.gaussian_process import CostScale, GaussianProcess, drawn, learned
+from glimr_keras.oracles.gaussian_process import (
+    CostScale,
+    GaussianProcess,
+    Settings,
+    _Fit,
+    drawn,
+    learned,
+)
 
 TWO = np.array([0, 1])
 
@@ -54,6 +61,36 @@ def test_a_column_that_makes_no_difference_gets_a_long_scale(points):
 
 def test_columns_of_one_group_share_their_scale(points):
     assert len(learned(points, wave(points), np.array([0, 0])).scales) == 1
+
+
+def test_many_results_at_one_place_do_not_move_the_level():
+    apart = np.random.default_rng(0).random((10, 2))
+    close = 0.5 + 0.001 * np.random.default_rng(1).random((90, 2))
+    points, costs = np.vstack([apart, close]), np.append(np.full(10, 1.0), np.full(90, -1.0))
+    process = GaussianProcess(points, costs, TWO, Settings(np.full(2, 0.02), 1e-3, math.inf))
+    far = np.array([[-5.0, -5.0]])
+    expected = (10 * 1.0 + 1 * -1.0) / 11
+    assert process.predict(far)[0] == pytest.approx(process.seen(np.array([expected])), abs=0.02)
+
+
+def test_the_level_makes_no_setting_more_probable(points):
+    fit, at = _Fit(points, TWO), np.log([0.3, 0.3, 1e-3])
+    probability, slope = fit._probability(at, wave(points))
+    shifted, shifted_slope = fit._probability(at, wave(points) + 5.0)
+    assert shifted == pytest.approx(probability)
+    assert shifted_slope == pytest.approx(slope)
+
+
+def test_the_lowest_is_a_cost_that_it_was_told_or_expects(points):
+    costs = wave(points) + np.random.default_rng(2).normal(size=25)
+    process = GaussianProcess(points, costs, TWO, Settings(np.full(2, 0.3), 1.0, math.inf))
+    assert process.lowest == pytest.approx(process.seen(costs).min())
+    sure = GaussianProcess(points, wave(points), TWO, Settings(np.full(2, 0.3), 1e-3, math.inf))
+    grid = np.random.default_rng(3).random((500, 2))
+    expected, before = grid[[sure.predict(grid)[0].argmin()]], sure.lowest
+    sure.fantasize(expected)
+    assert sure.lowest == pytest.approx(sure.predict(expected)[0][0], abs=0.01)
+    assert sure.lowest < before
 
 
 def test_noise_is_found():

@@ -85,8 +85,7 @@ GROUPS = {
             "int | None",
             "None",
             "Trials that fill the space evenly before the model of the results is used. Defaults "
-            "to two for each hyperparameter, but from 5 to 10, and to 10 random ones for Optuna's "
-            "samplers.",
+            "to 5, and to 10 random ones for Optuna's samplers.",
         ),
         own(
             "sampler",
