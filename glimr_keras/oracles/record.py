@@ -8,7 +8,6 @@ search reads the journal and not them, so they may be behind it.
 from __future__ import annotations
 
 import collections
-import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +20,7 @@ from glimr_keras.oracles.duplicates import TriedConfigurations, values_hash
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials import stored_trial
 from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus, by_id, ranked
@@ -322,14 +322,15 @@ class TrialRecord:
 
         Raises:
             RuntimeError: If the oracle has none.
+            ProjectError: If a file there is damaged.
         """
         if self._project_dir is None:
             raise RuntimeError("The oracle has no project's directory to read.")
         self.trials = {}
         for path in sorted(self._project_dir.glob("trial_*/trial.json")):
-            trial = Trial.load(path)
+            trial = stored_trial.read(path)
             self.trials[trial.trial_id] = trial
-        self.set_state(json.loads((self._project_dir / "oracle.json").read_text("utf-8")))
+        self.set_state(stored_trial.read_object(self._project_dir / "oracle.json"))
 
     def restore_state(self) -> None:
         """When a search goes on, give a subclass with a `set_state` of its own what its `get_state`
@@ -338,7 +339,7 @@ class TrialRecord:
         path = pathlib.Path(self._get_oracle_fname())
         if self._project_dir is None or not path.exists() or not self._has_own("set_state"):
             return
-        stored, known = json.loads(path.read_text("utf-8")), TrialRecord.get_state(self)
+        stored, known = stored_trial.read_object(path), TrialRecord.get_state(self)
         self.set_state(stored | {name: known[name] for name in _IN_JOURNAL if name in stored})
         self._hyperparameters.merge(self.space.parameters, overwrite=False)
 

@@ -16,14 +16,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
+import math
 import os
 import pathlib
+import reprlib
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
+from glimr_keras._utils import untrusted_json
 from glimr_keras._utils.files import write_whole
+from glimr_keras._utils.untrusted_json import LONGEST
 from glimr_keras.errors import CheckpointError, StorageError
 
 WEIGHTS = "checkpoint.weights.h5"
@@ -32,6 +35,9 @@ NEW = "new.weights.h5"
 """Of weights that are to take the place of those before."""
 BEST = "best"
 """Beside a state: the directory of the training's best weights then."""
+_LARGEST = 2**53
+_LARGEST_SAMPLE = 2**31
+"""Numbers that one sample may have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +94,7 @@ def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
 def age(description: bytes | None) -> tuple[int, int]:
     """By which packed descriptions of a training's states are ordered: attempt and epoch."""
     try:
-        described = Checkpoint(**json.loads(description or b"{}"))
+        described = _described(description or b"{}")
     except (ValueError, TypeError):
         return -1, -1
     return described.attempt, described.epoch
@@ -97,7 +103,7 @@ def age(description: bytes | None) -> tuple[int, int]:
 def fits(description: bytes, weights: bytes) -> bool:
     """Whether a packed description is of these weights."""
     try:
-        digest = Checkpoint(**json.loads(description)).digest
+        digest = _described(description).digest
     except (ValueError, TypeError):
         return False
     return digest in (None, hashlib.blake2b(weights, digest_size=16).hexdigest())
@@ -130,13 +136,53 @@ def describe(directory: str | os.PathLike[str]) -> Checkpoint:
     """
     file = pathlib.Path(directory) / DESCRIPTION
     try:
-        return Checkpoint(**json.loads(file.read_text()))
+        with _opened(file) as content:
+            return _described(content.read(LONGEST + 1))
     except FileNotFoundError:
         raise CheckpointError(f"There is no checkpoint in {directory}.") from None
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(
             f"The checkpoint in {directory} is damaged: {file.name} cannot be read: {error}"
         ) from error
+
+
+def _described(text: bytes) -> Checkpoint:
+    """What a description says, which somebody else may have written.
+
+    Raises:
+        ValueError, TypeError: If it says what no checkpoint can be.
+    """
+    described = Checkpoint(**untrusted_json.parsed(text))
+    fields = {
+        "epoch": _is_count(described.epoch),
+        "attempt": _is_count(described.attempt),
+        "inputs": described.inputs is None or _is_structure(described.inputs),
+        "has_optimizer": isinstance(described.has_optimizer, bool),
+        "build_config": isinstance(described.build_config, (dict, type(None))),
+        "values": isinstance(described.values, (dict, type(None))),
+        "score": isinstance(described.score, (int, float, type(None))),
+        "metrics": isinstance(described.metrics, (dict, type(None))),
+        "digest": isinstance(described.digest, (str, type(None))),
+    }
+    for name, is_right in fields.items():
+        if not is_right:
+            raise ValueError(f"`{name}` cannot be {reprlib.repr(getattr(described, name))}")
+    return described
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number <= _LARGEST
+
+
+def _is_structure(inputs: Any) -> bool:
+    match inputs:
+        case {"shape": list(sizes), "dtype": str()}:
+            return all(map(_is_count, sizes)) and math.prod(sizes) <= _LARGEST_SAMPLE
+        case {"dict": dict(parts)}:
+            return all(map(_is_structure, parts.values()))
+        case {"list": list(parts)}:
+            return all(map(_is_structure, parts))
+    return False
 
 
 def are_of_own_loop(directory: str | os.PathLike[str]) -> bool:
@@ -197,16 +243,28 @@ def damaged(place: pathlib.Path) -> CheckpointError:
     )
 
 
+def _opened(file: pathlib.Path) -> BinaryIO:
+    """A file that is read.
+
+    Raises:
+        OSError: If it cannot be, as a pipe, which would be waited for.
+    """
+    if file.exists() and not file.is_file():
+        raise OSError(f"{file} is no file")
+    return file.open("rb")
+
+
 def _read(file: pathlib.Path) -> bytes:
     try:
-        return file.read_bytes()
+        with _opened(file) as content:
+            return content.read()
     except OSError as error:
         raise CheckpointError(f"The checkpoint in {file.parent} cannot be read: {error}") from error
 
 
 def digest_of(file: pathlib.Path) -> str:
     """That of a file's content."""
-    with file.open("rb") as content:
+    with _opened(file) as content:
         summed = hashlib.blake2b(digest_size=16)
         while block := content.read(1 << 20):
             summed.update(block)

@@ -19,26 +19,24 @@ import json
 import math
 import os
 import pathlib
-import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from glimr_keras._utils.files import lock
+from glimr_keras._utils.untrusted_json import LONGEST
 from glimr_keras.errors import ProjectError, StorageError
+from glimr_keras.project import records
+from glimr_keras.project.records import VERSION
 from glimr_keras.space import ray_kinds  # noqa: F401  # kinds that a journal may have
 from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
-from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
-VERSION = 2
-"""Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no
-directions of metrics; it is read as well.
-"""
 HIDDEN = ".glimr_keras"
 FILE = "journal.jsonl"
+_BLOCK = 1 << 16
 
 
 def now() -> float:
@@ -120,25 +118,33 @@ class Journal:
 
     def exists(self) -> bool:
         """Whether there is a project: a journal whose first line was written to its end."""
-        if not self.path.exists():
-            return False
+        return self._first_line().endswith(b"\n")
+
+    def _first_line(self) -> bytes:
+        """As far as a line may go; empty if there is no journal."""
+        if not self.path.is_file():  # a pipe would be waited for
+            return b""
         with self.path.open("rb") as file:
-            return file.readline().endswith(b"\n")
+            return file.readline(LONGEST + 1)
 
     @property
     def project_id(self) -> str | None:
-        """The id of the project, without reading all of it; `None` if there is none."""
-        if not self.exists():
+        """The id of the project, without reading all of it; `None` if there is none.
+
+        Raises:
+            ProjectError: If its description is damaged.
+        """
+        first = self._first_line()
+        if not first.endswith(b"\n"):
             return None
-        with self.path.open("rb") as file:
-            header: dict[str, str] = json.loads(file.readline())
-        return header.get("project_id")
+        with self._damage(1):
+            project_id: str | None = records.parsed(first).get("project_id")
+        return project_id
 
     def is_of(self, project_id: str) -> bool:
         """Whether this is the journal of that project; tells without reading it."""
         try:
-            with self.path.open("rb") as file:
-                return f'"project_id": "{project_id}"'.encode() in file.readline()
+            return f'"project_id": "{project_id}"'.encode() in self._first_line()
         except OSError:
             return False
 
@@ -262,7 +268,13 @@ class Journal:
 
     def _append(self, record: str, at: float | None = None, /, **fields: Any) -> None:
         said = {"record": record, "time": now() if at is None else at}
-        self.extend((json.dumps({**said, **fields}) + "\n").encode())
+        line = (json.dumps({**said, **fields}) + "\n").encode()
+        if len(line) > LONGEST:
+            raise StorageError(
+                f"{self.path} takes records of up to {LONGEST} bytes. Received: one of "
+                f"{len(line)} bytes, {record!r}. Make values and messages shorter."
+            )
+        self.extend(line)
 
     def extend(self, lines: bytes) -> None:
         """Adds whole lines, as another machine wrote them."""
@@ -301,10 +313,20 @@ class Journal:
             ProjectError: If another search is writing to it.
         """
         if self._file is None:
+            self._check_place()
             self._file = self.path.open("ab", buffering=0)
             self._lock(self._file)
             self._cut_torn_end()
         return self._file
+
+    def _check_place(self) -> None:
+        """Refuses to write to what is no file of this project."""
+        for place in (self.path.parent, self.path):
+            if place.is_symlink() or (place == self.path and place.exists() != place.is_file()):
+                raise ProjectError(
+                    f"{place} is a link or no file, and a search would write through it. Put "
+                    "what it leads to in its place."
+                )
 
     def _lock(self, file: io.FileIO) -> None:
         """Keeps a second search out of the project, where the system has locks."""
@@ -322,8 +344,16 @@ class Journal:
         if not self.path.exists():
             return
         with self.path.open("rb+") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
+            end = file.seek(0, os.SEEK_END)
+            while end > 0:
+                start = max(0, end - _BLOCK)
+                file.seek(start)
+                found = file.read(end - start).rfind(b"\n")
+                if found >= 0:
+                    end = start + found + 1
+                    break
+                end = start
+            file.truncate(end)
 
     # Reading
 
@@ -339,13 +369,13 @@ class Journal:
                 f"There is no glimr_keras project in {self.path.parent.parent}. Call `search()` "
                 "first."
             )
-        records = self._records()
-        _, header = next(records)
-        if header.get("record") != "project":
+        lines = self._records()
+        _, header = next(lines)
+        if header["record"] != "project":
             raise ProjectError(
                 f"{self.path} does not start with the description of a project; it is damaged."
             )
-        if header.get("version", 0) > VERSION:
+        if records.is_newer(header):
             raise ProjectError(
                 f"{self.path} has version {header['version']}, and this glimr_keras reads up to "
                 f"{VERSION}. Update glimr_keras."
@@ -365,32 +395,32 @@ class Journal:
                 oracle=header.get("oracle"),
                 created=_time(header, "time"),
             )
-        for number, record in records:
+            records.checked_space(project.space)
+        for number, record in lines:
             with self._damage(number):
                 _replay(project, record)
-        with self._damage(1):
-            space = project.parameters
+        space = project.parameters
         for trial in project.trials.values():
             trial.hyperparameters.define(space)
         return project
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """The records with their line numbers, counted from 1."""
-        lines = self.path.read_bytes().split(b"\n")
-        for number, line in enumerate(
-            lines[:-1], start=1
-        ):  # what follows the last newline was not written to its end
-            with self._damage(number):
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise TypeError(f"a record must be an object, not {record!r}")
-            yield number, record
+        with self.path.open("rb") as file:
+            number = 0
+            while line := file.readline(LONGEST + 1):
+                number += 1
+                if not line.endswith(b"\n") and len(line) <= LONGEST:
+                    return  # it was not written to its end
+                with self._damage(number):
+                    record = records.parsed(line)
+                yield number, record
 
     @contextlib.contextmanager
     def _damage(self, number: int) -> Iterator[None]:
         try:
             yield
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise ProjectError(
                 f"{self.path} is damaged in line {number}: {type(error).__name__}: {error}"
             ) from error
@@ -411,12 +441,10 @@ def cannot_be_made(directory: pathlib.Path, error: OSError) -> StorageError:
     return StorageError(f"The project directory {directory} cannot be made: {error}. {remedy}")
 
 
-_TRIAL_ID = re.compile(r"[0-9]+")
-
-
 def _replay(project: Project, record: dict[str, Any]) -> None:
     match record["record"]:
         case "space":
+            records.checked_space(record["parameters"])
             project.late_space += record["parameters"]
         case "trial":
             _begin(project, record)
@@ -456,9 +484,6 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
 
 def _begin(project: Project, record: dict[str, Any]) -> None:
     """Takes in a new trial."""
-    for trial_id in (record["trial_id"], record["values"].get(Stage.PARENT)):
-        if trial_id is not None and not _TRIAL_ID.fullmatch(trial_id):  # which are parts of paths
-            raise ValueError(f"{trial_id!r} is no trial's id")
     key = tuple(record["sampling_key"])
     trial = Trial.of(record["trial_id"], record["values"], key, directions=project.directions)
     trial.num_ended = len(project.end_order)

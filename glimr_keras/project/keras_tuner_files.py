@@ -8,16 +8,16 @@ objective was.
 
 from __future__ import annotations
 
-import json
 import math
 import pathlib
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
 from glimr_keras.errors import CheckpointError, ProjectError
-from glimr_keras.project import checkpoints
+from glimr_keras.project import checkpoints, records
 from glimr_keras.project.journal import Journal, Project, serialized
-from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.trials import stored_trial
 from glimr_keras.trials.metrics_tracking import MetricObservation
 from glimr_keras.trials.objective import DEFAULT, Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
@@ -58,13 +58,10 @@ def read(directory: pathlib.Path, objective: Objective | None = None) -> Project
     """
     if not (directory / _ORACLE).is_file():
         raise ProjectError(f"There is no KerasTuner project in {directory}: it has no {_ORACLE}.")
-    oracle = _content(directory / _ORACLE)
-    contents = [_content(path) for path in sorted(directory.glob(f"trial_*/{_TRIAL}"))]
+    oracle = stored_trial.read_object(directory / _ORACLE)
+    read_trials = map(stored_trial.read, sorted(directory.glob(f"trial_*/{_TRIAL}")))
+    found = {trial.trial_id: trial for trial in read_trials}
     try:
-        found = {
-            trial.trial_id: trial
-            for trial in (Trial.from_state({"message": None, **state}) for state in contents)
-        }
         order = [trial_id for trial_id in oracle.get("start_order") or () if trial_id in found]
         trials = {
             trial_id: found[trial_id]
@@ -80,14 +77,20 @@ def read(directory: pathlib.Path, objective: Objective | None = None) -> Project
             _add_executions(trial, optimised)
         for trial in scored:
             _check_score(trial, optimised, directory)
-        space = HyperParameters.from_config(oracle["hyperparameters"]).space
-    except (KeyError, TypeError, AttributeError) as error:
+        space = records.checked_space(oracle["hyperparameters"]["space"])
+        end_order = [trial_id for trial_id in oracle.get("end_order") or () if trial_id in trials]
+        seed = oracle.get("seed") or 0
+        if not isinstance(seed, int):
+            raise TypeError(f"`seed` cannot be {reprlib.repr(seed)}")
+    except ProjectError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise ProjectError(
             f"The KerasTuner project in {directory} is damaged: {type(error).__name__}: {error}"
         ) from error
     return Project(
         optimised,
-        oracle.get("seed") or 0,
+        seed,
         max((len(trial.executions) for trial in trials.values()), default=1),
         serialized(space),
         is_whole=False,
@@ -97,7 +100,7 @@ def read(directory: pathlib.Path, objective: Objective | None = None) -> Project
         directions={
             name: kept for trial in trials.values() for name, kept in trial.directions.items()
         },
-        end_order=[trial_id for trial_id in oracle.get("end_order") or () if trial_id in trials],
+        end_order=end_order,
     )
 
 
@@ -113,17 +116,9 @@ def weights_in(directory: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any] | 
         kept = sorted(path.name for path in directory.glob("checkpoint*"))
         why = f": Keras 3 does not read what Keras 2 wrote, {', '.join(kept)}" if kept else ""
         raise CheckpointError(f"There are no weights in {directory}{why}.")
-    return weights, _content(directory / _BUILD) if (directory / _BUILD).exists() else None
-
-
-def _content(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ProjectError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ProjectError(f"{path} cannot be read: it is no JSON object.")
-    return content
+    return weights, stored_trial.read_object(directory / _BUILD) if (
+        directory / _BUILD
+    ).exists() else None
 
 
 def _objective_of(scored: list[Trial], directory: pathlib.Path) -> Objective:

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import json
 import pathlib
+import reprlib
 import sys
 import types
 import warnings
@@ -24,8 +26,9 @@ import h5py
 import keras
 import numpy as np
 
+from glimr_keras._utils import untrusted_json
 from glimr_keras._utils.own_code import is_own_file
-from glimr_keras.errors import ModelError
+from glimr_keras.errors import CheckpointError, ModelError
 
 _GROUP = "glimr_keras_state"
 _KERAS = (
@@ -123,7 +126,7 @@ def reading(
         if optimizer is None or getattr(optimizer, "built", True):
             continue
         found = [parts.get(variable) for variable in variables]
-        if not found or any(variable is None for variable in found):
+        if not found or not all(map(_is_variable, found)):
             found = model.trainable_variables
         optimizer.build(found)
     yield
@@ -192,9 +195,32 @@ def _read(file: pathlib.Path) -> tuple[dict[str, Any], list[np.ndarray]]:
     with h5py.File(file, "r") as content:
         if _GROUP not in content:
             return {"built": {}, "paths": []}, []
-        group = content[_GROUP]
-        described = json.loads(group["description"][()])
-        return described, [group[str(number)][()] for number in range(len(described["paths"]))]
+        try:
+            group = content[_GROUP]
+            described = untrusted_json.parsed(group["description"][()])
+            _check_description(described)
+            arrays = [group[str(number)][()] for number in range(len(described["paths"]))]
+            if not all(_can_be_held(array) for array in arrays):
+                raise TypeError("a value is no array of numbers")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"The state of a training in {file} is damaged: {type(error).__name__}: {error}"
+            ) from error
+        return described, arrays
+
+
+def _check_description(described: Any) -> None:
+    """Refuses a description that `write` does not write.
+
+    Raises:
+        TypeError: If it is one.
+    """
+    match described:
+        case {"built": dict(built), "paths": list(paths), **more}:
+            named = [*paths, *more.get("seeds", ()), *itertools.chain(*built.values())]
+            if all(isinstance(name, (str, type(None))) for name in named) and None not in paths:
+                return
+    raise TypeError(f"its description cannot be {reprlib.repr(described)}")
 
 
 def _beside_weights(model: keras.Model, parts: dict[str, Any]) -> dict[str, Any]:
@@ -312,4 +338,8 @@ def _array(variable: Any) -> np.ndarray | None:
     )
     if array.dtype.kind == "V":  # as bfloat16, which NumPy does not know
         return array.astype("float32")
-    return array if array.dtype.kind in "biufc" else None
+    return array if _can_be_held(array) else None
+
+
+def _can_be_held(array: Any) -> bool:
+    return array.dtype.kind in "biufc"

@@ -16,7 +16,7 @@ import keras
 
 from glimr_keras._utils.input_spec import build_from
 from glimr_keras.errors import ModelError
-from glimr_keras.project import model_state
+from glimr_keras.project import model_state, weights_file
 from glimr_keras.project.checkpoints import (
     BEST,
     NEW,
@@ -115,6 +115,7 @@ def load(
     """
     place = pathlib.Path(directory)
     checkpoint, weights = describe(place), intact(place)
+    weights_file.check(weights)
     build_from(model, checkpoint.inputs, checkpoint.build_config)
     is_changed = any(
         (checkpoint.values or {}).get(name, value) != value
@@ -153,8 +154,10 @@ def load_weights(model: Any, weights: pathlib.Path, build_config: Any = None) ->
             built yet.
 
     Raises:
+        CheckpointError: If the file leads out of itself, or is damaged.
         ModelError: If the model cannot be built, or has other layers than the saved one.
     """
+    weights_file.check(weights)
     build_from(model, None, build_config)
     _read_into(model, weights, with_optimizer=False)
 
@@ -166,7 +169,7 @@ def _read_into(model: Any, weights: pathlib.Path, with_optimizer: bool) -> None:
                 keras.saving.load_weights(model, weights, objects_to_skip=others)
             else:
                 model.load_weights(weights)
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise ModelError(
             f"The weights in {weights.parent} do not fit the model that was built. Does `build` "
             "depend on anything but its configuration, or was it changed since? Keras says: "

@@ -7,7 +7,6 @@ a link to what the best weights were then.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 import shutil
@@ -17,6 +16,7 @@ from glimr_keras.errors import CheckpointError
 from glimr_keras.project.checkpoints import (
     BEST,
     DESCRIPTION,
+    age,
     describe,
     exists,
     intact,
@@ -55,7 +55,7 @@ def put_state(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> 
         for name, content in files.items()
         if name.startswith(f"{BEST}/")
     }
-    with new_state(pathlib.Path(directory), json.loads(files[DESCRIPTION])["epoch"]) as place:
+    with new_state(pathlib.Path(directory), age(files[DESCRIPTION])[1]) as place:
         if best:
             put(place / BEST, best)
         put(place, files)

@@ -163,6 +163,13 @@ class HyperParameter:
             condition.get("config", condition) for condition in config.get("conditions", ())
         ]
         conditions = tuple(Condition(each["name"], tuple(each["values"])) for each in described)
+        unstored = [
+            field.name
+            for field in dataclasses.fields(cls)
+            if not field.compare and field.name in config
+        ]
+        if unstored:
+            raise TypeError(f"{cls.stored_as} has no {unstored[0]!r} in files")
         return cls(**{**config, "conditions": conditions})
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import json
 import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -44,6 +43,7 @@ from glimr_keras.training.dry_run import DryRun, dry_run
 from glimr_keras.training.messages import Change
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.transport.serialization import check_sendable
+from glimr_keras.trials import stored_trial
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners import failed_trials
@@ -275,7 +275,7 @@ class SearchSession:
         check_oracle(self._state.place, project, kind_of(tuner.oracle), tuner.oracle.has_own_state)
         path = pathlib.Path(tuner._get_tuner_fname())
         if "set_state" in self._own.names and path.exists():
-            tuner.set_state(json.loads(path.read_text("utf-8")))
+            tuner.set_state(stored_trial.read_json(path))
 
     def folds(self, arguments: FitArguments, seed: int, **how: Any) -> Folds | None:
         """How the data is split for cross validation."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from glimr_keras.models.compile_overrides import OF_TUNER, MadeAnew
 from glimr_keras.oracles import Oracle
+from glimr_keras.trials import stored_trial
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Trial, TrialStatus
 
@@ -60,4 +61,4 @@ def _oracle_with_trials(
 @functools.cache
 def _read_trial(file: pathlib.Path, changed: int) -> Trial:
     """Read a trial that is written down, as it was when the file was changed last."""
-    return Trial.load(file)
+    return stored_trial.read(file)

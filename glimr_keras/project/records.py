@@ -1,0 +1,238 @@
+"""What the records of a journal may say: types, ids and numbers, looked at before a record is
+replayed. Runs anywhere.
+
+A project may be somebody else's, or damaged. Ids become parts of paths, numbers of times become
+dates, and counts are gone through, so what cannot be is refused where it is read, and nothing that
+reads a project has to expect it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import reprlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from glimr_keras._utils import untrusted_json
+from glimr_keras.space.hp_types import HyperParameter, deserialize
+from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.objective import DIRECTIONS
+from glimr_keras.trials.trial import TrialStatus
+
+VERSION = 2
+"""Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no
+directions of metrics; it is read as well.
+"""
+_TRIAL_ID = re.compile(r"[0-9]{1,32}")
+_PROJECT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_STATUSES = {value for name, value in vars(TrialStatus).items() if name.isupper()}
+_NO_NUMBERS = ("nan", "inf", "-inf")
+_MOST_EXECUTIONS, _MOST_FOLDS = 10**6, 10**5
+_LARGEST = 2**53
+"""Of what is counted, such as epochs."""
+_LATEST = 9e9
+"""Of times, in seconds since 1970, UTC: the year 2255. Tables hold them in nanoseconds."""
+_LONGEST_DURATION = 1e12
+_SCALARS = (bool, int, float, str, type(None))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """What a field may be.
+
+    Attributes:
+        words: For messages.
+        has: Whether it may be a value.
+    """
+
+    words: str
+    has: Callable[[Any], Any]
+
+
+def _int(words: str, low: int, high: int) -> _Kind:
+    return _Kind(words, lambda value: type(value) is int and low <= value <= high)
+
+
+def _span(words: str, low: float, high: float) -> _Kind:
+    return _Kind(words, lambda value: type(value) in (int, float) and low <= value <= high)
+
+
+def _or_none(kind: _Kind) -> _Kind:
+    return _Kind(f"{kind.words} or null", lambda value: value is None or kind.has(value))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (float, int, bool) or value in _NO_NUMBERS
+
+
+def _is_stage(values: Any) -> bool:
+    """Tell whether values have names, and those that an oracle gives are of their kinds."""
+    if type(values) is not dict:
+        return False
+    return all(
+        (_PARENT if name == Stage.PARENT else _STAGE).has(values[name])
+        for name in Stage.NAMES
+        if name in values
+    )
+
+
+def _is_shape(shape: Any) -> bool:
+    match shape:
+        case {"shape": list(sizes), "dtype": str()}:
+            return all(type(size) in (int, type(None)) for size in sizes)
+        case {"dict": dict(parts)}:
+            return all(map(_is_shape, parts.values()))
+        case {"list": list(parts)}:
+            return all(map(_is_shape, parts))
+    return False
+
+
+def _is_objective(config: Any) -> bool:
+    match config:
+        case {"objectives": list(parts), "pareto": bool()}:
+            return all(map(_is_objective, parts))
+        case {"name": str(), "direction": str() | None}:
+            return True
+    return False
+
+
+_BOOLEAN = _Kind("true or false", lambda value: type(value) is bool)
+_TEXT = _Kind("a text", lambda value: type(value) is str)
+_ID = _Kind("a trial's id", lambda value: type(value) is str and _TRIAL_ID.fullmatch(value))
+_PARENT = _or_none(_ID)
+_STAGE = _or_none(_int("a count", 0, 2**31))
+_EXECUTION = _int("a number of an execution", 0, _MOST_EXECUTIONS)
+_EPOCH = _int("an epoch", -_LARGEST, _LARGEST)
+_TIME = _span("a time in seconds since 1970", 0, _LATEST)
+_STATUS = _Kind("a status", lambda value: type(value) is str and value in _STATUSES)
+_NUMBER = _Kind("a number", _is_number)
+_NUMBERS = _Kind(
+    "numbers by name",
+    lambda value: type(value) is dict and all(map(_is_number, value.values())),
+)
+_VALUES = _Kind("values by name", _is_stage)
+_KEY = _Kind(
+    "a list of integers from 0",
+    lambda value: type(value) is list and all(type(part) is int and part >= 0 for part in value),
+)
+_PARTS = _Kind("a list", lambda value: type(value) is list)
+_DIRECTIONS = _Kind(
+    "directions by name",
+    lambda value: type(value) is dict and all(way in (None, *DIRECTIONS) for way in value.values()),
+)
+_EXECUTION_OF = {"trial_id": _ID, "execution": _EXECUTION}
+_RECORDS: Mapping[str, Mapping[str, _Kind]] = {
+    "project": {
+        "objective": _Kind("an objective", _is_objective),
+        "seed": _Kind("an integer", lambda value: type(value) is int),
+        "executions_per_trial": _int("a number of executions", 1, _MOST_EXECUTIONS),
+        "space": _PARTS,
+    },
+    "space": {"parameters": _PARTS},
+    "trial": {"trial_id": _ID, "values": _VALUES, "sampling_key": _KEY},
+    "start": _EXECUTION_OF,
+    "epoch": {**_EXECUTION_OF, "epoch": _EPOCH, "metrics": _NUMBERS},
+    "loss": _EXECUTION_OF,
+    "retry": _EXECUTION_OF,
+    "again": {"trial_id": _ID},
+    "execution": {
+        **_EXECUTION_OF,
+        "status": _STATUS,
+        "score": _or_none(_NUMBER),
+        "best_epoch": _or_none(_EPOCH),
+        "duration": _or_none(_span("seconds", -_LONGEST_DURATION, _LONGEST_DURATION)),
+        "message": _or_none(_TEXT),
+    },
+    "end": {
+        "trial_id": _ID,
+        "status": _STATUS,
+        "values": _VALUES,
+        "message": _or_none(_TEXT),
+    },
+    "directions": {"directions": _DIRECTIONS},
+}
+"""By kind, what each record has. Others are passed over."""
+_MORE: Mapping[str, Mapping[str, _Kind]] = {
+    "project": {
+        "version": _int("a version", 0, _LARGEST),
+        "is_whole": _BOOLEAN,
+        "cv_folds": _or_none(_int("a number of folds", 1, _MOST_FOLDS)),
+        "shapes": _Kind(
+            "shapes by name",
+            lambda value: type(value) is dict and all(map(_is_shape, value.values())),
+        ),
+        "project_id": _or_none(
+            _Kind("an id", lambda value: type(value) is str and _PROJECT_ID.fullmatch(value))
+        ),
+        "directions": _DIRECTIONS,
+        "oracle": _or_none(_TEXT),
+        "time": _or_none(_TIME),
+    },
+    "start": {"time": _or_none(_TIME)},
+    "epoch": {"time": _TIME, "worker": _TEXT},
+    "execution": {
+        "told": _BOOLEAN,
+        "returned": _NUMBERS,
+        "gpu_memory": _int("bytes", 0, 2**63),
+        "reused_graph": _BOOLEAN,
+        "started": _or_none(_TIME),
+        "time": _or_none(_TIME),
+        "worker": _TEXT,
+    },
+    "end": {"score": _NUMBER, "best_step": _or_none(_span("an epoch", -_LARGEST, _LARGEST))},
+}
+"""What it may have beside that."""
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """Return the record that a line is.
+
+    Raises:
+        ValueError: If it is no JSON, more than can be handled, or of another kind than it says.
+        TypeError: If it is no object.
+    """
+    record = untrusted_json.parsed(line)
+    if not isinstance(record, dict):
+        raise TypeError(f"a record must be an object, not {type(record).__name__}")
+    kind = record["record"]
+    if type(kind) is not str:
+        raise TypeError(f"`record` must be a text. Received: {reprlib.repr(kind)}")
+    needed = _RECORDS.get(kind)
+    if needed is not None and not is_newer(record):
+        for name, expected in needed.items():
+            _check(name, record[name], expected)
+        if kind in _MORE:
+            for name, expected in _MORE[kind].items():
+                if name in record:
+                    _check(name, record[name], expected)
+    return record
+
+
+def is_newer(record: Mapping[str, Any]) -> bool:
+    """Whether the record is the description of a project that a later version began."""
+    version = record.get("version", 0)
+    return record["record"] == "project" and type(version) is int and version > VERSION
+
+
+def _check(name: str, value: Any, kind: _Kind) -> None:
+    if not kind.has(value):
+        raise ValueError(f"`{name}` must be {kind.words}. Received: {reprlib.repr(value)}")
+
+
+def checked_space(stored: list[Any]) -> list[HyperParameter]:
+    """Return stored hyperparameters, each of which can be asked for its values.
+
+    Raises:
+        ValueError, TypeError, ArithmeticError, KeyError, AttributeError: If one is none.
+    """
+    parameters = [deserialize(each) for each in stored]
+    for parameter in parameters:
+        for condition in parameter.conditions:
+            if type(condition.name) is not str or any(
+                type(value) not in _SCALARS for value in condition.values
+            ):
+                raise TypeError(f"{parameter.name!r} has a condition that is none")
+        if parameter.is_known and not hasattr(parameter, "definition"):
+            parameter.prob_to_value(0.5), parameter.count  # numbers may be too large
+    return parameters

@@ -1,0 +1,65 @@
+"""Files of weights, looked at before Keras reads them. HDF5; runs anywhere.
+
+Such a file may be somebody else's. HDF5 can have datasets whose content is in other files, and
+datasets that are larger than what is stored of them, up to more than any memory. Keras writes
+neither.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+
+from glimr_keras.errors import CheckpointError
+
+
+def check(file: pathlib.Path) -> None:
+    """Refuses a file that is more than the arrays in it.
+
+    Raises:
+        CheckpointError: If it is no file of HDF5, leads out of itself, or has a dataset of which
+            less is stored than it would be in memory.
+    """
+    try:
+        with h5py.File(file, "r") as content:
+            for name, dataset in _datasets(content):
+                _check_dataset(name, dataset)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"The weights in {file} cannot be read: {error}") from error
+
+
+def _datasets(content: h5py.File) -> Iterator[tuple[str, Any]]:
+    """All datasets, each once, with their paths."""
+    waiting, seen = [("", content)], set()
+    while waiting:
+        path, group = waiting.pop()
+        for name in group:
+            place = f"{path}/{name}"
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{place} is a link to another place")
+            part = group[name]
+            found = h5py.h5o.get_info(part.id)
+            if (found.fileno, found.addr) in seen:  # as of a group that is in itself
+                continue
+            seen.add((found.fileno, found.addr))
+            if isinstance(part, h5py.Group):
+                waiting.append((place, part))
+            else:
+                yield place, part
+
+
+def _check_dataset(name: str, dataset: Any) -> None:
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"{name} is neither a group nor a dataset")
+    if dataset.external or dataset.is_virtual:
+        raise ValueError(f"{name} has its content elsewhere")
+    if dataset.dtype.hasobject and h5py.check_string_dtype(dataset.dtype) is None:
+        raise ValueError(f"{name} has neither numbers nor texts")
+    if dataset.id.get_storage_size() < dataset.nbytes:
+        raise ValueError(
+            f"{name} would have {dataset.nbytes} bytes, and {dataset.id.get_storage_size()} are "
+            "stored"
+        )
