@@ -61,3 +61,14 @@ def pytest_collection_finish():
     """
     gc.collect()
     gc.freeze()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--seeds", help="those of changed projects, FIRST:END; some by default")
+
+
+@pytest.fixture
+def seeds(request):
+    """Those that were asked for."""
+    asked = request.config.getoption("--seeds")
+    return asked and range(*map(int, asked.split(":")))

@@ -22,7 +22,6 @@ TEXTS = (
         "0000/../..",
         "trial_0000",
         "\x00",
-        "\ud800",
         "a" * 5000,
     ),
     *("\x1b]0;title\x07", "<script>alert(1)</script>", "{0.__class__}", "%s%n", "0" * 300, "٣"),
@@ -115,3 +114,12 @@ def changed_lines(lines, seed):
                         changed_json(json.loads(lines[place]), chance)
                     ).encode()
     return lines
+
+
+def changed_file(contents, seed):
+    """The name of one of several JSON files, and another text for it."""
+    chance = random.Random(seed)
+    name = chance.choice(sorted(contents))
+    if chance.randrange(10) == 0:
+        return name, chance.choice(RAW)
+    return name, json.dumps(changed_json(contents[name], chance)).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import IO, Any, TextIO
@@ -21,8 +22,13 @@ def write_whole(path: pathlib.Path, content: bytes) -> None:
     directory is there.
     """
     beside = path.with_name(f".{path.name}")
-    beside.write_bytes(content)
+    with open(beside, "wb", opener=_not_through_a_link) as file:  # has an opener
+        file.write(content)
     beside.replace(path)
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:

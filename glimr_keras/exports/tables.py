@@ -58,7 +58,7 @@ def epochs(content: Content) -> pd.DataFrame:
 
 def _as_parquet(table: pd.DataFrame) -> bytes:
     """Return a table as Parquet has it, in which a column has one type: where values have several,
-    they are texts.
+    or are larger than any integer there, they are texts.
     """
     texts = {str(name): _as_text(table[name]) for name in table if _is_mixed(table[name])}
     file = io.BytesIO()
@@ -67,7 +67,11 @@ def _as_parquet(table: pd.DataFrame) -> bytes:
 
 
 def _is_mixed(column: pd.Series) -> bool:
-    return column.dtype == object and len(set(map(type, column.dropna()))) > 1
+    if column.dtype != object:
+        return False
+    values = column.dropna()
+    is_large = any(type(value) is int and abs(value) >= 2**63 for value in values)
+    return is_large or len(set(map(type, values))) > 1
 
 
 def _as_text(column: pd.Series) -> pd.Series:

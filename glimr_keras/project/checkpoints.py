@@ -118,7 +118,7 @@ def put(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
     place = pathlib.Path(directory)
     with storing(place):
         place.mkdir(parents=True, exist_ok=True)
-        (place / NEW).write_bytes(files[WEIGHTS])
+        place_for_new(place).write_bytes(files[WEIGHTS])
         settle(place, files[DESCRIPTION])
 
 
@@ -284,6 +284,13 @@ def link(checkpoint: pathlib.Path, to: pathlib.Path) -> None:
         except OSError:
             shutil.copyfile(source, beside)
         beside.replace(to / name)
+
+
+def place_for_new(place: pathlib.Path) -> pathlib.Path:
+    """The file of weights that are to be written; not one that a link there leads to."""
+    if (place / NEW).is_symlink():
+        (place / NEW).unlink()
+    return place / NEW
 
 
 def settle(place: pathlib.Path, description: bytes) -> None:

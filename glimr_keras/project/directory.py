@@ -43,6 +43,7 @@ def open_project(
         if journal.exists():
             there = journal.read()
             _check_same(directory, there, wanted)
+            _check_links(directory)
             return journal, there
         check_place(directory, overwrite)
         journal.create(wanted)
@@ -143,6 +144,25 @@ def _clear(directory: pathlib.Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _check_links(directory: pathlib.Path) -> None:
+    """Refuses a project with links that lead out of it, through which a search would write."""
+    folders, inside = [directory], os.path.realpath(directory)
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                name, path = entry.name, pathlib.Path(entry.path)
+                if path.parent == directory and not is_of_a_project(name):
+                    continue
+                if not entry.is_symlink():
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(path)
+                elif not pathlib.Path(os.path.realpath(path)).is_relative_to(inside):
+                    raise ProjectError(
+                        f"{path} is a link out of the project, and a search would write through "
+                        "it. Put what it leads to in its place, or choose another `project_name`."
+                    )
 
 
 def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import gc
 import io
 import json
 import math
@@ -137,7 +138,8 @@ class Journal:
         first = self._first_line()
         if not first.endswith(b"\n"):
             return None
-        with self._damage(1):
+        with self._damage() as place:
+            place.number = 1
             project_id: str | None = records.parsed(first).get("project_id")
         return project_id
 
@@ -369,8 +371,19 @@ class Journal:
                 f"There is no glimr_keras project in {self.path.parent.parent}. Call `search()` "
                 "first."
             )
-        lines = self._records()
-        _, header = next(lines)
+        with _without_collection(), self._damage() as place:
+            lines = self._records(place)
+            header = next(lines)
+            self._check_header(header)
+            project = _begun(header)
+            for record in lines:
+                _replay(project, record)
+        space = project.parameters
+        for trial in project.trials.values():
+            trial.hyperparameters.define(space)
+        return project
+
+    def _check_header(self, header: dict[str, Any]) -> None:
         if header["record"] != "project":
             raise ProjectError(
                 f"{self.path} does not start with the description of a project; it is damaged."
@@ -380,50 +393,47 @@ class Journal:
                 f"{self.path} has version {header['version']}, and this glimr_keras reads up to "
                 f"{VERSION}. Update glimr_keras."
             )
-        with self._damage(1):
-            objective = objective_from_config(header["objective"])
-            project = Project(
-                objective,
-                header["seed"],
-                header["executions_per_trial"],
-                header["space"],
-                header.get("is_whole", True),
-                cv_folds=header.get("cv_folds"),
-                shapes=header.get("shapes", {}),
-                project_id=header.get("project_id"),
-                directions=header.get("directions", {}),
-                oracle=header.get("oracle"),
-                created=_time(header, "time"),
-            )
-            records.checked_space(project.space)
-        for number, record in lines:
-            with self._damage(number):
-                _replay(project, record)
-        space = project.parameters
-        for trial in project.trials.values():
-            trial.hyperparameters.define(space)
-        return project
 
-    def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The records with their line numbers, counted from 1."""
+    def _records(self, place: _Place) -> Iterator[dict[str, Any]]:
+        """The records, each when `place` is at it."""
         with self.path.open("rb") as file:
-            number = 0
             while line := file.readline(LONGEST + 1):
-                number += 1
+                place.number += 1
                 if not line.endswith(b"\n") and len(line) <= LONGEST:
                     return  # it was not written to its end
-                with self._damage(number):
-                    record = records.parsed(line)
-                yield number, record
+                yield records.parsed(line)
 
     @contextlib.contextmanager
-    def _damage(self, number: int) -> Iterator[None]:
+    def _damage(self) -> Iterator[_Place]:
+        """Says of errors inside in which line they are."""
+        place = _Place()
         try:
-            yield
+            yield place
+        except ProjectError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise ProjectError(
-                f"{self.path} is damaged in line {number}: {type(error).__name__}: {error}"
+                f"{self.path} is damaged in line {place.number}: {type(error).__name__}: {error}"
             ) from error
+
+
+@dataclasses.dataclass
+class _Place:
+    """Where a journal is being read: at a line, counted from 1."""
+
+    number: int = 0
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Leaves garbage alone, which would be looked for among all that is read again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def is_full(error: OSError) -> bool:
@@ -480,6 +490,24 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
                 trial.score, trial.best_step = float(record["score"]), record["best_step"]
         case "directions":
             project.directions.update(record["directions"])
+
+
+def _begun(header: dict[str, Any]) -> Project:
+    """The project that a description is of, without its trials."""
+    records.checked_space(header["space"])
+    return Project(
+        objective_from_config(header["objective"]),
+        header["seed"],
+        header["executions_per_trial"],
+        header["space"],
+        header.get("is_whole", True),
+        cv_folds=header.get("cv_folds"),
+        shapes=header.get("shapes", {}),
+        project_id=header.get("project_id"),
+        directions=header.get("directions", {}),
+        oracle=header.get("oracle"),
+        created=_time(header, "time"),
+    )
 
 
 def _begin(project: Project, record: dict[str, Any]) -> None:

@@ -19,13 +19,13 @@ from glimr_keras.errors import ModelError
 from glimr_keras.project import model_state, weights_file
 from glimr_keras.project.checkpoints import (
     BEST,
-    NEW,
     Checkpoint,
     describe,
     digest_of,
     exists,
     intact,
     link,
+    place_for_new,
     settle,
     storing,
 )
@@ -52,15 +52,16 @@ def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) 
         checkpoint = dataclasses.replace(checkpoint, has_optimizer=False)
     with storing(place):
         place.mkdir(parents=True, exist_ok=True)
+        new = place_for_new(place)
         with _own_optimizer_only(model, checkpoint.has_optimizer) as others:
             if others:
-                keras.saving.save_weights(model, place / NEW, objects_to_skip=others)
+                keras.saving.save_weights(model, new, objects_to_skip=others)
             else:
-                model.save_weights(place / NEW)
+                model.save_weights(new)
         if is_state:
-            model_state.write(model, place / NEW)
+            model_state.write(model, new)
         described = dataclasses.replace(
-            checkpoint, build_config=model.get_build_config(), digest=digest_of(place / NEW)
+            checkpoint, build_config=model.get_build_config(), digest=digest_of(new)
         )
         settle(place, json.dumps(dataclasses.asdict(described), default=str).encode())
 

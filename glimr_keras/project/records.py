@@ -201,11 +201,11 @@ def parsed(line: bytes) -> dict[str, Any]:
     needed = _RECORDS.get(kind)
     if needed is not None and not is_newer(record):
         for name, expected in needed.items():
-            _check(name, record[name], expected)
-        if kind in _MORE:
-            for name, expected in _MORE[kind].items():
-                if name in record:
-                    _check(name, record[name], expected)
+            if not expected.has(record[name]):
+                raise _unlike(name, record[name], expected)
+        for name, expected in _MORE.get(kind, {}).items():
+            if name in record and not expected.has(record[name]):
+                raise _unlike(name, record[name], expected)
     return record
 
 
@@ -215,9 +215,8 @@ def is_newer(record: Mapping[str, Any]) -> bool:
     return record["record"] == "project" and type(version) is int and version > VERSION
 
 
-def _check(name: str, value: Any, kind: _Kind) -> None:
-    if not kind.has(value):
-        raise ValueError(f"`{name}` must be {kind.words}. Received: {reprlib.repr(value)}")
+def _unlike(name: str, value: Any, kind: _Kind) -> ValueError:
+    return ValueError(f"`{name}` must be {kind.words}. Received: {reprlib.repr(value)}")
 
 
 def checked_space(stored: list[Any]) -> list[HyperParameter]:

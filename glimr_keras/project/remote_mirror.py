@@ -15,10 +15,11 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from glimr_keras._utils import files
@@ -38,6 +39,8 @@ _PAUSES = (0.0, 0.05, 0.2)
 _WAITS = (0.0, *[0.1] * 20)
 """Likewise, before it is looked again whether nobody writes to the journal."""
 _FILES = frozenset({checkpoints.WEIGHTS, checkpoints.DESCRIPTION})
+_OURS = re.compile(rf"trial_[0-9]{{1,32}}(/execution_[0-9]+)?(/{STATES}(/epoch_[0-9]+)?)?(/best)?")
+"""Folders of checkpoints. An object's name at a URI may be any text, also one with `..` in it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,9 +179,9 @@ class Mirror:
             StorageError: If it cannot be read.
         """
         states: dict[str, list[tuple[tuple[int, int], str]]] = {}
-        for name in self._remote.names():
-            folder, _, file = name.rpartition("/")
-            if file == checkpoints.DESCRIPTION and _training_of(name) and _folder(name) == folder:
+        for name in self._descriptions():
+            folder = name.rpartition("/")[0]
+            if _training_of(name) and _folder(name) == folder:
                 states.setdefault(_training_of(name), []).append(
                     (checkpoints.age(self._remote.content(name)), folder)
                 )
@@ -260,9 +263,16 @@ class Mirror:
         Raises:
             StorageError: If they cannot be read.
         """
-        for name in self._remote.names():
-            if name.endswith(f"/{checkpoints.DESCRIPTION}") and _STATES not in name:
+        for name in self._descriptions():
+            if _STATES not in name:
                 self.fetch((self.directory / name).parent)
+
+    def _descriptions(self) -> Iterator[str]:
+        """The names of the descriptions of checkpoints that are there."""
+        for name in self._remote.names():
+            folder, _, file = name.rpartition("/")
+            if file == checkpoints.DESCRIPTION and _OURS.fullmatch(folder):
+                yield name
 
     # To there
 

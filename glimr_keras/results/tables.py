@@ -329,7 +329,9 @@ def _keep_integers(
     """Has integers stay integers where some rows have none: 32, and not 32.0."""
     for name in names:
         present = [row[name] for row in rows if row.get(name) is not None]
-        if len(present) < len(rows) and all(type(value) is int for value in present):
+        if len(present) < len(rows) and all(
+            type(value) is int and abs(value) < 2**63 for value in present
+        ):
             frame[name] = frame[name].astype("Int64")
 
 
