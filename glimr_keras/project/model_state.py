@@ -217,7 +217,8 @@ def _check_description(described: Any) -> None:
     """
     match described:
         case {"built": dict(built), "paths": list(paths), **more}:
-            named = [*paths, *more.get("seeds", ()), *itertools.chain(*built.values())]
+            variables = itertools.chain.from_iterable(built.values())
+            named = [*paths, *more.get("seeds", ()), *variables]
             if all(isinstance(name, (str, type(None))) for name in named) and None not in paths:
                 return
     raise TypeError(f"its description cannot be {reprlib.repr(described)}")
