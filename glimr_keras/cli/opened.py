@@ -84,6 +84,7 @@ class Opened:
         there = mirror.stamp()
         if there is None or there != self._there:
             mirror.pull_existing()
+            self.directory = mirror.directory
             here = max((size for size, _ in _stamps(self.directory)), default=0)
             self._there = there if there is not None and here >= there[0] else None
 

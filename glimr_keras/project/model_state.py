@@ -216,9 +216,9 @@ def _check_description(described: Any) -> None:
         TypeError: If it is one.
     """
     match described:
-        case {"built": dict(built), "paths": list(paths), **more}:
-            variables = itertools.chain.from_iterable(built.values())
-            named = [*paths, *more.get("seeds", ()), *variables]
+        case {"built": dict(built), "paths": list(paths)}:
+            seeds, variables = described.get("seeds", ()), itertools.chain(*built.values())
+            named = [*paths, *seeds, *variables]
             if all(isinstance(name, (str, type(None))) for name in named) and None not in paths:
                 return
     raise TypeError(f"its description cannot be {reprlib.repr(described)}")

@@ -12,35 +12,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
-import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from glimr_keras._utils import files
-from glimr_keras.errors import CheckpointError, ProjectError
-from glimr_keras.project import checkpoints, training_states
+from glimr_keras.errors import CheckpointError, ProjectError, StorageError
+from glimr_keras.project import checkpoints, remote_content, stamps, training_states
 from glimr_keras.project.journal import FILE, HIDDEN, Journal
+from glimr_keras.project.remote_claim import NAME, Claim
 from glimr_keras.project.remote_files import Remote, is_uri, without_keys
 from glimr_keras.trials.layout import STATES
 
 SECONDS = 5.0
 """Between two looks at what has changed."""
 _JOURNAL = f"{HIDDEN}/{FILE}"
+_CLAIM = f"{HIDDEN}/{NAME}"
 _SENT = "sent.json"
-_STATES = f"/{STATES}/"
 _PAUSES = (0.0, 0.05, 0.2)
 """In seconds, before a checkpoint is read and read again."""
 _WAITS = (0.0, *[0.1] * 20)
 """Likewise, before it is looked again whether nobody writes to the journal."""
-_FILES = frozenset({checkpoints.WEIGHTS, checkpoints.DESCRIPTION})
-_OURS = re.compile(rf"trial_[0-9]{{1,32}}(/execution_[0-9]+)?(/{STATES}(/epoch_[0-9]+)?)?(/best)?")
-"""Folders of checkpoints. An object's name at a URI may be any text, also one with `..` in it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +65,7 @@ class Mirror:
 
     Attributes:
         directory: The local copy, in `GLIMR_KERAS_CACHE`, or else in the user's cache directory.
+            For one that only reads, another beside it while it is of an earlier project.
 
     Raises:
         StorageError: If there is no such file system.
@@ -78,8 +77,10 @@ class Mirror:
             os.environ.get("GLIMR_KERAS_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         )
         place = pathlib.Path(cache).expanduser().absolute() / "glimr_keras"
-        self.directory = place / urllib.parse.quote(self.uri, safe="")
+        self._home = place / urllib.parse.quote(self.uri, safe="")
+        self.directory = self._home
         self._remote = Remote(self.uri, self.directory)
+        self._claim = Claim(self._remote, _CLAIM, self._home)
         self._sent: dict[str, list[int]] = {}  # size and time of change of each file as it was sent
         self._there: Any = (
             None  # the journal's size and time of change there, when it was last known to be ours
@@ -100,8 +101,8 @@ class Mirror:
         return self._remote.stamp(_JOURNAL)
 
     def pull(self) -> bool:
-        """Brings the journal up to date: what another machine has written there since. Nothing
-        while a search is running here.
+        """Brings the journal up to date, for a search: what another machine has written there
+        since. A copy of another project than that which is there is put aside.
 
         Returns:
             Whether there is a project there.
@@ -110,9 +111,48 @@ class Mirror:
             ProjectError: If both were continued, each in its own way.
             StorageError: If it cannot be read.
         """
+        self.directory = self._home
+        there = self._remote.content(_JOURNAL)
+        if there is not None:
+            self._bring(there)
+        return there is not None
+
+    def pull_to_read(self) -> bool:
+        """Brings the journal up to date, for one that only reads it. A copy of another project
+        than that which is there stays as it is, and `directory` is one beside it. Nothing while a
+        search is running here.
+
+        Returns:
+            Whether there is a project there.
+
+        Raises:
+            ProjectError: If both were continued, each in its own way.
+            StorageError: If it cannot be read.
+        """
+        self.directory = self._home
         there = self._remote.content(_JOURNAL)
         if there is None:
             return False
+        ours, header = self._journal_here(), there.partition(b"\n")[0]
+        if ours and ours.partition(b"\n")[0] != header and not self._is_searched():
+            digest = hashlib.blake2b(header, digest_size=8).hexdigest()
+            self.directory = self._home.with_name(f"{self._home.name}.{digest}")
+        self._bring(there)
+        return True
+
+    def _is_searched(self) -> bool:
+        """Whether a search writes to the journal here."""
+        for pause in _WAITS:  # for one that only reads, as this does
+            time.sleep(pause)
+            journal = Journal(self.directory)
+            with contextlib.suppress(ProjectError):
+                journal.claim()
+                journal.close()
+                return False
+        return True
+
+    def _bring(self, there: bytes) -> None:
+        """Has the journal that is there here too, unless a search writes to it here."""
         for pause in _WAITS:  # for one that only reads, as this does
             if self._journal_here().startswith(there):
                 break
@@ -128,7 +168,6 @@ class Mirror:
             finally:
                 journal.close()
             break
-        return True
 
     def pull_existing(self) -> None:
         """Brings the journal up to date for one that only reads it.
@@ -138,7 +177,7 @@ class Mirror:
                 were continued, each in its own way.
             StorageError: If it cannot be read.
         """
-        if self.pull():
+        if self.pull_to_read():
             return
         copy = f" A copy from before is in {self.directory}."
         raise ProjectError(
@@ -167,7 +206,9 @@ class Mirror:
         for states in list(self.directory.glob(f"trial_*/**/{STATES}")):
             training_states.remove_states(states)  # what is there went on from others
         self._sent = {
-            name: stamp for files in self._listed().values() for name, stamp in files.items()
+            name: stamp
+            for files in stamps.listed(self.directory).values()
+            for name, stamp in files.items()
         }  # none is newer
         self._remember(self._sent)
         journal.extend(there[len(ours) :])
@@ -181,8 +222,8 @@ class Mirror:
         states: dict[str, list[tuple[tuple[int, int], str]]] = {}
         for name in self._descriptions():
             folder = name.rpartition("/")[0]
-            if _training_of(name) and _folder(name) == folder:
-                states.setdefault(_training_of(name), []).append(
+            if stamps.training_of(name) and stamps.folder_of(name) == folder:
+                states.setdefault(stamps.training_of(name), []).append(
                     (checkpoints.age(self._remote.content(name)), folder)
                 )
         for training, folders in states.items():
@@ -242,7 +283,8 @@ class Mirror:
         name = directory.relative_to(self.directory).as_posix()
         known = self._remembered()
         if is_whole and any(
-            known.get(file) != stamp for file, stamp in self._files_in(name).items()
+            known.get(file) != stamp
+            for file, stamp in stamps.files_in(self.directory, name).items()
         ):
             return  # it is newer than what was sent or brought
         description = self._remote.content(f"{name}/{checkpoints.DESCRIPTION}")
@@ -253,7 +295,7 @@ class Mirror:
         files = self._whole(name)
         if files is not None:
             checkpoints.put(directory, files)
-            brought = self._files_in(name)
+            brought = stamps.files_in(self.directory, name)
             self._sent |= brought
             self._remember(known | brought)
 
@@ -264,32 +306,59 @@ class Mirror:
             StorageError: If they cannot be read.
         """
         for name in self._descriptions():
-            if _STATES not in name:
+            if stamps.STATES_PART not in name:
                 self.fetch((self.directory / name).parent)
 
     def _descriptions(self) -> Iterator[str]:
         """The names of the descriptions of checkpoints that are there."""
         for name in self._remote.names():
             folder, _, file = name.rpartition("/")
-            if file == checkpoints.DESCRIPTION and _OURS.fullmatch(folder):
+            if file == checkpoints.DESCRIPTION and remote_content.is_checkpoint(folder):
                 yield name
 
     # To there
 
-    def start(self, overwrites: Callable[[str], bool] | None = None) -> None:
-        """Sends what changes, from now on, in the background.
+    def begin(self, overwrite: bool) -> pathlib.Path:
+        """Brings what a search goes on from, and returns where it works.
 
         Args:
-            overwrites: Says of the first part of a name whether what is there under it belongs to
-                the project that this one takes the place of, and is removed.
+            overwrite: Whether it goes on from nothing.
 
         Raises:
-            ProjectError: If the project there is not one that this one continues.
+            ProjectError: If both were continued, each in its own way.
             StorageError: If it cannot be read.
         """
-        there = set(self._remote.names())
-        if overwrites is not None:
-            old = [name for name in there if overwrites(name.partition("/")[0])]
+        self.directory = self._home
+        if not overwrite:
+            self.pull()
+            self.pull_states()
+        return self.directory
+
+    def start(self, overwrite: bool = False) -> None:
+        """Claims the project there, and sends what changes, from now on, in the background.
+
+        Args:
+            overwrite: Whether this project takes the place of the one that is there, which is
+                removed.
+
+        Raises:
+            ProjectError: If another search runs in the project there, or it is not one that this
+                one continues.
+            StorageError: If it cannot be read.
+        """
+        self.directory = self._home
+        self._claim.take()
+        try:
+            self._start(overwrite)
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                self._claim.release()
+            raise
+
+    def _start(self, overwrite: bool) -> None:
+        there = set(self._remote.names()) - {_CLAIM}
+        if overwrite:
+            old = remote_content.of_project(there, self._remote.content(_JOURNAL))
             for name in sorted(
                 old, key=lambda name: name != _JOURNAL
             ):  # without which the others are nothing
@@ -305,9 +374,9 @@ class Mirror:
                 self._put_journal(
                     journal[: journal.find(b"\n") + 1]
                 )  # the place is taken; the rest follows the weights
-            gone = there.difference(*self._listed().values())
+            gone = there.difference(*stamps.listed(self.directory).values())
             self._sent |= {
-                name: [] for name in gone if _training_of(name)
+                name: [] for name in gone if stamps.training_of(name)
             }  # states that others took the place of
         self._done.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -333,7 +402,11 @@ class Mirror:
         self._done.set()
         self._thread.join()
         self._thread = None
-        self.send()
+        try:
+            self.send()
+        finally:
+            with contextlib.suppress(StorageError):  # after a minute it is void
+                self._claim.release()
 
     def send(self) -> None:
         """Sends what has changed since it was sent.
@@ -344,21 +417,24 @@ class Mirror:
         """
         self.check()
         with self._remote.storing():
+            self._hold()
             self._check_journal(self._journal_here())
-            before = self._listed()
+            before = stamps.listed(self.directory)
             ended = {
                 each
-                for each in map(_training_of, self._sent)
+                for each in map(stamps.training_of, self._sent)
                 if each and not (self.directory / each / STATES).exists()
             }
-            trainings = {_training_of(f"{folder}/") for folder in before} - {""}
+            trainings = {stamps.training_of(f"{folder}/") for folder in before} - {""}
             states = self._put_changed(
-                (state, self._files_in(state))
+                (state, stamps.files_in(self.directory, state))
                 for state in map(self._newest_state, sorted(trainings))
             )
             journal = self._journal_here()
             best = self._put_changed(
-                (folder, files) for folder, files in self._listed().items() if _STATES not in folder
+                (folder, files)
+                for folder, files in stamps.listed(self.directory).items()
+                if stamps.STATES_PART not in folder
             )
             self._check_journal(journal)
             self._describe(best)
@@ -375,7 +451,7 @@ class Mirror:
             if states.is_dir()
             else []
         )
-        return f"{training}{_STATES}{max(names, default='')}"
+        return f"{training}{stamps.STATES_PART}{max(names, default='')}"
 
     def _put_changed(
         self, candidates: Iterable[tuple[str, dict[str, list[int]]]]
@@ -387,10 +463,10 @@ class Mirror:
             candidates: Each with its files, looked at when it is its turn.
         """
         found = []
-        for folder, stamps in candidates:
-            if any(self._sent.get(name) != stamp for name, stamp in stamps.items()):
+        for folder, seen in candidates:
+            if any(self._sent.get(name) != stamp for name, stamp in seen.items()):
                 descriptions = self._put_weights(folder)
-                found += [] if descriptions is None else [_Checkpoint(folder, stamps, descriptions)]
+                found += [] if descriptions is None else [_Checkpoint(folder, seen, descriptions)]
         return found
 
     def _delete_gone(self, before: Mapping[str, Mapping[str, list[int]]], ended: set[str]) -> None:
@@ -400,14 +476,22 @@ class Mirror:
         here = [
             name
             for name, stamp in self._sent.items()
-            if _training_of(name) and _stamp(self.directory / name) == stamp
+            if stamps.training_of(name) and stamps.stamp(self.directory / name) == stamp
         ]
-        needless = ended | set(map(_training_of, here))
-        for name in [name for name in self._sent if _folder(name) not in before]:
-            training = _training_of(name)
+        needless = ended | set(map(stamps.training_of, here))
+        for name in [name for name in self._sent if stamps.folder_of(name) not in before]:
+            training = stamps.training_of(name)
             if not (self.directory / name).exists() and (not training or training in needless):
                 self._remote.delete(name)
                 del self._sent[name]
+
+    def _hold(self) -> None:
+        """Refuses to go on where another search has claimed the project."""
+        try:
+            self._claim.hold()
+        except ProjectError as error:
+            self._conflict = error
+            raise
 
     def _check_journal(self, ours: bytes) -> None:
         """Refuses to go on where another search has written, or has removed what was there."""
@@ -476,29 +560,6 @@ class Mirror:
             except Exception:
                 continue  # it may be possible again; if it is not at the end, that is said
 
-    def _listed(self) -> dict[str, dict[str, list[int]]]:
-        """Checkpoints that are here: by folder, the files with sizes and times of change."""
-        found: dict[str, dict[str, list[int]]] = {}
-        for place, folders, names in os.walk(self.directory):
-            name = pathlib.Path(place).relative_to(self.directory).as_posix()
-            folders[:] = [
-                each
-                for each in folders
-                if not each.startswith(".") and (name != "." or each.startswith("trial_"))
-            ]
-            for file in _FILES.intersection(names):
-                stamp = _stamp(pathlib.Path(place, file))
-                if stamp is not None and name != ".":  # and not gone again
-                    found.setdefault(_folder(f"{name}/{file}"), {})[f"{name}/{file}"] = stamp
-        return found
-
-    def _files_in(self, folder: str) -> dict[str, list[int]]:
-        """The same of one checkpoint."""
-        parts = (folder, f"{folder}/{checkpoints.BEST}") if _STATES in folder else (folder,)
-        names = [f"{part}/{file}" for part in parts for file in _FILES]
-        stamps = ((name, _stamp(self.directory / name)) for name in names)
-        return {name: stamp for name, stamp in stamps if stamp is not None}
-
     def _remembered(self) -> dict[str, list[int]]:
         """What was sent or brought, as this machine knows."""
         with contextlib.suppress(OSError, ValueError):
@@ -530,27 +591,8 @@ def place_to_read(directory: Any) -> tuple[pathlib.Path, Mirror | None]:
     place, mirror = project_place(directory)
     if mirror is not None:
         mirror.pull_existing()
+        place = mirror.directory
     return place, mirror
-
-
-def _folder(name: str) -> str:
-    """That of a file's checkpoint; the best weights of a state are a part of it."""
-    folder = name.rpartition("/")[0]
-    return folder.removesuffix(f"/{checkpoints.BEST}") if _STATES in name else folder
-
-
-def _training_of(name: str) -> str:
-    """The training that a state's file is of; empty for other files."""
-    training, found, _ = name.partition(_STATES)
-    return training if found else ""
-
-
-def _stamp(path: pathlib.Path) -> list[int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return [found.st_size, found.st_mtime_ns]
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:

@@ -51,7 +51,8 @@ class ProjectReader:
             ProjectError: If there is none, or it is damaged.
         """
         if self.mirror is not None:
-            self.mirror.pull()
+            self.mirror.pull_to_read()
+            self.place = self.mirror.directory
         return Journal(self.place).read()
 
     def best(self, project: Project, count: int) -> list[Trial]:

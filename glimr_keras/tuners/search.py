@@ -30,7 +30,6 @@ from glimr_keras.oracles.suggestions import checked_point
 from glimr_keras.project.directory import (
     check_oracle,
     check_place,
-    is_of_a_project,
     open_project,
 )
 from glimr_keras.project.journal import Journal, Project, serialized
@@ -190,9 +189,8 @@ class SearchSession:
         self._tell(self._chosen(callbacks, arguments), progress)
         if self._chosen().sends:
             arguments.check_repeatable()
-        if state.mirror is not None and not state.is_fresh:
-            state.mirror.pull()
-            state.mirror.pull_states()
+        if state.mirror is not None:
+            state.place = state.mirror.begin(state.is_fresh)
         check_place(state.place, state.is_fresh)
         self._take_own_entries()
         seed = self._project_seed()
@@ -484,7 +482,7 @@ class SearchSession:
         journal, project = self._open(objective, space, seed, found)
         try:
             if self._state.mirror is not None:
-                self._state.mirror.start(is_of_a_project if self._state.is_fresh else None)
+                self._state.mirror.start(self._state.is_fresh)
             self._state.is_fresh = False
             if self._settings.retry_failed:
                 failed_trials.begin_again(journal, project, self._state.place)

@@ -6,6 +6,7 @@ import json
 import pathlib
 import shutil
 import threading
+import time
 import uuid
 
 import keras
@@ -13,7 +14,13 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.errors import CheckpointError, ProjectError, StorageError
-from glimr_keras.project import checkpoints, remote_files, remote_mirror, training_states
+from glimr_keras.project import (
+    checkpoints,
+    remote_claim,
+    remote_files,
+    remote_mirror,
+    training_states,
+)
 from glimr_keras.project.journal import Journal
 from glimr_keras.results.sources import project_of
 from tests import faulty, tiny_models
@@ -148,6 +155,7 @@ def test_a_training_goes_on_on_another_machine(bucket, machine, notes, monkeypat
         tuner.search(*tiny_models.TRAIN, **SEARCH)
     tuner._glimr.mirror._done.set()
     tuner._glimr.mirror._thread.join()
+    monkeypatch.setattr(remote_claim, "SECONDS", 0.0)  # a minute later
     machine("second")
     again = faulty.tuner_of(bucket, notes, executor="inline")
     again.search(*tiny_models.TRAIN, **SEARCH)
@@ -238,6 +246,7 @@ class Place:
 def place(tmp_path, machine, monkeypatch):
     monkeypatch.setattr(remote_mirror, "SECONDS", 3600.0)
     monkeypatch.setattr(remote_mirror, "_PAUSES", (0.0,))
+    monkeypatch.setattr(remote_claim, "_MOMENT", 0.0)
     return Place(tmp_path / "there", machine)
 
 
@@ -258,7 +267,8 @@ def content_of(directory):
     return checkpoints.packed(directory)[checkpoints.WEIGHTS]
 
 
-def test_weights_from_before_another_machine_went_on_are_not_sent(place):
+def test_weights_from_before_another_machine_went_on_are_not_sent(place, monkeypatch):
+    monkeypatch.setattr(remote_claim, "SECONDS", 0.0)  # the first was lost more than a minute ago
     first = place.at("first", HEADER)
     first.start()
     checkpoints.put(first.directory / "trial_0", files_of(b"old"))  # not sent any more
@@ -276,6 +286,112 @@ def test_weights_from_before_another_machine_went_on_are_not_sent(place):
     assert content_of(place.path / "trial_0") == b"new"
     first.fetch(first.directory / "trial_0", 0.5)
     assert content_of(first.directory / "trial_0") == b"new"
+
+
+OTHER = b'{"record": "project", "project_id": "b"}\n'
+TRIAL = b'{"record": "trial", "trial_id": "0", "values": {}, "sampling_key": []}\n'
+OF_OTHERS = ("trial_notes/mine.txt", "trial_7/mine.txt", "trial_7/execution_1/mine.txt", "mine.txt")
+OF_PROJECT = (
+    "trial_0/logs/one.txt",
+    "trial_8/new.weights.h5",
+    "trial_8/latest/epoch_1/checkpoint.json",
+)
+
+
+def put_all(mirror, *names):
+    for name in names:
+        mirror._remote.put(name, b"content")
+
+
+def test_overwriting_removes_what_is_of_the_project_alone(place):
+    first = place.at("first", HEADER + TRIAL)
+    first.start()
+    first.close()
+    put_all(first, *OF_OTHERS, *OF_PROJECT)
+    second = place.at("second", OTHER)
+    second.start(overwrite=True)
+    second.close()
+    assert place.names() == {remote_mirror._JOURNAL, *OF_OTHERS}
+
+
+def test_overwriting_where_there_is_no_project_removes_nothing(place):
+    mirror = place.at("first", HEADER)
+    put_all(mirror, *OF_OTHERS, *OF_PROJECT)
+    mirror.start(overwrite=True)
+    assert place.names() >= {*OF_OTHERS, *OF_PROJECT}
+    mirror.close()
+
+
+def test_nothing_is_removed_where_another_search_runs(place):
+    first = place.at("first", HEADER + TRIAL)
+    first.start()
+    put_all(first, *OF_PROJECT)
+    before = place.names()
+    with pytest.raises(ProjectError, match="Another search is running in the project at file"):
+        place.at("second", OTHER).start(overwrite=True)
+    assert place.names() == before
+    first.close()
+
+
+def test_a_claim_is_void_for_the_same_copy_and_after_a_minute(place, monkeypatch):
+    first = place.at("first", HEADER)
+    first.start()
+    place.at("first").start()  # as after a kill
+    second = place.at("second", HEADER)
+    with pytest.raises(ProjectError, match="Another search is running"):
+        second.start()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + remote_claim.SECONDS + 1)
+    second.start()
+    second.close()
+
+
+def test_the_last_that_claims_has_the_project(place, monkeypatch):
+    first, second = place.at("first", HEADER), place.at("second", HEADER)
+
+    def claims_too(seconds):
+        monkeypatch.setattr(remote_claim.time, "sleep", lambda seconds: None)
+        second._claim._write()
+
+    monkeypatch.setattr(remote_claim.time, "sleep", claims_too)
+    with pytest.raises(ProjectError, match="Another search is running"):
+        first.start()
+    assert second._claim._there()["owner"] == second._claim._owner  # which stays
+
+
+def test_a_search_whose_claim_was_taken_sends_nothing_more(place):
+    first = place.at("first", HEADER)
+    first.start()
+    place.at("second", HEADER)._claim._write()
+    (first.directory / remote_mirror._JOURNAL).write_bytes(HEADER + TRIAL)
+    for _ in range(2):
+        with pytest.raises(ProjectError, match="Another search is running"):
+            first.send()
+    assert (place.path / remote_mirror._JOURNAL).read_bytes() == HEADER
+
+
+def test_a_claim_is_written_again_and_no_text_is_none(place, monkeypatch):
+    mirror = place.at("first", HEADER)
+    mirror._remote.put(remote_mirror._CLAIM, b"[" * 100_000)
+    mirror.start()
+    monkeypatch.setattr(remote_claim, "_BEAT", -1.0)
+    before = mirror._claim._there()["time"]
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 20)
+    mirror.send()
+    assert mirror._claim._there()["time"] >= before + 19
+    mirror.close()
+    assert remote_mirror._CLAIM not in place.names()
+
+
+def test_damaged_weights_are_brought_again_by_whoever_asks(place):
+    first = place.at("first", HEADER)
+    checkpoints.put(first.directory / "trial_0", files_of(b"right"))
+    first.start()
+    first.close()
+    (first.directory / "trial_0" / checkpoints.WEIGHTS).write_bytes(b"wrong")
+    first.fetch_all()
+    assert content_of(first.directory / "trial_0") == b"right"
 
 
 def test_the_journal_is_sent_after_the_weights_that_it_tells_of(place, monkeypatch):
@@ -559,8 +675,30 @@ def test_a_tuner_is_made_without_a_look_at_the_server(bucket, machine, monkeypat
         assert len(tuner.oracle.trials) == 1
 
 
+def test_of_two_machines_that_search_at_once_the_second_loses_at_once(bucket, machine):
+    class Interrupted(Plain):
+        def fit(self, config, model, *args, **kwargs):
+            if tiny_models.is_trial(kwargs["callbacks"]):
+                machine("second")
+                for overwrite in (False, True):
+                    with pytest.raises(ProjectError, match="Another search is running in the"):
+                        searched(bucket, 2, overwrite=overwrite)
+                machine("first")
+            return super().fit(config, model, *args, **kwargs)
+
+    tuner = gk.RandomSearch(
+        Interrupted(), "val_loss", 2, seed=0, directory=bucket, project_name="p", executor="inline"
+    )
+    tuner.search(*tiny_models.TRAIN, **SEARCH)
+    machine("third")
+    assert set(gk.RayTuner.open(f"{bucket}/p").results_dataframe()["status"]) == {"COMPLETED"}
+    searched(bucket, 3)  # at once, since the others have ended
+    assert len(gk.RayTuner.open(f"{bucket}/p").results_dataframe()) == 3
+
+
 def test_two_machines_that_search_at_once_are_told(bucket, machine, monkeypatch):
     monkeypatch.setattr(remote_mirror, "SECONDS", 3600.0)
+    monkeypatch.setattr(remote_claim, "SECONDS", 0.0)  # the first does not get to say that it runs
     searched(bucket, 1)
 
     class Interrupted(Plain):
@@ -647,11 +785,17 @@ def test_reading_removes_no_local_copy(bucket, machine):
     machine("second")
     searched(bucket, 1, overwrite=True)
     machine("first")
-    assert len(tuner.results_dataframe()) == 1
-    (aside,) = pathlib.Path(tuner.project_dir).parent.glob(
-        f"{pathlib.Path(tuner.project_dir).name}.*"
-    )
-    assert len(gk.RayTuner.open(aside).results_dataframe()) == 2
+    copy = pathlib.Path(tuner.project_dir)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    for opened in (tuner, gk.RayTuner.open(f"{bucket}/p", Plain())):
+        assert len(opened.results_dataframe()) == 1
+    assert len(gk.experiment_table(f"{bucket}/p")) == faulty.EPOCHS
+    assert len(opened.get_best_models()) == 1
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert len(gk.RayTuner.open(copy).results_dataframe()) == 2
+    assert len(searched(bucket, 2).results_dataframe()) == 2  # a search puts it aside
+    assert len(gk.RayTuner.open(copy).results_dataframe()) == 2
+    assert len(gk.RayTuner.open(f"{bucket}/p").results_dataframe()) == 2
 
 
 def test_states_at_the_uri_are_never_ahead_of_the_journal(bucket, machine, notes, monkeypatch):

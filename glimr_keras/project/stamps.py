@@ -1,0 +1,62 @@
+"""The files of checkpoints in a project's directory, with sizes and times of change, by which it is
+seen what has changed. Runs in the driver.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from glimr_keras.project import checkpoints
+from glimr_keras.trials.layout import STATES
+
+STATES_PART = f"/{STATES}/"
+"""In the name of each file of a state."""
+_FILES = frozenset({checkpoints.WEIGHTS, checkpoints.DESCRIPTION})
+
+
+def listed(directory: pathlib.Path) -> dict[str, dict[str, list[int]]]:
+    """Checkpoints that are here: by folder, the files with sizes and times of change."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for place, folders, names in os.walk(directory):
+        name = pathlib.Path(place).relative_to(directory).as_posix()
+        folders[:] = [
+            each
+            for each in folders
+            if not each.startswith(".") and (name != "." or each.startswith("trial_"))
+        ]
+        for file in _FILES.intersection(names):
+            seen = stamp(pathlib.Path(place, file))
+            if seen is not None and name != ".":  # and not gone again
+                found.setdefault(folder_of(f"{name}/{file}"), {})[f"{name}/{file}"] = seen
+    return found
+
+
+def files_in(directory: pathlib.Path, folder: str) -> dict[str, list[int]]:
+    """The same of one checkpoint."""
+    is_state = STATES_PART in folder
+    parts = (folder, f"{folder}/{checkpoints.BEST}") if is_state else (folder,)
+    names = [f"{part}/{file}" for part in parts for file in _FILES]
+    stamps = ((name, stamp(directory / name)) for name in names)
+    return {name: seen for name, seen in stamps if seen is not None}
+
+
+def folder_of(name: str) -> str:
+    """That of a file's checkpoint; the best weights of a state are a part of it."""
+    folder = name.rpartition("/")[0]
+    return folder.removesuffix(f"/{checkpoints.BEST}") if STATES_PART in name else folder
+
+
+def training_of(name: str) -> str:
+    """The training that a state's file is of; empty for other files."""
+    training, found, _ = name.partition(STATES_PART)
+    return training if found else ""
+
+
+def stamp(path: pathlib.Path) -> list[int] | None:
+    """A file's size and time of change; `None` if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
