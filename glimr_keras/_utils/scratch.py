@@ -4,12 +4,14 @@ killed. Runs anywhere.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
 import socket
 import stat
 import tempfile
+from collections.abc import Iterator
 
 PREFIX = "glimr_keras-"
 
@@ -19,6 +21,16 @@ def make(prefix: str = PREFIX, within: pathlib.Path | None = None) -> pathlib.Pa
     return pathlib.Path(
         tempfile.mkdtemp(prefix=f"{prefix}{socket.gethostname()}-{os.getpid()}-", dir=within)
     )
+
+
+@contextlib.contextmanager
+def held() -> Iterator[pathlib.Path]:
+    """Make a directory that is removed in the end."""
+    place = make()
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def of_parent(name: str) -> pathlib.Path | None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from glimr_keras._utils import scratch
 from glimr_keras.code.put_back import put_back
 from glimr_keras.code.record import KeptState
 from glimr_keras.executors.base import Begin, Executor
@@ -46,6 +47,7 @@ class InlineExecutor(Executor):
         """Builds the model once, and runs until the coordinator that `begin` then makes has nothing
         left to start.
         """
+        scratch.tidy()
         prepare_process(context.session.backend, context.cpus)
         count = gpus.count(context.session.backend)
         context = dataclasses.replace(context, gpus=min(count, 1))  # of which Keras takes the first

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import pathlib
-import tempfile
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras.src.saving import saving_lib
+
+from glimr_keras._utils import scratch
 
 _ALIGNMENT = 64
 """Bytes, at multiples of which arrays begin."""
@@ -33,9 +33,9 @@ class State:
     def of(cls, value: Any) -> State:
         """Copies it from an object."""
         weights: dict[str, dict[str, Any]] = {}
-        with tempfile.TemporaryDirectory() as directory:
-            saving_lib._save_state(value, _Weights(weights), _assets_in(directory), "", set())
-            files = [path for path in pathlib.Path(directory).rglob("*") if path.is_file()]
+        with scratch.held() as directory:
+            saving_lib._save_state(value, _Weights(weights), _assets_in(str(directory)), "", set())
+            files = [path for path in directory.rglob("*") if path.is_file()]
             assets = {
                 str(path.relative_to(directory)): np.frombuffer(path.read_bytes(), np.uint8)
                 for path in files
@@ -48,14 +48,14 @@ class State:
         Raises:
             Exception: What Keras says if the object has other variables.
         """
-        with tempfile.TemporaryDirectory() as directory, warnings.catch_warnings():
+        with scratch.held() as directory, warnings.catch_warnings():
             for name, content in self.assets.items():
-                path = pathlib.Path(directory, name)
+                path = directory / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content.tobytes())
             # of an optimizer that has not been used, and was built with the model here
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-            weights, assets = _Weights(self.weights.taken_apart()), _assets_in(directory)
+            weights, assets = _Weights(self.weights.taken_apart()), _assets_in(str(directory))
             saving_lib._load_state(made, weights, assets, "", False, set())
 
 

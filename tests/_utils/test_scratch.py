@@ -1,13 +1,16 @@
 """Directories that killed processes left."""
 
 import os
+import pathlib
 import socket
 import subprocess
 import sys
 
 import pytest
 
+import glimr_keras as gk
 from glimr_keras._utils import scratch
+from tests import tiny_models
 
 LEAVES = (
     "import pathlib, sys; from glimr_keras._utils import scratch; "
@@ -30,6 +33,19 @@ def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path):
     assert tmp_path / left != mine
     scratch.tidy(within=tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([mine, *others])
+
+
+def test_a_search_removes_what_killed_scripts_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = subprocess.run(
+        [sys.executable, "-c", LEAVES, tmp_path], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert pathlib.Path(left).is_dir()
+    tuner = gk.RandomSearch(
+        tiny_models.build, "val_loss", 1, directory=tmp_path / "runs", executor="inline"
+    )
+    tuner.search(*tiny_models.TRAIN, validation_data=tiny_models.VALIDATION, verbose=0)
+    assert not pathlib.Path(left).exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="only where files have owners")
