@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
+import time
 from collections.abc import Iterator
 from typing import IO, Any, TextIO
 
@@ -13,8 +15,19 @@ from glimr_keras.errors import StorageError
 
 try:
     import fcntl
-except ImportError:  # not on Windows
+except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
+try:
+    import msvcrt  # on Windows only
+except ImportError:
+    msvcrt = None  # type: ignore[assignment]
+
+_FAR = 0x7FFFFFFE
+"""The byte of a file that is locked on Windows: others cannot read it then, so it is behind the end
+of all that is written.
+"""
+_PAUSE = 0.05
+"""Seconds between two tries where the system does not wait."""
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
@@ -45,20 +58,39 @@ def write_json(path: pathlib.Path, content: Any) -> None:
 
 
 def lock(file: IO[Any], waits: bool) -> None:
-    """Keeps other processes from locking a file, where the system has such locks; they end when it
-    is closed, or the process.
+    """Keeps other processes from locking a file, where the system and the file system have such
+    locks; they end when it is closed, or the process.
 
     Raises:
         BlockingIOError: If another process has it locked, and `waits` is not set.
     """
-    if fcntl is None:
-        return
     try:
-        fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        elif msvcrt is not None:
+            _lock_on_windows(file.fileno(), waits)
     except BlockingIOError:
         raise
     except OSError:
         return  # a file system without locks
+
+
+def _lock_on_windows(file: int, waits: bool) -> None:
+    place = os.lseek(file, 0, os.SEEK_CUR)
+    try:
+        while True:
+            os.lseek(file, _FAR, os.SEEK_SET)
+            try:
+                msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # on Windows
+                return
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EDEADLK):
+                    raise
+                if not waits:
+                    raise BlockingIOError(error.errno, "another process has it locked") from error
+            time.sleep(_PAUSE)
+    finally:
+        os.lseek(file, place, os.SEEK_SET)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import faulthandler
+import os
+import pathlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
 
@@ -142,15 +145,24 @@ def hanging(limit: float) -> float:
 
 @contextlib.contextmanager
 def ended_after(seconds: float | None) -> Iterator[None]:
-    """Have the system end this process if the block hangs."""
-    if seconds is None or not hasattr(signal, "setitimer"):
+    """Have this process ended if the block hangs: by the system, or on Windows by a thread that
+    needs nothing of Python's.
+    """
+    if seconds is None:
         yield
-        return
-    signal.setitimer(signal.ITIMER_REAL, hanging(seconds))
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    elif hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, hanging(seconds))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    else:
+        with pathlib.Path(os.devnull).open("w") as nowhere:
+            faulthandler.dump_traceback_later(hanging(seconds), file=nowhere, exit=True)
+            try:
+                yield
+            finally:
+                faulthandler.cancel_dump_traceback_later()
 
 
 def with_changes(reporter: Reporter, context: TrialContext) -> Reporter:
