@@ -384,7 +384,7 @@ class Journal:
         return project
 
     def _check_header(self, header: dict[str, Any]) -> None:
-        if header["record"] != "project":
+        if header.get("record") != "project":
             raise ProjectError(
                 f"{self.path} does not start with the description of a project; it is damaged."
             )

@@ -195,7 +195,7 @@ def parsed(line: bytes) -> dict[str, Any]:
     record = untrusted_json.parsed(line)
     if not isinstance(record, dict):
         raise TypeError(f"a record must be an object, not {type(record).__name__}")
-    kind = record["record"]
+    kind = record.get("record", "")  # without which it is none, as who replays it finds
     if type(kind) is not str:
         raise TypeError(f"`record` must be a text. Received: {reprlib.repr(kind)}")
     needed = _RECORDS.get(kind)
@@ -212,7 +212,7 @@ def parsed(line: bytes) -> dict[str, Any]:
 def is_newer(record: Mapping[str, Any]) -> bool:
     """Whether the record is the description of a project that a later version began."""
     version = record.get("version", 0)
-    return record["record"] == "project" and type(version) is int and version > VERSION
+    return record.get("record") == "project" and type(version) is int and version > VERSION
 
 
 def _unlike(name: str, value: Any, kind: _Kind) -> ValueError:
