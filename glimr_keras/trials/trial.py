@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from glimr_keras._utils import html
-from glimr_keras._utils.text import MISSING, Column, four_digits, short
+from glimr_keras._utils.text import MISSING, Column, four_digits, plain, short
 from glimr_keras.errors import reason_of
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
@@ -297,10 +297,11 @@ class Trial:
         """The trial in words."""
         lines = [f"Trial {self.trial_id} summary", "Hyperparameters:", *self._described_values()]
         lines += [] if self.score is None else [f"Score: {self.score}"]
-        return "\n".join(lines if self.message is None else [*lines, self.message.rstrip()])
+        lines += [] if self.message is None else [plain(self.message).rstrip()]
+        return "\n".join(lines)
 
     def _described_values(self) -> list[str]:
-        return [f"{name}: {value}" for name, value in self.values.items()] or [
+        return [plain(f"{name}: {value}") for name, value in self.values.items()] or [
             "default configuration"
         ]
 

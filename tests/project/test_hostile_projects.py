@@ -19,6 +19,7 @@ import pytest
 import glimr_keras as gk
 from glimr_keras._utils.files import write_whole
 from glimr_keras._utils.untrusted_json import LONGEST
+from glimr_keras.cli.main import main
 from glimr_keras.errors import CheckpointError, ProjectError
 from glimr_keras.exports import tools
 from glimr_keras.exports.content import Content
@@ -235,6 +236,29 @@ def test_a_pipe_is_no_journal(tmp_path):
         assert not Journal(tmp_path).exists()
         with pytest.raises(ProjectError, match="is a link or no file"):
             open_project(tmp_path, project(), overwrite=False)
+
+
+ESCAPE = "\x1b]0;title\x07<script>alert(1)</script>"
+
+
+def test_what_is_shown_neither_steers_a_terminal_nor_runs_in_a_browser(tmp_path, capsys):
+    lines_of(tmp_path / "project")
+    journal = tmp_path / "project" / HIDDEN / FILE
+    text, escaped = journal.read_text(), json.dumps(ESCAPE)[1:-1]
+    for part in ("wide", "kind", "too large", '"loss', "RandomSearchOracle", "host:"):
+        assert part in text
+        text = text.replace(part, part + escaped)
+    journal.write_text(text)
+    results, report = gk.RayTuner.open(tmp_path / "project"), tmp_path / "report.html"
+    results.results_summary()
+    for trial in results._glimr.read().trials.values():
+        trial.summary()
+        trial.display_hyperparameters()
+    print(results, repr(results))
+    assert main(["show", str(tmp_path / "project")]) == 0
+    assert main(["report", str(tmp_path / "project"), "-o", str(report)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert "<script>alert" not in report.read_text() + results._repr_html_()
 
 
 # Links
