@@ -10,6 +10,7 @@ epoch; the score of a trial is the mean over its executions.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -17,7 +18,7 @@ import pathlib
 import statistics
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from glimr_keras._utils import html
 from glimr_keras._utils.text import MISSING, Column, four_digits, plain, short
@@ -92,6 +93,9 @@ class Execution:
     epoch_times: dict[int, float] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
+    _bests: list[_Best] | None = dataclasses.field(
+        default=None, init=False, repr=False, compare=False
+    )  # of one that was trained again
 
     @property
     def at_best(self) -> dict[str, float]:
@@ -115,16 +119,55 @@ class Execution:
         what came after it is void.
         """
         if epoch in self.history:
-            before = {number: seen for number, seen in self.history.items() if number < epoch}
-            self.history, self.best_epoch, self.score = {}, None, None
-            for number, seen in before.items():
-                self.observe(number, seen, objective)
+            self._go_back(epoch, objective)
         self.history[epoch] = metrics
         if not objective.has_value(metrics):
             return
         value = objective.get_value(metrics)
         if not objective.is_void(value) and objective.better_than(value, self.score):
             self.best_epoch, self.score = epoch, value
+
+    def _go_back(self, epoch: int, objective: Objective) -> None:
+        """Forgets an epoch and those after it."""
+        before = self._known_bests(objective)
+        while self.history and next(reversed(self.history)) >= epoch:
+            self.history.popitem()
+            before.pop()
+        if before and before[-1].latest >= epoch:  # they did not come in their order
+            self.history = {number: seen for number, seen in self.history.items() if number < epoch}
+            before.clear()
+            self._known_bests(objective)
+        self.best_epoch, self.score = (before[-1] if before else _NONE)[:2]
+
+    def _known_bests(self, objective: Objective) -> list[_Best]:
+        """What the epochs alone say is the best after each of them."""
+        known = self._bests = [] if self._bests is None else self._bests
+        best = known[-1] if known else _NONE
+        for number, seen in itertools.islice(self.history.items(), len(known), None):
+            best_epoch, score = best.epoch, best.score
+            if objective.has_value(seen):
+                value = objective.get_value(seen)
+                if not objective.is_void(value) and objective.better_than(value, score):
+                    best_epoch, score = number, value
+            best = _Best(best_epoch, score, max(best.latest, number))
+            known.append(best)
+        return known
+
+
+class _Best(NamedTuple):
+    """The best epoch of the first ones of a training.
+
+    Attributes:
+        epoch, score: `None` if none has a score.
+        latest: The last of those first ones, by number.
+    """
+
+    epoch: int | None
+    score: float | None
+    latest: float
+
+
+_NONE = _Best(None, None, -math.inf)
 
 
 class Trial:

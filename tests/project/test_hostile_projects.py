@@ -218,6 +218,22 @@ def test_a_line_without_an_end_is_not_read_to_it(tmp_path, place):
     assert time.monotonic() - began < SECONDS
 
 
+def test_an_epoch_that_is_trained_again_and_again_takes_no_longer_each_time(tmp_path):
+    lines = lines_of(tmp_path)
+    record = json.loads(lines[3])
+    assert record["record"] == "epoch"
+    epochs = [*range(1, 5000), *[4999] * 5000]
+    more = [
+        json.dumps({**record, "epoch": epoch, "metrics": {"val_loss": 1 / epoch}}).encode()
+        for epoch in epochs
+    ]
+    (tmp_path / HIDDEN / FILE).write_bytes(b"\n".join([*lines[:3], *more]) + b"\n")
+    began = time.process_time()
+    execution = Journal(tmp_path).read().trials["00"].executions[0]
+    assert time.process_time() - began < 5
+    assert (len(execution.history), execution.best_epoch) == (4999, 4999)
+
+
 def test_a_record_that_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
     made.written(project(), tmp_path)
     before = Journal(tmp_path).path.read_bytes()

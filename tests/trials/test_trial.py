@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus, ranked
@@ -148,3 +150,37 @@ def test_of_equal_trials_the_earlier_ranks_first_past_ten_thousand():
 
 
 # Runs and folders
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 6),
+            st.sampled_from([0.1, 0.2, 0.3, math.nan, math.inf, -math.inf, None, "end"]),
+        ),
+        max_size=20,
+    )
+)
+def test_epochs_that_are_trained_again_leave_nothing_of_those_before(seen):
+    """The definition: what is void was never observed."""
+    execution, kept = Execution(), []
+    best_epoch = score = None
+    for epoch, value in seen:
+        if value == "end":  # as a score that `fit` returned
+            execution.best_epoch, execution.score = best_epoch, score = epoch, 0.25
+            continue
+        if epoch in dict(kept):
+            kept = [(number, other) for number, other in kept if number < epoch]
+            best_epoch, score = _best_of(kept, None, None)
+        best_epoch, score = _best_of([(epoch, value)], best_epoch, score)
+        kept.append((epoch, value))
+        execution.observe(epoch, {} if value is None else {"val_loss": value}, MIN)
+        assert list(execution.history) == [number for number, _ in kept]
+        assert (execution.best_epoch, execution.score) == (best_epoch, score)
+
+
+def _best_of(seen, best_epoch, score):
+    for epoch, value in seen:
+        if value in (0.1, 0.2, 0.3, math.inf) and (score is None or value < score):
+            best_epoch, score = epoch, value
+    return best_epoch, score
