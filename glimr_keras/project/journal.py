@@ -483,7 +483,7 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             trial.status, trial.values, trial.message = (
                 record["status"],
                 record["values"],
-                record["message"],
+                _readable(record["message"]),
             )
             project.end_order.append(trial.trial_id)
             if "score" in record:
@@ -520,7 +520,7 @@ def _begin(project: Project, record: dict[str, Any]) -> None:
 
 def _end(execution: Execution, record: dict[str, Any]) -> None:
     """Takes in how an execution ended."""
-    execution.status, execution.message = record["status"], record["message"]
+    execution.status, execution.message = record["status"], _readable(record["message"])
     execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
     execution.score = None if record["score"] is None else float(record["score"])
     execution.is_told = record.get("told", False)
@@ -530,6 +530,11 @@ def _end(execution: Execution, record: dict[str, Any]) -> None:
     execution.ended = _time(record, "time")
     execution.worker = record.get("worker", execution.worker)
     execution.returned = {name: float(value) for name, value in record.get("returned", {}).items()}
+
+
+def _readable(message: str | None) -> str | None:
+    """A message that any file takes: names of files in it may be no text."""
+    return message and message.encode("utf-8", "backslashreplace").decode()
 
 
 def _execution(project: Project, record: dict[str, Any]) -> Execution:

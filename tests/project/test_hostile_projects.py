@@ -277,6 +277,16 @@ def test_what_is_shown_neither_steers_a_terminal_nor_runs_in_a_browser(tmp_path,
     assert "<script>alert" not in report.read_text() + results._repr_html_()
 
 
+def test_a_message_that_is_no_text_can_be_shown(tmp_path):
+    made.written(project(), tmp_path / "project")
+    journal = tmp_path / "project" / HIDDEN / FILE
+    journal.write_text(journal.read_text().replace("too large", "no file '\\ud800.png'"))
+    assert main(["show", str(tmp_path / "project")]) == 0
+    report = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "project"), "-o", str(report)]) == 0
+    assert "no file &#x27;\\ud800.png" in report.read_text()
+
+
 # Links
 
 
