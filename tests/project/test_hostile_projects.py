@@ -14,6 +14,7 @@ import time
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 import glimr_keras as gk
@@ -203,6 +204,19 @@ def test_as_many_values_as_there_can_be_are_not_gone_through(tmp_path):
     with_fields(tmp_path / "project", 1, space=space)
     with hostile.at_most(SECONDS), pytest.raises(ProjectError, match="of a different search"):
         use(tmp_path / "project")
+
+
+@pytest.mark.parametrize("tool", ["csv", "parquet"])
+def test_values_beyond_the_integers_of_tables_are_in_tables(tmp_path, tool):
+    values = {"seed": 10**30, "units": 8}
+    trials = [made.trial(0, [[0.5]], values=values), made.trial(1, [[0.6]])]
+    directory = made.written(made.project(trials), tmp_path / "project")
+    results = gk.RayTuner.open(directory)
+    assert results.results_dataframe()["seed"][0] == 10**30
+    content = Content(results._glimr.read(), "name", directory, None)
+    tools.export(content, tool, str(tmp_path / f"table.{tool}"))
+    written = getattr(pd, f"read_{tool}")(tmp_path / f"table.{tool}")
+    assert str(written["seed"][0]) == str(10**30)
 
 
 @pytest.mark.parametrize("place", [0, None], ids=["first", "last"])
