@@ -30,13 +30,19 @@ _PAUSE = 0.05
 """Seconds between two tries where the system does not wait."""
 
 
-def write_whole(path: pathlib.Path, content: bytes) -> None:
+def write_whole(path: pathlib.Path, content: bytes, is_forced: bool = False) -> None:
     """Writes a file beside its place and renames it, so that there is never half of it. Its
     directory is there.
+
+    Args:
+        is_forced: Whether that holds after a power cut, too, for which the disk is waited for.
     """
     beside = path.with_name(f".{path.name}")
     with open(beside, "wb", opener=_not_through_a_link) as file:  # has an opener
         file.write(content)
+        if is_forced:
+            file.flush()
+            os.fsync(file.fileno())
     beside.replace(path)
 
 
@@ -44,15 +50,24 @@ def _not_through_a_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
-def write_json(path: pathlib.Path, content: Any) -> None:
+def force_file(path: pathlib.Path) -> None:
+    """Has the system put a file on the disk, as a power cut asks for."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def write_json(path: pathlib.Path, content: Any, is_forced: bool = False) -> None:
     """Writes a JSON file, and makes its directory.
+
+    Args:
+        is_forced: As for `write_whole`.
 
     Raises:
         StorageError: If it cannot be written, as on a full disk.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(content).encode())
+        write_whole(path, json.dumps(content).encode(), is_forced)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from glimr_keras.errors import FatalError, SearchError, StorageError
-from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy
+from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy, hung
 from glimr_keras.oracles import Nothing, Oracle
 from glimr_keras.project import checkpoints, training_states
 from glimr_keras.project.journal import Journal, now
@@ -122,9 +122,7 @@ class Coordinator:
             for execution in trial.executions.values():
                 if execution.status == TrialStatus.RUNNING and not execution.history:
                     execution.started = None  # it begins anew, now
-            if not any(
-                execution.status == TrialStatus.FAILED for execution in trial.executions.values()
-            ):
+            if not any(each.status == TrialStatus.FAILED for each in trial.executions.values()):
                 self._queue(trial)
             if not self._is_waiting(trial.trial_id):
                 self._end_trial(trial)  # all that was missing is the record of its end
@@ -301,9 +299,7 @@ class Coordinator:
             return
         execution = self.oracle.trials[spec.trial_id].executions[spec.execution]
         if self._failure_policy.seconds is not None and duration >= self._failure_policy.seconds:
-            self._end(
-                spec, _hung(execution, duration, self._failure_policy.seconds, spec.directory)
-            )
+            self._end(spec, hung(execution, duration, self._failure_policy.seconds, spec.directory))
             return
         execution.lost += 1
         self._write(self._journal.add_loss, spec.trial_id, spec.execution, message)
@@ -390,6 +386,8 @@ class Coordinator:
 
     def _spec_of(self, trial: Trial, number: int, resumes: bool) -> ExecutionSpec:
         chosen, parent = trial.suggested, trial.suggested.get(Stage.PARENT)
+        execution = trial.executions.get(number, Execution())
+        first = chosen.get(Stage.INITIAL_EPOCH, 0)
         return ExecutionSpec(
             trial.trial_id,
             number,
@@ -398,13 +396,14 @@ class Coordinator:
             str(execution_directory(self._directory, trial.trial_id, number)),
             self.oracle.objective.name_to_direction,
             epochs=chosen.get(Stage.EPOCHS),
-            initial_epoch=chosen.get(Stage.INITIAL_EPOCH, 0),
+            initial_epoch=first,
             state=None
             if parent is None
             else str(state_directory(execution_directory(self._directory, parent, number))),
             keeps_state=Stage.EPOCHS in chosen,
             resumes=resumes,
-            attempt=trial.executions[number].attempt if number in trial.executions else 0,
+            last_epoch=max(execution.history, default=first),
+            attempt=execution.attempt,
             state_interval=self._failure_policy.state_interval,
             time_limit=self._failure_policy.seconds,
             project=self._project_id,
@@ -449,7 +448,9 @@ class Coordinator:
         execution.returned, execution.is_told = outcome.returned, outcome.is_told
         execution.ended = now()
         self._write(checkpoints.force, spec.directory)
-        self._write(self._journal.end_execution, spec.trial_id, spec.execution, execution)
+        if spec.keeps_state:
+            self._write(training_states.force, state_directory(spec.directory))
+        self._write_end(trial, spec.execution)
         if isinstance(self.error, StorageError):
             return
         if not spec.keeps_state:
@@ -469,6 +470,12 @@ class Coordinator:
             self._end_trial(trial, outcome.expected)
         self._observer.on_running(len(self._running))
 
+    def _write_end(self, trial: Trial, number: int) -> None:
+        """Writes down the end of an execution, and what its trial has asked for by now."""
+        values = None if trial.values == trial.suggested else trial.values
+        execution = trial.executions[number]
+        self._write(self._journal.end_execution, trial.trial_id, number, execution, values)
+
     def _measure(self, execution: Execution, outcome: Outcome) -> None:
         execution.gpu_memory, execution.reused_graph = outcome.gpu_memory, outcome.reused_graph
         if outcome.gpu_peak is None or outcome.status == TrialStatus.FAILED:
@@ -482,13 +489,21 @@ class Coordinator:
         alone = [spec for spec, _ in self._alone]
         return any(spec.trial_id == trial_id for spec in (*self._waiting, *alone))
 
+    def _give_up(self, trial: Trial) -> None:
+        """Ends executions of a failed trial that had begun in an earlier session, and are not gone
+        on with.
+        """
+        for number, execution in trial.executions.items():
+            if execution.status == TrialStatus.RUNNING:
+                execution.status, execution.ended = TrialStatus.STOPPED, now()
+                place = execution_directory(self._directory, trial.trial_id, number)
+                self._write(checkpoints.force, place)
+                self._write_end(trial, number)
+
     def _end_trial(self, trial: Trial, expected: bool = False) -> None:
+        self._give_up(trial)
         statuses = [execution.status for execution in trial.executions.values()]
-        failed = [
-            execution
-            for execution in trial.executions.values()
-            if execution.status == TrialStatus.FAILED
-        ]
+        failed = [each for each in trial.executions.values() if each.status == TrialStatus.FAILED]
         trial.status = (
             TrialStatus.STOPPED if TrialStatus.STOPPED in statuses else TrialStatus.COMPLETED
         )
@@ -583,18 +598,3 @@ class Coordinator:
             write(*record)
         except StorageError as error:
             self.error = error
-
-
-def _hung(execution: Execution, duration: float, limit: float, directory: str) -> Outcome:
-    """The end of a training that did not end by itself. Its best epoch may be one that was not
-    reported any more.
-    """
-    score, best_epoch = execution.score, execution.best_epoch
-    if checkpoints.is_whole(directory):
-        saved = checkpoints.describe(directory)
-        if saved.score is not None:
-            score, best_epoch = saved.score, saved.epoch
-    if score is None:
-        message = f"No epoch was over within `trial_time_limit_s={limit:g}`; its process was ended."
-        return Outcome(TrialStatus.FAILED, duration, message=message, expected=True, final=True)
-    return Outcome(TrialStatus.STOPPED, duration, score, best_epoch)

@@ -9,8 +9,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from glimr_keras.project import checkpoints
+from glimr_keras.training.messages import Outcome
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,3 +104,18 @@ class StoppingPolicy:
 
     def _is_late(self) -> bool:
         return self.seconds is not None and time.monotonic() - self._started > self.seconds
+
+
+def hung(execution: Execution, duration: float, limit: float, directory: str) -> Outcome:
+    """The end of a training that did not end by itself. Its best epoch may be one that was not
+    reported any more.
+    """
+    score, best_epoch = execution.score, execution.best_epoch
+    if checkpoints.is_whole(directory):
+        saved = checkpoints.describe(directory)
+        if saved.score is not None:
+            score, best_epoch = saved.score, saved.epoch
+    if score is None:
+        message = f"No epoch was over within `trial_time_limit_s={limit:g}`; its process was ended."
+        return Outcome(TrialStatus.FAILED, duration, message=message, expected=True, final=True)
+    return Outcome(TrialStatus.STOPPED, duration, score, best_epoch)

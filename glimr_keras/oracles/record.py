@@ -282,7 +282,7 @@ class TrialRecord:
         """Write `trial.json`, if the oracle has a project's directory."""
         if self._project_dir is not None:
             path = pathlib.Path(self._get_trial_dir(trial.trial_id), "trial.json")
-            write_json(path, trial.get_state())
+            write_json(path, trial.get_state(), is_forced=trial.trial_id not in self.ongoing_trials)
 
     def _save_trial(self, trial: Trial) -> None:
         self.save_trial(trial)
@@ -301,7 +301,7 @@ class TrialRecord:
         if fname is None and self._project_dir is not None:
             fname = self._project_dir / "oracle.json"
         if fname is not None:
-            write_json(pathlib.Path(fname), self.get_state())
+            write_json(pathlib.Path(fname), self.get_state(), is_forced=True)
 
     def _save_if_due(self) -> None:
         """Write `oracle.json` in a search, if it is time."""

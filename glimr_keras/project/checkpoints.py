@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from glimr_keras._utils import untrusted_json
-from glimr_keras._utils.files import write_whole
+from glimr_keras._utils.files import force_file, write_whole
 from glimr_keras._utils.untrusted_json import LONGEST
 from glimr_keras.errors import CheckpointError, StorageError
 
@@ -208,16 +208,27 @@ def is_whole(directory: str | os.PathLike[str]) -> bool:
 
 def force(directory: str | os.PathLike[str]) -> None:
     """Has the system put the checkpoint in `directory`, if there is one, on the disk, as a power
-    cut asks for.
+    cut asks for. What a process that was killed has left beside it is put in its place, or removed.
 
     Raises:
         StorageError: If it cannot be written.
     """
     place = pathlib.Path(directory)
     with storing(place):
+        if (place / NEW).exists():
+            _tidy(place)
         for file in (place / WEIGHTS, place / NEW, place / DESCRIPTION):
-            with contextlib.suppress(FileNotFoundError), file.open("rb+") as content:
-                os.fsync(content.fileno())
+            with contextlib.suppress(FileNotFoundError):
+                force_file(file)
+
+
+def _tidy(place: pathlib.Path) -> None:
+    """Leaves one file of weights, that of the description."""
+    new = place / NEW
+    if exists(place) and is_whole(place) and intact(place) == new:
+        new.replace(place / WEIGHTS)
+    else:
+        new.unlink()
 
 
 def intact(place: pathlib.Path) -> pathlib.Path:

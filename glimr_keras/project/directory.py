@@ -34,9 +34,9 @@ def open_project(
             `wanted`, or to one that is running now; nothing is changed then.
     """
     journal = Journal(directory)
-    if journal.exists():
-        journal.claim()
     try:
+        if journal.exists():
+            journal.claim()
         if overwrite:
             journal.close()
             _clear(directory)

@@ -5,8 +5,9 @@ One JSON object a line, in `<project>/.glimr_keras/journal.jsonl`. The first lin
 project; then come new hyperparameters, new trials, starts, epochs, and ends of executions and
 trials. Every record says when it was written (`time`, in seconds since 1970, UTC). It is handed to
 the operating system before the search goes on, so a killed process loses none; the description and
-the ends of trials (whose weights were before) are also forced to the disk (fsync), so a power cut
-loses at most epochs of trials that had not ended. All results are read from here; it holds no code.
+the begins and ends of trials (whose weights were before) are also forced to the disk (fsync), so a
+power cut loses at most epochs of trials that had not ended. All results are read from here; it
+holds no code.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import os
 import pathlib
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from glimr_keras._utils.files import lock
@@ -189,6 +190,7 @@ class Journal:
             values=trial.suggested,
             sampling_key=list(trial.sampling_key),
         )
+        self._force()  # or a power cut might leave its folder, and no trial
 
     def start_execution(self, trial_id: str, execution: int, started: float) -> None:
         """A process began with it."""
@@ -228,7 +230,18 @@ class Journal:
         """It had failed for good, and is run again from its beginning."""
         self._append("again", trial_id=trial.trial_id)
 
-    def end_execution(self, trial_id: str, number: int, execution: Execution) -> None:
+    def end_execution(
+        self,
+        trial_id: str,
+        number: int,
+        execution: Execution,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """An execution has ended.
+
+        Args:
+            values: What its trial has asked for by now, where that is not what the oracle chose.
+        """
         self._append(
             "execution",
             execution.ended,
@@ -245,6 +258,7 @@ class Journal:
             **({"reused_graph": True} if execution.reused_graph else {}),
             **({} if execution.started is None else {"started": execution.started}),
             **({} if execution.worker is None else {"worker": execution.worker}),
+            **({} if values is None else {"values": values}),
         )
 
     def end_trial(self, trial: Trial) -> None:
@@ -477,7 +491,7 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
         case "again":
             project.begin_again(project.trials[record["trial_id"]])
         case "execution":
-            _end(_execution(project, record), record)
+            _end(project, record)
         case "end":
             trial = project.trials[record["trial_id"]]
             trial.status, trial.values, trial.message = (
@@ -518,8 +532,11 @@ def _begin(project: Project, record: dict[str, Any]) -> None:
     project.trials[trial.trial_id] = trial
 
 
-def _end(execution: Execution, record: dict[str, Any]) -> None:
+def _end(project: Project, record: dict[str, Any]) -> None:
     """Takes in how an execution ended."""
+    execution = _execution(project, record)
+    if "values" in record:
+        project.trials[record["trial_id"]].values = record["values"]
     execution.status, execution.message = record["status"], _readable(record["message"])
     execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
     execution.score = None if record["score"] is None else float(record["score"])

@@ -179,6 +179,7 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
         "started": _or_none(_TIME),
         "time": _or_none(_TIME),
         "worker": _TEXT,
+        "values": _VALUES,
     },
     "end": {"score": _NUMBER, "best_step": _or_none(_span("an epoch", -_LARGEST, _LARGEST))},
 }

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 
 from glimr_keras.errors import CheckpointError
+from glimr_keras.project import checkpoints
 from glimr_keras.project.checkpoints import (
     BEST,
     DESCRIPTION,
@@ -81,6 +82,22 @@ def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
                 intact(each / BEST)
             return each
     return None
+
+
+def force(directory: str | os.PathLike[str]) -> None:
+    """Has the system put the newest state of a training on the disk, from which another one is to
+    go on.
+
+    Args:
+        directory: Of all states of this training.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    state = newest(directory)
+    if state is not None:
+        checkpoints.force(state)
+        checkpoints.force(state / BEST)
 
 
 def go_back(directory: str | os.PathLike[str], state: pathlib.Path) -> None:

@@ -121,6 +121,9 @@ class ExecutionSpec:
         keeps_state: Whether a later trial may continue from its end.
         reports_state: Whether it may be paused after any epoch, and continued from there.
         resumes: Whether it was begun before, and goes on from the newest state that it has.
+        last_epoch: The last epoch that the journal has; `None` if that is not known. A state that
+            is more than one epoch ahead of it, as after a power cut, is not gone on from: the
+            epochs between would be missing.
         attempt: How many times it failed before.
         state_interval: So many seconds, at least, are between two states that are kept in case it
             is interrupted; `None` for none.
@@ -145,6 +148,7 @@ class ExecutionSpec:
     keeps_state: bool = False
     reports_state: bool = False
     resumes: bool = False
+    last_epoch: int | None = None
     attempt: int = 0
     state_interval: float | None = None
     time_limit: float | None = None

@@ -200,20 +200,24 @@ def _from_its_state(context: TrialContext, spec: ExecutionSpec) -> ExecutionSpec
     """The execution with the checkpoint from which it goes on, or from its beginning where none is
     whole.
     """
-    if spec.resumes:
-        own = None
-        if context.loop.can_go_on(context.hypermodel):
-            own = training_states.newest(state_directory(spec.directory))
+    if spec.resumes and context.loop.can_go_on(context.hypermodel):
+        own = training_states.newest(state_directory(spec.directory))
         with contextlib.suppress(StorageError, CheckpointError):
-            if own is not None and checkpoints.describe(own).attempt == spec.attempt:
+            if own is not None and _is_of(spec, described := checkpoints.describe(own)):
                 training_states.go_back(spec.directory, own)
-                return dataclasses.replace(
-                    spec, state=str(own), initial_epoch=checkpoints.describe(own).epoch
-                )
+                return dataclasses.replace(spec, state=str(own), initial_epoch=described.epoch)
     state = None if spec.state is None else training_states.newest(spec.state)
     if state is None:
         return dataclasses.replace(spec, state=None, initial_epoch=0, resumes=False)
     return dataclasses.replace(spec, state=str(state), resumes=False)
+
+
+def _is_of(spec: ExecutionSpec, state: checkpoints.Checkpoint) -> bool:
+    """Whether an execution may go on from a state: one of this attempt, and not ahead of the
+    journal.
+    """
+    is_ahead = spec.last_epoch is not None and state.epoch > spec.last_epoch + 1
+    return state.attempt == spec.attempt and not is_ahead
 
 
 def _out_of_time(

@@ -547,3 +547,58 @@ def test_what_could_not_be_recorded_keeps_its_state(tmp_path):
     assert isinstance(coordinator.error, StorageError)
     assert state.exists()
     journal.close()
+
+
+def test_what_goes_on_says_which_epoch_the_journal_has(coordinator_in, tmp_path):
+    coordinator = coordinator_in(max_trials=1)
+    run = coordinator.next_spec()
+    assert (run.last_epoch, run.initial_epoch) == (0, 0)
+    coordinator.on_start(run)
+    for epoch in (1, 2):
+        coordinator.on_report(run, Report(epoch, {"score": 1.0}, {"x": run.values["x"]}, []))
+    coordinator.on_lost(run, 1.0, "gone")
+    assert coordinator.next_spec().last_epoch == 2
+    trials = Journal(tmp_path).read().trials.values()
+    again = coordinator_in(max_trials=1, restored=trials)
+    again.resume()
+    assert again.next_spec().last_epoch == 2
+
+
+def test_what_a_trial_asked_for_is_known_though_the_script_died_before_its_end(
+    coordinator_in, tmp_path, monkeypatch
+):
+    coordinator = coordinator_in(max_trials=1)
+    run = coordinator.next_spec()
+    coordinator.on_start(run)
+
+    class DiedError(BaseException):
+        pass
+
+    def dies(*args):
+        raise DiedError
+
+    monkeypatch.setattr(Journal, "end_trial", dies)
+    outcome, asked = Outcome("COMPLETED", 2.0, 1.0, 1), {**run.values, "late": 3}
+    with pytest.raises(DiedError):
+        coordinator.on_report(run, Report(1, {"score": 1.0}, asked, [Int("late", 1, 9)], outcome))
+    monkeypatch.undo()
+    again = coordinator_in(max_trials=1, restored=Journal(tmp_path).read().trials.values())
+    again.resume()
+    trial = again.oracle.trials["0"]
+    assert (trial.status, trial.values["late"]) == ("COMPLETED", 3)
+    assert Journal(tmp_path).read().trials["0"].values == trial.values
+
+
+def test_a_failed_trial_leaves_no_execution_that_runs(coordinator_in, tmp_path):
+    coordinator = coordinator_in(executions=2, max_trials=1)
+    first, second = coordinator.next_spec(), coordinator.next_spec()
+    for run in (first, second):
+        coordinator.on_start(run)
+    again = coordinator_in(
+        executions=2, max_trials=1, restored=Journal(tmp_path).read().trials.values()
+    )
+    again.resume()
+    finish(again, again.next_spec(), "FAILED", message="mine")
+    for trial in (again.oracle.trials["0"], Journal(tmp_path).read().trials["0"]):
+        assert trial.status == "FAILED"
+        assert [each.status for each in trial.executions.values()] == ["FAILED", "STOPPED"]

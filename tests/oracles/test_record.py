@@ -87,7 +87,7 @@ def sizes(monkeypatch):
     """The number of trials in each `oracle.json` that is written."""
     written = []
 
-    def write_json(path, content):
+    def write_json(path, content, is_forced):
         if path.name == "oracle.json":
             written.append(len(content["start_order"]))
 

@@ -184,3 +184,16 @@ def test_what_cannot_be_written_is_an_error_of_storage(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="A checkpoint cannot be written to"):
         saved(tmp_path / "file")
+
+
+@pytest.mark.parametrize("is_described", [False, True])
+def test_what_a_killed_process_left_is_tidied_when_a_training_ends(tmp_path, is_described):
+    """It died after it had written new weights: before their description, or after it."""
+    saved(tmp_path)
+    before = (tmp_path / checkpoints.WEIGHTS).read_bytes()
+    (tmp_path / checkpoints.NEW).write_bytes(before if is_described else b"half")
+    if is_described:
+        (tmp_path / checkpoints.WEIGHTS).write_bytes(b"old")
+    checkpoints.force(tmp_path)
+    assert not (tmp_path / checkpoints.NEW).exists()
+    assert (tmp_path / checkpoints.WEIGHTS).read_bytes() == before

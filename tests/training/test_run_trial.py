@@ -750,6 +750,21 @@ def test_an_interrupted_training_goes_on_with_weights_optimizer_and_epoch(run):
     )
 
 
+def test_a_state_that_is_ahead_of_the_journal_is_nothing_to_go_on_from(run):
+    """As after a power cut, which has taken what the journal said of the epochs before."""
+    run = dataclasses.replace(run, state_interval=0.0)
+    interrupted(context(tiny_models.build), run, after=2)
+    known = dataclasses.replace(run, resumes=True, last_epoch=0)
+    assert [report.epoch for report in reports_of(context(tiny_models.build), known)] == [1, 2, 3]
+
+
+def test_a_state_that_is_one_epoch_ahead_of_the_journal_says_that_epoch_again(run):
+    run = dataclasses.replace(run, state_interval=0.0)
+    interrupted(context(tiny_models.build), run, after=2)
+    known = dataclasses.replace(run, resumes=True, last_epoch=1)
+    assert [report.epoch for report in reports_of(context(tiny_models.build), known)] == [2, 3]
+
+
 def test_the_state_of_an_attempt_that_failed_is_nothing_to_go_on_from(run):
     """Its removal is cut short when the process dies between the record of the failure and that."""
     interrupted(context(tiny_models.build), dataclasses.replace(run, state_interval=0.0), after=2)

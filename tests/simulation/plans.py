@@ -1,0 +1,70 @@
+"""Scripts to run, and all that may happen to them."""
+
+from hypothesis import strategies as st
+
+from tests.simulation.cluster import Hardware, Loss
+from tests.simulation.disk import AFTER, BEFORE, WITHIN, Fault
+from tests.simulation.searches import Plan, Session
+from tests.simulation.trainings import Kind
+
+PARTS = st.sampled_from((BEFORE, WITHIN, AFTER))
+FAULTS = st.one_of(
+    st.builds(
+        Fault, st.sampled_from(("killed", "power")), st.just("driver"), st.integers(0, 120), PARTS
+    ),
+    st.builds(
+        Fault, st.sampled_from(("killed", "power")), st.just("worker"), st.integers(0, 60), PARTS
+    ),
+    st.builds(
+        Fault, st.just("full"), st.sampled_from(("driver", "worker")), st.integers(0, 60), PARTS
+    ),
+)
+LOSSES = st.builds(Loss, st.integers(0, 30), st.booleans(), st.booleans())
+HARDWARE = st.builds(
+    Hardware,
+    workers=st.integers(1, 6),
+    machines=st.integers(1, 3),
+    sees=st.booleans(),
+    lag=st.sampled_from((0.0, 0.1, 1.0, 5.0)),
+    refuses=st.sampled_from((0, 0, 10)),
+)
+ALONE = st.builds(Hardware, sees=st.booleans(), lag=st.sampled_from((0.0, 1.0, 5.0)))
+KINDS = st.builds(
+    Kind,
+    epochs=st.integers(1, 6),
+    fails=st.sampled_from((0, 0, 30)),
+    always=st.sampled_from((0, 0, 20)),
+    asks_late=st.booleans(),
+)
+
+
+def sessions(hardware):
+    return st.lists(
+        st.builds(
+            Session,
+            hardware,
+            st.lists(FAULTS, max_size=3).map(tuple),
+            st.lists(LOSSES, max_size=4).map(tuple),
+            st.integers(0, 2),
+        ),
+        max_size=4,
+    ).map(tuple)
+
+
+def plans(oracles=("random", "grid", "hyperband"), hardware=HARDWARE):
+    """Plans of scripts with one of these oracles."""
+    return st.builds(
+        Plan,
+        oracle=st.sampled_from(oracles),
+        trials=st.integers(1, 8),
+        executions=st.sampled_from((1, 1, 2, 3)),
+        kind=KINDS,
+        state_every=st.sampled_from((None, 1, 2)),
+        failures=st.sampled_from((-1, -1, 0, 1, 3)),
+        retries=st.integers(0, 2),
+        keep_top_k=st.sampled_from((None, None, 1, 3)),
+        stops=st.sampled_from((0, 0, 15)),
+        sessions=sessions(hardware),
+        last=hardware,
+        seed=st.integers(0, 10**6),
+    )

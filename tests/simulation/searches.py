@@ -1,0 +1,418 @@
+"""A script that searches, is interrupted, and is run again until it is done; and what must hold."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from typing import Any
+
+from glimr_keras.errors import CheckpointError, SearchError, StorageError
+from glimr_keras.executors.coordinator import Coordinator
+from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy
+from glimr_keras.oracles import (
+    BayesianOptimizationOracle,
+    GridSearchOracle,
+    HyperbandOracle,
+    Oracle,
+    RandomSearchOracle,
+)
+from glimr_keras.project import checkpoints
+from glimr_keras.project.directory import open_project
+from glimr_keras.project.journal import Journal, Project, serialized
+from glimr_keras.space.hp_types import deserialize
+from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.layout import STATES, execution_directory
+from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from tests.simulation.cluster import Cluster, Hardware, Loss
+from tests.simulation.disk import Disk, Fault, Killed, PowerCut
+from tests.simulation.trainings import SPACE, Kind, loss, weights
+
+OBJECTIVE = Objective("loss", "min")
+ONE, PLAIN = Hardware(), Kind()
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where files are fast, if there is such a place."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """One run of the script, and what happens in it.
+
+    Attributes:
+        more: How many trials more it asks for than the one before.
+    """
+
+    hardware: Hardware = ONE
+    faults: tuple[Fault, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    more: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A script, and all that happens to it. After these sessions it is run until it is done.
+
+    Attributes:
+        oracle: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
+        trials: The first session's budget; Hyperband has its own.
+        executions: Of each trial.
+        kind: Of trainings.
+        state_every: Epochs between two states that are kept; `None` for none.
+        failures: How often a training goes on after its process was lost.
+        retries: How often it is begun again when it failed.
+        keep_top_k: Of so many trials the weights are kept.
+        stops: Of a hundred epochs, after so many the training is stopped.
+        seed: Of all that is left to chance.
+    """
+
+    oracle: str = "random"
+    trials: int = 3
+    executions: int = 1
+    kind: Kind = PLAIN
+    state_every: int | None = 1
+    failures: int = -1
+    retries: int = 0
+    keep_top_k: int | None = None
+    stops: int = 0
+    sessions: tuple[Session, ...] = ()
+    last: Hardware = ONE
+    seed: int = 0
+
+
+class _Stopper:
+    """Stops trainings after epochs that follow from the training."""
+
+    def __init__(self, percent: int, seed: int) -> None:
+        self._percent, self._seed = percent, seed
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return is_stopped(self._percent, self._seed, trial_id, result["training_iteration"])
+
+    def stop_all(self) -> bool:
+        return False
+
+
+def is_stopped(percent: int, seed: int, training: str, epoch: int) -> bool:
+    """Whether a training is stopped after an epoch."""
+    drawn = checkpoints.hashlib.blake2b(f"{seed} {training} {epoch}".encode(), digest_size=2)
+    return int.from_bytes(drawn.digest(), "big") % 100 < percent
+
+
+class _Observer:
+    """Remembers what a script was told to have ended.
+
+    Args:
+        sure: What each trial was then, by id.
+    """
+
+    def __init__(self, sure: dict[str, Any]) -> None:
+        self._sure = sure
+
+    def on_trial_end(self, trial: Trial) -> None:
+        self._sure[trial.trial_id] = _ended(trial)
+
+    def __getattr__(self, name):
+        return lambda *what: None
+
+
+@dataclasses.dataclass
+class Done:
+    """What came of a script.
+
+    Attributes:
+        project: As the journal has it.
+        proposed: What was chosen, by trial.
+        errors: Of sessions that ended with one.
+    """
+
+    directory: pathlib.Path
+    project: Project
+    proposed: dict[str, dict[str, Any]]
+    errors: list[Exception]
+    happened: list[Fault]
+    interrupted: int
+
+
+def oracle_of(plan: Plan, max_trials: int) -> Oracle:
+    """The oracle of the script, made anew as each run of it does."""
+    common: dict[str, Any] = {
+        "seed": plan.seed,
+        "max_consecutive_failed_trials": 10**6,
+        "max_retries_per_trial": plan.retries,
+    }
+    if plan.oracle == "hyperband":
+        return HyperbandOracle(OBJECTIVE, max_epochs=plan.kind.epochs, factor=2, **common)
+    kinds = {
+        "random": RandomSearchOracle,
+        "grid": GridSearchOracle,
+        "bayesian": BayesianOptimizationOracle,
+    }
+    return kinds[plan.oracle](OBJECTIVE, max_trials, **common)
+
+
+def run(plan: Plan) -> Done:
+    """Run the script until it is done.
+
+    Raises:
+        AssertionError: If something does not hold.
+    """
+    with tempfile.TemporaryDirectory(prefix="simulated-", dir=_MEMORY) as made:
+        place = pathlib.Path(made, "disk")
+        place.mkdir()
+        return _run(plan, Disk(place, plan.seed), pathlib.Path(made, "home"))
+
+
+def _run(plan: Plan, disk: Disk, home: pathlib.Path) -> Done:
+    budget, errors, interrupted = plan.trials, [], 0
+    proposed: dict[str, dict[str, Any]] = {}
+    sure: dict[str, Any] = {}
+    sessions = [*plan.sessions, Session(plan.last)]
+    for number, session in enumerate(sessions):
+        budget += session.more
+        disk.begin(session.faults)
+        cluster = Cluster(
+            session.hardware,
+            plan.kind,
+            plan.state_every,
+            session.losses,
+            disk,
+            home,
+            hash((plan.seed, number)),
+        )
+        with disk.watched():
+            try:
+                _search(plan, budget, disk.root / "project", cluster, sure)
+            except PowerCut:
+                interrupted += 1
+                disk.cut_power()
+            except Killed:
+                interrupted += 1
+            except (StorageError, SearchError) as error:
+                errors.append(error)
+                _check_error(error, disk)
+        shutil.rmtree(home, ignore_errors=True)
+        _check_kept(disk.root / "project", sure, proposed)
+    directory = disk.root / "project"
+    project = Journal(directory).read()
+    done = Done(directory, project, proposed, errors, disk.happened, interrupted)
+    check(plan, budget, done)
+    return done
+
+
+def _search(
+    plan: Plan,
+    max_trials: int,
+    directory: pathlib.Path,
+    cluster: Cluster,
+    sure: dict[str, Any],
+) -> None:
+    """One run of the script, as a tuner's search goes about it."""
+    oracle, space = oracle_of(plan, max_trials), SearchSpace(SPACE)
+    wanted = Project(OBJECTIVE, plan.seed, plan.executions, serialized(SPACE))
+    journal, project = open_project(directory, wanted, overwrite=False)
+    try:
+        space.update(deserialize(stored) for stored in project.late_space)
+        oracle.begin(project.objective, project.seed, space)
+        for trial in project.trials.values():
+            oracle.restore_trial(trial)
+        for trial_id in project.end_order:
+            oracle.trial_ended(project.trials[trial_id])
+        oracle._set_project_dir(directory.parent, directory.name)
+        oracle.restore_state()
+        coordinator = Coordinator(
+            oracle,
+            journal,
+            directory,
+            plan.executions,
+            _Observer(sure),
+            FailurePolicy(
+                10**6,
+                failures=plan.failures,
+                retries=plan.retries,
+                state_interval=None if plan.state_every is None else 0.0,
+                keep_top_k=plan.keep_top_k,
+            ),
+            StoppingPolicy(oracle.objective, stopper=_Stopper(plan.stops, plan.seed)),
+            project_id=project.project_id,
+            directions=project.directions,
+        )
+        coordinator.resume()
+        cluster.run(coordinator)
+        if coordinator.error is not None:
+            raise coordinator.error
+    finally:
+        journal.close()
+
+
+# What must hold at any time
+
+
+def _check_error(error: Exception, disk: Disk) -> None:
+    assert any(fault.kind == "full" for fault in disk.happened), error
+    assert "cannot be written" in str(error) or "cannot be made" in str(error), error
+
+
+def _check_kept(
+    directory: pathlib.Path, sure: dict[str, Any], proposed: dict[str, dict[str, Any]]
+) -> None:
+    """Whatever has happened: what had ended is as it was, and its weights are there."""
+    journal = Journal(directory)
+    if not journal.exists():
+        assert not sure, "the project is gone"
+        return
+    project = journal.read()
+    for trial in project.trials.values():
+        assert proposed.setdefault(trial.trial_id, trial.suggested) == trial.suggested
+    for trial_id, before in sure.items():
+        now = _ended(project.trials[trial_id]) if trial_id in project.trials else None
+        assert now == before, f"trial {trial_id} was {before} when it had ended, and is {now}"
+
+
+def _ended(trial: Trial) -> Any:
+    executions = {
+        number: (each.status, each.score, each.best_epoch, each.history)
+        for number, each in trial.executions.items()
+    }
+    return trial.status, trial.score, executions, trial.values
+
+
+# What must hold at the end
+
+
+def check(plan: Plan, budget: int, done: Done) -> None:
+    """What holds whatever has happened, when the script has come to its end.
+
+    Raises:
+        AssertionError: If something does not.
+    """
+    project = done.project
+    _check_budget(plan, budget, project)
+    counts = collections.Counter(project.end_order)
+    assert set(counts) == set(project.trials), "a trial has not ended"
+    assert max(counts.values(), default=1) == 1, "a trial has ended twice"
+    for trial in project.trials.values():
+        _check_trial(plan, trial)
+    _check_weights(plan, done)
+    _check_files(plan, done)
+
+
+def _check_budget(plan: Plan, budget: int, project: Project) -> None:
+    ids = [int(trial_id) for trial_id in project.trials]
+    assert ids == list(range(len(ids))), "a trial's number is missing"
+    if plan.oracle == "hyperband":
+        return
+    size = 1
+    for parameter in SPACE:
+        size *= parameter.count
+    assert len(ids) == min(budget, size), f"{len(ids)} trials, and not {budget}"
+
+
+def _check_trial(plan: Plan, trial: Trial) -> None:
+    executions = trial.executions.values()
+    statuses = {execution.status for execution in executions}
+    assert TrialStatus.RUNNING not in statuses, "an execution has not ended"
+    if TrialStatus.FAILED in statuses:
+        assert trial.status == TrialStatus.FAILED
+    else:
+        assert len(executions) == plan.executions, "an execution is missing"
+        is_stage = "tuner/epochs" in trial.suggested  # which has left nothing to go on from
+        stopped = is_stage and TrialStatus.STOPPED in statuses
+        assert trial.status == (TrialStatus.STOPPED if stopped else TrialStatus.COMPLETED)
+    for number, execution in trial.executions.items():
+        _check_execution(plan, trial, number, execution)
+
+
+def _check_execution(plan: Plan, trial: Trial, number: int, execution: Execution) -> None:
+    first = trial.suggested.get("tuner/initial_epoch", 0) + 1
+    last = trial.suggested.get("tuner/epochs", plan.kind.epochs)
+    epochs = list(execution.history)
+    assert epochs == sorted(set(epochs)), f"epochs {epochs}"
+    assert epochs == list(range(first, first + len(epochs))), f"epochs {epochs}, not from {first}"
+    for epoch, metrics in execution.history.items():
+        expected = loss(trial.values, number, execution.attempt, epoch)
+        assert metrics == {"loss": expected}, f"epoch {epoch}: {metrics}, not {expected}"
+    if execution.status == TrialStatus.FAILED:
+        was_lost = execution.lost > plan.failures >= 0
+        assert execution.attempt == plan.retries or was_lost, "it was not begun again"
+        assert "boom" in (execution.message or "") or was_lost, execution.message
+        return
+    if trial.status == TrialStatus.FAILED and execution.status == TrialStatus.STOPPED:
+        return  # it was given up, since another had failed
+    training = trial.trial_id if plan.executions == 1 else f"{trial.trial_id}_{number}"
+    stops = (e for e in range(first, last) if is_stopped(plan.stops, plan.seed, training, e))
+    end = next(stops, last)
+    assert epochs[-1] == end, f"it ended after epoch {epochs[-1]}, not {end}"
+    best = min(execution.history, key=lambda epoch: execution.history[epoch]["loss"])
+    assert (execution.best_epoch, execution.score) == (best, execution.history[best]["loss"])
+
+
+def _check_weights(plan: Plan, done: Done) -> None:
+    """The weights are those of the epoch of the score."""
+    scored = [trial for trial in done.project.trials.values() if trial.is_scored]
+    kept = _kept(plan, scored, done.directory)
+    for trial in scored:
+        for number, execution in trial.executions.items():
+            place = execution_directory(done.directory, trial.trial_id, number)
+            if trial not in kept:
+                assert not checkpoints.exists(place), f"weights are left in {place}"
+                continue
+            with contextlib.suppress(CheckpointError):
+                content = checkpoints.packed(place)[checkpoints.WEIGHTS]
+                expected = weights(
+                    trial.values, number, execution.attempt, execution.best_epoch or 0
+                )
+                assert content == expected, f"{content!r}, not {expected!r}"
+                continue
+            raise AssertionError(f"no weights in {place}")
+
+
+def _kept(plan: Plan, scored: list[Trial], directory: pathlib.Path) -> list[Trial]:
+    """The trials whose weights are to be there: the best ones. Of equal ones any may be."""
+    if plan.keep_top_k is None:
+        return scored
+
+    def rank(trial: Trial) -> tuple[bool, float]:
+        return trial.status != TrialStatus.COMPLETED, trial.score or 0.0
+
+    def has_weights(trial: Trial) -> bool:
+        return checkpoints.exists(execution_directory(directory, trial.trial_id, 0))
+
+    return sorted(scored, key=lambda trial: (rank(trial), not has_weights(trial)))[
+        : plan.keep_top_k
+    ]
+
+
+def _check_files(plan: Plan, done: Done) -> None:
+    """Nothing is left behind, and what KerasTuner's scripts read is up to date."""
+    for path in sorted(done.directory.rglob("*")):
+        name = path.relative_to(done.directory).as_posix()
+        assert STATES not in path.parts or plan.oracle == "hyperband", f"{name} is left"
+        assert not path.name.startswith(".old_"), f"{name} is left"
+        assert not path.name.startswith(".epoch"), f"{name} is left"
+        assert path.name != checkpoints.NEW, f"{name} is left"
+    for trial in done.project.trials.values():
+        stored = json.loads((done.directory / f"trial_{trial.trial_id}/trial.json").read_text())
+        assert stored["status"] == trial.status, f"trial.json has {stored['status']}"
+        assert stored["score"] == trial.score
+
+
+def check_same_proposals(plan: Plan) -> None:
+    """Where trials run one after the other, what happens changes nothing that is proposed.
+
+    Raises:
+        AssertionError: If it does.
+    """
+    calm = dataclasses.replace(
+        plan,
+        sessions=tuple(
+            dataclasses.replace(session, faults=(), losses=()) for session in plan.sessions
+        ),
+    )
+    broken, whole = run(plan).proposed, run(calm).proposed
+    assert broken == whole
