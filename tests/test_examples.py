@@ -92,6 +92,19 @@ def test_a_benchmark_runs_and_prints_its_table(name, parts, figure, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_many_trials_runs(tmp_path):
+    arguments = ["--quick", "--json", str(tmp_path / "figures.json")]
+    printed = run_example("benchmarks/scale.py", arguments, directory=tmp_path)
+    assert "A search with many trials and workers" in printed
+    rows = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    figures = {row["figure"] for row in rows}
+    for name in ("random", "grid", "bayesian", "hyperband"):
+        assert {f"{name}: CPU of a trial", f"{name}: memory of a trial"} <= figures
+    assert {"results_dataframe()", "experiment_table, 20 epochs each"} <= figures
+    assert all(row["value"] > 0 for row in rows)
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_gpus_runs_without_one(tmp_path):
     arguments = ["--quick", "--executor", "inline", "--json", str(tmp_path / "figures.json")]
     printed = run_example("benchmarks/gpu.py", arguments, directory=tmp_path)

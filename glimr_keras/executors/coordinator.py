@@ -464,9 +464,8 @@ class Coordinator:
             self._alone = collections.deque(
                 waiting for waiting in self._alone if waiting[0].trial_id != spec.trial_id
             )
-        if not any(key[0] == spec.trial_id for key in self._open) and not self._is_waiting(
-            spec.trial_id
-        ):
+        others = ((spec.trial_id, number) for number in range(self._executions))
+        if self._open.isdisjoint(others) and not self._is_waiting(spec.trial_id):
             self._end_trial(trial, outcome.expected)
         self._observer.on_running(len(self._running))
 
@@ -537,9 +536,7 @@ class Coordinator:
         """Removes what ended trainings would have gone on from, unless a later trial may go on from
         there.
         """
-        for trial_id in [
-            each for each in self._ended if not self.oracle.is_continued(self.oracle.trials[each])
-        ]:
+        for trial_id in self.oracle.ends_of_continuation(self._ended):
             self._ended.discard(trial_id)
             for number in range(self._executions):
                 states = state_directory(execution_directory(self._directory, trial_id, number))

@@ -34,12 +34,36 @@ class Gain:
     def at(self, points: np.ndarray) -> np.ndarray:
         """The gain at each of `points`, shape (points, columns)."""
         gains = [
-            np.log(deviation) + _log_gain((best - mean) / deviation)[0]
+            _gain(best, mean, deviation)
             for best, (mean, deviation) in zip(
                 self.bests, (process.predict(points) for process in self.processes), strict=True
             )
         ]
         return _log_mean(np.stack(gains))[0]
+
+    def several(self, points: np.ndarray, count: int, apart: float) -> list[int]:
+        """The numbers of points that gain most, each when those before count as if they had the
+        costs that are expected.
+
+        Args:
+            points: Shape (points, columns).
+            count: How many; there are fewer if no others are apart.
+            apart: So much they differ in a column at least.
+        """
+        expected = [
+            _Expected(*process.joint(points), process.noise, best, count)
+            for process, best in zip(self.processes, self.bests, strict=True)
+        ]
+        chosen: list[int] = []
+        is_left = np.ones(len(points), bool)
+        while len(chosen) < count and is_left.any():
+            gains = _log_mean(np.stack([each.gain for each in expected]))[0]
+            chosen.append(int(np.argmax(np.where(is_left, gains, -np.inf))))
+            is_left &= np.abs(points - points[chosen[-1]]).max(axis=1) >= apart
+            is_left[chosen[-1]] = False
+            for each in expected:
+                each.take(chosen[-1])
+        return chosen
 
     def climb(
         self, points: np.ndarray, free: np.ndarray, steps: int
@@ -69,6 +93,46 @@ class Gain:
             slopes.append(by_mean[:, None] * mean_slope + by_deviation[:, None] * deviation_slope)
         value, shares = _log_mean(np.stack(gains))
         return value, np.einsum("kp,kpc->pc", shares, np.stack(slopes))
+
+
+class _Expected:
+    """What one process expects of some points, as some of them are taken.
+
+    Args:
+        mean: Shape (points,).
+        covariance: Shape (points, points).
+        noise: The variance of a cost at one place.
+        best: The lowest cost.
+        count: How many will be taken at most.
+    """
+
+    def __init__(
+        self, mean: np.ndarray, covariance: np.ndarray, noise: float, best: float, count: int
+    ) -> None:
+        self._mean, self._covariance, self._noise, self._best = mean, covariance, noise, best
+        self._variance = np.diag(covariance).copy()
+        self._factors = np.zeros((count, len(mean)))  # of what is known by those that were taken
+        self._taken = 0
+
+    @property
+    def gain(self) -> np.ndarray:
+        """What each of the points gains now."""
+        return _gain(self._best, self._mean, np.sqrt(np.maximum(self._variance, 1e-14)))
+
+    def take(self, number: int) -> None:
+        """Has a point count as if it had the cost that is expected."""
+        known = self._factors[: self._taken]
+        shared = self._covariance[number] - known[:, number] @ known
+        factor = shared / np.sqrt(max(self._variance[number], 0.0) + self._noise)
+        self._factors[self._taken] = factor
+        self._variance -= factor**2
+        self._best = min(self._best, float(self._mean[number]))
+        self._taken += 1
+
+
+def _gain(best: float, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """The logarithm of the expected improvement of one process."""
+    return np.log(deviation) + _log_gain((best - mean) / deviation)[0]
 
 
 def _log_mean(logarithms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

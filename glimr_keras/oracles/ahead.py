@@ -44,12 +44,21 @@ class Ahead(Generic[Made]):
             Exception: What went wrong when it was made.
         """
         work, self._work = self._work, None
-        if work is None or work.key != key:
-            return make()
-        work.join()
-        if work.error is not None:
-            raise work.error
-        return work.made[0]
+        return make() if work is None or work.key != key else work.result()
+
+    def share(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What was made for this key, or else is made now; it is kept for who asks again.
+
+        Args:
+            key, make: As of `begin`.
+
+        Raises:
+            Exception: What went wrong when it was made.
+        """
+        if self._work is None or self._work.key != key:
+            self._work = _Work(key, make)
+            self._work.run()
+        return self._work.result()
 
 
 class _Work(threading.Thread):
@@ -61,6 +70,14 @@ class _Work(threading.Thread):
         self.made: list[Any] = []
         self.error: Exception | None = None
         _works.add(self)
+
+    def result(self) -> Any:
+        """What was made, when it is there."""
+        if self.ident is not None:
+            self.join()
+        if self.error is not None:
+            raise self.error
+        return self.made[0]
 
     def run(self) -> None:
         try:

@@ -12,7 +12,7 @@ import math
 import random
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from glimr_keras._utils.overriding import is_overridden
@@ -331,6 +331,14 @@ class Oracle(TrialRecord):
     def is_continued(self, trial: Trial) -> bool:
         """Tell whether a later trial may go on from this one, whose state is then kept."""
         return False
+
+    def ends_of_continuation(self, trial_ids: Set[str]) -> list[str]:
+        """Return which of these trials no later one may go on from any more.
+
+        Args:
+            trial_ids: All of which that was not returned before.
+        """
+        return [each for each in trial_ids if not self.is_continued(self.trials[each])]
 
     def learn(self, trial: Trial) -> None:
         """Tell the oracle of a trial of another project, which counts for no budget. For oracles

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,18 @@ import numpy as np
 
 from glimr_keras.oracles.ahead import Ahead
 from glimr_keras.oracles.base import Oracle
+from glimr_keras.oracles.batches import Batch, Batches
 from glimr_keras.oracles.optuna_study import Study
 from glimr_keras.oracles.random_search import RandomSearchOracle, untried
 from glimr_keras.oracles.sobol import sobol_point
 from glimr_keras.oracles.suggestions import Nothing, Suggestion
+from glimr_keras.oracles.surrogate import Prepared, Several
 from glimr_keras.oracles.trial_surrogates import TrialSurrogates
-from glimr_keras.oracles.unit_cube import UnitCube
+from glimr_keras.oracles.unit_cube import UnitCube, conditions_in
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.objective import Goal, MultiObjective, Objective
-from glimr_keras.trials.trial import Trial, by_id
+from glimr_keras.trials.trial import Trial
 
 if TYPE_CHECKING:  # heavy, and not needed in workers
     import optuna
@@ -28,8 +29,6 @@ if TYPE_CHECKING:  # heavy, and not needed in workers
 
 _MAX_COLLISIONS = 20
 _INITIAL_POINTS = 5
-_MANY = 8
-"""Where so many trials run for each that has ended meanwhile, a proposal is made ahead."""
 
 
 class BayesianOptimizationOracle(Oracle):
@@ -113,7 +112,9 @@ class BayesianOptimizationOracle(Oracle):
             None if sampler == "gp" else Study(objective, space, sampler, self.num_initial_points)
         )
         self._surrogates, self._cube = TrialSurrogates(self), UnitCube(space)
+        self._batches = Batches(self)
         self._ahead: Ahead[Iterator[dict[str, Any]]] = Ahead()
+        self._shared: Ahead[Several] = Ahead()
 
     def _propose(self, trial_id: str) -> Suggestion | Nothing:
         key = (self.seed, int(trial_id))
@@ -141,9 +142,10 @@ class BayesianOptimizationOracle(Oracle):
     def next_trial(self) -> Trial | Nothing:
         trial = super().next_trial()
         if isinstance(trial, Trial) and self._study is None:
-            known = self._known_by_next()
-            if known.is_ahead and self._has_model(known) and self.remaining_trials() != 0:
-                self._ahead.begin(*self._work(str(int(trial.trial_id) + 1), known))
+            batch = self._batches.foreseen() if self._is_asked_by_search else None
+            is_due = batch is not None and batch.is_ahead and self.remaining_trials() != 0
+            if batch is not None and is_due and self._has_model(batch):
+                self._begin_ahead(batch)
         return trial
 
     @property
@@ -157,62 +159,79 @@ class BayesianOptimizationOracle(Oracle):
         """
         if not self._num_searched:
             return
-        known = self._known_by_next()
-        if self._has_model(known):
-            yield from self._ahead.take(*self._work(trial_id, known))
+        batch = self._batch_of_next(int(trial_id))
+        if self._has_model(batch):
+            yield from self._modelled(int(trial_id), batch)
             return
         if not self._cube.is_of(self.space):
             self._cube = UnitCube(self.space)
         point = sobol_point(int(trial_id), len(self._cube.axes), self.seed)
         yield self._cube.configuration(self._cube.snapped(point[None])[0])
 
-    def _known_by_next(self) -> _Known:
-        """What the next proposal depends on: the trials as they are. Where many run, it is made
-        ahead, and knows them as they were when the last one began; unless too many ended since.
+    def _batch_of_next(self, number: int) -> Batch:
+        """What the next proposal is made with, and what it knows: the trials as they are. Where
+        many run, it is made ahead, and knows them as they were when the last one began; unless too
+        many ended since.
         """
-        running = self.running_trials
-        last = self.trials[self.start_order[-1]] if self.start_order else None
-        if last is not None and last.num_ended is not None and self._is_asked_by_search:
-            since = [self.trials[trial_id] for trial_id in self.end_order[last.num_ended :]]
-            if len(running) + len(since) >= _MANY * max(1, len(since)):
-                then = sorted([*running, *since], key=by_id)
-                return _Known(last.num_ended, then, is_ahead=True)
-        return _Known(len(self.end_order), running)
+        batch = self._batches.of_next() if self._is_asked_by_search else None
+        started, ended = len(self.start_order), len(self.end_order)
+        return batch or Batch(number, 1, ended, started, is_ahead=False)
 
-    def _has_model(self, known: _Known) -> bool:
+    def _has_model(self, batch: Batch) -> bool:
         """Whether there are enough results for a model."""
         surrogate, wanted = self._surrogates.by_kind.get(0), self.num_initial_points
         if wanted is None:
             wanted = _INITIAL_POINTS
         if surrogate is None or not self._num_searched:
             return False
-        count = self._surrogates.told_after(known.num_ended)
+        count = self._surrogates.told_after(batch.num_ended)
         return surrogate.num_scored(count) >= max(1, wanted)
 
-    def _work(
-        self, trial_id: str, known: _Known
-    ) -> tuple[Hashable, Callable[[], Iterator[dict[str, Any]]]]:
-        """How the proposals for a trial are made, and what they depend on."""
-        key, running = (self.seed, int(trial_id)), [trial.suggested for trial in known.running]
-        count = self._surrogates.told_after(known.num_ended)
-        prepared = self._surrogates.by_kind[0].prepared(running, count)
+    def _modelled(self, number: int, batch: Batch) -> Iterator[dict[str, Any]]:
+        """What the model proposes for a trial of a batch.
 
-        def make() -> Iterator[dict[str, Any]]:
-            return prepared.ranked(np.random.default_rng(key))
+        Args:
+            number: Of the trial.
+            batch: It.
+        """
+        key = self._key(number, batch)
+        if batch.size == 1:
 
-        return (key, known.num_ended, known.is_ahead, prepared.cube), make
+            def one() -> Iterator[dict[str, Any]]:
+                return self._maker(key[0], batch)()
 
+            return self._ahead.take(key, one)
 
-@dataclasses.dataclass(frozen=True)
-class _Known:
-    """What a proposal knows of the trials.
+        def several() -> Several:
+            return self._several_maker(key[0], batch)()
 
-    Attributes:
-        num_ended: So many, the first that ended, have results.
-        running: Those without, in the order in which they began.
-        is_ahead: Whether others have ended since, or may.
-    """
+        return self._shared.share(key, several).of(number - batch.first)
 
-    num_ended: int
-    running: list[Trial]
-    is_ahead: bool = False
+    def _begin_ahead(self, batch: Batch) -> None:
+        """Begins to make the proposals of a batch."""
+        key = self._key(batch.first, batch)
+        if batch.size == 1:
+            self._ahead.begin(key, self._maker(key[0], batch))
+        else:
+            self._shared.begin(key, self._several_maker(key[0], batch))
+
+    def _key(self, number: int, batch: Batch) -> tuple[tuple[int, int], Hashable, Hashable]:
+        """What the proposals of a batch depend on; the first is their seed."""
+        seed = (self.seed, number if batch.size == 1 else batch.first)
+        return seed, batch, conditions_in(self.space)
+
+    def _maker(self, seed: tuple[int, int], batch: Batch) -> Callable[[], Iterator[dict[str, Any]]]:
+        """How one proposal is made, by what is known now."""
+        prepared = self._prepared(batch)
+        return lambda: prepared.ranked(np.random.default_rng(seed))
+
+    def _several_maker(self, seed: tuple[int, int], batch: Batch) -> Callable[[], Several]:
+        """How the proposals of a batch are made, by what is known now."""
+        prepared = self._prepared(batch)
+        return lambda: prepared.several(np.random.default_rng(seed), batch.size)
+
+    def _prepared(self, batch: Batch) -> Prepared:
+        """What a batch knows."""
+        running = [trial.suggested for trial in self._batches.running(batch)]
+        count = self._surrogates.told_after(batch.num_ended)
+        return self._surrogates.by_kind[0].prepared(running, count)

@@ -186,6 +186,21 @@ class GaussianProcess:
         variance = self._variance * (1 - np.einsum("ij,ij->i", half, half))
         return covariance @ self._weights, np.sqrt(np.maximum(variance, 1e-14))
 
+    def joint(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `predict`, with the covariance of `points`, shape (points, points), instead of their
+        deviations.
+        """
+        scaled = points / self._scales
+        covariance = _matern(_squares(scaled, self._points))[0]
+        half = covariance @ self._whitening.T
+        between = _matern(_squares(scaled, scaled))[0] - half @ half.T
+        return covariance @ self._weights, self._variance * between
+
+    @property
+    def noise(self) -> float:
+        """The variance of a cost at one place, in the unit of `seen`."""
+        return self._variance * (self.settings.noise + _JITTER)
+
     def slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """As `predict`, and the slopes of mean and deviation, shape (points, columns) each."""
         scaled = points / self._scales

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from glimr_keras.oracles.base import Oracle
@@ -67,9 +67,9 @@ class GridSearchOracle(Oracle):
         self._found: set[str] = {_canonical(())}  # paths that are or were waiting
         self._taken: set[str] = set()  # paths that a trial has gone
         self._under_way: dict[str, _Path] = {}
-        self._restored: list[
-            Trial
-        ] = []  # running ones of an earlier session, whose place in the tree is not known
+        # running ones of an earlier session, whose place in the tree is not known
+        self._restored: dict[str, Trial] = {}
+        self._texts: dict[Hashable, list[str]] = {}  # of the values of each hyperparameter
 
     def _propose(self, trial_id: str) -> Suggestion | Nothing:
         while self._waiting:
@@ -82,7 +82,7 @@ class GridSearchOracle(Oracle):
     def restore_trial(self, trial: Trial) -> None:
         super().restore_trial(trial)
         if trial.trial_id not in self._under_way:
-            self._restored.append(trial)
+            self._restored[trial.trial_id] = trial
 
     def trial_ended(self, trial: Trial) -> None:
         super().trial_ended(trial)
@@ -91,18 +91,26 @@ class GridSearchOracle(Oracle):
         if trial.status != TrialStatus.COMPLETED:  # it may have ended before it had asked for all
             asked = asked | self._completed(trial.suggested | asked)
         path: _Path = ()
+        texts: tuple[str, ...] = ()
         for name, value in asked.items():
-            self._taken.add(_canonical(path))
+            self._taken.add(_joined(texts))
             definition = self._definition(name, asked)
-            for other in () if definition is None else definition.values:  # type: ignore[attr-defined]
-                if other != value:
-                    self._add((*path, (name, other)))
-            path = (*path, (name, value))
-        self._taken.add(_canonical(path))
-        self._restored = [restored for restored in self._restored if restored is not trial]
+            if definition is not None:
+                values = definition.values  # type: ignore[attr-defined]
+                for other, text in zip(values, self._texts_of(definition, values), strict=True):
+                    if other != value:
+                        self._add((*path, (name, other)), _joined((*texts, text)))
+            path, texts = (*path, (name, value)), (*texts, json.dumps((name, value)))
+        self._taken.add(_joined(texts))
+        self._restored.pop(trial.trial_id, None)
 
-    def _add(self, path: _Path) -> None:
-        key = _canonical(path)
+    def _texts_of(self, definition: HyperParameter, values: Iterable[Any]) -> list[str]:
+        """What each value of a hyperparameter is in a path's text."""
+        if definition.key not in self._texts:
+            self._texts[definition.key] = [json.dumps((definition.name, each)) for each in values]
+        return self._texts[definition.key]
+
+    def _add(self, path: _Path, key: str) -> None:
         if key not in self._found:
             self._found.add(key)
             heapq.heappush(self._waiting, (-len(path), next(self._numbers), path))
@@ -111,7 +119,7 @@ class GridSearchOracle(Oracle):
         """Whether a trial of an earlier session is on this path already."""
         return any(
             all(trial.suggested.get(name) == value for name, value in path)
-            for trial in self._restored
+            for trial in self._restored.values()
         )
 
     def _completed(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -126,4 +134,9 @@ class GridSearchOracle(Oracle):
 
 
 def _canonical(path: Iterable[tuple[str, Any]]) -> str:
-    return json.dumps(list(path))
+    return _joined(map(json.dumps, path))
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """The text of a path whose parts have these."""
+    return f"[{', '.join(texts)}]"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 import numpy as np
 
+from glimr_keras._utils.overriding import is_overridden
+from glimr_keras.oracles.ahead import Ahead
 from glimr_keras.oracles.base import Oracle
+from glimr_keras.oracles.batches import Batch, Batches
 from glimr_keras.oracles.random_search import RandomSearchOracle, untried
 from glimr_keras.oracles.suggestions import Nothing, Suggestion, completed
-from glimr_keras.oracles.surrogate import Surrogate
+from glimr_keras.oracles.surrogate import Several
 from glimr_keras.oracles.trial_surrogates import TrialSurrogates
+from glimr_keras.oracles.unit_cube import conditions_in
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.space.search_space import SearchSpace
@@ -41,6 +45,25 @@ class _Rung:
     trials: set[str] = dataclasses.field(default_factory=set)
     ended: dict[str, float | None] = dataclasses.field(default_factory=dict)
     promoted: set[str] = dataclasses.field(default_factory=set)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outlook:
+    """What is to come in a bracket, as it is.
+
+    Attributes:
+        promotion: The rung of the next promotion, and the trial that is promoted; `None` where
+            none may be.
+        is_filled: Whether all configurations were begun.
+        is_over: Whether all trials have ended.
+        trials, epochs: How many it will have in all, as far as is known.
+    """
+
+    promotion: tuple[int, str] | None = None
+    is_filled: bool = False
+    is_over: bool = False
+    trials: int = 0
+    epochs: int = 0
 
 
 class HyperbandOracle(Oracle):
@@ -113,7 +136,17 @@ class HyperbandOracle(Oracle):
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
         super().begin(objective, seed, space)
         self._brackets: list[list[_Rung]] = []
+        self._outlooks: list[_Outlook] = []
+        self._changed: set[int] = set()  # brackets whose outlook is to be found again
+        self._promoting: set[int] = set()
+        self._unfilled: set[int] = set()
+        self._going: set[int] = set()
+        self._trials_due = self._epochs_due = 0
+        self._continuing: dict[str, list[Trial]] = {}  # by the trial that each continues
+        self._forgotten_in: set[int] = set()  # brackets in which less may be continued than before
         self._surrogates = TrialSurrogates(self, _epochs_of)
+        self._batches = Batches(self, share=8)  # of which not all are of the model
+        self._shared: Ahead[Several | None] = Ahead()
         self._is_exhausted = False
         self._points, self._initial_points = (
             self._initial_points,
@@ -121,25 +154,18 @@ class HyperbandOracle(Oracle):
         )  # they have their places in the lowest rungs
 
     def _propose(self, trial_id: str) -> Suggestion | Nothing:
-        for number, rungs in enumerate(self._brackets):
-            for index in reversed(range(1, len(rungs))):
-                promoted = self._promotable(rungs, index - 1)
-                if promoted is not None:
-                    rungs[index - 1].promoted.add(promoted)
-                    return self._promotion(number, index, self.trials[promoted])
-        unfilled = [
-            number
-            for number, rungs in enumerate(self._brackets)
-            if len(rungs[0].trials) < rungs[0].size
-        ]
-        if unfilled or self._may_open():
-            return self._beginning(trial_id, unfilled[0] if unfilled else self._open())
-        is_over = all(
-            len(rung.ended) >= self._due(rungs, index)
-            for rungs in self._brackets
-            for index, rung in enumerate(rungs)
-        )
-        return Nothing.LEFT if is_over else Nothing.YET
+        self._look()
+        if self._promoting:
+            number = min(self._promoting)
+            index, promoted = self._outlooks[number].promotion  # type: ignore[misc]  # it has one
+            self._brackets[number][index - 1].promoted.add(promoted)
+            self._touch(number)
+            return self._promotion(number, index, self.trials[promoted])
+        if self._unfilled or self._may_open():
+            return self._beginning(
+                trial_id, min(self._unfilled) if self._unfilled else self._open()
+            )
+        return Nothing.YET if self._going else Nothing.LEFT
 
     @property
     def num_trials_planned(self) -> int | None:
@@ -148,7 +174,8 @@ class HyperbandOracle(Oracle):
         """
         if self.hyperband_iterations is None:
             return self.max_trials
-        planned = sum(size for size, _ in self._planned())
+        self._look()
+        planned = self._trials_due + sum(size for size, _ in self._planned_unopened())
         return planned if self.max_trials is None else min(planned, self.max_trials)
 
     @property
@@ -158,10 +185,11 @@ class HyperbandOracle(Oracle):
         """
         if self.hyperband_iterations is None:
             return None
-        rungs = list(self._planned())
-        trials = sum(size for size, _ in rungs)
+        self._look()
+        rungs = list(self._planned_unopened())
+        trials = self._trials_due + sum(size for size, _ in rungs)
         is_cut = self.max_trials is not None and self.max_trials < trials
-        return None if is_cut else sum(size * epochs for size, epochs in rungs)
+        return None if is_cut else self._epochs_due + sum(size * epochs for size, epochs in rungs)
 
     def restore_trial(self, trial: Trial) -> None:
         super().restore_trial(trial)
@@ -170,6 +198,8 @@ class HyperbandOracle(Oracle):
         parent = trial.suggested.get(Stage.PARENT)
         if parent is not None:
             bracket[number - 1].promoted.add(parent)
+            self._continuing.setdefault(parent, []).append(trial)
+        self._touch(self._bracket_of(trial))
 
     def trial_ended(self, trial: Trial) -> None:
         super().trial_ended(trial)
@@ -180,6 +210,7 @@ class HyperbandOracle(Oracle):
         bracket[number].ended[trial.trial_id] = (
             trial.score if is_whole and trial.is_scored else None
         )
+        self._touch(self._bracket_of(trial))
 
     def is_continued(self, trial: Trial) -> bool:
         rungs, number = self._place(trial)
@@ -187,18 +218,64 @@ class HyperbandOracle(Oracle):
         if number + 1 == len(rungs) or rung.ended.get(trial.trial_id) is None:
             return False
         if trial.trial_id in rung.promoted:
-            continuing = (
-                other
-                for other in self.trials.values()
-                if other.suggested.get(Stage.PARENT) == trial.trial_id
-            )
+            continuing = self._continuing.get(trial.trial_id, ())
             return any(other.status == TrialStatus.RUNNING for other in continuing)
         room = rungs[number + 1].size
         if len(rung.promoted) >= room:
             return False
         return not self._is_settled(rungs, number) or trial.trial_id in self._best(rung, room)
 
+    def ends_of_continuation(self, trial_ids: Set[str]) -> list[str]:
+        if is_overridden(self, "is_continued", HyperbandOracle):
+            return super().ends_of_continuation(trial_ids)
+        changed, self._forgotten_in = self._forgotten_in, set()
+        rungs = (rung for number in changed for rung in self._brackets[number])
+        affected = [each for rung in rungs for each in rung.trials if each in trial_ids]
+        return super().ends_of_continuation(set(affected))
+
     # Brackets
+
+    def _touch(self, number: int) -> None:
+        """Something becomes of a bracket."""
+        self._changed.add(number)
+        self._forgotten_in.add(number)
+
+    def _look(self) -> None:
+        """Finds out what is to come in brackets that have changed."""
+        for number in self._changed:
+            before, now = self._outlooks[number], self._outlook(self._brackets[number])
+            self._outlooks[number] = now
+            self._trials_due += now.trials - before.trials
+            self._epochs_due += now.epochs - before.epochs
+            for numbers, belongs in (
+                (self._promoting, now.promotion is not None),
+                (self._unfilled, not now.is_filled),
+                (self._going, not now.is_over),
+            ):
+                (numbers.add if belongs else numbers.discard)(number)
+        self._changed.clear()
+
+    def _outlook(self, rungs: list[_Rung]) -> _Outlook:
+        """What is to come in a bracket."""
+        promotions = (
+            (index, self._promotable(rungs, index - 1)) for index in reversed(range(1, len(rungs)))
+        )
+        planned = list(self._planned_in(rungs))
+        return _Outlook(
+            next(((index, found) for index, found in promotions if found is not None), None),
+            len(rungs[0].trials) >= rungs[0].size,
+            all(len(rung.ended) >= self._due(rungs, index) for index, rung in enumerate(rungs)),
+            sum(size for size, _ in planned),
+            sum(size * epochs for size, epochs in planned),
+        )
+
+    def _bracket_of(self, trial: Trial) -> int:
+        """The number of a trial's bracket."""
+        return int(
+            trial.suggested.get(Stage.ITERATION, 0) * (self._first + 1)
+            + self._first
+            - trial.suggested[Stage.BRACKET]
+        )
 
     def _sizes(self, bracket: int) -> Iterator[tuple[int, int]]:
         """How many trials each rung has and to how many epochs they are trained, from the lowest
@@ -220,8 +297,11 @@ class HyperbandOracle(Oracle):
         """Opens the next bracket: from the one with the most rungs down to the one that trains
         everything to the end.
         """
-        self._brackets.append(self._bracket(len(self._brackets)))
-        return len(self._brackets) - 1
+        number = len(self._brackets)
+        self._brackets.append(self._bracket(number))
+        self._outlooks.append(_Outlook())
+        self._touch(number)
+        return number
 
     def _bracket(self, number: int) -> list[_Rung]:
         """Return the rungs of a bracket, empty."""
@@ -235,12 +315,10 @@ class HyperbandOracle(Oracle):
             self._brackets
         ) < self.hyperband_iterations * (self._first + 1)
 
-    def _planned(self) -> Iterator[tuple[int, int]]:
-        """Yield how many trials each rung of every bracket will have, and how many epochs each of
-        them trains there; brackets that are alike are taken together.
+    def _planned_unopened(self) -> Iterator[tuple[int, int]]:
+        """Yield how many trials each rung of every bracket will have that was not opened, and how
+        many epochs each of them trains there; brackets that are alike are taken together.
         """
-        for rungs in self._brackets:
-            yield from self._planned_in(rungs)
         if self._is_exhausted:
             return
         opened, kinds = len(self._brackets), self._first + 1
@@ -303,11 +381,7 @@ class HyperbandOracle(Oracle):
         """The bracket and the rung of a trial; brackets are found again in the order in which they
         were opened.
         """
-        number = (
-            trial.suggested.get(Stage.ITERATION, 0) * (self._first + 1)
-            + self._first
-            - trial.suggested[Stage.BRACKET]
-        )
+        number = self._bracket_of(trial)
         while len(self._brackets) <= number:
             self._open()
         return self._brackets[number], trial.suggested[Stage.ROUND]
@@ -315,7 +389,7 @@ class HyperbandOracle(Oracle):
     # Trials
 
     def _beginning(self, trial_id: str, number: int) -> Suggestion | Nothing:
-        started = sum(len(rungs[0].trials) for rungs in self._brackets)
+        started = sum(len(rungs[0].trials) for rungs in self._brackets) if self._points else 0
         if started < len(self._points):
             chosen: Suggestion | Nothing = completed(
                 self._points[started], self.space, (self.seed, int(trial_id))
@@ -324,8 +398,9 @@ class HyperbandOracle(Oracle):
             chosen = self._new(trial_id)
         if isinstance(chosen, Nothing):
             self._is_exhausted = True
-            for rungs in self._brackets:
+            for bracket, rungs in enumerate(self._brackets):
                 rungs[0].size = len(rungs[0].trials)
+                self._touch(bracket)
             return self._propose(trial_id)
         return dataclasses.replace(chosen, values=chosen.values | self._stage(number, 0))
 
@@ -334,23 +409,52 @@ class HyperbandOracle(Oracle):
         random.
         """
         key = (self.seed, int(trial_id))
-        surrogate = None if int(trial_id) % _RANDOM_EVERY == 0 else self._surrogate()
-        if surrogate is not None:
-            running = [trial.suggested for trial in self.running_trials]
-            for values in surrogate.prepared(running).ranked(np.random.default_rng(key)):
-                if not self.is_tried(values):
-                    return Suggestion(values, key)
+        for values in self._modelled(key) if _has_model(trial_id) else ():
+            if not self.is_tried(values):
+                return Suggestion(values, key)
         return untried(self, trial_id, RandomSearchOracle.max_collisions)
 
-    def _surrogate(self) -> Surrogate | None:
-        """The model of the most epochs of which there are enough results; `None` while there are
-        none.
+    def _modelled(self, key: tuple[int, int]) -> Iterable[dict[str, Any]]:
+        """Configurations that a model proposes, the most promising first; none while there are too
+        few results. Where many trials run, several proposals are made at once.
+        """
+        batch = self._batches.of_next() if self._is_asked_by_search else None
+        if batch is None or batch.size == 1:
+            epochs = self._learned_epochs(len(self.end_order))
+            if epochs is None:
+                return ()
+            running = [trial.suggested for trial in self.running_trials]
+            surrogate = self._surrogates.by_kind[epochs]
+            return surrogate.prepared(running).ranked(np.random.default_rng(key))
+        made = self._shared.share((batch, conditions_in(self.space)), lambda: self._several(batch))
+        earlier = (self.trials[trial_id] for trial_id in self.start_order[batch.first :])
+        number = sum(
+            trial.suggested[Stage.ROUND] == 0 and _has_model(trial.trial_id) for trial in earlier
+        )
+        return () if made is None else made.of(number)
+
+    def _several(self, batch: Batch) -> Several | None:
+        """What is proposed to the trials of a batch; `None` while there are too few results."""
+        epochs = self._learned_epochs(batch.num_ended)
+        if epochs is None:
+            return None
+        count = self._surrogates.told_after(batch.num_ended, epochs)
+        running = [trial.suggested for trial in self._batches.running(batch)]
+        prepared = self._surrogates.by_kind[epochs].prepared(running, count)
+        return prepared.several(np.random.default_rng((self.seed, batch.first)), batch.size)
+
+    def _learned_epochs(self, num_ended: int) -> int | None:
+        """The most epochs of which there were enough results when so many trials had ended; `None`
+        if there were none.
         """
         searched = sum(parameter.count != 1 for parameter in self.space.parameters)
         wanted = max(_MIN_RESULTS, 2 * searched)
-        of_epochs = self._surrogates.by_kind
-        enough = [epochs for epochs, known in of_epochs.items() if known.num_scored() >= wanted]
-        return of_epochs[max(enough)] if searched and enough else None
+        counts = {
+            epochs: known.num_scored(self._surrogates.told_after(num_ended, epochs))
+            for epochs, known in self._surrogates.by_kind.items()
+        }
+        enough = [epochs for epochs, count in counts.items() if count >= wanted]
+        return max(enough) if searched and enough else None
 
     def _promotion(self, number: int, rung: int, parent: Trial) -> Suggestion:
         values = {name: value for name, value in parent.values.items() if name not in Stage.NAMES}
@@ -368,6 +472,11 @@ class HyperbandOracle(Oracle):
         if number > self._first:  # KerasTuner has no such value
             stage[Stage.ITERATION] = number // (self._first + 1)
         return stage if parent is None else {**stage, Stage.PARENT: parent.trial_id}
+
+
+def _has_model(trial_id: str) -> bool:
+    """Whether a new configuration is one that a model proposes, where there is one."""
+    return int(trial_id) % _RANDOM_EVERY != 0
 
 
 def _epochs_of(trial: Trial) -> int:

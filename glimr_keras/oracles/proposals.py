@@ -22,6 +22,8 @@ _MAX_OPTIONS = 20
 """So many options are tried in the place of one."""
 _FEW = 5
 """A number with fewer values is not climbed, but stepped through."""
+_CANDIDATES = 500
+"""Several at once are chosen from so many of the most promising ones."""
 _APART = 0.01
 """Trials that run at once differ so much in a hyperparameter at least, where they can: what is
 nearer is as good as the same.
@@ -66,6 +68,17 @@ class Proposals:
         best = np.vstack([best[np.argsort(-self._gains(best), kind="stable")], pool[order]])
         is_near = self._is_near(best)
         return np.vstack([best[~is_near], best[is_near]])
+
+    def several(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows that are proposed at once, the most promising first, and all rows as `ranked`.
+
+        Args:
+            count: How many; there are fewer if no others are apart.
+        """
+        ranked = self.ranked()
+        best = ranked[:_CANDIDATES]
+        points = self._cube.points(best, self._cube.existing(best))
+        return best[self._model.gain.several(points, count, _APART)], ranked
 
     def _is_near(self, rows: np.ndarray) -> np.ndarray:
         """Which are next to what runs, shape (rows,)."""

@@ -137,6 +137,8 @@ class TrialRecord:
     @property
     def is_running(self) -> bool:
         """Whether a trial has not ended."""
+        if any(trial.status == TrialStatus.RUNNING for trial in self.ongoing_trials.values()):
+            return True
         ended = set(self.end_order)
         return any(
             trial.status == TrialStatus.RUNNING and trial_id not in ended

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import array
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -44,6 +46,7 @@ class Surrogate:
         self._space = space
         self._told: list[Mapping[str, Any]] = []
         self._costs = array.array("d")
+        self._num_scored = array.array("l", [0])  # among the first so many results
         self._cube = UnitCube(space)
         self._known_rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._learned: dict[int, list[Settings]] = {}
@@ -57,6 +60,7 @@ class Surrogate:
         """
         self._told.append(values)
         self._costs.append(cost)
+        self._num_scored.append(self._num_scored[-1] + math.isfinite(cost))
 
     def num_scored(self, count: int | None = None) -> int:
         """How many results it was told, of trials that did not fail.
@@ -64,7 +68,7 @@ class Surrogate:
         Args:
             count: Among the first so many. Defaults to all.
         """
-        return int(np.isfinite(self._costs[:count]).sum())
+        return self._num_scored[-1 if count is None else count]
 
     def prepared(self, running: Sequence[Mapping[str, Any]], count: int | None = None) -> Prepared:
         """What is proposed now. Another thread may ask for it: what is told here later makes no
@@ -156,6 +160,15 @@ class Prepared:
         rows = Proposals(self.cube, self.model(), generator).ranked()
         return map(self.cube.configuration, rows)
 
+    def several(self, generator: np.random.Generator, count: int) -> Several:
+        """Configurations for trials that begin one after the other, as they are found now.
+
+        Args:
+            generator: As of `ranked`.
+            count: For so many trials.
+        """
+        return Several(self.cube, *Proposals(self.cube, self.model(), generator).several(count))
+
     def model(self) -> Model:
         """What is expected."""
         groups = self.cube.groups
@@ -166,6 +179,30 @@ class Prepared:
             process.fantasize(self.running)
         bests = [process.lowest for process in processes]
         return Model(Gain(processes, bests), self.best_rows, self.running)
+
+
+@dataclasses.dataclass(frozen=True)
+class Several:
+    """Proposals for several trials.
+
+    Attributes:
+        cube: The space.
+        rows: One for each of the trials, which are apart; the last ones may have none.
+        ranked: All that were looked at, the most promising first.
+    """
+
+    cube: UnitCube
+    rows: np.ndarray
+    ranked: np.ndarray
+
+    def of(self, number: int) -> Iterator[dict[str, Any]]:
+        """Configurations for one of the trials, the most promising first.
+
+        Args:
+            number: Of the trial, counted from 0.
+        """
+        own = self.rows[number : number + 1]
+        return map(self.cube.configuration, itertools.chain(own, self.ranked))
 
 
 def _last_learned(count: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import bisect
 import math
 from collections.abc import Callable, Mapping
 
@@ -25,8 +27,9 @@ class TrialSurrogates:
         self._record, self._kind_of = record, kind_of
         self._others: list[Trial] = []
         self._told: list[str] = []
-        self._counts: list[int] = []
+        self._ends: dict[int, array.array[int]] = {}  # of each kind, when its results came
         self._by_kind: dict[int, Surrogate] = {}
+        self._ended: list[str] | None = None
         self._forget()
 
     def learn(self, trial: Trial) -> None:
@@ -38,30 +41,42 @@ class TrialSurrogates:
     def by_kind(self) -> Mapping[int, Surrogate]:
         """A surrogate for each kind of which a trial has ended."""
         ended = self._record.end_order
-        if self._record.space is not self._space or ended[: len(self._told)] != self._told:
+        if self._record.space is not self._space or not self._goes_on(ended):
             self._forget()
-        if not self._counts:
-            self._counts = [sum(map(self._tell, self._others))]
+        self._ended = ended
+        if not self._by_kind:
+            for trial in self._others:
+                self._tell(trial)
         for trial_id in ended[len(self._told) :]:
-            self._counts.append(self._counts[-1] + self._tell(self._record.trials[trial_id]))
             self._told.append(trial_id)
+            self._tell(self._record.trials[trial_id])
         return self._by_kind
 
-    def told_after(self, num_ended: int) -> int:
-        """How many results the only kind had when so many trials had ended."""
-        return self._counts[num_ended]
+    def told_after(self, num_ended: int, kind: int = 0) -> int:
+        """How many results a kind had when so many trials had ended."""
+        return bisect.bisect_right(self._ends[kind], num_ended)
+
+    def _goes_on(self, ended: list[str]) -> bool:
+        """Whether these are the trials that were told, and maybe more. A list that was looked at
+        before is only added to, so its last one tells.
+        """
+        count = len(self._told)
+        if ended is self._ended:
+            return len(ended) >= count and ended[max(count - 1, 0) : count] == self._told[-1:]
+        return ended[:count] == self._told
 
     def _forget(self) -> None:
         self._space = self._record.space
-        self._told, self._counts, self._by_kind = [], [], {}
+        self._told, self._ends, self._by_kind = [], {}, {}
 
-    def _tell(self, trial: Trial) -> bool:
-        """Whether there was something to tell."""
+    def _tell(self, trial: Trial) -> None:
+        """Takes in a result, if the trial has one."""
         if not trial.is_scored and trial.status != TrialStatus.FAILED:
-            return False
+            return
         cost = self._record.objective.sort_key(trial.score) if trial.is_scored else math.inf
         kind = 0 if self._kind_of is None else self._kind_of(trial)
         if kind not in self._by_kind:
             self._by_kind[kind] = Surrogate(self._space)
+            self._ends[kind] = array.array("l")
+        self._ends[kind].append(len(self._told))
         self._by_kind[kind].tell(trial.values, cost)
-        return True

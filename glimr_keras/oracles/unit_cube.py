@@ -99,7 +99,7 @@ class UnitCube:
             groups += [max(groups, default=-1) + 1] * axis.width
             self.axes.append(axis)
         self.groups = np.array(groups, int)
-        self._conditions = _conditions(space)
+        self._conditions = conditions_in(space)
         self._tests = [
             [self._tests_of(condition, number) for condition in conditions]
             for number, (_, conditions) in enumerate(self._conditions)
@@ -107,7 +107,7 @@ class UnitCube:
 
     def is_of(self, space: SearchSpace) -> bool:
         """Whether no more is known of a space than is here."""
-        return self._conditions == _conditions(space)
+        return self._conditions == conditions_in(space)
 
     def has_axes_of(self, other: UnitCube) -> bool:
         """Whether rows and points of another cube are those of this one."""
@@ -222,8 +222,11 @@ class _Test:
         return np.array([self._condition.holds({name: value}) for value in values], bool)
 
 
-def _conditions(space: SearchSpace) -> list[tuple[Any, tuple[Condition, ...]]]:
-    return [(parameter.key, space.conditions(parameter)) for parameter in space.parameters]
+def conditions_in(space: SearchSpace) -> tuple[tuple[Any, tuple[Condition, ...]], ...]:
+    """What is known of where each hyperparameter exists; a space has the cube of another one of
+    which the same is known.
+    """
+    return tuple((parameter.key, space.conditions(parameter)) for parameter in space.parameters)
 
 
 def _axis(parameter: HyperParameter, column: int) -> Axis:

@@ -15,18 +15,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import gc
 import io
 import json
 import math
 import os
 import pathlib
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from glimr_keras._utils.files import lock
+from glimr_keras._utils.garbage import without_garbage_collection
 from glimr_keras._utils.untrusted_json import LONGEST
 from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.project import records
@@ -385,16 +386,16 @@ class Journal:
                 f"There is no glimr_keras project in {self.path.parent.parent}. Call `search()` "
                 "first."
             )
-        with _without_collection(), self._damage() as place:
+        with without_garbage_collection(), self._damage() as place:
             lines = self._records(place)
             header = next(lines)
             self._check_header(header)
             project = _begun(header)
             for record in lines:
                 _replay(project, record)
-        space = project.parameters
+        space = {parameter.key: parameter for parameter in project.parameters}
         for trial in project.trials.values():
-            trial.hyperparameters.define(space)
+            trial.hyperparameters.define_by_key(space)
         return project
 
     def _check_header(self, header: dict[str, Any]) -> None:
@@ -438,18 +439,6 @@ class _Place:
     number: int = 0
 
 
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Leaves garbage alone, which would be looked for among all that is read again and again."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def is_full(error: OSError) -> bool:
     """Whether there is no room for what was to be written."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -467,6 +456,8 @@ def cannot_be_made(directory: pathlib.Path, error: OSError) -> StorageError:
 
 def _replay(project: Project, record: dict[str, Any]) -> None:
     match record["record"]:
+        case "epoch":
+            _add_epoch(_execution(project, record), record, project.objective)
         case "space":
             records.checked_space(record["parameters"])
             project.late_space += record["parameters"]
@@ -474,13 +465,6 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             _begin(project, record)
         case "start":
             _execution(project, record).started = _time(record, "time")
-        case "epoch":
-            metrics = {name: float(value) for name, value in record["metrics"].items()}
-            execution = _execution(project, record)
-            execution.observe(record["epoch"], metrics, project.objective)
-            if "time" in record:
-                execution.epoch_times[record["epoch"]] = float(record["time"])
-            execution.worker = record.get("worker", execution.worker)
         case "loss":
             _execution(project, record).lost += 1
         case "retry":
@@ -496,7 +480,7 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
             trial = project.trials[record["trial_id"]]
             trial.status, trial.values, trial.message = (
                 record["status"],
-                record["values"],
+                _named(record["values"]),
                 _readable(record["message"]),
             )
             project.end_order.append(trial.trial_id)
@@ -527,9 +511,27 @@ def _begun(header: dict[str, Any]) -> Project:
 def _begin(project: Project, record: dict[str, Any]) -> None:
     """Takes in a new trial."""
     key = tuple(record["sampling_key"])
-    trial = Trial.of(record["trial_id"], record["values"], key, directions=project.directions)
+    values = _named(record["values"])
+    trial = Trial.of(record["trial_id"], values, key, directions=project.directions)
     trial.num_ended = len(project.end_order)
     project.trials[trial.trial_id] = trial
+
+
+def _add_epoch(execution: Execution, record: dict[str, Any], objective: Objective) -> None:
+    """Takes in an epoch. Names are one object in all records, which spares memory."""
+    metrics = record["metrics"]
+    numbers = map(float, metrics.values())
+    named = dict(zip(map(sys.intern, metrics), numbers, strict=True))
+    execution.observe(record["epoch"], named, objective)
+    if "time" in record:
+        execution.epoch_times[record["epoch"]] = float(record["time"])
+    if "worker" in record:
+        execution.worker = record["worker"]
+
+
+def _named(values: dict[str, Any]) -> dict[str, Any]:
+    """Values whose names are one object in all trials, which spares memory."""
+    return dict(zip(map(sys.intern, values), values.values(), strict=True))
 
 
 def _end(project: Project, record: dict[str, Any]) -> None:
@@ -555,8 +557,10 @@ def _readable(message: str | None) -> str | None:
 
 
 def _execution(project: Project, record: dict[str, Any]) -> Execution:
-    executions = project.trials[record["trial_id"]].executions
-    return executions.setdefault(record["execution"], Execution())
+    executions, number = project.trials[record["trial_id"]].executions, record["execution"]
+    if number not in executions:
+        executions[number] = Execution()
+    return executions[number]
 
 
 def _time(record: dict[str, Any], name: str) -> float | None:

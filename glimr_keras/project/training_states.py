@@ -138,6 +138,8 @@ def remove_states(directory: pathlib.Path) -> None:
     meanwhile finds all or nothing.
     """
     hidden = directory.with_name(f".old_{directory.name}")
+    if not os.path.lexists(directory) and not os.path.lexists(hidden):  # as of most trainings
+        return
     shutil.rmtree(hidden, ignore_errors=True)
     with contextlib.suppress(OSError):  # it is not there
         directory.replace(hidden)

@@ -6,13 +6,15 @@ A *configuration* is a trial of the search; with cross validation it is trained 
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from glimr_keras._utils.garbage import without_garbage_collection
 from glimr_keras._utils.nested import nested
 from glimr_keras.errors import did_you_mean
 from glimr_keras.project import checkpoints, keras_tuner_files
@@ -32,7 +34,7 @@ from glimr_keras.trials.trial import pareto_front as ranked_front
 
 _OF_A_TRAINING = ["config_enum", "execution"]
 _FIRST = ["config_enum", "trial_id", "execution", "status", "training_iteration"]
-_PATH = "checkpoint_path"
+_EPOCH, _PATH = "training_iteration", "checkpoint_path"
 
 
 def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
@@ -75,33 +77,78 @@ def epochs_table(
         name: What it is called.
         checkpointed: As for `experiment_table`.
     """
-    rows, reuses = [], _reuses(project.trials.values())
+    trainings = list(_trainings(project, directory, checkpointed))
+    names = dict.fromkeys([*_FIRST, *_names_in(trainings)])
+    of_values = [name for name in names if name.startswith(CONFIG)]
+    others = [name for name in names if name not in of_values and name != _PATH]
+    columns, absent, rows = [*others, *of_values, _PATH], float("nan"), []
+    with without_garbage_collection():
+        for training in trainings:
+            base = dict.fromkeys(columns, absent) | training.about
+            for epoch, metrics in training.epochs.items():
+                row = {**base, _EPOCH: epoch, **metrics, **training.values}
+                row[_PATH] = training.path if epoch == training.saved else None
+                rows.append(tuple(row.values()))
+    table = pd.DataFrame(rows, columns=columns)
+    for place, column in enumerate(of_values, start=len(others)):
+        values = (row[place] for row in rows)
+        present = [value for value in values if value is not None and value is not absent]
+        _keep_integers(table, column, present)
+    paths = pd.Series([row[-1] for row in rows], table.index, object)
+    return with_about(table.assign(**{_PATH: paths}), project, name)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Training:
+    """What rows of a training say.
+
+    Attributes:
+        about: What is the same in all of them, by column.
+        values: The hyperparameters, by column.
+        epochs: Metrics by epoch, of those that have a row.
+        path: Where its weights are.
+        saved: The epoch that these are of; `None` without any.
+    """
+
+    about: dict[str, Any]
+    values: dict[str, Any]
+    epochs: dict[int, dict[str, float]]
+    path: str
+    saved: int | None
+
+
+def _trainings(
+    project: Project, directory: pathlib.Path, checkpointed: bool
+) -> Iterator[_Training]:
+    """Yield what rows say of each training; as for `epochs_table`."""
+    reuses = _reuses(project.trials.values())
     for index, trial in enumerate(project.trials.values()):
         values = {f"{CONFIG}{name}": value for name, value in trial.values.items()}
         for number, execution in sorted(trial.executions.items()):
-            training = {"config_enum": index, "trial_id": trial.trial_id, "execution": number}
+            about = {"config_enum": index, "trial_id": trial.trial_id, "execution": number}
             if project.cv_folds is not None:
-                training["cv_index"] = fold_of(number, project.cv_folds)
+                about["cv_index"] = fold_of(number, project.cv_folds)
+            if reuses:
+                about["reused_graph"] = execution.reused_graph
+            about["status"] = execution.status
             place = execution_directory(directory, trial.trial_id, number)
             saved = execution.best_epoch if checkpoints.exists(place) else None
-            for epoch, metrics in execution.history.items():
-                path = str(place) if epoch == saved else None
-                if path is not None or not checkpointed:
-                    row = {
-                        **training,
-                        **({"reused_graph": execution.reused_graph} if reuses else {}),
-                        "status": execution.status,
-                        "training_iteration": epoch,
-                        **metrics,
-                    }
-                    rows.append({**row, **values, _PATH: path})
-    names = dict.fromkeys([*_FIRST, *(name for row in rows for name in row)])
-    of_values = [name for name in names if name.startswith(CONFIG)]
-    others = [name for name in names if name not in of_values and name != _PATH]
-    table = pd.DataFrame(rows, columns=[*others, *of_values, _PATH])
-    _keep_integers(table, rows, of_values)
-    paths = pd.Series([row[_PATH] for row in rows], table.index, object)
-    return with_about(table.assign(**{_PATH: paths}), project, name)
+            epochs = execution.history
+            if checkpointed:
+                epochs = {each: seen for each, seen in epochs.items() if each == saved}
+            yield _Training(about, values, epochs, str(place), saved)
+
+
+def _names_in(trainings: Iterable[_Training]) -> Iterator[str]:
+    """Yield the names that rows have, in the order of their coming; some may come again."""
+    seen = set()
+    for training in trainings:
+        before, after = tuple(training.about), tuple(training.values)
+        for metrics in training.epochs.values():
+            names = (before, tuple(metrics), after)
+            if names not in seen:
+                seen.add(names)
+                yield from (*before, *metrics, *after)
 
 
 def _reuses(trials: Iterable[Trial]) -> bool:
@@ -309,10 +356,13 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
     of_graphs = ["reused_graph"] if _reuses(trials) else []
     columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus, *of_graphs]
     known = {*columns, *OF_TIMES}
-    rows = [_row(trial, project, known) for trial in trials]
+    with without_garbage_collection():
+        rows = [_row(trial, project, known) for trial in trials]
     names = list(dict.fromkeys(name for row in rows for name in row if name not in known))
     frame = pd.DataFrame(rows, columns=[*columns, *names, *OF_TIMES])
-    _keep_integers(frame, rows, names)
+    for hyperparameter in names:
+        found = (row.get(hyperparameter) for row in rows)
+        _keep_integers(frame, hyperparameter, [each for each in found if each is not None])
     numbers = dict.fromkeys(["score", *of_folds, "duration"], "float64")
     counts = dict.fromkeys(["best_epoch", "epochs", *of_gpus], "Int64")
     frame = frame.astype({**numbers, **counts, "worker": object})
@@ -323,16 +373,15 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
     return with_about(frame, project, name)
 
 
-def _keep_integers(
-    frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]], names: Iterable[str]
-) -> None:
-    """Has integers stay integers where some rows have none: 32, and not 32.0."""
-    for name in names:
-        present = [row[name] for row in rows if row.get(name) is not None]
-        if len(present) < len(rows) and all(
-            type(value) is int and abs(value) < 2**63 for value in present
-        ):
-            frame[name] = frame[name].astype("Int64")
+def _keep_integers(frame: pd.DataFrame, name: str, present: Sequence[Any]) -> None:
+    """Has integers of a column stay integers where some rows have none: 32, and not 32.0.
+
+    Args:
+        present: What those rows have that have something.
+    """
+    is_integer = all(type(value) is int and abs(value) < 2**63 for value in present)
+    if len(present) < len(frame) and is_integer:
+        frame[name] = frame[name].astype("Int64")
 
 
 def pareto_front(project: Project, name: str = "") -> pd.DataFrame:

@@ -182,6 +182,11 @@ class HyperParameters(DefineByRun):
         for parameter in parameters:
             self._definitions.setdefault(parameter.key, parameter)
 
+    def define_by_key(self, parameters: Mapping[Any, HyperParameter]) -> None:
+        """As `define`, with the key of each."""
+        for key, parameter in parameters.items():
+            self._definitions.setdefault(key, parameter)
+
     @property
     def asked(self) -> dict[str, Any]:
         """Values that were asked for through this object, by full name, in that order; then those

@@ -260,6 +260,8 @@ class Trial:
         scores = [execution.score for execution in self.executions.values()]
         if not scores or any(score is None or math.isnan(score) for score in scores):
             return None
+        if len(scores) == 1:
+            return float(scores[0])  # type: ignore[arg-type]  # it is not None
         return statistics.fmean(score for score in scores if score is not None)
 
     @score.setter

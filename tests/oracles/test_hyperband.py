@@ -75,7 +75,7 @@ def test_hyperband_promotes_before_a_rung_is_full():
 @pytest.mark.parametrize("seed", range(5))
 def test_hyperband_knows_from_where_trials_may_go_on(workers, seed):
     oracle = hyperband([Float("quality", 0, 1)], objective=MIN, max_epochs=9, factor=3, seed=seed)
-    running, kept = [], set()
+    running, kept, waiting = [], set(), set()
     while True:
         while len(running) < workers and isinstance(trial := oracle.next_trial(), Trial):
             assert trial.suggested.get(Stage.PARENT) in {None, *kept}
@@ -89,6 +89,9 @@ def test_hyperband_knows_from_where_trials_may_go_on(workers, seed):
             {each.trial_id for each in oracle.trials.values() if oracle.is_continued(each)},
         )
         assert kept <= before  # what was removed is never asked for
+        waiting.add(ended.trial_id)
+        waiting -= set(oracle.ends_of_continuation(waiting))
+        assert waiting == kept  # though only brackets in which something changed were looked at
         for child in running:
             assert child.suggested.get(Stage.PARENT) in {None, *kept}
     assert not kept
