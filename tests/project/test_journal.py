@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.project.directory import open_project
-from glimr_keras.project.journal import VERSION, Journal, Project, _parsed, now
+from glimr_keras.project.journal import VERSION, Journal, Project, now
 from glimr_keras.space.hp_types import Choice, Float, Int, deserialize, serialize
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
@@ -375,30 +375,3 @@ def test_reading_where_there_is_no_project_says_so(tmp_path):
     ):
         Journal(tmp_path / "nowhere").read()
     assert not (tmp_path / "nowhere").exists()
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b'{"a": [1, 2.5, null]}',
-        b' {"a": 1} ',
-        b'{"a": NaN}',
-        '{"ü": "\\u00fc"}'.encode(),
-        '{"ü": 1}'.encode("utf-16"),
-        '{"a": 1}'.encode("utf-16-le"),
-        b"[1]",
-        b'{"a": 1} x',
-        b'{"a": 1',
-        b"",
-        b"\x00",
-        b"\xff",
-    ],
-)
-def test_a_line_is_read_as_json_reads_it(line):
-    def outcome(read):
-        try:
-            return repr(read(line))
-        except ValueError as error:
-            return type(error), str(error)
-
-    assert outcome(_parsed) == outcome(json.loads)

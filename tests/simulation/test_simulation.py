@@ -12,7 +12,7 @@ from tests.simulation.searches import Plan, Session, check_same_proposals, run
 from tests.simulation.trainings import Kind
 
 ANY = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
-EVERYDAY, ALL = 150, 4000
+EVERYDAY, ALL = 150, 3400
 """How many plans are run: those of each test are others in each run."""
 
 
