@@ -5,6 +5,7 @@ handled, or a `ValueError`. Runs anywhere.
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -12,8 +13,8 @@ LONGEST = 1 << 26
 """Bytes of one text."""
 DEEPEST = 100
 """Brackets that are open at once."""
-_DIGITS = 80
-"""Of an integer; seeds have up to 39."""
+_DIGITS = 4000
+"""Of an integer; Python itself reads hardly more."""
 
 
 def parsed(text: bytes, longest: int = LONGEST) -> Any:
@@ -50,8 +51,9 @@ def read(path: pathlib.Path, longest: int = LONGEST) -> Any:
     """
     if path.exists() and not path.is_file():  # as a pipe, which would be waited for
         raise ValueError("it is no file")
-    with path.open("rb") as file:
-        return parsed(file.read(longest + 1), longest)
+    with path.open("rb") as file:  # which makes room for as much as it is asked for
+        size = os.fstat(file.fileno()).st_size
+        return parsed(file.read(min(size, longest) + 1), longest)
 
 
 def _integer(digits: str) -> int:

@@ -47,7 +47,8 @@ class Batch:
             num_ended: How many have ended when it begins.
         """
         is_of_it = self.first <= number < self.first + self.size
-        return is_of_it and self.running >= MANY * (num_ended - self.num_ended)
+        since = num_ended - self.num_ended
+        return is_of_it and since >= 0 and self.running >= MANY * since
 
 
 class Batches:
@@ -132,7 +133,7 @@ def _following(
     if batch is not None and batch.has(number, num_ended):
         return batch
     running, since = number - before, num_ended - before
-    if running < MANY * max(1, since):
+    if since < 0 or running < MANY * max(1, since):  # failed trials were begun again meanwhile
         return Batch(number, 1, num_ended, number, is_ahead=False)
     size = min(running // share, _MAX_SIZE) if running >= _FROM else 1
     return Batch(number, size, before, number, is_ahead=True)

@@ -284,7 +284,7 @@ class TrialRecord:
         """Write `trial.json`, if the oracle has a project's directory."""
         if self._project_dir is not None:
             path = pathlib.Path(self._get_trial_dir(trial.trial_id), "trial.json")
-            write_json(path, trial.get_state(), is_forced=trial.trial_id not in self.ongoing_trials)
+            write_json(path, trial.get_state(), is_forced=trial.status != TrialStatus.RUNNING)
 
     def _save_trial(self, trial: Trial) -> None:
         self.save_trial(trial)

@@ -136,8 +136,9 @@ def describe(directory: str | os.PathLike[str]) -> Checkpoint:
     """
     file = pathlib.Path(directory) / DESCRIPTION
     try:
-        with _opened(file) as content:
-            return _described(content.read(LONGEST + 1))
+        with _opened(file) as content:  # which makes room for as much as it is asked for
+            size = os.fstat(content.fileno()).st_size
+            return _described(content.read(min(size, LONGEST) + 1))
     except FileNotFoundError:
         raise CheckpointError(f"There is no checkpoint in {directory}.") from None
     except (OSError, ValueError, TypeError) as error:
@@ -225,10 +226,11 @@ def force(directory: str | os.PathLike[str]) -> None:
 def _tidy(place: pathlib.Path) -> None:
     """Leaves one file of weights, that of the description."""
     new = place / NEW
-    if exists(place) and is_whole(place) and intact(place) == new:
-        new.replace(place / WEIGHTS)
-    else:
-        new.unlink()
+    with contextlib.suppress(FileNotFoundError):  # a process that was thought lost has moved it
+        if exists(place) and is_whole(place) and intact(place) == new:
+            new.replace(place / WEIGHTS)
+        else:
+            new.unlink()
 
 
 def intact(place: pathlib.Path) -> pathlib.Path:

@@ -39,6 +39,8 @@ from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
 HIDDEN = ".glimr_keras"
 FILE = "journal.jsonl"
+_LONGEST_MESSAGE = 1_000_000
+"""In characters."""
 _BLOCK = 1 << 16
 
 
@@ -285,6 +287,8 @@ class Journal:
 
     def _append(self, record: str, at: float | None = None, /, **fields: Any) -> None:
         said = {"record": record, "time": now() if at is None else at}
+        if fields.get("message") is not None:
+            fields["message"] = _shortened(fields["message"])
         line = (json.dumps({**said, **fields}) + "\n").encode()
         if len(line) > LONGEST:
             raise StorageError(
@@ -549,6 +553,14 @@ def _end(project: Project, record: dict[str, Any]) -> None:
     execution.ended = _time(record, "time")
     execution.worker = record.get("worker", execution.worker)
     execution.returned = {name: float(value) for name, value in record.get("returned", {}).items()}
+
+
+def _shortened(message: str) -> str:
+    """A message without its middle, where it is very long."""
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    half = _LONGEST_MESSAGE // 2
+    return f"{message[:half]}\n… {len(message) - 2 * half} characters …\n{message[-half:]}"
 
 
 def _readable(message: str | None) -> str | None:

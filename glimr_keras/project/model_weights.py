@@ -174,7 +174,7 @@ def _read_into(model: Any, weights: pathlib.Path, with_optimizer: bool) -> None:
         raise ModelError(
             f"The weights in {weights.parent} do not fit the model that was built. Does `build` "
             "depend on anything but its configuration, or was it changed since? Keras says: "
-            f"{error}"
+            f"{type(error).__name__}: {error}"
         ) from error
 
 

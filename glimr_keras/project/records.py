@@ -66,6 +66,11 @@ def _is_number(value: Any) -> bool:
     return type(value) in (float, int, bool) or value in _NO_NUMBERS
 
 
+def _is_whole(value: Any) -> bool:
+    """Tell whether a number has no fraction: a loop of the user's own may count in floats."""
+    return type(value) is int or (type(value) is float and value.is_integer())
+
+
 def _is_stage(values: Any) -> bool:
     """Tell whether values have names, and those that an oracle gives are of their kinds."""
     if type(values) is not dict:
@@ -103,7 +108,7 @@ _ID = _Kind("a trial's id", lambda value: type(value) is str and _TRIAL_ID.fullm
 _PARENT = _or_none(_ID)
 _STAGE = _or_none(_int("a count", 0, 2**31))
 _EXECUTION = _int("a number of an execution", 0, _MOST_EXECUTIONS)
-_EPOCH = _int("an epoch", -_LARGEST, _LARGEST)
+_EPOCH = _Kind("an epoch", lambda value: _is_whole(value) and abs(value) <= _LARGEST)
 _TIME = _span("a time in seconds since 1970", 0, _LATEST)
 _STATUS = _Kind("a status", lambda value: type(value) is str and value in _STATUSES)
 _NUMBER = _Kind("a number", _is_number)

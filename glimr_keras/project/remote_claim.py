@@ -101,5 +101,5 @@ class Claim:
 
     def _write(self) -> None:
         claim = {"owner": self._owner, "copy": self._copy, "time": round(time.time(), 3)}
-        self._remote.put_whole(self._name, json.dumps(claim).encode())
+        self._remote.put_whole(self._name, json.dumps(claim).encode(), f".{self._owner}")
         self._written = time.monotonic()

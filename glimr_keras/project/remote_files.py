@@ -100,13 +100,17 @@ class Remote:
             with self._files.open_output_stream(path) as stream:
                 stream.write(content)
 
-    def put_whole(self, name: str, content: bytes) -> None:
-        """Writes a file that others may read meanwhile."""
+    def put_whole(self, name: str, content: bytes, by: str = "") -> None:
+        """Writes a file that others may read meanwhile.
+
+        Args:
+            by: Who writes it, where others may write it at the same time.
+        """
         if self._files.type_name in _WITHOUT_DIRECTORIES:  # where a file is there when it is whole
             self.put(name, content)
         else:
-            self.put(f"{name}.new", content)
-            self.move(f"{name}.new", name)
+            self.put(f"{name}{by}.new", content)
+            self.move(f"{name}{by}.new", name)
 
     def move(self, name: str, to: str) -> None:
         """Renames a file; one that is there is replaced."""

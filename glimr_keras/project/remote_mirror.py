@@ -446,11 +446,8 @@ class Mirror:
     def _newest_state(self, training: str) -> str:
         """The folder of a training's newest state now; it may be another than a moment ago."""
         states = self.directory / training / STATES
-        names = (
-            [path.name for path in states.iterdir() if not path.name.startswith(".")]
-            if states.is_dir()
-            else []
-        )
+        there = states.iterdir() if states.is_dir() else ()
+        names = [path.name for path in there if not path.name.startswith(".")]
         return f"{training}{stamps.STATES_PART}{max(names, default='')}"
 
     def _put_changed(
@@ -467,6 +464,7 @@ class Mirror:
             if any(self._sent.get(name) != stamp for name, stamp in seen.items()):
                 descriptions = self._put_weights(folder)
                 found += [] if descriptions is None else [_Checkpoint(folder, seen, descriptions)]
+                self._hold()  # which may have taken long
         return found
 
     def _delete_gone(self, before: Mapping[str, Mapping[str, list[int]]], ended: set[str]) -> None:

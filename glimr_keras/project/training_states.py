@@ -85,8 +85,7 @@ def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
 
 
 def force(directory: str | os.PathLike[str]) -> None:
-    """Has the system put the newest state of a training on the disk, from which another one is to
-    go on.
+    """Has the system put the state of a training on the disk, from which another is to go on.
 
     Args:
         directory: Of all states of this training.
@@ -94,8 +93,8 @@ def force(directory: str | os.PathLike[str]) -> None:
     Raises:
         StorageError: If it cannot be written.
     """
-    state = newest(directory)
-    if state is not None:
+    place = pathlib.Path(directory)
+    for state in place.glob("epoch_*"):  # there is one, unless it is just being replaced
         checkpoints.force(state)
         checkpoints.force(state / BEST)
 

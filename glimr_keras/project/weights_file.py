@@ -15,6 +15,10 @@ import h5py
 
 from glimr_keras.errors import CheckpointError
 
+_COMPRESSED = 20
+"""So many times as large may a dataset be as its compressed content, beside `_FREE` bytes."""
+_FREE = 1 << 26
+
 
 def check(file: pathlib.Path) -> None:
     """Refuses a file that is more than the arrays in it.
@@ -58,8 +62,7 @@ def _check_dataset(name: str, dataset: Any) -> None:
         raise ValueError(f"{name} has its content elsewhere")
     if dataset.dtype.hasobject and h5py.check_string_dtype(dataset.dtype) is None:
         raise ValueError(f"{name} has neither numbers nor texts")
-    if dataset.id.get_storage_size() < dataset.nbytes:
-        raise ValueError(
-            f"{name} would have {dataset.nbytes} bytes, and {dataset.id.get_storage_size()} are "
-            "stored"
-        )
+    stored = dataset.id.get_storage_size()
+    most = stored if dataset.compression is None else _COMPRESSED * stored + _FREE
+    if dataset.nbytes > most:
+        raise ValueError(f"{name} would have {dataset.nbytes} bytes, and {stored} are stored")

@@ -84,4 +84,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_step(value: Any) -> bool:
-    return type(value) is int and abs(value) <= _LARGEST
+    is_whole = type(value) is int or (type(value) is float and value.is_integer())
+    return is_whole and abs(value) <= _LARGEST

@@ -124,3 +124,32 @@ def test_a_batch_ends_when_too_many_trials_have_ended_since():
     oracle.ask()
     following = batches.of_next()
     assert (following.first, following.size, following.num_ended) == (161, 8, 21)
+
+
+@pytest.mark.parametrize("oracle_of", [bayesian, hyperband])
+def test_a_session_that_goes_on_after_failed_trials_were_begun_again_proposes_the_same(oracle_of):
+    """Fewer have ended then than when the last trial began."""
+    living = few(oracle_of)
+    running = grown(living, 80, 130, fail_every=3)
+    failed = [trial for trial in living.trials.values() if trial.status == "FAILED"]
+    assert len(failed) > 10
+    ended = [each for each in living.end_order if living.trials[each] not in failed]
+    for trial in failed:
+        trial.begin_again()
+
+    def resumed(oracle):
+        for trial in living.trials.values():
+            oracle.restore_trial(trial)
+        for trial_id in ended:
+            oracle.trial_ended(living.trials[trial_id])
+        return oracle
+
+    again = resumed(few(oracle_of))
+    for trial in [*failed[:5], *running[:5]]:
+        proposed = again.ask()
+        other = resumed(few(oracle_of))
+        for new in list(again.trials.values())[len(living.trials) : -1]:
+            other.restore_trial(new)
+        assert other.ask().suggested == proposed.suggested
+        end(again, trial, cost(trial))
+        ended.append(trial.trial_id)

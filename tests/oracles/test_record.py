@@ -187,3 +187,19 @@ def test_looking_at_a_project_takes_in_its_trials_whichever_oracle_chose_them():
     oracle.recall(MIN, other.space, other.trials, other.end_order)
     assert oracle.get_best_trials(3) == other.get_best_trials(3)
     assert (oracle.end_order, oracle.ongoing_trials) == (other.end_order, {})
+
+
+def test_only_a_trial_that_has_ended_waits_for_the_disk(tmp_path, monkeypatch):
+    forced = []
+    monkeypatch.setattr(
+        record, "write_json", lambda path, content, is_forced: forced.append((path.name, is_forced))
+    )
+    oracle = oracle_of(1)
+    oracle._set_project_dir(tmp_path, "project")
+    trial = oracle.create_trial("tuner0")
+    oracle.update_trial(trial.trial_id, {"score": 1.0})
+    of_trial = [is_forced for name, is_forced in forced if name == "trial.json"]
+    assert of_trial == [False, False]
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+    assert [is_forced for name, is_forced in forced if name == "trial.json"][-1]

@@ -127,7 +127,7 @@ def test_many_changed_journals_are_refused_or_can_be_shown(tmp_path):
         + b"[" * 500
         + b"]" * 500
         + b"}}",
-        b'{"record": "x", "y": ' + b"9" * 4000 + b"}",
+        b'{"record": "x", "y": ' + b"9" * 5000 + b"}",
         b'{"record": []}',
     ],
     ids=["brackets", "objects", "values", "digits", "kind"],
@@ -481,7 +481,9 @@ def with_terabytes(file, name):
 
 def with_zipped_zeros(file, name):
     del file[name]
-    file.create_dataset(name, data=np.zeros(10**7, "float32"), chunks=(10**6,), compression="gzip")
+    file.create_dataset(
+        name, data=np.zeros(3 * 10**7, "float32"), chunks=(10**7,), compression="gzip"
+    )
 
 
 def with_external_link(file, name):
@@ -543,6 +545,16 @@ def test_weights_that_lead_out_of_their_file_are_not_read(tmp_path, change):
         model_weights.load_weights(
             tiny_models.build(HyperParameters()), tmp_path / checkpoints.WEIGHTS
         )
+
+
+def test_weights_that_were_compressed_are_read(tmp_path):
+    def compressed(file, name):
+        content = file[name][()]
+        del file[name]
+        file.create_dataset(name, data=np.zeros_like(content), chunks=True, compression="gzip")
+
+    changed_weights(tmp_path, compressed)
+    model_weights.load(tiny_models.build(HyperParameters()), tmp_path)
 
 
 def test_a_group_that_is_in_itself_has_an_end(tmp_path):

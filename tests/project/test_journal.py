@@ -375,3 +375,25 @@ def test_reading_where_there_is_no_project_says_so(tmp_path):
     ):
         Journal(tmp_path / "nowhere").read()
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_epoch_that_a_loop_of_ones_own_counts_in_floats_is_one(tmp_path):
+    journal = Journal(tmp_path)
+    journal.create(Project(Objective("loss", "min"), 0, 1, []))
+    journal.add_trial(Trial.of("0", {}, (0, 0)))
+    journal.add_epoch("0", 0, 1.0, {"loss": 0.5})
+    journal.close()
+    assert list(Journal(tmp_path).read().trials["0"].executions[0].history) == [1]
+
+
+def test_a_very_long_message_loses_its_middle(tmp_path):
+    journal = Journal(tmp_path)
+    journal.create(Project(Objective("loss", "min"), 2**512, 1, []))  # a seed of the user's own
+    journal.add_trial(Trial.of("0", {}, (0, 0)))
+    journal.add_retry("0", 0, "first" + "x" * 70_000_000 + "last")
+    journal.close()
+    assert Journal(tmp_path).read().seed == 2**512
+    line = json.loads(journal.path.read_bytes().splitlines()[-1])["message"]
+    assert len(line) < 1_001_000
+    assert line.startswith("firstx")
+    assert line.endswith("xlast")

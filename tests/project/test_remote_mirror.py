@@ -409,8 +409,8 @@ def test_the_journal_is_sent_after_the_weights_that_it_tells_of(place, monkeypat
     monkeypatch.setattr(mirror, "_journal_here", a_training_ends_just_before)
     put = mirror._remote.put_whole
 
-    def look(name, content):
-        put(name, content)
+    def look(name, *what):
+        put(name, *what)
         if b"execution" in (place.path / remote_mirror._JOURNAL).read_bytes():
             assert checkpoints.fits(
                 (place.path / "trial_0" / checkpoints.DESCRIPTION).read_bytes(), b"weights"
@@ -554,7 +554,7 @@ def test_states_are_taken_whole(place, monkeypatch):
     order = []
     put = first._remote.put_whole
     monkeypatch.setattr(
-        first._remote, "put_whole", lambda name, content: (order.append(name), put(name, content))
+        first._remote, "put_whole", lambda name, *what: (order.append(name), put(name, *what))
     )
     first.close()
     described = [name for name in order if name.endswith(checkpoints.DESCRIPTION)]
@@ -805,7 +805,7 @@ def test_states_at_the_uri_are_never_ahead_of_the_journal(bucket, machine, notes
     monkeypatch.setattr(
         remote_files.Remote,
         "put_whole",
-        lambda there, name, content: (order.append(name), put(there, name, content)),
+        lambda there, name, *what: (order.append(name), put(there, name, *what)),
     )
 
     class Sending(Plain):
