@@ -24,6 +24,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from glimr_keras._utils.garbage import without_garbage_collection
+
 _LOUD = ("keras", "tensorflow", "jax", "ray", "ray.tune")
 _STARTUP_LINE = re.compile(
     rb"[IWE]0000 00:00:|WARNING: All log messages before absl::InitializeLog|"
@@ -53,22 +55,19 @@ def without_startup_lines() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_garbage_collection() -> Iterator[None]:
+def without_looking_for_garbage() -> Iterator[None]:
     """Leaves garbage where it is: what imports make is kept, and looking through it takes a fifth
     of their time.
     """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if (
-            gc.get_freeze_count() == 0
-        ):  # counts all as looked through, or the first collection does it after all
-            gc.freeze()
-            gc.unfreeze()
-        if was_enabled:
-            gc.enable()
+    with without_garbage_collection():
+        try:
+            yield
+        finally:
+            if (
+                gc.get_freeze_count() == 0
+            ):  # counts all as looked through, or the first collection does it after all
+                gc.freeze()
+                gc.unfreeze()
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -98,7 +97,7 @@ class _Quiet:
             self._imports += 1
             if self._imports == 1:
                 self._ways.enter_context(without_startup_lines())
-                self._ways.enter_context(without_garbage_collection())
+                self._ways.enter_context(without_looking_for_garbage())
                 self._ways.enter_context(warnings.catch_warnings())
                 warnings.filterwarnings("ignore", message="IProgress not found")
 

@@ -134,10 +134,7 @@ def coordinator_of(
     """A coordinator that knows a project's trials, as a tuner's search makes it."""
     space = SearchSpace(map(deserialize, project.space))
     oracle.begin(project.objective, project.seed, space)
-    for trial in project.trials.values():
-        oracle.restore_trial(trial)
-    for trial_id in project.end_order:
-        oracle.trial_ended(project.trials[trial_id])
+    oracle.restore_trials(project.trials, project.end_order)
     oracle._set_project_dir(directory.parent, directory.name)
     progress = Shown(0, project.objective, oracle)
     coordinator = Coordinator(

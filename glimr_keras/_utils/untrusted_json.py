@@ -13,6 +13,8 @@ LONGEST = 1 << 26
 """Bytes of one text."""
 DEEPEST = 100
 """Brackets that are open at once."""
+LARGEST = 2**53
+"""Of what is counted, such as epochs."""
 _DIGITS = 4000
 """Of an integer; Python itself reads hardly more."""
 
@@ -54,6 +56,12 @@ def read(path: pathlib.Path, longest: int = LONGEST) -> Any:
     with path.open("rb") as file:  # which makes room for as much as it is asked for
         size = os.fstat(file.fileno()).st_size
         return parsed(file.read(min(size, longest) + 1), longest)
+
+
+def is_step(value: Any) -> bool:
+    """Tell whether a value counts steps: a loop of the user's own may do so in floats."""
+    is_whole = type(value) is int or (type(value) is float and value.is_integer())
+    return is_whole and abs(value) <= LARGEST
 
 
 def _integer(digits: str) -> int:

@@ -134,6 +134,18 @@ class Oracle(TrialRecord):
         super().begin(objective, seed, space)
         self._initial_points = [checked_point(point, space) for point in self.initial_points]
 
+    def restore_trials(self, trials: Mapping[str, Trial], end_order: Iterable[str]) -> None:
+        """Take in the trials of an earlier session, and learn from those that ended.
+
+        Args:
+            trials: By id.
+            end_order: Ids of those that ended.
+        """
+        for trial in trials.values():
+            self.restore_trial(trial)
+        for trial_id in end_order:
+            self.trial_ended(trials[trial_id])
+
     def take_over(
         self,
         objective: Objective,
@@ -151,10 +163,7 @@ class Oracle(TrialRecord):
             end_order: Ids of those that ended.
         """
         self.begin(objective, seed, space)
-        for trial in trials.values():
-            self.restore_trial(trial)
-        for trial_id in end_order:
-            self.trial_ended(trials[trial_id])
+        self.restore_trials(trials, end_order)
         self._retry_queue = list(reversed(self.ongoing_trials))
         self.ongoing_trials.clear()
 

@@ -148,16 +148,11 @@ class BayesianOptimizationOracle(Oracle):
                 self._begin_ahead(batch)
         return trial
 
-    @property
-    def _num_searched(self) -> int:
-        """How many hyperparameters have more than one value."""
-        return sum(parameter.count != 1 for parameter in self.space.parameters)
-
     def _chosen(self, trial_id: str) -> Iterator[dict[str, Any]]:
         """Configurations, the most promising first: of the model, or while there are too few
         results, one of those that fill the space.
         """
-        if not self._num_searched:
+        if not self.space.num_searched:
             return
         batch = self._batch_of_next(int(trial_id))
         if self._has_model(batch):
@@ -182,7 +177,7 @@ class BayesianOptimizationOracle(Oracle):
         surrogate, wanted = self._surrogates.by_kind.get(0), self.num_initial_points
         if wanted is None:
             wanted = _INITIAL_POINTS
-        if surrogate is None or not self._num_searched:
+        if surrogate is None or not self.space.num_searched:
             return False
         count = self._surrogates.told_after(batch.num_ended)
         return surrogate.num_scored(count) >= max(1, wanted)

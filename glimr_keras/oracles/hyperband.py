@@ -447,7 +447,7 @@ class HyperbandOracle(Oracle):
         """The most epochs of which there were enough results when so many trials had ended; `None`
         if there were none.
         """
-        searched = sum(parameter.count != 1 for parameter in self.space.parameters)
+        searched = self.space.num_searched
         wanted = max(_MIN_RESULTS, 2 * searched)
         counts = {
             epochs: known.num_scored(self._surrogates.told_after(num_ended, epochs))

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 from glimr_keras._utils import untrusted_json
 from glimr_keras._utils.files import force_file, write_whole
-from glimr_keras._utils.untrusted_json import LONGEST
+from glimr_keras._utils.untrusted_json import LARGEST, LONGEST
 from glimr_keras.errors import CheckpointError, StorageError
 
 WEIGHTS = "checkpoint.weights.h5"
@@ -35,7 +35,6 @@ NEW = "new.weights.h5"
 """Of weights that are to take the place of those before."""
 BEST = "best"
 """Beside a state: the directory of the training's best weights then."""
-_LARGEST = 2**53
 _LARGEST_SAMPLE = 2**31
 """Numbers that one sample may have."""
 
@@ -172,7 +171,7 @@ def _described(text: bytes) -> Checkpoint:
 
 
 def _is_count(number: Any) -> bool:
-    return type(number) is int and 0 <= number <= _LARGEST
+    return type(number) is int and 0 <= number <= LARGEST
 
 
 def _is_structure(inputs: Any) -> bool:
@@ -218,16 +217,18 @@ def force(directory: str | os.PathLike[str]) -> None:
     with storing(place):
         if (place / NEW).exists():
             _tidy(place)
-        for file in (place / WEIGHTS, place / NEW, place / DESCRIPTION):
+        for file in (place / WEIGHTS, place / DESCRIPTION):
             with contextlib.suppress(FileNotFoundError):
                 force_file(file)
 
 
 def _tidy(place: pathlib.Path) -> None:
     """Leaves one file of weights, that of the description."""
-    new = place / NEW
+    new, is_described = place / NEW, False
+    with contextlib.suppress(CheckpointError):
+        is_described = intact(place) == new
     with contextlib.suppress(FileNotFoundError):  # a process that was thought lost has moved it
-        if exists(place) and is_whole(place) and intact(place) == new:
+        if is_described:
             new.replace(place / WEIGHTS)
         else:
             new.unlink()

@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from glimr_keras._utils import untrusted_json
+from glimr_keras._utils.untrusted_json import LARGEST, is_step
 from glimr_keras.space.hp_types import HyperParameter, deserialize
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.objective import DIRECTIONS
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.trial import STATUSES
 
 VERSION = 2
 """Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no
@@ -26,11 +27,8 @@ directions of metrics; it is read as well.
 """
 _TRIAL_ID = re.compile(r"[0-9]{1,32}")
 _PROJECT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
-_STATUSES = {value for name, value in vars(TrialStatus).items() if name.isupper()}
 _NO_NUMBERS = ("nan", "inf", "-inf")
 _MOST_EXECUTIONS, _MOST_FOLDS = 10**6, 10**5
-_LARGEST = 2**53
-"""Of what is counted, such as epochs."""
 _LATEST = 9e9
 """Of times, in seconds since 1970, UTC: the year 2255. Tables hold them in nanoseconds."""
 _LONGEST_DURATION = 1e12
@@ -64,11 +62,6 @@ def _or_none(kind: _Kind) -> _Kind:
 
 def _is_number(value: Any) -> bool:
     return type(value) in (float, int, bool) or value in _NO_NUMBERS
-
-
-def _is_whole(value: Any) -> bool:
-    """Tell whether a number has no fraction: a loop of the user's own may count in floats."""
-    return type(value) is int or (type(value) is float and value.is_integer())
 
 
 def _is_stage(values: Any) -> bool:
@@ -108,9 +101,9 @@ _ID = _Kind("a trial's id", lambda value: type(value) is str and _TRIAL_ID.fullm
 _PARENT = _or_none(_ID)
 _STAGE = _or_none(_int("a count", 0, 2**31))
 _EXECUTION = _int("a number of an execution", 0, _MOST_EXECUTIONS)
-_EPOCH = _Kind("an epoch", lambda value: _is_whole(value) and abs(value) <= _LARGEST)
+_EPOCH = _Kind("an epoch", is_step)
 _TIME = _span("a time in seconds since 1970", 0, _LATEST)
-_STATUS = _Kind("a status", lambda value: type(value) is str and value in _STATUSES)
+_STATUS = _Kind("a status", lambda value: type(value) is str and value in STATUSES)
 _NUMBER = _Kind("a number", _is_number)
 _NUMBERS = _Kind(
     "numbers by name",
@@ -160,7 +153,7 @@ _RECORDS: Mapping[str, Mapping[str, _Kind]] = {
 """By kind, what each record has. Others are passed over."""
 _MORE: Mapping[str, Mapping[str, _Kind]] = {
     "project": {
-        "version": _int("a version", 0, _LARGEST),
+        "version": _int("a version", 0, LARGEST),
         "is_whole": _BOOLEAN,
         "cv_folds": _or_none(_int("a number of folds", 1, _MOST_FOLDS)),
         "shapes": _Kind(
@@ -186,7 +179,7 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
         "worker": _TEXT,
         "values": _VALUES,
     },
-    "end": {"score": _NUMBER, "best_step": _or_none(_span("an epoch", -_LARGEST, _LARGEST))},
+    "end": {"score": _NUMBER, "best_step": _or_none(_span("an epoch", -LARGEST, LARGEST))},
 }
 """What it may have beside that."""
 

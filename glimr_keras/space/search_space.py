@@ -48,6 +48,11 @@ class SearchSpace:
     def parameters(self) -> list[HyperParameter]:
         return list(self._parameters.values())
 
+    @property
+    def num_searched(self) -> int:
+        """How many hyperparameters have more than one value."""
+        return sum(parameter.count != 1 for parameter in self._parameters.values())
+
     def unknown_to(self, keys: Collection[Any]) -> list[HyperParameter]:
         """Those of its hyperparameters whose keys are not among these."""
         return [parameter for key, parameter in self._parameters.items() if key not in keys]

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from glimr_keras._utils import untrusted_json
+from glimr_keras._utils.untrusted_json import is_step
 from glimr_keras.errors import ProjectError
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import STATUSES, Trial
 
-_STATUSES = {value for name, value in vars(TrialStatus).items() if name.isupper()}
-_LARGEST = 2**53
 _LONGEST = 1 << 30
 """Bytes of a file: that of an oracle grows with its trials."""
 
@@ -66,12 +65,12 @@ def _check(state: Mapping[str, Any], trial_id: str) -> None:
         for value in (each["value"] if isinstance(each["value"], list) else [each["value"]])
     ]
     fields = {
-        "status": state["status"] in _STATUSES,
+        "status": state["status"] in STATUSES,
         "score": state["score"] is None or _is_number(state["score"]),
-        "best_step": state["best_step"] is None or _is_step(state["best_step"]),
+        "best_step": state["best_step"] is None or is_step(state["best_step"]),
         "message": isinstance(state.get("message"), (str, type(None))),
         "metrics": all(map(_is_number, values))
-        and all(_is_step(each["step"]) and each["value"] != [] for each in observations),
+        and all(is_step(each["step"]) and each["value"] != [] for each in observations),
         "hyperparameters": isinstance(state["hyperparameters"]["values"], dict),
     }
     for name, is_right in fields.items():
@@ -81,8 +80,3 @@ def _check(state: Mapping[str, Any], trial_id: str) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float))
-
-
-def _is_step(value: Any) -> bool:
-    is_whole = type(value) is int or (type(value) is float and value.is_integer())
-    return is_whole and abs(value) <= _LARGEST

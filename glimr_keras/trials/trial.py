@@ -47,6 +47,10 @@ class TrialStatus:
     FAILED = "FAILED"
 
 
+STATUSES = frozenset(value for name, value in vars(TrialStatus).items() if name.isupper())
+"""All of them."""
+
+
 @dataclasses.dataclass
 class Execution:
     """One training of a configuration.

@@ -542,10 +542,7 @@ class SearchSession:
         oracle.begin(project.objective, project.seed, space)
         for directory in settings.warm_start:
             learn_from(oracle, directory)
-        for trial in project.trials.values():
-            oracle.restore_trial(trial)
-        for trial_id in project.end_order:
-            oracle.trial_ended(project.trials[trial_id])
+        oracle.restore_trials(project.trials, project.end_order)
         oracle._set_project_dir(place.parent, place.name)
         oracle.restore_state()
         return Coordinator(

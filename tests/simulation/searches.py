@@ -219,10 +219,7 @@ def _search(
     try:
         space.update(deserialize(stored) for stored in project.late_space)
         oracle.begin(project.objective, project.seed, space)
-        for trial in project.trials.values():
-            oracle.restore_trial(trial)
-        for trial_id in project.end_order:
-            oracle.trial_ended(project.trials[trial_id])
+        oracle.restore_trials(project.trials, project.end_order)
         oracle._set_project_dir(directory.parent, directory.name)
         oracle.restore_state()
         coordinator = Coordinator(
