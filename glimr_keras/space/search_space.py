@@ -8,14 +8,13 @@ asked for where `layers` was 3 or 4, and nowhere else.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from glimr_keras.space.hp_types import Condition, HyperParameter, Int
+from glimr_keras.space.found_conditions import found_conditions
+from glimr_keras.space.hp_types import Condition, HyperParameter
 
 _MAX_OBSERVATIONS = 400
-_MAX_VALUES = 1000
 
 
 class SearchSpace:
@@ -38,11 +37,11 @@ class SearchSpace:
         self.is_whole, self.drawn = is_whole, frozenset(drawn)
         self._parameters = {parameter.key: parameter for parameter in parameters}
         self._observations: list[Mapping[str, Any]] = []
+        self._num_given = 0  # of the observations, that came at once
         self._found: dict[str, tuple[Condition, ...]] = {}
-        self._is_known = (
-            False  # whether the observations were looked at since the last hyperparameter came
-        )
+        self._all_explained = True
         self.observe(*observations)
+        self._num_given = len(self._observations)
 
     @property
     def parameters(self) -> list[HyperParameter]:
@@ -62,23 +61,32 @@ class SearchSpace:
         return [parameter for parameter in parameters if parameter.key not in self._parameters]
 
     def update(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
-        """Adds hyperparameters, and returns those that were new."""
+        """Adds hyperparameters, and returns those that were new.
+
+        All observations are looked at again, in their order. So it makes no difference when a
+        hyperparameter became known: a search that goes on knows it before its first trial.
+        """
         new = self.unknown(parameters)
         self._parameters.update({parameter.key: parameter for parameter in new})
-        self._is_known = self._is_known and not new
+        if new:
+            given, later = (
+                self._observations[: self._num_given],
+                self._observations[self._num_given :],
+            )
+            self._observations, self._found, self._all_explained = [], {}, True
+            self.observe(*given)
+            for observation in later:
+                self.observe(observation)
         return new
 
     def observe(self, *observations: Mapping[str, Any]) -> None:
         """Learns from what configurations asked for, to the end of their `build` or `fit`."""
-        room = max(_MAX_OBSERVATIONS - len(self._observations), 0)
-        self._observations += observations[:room]
-        if not self._is_known or (room and not all(map(self._explains, observations))):
-            self._is_known = True
-            self._found = {}
-            for name in dict.fromkeys(
-                name for name, _ in self._parameters
-            ):  # parents before those that depend on them
-                self._found[name] = self._conditions_of(name)
+        new = observations[: max(_MAX_OBSERVATIONS - len(self._observations), 0)]
+        self._observations += new
+        if not new or (self._all_explained and all(map(self._explains, new))):
+            return
+        self._found = found_conditions(self._parameters.values(), self._observations)
+        self._all_explained = all(map(self._explains, self._observations))
 
     def conditions(self, parameter: HyperParameter) -> tuple[Condition, ...]:
         """Where it exists: the conditions that were written, and those that were found."""
@@ -127,69 +135,3 @@ class SearchSpace:
                     return False
                 values[parameter.name] = asked[parameter.name]
         return len(values) == len({name for name, _ in self._parameters} & set(asked))
-
-    def _conditions_of(self, name: str) -> tuple[Condition, ...]:
-        """The values of other hyperparameters that tell where this one was asked for from where it
-        was not.
-
-        Only hyperparameters that were always asked for before this one are looked at. Where no such
-        values tell the two apart, the hyperparameter counts as existing everywhere.
-        """
-        written = [parameter for parameter in self.parameters if parameter.name == name]
-        with_it = [asked for asked in self._observations if name in asked]
-        without = [
-            asked
-            for asked in self._observations
-            if name not in asked and any(parameter.exists(asked) for parameter in written)
-        ]
-        if not with_it or not without:
-            return ()
-        before = [
-            other
-            for other in _before(with_it[0], name)
-            if all(other in _before(asked, name) for asked in with_it)
-        ]
-        found: list[Condition] = []
-        while without:
-            candidates = [
-                self._telling(other, with_it, without) for other in reversed(before)
-            ]  # the nearest first
-            left = [
-                [asked for asked in without if all(c.holds(asked) for c in conditions)]
-                for conditions in candidates
-            ]
-            best = min(range(len(candidates)), key=lambda number: len(left[number]), default=None)
-            if best is None or len(left[best]) == len(without):
-                return ()
-            found += candidates[best]
-            without = left[best]
-        return tuple(dict.fromkeys(found))
-
-    def _telling(
-        self, name: str, with_it: list[Mapping[str, Any]], without: list[Mapping[str, Any]]
-    ) -> tuple[Condition, ...]:
-        """Conditions that one hyperparameter tells: where it exists itself, and its values; for a
-        number maybe a threshold.
-        """
-        parents = [parameter for parameter in self.parameters if parameter.name == name]
-        inherited = self._found.get(name, ()) + (parents[0].conditions if len(parents) == 1 else ())
-        values = [asked[name] for asked in with_it]
-        others = [asked[name] for asked in without if name in asked]
-        seen = Condition(name, tuple(values))
-        is_listed = (
-            len(parents) == 1 and parents[0].count is not None and parents[0].count <= _MAX_VALUES
-        )
-        if not is_listed or all(seen.holds({name: other}) for other in others):
-            return inherited
-        every = list(parents[0].every_value())
-        if isinstance(parents[0], Int) and min(values) > max(others):
-            every = [value for value in every if value > max(others)]
-        elif isinstance(parents[0], Int) and max(values) < min(others):
-            every = [value for value in every if value < min(others)]
-        else:
-            every = [value for value in every if seen.holds({name: value})]
-        return (*inherited, Condition(name, tuple(every)))
-
-
-def _before(asked: Mapping[str, Any], name: str) -> list[str]:
-    return list(itertools.takewhile(lambda other: other != name, asked))

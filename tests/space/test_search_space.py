@@ -76,6 +76,28 @@ def test_a_later_observation_that_is_not_explained_is_learned_from():
     assert space.exists(UNITS[1], {"layers": 3})
 
 
+@given(st.lists(st.integers(1, 3), max_size=8), st.lists(st.integers(0, 8), max_size=3))
+def test_it_makes_no_difference_when_a_hyperparameter_became_known(layers, moments):
+    """As in a search that goes on, which knows what came late from its beginning."""
+    early, late = SearchSpace([LAYERS]), SearchSpace([LAYERS, *UNITS])
+    for number, observation in enumerate(map(stack, layers)):
+        for unit, moment in zip(UNITS, moments, strict=False):
+            if moment == number:
+                early.update([unit])
+        early.observe(observation)
+        late.observe(observation)
+    early.update(UNITS)
+    for unit in UNITS:
+        assert early.conditions(unit) == late.conditions(unit)
+
+
+def test_what_was_not_explained_at_first_is_learned_from_later():
+    space = SearchSpace([LAYERS, UNITS[1]])
+    space.observe(stack(1))
+    space.observe(stack(2))  # which is as expected, where the hyperparameter exists everywhere
+    assert space.conditions(UNITS[1]) == (Condition("layers", (2, 3)),)
+
+
 def test_one_name_may_be_two_hyperparameters_in_two_branches():
     kind = Choice("kind", ("a", "b"))
     small = Int("units", 1, 2, conditions=(Condition("kind", ("a",)),))
