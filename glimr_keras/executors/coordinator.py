@@ -447,7 +447,6 @@ class Coordinator:
         execution.score, execution.best_epoch = outcome.score, outcome.best_epoch
         execution.returned, execution.is_told = outcome.returned, outcome.is_told
         execution.ended = now()
-        self._write(checkpoints.force, spec.directory)
         if spec.keeps_state:
             self._write(training_states.force, state_directory(spec.directory))
         self._write_end(trial, spec.execution)
@@ -470,7 +469,11 @@ class Coordinator:
         self._observer.on_running(len(self._running))
 
     def _write_end(self, trial: Trial, number: int) -> None:
-        """Writes down the end of an execution, and what its trial has asked for by now."""
+        """Writes down the end of an execution, and what its trial has asked for by now, when its
+        weights are safe.
+        """
+        place = execution_directory(self._directory, trial.trial_id, number)
+        self._write(checkpoints.force, place)
         values = None if trial.values == trial.suggested else trial.values
         execution = trial.executions[number]
         self._write(self._journal.end_execution, trial.trial_id, number, execution, values)
@@ -495,8 +498,6 @@ class Coordinator:
         for number, execution in trial.executions.items():
             if execution.status == TrialStatus.RUNNING:
                 execution.status, execution.ended = TrialStatus.STOPPED, now()
-                place = execution_directory(self._directory, trial.trial_id, number)
-                self._write(checkpoints.force, place)
                 self._write_end(trial, number)
 
     def _end_trial(self, trial: Trial, expected: bool = False) -> None:

@@ -1,5 +1,7 @@
 """The coordinator with a hand-driven executor: executions, failures, stopping and resuming."""
 
+import pathlib
+
 import pytest
 
 from glimr_keras.errors import FatalValueError, SearchError, StorageError
@@ -533,7 +535,7 @@ def test_the_weights_are_on_the_disk_before_the_journal_tells_of_them(coordinato
     coordinator = coordinator_in()
     run = coordinator.next_spec()
     coordinator.on_stopped(run, 1.0)
-    assert order == [run.directory, "written down"]
+    assert order == [pathlib.Path(run.directory), "written down"]
 
 
 def test_what_could_not_be_recorded_keeps_its_state(tmp_path):
