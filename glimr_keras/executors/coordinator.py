@@ -52,6 +52,7 @@ class Coordinator:
         directions: Of the metrics that will be logged, by name, as far as they are known; it is
             added to.
         draw: Draws what a new trial has beside its hyperparameters, by values and sampling key.
+        remove: Removes the weights in an execution's folder, also where they were sent to.
 
     Attributes:
         error: Why the search stopped early, or `None`.
@@ -79,6 +80,7 @@ class Coordinator:
         project_id: str | None = None,
         directions: dict[str, str | None] | None = None,
         draw: Callable[[Mapping[str, Any], tuple[int, ...]], dict[str, Any]] | None = None,
+        remove: Callable[[pathlib.Path], None] = checkpoints.remove,
     ) -> None:
         self.oracle = oracle
         self.error: Exception | None = None
@@ -88,10 +90,9 @@ class Coordinator:
         self.gpu_peak: int | None = None
         self.gpu_size: int | None = None
         self.measured = 0
-        self._draw = draw
+        self._draw, self._remove = draw, remove
         self._stopping_policy = stopping_policy or StoppingPolicy(oracle.objective)
-        self._journal = journal
-        self._directory = directory
+        self._journal, self._directory = journal, directory
         self._cv_folds, self._project_id = cv_folds, project_id
         self._directions: dict[str, str | None] = {} if directions is None else directions
         self._executions = executions_per_trial * (cv_folds or 1)
@@ -428,7 +429,7 @@ class Coordinator:
             self._write(self._journal.add_retry, spec.trial_id, spec.execution, outcome.message)
             trial.executions[spec.execution] = Execution(attempt=execution.attempt + 1)
             training_states.remove_states(state_directory(spec.directory))
-            checkpoints.remove(spec.directory)
+            self._remove(pathlib.Path(spec.directory))
             self._again(
                 spec, resumes=False, lacked=outcome if self._needs_room(spec, outcome) else None
             )
@@ -567,7 +568,7 @@ class Coordinator:
         )
         for other in others:
             for number in other.executions:
-                checkpoints.remove(execution_directory(self._directory, other.trial_id, number))
+                self._remove(execution_directory(self._directory, other.trial_id, number))
 
     def _put(self, spec: ExecutionSpec, files: Mapping[str, Mapping[str, bytes]]) -> None:
         """Writes checkpoints that came with a report from a machine that does not see the project's

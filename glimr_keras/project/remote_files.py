@@ -87,8 +87,11 @@ class Remote:
             path = f"{self._root}/{name}"
             if self._files.get_file_info(path).type != pyarrow.fs.FileType.File:
                 return None
-            with self._files.open_input_stream(path) as stream:
-                content: bytes = stream.read()
+            try:
+                with self._files.open_input_stream(path) as stream:
+                    content: bytes = stream.read()
+            except FileNotFoundError:  # it was removed meanwhile
+                return None
             return content
 
     def put(self, name: str, content: bytes) -> None:
@@ -122,7 +125,8 @@ class Remote:
         with self.storing():
             path = f"{self._root}/{name}"
             if self._files.get_file_info(path).type == pyarrow.fs.FileType.File:
-                self._files.delete_file(path)
+                with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+                    self._files.delete_file(path)
 
     @contextlib.contextmanager
     def storing(self) -> Iterator[None]:

@@ -35,6 +35,7 @@ SECONDS = 5.0
 _JOURNAL = f"{HIDDEN}/{FILE}"
 _CLAIM = f"{HIDDEN}/{NAME}"
 _SENT = "sent.json"
+_OF_CHECKPOINTS = (checkpoints.DESCRIPTION, checkpoints.WEIGHTS, checkpoints.NEW)
 _PAUSES = (0.0, 0.05, 0.2)
 """In seconds, before a checkpoint is read and read again."""
 _WAITS = (0.0, *[0.1] * 20)
@@ -82,9 +83,9 @@ class Mirror:
         self._remote = Remote(self.uri, self.directory)
         self._claim = Claim(self._remote, _CLAIM, self._home)
         self._sent: dict[str, list[int]] = {}  # size and time of change of each file as it was sent
-        self._there: Any = (
-            None  # the journal's size and time of change there, when it was last known to be ours
-        )
+        self._found: set[str] = set()  # names that were there when the search began
+        self._removed: set[str] = set()  # those of them that are to be removed
+        self._there: Any = None  # the journal's stamp there, when it was last known to be ours
         self._conflict: ProjectError | None = None
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
@@ -230,10 +231,8 @@ class Mirror:
             directory = self.directory / training / STATES
             if training_states.newest(directory) is not None:
                 continue
-            whole = filter(
-                None, (self._whole(folder) for _, folder in sorted(folders, reverse=True))
-            )
-            files = next(whole, None)
+            found = (self._whole(folder) for _, folder in sorted(folders, reverse=True))
+            files = next(filter(None, found), None)
             if files is not None:
                 training_states.put_state(directory, files)
 
@@ -359,11 +358,11 @@ class Mirror:
         there = set(self._remote.names()) - {_CLAIM}
         if overwrite:
             old = remote_content.of_project(there, self._remote.content(_JOURNAL))
-            for name in sorted(
-                old, key=lambda name: name != _JOURNAL
-            ):  # without which the others are nothing
+            # the journal first, without which the others are nothing
+            for name in sorted(old, key=lambda name: name != _JOURNAL):
                 self._remote.delete(name)
                 there.discard(name)
+        self._found = there
         self._sent = {name: stamp for name, stamp in self._remembered().items() if name in there}
         self._there, self._conflict = None, None
         with self._remote.storing():
@@ -371,16 +370,22 @@ class Mirror:
             if _JOURNAL in there:
                 self._check_journal(journal)
             else:
-                self._put_journal(
-                    journal[: journal.find(b"\n") + 1]
-                )  # the place is taken; the rest follows the weights
+                # the place is taken; the rest follows the weights
+                self._put_journal(journal[: journal.find(b"\n") + 1])
             gone = there.difference(*stamps.listed(self.directory).values())
-            self._sent |= {
-                name: [] for name in gone if stamps.training_of(name)
-            }  # states that others took the place of
+            # states that others took the place of
+            self._sent |= {name: [] for name in gone if stamps.training_of(name)}
         self._done.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self._thread.start()
+
+    def remove(self, directory: pathlib.Path) -> None:
+        """Removes the weights in an execution's folder, here and there, also where another machine
+        has sent them.
+        """
+        checkpoints.remove(directory)
+        folder = directory.relative_to(self.directory).as_posix()
+        self._removed |= self._found.intersection(f"{folder}/{file}" for file in _OF_CHECKPOINTS)
 
     def check(self) -> None:
         """Says if this search sends nothing more.
@@ -419,6 +424,8 @@ class Mirror:
         with self._remote.storing():
             self._hold()
             self._check_journal(self._journal_here())
+            while self._removed:
+                self._sent.setdefault(self._removed.pop(), [])
             before = stamps.listed(self.directory)
             ended = {
                 each
@@ -566,7 +573,7 @@ class Mirror:
         return {}
 
     def _remember(self, sent: Mapping[str, list[int]]) -> None:
-        _write(self.directory / HIDDEN / _SENT, json.dumps(sent).encode())
+        files.write_json(self.directory / HIDDEN / _SENT, sent)
 
 
 def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror | None]:
@@ -591,8 +598,3 @@ def place_to_read(directory: Any) -> tuple[pathlib.Path, Mirror | None]:
         mirror.pull_existing()
         place = mirror.directory
     return place, mirror
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(path, content)

@@ -16,8 +16,12 @@ from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.project import checkpoints, training_states
 from glimr_keras.training.messages import ExecutionSpec, Report
 from glimr_keras.trials.layout import state_directory
+from tests.simulation.clock import Clock
 from tests.simulation.disk import Disk, Killed, PowerCut
 from tests.simulation.trainings import Kind, Said, Settle, train
+
+EPOCH = 4.0
+"""Seconds that one takes, at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Cluster:
         disk: Told whose changes it sees.
         home: Where workers write that do not see the project's directory.
         seed: Of how long everything takes.
+        clock: That goes on meanwhile.
 
     Attributes:
         reports: How many were taken in.
@@ -92,6 +97,7 @@ class Cluster:
         disk: Disk,
         home: pathlib.Path,
         seed: int,
+        clock: Clock,
     ) -> None:
         self._hardware, self._kind, self._state_every = hardware, kind, state_every
         self._disk, self._home, self._generator = disk, home, random.Random(seed)
@@ -99,7 +105,7 @@ class Cluster:
         self._workers: dict[int, _Worker] = {}
         self._events: list[tuple[float, int, str, _Worker]] = []
         self._order = itertools.count()
-        self._now = 0.0
+        self._clock = clock
         self.reports = 0
 
     def run(self, coordinator: Coordinator) -> None:
@@ -113,7 +119,8 @@ class Cluster:
                 self._start_some(coordinator)
                 if not self._events:
                     return
-                self._now, _, what, worker = heapq.heappop(self._events)
+                at, _, what, worker = heapq.heappop(self._events)
+                self._clock.wait_until(at)
                 if worker.is_over:
                     continue
                 if what == "step":
@@ -246,4 +253,7 @@ class Cluster:
             del self._workers[worker.number]
 
     def _later(self, what: str, worker: _Worker, after: float = 0.5) -> None:
-        heapq.heappush(self._events, (self._now + after, next(self._order), what, worker))
+        heapq.heappush(
+            self._events,
+            (self._clock.now + after * EPOCH, next(self._order), what, worker),
+        )
