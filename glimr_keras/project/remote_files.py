@@ -21,6 +21,9 @@ _WITHOUT_DIRECTORIES = ("s3", "gcs", "abfs")
 _WITH_CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")
 """URIs that have the container before the `@`, and not who reads it."""
 
+PART = ".new"
+"""At the end of a file's name until it is whole."""
+
 
 def is_uri(place: Any) -> bool:
     """Whether a place is given as a URI, and not as a path."""
@@ -112,8 +115,8 @@ class Remote:
         if self._files.type_name in _WITHOUT_DIRECTORIES:  # where a file is there when it is whole
             self.put(name, content)
         else:
-            self.put(f"{name}{by}.new", content)
-            self.move(f"{name}{by}.new", name)
+            self.put(f"{name}{by}{PART}", content)
+            self.move(f"{name}{by}{PART}", name)
 
     def move(self, name: str, to: str) -> None:
         """Renames a file; one that is there is replaced."""

@@ -35,7 +35,6 @@ SECONDS = 5.0
 _JOURNAL = f"{HIDDEN}/{FILE}"
 _CLAIM = f"{HIDDEN}/{NAME}"
 _SENT = "sent.json"
-_OF_CHECKPOINTS = (checkpoints.DESCRIPTION, checkpoints.WEIGHTS, checkpoints.NEW)
 _PAUSES = (0.0, 0.05, 0.2)
 """In seconds, before a checkpoint is read and read again."""
 _WAITS = (0.0, *[0.1] * 20)
@@ -85,7 +84,7 @@ class Mirror:
         self._sent: dict[str, list[int]] = {}  # size and time of change of each file as it was sent
         self._found: set[str] = set()  # names that were there when the search began
         self._removed: set[str] = set()  # those of them that are to be removed
-        self._there: Any = None  # the journal's stamp there, when it was last known to be ours
+        self._there: Any = None  # the journal's stamp there when it was last known to be ours
         self._conflict: ProjectError | None = None
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
@@ -356,15 +355,15 @@ class Mirror:
 
     def _start(self, overwrite: bool) -> None:
         there = set(self._remote.names()) - {_CLAIM}
+        self._claim.tidy(there)
         if overwrite:
             old = remote_content.of_project(there, self._remote.content(_JOURNAL))
             # the journal first, without which the others are nothing
             for name in sorted(old, key=lambda name: name != _JOURNAL):
                 self._remote.delete(name)
                 there.discard(name)
-        self._found = there
         self._sent = {name: stamp for name, stamp in self._remembered().items() if name in there}
-        self._there, self._conflict = None, None
+        self._found, self._there, self._conflict = there, None, None
         with self._remote.storing():
             journal = self._journal_here()
             if _JOURNAL in there:
@@ -385,7 +384,8 @@ class Mirror:
         """
         checkpoints.remove(directory)
         folder = directory.relative_to(self.directory).as_posix()
-        self._removed |= self._found.intersection(f"{folder}/{file}" for file in _OF_CHECKPOINTS)
+        files = (f"{folder}/{file}" for file in remote_content.OF_CHECKPOINTS)
+        self._removed |= self._found.intersection(files)
 
     def check(self) -> None:
         """Says if this search sends nothing more.
@@ -523,7 +523,7 @@ class Mirror:
     def _put_journal(self, journal: bytes) -> None:
         if self._there is not None and self._there[0] == len(journal):
             return
-        self._remote.put_whole(_JOURNAL, journal)
+        self._remote.put_whole(_JOURNAL, journal, f".{self._claim.owner}")
         self._there = self._remote.stamp(_JOURNAL)
 
     def _put_weights(self, folder: str) -> dict[str, bytes] | None:

@@ -63,6 +63,10 @@ class Clock:
         """That which runs; `None` outside of threads."""
         return None if self._task is None else self._task.process
 
+    def time_ns(self) -> int:
+        """The time of day, which is another each time."""
+        return int((_BEGAN + self.now) * 1e9) + next(self._order)
+
     def sleep(self, seconds: float) -> None:
         """Wait."""
         self.wait_until(self.now + seconds)
@@ -153,7 +157,7 @@ class Clock:
         clock = types.SimpleNamespace(
             sleep=self.sleep,
             time=lambda: _BEGAN + self.now,
-            time_ns=lambda: int((_BEGAN + self.now) * 1e9) + next(self._order),
+            time_ns=self.time_ns,
             monotonic=lambda: self.now,
         )
         with contextlib.ExitStack() as patches:

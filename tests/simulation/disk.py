@@ -98,11 +98,16 @@ class Disk:
         self._generator = random.Random(seed)
         self._names: dict[str, _Content] = {}
         self._times = itertools.count(1)
+        self._open: list[io.FileIO] = []
         self._sure: dict[str, _Content] = {}  # the names that a power cut leaves
         self._unsure: list[dict[str, _Content]] = []  # those after each change since
 
     def begin(self, faults: tuple[Fault, ...]) -> None:
-        """A script begins, with room on the disk, and these faults to come."""
+        """A script begins, with room on the disk, and these faults to come. What those before had
+        open is closed, as they are gone.
+        """
+        while self._open:
+            io.FileIO.close(self._open.pop())
         self.changes.clear()
         self.actor, self._is_full = "driver", False
         self._faults = {(fault.by, fault.at): fault for fault in faults}
@@ -264,6 +269,7 @@ class _File(io.FileIO):
     def __init__(self, disk: Disk, path: pathlib.Path, mode: str) -> None:
         super().__init__(path, mode)
         self._disk, self._name = disk, str(path)
+        disk._open.append(self)
         if mode == "w" or self._name not in disk._names:
             disk._names[self._name] = _Content()
             disk._unsure.append(dict(disk._names))

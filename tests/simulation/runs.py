@@ -12,9 +12,9 @@ from unittest import mock
 
 from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.project import checkpoints
-from glimr_keras.project.journal import Journal
+from glimr_keras.project.journal import FILE, HIDDEN, Journal
 from glimr_keras.project.remote_mirror import Mirror
-from glimr_keras.trials.layout import execution_directory
+from glimr_keras.trials.layout import STATES, execution_directory
 from tests.simulation.clock import Clock, Process
 from tests.simulation.cluster import Cluster
 from tests.simulation.disk import Disk, Fault, Killed, PowerCut
@@ -28,7 +28,7 @@ from tests.simulation.searches import (
     ended,
     search,
 )
-from tests.simulation.store import PLACE, Store
+from tests.simulation.store import PLACE, ROOT, Store
 
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where files are fast, if there is such a place."""
@@ -143,7 +143,9 @@ class _AtUri(_Run):
 
     def done(self) -> Done:
         with self._store.there(), self._clock.told():
-            return super().done()
+            done = super().done()
+        self._check_names(done)
+        return done
 
     def _last(self) -> Session:
         return Session(self._plan.last, machine=_NEW, after=_LONG)
@@ -200,10 +202,12 @@ class _AtUri(_Run):
         if "were both continued" in str(error):
             self._give_up_copy()
             return
-        assert "Another search" in str(error), error
+        said = ("Another search is running in the project", "Another search has written to")
+        assert any(each in str(error) for each in said), error
 
     def _give_up_copy(self) -> None:
         """What the error asks for."""
+        self._disk.begin(())
         with self._disk.watched():
             shutil.rmtree(self._mirror(self._machine, self._disk.root).directory)
 
@@ -243,6 +247,16 @@ class _AtUri(_Run):
             self._happened(),
             self._interrupted,
         )
+
+    def _check_names(self, done: Done) -> None:
+        """Nothing is left at the URI."""
+        has_rival = any(session.rival is not None for session in self._plan.sessions)
+        for name in (path.removeprefix(f"{ROOT}/") for path in self._store.files):
+            is_weights = name.endswith((checkpoints.WEIGHTS, checkpoints.DESCRIPTION))
+            is_state = STATES in name.split("/")
+            is_new = name.endswith(checkpoints.NEW) and not has_rival  # which may have left it
+            assert name == f"{HIDDEN}/{FILE}" or (is_weights and not is_new), f"{name} is left"
+            assert not is_state or self._plan.oracle == "hyperband", f"{name} is left"
 
     def _happened(self) -> list[Fault]:
         return [*self._disk.happened, *self._store.happened]

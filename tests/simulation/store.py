@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import itertools
 import random
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -61,7 +60,6 @@ class Store:
         self.happened: list[Fault] = []
         self.wrong: list[str] = []
         self.calls = 0
-        self._order = itertools.count()
         self._faults: dict[int, Fault] = {}
         self._is_gone = False
         self._watched: Any = None
@@ -162,4 +160,4 @@ class Store:
         # where it is but begun, two may have done that at the same time
         if before.count(b"\n") > 1 and not content.startswith(before):
             self.wrong.append(f"{before!r} is replaced by {content!r}")
-        self.files[path] = content, next(self._order)
+        self.files[path] = content, self._clock.time_ns()
