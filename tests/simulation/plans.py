@@ -91,3 +91,12 @@ def plans(oracles=("random", "grid", "hyperband"), hardware=HARDWARE, is_at_uri=
         seed=st.integers(0, 10**6),
         uri=URIS if is_at_uri else st.none(),
     )
+
+
+KINDS_OF_PLANS = {
+    "random search": plans(("random",)),
+    "grid search": plans(("grid",)),
+    "Hyperband": plans(("hyperband",)),
+    "a project at a URI": plans(is_at_uri=True),
+}
+"""By what they are of."""
