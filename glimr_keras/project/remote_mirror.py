@@ -371,9 +371,9 @@ class Mirror:
             else:
                 # the place is taken; the rest follows the weights
                 self._put_journal(journal[: journal.find(b"\n") + 1])
-            gone = there.difference(*stamps.listed(self.directory).values())
-            # states that others took the place of
-            self._sent |= {name: [] for name in gone if stamps.training_of(name)}
+            # states that others have sent, or this machine just before it was lost
+            unknown = filter(stamps.training_of, there.difference(self._sent))
+            self._sent |= {name: [] for name in unknown}
         self._done.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self._thread.start()

@@ -27,7 +27,7 @@ HARDWARE = st.builds(
     machines=st.integers(1, 3),
     sees=st.booleans(),
     lag=st.sampled_from((0.0, 0.1, 1.0, 5.0)),
-    refuses=st.sampled_from((0, 0, 10)),
+    refuses=st.sampled_from((0, 0, 10, 50)),
 )
 ALONE = st.builds(Hardware, sees=st.booleans(), lag=st.sampled_from((0.0, 1.0, 5.0)))
 KINDS = st.builds(
@@ -89,6 +89,7 @@ def plans(oracles=("random", "grid", "hyperband"), hardware=HARDWARE, is_at_uri=
         sessions=own,
         last=hardware,
         seed=st.integers(0, 10**6),
+        pauses=st.sampled_from((0, 0, 30)),
         uri=URIS if is_at_uri else st.none(),
     )
 

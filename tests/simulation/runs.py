@@ -26,6 +26,7 @@ from tests.simulation.searches import (
     check,
     check_kept,
     ended,
+    is_stopped,
     search,
 )
 from tests.simulation.store import PLACE, ROOT, Store
@@ -105,6 +106,7 @@ class _Run:
             self._place / home,
             hash((self._plan.seed, number)),
             self._clock,
+            lambda training, epoch: is_stopped(self._plan.pauses, -1, training, epoch),
         )
 
     def _search(self, number: int, session: Session, budget: int) -> None:

@@ -73,6 +73,8 @@ class Plan:
         retries: How often it is begun again when it failed.
         keep_top_k: Of so many trials the weights are kept.
         stops: Of a hundred epochs, after so many the training is stopped.
+        pauses: Of a hundred epochs, after so many a scheduler pauses the training, where workers
+            see the project's directory.
         uri: Where the project is; `None` for a directory.
         seed: Of all that is left to chance.
     """
@@ -90,6 +92,7 @@ class Plan:
     last: Hardware = ONE
     seed: int = 0
     uri: Uri | None = None
+    pauses: int = 0
 
 
 class _Stopper:
