@@ -419,9 +419,7 @@ class Coordinator:
         execution = trial.executions[spec.execution]
         if spec.key in self._running_alone:
             self._was_alone.add(spec.key)
-        if (
-            outcome.status == TrialStatus.RUNNING
-        ):  # it cannot go on now, and will when the search is continued
+        if outcome.status == TrialStatus.RUNNING:  # it goes on when the search is continued
             self.error = outcome.fatal
         elif outcome.status == TrialStatus.FAILED and (
             self._needs_room(spec, outcome) or self._may_retry(spec, execution, outcome)
@@ -491,12 +489,15 @@ class Coordinator:
 
     def _give_up(self, trial: Trial) -> None:
         """Ends executions of a failed trial that had begun in an earlier session, and are not gone
-        on with.
+        on with; of those whose begin could not be recorded, nothing stays.
         """
-        for number, execution in trial.executions.items():
-            if execution.status == TrialStatus.RUNNING:
+        for number in range(self._executions):
+            execution = trial.executions.get(number)
+            place = execution_directory(self._directory, trial.trial_id, number)
+            if execution is None:
+                self._remove(place)
+            elif execution.status == TrialStatus.RUNNING:
                 execution.status, execution.ended = TrialStatus.STOPPED, now()
-                place = execution_directory(self._directory, trial.trial_id, number)
                 self._write(checkpoints.force, place)
                 self._write_end(trial, number)
 

@@ -128,6 +128,11 @@ class Disk:
             os.utime(path, ns=(content.changed, content.changed))
         self._sure, self._unsure = dict(self._names), []
 
+    def rewrite(self, path: pathlib.Path, content: bytes) -> None:
+        """Somebody else has written a file."""
+        _write(path, content)
+        self._names[str(path)].held = self._names[str(path)].forced = content
+
     def settle(self) -> None:
         """All is on the disk, after a while in which nobody was at work."""
         for content in self._names.values():

@@ -5,11 +5,13 @@ which takes minutes; `test_mutants` keeps those that were found.
 """
 
 import dataclasses
+import json
 import sys
 from unittest import mock
 
 from hypothesis import HealthCheck, find, settings
 
+from glimr_keras._utils import files
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.oracles import HyperbandOracle, Oracle
 from glimr_keras.project import checkpoints, training_states
@@ -82,8 +84,18 @@ def nothing_on_resume(self, trial):
 
 ORIGINAL_QUEUE = Coordinator._queue
 
+
+def recorded_alone(self, trial):
+    """Gives up only what the journal knows of."""
+    with mock.patch.object(self, "_remove", nothing):
+        ORIGINAL_GIVE_UP(self, trial)
+
+
+ORIGINAL_GIVE_UP = Coordinator._give_up
+
 ORIGINAL_CHANGED = Mirror._put_changed
 ORIGINAL_PUT = Remote.put_whole
+ORIGINAL_START = Mirror._start
 
 
 def journal_early(self, candidates):
@@ -93,6 +105,23 @@ def journal_early(self, candidates):
 
 def removed_here(self, directory):
     checkpoints.remove(directory)
+
+
+def others_forgotten(self, overwrite):
+    ORIGINAL_START(self, overwrite)
+    self._sent = {name: stamp for name, stamp in self._sent.items() if stamp}
+
+
+def remembered_bare(self, sent):
+    files.write_whole(self.directory / ".glimr_keras/sent.json", json.dumps(sent).encode())
+
+
+def looked_and_read(self, name):
+    """Reads what was there a moment ago."""
+    if self.stamp(name) is None:
+        return None
+    with self.storing(), self._files.open_input_stream(f"{self._root}/{name}") as stream:
+        return stream.read()
 
 
 def under_one_name(self, name, content, by=""):
@@ -131,6 +160,9 @@ MUTANTS = {
     "a failed trial leaves executions behind": lambda: mock.patch.object(
         Coordinator, "_give_up", nothing
     ),
+    "what was not recorded of a failed trial stays": lambda: mock.patch.object(
+        Coordinator, "_give_up", recorded_alone
+    ),
     "weights of trials that are not among the best stay": lambda: mock.patch.object(
         Coordinator, "_keep_best", nothing
     ),
@@ -143,8 +175,14 @@ AT_URIS = {
     "weights of trials that are not among the best stay at the URI": lambda: mock.patch.object(
         Mirror, "remove", removed_here
     ),
-    "a journal is sent whatever is there": lambda: mock.patch.object(
-        Mirror, "_check_journal", nothing
+    "states that another machine has sent are left": lambda: mock.patch.object(
+        Mirror, "_start", others_forgotten
+    ),
+    "a full disk here is said to be that of the URI": lambda: mock.patch.object(
+        Mirror, "_remember", remembered_bare
+    ),
+    "what is gone while it is read is an error": lambda: mock.patch.object(
+        Remote, "content", looked_and_read
     ),
     "two searches write to one name": lambda: mock.patch.object(
         Remote, "put_whole", under_one_name

@@ -73,7 +73,7 @@ def plans(oracles=("random", "grid", "hyperband"), hardware=HARDWARE, is_at_uri=
     own = (
         sessions(hardware, st.one_of(FAULTS, OF_STORES), **ELSEWHERE)
         if is_at_uri
-        else sessions(hardware, FAULTS)
+        else sessions(hardware, FAULTS, is_newer=st.sampled_from((False, False, False, True)))
     )
     return st.builds(
         Plan,

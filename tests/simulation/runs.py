@@ -10,9 +10,12 @@ import tempfile
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.project import checkpoints
 from glimr_keras.project.journal import FILE, HIDDEN, Journal
+from glimr_keras.project.records import VERSION
 from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.trials.layout import STATES, execution_directory
 from tests.simulation.clock import Clock, Process
@@ -111,7 +114,25 @@ class _Run:
 
     def _search(self, number: int, session: Session, budget: int) -> None:
         cluster = self._cluster(number, session)
-        search(self._plan, budget, self._directory, cluster, self._sure)
+        if session.is_newer and Journal(self._directory).exists():
+            self._check_refused(cluster, budget)
+        else:
+            search(self._plan, budget, self._directory, cluster, self._sure)
+
+    def _check_refused(self, cluster: Cluster, budget: int) -> None:
+        """A project that a newer version began is refused, and stays as it is."""
+        journal = Journal(self._directory).path
+        own = journal.read_bytes()
+        newer = own.replace(
+            f'"version": {VERSION}'.encode(), f'"version": {VERSION + 1}'.encode(), 1
+        )
+        assert newer != own
+        self._disk.rewrite(journal, newer)
+        before = _contents(self._disk.root)
+        with pytest.raises(ProjectError, match="Update glimr_keras"):
+            search(self._plan, budget, self._directory, cluster, self._sure)
+        assert _contents(self._disk.root) == before, "a newer version's project was changed"
+        self._disk.rewrite(journal, own)
 
     def _check_error(self, error: Exception) -> None:
         assert any(fault.kind == "full" for fault in self._disk.happened), error
@@ -262,6 +283,10 @@ class _AtUri(_Run):
 
     def _happened(self) -> list[Fault]:
         return [*self._disk.happened, *self._store.happened]
+
+
+def _contents(root: pathlib.Path) -> dict[pathlib.Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def check_same_proposals(plan: Plan) -> None:

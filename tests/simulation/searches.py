@@ -48,6 +48,7 @@ class Session:
         after: Seconds after the session before.
         rival: Seconds after which the script is also run on another machine, for a project at a
             URI; `None` if it is not.
+        is_newer: Whether it finds a journal that a newer version began, for one in a directory.
     """
 
     hardware: Hardware = ONE
@@ -57,6 +58,7 @@ class Session:
     machine: int = 0
     after: float = 0.0
     rival: float | None = None
+    is_newer: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
