@@ -52,6 +52,7 @@ class Coordinator:
         directions: Of the metrics that will be logged, by name, as far as they are known; it is
             added to.
         draw: Draws what a new trial has beside its hyperparameters, by values and sampling key.
+        remove: Removes the weights in an execution's folder, also where they were sent to.
 
     Attributes:
         error: Why the search stopped early, or `None`.
@@ -79,6 +80,7 @@ class Coordinator:
         project_id: str | None = None,
         directions: dict[str, str | None] | None = None,
         draw: Callable[[Mapping[str, Any], tuple[int, ...]], dict[str, Any]] | None = None,
+        remove: Callable[[pathlib.Path], None] = checkpoints.remove,
     ) -> None:
         self.oracle = oracle
         self.error: Exception | None = None
@@ -88,10 +90,9 @@ class Coordinator:
         self.gpu_peak: int | None = None
         self.gpu_size: int | None = None
         self.measured = 0
-        self._draw = draw
+        self._draw, self._remove = draw, remove
         self._stopping_policy = stopping_policy or StoppingPolicy(oracle.objective)
-        self._journal = journal
-        self._directory = directory
+        self._journal, self._directory = journal, directory
         self._cv_folds, self._project_id = cv_folds, project_id
         self._directions: dict[str, str | None] = {} if directions is None else directions
         self._executions = executions_per_trial * (cv_folds or 1)
@@ -418,9 +419,7 @@ class Coordinator:
         execution = trial.executions[spec.execution]
         if spec.key in self._running_alone:
             self._was_alone.add(spec.key)
-        if (
-            outcome.status == TrialStatus.RUNNING
-        ):  # it cannot go on now, and will when the search is continued
+        if outcome.status == TrialStatus.RUNNING:  # it goes on when the search is continued
             self.error = outcome.fatal
         elif outcome.status == TrialStatus.FAILED and (
             self._needs_room(spec, outcome) or self._may_retry(spec, execution, outcome)
@@ -428,7 +427,7 @@ class Coordinator:
             self._write(self._journal.add_retry, spec.trial_id, spec.execution, outcome.message)
             trial.executions[spec.execution] = Execution(attempt=execution.attempt + 1)
             training_states.remove_states(state_directory(spec.directory))
-            checkpoints.remove(spec.directory)
+            self._remove(pathlib.Path(spec.directory))
             self._again(
                 spec, resumes=False, lacked=outcome if self._needs_room(spec, outcome) else None
             )
@@ -493,10 +492,14 @@ class Coordinator:
 
     def _give_up(self, trial: Trial) -> None:
         """Ends executions of a failed trial that had begun in an earlier session, and are not gone
-        on with.
+        on with; of those whose begin could not be recorded, nothing stays.
         """
-        for number, execution in trial.executions.items():
-            if execution.status == TrialStatus.RUNNING:
+        for number in range(self._executions):
+            execution = trial.executions.get(number)
+            place = execution_directory(self._directory, trial.trial_id, number)
+            if execution is None:
+                self._remove(place)
+            elif execution.status == TrialStatus.RUNNING:
                 execution.status, execution.ended = TrialStatus.STOPPED, now()
                 self._write_end(trial, number)
 
@@ -568,7 +571,7 @@ class Coordinator:
         )
         for other in others:
             for number in other.executions:
-                checkpoints.remove(execution_directory(self._directory, other.trial_id, number))
+                self._remove(execution_directory(self._directory, other.trial_id, number))
 
     def _put(self, spec: ExecutionSpec, files: Mapping[str, Mapping[str, bytes]]) -> None:
         """Writes checkpoints that came with a report from a machine that does not see the project's

@@ -36,6 +36,8 @@ def open_project(
     journal = Journal(directory)
     try:
         if journal.exists():
+            if not overwrite:
+                journal.check_version()
             journal.claim()
         if overwrite:
             journal.close()

@@ -402,6 +402,17 @@ class Journal:
             trial.hyperparameters.define_by_key(space)
         return project
 
+    def check_version(self) -> None:
+        """Refuses a project that a newer version began, without reading all of it; nothing of such
+        a one may be changed.
+
+        Raises:
+            ProjectError: If a newer version of glimr_keras wrote it, or its description is damaged.
+        """
+        with self._damage() as place:
+            place.number = 1
+            self._check_header(records.parsed(self._first_line()))
+
     def _check_header(self, header: dict[str, Any]) -> None:
         if header.get("record") != "project":
             raise ProjectError(

@@ -15,11 +15,12 @@ import json
 import socket
 import time
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from glimr_keras._utils import untrusted_json
 from glimr_keras.errors import ProjectError
-from glimr_keras.project.remote_files import Remote, without_keys
+from glimr_keras.project.remote_files import PART, Remote, without_keys
 
 NAME = "claim.json"
 SECONDS = 60.0
@@ -37,12 +38,15 @@ class Claim:
         remote: The files at the URI.
         name: That of the claim's file there.
         directory: The search's local copy.
+
+    Attributes:
+        owner: Names the search.
     """
 
     def __init__(self, remote: Remote, name: str, directory: Any) -> None:
         self._remote, self._name = remote, name
         self._copy = f"{socket.gethostname()} {uuid.getnode():x} {directory}"
-        self._owner = uuid.uuid4().hex
+        self.owner = uuid.uuid4().hex
         self._written: float | None = None
 
     def take(self) -> None:
@@ -56,6 +60,21 @@ class Claim:
         self._write()
         time.sleep(_MOMENT)
         self._check(self._there())
+
+    def tidy(self, names: Iterable[str]) -> None:
+        """Removes what searches that were killed had begun to write beside the claim.
+
+        Args:
+            names: All that there are.
+
+        Raises:
+            StorageError: If that cannot be done.
+        """
+        for name in names:
+            if name.rpartition("/")[0] == self._name.rpartition("/")[0] and name.endswith(PART):
+                _, changed = self._remote.stamp(name) or (0, 0)
+                if time.time() - changed / 1e9 > SECONDS:
+                    self._remote.delete(name)
 
     def hold(self) -> None:
         """Looks whether the project is still this search's, and says from time to time that it
@@ -75,7 +94,7 @@ class Claim:
         Raises:
             StorageError: If it cannot be reached.
         """
-        if self._there().get("owner") == self._owner:
+        if self._there().get("owner") == self.owner:
             self._remote.delete(self._name)
         self._written = None
 
@@ -89,7 +108,7 @@ class Claim:
 
     def _check(self, claim: dict[str, Any]) -> None:
         owner, beat = claim.get("owner"), claim.get("time")
-        if owner in (None, self._owner) or claim.get("copy") == self._copy:
+        if owner in (None, self.owner) or claim.get("copy") == self._copy:
             return
         if isinstance(beat, (int, float)) and abs(time.time() - beat) < SECONDS:
             host = str(claim.get("copy")).partition(" ")[0]
@@ -100,6 +119,6 @@ class Claim:
             )
 
     def _write(self) -> None:
-        claim = {"owner": self._owner, "copy": self._copy, "time": round(time.time(), 3)}
-        self._remote.put_whole(self._name, json.dumps(claim).encode(), f".{self._owner}")
+        claim = {"owner": self.owner, "copy": self._copy, "time": round(time.time(), 3)}
+        self._remote.put_whole(self._name, json.dumps(claim).encode(), f".{self.owner}")
         self._written = time.monotonic()

@@ -19,7 +19,7 @@ from glimr_keras.trials.layout import STATES
 _CHECKPOINT = re.compile(
     rf"trial_[0-9]{{1,32}}(/execution_[0-9]+)?(/{STATES}(/epoch_[0-9]+)?)?(/{checkpoints.BEST})?"
 )
-_OF_CHECKPOINTS = (checkpoints.WEIGHTS, checkpoints.DESCRIPTION, checkpoints.NEW)
+OF_CHECKPOINTS = (checkpoints.WEIGHTS, checkpoints.DESCRIPTION, checkpoints.NEW)
 _TRIAL = "trial_"
 
 
@@ -48,7 +48,7 @@ def _is_of(name: str, trials: set[str]) -> bool:
     folder, _, file = name.rpartition("/")
     if not first.startswith(_TRIAL):
         return is_of_a_project(first)
-    return first in trials or (is_checkpoint(folder) and file in _OF_CHECKPOINTS)
+    return first in trials or (is_checkpoint(folder) and file in OF_CHECKPOINTS)
 
 
 def _trial_ids(journal: bytes) -> Iterator[str]:

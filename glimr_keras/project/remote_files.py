@@ -21,6 +21,9 @@ _WITHOUT_DIRECTORIES = ("s3", "gcs", "abfs")
 _WITH_CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")
 """URIs that have the container before the `@`, and not who reads it."""
 
+PART = ".new"
+"""At the end of a file's name until it is whole."""
+
 
 def is_uri(place: Any) -> bool:
     """Whether a place is given as a URI, and not as a path."""
@@ -87,8 +90,11 @@ class Remote:
             path = f"{self._root}/{name}"
             if self._files.get_file_info(path).type != pyarrow.fs.FileType.File:
                 return None
-            with self._files.open_input_stream(path) as stream:
-                content: bytes = stream.read()
+            try:
+                with self._files.open_input_stream(path) as stream:
+                    content: bytes = stream.read()
+            except FileNotFoundError:  # it was removed meanwhile
+                return None
             return content
 
     def put(self, name: str, content: bytes) -> None:
@@ -109,8 +115,8 @@ class Remote:
         if self._files.type_name in _WITHOUT_DIRECTORIES:  # where a file is there when it is whole
             self.put(name, content)
         else:
-            self.put(f"{name}{by}.new", content)
-            self.move(f"{name}{by}.new", name)
+            self.put(f"{name}{by}{PART}", content)
+            self.move(f"{name}{by}{PART}", name)
 
     def move(self, name: str, to: str) -> None:
         """Renames a file; one that is there is replaced."""
@@ -122,7 +128,8 @@ class Remote:
         with self.storing():
             path = f"{self._root}/{name}"
             if self._files.get_file_info(path).type == pyarrow.fs.FileType.File:
-                self._files.delete_file(path)
+                with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+                    self._files.delete_file(path)
 
     @contextlib.contextmanager
     def storing(self) -> Iterator[None]:

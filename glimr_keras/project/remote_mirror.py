@@ -82,9 +82,9 @@ class Mirror:
         self._remote = Remote(self.uri, self.directory)
         self._claim = Claim(self._remote, _CLAIM, self._home)
         self._sent: dict[str, list[int]] = {}  # size and time of change of each file as it was sent
-        self._there: Any = (
-            None  # the journal's size and time of change there, when it was last known to be ours
-        )
+        self._found: set[str] = set()  # names that were there when the search began
+        self._removed: set[str] = set()  # those of them that are to be removed
+        self._there: Any = None  # the journal's stamp there when it was last known to be ours
         self._conflict: ProjectError | None = None
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
@@ -230,10 +230,8 @@ class Mirror:
             directory = self.directory / training / STATES
             if training_states.newest(directory) is not None:
                 continue
-            whole = filter(
-                None, (self._whole(folder) for _, folder in sorted(folders, reverse=True))
-            )
-            files = next(whole, None)
+            found = (self._whole(folder) for _, folder in sorted(folders, reverse=True))
+            files = next(filter(None, found), None)
             if files is not None:
                 training_states.put_state(directory, files)
 
@@ -357,30 +355,37 @@ class Mirror:
 
     def _start(self, overwrite: bool) -> None:
         there = set(self._remote.names()) - {_CLAIM}
+        self._claim.tidy(there)
         if overwrite:
             old = remote_content.of_project(there, self._remote.content(_JOURNAL))
-            for name in sorted(
-                old, key=lambda name: name != _JOURNAL
-            ):  # without which the others are nothing
+            # the journal first, without which the others are nothing
+            for name in sorted(old, key=lambda name: name != _JOURNAL):
                 self._remote.delete(name)
                 there.discard(name)
         self._sent = {name: stamp for name, stamp in self._remembered().items() if name in there}
-        self._there, self._conflict = None, None
+        self._found, self._there, self._conflict = there, None, None
         with self._remote.storing():
             journal = self._journal_here()
             if _JOURNAL in there:
                 self._check_journal(journal)
             else:
-                self._put_journal(
-                    journal[: journal.find(b"\n") + 1]
-                )  # the place is taken; the rest follows the weights
-            gone = there.difference(*stamps.listed(self.directory).values())
-            self._sent |= {
-                name: [] for name in gone if stamps.training_of(name)
-            }  # states that others took the place of
+                # the place is taken; the rest follows the weights
+                self._put_journal(journal[: journal.find(b"\n") + 1])
+            # states that others have sent, or this machine just before it was lost
+            unknown = filter(stamps.training_of, there.difference(self._sent))
+            self._sent |= {name: [] for name in unknown}
         self._done.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self._thread.start()
+
+    def remove(self, directory: pathlib.Path) -> None:
+        """Removes the weights in an execution's folder, here and there, also where another machine
+        has sent them.
+        """
+        checkpoints.remove(directory)
+        folder = directory.relative_to(self.directory).as_posix()
+        files = (f"{folder}/{file}" for file in remote_content.OF_CHECKPOINTS)
+        self._removed |= self._found.intersection(files)
 
     def check(self) -> None:
         """Says if this search sends nothing more.
@@ -419,6 +424,8 @@ class Mirror:
         with self._remote.storing():
             self._hold()
             self._check_journal(self._journal_here())
+            while self._removed:
+                self._sent.setdefault(self._removed.pop(), [])
             before = stamps.listed(self.directory)
             ended = {
                 each
@@ -516,7 +523,7 @@ class Mirror:
     def _put_journal(self, journal: bytes) -> None:
         if self._there is not None and self._there[0] == len(journal):
             return
-        self._remote.put_whole(_JOURNAL, journal)
+        self._remote.put_whole(_JOURNAL, journal, f".{self._claim.owner}")
         self._there = self._remote.stamp(_JOURNAL)
 
     def _put_weights(self, folder: str) -> dict[str, bytes] | None:
@@ -566,7 +573,7 @@ class Mirror:
         return {}
 
     def _remember(self, sent: Mapping[str, list[int]]) -> None:
-        _write(self.directory / HIDDEN / _SENT, json.dumps(sent).encode())
+        files.write_json(self.directory / HIDDEN / _SENT, sent)
 
 
 def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror | None]:
@@ -591,8 +598,3 @@ def place_to_read(directory: Any) -> tuple[pathlib.Path, Mirror | None]:
         mirror.pull_existing()
         place = mirror.directory
     return place, mirror
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(path, content)

@@ -27,6 +27,7 @@ from glimr_keras.models.folds import make as make_folds
 from glimr_keras.models.hypermodel import overrides
 from glimr_keras.oracles.base import kind_of
 from glimr_keras.oracles.suggestions import checked_point
+from glimr_keras.project import checkpoints
 from glimr_keras.project.directory import (
     check_oracle,
     check_place,
@@ -557,6 +558,7 @@ class SearchSession:
             project.project_id,
             project.directions,
             self._state.space.drawn_values,
+            checkpoints.remove if self._state.mirror is None else self._state.mirror.remove,
         )
 
     def _open(

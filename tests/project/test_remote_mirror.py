@@ -356,7 +356,7 @@ def test_the_last_that_claims_has_the_project(place, monkeypatch):
     monkeypatch.setattr(remote_claim.time, "sleep", claims_too)
     with pytest.raises(ProjectError, match="Another search is running"):
         first.start()
-    assert second._claim._there()["owner"] == second._claim._owner  # which stays
+    assert second._claim._there()["owner"] == second._claim.owner  # which stays
 
 
 def test_a_search_whose_claim_was_taken_sends_nothing_more(place):

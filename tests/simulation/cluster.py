@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import heapq
@@ -9,15 +10,20 @@ import itertools
 import pathlib
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from glimr_keras.errors import CheckpointError
 from glimr_keras.executors.coordinator import Coordinator
+from glimr_keras.executors.losses import MAX_REFUSED
 from glimr_keras.project import checkpoints, training_states
-from glimr_keras.training.messages import ExecutionSpec, Report
+from glimr_keras.training.messages import ExecutionSpec
 from glimr_keras.trials.layout import state_directory
+from tests.simulation.clock import Clock
 from tests.simulation.disk import Disk, Killed, PowerCut
 from tests.simulation.trainings import Kind, Said, Settle, train
+
+EPOCH = 4.0
+"""Seconds that one takes, at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Hardware:
         machines: That they are spread over.
         sees: Whether workers see the project's directory.
         lag: How long what is said is on its way, in the time of an epoch.
-        refuses: Of a hundred starts, so many come to nothing.
+        refuses: Of a hundred starts, so many come to nothing; and of a hundred trainings that are
+            stopped, so many processes are gone before that is said.
     """
 
     workers: int = 1
@@ -60,7 +67,8 @@ class _Worker:
     spec: ExecutionSpec
     steps: Iterator
     home: pathlib.Path
-    on_way: list[Report] = dataclasses.field(default_factory=list)
+    on_way: list[Said] = dataclasses.field(default_factory=list)
+    state: dict[str, bytes] | None = None
     waits: bool = False
     is_over: bool = False
     is_stopped: bool = False
@@ -78,6 +86,8 @@ class Cluster:
         disk: Told whose changes it sees.
         home: Where workers write that do not see the project's directory.
         seed: Of how long everything takes.
+        clock: That goes on meanwhile.
+        pauses: Whether a scheduler pauses a training, by its name and epoch.
 
     Attributes:
         reports: How many were taken in.
@@ -92,6 +102,8 @@ class Cluster:
         disk: Disk,
         home: pathlib.Path,
         seed: int,
+        clock: Clock,
+        pauses: Callable[[str, int], bool],
     ) -> None:
         self._hardware, self._kind, self._state_every = hardware, kind, state_every
         self._disk, self._home, self._generator = disk, home, random.Random(seed)
@@ -99,7 +111,10 @@ class Cluster:
         self._workers: dict[int, _Worker] = {}
         self._events: list[tuple[float, int, str, _Worker]] = []
         self._order = itertools.count()
-        self._now = 0.0
+        self._clock = clock
+        self._pauses = pauses
+        self._paused: list[tuple[ExecutionSpec, dict[str, bytes]]] = []
+        self._refused: collections.Counter[tuple[str, int]] = collections.Counter()
         self.reports = 0
 
     def run(self, coordinator: Coordinator) -> None:
@@ -113,7 +128,8 @@ class Cluster:
                 self._start_some(coordinator)
                 if not self._events:
                     return
-                self._now, _, what, worker = heapq.heappop(self._events)
+                at, _, what, worker = heapq.heappop(self._events)
+                self._clock.wait_until(at)
                 if worker.is_over:
                     continue
                 if what == "step":
@@ -130,21 +146,36 @@ class Cluster:
         for number in range(self._hardware.workers):
             if number in self._workers:
                 continue
-            spec = coordinator.next_spec()
-            if spec is None:
-                return
+            state = None
+            if self._paused and coordinator.error is None and self._generator.random() < 0.5:
+                spec, state = self._paused.pop(0)
+            else:
+                given = coordinator.next_spec()
+                if given is not None:
+                    spec = dataclasses.replace(given, reports_state=self._hardware.sees)
+                elif self._paused and coordinator.error is None:
+                    spec, state = self._paused.pop(0)
+                else:
+                    return
             home = self._home / f"{number}_{next(self._order)}"
-            worker = self._workers[number] = _Worker(number, spec, iter(()), home)
+            worker = self._workers[number] = _Worker(number, spec, iter(()), home, state=state)
             self._later("begin", worker, self._generator.random())
 
     def _begin(self, coordinator: Coordinator, worker: _Worker) -> None:
         if self._generator.random() * 100 < self._hardware.refuses:
             self._end(worker)
-            coordinator.give_back(worker.spec)
+            self._refused[worker.spec.key] += 1
+            if self._refused[worker.spec.key] <= MAX_REFUSED:
+                coordinator.give_back(worker.spec)
+            else:
+                coordinator.on_lost(worker.spec, 1.0, "The process takes no trials.")
             return
         coordinator.on_start(worker.spec)
         spec = worker.spec
-        if not self._hardware.sees:
+        if worker.state is not None:
+            checkpoints.put(worker.home / "paused", worker.state)
+            spec = dataclasses.replace(spec, state=str(worker.home / "paused"), resumes=False)
+        elif not self._hardware.sees:
             spec = self._at_home(worker)
         worker.steps = train(spec, self._kind, self._state_every)
         self._later("step", worker)
@@ -182,7 +213,7 @@ class Cluster:
         if step is None:
             return
         if isinstance(step, Said):
-            worker.on_way.append(step.report)
+            worker.on_way.append(step)
             lag = self._hardware.lag * self._generator.random()
             self._later("hear", worker, lag)
             if step.report.outcome is None:
@@ -196,12 +227,12 @@ class Cluster:
 
     def _hear(self, coordinator: Coordinator, worker: _Worker) -> None:
         """What a worker has said arrives, the first of it that was on its way."""
-        report = worker.on_way.pop(0)
+        said = worker.on_way.pop(0)
         loss = self._losses.get(self.reports)
         self.reports += 1
         if loss is not None:
             if loss.is_heard:
-                self._take_in(coordinator, worker, report)
+                self._take_in(coordinator, worker, said)
             machine = worker.number % self._hardware.machines
             gone = [
                 other
@@ -213,20 +244,34 @@ class Cluster:
                 if not other.is_over:
                     self._lose(coordinator, other, loss.is_heard)
             return
-        self._take_in(coordinator, worker, report)
+        self._take_in(coordinator, worker, said)
         if worker.waits and not worker.on_way and not worker.is_over:
             worker.waits = False
             self._later("step", worker, 0.0)
 
-    def _take_in(self, coordinator: Coordinator, worker: _Worker, report: Report) -> None:
-        stops = coordinator.stops(worker.spec, report)
-        coordinator.on_report(worker.spec, report)
+    def _take_in(self, coordinator: Coordinator, worker: _Worker, said: Said) -> None:
+        spec, report = worker.spec, said.report
+        stops = coordinator.stops(spec, report)
+        coordinator.on_report(spec, report)
         if report.outcome is not None:
             self._end(worker)
+            coordinator.on_stopped(spec, 1.0)  # as Ray says of each that it is over
         elif stops or coordinator.error is not None:
             self._end(worker)
-            coordinator.on_stopped(worker.spec, 1.0)
-            coordinator.on_stopped(worker.spec, 1.0)  # as some executors say it twice
+            if self._hardware.refuses and self._generator.random() * 100 < self._hardware.refuses:
+                coordinator.on_lost(spec, 1.0, "The process is gone.")
+                return
+            coordinator.on_stopped(spec, 1.0)
+            coordinator.on_stopped(spec, 1.0)  # as some executors say it twice
+        elif said.state is not None and self._pauses(
+            f"{spec.trial_id}_{spec.execution}", report.epoch
+        ):
+            self._end(worker)
+            self._paused.append((spec, said.state))
+
+    def _is_paused(self, spec: ExecutionSpec, epoch: int | None) -> bool:
+        """Whether a scheduler pauses the training now."""
+        return epoch is not None and self._pauses(f"{spec.trial_id}_{spec.execution}", epoch)
 
     def _lose(self, coordinator: Coordinator, worker: _Worker, is_heard: bool) -> None:
         """A worker is gone, and what it has said may arrive, or not."""
@@ -246,4 +291,7 @@ class Cluster:
             del self._workers[worker.number]
 
     def _later(self, what: str, worker: _Worker, after: float = 0.5) -> None:
-        heapq.heappush(self._events, (self._now + after, next(self._order), what, worker))
+        heapq.heappush(
+            self._events,
+            (self._clock.now + after * EPOCH, next(self._order), what, worker),
+        )

@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import errno
 import io
+import itertools
 import os
 import pathlib
 import random
@@ -61,10 +62,12 @@ class _Content:
     Attributes:
         held: As processes see it.
         forced: As it is sure to be on the disk.
+        changed: When it was, in changes of the disk, each of which is another time.
     """
 
     held: bytes = b""
     forced: bytes = b""
+    changed: int = 0
 
     def left(self, generator: random.Random) -> bytes:
         """What a power cut leaves of it: what was forced, and any first part of the rest."""
@@ -94,11 +97,17 @@ class Disk:
         self._is_full = False
         self._generator = random.Random(seed)
         self._names: dict[str, _Content] = {}
+        self._times = itertools.count(1)
+        self._open: list[io.FileIO] = []
         self._sure: dict[str, _Content] = {}  # the names that a power cut leaves
         self._unsure: list[dict[str, _Content]] = []  # those after each change since
 
     def begin(self, faults: tuple[Fault, ...]) -> None:
-        """A script begins, with room on the disk, and these faults to come."""
+        """A script begins, with room on the disk, and these faults to come. What those before had
+        open is closed, as they are gone.
+        """
+        while self._open:
+            io.FileIO.close(self._open.pop())
         self.changes.clear()
         self.actor, self._is_full = "driver", False
         self._faults = {(fault.by, fault.at): fault for fault in faults}
@@ -109,12 +118,25 @@ class Disk:
         left = {id(content): content.left(self._generator) for content in names.values()}
         for path in self.root.iterdir():
             _RMTREE(path)
-        contents = {key: _Content(content, content) for key, content in left.items()}
+        changed = {id(content): content.changed for content in names.values()}
+        contents = {key: _Content(held, held, changed[key]) for key, held in left.items()}
         self._names = {name: contents[id(content)] for name, content in names.items()}
         for name, content in self._names.items():
             path = pathlib.Path(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, content.held)
+            os.utime(path, ns=(content.changed, content.changed))
+        self._sure, self._unsure = dict(self._names), []
+
+    def rewrite(self, path: pathlib.Path, content: bytes) -> None:
+        """Somebody else has written a file."""
+        _write(path, content)
+        self._names[str(path)].held = self._names[str(path)].forced = content
+
+    def settle(self) -> None:
+        """All is on the disk, after a while in which nobody was at work."""
+        for content in self._names.values():
+            content.forced = content.held
         self._sure, self._unsure = dict(self._names), []
 
     @contextlib.contextmanager
@@ -134,6 +156,7 @@ class Disk:
             with disk._change(len(data), needs_room=True) as done:
                 _write(path, data[:done])
                 disk._names[str(path)] = _Content(data[:done])
+                disk._note_time(path, str(path))
             return len(data)
 
         def opened_anew(path, mode="r", *args, opener=None, **kwargs):
@@ -199,6 +222,11 @@ class Disk:
             patches.enter_context(mock.patch.object(shutil, "rmtree", rmtree))
             yield
 
+    def _note_time(self, file: pathlib.Path | int, name: str) -> None:
+        """A file was changed now, which is another time than that of any other change."""
+        now = self._names[name].changed = next(self._times)
+        os.utime(file, ns=(now, now))
+
     def _has(self, path: pathlib.Path) -> bool:
         return str(path).startswith(f"{self.root}/")
 
@@ -246,6 +274,7 @@ class _File(io.FileIO):
     def __init__(self, disk: Disk, path: pathlib.Path, mode: str) -> None:
         super().__init__(path, mode)
         self._disk, self._name = disk, str(path)
+        disk._open.append(self)
         if mode == "w" or self._name not in disk._names:
             disk._names[self._name] = _Content()
             disk._unsure.append(dict(disk._names))
@@ -254,6 +283,7 @@ class _File(io.FileIO):
         with self._disk._change(len(data), needs_room=True) as done:
             super().write(bytes(data[:done]))
             self._disk._names[self._name].held += bytes(data[:done])
+            self._disk._note_time(self.fileno(), self._name)
         return len(data)
 
     def truncate(self, size=None) -> int:

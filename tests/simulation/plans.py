@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from tests.simulation.cluster import Hardware, Loss
 from tests.simulation.disk import AFTER, BEFORE, WITHIN, Fault
 from tests.simulation.searches import Plan, Session
+from tests.simulation.store import Uri
 from tests.simulation.trainings import Kind
 
 PARTS = st.sampled_from((BEFORE, WITHIN, AFTER))
@@ -26,7 +27,7 @@ HARDWARE = st.builds(
     machines=st.integers(1, 3),
     sees=st.booleans(),
     lag=st.sampled_from((0.0, 0.1, 1.0, 5.0)),
-    refuses=st.sampled_from((0, 0, 10)),
+    refuses=st.sampled_from((0, 0, 10, 50)),
 )
 ALONE = st.builds(Hardware, sees=st.booleans(), lag=st.sampled_from((0.0, 1.0, 5.0)))
 KINDS = st.builds(
@@ -38,21 +39,42 @@ KINDS = st.builds(
 )
 
 
-def sessions(hardware):
+OF_STORES = st.builds(
+    Fault,
+    st.sampled_from(("fails", "gone", "killed")),
+    st.just("store"),
+    st.one_of(st.integers(0, 40), st.integers(0, 300)),
+    PARTS,
+)
+URIS = st.builds(Uri, st.sampled_from((0.0, 0.1, 1.0, 3.0, 10.0)), st.booleans())
+ELSEWHERE = {
+    "machine": st.integers(0, 2),
+    "after": st.sampled_from((0.0, 100.0)),
+    "rival": st.sampled_from((None, None, 0.0, 0.1, 1.0, 20.0, 60.0)),
+}
+
+
+def sessions(hardware, faults, **elsewhere):
     return st.lists(
         st.builds(
             Session,
             hardware,
-            st.lists(FAULTS, max_size=3).map(tuple),
+            st.lists(faults, max_size=3).map(tuple),
             st.lists(LOSSES, max_size=4).map(tuple),
             st.integers(0, 2),
+            **elsewhere,
         ),
         max_size=4,
     ).map(tuple)
 
 
-def plans(oracles=("random", "grid", "hyperband"), hardware=HARDWARE):
+def plans(oracles=("random", "grid", "hyperband"), hardware=HARDWARE, is_at_uri=False):
     """Plans of scripts with one of these oracles."""
+    own = (
+        sessions(hardware, st.one_of(FAULTS, OF_STORES), **ELSEWHERE)
+        if is_at_uri
+        else sessions(hardware, FAULTS, is_newer=st.sampled_from((False, False, False, True)))
+    )
     return st.builds(
         Plan,
         oracle=st.sampled_from(oracles),
@@ -64,7 +86,18 @@ def plans(oracles=("random", "grid", "hyperband"), hardware=HARDWARE):
         retries=st.integers(0, 2),
         keep_top_k=st.sampled_from((None, None, 1, 3)),
         stops=st.sampled_from((0, 0, 15)),
-        sessions=sessions(hardware),
+        sessions=own,
         last=hardware,
         seed=st.integers(0, 10**6),
+        pauses=st.sampled_from((0, 0, 30)),
+        uri=URIS if is_at_uri else st.none(),
     )
+
+
+KINDS_OF_PLANS = {
+    "random search": plans(("random",)),
+    "grid search": plans(("grid",)),
+    "Hyperband": plans(("hyperband",)),
+    "a project at a URI": plans(is_at_uri=True),
+}
+"""By what they are of."""

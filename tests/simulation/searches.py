@@ -6,13 +6,11 @@ import collections
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
-import shutil
-import tempfile
+from collections.abc import Callable
 from typing import Any
 
-from glimr_keras.errors import CheckpointError, SearchError, StorageError
+from glimr_keras.errors import CheckpointError, ProjectError, StorageError
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy
 from glimr_keras.oracles import (
@@ -25,19 +23,19 @@ from glimr_keras.oracles import (
 from glimr_keras.project import checkpoints
 from glimr_keras.project.directory import open_project
 from glimr_keras.project.journal import Journal, Project, serialized
+from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.space.hp_types import deserialize
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials.layout import STATES, execution_directory
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 from tests.simulation.cluster import Cluster, Hardware, Loss
-from tests.simulation.disk import Disk, Fault, Killed, PowerCut
+from tests.simulation.disk import Fault
+from tests.simulation.store import Uri
 from tests.simulation.trainings import SPACE, Kind, loss, weights
 
 OBJECTIVE = Objective("loss", "min")
 ONE, PLAIN = Hardware(), Kind()
-_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Where files are fast, if there is such a place."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +44,21 @@ class Session:
 
     Attributes:
         more: How many trials more it asks for than the one before.
+        machine: Where the script runs, for a project at a URI.
+        after: Seconds after the session before.
+        rival: Seconds after which the script is also run on another machine, for a project at a
+            URI; `None` if it is not.
+        is_newer: Whether it finds a journal that a newer version began, for one in a directory.
     """
 
     hardware: Hardware = ONE
     faults: tuple[Fault, ...] = ()
     losses: tuple[Loss, ...] = ()
     more: int = 0
+    machine: int = 0
+    after: float = 0.0
+    rival: float | None = None
+    is_newer: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +75,9 @@ class Plan:
         retries: How often it is begun again when it failed.
         keep_top_k: Of so many trials the weights are kept.
         stops: Of a hundred epochs, after so many the training is stopped.
+        pauses: Of a hundred epochs, after so many a scheduler pauses the training, where workers
+            see the project's directory.
+        uri: Where the project is; `None` for a directory.
         seed: Of all that is left to chance.
     """
 
@@ -83,6 +93,8 @@ class Plan:
     sessions: tuple[Session, ...] = ()
     last: Hardware = ONE
     seed: int = 0
+    uri: Uri | None = None
+    pauses: int = 0
 
 
 class _Stopper:
@@ -109,13 +121,14 @@ class _Observer:
 
     Args:
         sure: What each trial was then, by id.
+        check: Called before each trial.
     """
 
-    def __init__(self, sure: dict[str, Any]) -> None:
-        self._sure = sure
+    def __init__(self, sure: dict[str, Any], check: Callable[[], None]) -> None:
+        self._sure, self.before_trial = sure, check
 
     def on_trial_end(self, trial: Trial) -> None:
-        self._sure[trial.trial_id] = _ended(trial)
+        self._sure[trial.trial_id] = ended(trial)
 
     def __getattr__(self, name):
         return lambda *what: None
@@ -156,67 +169,33 @@ def oracle_of(plan: Plan, max_trials: int) -> Oracle:
     return kinds[plan.oracle](OBJECTIVE, max_trials, **common)
 
 
-def run(plan: Plan) -> Done:
-    """Run the script until it is done.
-
-    Raises:
-        AssertionError: If something does not hold.
-    """
-    with tempfile.TemporaryDirectory(prefix="simulated-", dir=_MEMORY) as made:
-        place = pathlib.Path(made, "disk")
-        place.mkdir()
-        return _run(plan, Disk(place, plan.seed), pathlib.Path(made, "home"))
-
-
-def _run(plan: Plan, disk: Disk, home: pathlib.Path) -> Done:
-    budget, errors, interrupted = plan.trials, [], 0
-    proposed: dict[str, dict[str, Any]] = {}
-    sure: dict[str, Any] = {}
-    sessions = [*plan.sessions, Session(plan.last)]
-    for number, session in enumerate(sessions):
-        budget += session.more
-        disk.begin(session.faults)
-        cluster = Cluster(
-            session.hardware,
-            plan.kind,
-            plan.state_every,
-            session.losses,
-            disk,
-            home,
-            hash((plan.seed, number)),
-        )
-        with disk.watched():
-            try:
-                _search(plan, budget, disk.root / "project", cluster, sure)
-            except PowerCut:
-                interrupted += 1
-                disk.cut_power()
-            except Killed:
-                interrupted += 1
-            except (StorageError, SearchError) as error:
-                errors.append(error)
-                _check_error(error, disk)
-        shutil.rmtree(home, ignore_errors=True)
-        _check_kept(disk.root / "project", sure, proposed)
-    directory = disk.root / "project"
-    project = Journal(directory).read()
-    done = Done(directory, project, proposed, errors, disk.happened, interrupted)
-    check(plan, budget, done)
-    return done
-
-
-def _search(
+def search(
     plan: Plan,
     max_trials: int,
     directory: pathlib.Path,
     cluster: Cluster,
     sure: dict[str, Any],
+    mirror: Mirror | None = None,
 ) -> None:
-    """One run of the script, as a tuner's search goes about it."""
+    """One run of the script, as a tuner's search goes about it.
+
+    Args:
+        sure: What each trial was that has ended, by id; it is added to.
+        mirror: Of a project at a URI.
+
+    Raises:
+        Killed: If the script's process is gone.
+        ProjectError: If another search has the project.
+        StorageError: If something cannot be written, or read at the URI.
+    """
+    if mirror is not None:
+        directory = mirror.begin(overwrite=False)
     oracle, space = oracle_of(plan, max_trials), SearchSpace(SPACE)
     wanted = Project(OBJECTIVE, plan.seed, plan.executions, serialized(SPACE))
     journal, project = open_project(directory, wanted, overwrite=False)
     try:
+        if mirror is not None:
+            mirror.start()
         space.update(deserialize(stored) for stored in project.late_space)
         oracle.begin(project.objective, project.seed, space)
         oracle.restore_trials(project.trials, project.end_order)
@@ -227,7 +206,7 @@ def _search(
             journal,
             directory,
             plan.executions,
-            _Observer(sure),
+            _Observer(sure, (lambda: None) if mirror is None else mirror.check),
             FailurePolicy(
                 10**6,
                 failures=plan.failures,
@@ -238,11 +217,23 @@ def _search(
             StoppingPolicy(oracle.objective, stopper=_Stopper(plan.stops, plan.seed)),
             project_id=project.project_id,
             directions=project.directions,
+            remove=checkpoints.remove if mirror is None else mirror.remove,
         )
         coordinator.resume()
         cluster.run(coordinator)
         if coordinator.error is not None:
             raise coordinator.error
+    except BaseException:
+        with contextlib.suppress(ProjectError, StorageError):
+            _close(journal, mirror)
+        raise
+    _close(journal, mirror)
+
+
+def _close(journal: Journal, mirror: Mirror | None) -> None:
+    try:
+        if mirror is not None:
+            mirror.close()
     finally:
         journal.close()
 
@@ -250,12 +241,7 @@ def _search(
 # What must hold at any time
 
 
-def _check_error(error: Exception, disk: Disk) -> None:
-    assert any(fault.kind == "full" for fault in disk.happened), error
-    assert "cannot be written" in str(error) or "cannot be made" in str(error), error
-
-
-def _check_kept(
+def check_kept(
     directory: pathlib.Path, sure: dict[str, Any], proposed: dict[str, dict[str, Any]]
 ) -> None:
     """Whatever has happened: what had ended is as it was, and its weights are there."""
@@ -267,11 +253,11 @@ def _check_kept(
     for trial in project.trials.values():
         assert proposed.setdefault(trial.trial_id, trial.suggested) == trial.suggested
     for trial_id, before in sure.items():
-        now = _ended(project.trials[trial_id]) if trial_id in project.trials else None
+        now = ended(project.trials[trial_id]) if trial_id in project.trials else None
         assert now == before, f"trial {trial_id} was {before} when it had ended, and is {now}"
 
 
-def _ended(trial: Trial) -> Any:
+def ended(trial: Trial) -> Any:
     executions = {
         number: (each.status, each.score, each.best_epoch, each.history)
         for number, each in trial.executions.items()
@@ -296,7 +282,8 @@ def check(plan: Plan, budget: int, done: Done) -> None:
     for trial in project.trials.values():
         _check_trial(plan, trial)
     _check_weights(plan, done)
-    _check_files(plan, done)
+    if plan.uri is None:
+        _check_files(plan, done)
 
 
 def _check_budget(plan: Plan, budget: int, project: Project) -> None:
@@ -352,7 +339,7 @@ def _check_execution(plan: Plan, trial: Trial, number: int, execution: Execution
 def _check_weights(plan: Plan, done: Done) -> None:
     """The weights are those of the epoch of the score."""
     scored = [trial for trial in done.project.trials.values() if trial.is_scored]
-    kept = _kept(plan, scored, done.directory)
+    kept = best_of(plan, scored, done.directory)
     for trial in scored:
         for number, execution in trial.executions.items():
             place = execution_directory(done.directory, trial.trial_id, number)
@@ -369,7 +356,7 @@ def _check_weights(plan: Plan, done: Done) -> None:
             raise AssertionError(f"no weights in {place}")
 
 
-def _kept(plan: Plan, scored: list[Trial], directory: pathlib.Path) -> list[Trial]:
+def best_of(plan: Plan, scored: list[Trial], directory: pathlib.Path) -> list[Trial]:
     """The trials whose weights are to be there: the best ones. Of equal ones any may be."""
     if plan.keep_top_k is None:
         return scored
@@ -397,22 +384,3 @@ def _check_files(plan: Plan, done: Done) -> None:
         stored = json.loads((done.directory / f"trial_{trial.trial_id}/trial.json").read_text())
         assert stored["status"] == trial.status, f"trial.json has {stored['status']}"
         assert stored["score"] == trial.score
-
-
-def check_same_proposals(plan: Plan) -> None:
-    """Where trials run one after the other, what happens changes nothing that is proposed.
-
-    Raises:
-        AssertionError: If it does.
-    """
-    calm = dataclasses.replace(
-        plan,
-        sessions=tuple(
-            dataclasses.replace(session, faults=(), losses=()) for session in plan.sessions
-        ),
-    )
-    broken, whole = (
-        {int(trial_id): values for trial_id, values in run(each).proposed.items()}
-        for each in (plan, calm)
-    )  # ids have as many digits as the budget, which may grow before a trial begins or after it
-    assert broken == whole

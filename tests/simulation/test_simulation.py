@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from tests.simulation.cluster import Hardware, Loss
 from tests.simulation.disk import AFTER, BEFORE, Fault
 from tests.simulation.plans import ALONE, plans
-from tests.simulation.searches import Plan, Session, check_same_proposals, run
+from tests.simulation.runs import check_same_proposals, run
+from tests.simulation.searches import Plan, Session
 from tests.simulation.trainings import Kind
 
 ANY = settings(

@@ -98,9 +98,14 @@ def files_of(values: dict[str, Any], spec: ExecutionSpec, epoch: int, **known: A
 
 @dataclasses.dataclass(frozen=True)
 class Said:
-    """A worker says something, and goes on."""
+    """A worker says something, and goes on.
+
+    Attributes:
+        state: From which it can go on, where it may be paused.
+    """
 
     report: Report
+    state: dict[str, bytes] | None = None
 
 
 class Settle:
@@ -140,17 +145,18 @@ def _trained(given: ExecutionSpec, kind: Kind, state_every: int | None):
         metrics = {} if epoch is None else {"loss": loss(values, *training, epoch)}
         report = Report(epoch, metrics, values, new, outcome, files=carried)
         carried, new = {}, []
-        return Said(report)
+        state = files_of(values, spec, epoch) if spec.reports_state and outcome is None else None
+        return Said(report, state)
 
     training = spec.execution, spec.attempt
     first = spec.initial_epoch + 1
-    if spec.resumes and spec.state is not None:
+    if (spec.resumes or spec.reports_state) and spec.state is not None:
         if checkpoints.exists(directory):
             earlier = checkpoints.describe(directory)
             best, best_epoch = earlier.score, earlier.epoch
             if spec.is_carried:
                 carried["best"] = checkpoints.packed(directory)
-        first = spec.initial_epoch  # which is said again
+        first = checkpoints.describe(spec.state).epoch + (not spec.resumes)  # else it is said again
     last, fails_at = end_of(spec, kind), failure(given, kind)
     for epoch in range(first, last + 1):
         is_again = spec.resumes and spec.state is not None and epoch == first
@@ -169,6 +175,8 @@ def _trained(given: ExecutionSpec, kind: Kind, state_every: int | None):
         is_last = epoch == last
         if not is_last:
             yield said(epoch)
+            if spec.reports_state:  # it may be paused
+                yield Settle()
         if (spec.keeps_state and is_last) or (
             state_every is not None and not is_last and epoch % state_every == 0 and not is_again
         ):
