@@ -1,25 +1,32 @@
 """The claim of a search to a project at a URI, which a second search sees before it writes. Runs in
 the driver.
 
-An object at the URI names the search, and is written again while it runs. Stores that `pyarrow`
-knows have no conditional writes, so who claims looks again after a moment: the one that wrote last
-has the project. Two that begin within less than that moment may both think so; each looks at the
-claim again before it sends anything, and so the one that wrote first ends, seconds later. A claim
-of a search that was killed is void after a minute, and at once for a search with the same local
-copy, which its journal's lock keeps for one.
+An object at the URI names the search, and is written again every 15 seconds while it runs. Stores
+that `pyarrow` knows have no conditional writes, so who claims looks again after a moment: the one
+that wrote last has the project. Two that begin within less than that moment may both think so; each
+looks at the claim again before it sends anything, and so the one that wrote first ends, seconds
+later.
+
+A claim that is not written again for a minute is void, such as that of a search that was killed.
+How old it is follows from the store's times alone, since clocks of machines differ. Who finds a
+younger one waits, and sees whether it is written again. It is void at once for a search with the
+same local copy, which its journal's lock keeps for one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 import time
 import uuid
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from glimr_keras._utils import untrusted_json
-from glimr_keras.errors import ProjectError
+from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.project.remote_files import PART, Remote, without_keys
 
 NAME = "claim.json"
@@ -27,6 +34,8 @@ SECONDS = 60.0
 """After which a claim that was not written again is void."""
 _BEAT = 15.0
 """Seconds between two times that it is written."""
+_LOOK = 1.0
+"""Seconds between two looks at a claim whose end is waited for."""
 _MOMENT = 0.2
 """Seconds after which it is looked whose the claim is."""
 
@@ -47,19 +56,24 @@ class Claim:
         self._remote, self._name = remote, name
         self._copy = f"{socket.gethostname()} {uuid.getnode():x} {directory}"
         self.owner = uuid.uuid4().hex
-        self._written: float | None = None
+        self._ends = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def take(self) -> None:
-        """Claims the project.
+        """Claims the project. Where another search has, it is waited for up to a minute, to see
+        whether that still runs.
 
         Raises:
             ProjectError: If another search runs in it.
             StorageError: If that cannot be told.
         """
-        self._check(self._there())
+        self._wait_for_silence()
         self._write()
         time.sleep(_MOMENT)
-        self._check(self._there())
+        self._check()
+        self._ends.clear()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
 
     def tidy(self, names: Iterable[str]) -> None:
         """Removes what searches that were killed had begun to write beside the claim.
@@ -77,15 +91,13 @@ class Claim:
                     self._remote.delete(name)
 
     def hold(self) -> None:
-        """Looks whether the project is still this search's, and says from time to time that it
-        runs.
+        """Looks whether the project is still this search's.
 
         Raises:
             ProjectError: If another search has claimed it.
             StorageError: If that cannot be told.
         """
-        self._check(self._there())
-        if self._written is None or time.monotonic() - self._written > _BEAT:
+        if not self._check():
             self._write()
 
     def release(self) -> None:
@@ -94,9 +106,48 @@ class Claim:
         Raises:
             StorageError: If it cannot be reached.
         """
+        self._ends.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
         if self._there().get("owner") == self.owner:
             self._remote.delete(self._name)
-        self._written = None
+
+    def _beat(self) -> None:
+        """Says that the search runs, until it ends, also while a large file is sent."""
+        while not self._ends.wait(_BEAT):
+            with contextlib.suppress(StorageError):  # which is said when something is sent
+                if self._there().get("owner") == self.owner:
+                    self._write()
+
+    def _wait_for_silence(self) -> None:
+        found = self._there()
+        left = SECONDS - self._age() if self._is_of_another(found) else 0.0
+        if left <= 0.0:
+            return
+        warnings.warn(
+            f"Another search has claimed the project at {without_keys(self._remote.uri)}, on "
+            f"{_host(found)!r}. Waiting for up to {left:.0f} s to see whether it still runs.",
+            stacklevel=2,
+        )
+        until = time.monotonic() + left
+        while time.monotonic() < until:
+            time.sleep(_LOOK)
+            now = self._there()
+            if not self._is_of_another(now):
+                return
+            if now != found:
+                raise self._is_running(now)
+
+    def _age(self) -> float:
+        """For how many seconds the claim that is there has not been written, by the times of the
+        store; 0 where it has none.
+        """
+        beside = f"{self._name}.{self.owner}{PART}"
+        self._remote.put(beside, b"")
+        (_, now), (_, then) = (self._remote.stamp(name) or (0, 0) for name in (beside, self._name))
+        self._remote.delete(beside)
+        return max((now - then) / 1e9, 0.0) if now and then else 0.0
 
     def _there(self) -> dict[str, Any]:
         content = self._remote.content(self._name)
@@ -106,19 +157,27 @@ class Claim:
             return {}
         return claim if isinstance(claim, dict) else {}
 
-    def _check(self, claim: dict[str, Any]) -> None:
-        owner, beat = claim.get("owner"), claim.get("time")
-        if owner in (None, self.owner) or claim.get("copy") == self._copy:
-            return
-        if isinstance(beat, (int, float)) and abs(time.time() - beat) < SECONDS:
-            host = str(claim.get("copy")).partition(" ")[0]
-            raise ProjectError(
-                f"Another search is running in the project at {without_keys(self._remote.uri)}, "
-                f"on {host!r}. Wait for its end (for {SECONDS:.0f} s where it was killed), or "
-                "choose another `project_name`."
-            )
+    def _is_of_another(self, claim: dict[str, Any]) -> bool:
+        is_ours = claim.get("owner") in (None, self.owner) or claim.get("copy") == self._copy
+        return not is_ours
+
+    def _check(self) -> bool:
+        """Refuses to go on where another search has the claim, and tells whether there is one."""
+        claim = self._there()
+        if self._is_of_another(claim):
+            raise self._is_running(claim)
+        return "owner" in claim
+
+    def _is_running(self, claim: dict[str, Any]) -> ProjectError:
+        return ProjectError(
+            f"Another search is running in the project at {without_keys(self._remote.uri)}, on "
+            f"{_host(claim)!r}. Wait for its end, or choose another `project_name`."
+        )
 
     def _write(self) -> None:
         claim = {"owner": self.owner, "copy": self._copy, "time": round(time.time(), 3)}
         self._remote.put_whole(self._name, json.dumps(claim).encode(), f".{self.owner}")
-        self._written = time.monotonic()
+
+
+def _host(claim: dict[str, Any]) -> str:
+    return str(claim.get("copy")).partition(" ")[0]

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import threading
@@ -250,6 +251,13 @@ def place(tmp_path, machine, monkeypatch):
     return Place(tmp_path / "there", machine)
 
 
+@pytest.fixture
+def quick_claims(monkeypatch):
+    monkeypatch.setattr(remote_claim, "SECONDS", 2.0)
+    monkeypatch.setattr(remote_claim, "_BEAT", 0.2)
+    monkeypatch.setattr(remote_claim, "_LOOK", 0.05)
+
+
 def files_of(content, epoch=1, score=1.0):
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     description = dataclasses.asdict(checkpoints.Checkpoint(epoch, score=score, digest=digest))
@@ -322,26 +330,79 @@ def test_overwriting_where_there_is_no_project_removes_nothing(place):
     mirror.close()
 
 
-def test_nothing_is_removed_where_another_search_runs(place):
+def test_nothing_is_removed_where_another_search_runs(place, quick_claims):
     first = place.at("first", HEADER + TRIAL)
     first.start()
     put_all(first, *OF_PROJECT)
     before = place.names()
-    with pytest.raises(ProjectError, match="Another search is running in the project at file"):
+    with (
+        pytest.warns(UserWarning, match="Another search has claimed the project at file"),
+        pytest.raises(ProjectError, match="Another search is running in the project at file"),
+    ):
         place.at("second", OTHER).start(overwrite=True)
     assert place.names() == before
     first.close()
 
 
-def test_a_claim_is_void_for_the_same_copy_and_after_a_minute(place, monkeypatch):
+def stop_beating(mirror):
+    """As a kill does."""
+    mirror._claim._ends.set()
+    mirror._claim._thread.join()
+
+
+def test_a_claim_is_void_for_the_same_copy(place):
     first = place.at("first", HEADER)
     first.start()
     place.at("first").start()  # as after a kill
-    second = place.at("second", HEADER)
-    with pytest.raises(ProjectError, match="Another search is running"):
+    first.close()
+
+
+def test_a_search_that_runs_is_found_out_and_one_that_was_killed_is_waited_for(place, quick_claims):
+    first, second = place.at("first", HEADER), place.at("second")
+    first.start()
+    second.pull()
+    with (
+        pytest.warns(UserWarning, match="Waiting for up to . s to see whether it still runs"),
+        pytest.raises(ProjectError, match="Another search is running"),
+    ):
         second.start()
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + remote_claim.SECONDS + 1)
+    stop_beating(first)
+    with pytest.warns(UserWarning, match="Waiting for up to"):
+        second.start()
+    second.close()
+    assert remote_mirror._CLAIM not in place.names()
+
+
+def test_a_search_that_ends_meanwhile_is_not_waited_for_any_longer(place, monkeypatch):
+    first, second = place.at("first", HEADER), place.at("second")
+    first.start()
+    second.pull()
+    monkeypatch.setattr(remote_claim.time, "sleep", lambda seconds: first.close())
+    with pytest.warns(UserWarning, match="Waiting for up to"):
+        second.start()
+    second.close()
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_clocks_of_machines_may_differ(place, quick_claims, monkeypatch, hours):
+    first, second = place.at("first", HEADER), place.at("second")
+    with monkeypatch.context() as patched:
+        now = time.time()
+        patched.setattr(time, "time", lambda: now + 3600 * hours)
+        first.start()
+    second.pull()
+    with pytest.warns(UserWarning), pytest.raises(ProjectError, match="Another search is running"):
+        second.start()
+    first.close()
+
+
+def test_an_old_claim_is_not_waited_for(place):
+    first, second = place.at("first", HEADER), place.at("second")
+    first.start()
+    stop_beating(first)
+    earlier = time.time() - remote_claim.SECONDS - 1
+    os.utime(place.path / remote_mirror._CLAIM, (earlier, earlier))
+    second.pull()
     second.start()
     second.close()
 
@@ -370,18 +431,27 @@ def test_a_search_whose_claim_was_taken_sends_nothing_more(place):
     assert (place.path / remote_mirror._JOURNAL).read_bytes() == HEADER
 
 
-def test_a_claim_is_written_again_and_no_text_is_none(place, monkeypatch):
+def test_a_claim_is_written_again_while_something_large_is_sent(place, quick_claims):
     mirror = place.at("first", HEADER)
-    mirror._remote.put(remote_mirror._CLAIM, b"[" * 100_000)
+    mirror._remote.put(remote_mirror._CLAIM, b"[" * 100_000)  # of no search
     mirror.start()
-    monkeypatch.setattr(remote_claim, "_BEAT", -1.0)
-    before = mirror._claim._there()["time"]
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 20)
-    mirror.send()
-    assert mirror._claim._there()["time"] >= before + 19
+    before = mirror._claim._there()
+    for _ in range(200):
+        if mirror._claim._there() != before:
+            break
+        time.sleep(0.05)
+    assert mirror._claim._there() != before
     mirror.close()
     assert remote_mirror._CLAIM not in place.names()
+
+
+def test_a_claim_that_is_gone_is_written_again(place):
+    mirror = place.at("first", HEADER)
+    mirror.start()
+    mirror._remote.delete(remote_mirror._CLAIM)
+    mirror.send()
+    assert mirror._claim._there()["owner"] == mirror._claim.owner
+    mirror.close()
 
 
 def test_damaged_weights_are_brought_again_by_whoever_asks(place):
@@ -675,13 +745,16 @@ def test_a_tuner_is_made_without_a_look_at_the_server(bucket, machine, monkeypat
         assert len(tuner.oracle.trials) == 1
 
 
-def test_of_two_machines_that_search_at_once_the_second_loses_at_once(bucket, machine):
+def test_of_two_machines_that_search_at_once_the_second_loses(bucket, machine, quick_claims):
     class Interrupted(Plain):
         def fit(self, config, model, *args, **kwargs):
             if tiny_models.is_trial(kwargs["callbacks"]):
                 machine("second")
                 for overwrite in (False, True):
-                    with pytest.raises(ProjectError, match="Another search is running in the"):
+                    with (
+                        pytest.warns(UserWarning, match="to see whether it still runs"),
+                        pytest.raises(ProjectError, match="Another search is running in the"),
+                    ):
                         searched(bucket, 2, overwrite=overwrite)
                 machine("first")
             return super().fit(config, model, *args, **kwargs)

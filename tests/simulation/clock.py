@@ -161,10 +161,10 @@ class Clock:
             monotonic=lambda: self.now,
         )
         with contextlib.ExitStack() as patches:
+            threads = types.SimpleNamespace(Thread=self._thread, Event=lambda: _Event(self))
             for module in (remote_mirror, remote_claim):
                 patches.enter_context(mock.patch.object(module, "time", clock))
-            threads = types.SimpleNamespace(Thread=self._thread, Event=lambda: _Event(self))
-            patches.enter_context(mock.patch.object(remote_mirror, "threading", threads))
+                patches.enter_context(mock.patch.object(module, "threading", threads))
             yield
 
     def _thread(self, target: Callable[[], None], daemon: bool) -> Any:
