@@ -193,6 +193,7 @@ class _AtUri(_Run):
         self._clock.run()
         if rival.error is not None:
             self._check_conflict(rival.error)
+            self._errors.append(rival.error)
         if process.error is None:
             ours = Journal(mirror.directory).path.read_bytes()
             assert self._store.journal.startswith(ours), "not all of it was sent"
