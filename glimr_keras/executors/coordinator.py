@@ -262,11 +262,8 @@ class Coordinator:
         """Remembers of metrics that were not known before the search whether more of them is
         better.
         """
-        new = {
-            name: direction
-            for name, direction in directions.items()
-            if name not in self._directions
-        }
+        known = self._directions
+        new = {name: each for name, each in directions.items() if name not in known}
         if new:
             self._directions.update(new)
             self._write(self._journal.add_directions, new)
@@ -347,8 +344,12 @@ class Coordinator:
             return {}
 
     def give_back(self, spec: ExecutionSpec) -> None:
-        """The execution was given out and nothing of it was done; it is the next to be started."""
+        """Nothing was done of the execution since it was given out or paused; it is the next."""
         self._open.discard(spec.key)
+        self._running.discard(spec.key)
+        trial = self.oracle.trials[spec.trial_id]
+        if trial.executions[spec.execution].started is not None:  # else it begins
+            spec = self._spec_of(trial, spec.execution, resumes=True)
         if spec.key in self._running_alone:
             self._alone.appendleft((spec, self._running_alone.pop(spec.key)))
             return
@@ -505,11 +506,9 @@ class Coordinator:
 
     def _end_trial(self, trial: Trial, expected: bool = False) -> None:
         self._give_up(trial)
-        statuses = [execution.status for execution in trial.executions.values()]
         failed = [each for each in trial.executions.values() if each.status == TrialStatus.FAILED]
-        trial.status = (
-            TrialStatus.STOPPED if TrialStatus.STOPPED in statuses else TrialStatus.COMPLETED
-        )
+        stopped = any(each.status == TrialStatus.STOPPED for each in trial.executions.values())
+        trial.status = TrialStatus.STOPPED if stopped else TrialStatus.COMPLETED
         remarks = [e.message for e in trial.executions.values() if e.message is not None]
         trial.message = "\n".join(dict.fromkeys(remarks)) or None
         if failed:

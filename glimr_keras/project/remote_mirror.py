@@ -262,7 +262,7 @@ class Mirror:
                 f"{part}{checkpoints.DESCRIPTION}": description,
                 f"{part}{checkpoints.WEIGHTS}": weights,
             }
-        return files or None
+        return files if checkpoints.DESCRIPTION in files else None
 
     def fetch(self, directory: pathlib.Path, score: float | None = None) -> None:
         """Brings the checkpoint of an execution's folder, unless the right one is here.

@@ -19,7 +19,6 @@ from glimr_keras.project.journal import Journal
 from glimr_keras.project.remote_claim import Claim
 from glimr_keras.project.remote_files import Remote
 from glimr_keras.project.remote_mirror import Mirror
-from glimr_keras.trials.trial import Execution
 from tests.simulation.plans import plans
 from tests.simulation.runs import run
 
@@ -63,18 +62,6 @@ ORIGINAL_SPEC = Coordinator._spec_of
 
 def never_ahead(self, *args, **kwargs):
     return dataclasses.replace(ORIGINAL_SPEC(self, *args, **kwargs), last_epoch=10**6)
-
-
-def from_the_beginning(self, trial, number, resumes):
-    return ORIGINAL_SPEC(self, trial, number, False)
-
-
-def forgetful(self, epoch, metrics, objective):
-    """Keeps what came after an epoch that is trained again."""
-    self.history[epoch] = metrics
-    value = objective.get_value(metrics)
-    if objective.better_than(value, self.score):
-        self.best_epoch, self.score = epoch, value
 
 
 def nothing_on_resume(self, trial):
@@ -153,9 +140,6 @@ MUTANTS = {
     ),
     "the state that a promotion goes on from is removed": lambda: mock.patch.object(
         HyperbandOracle, "is_continued", Oracle.is_continued
-    ),
-    "an epoch that is trained again voids nothing": lambda: mock.patch.object(
-        Execution, "observe", forgetful
     ),
     "a failed trial leaves executions behind": lambda: mock.patch.object(
         Coordinator, "_give_up", nothing
