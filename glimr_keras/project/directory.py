@@ -3,6 +3,7 @@ driver."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 from glimr_keras.errors import OtherOracleError, ProjectError
 from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import HIDDEN, Journal, Project, cannot_be_made
+from glimr_keras.trials.layout import is_shard
 
 _OURS = re.compile(rf"{re.escape(HIDDEN)}|trial_(\d+|[0-9a-f]{{32}})|oracle\.json|tuner\d+\.json")
 
@@ -130,7 +132,7 @@ def check_oracle(directory: pathlib.Path, there: Project, kind: str, has_own_sta
 
 def is_of_a_project(name: str) -> bool:
     """Whether glimr_keras (or KerasTuner) gives a file or directory in a project such a name."""
-    return _OURS.fullmatch(name) is not None
+    return _OURS.fullmatch(name) is not None or is_shard(name)
 
 
 def _clear(directory: pathlib.Path) -> None:
@@ -141,9 +143,21 @@ def _clear(directory: pathlib.Path) -> None:
         if not is_of_a_project(path.name):
             continue
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            _remove(path)
         else:
             path.unlink()
+
+
+def _remove(place: pathlib.Path) -> None:
+    """Removes a folder of ours; of one of folders of trials, what else it has stays."""
+    if not is_shard(place.name):
+        shutil.rmtree(place)
+        return
+    for trial in place.glob("trial_*"):
+        if is_of_a_project(trial.name) and not trial.is_symlink():
+            shutil.rmtree(trial)
+    with contextlib.suppress(OSError):  # it is not empty
+        place.rmdir()
 
 
 def _check_links(directory: pathlib.Path) -> None:
