@@ -1,0 +1,135 @@
+"""Searches with real Ray workers on this machine, whose trials are no more than a number: what
+trials cost the driver there, and what many workers do.
+"""
+
+import os
+import pathlib
+import threading
+import time
+
+import psutil
+
+TRIALS = 5_000
+OF_A_WORKER = 200_000_000
+"""Bytes of its own that a worker takes, with Keras and without TensorFlow, JAX or Torch."""
+SPARE = 0.15
+"""The part of the machine's memory that is left alone: Ray ends workers beyond 95 %."""
+
+Figure = tuple[str, int, float, str]
+
+
+class Watch:
+    """Looks at the driver and its processes while a search runs."""
+
+    def __init__(self, pids: pathlib.Path) -> None:
+        self._pids, self._driver = pids, psutil.Process()
+        self.began, self.first = time.perf_counter(), 0.0
+        self.all_there, self.most = 0.0, 0
+        self.marks: list[tuple[float, float, int, int]] = []
+        self.own, self.handles = 0, self._driver.num_fds()
+        self.peak = self._driver.memory_info().rss
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def ended(self) -> None:
+        """A trial has ended."""
+        now, times = time.perf_counter(), self._driver.cpu_times()
+        rss = self._driver.memory_info().rss
+        self.marks.append((now, times.user + times.system, rss, self._driver.num_fds()))
+
+    def close(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._done.wait(1.0):
+            there = len(list(self._pids.iterdir()))
+            if there > self.most:
+                self.most, self.all_there = there, time.perf_counter() - self.began
+            self.own = max(self.own, self._of_workers())
+
+    def _of_workers(self) -> int:
+        found = []
+        for file in self._pids.iterdir():
+            try:
+                found.append(psutil.Process(int(file.name)).memory_full_info().uss)
+            except psutil.NoSuchProcess:
+                continue
+        return sum(found) // max(len(found), 1)
+
+
+def searched(directory: pathlib.Path, trials: int, **given) -> Watch:
+    """Searches, and returns what was seen."""
+    os.environ.setdefault("KERAS_BACKEND", "numpy")  # workers import no more than they need
+    import glimr_keras as gk
+
+    pids = directory / "pids"
+    pids.mkdir(parents=True)
+
+    class Number(gk.HyperModel):
+        def run(self, config):
+            (pids / str(os.getpid())).touch()
+            return config.Float("x", 0.0, 1.0)
+
+    class Watched(gk.RandomSearch):
+        def on_trial_end(self, trial):
+            super().on_trial_end(trial)
+            watch.ended()
+
+    tuner = Watched(
+        Number(),
+        gk.Objective("x", "min"),
+        trials,
+        directory=directory,
+        project_name="p",
+        executor="ray",
+        seed=0,
+        **given,
+    )
+    watch = Watch(pids)
+    tuner.search(verbose=0)
+    watch.close()
+    assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
+    return watch
+
+
+def trivial(trials: int, directory: pathlib.Path) -> list[Figure]:
+    """Trials on as many workers as there are CPUs."""
+    return figures("ray", searched(directory, trials), trials)
+
+
+def many_workers(workers: int, directory: pathlib.Path) -> list[Figure]:
+    """Ten trials for each of so many workers, or of those that the memory has room for."""
+    memory = psutil.virtual_memory()
+    room = int((memory.available - SPARE * memory.total) / OF_A_WORKER)
+    count = min(workers, room)
+    trials = 10 * count
+    share = {"cpu": 0.01}
+    watch = searched(
+        directory, trials, resources_per_trial=share, max_concurrent_trials=count, max_failures=-1
+    )
+    return [
+        ("workers: wanted", trials, workers, ""),
+        ("workers: for which there is memory", trials, count, ""),
+        ("workers: that had a trial", trials, watch.most, ""),
+        ("workers: the last one's first trial", trials, watch.all_there, "s"),
+        *figures("workers", watch, trials),
+    ]
+
+
+def figures(name: str, watch: Watch, trials: int) -> list[Figure]:
+    """From the end of a tenth of the trials, when all is warm, to that of the last."""
+    first = watch.marks[trials // 10]
+    (began, cpu, rss, handles), (end, cpu_end, rss_end, handles_end) = first, watch.marks[-1]
+    count = len(watch.marks) - trials // 10 - 1
+    return [
+        (f"{name}: to the first trial's end", trials, watch.marks[0][0] - watch.began, "s"),
+        (f"{name}: trials", trials, count / (end - began), "a second"),
+        (f"{name}: CPU of a trial, driver", trials, 1000 * (cpu_end - cpu) / count, "ms"),
+        (f"{name}: memory of a trial, driver", trials, (rss_end - rss) / 1024 / count, "KB"),
+        (f"{name}: memory of the driver", trials, rss_end / 1e6, "MB"),
+        (f"{name}: memory of a worker's own", trials, watch.own / 1e6, "MB"),
+        (f"{name}: file handles of the driver", trials, handles_end, ""),
+        (f"{name}: file handles that it gained", trials, handles_end - handles, ""),
+    ]
