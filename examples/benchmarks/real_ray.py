@@ -59,8 +59,13 @@ class Watch:
         return sum(found) // max(len(found), 1)
 
 
-def searched(directory: pathlib.Path, trials: int, **given) -> Watch:
-    """Searches, and returns what was seen."""
+def searched(directory: pathlib.Path, trials: int, seconds: float = 0.0, **given) -> Watch:
+    """Searches, and returns what was seen.
+
+    Args:
+        seconds: For how long a trial sleeps.
+        given: Further arguments of the tuner.
+    """
     os.environ.setdefault("KERAS_BACKEND", "numpy")  # workers import no more than they need
     import glimr_keras as gk
 
@@ -70,6 +75,7 @@ def searched(directory: pathlib.Path, trials: int, **given) -> Watch:
     class Number(gk.HyperModel):
         def run(self, config):
             (pids / str(os.getpid())).touch()
+            time.sleep(seconds)
             return config.Float("x", 0.0, 1.0)
 
     class Watched(gk.RandomSearch):
