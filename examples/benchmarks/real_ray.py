@@ -8,13 +8,9 @@ import threading
 import time
 
 import psutil
+from forked_workers import forked_workers
 
-TRIALS = 5_000
-OF_A_WORKER = 200_000_000
-"""Bytes of its own that a worker takes, with Keras and without TensorFlow, JAX or Torch."""
-SPARE = 0.15
-"""The part of the machine's memory that is left alone: Ray ends workers beyond 95 %."""
-
+TRIALS, WORKERS = 5_000, 200
 Figure = tuple[str, int, float, str]
 
 
@@ -66,7 +62,7 @@ def searched(directory: pathlib.Path, trials: int, seconds: float = 0.0, **given
         seconds: For how long a trial sleeps.
         given: Further arguments of the tuner.
     """
-    os.environ.setdefault("KERAS_BACKEND", "numpy")  # workers import no more than they need
+    os.environ["KERAS_BACKEND"] = "numpy"  # workers import no more than they need
     import glimr_keras as gk
 
     pids = directory / "pids"
@@ -106,20 +102,27 @@ def trivial(trials: int, directory: pathlib.Path) -> list[Figure]:
 
 
 def many_workers(workers: int, directory: pathlib.Path) -> list[Figure]:
-    """Ten trials for each of so many workers, or of those that the memory has room for."""
-    memory = psutil.virtual_memory()
-    room = int((memory.available - SPARE * memory.total) / OF_A_WORKER)
-    count = min(workers, room)
-    trials = 10 * count
-    share = {"cpu": 0.01}
-    watch = searched(
-        directory, trials, resources_per_trial=share, max_concurrent_trials=count, max_failures=-1
-    )
+    """Ten trials of five seconds for each of so many workers."""
+    trials, seconds = 10 * workers, 5.0
+    with forked_workers():
+        import ray
+
+        ray.init(include_dashboard=False, log_to_driver=False)
+        try:
+            share = {"cpu": int(100 * ray.cluster_resources()["CPU"] / workers) / 100}
+            watch = searched(
+                directory,
+                trials,
+                seconds,
+                resources_per_trial=share,
+                max_concurrent_trials=workers,
+            )
+        finally:
+            ray.shutdown()
     return [
-        ("workers: wanted", trials, workers, ""),
-        ("workers: for which there is memory", trials, count, ""),
+        ("workers: asked for", trials, workers, ""),
         ("workers: that had a trial", trials, watch.most, ""),
-        ("workers: the last one's first trial", trials, watch.all_there, "s"),
+        ("workers: until the last one of these had one", trials, watch.all_there, "s"),
         *figures("workers", watch, trials),
     ]
 
