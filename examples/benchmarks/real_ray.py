@@ -62,7 +62,6 @@ def searched(directory: pathlib.Path, trials: int, seconds: float = 0.0, **given
         seconds: For how long a trial sleeps.
         given: Further arguments of the tuner.
     """
-    os.environ["KERAS_BACKEND"] = "numpy"  # workers import no more than they need
     import glimr_keras as gk
 
     pids = directory / "pids"
