@@ -107,7 +107,7 @@ def test_the_benchmark_of_many_trials_runs(tmp_path):
         if not row["figure"].startswith(("ray:", "workers:"))  # some of which may be none
     )
     found = {row["figure"]: row["value"] for row in rows}
-    assert found["workers: that had a trial"] == found["workers: asked for"] == 4
+    assert 2 <= found["workers: that had a trial"] <= found["workers: asked for"] == 4
     assert found["ray: trials"] > 0
 
 

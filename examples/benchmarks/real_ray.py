@@ -19,11 +19,10 @@ class Watch:
 
     def __init__(self, pids: pathlib.Path) -> None:
         self._pids, self._driver = pids, psutil.Process()
-        self.began, self.first = time.perf_counter(), 0.0
+        self.began = time.perf_counter()
         self.all_there, self.most = 0.0, 0
         self.marks: list[tuple[float, float, int, int]] = []
-        self.own, self.handles = 0, self._driver.num_fds()
-        self.peak = self._driver.memory_info().rss
+        self.own = 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -37,13 +36,17 @@ class Watch:
     def close(self) -> None:
         self._done.set()
         self._thread.join()
+        self._count()
 
     def _look(self) -> None:
         while not self._done.wait(1.0):
-            there = len(list(self._pids.iterdir()))
-            if there > self.most:
-                self.most, self.all_there = there, time.perf_counter() - self.began
+            self._count()
             self.own = max(self.own, self._of_workers())
+
+    def _count(self) -> None:
+        there = len(list(self._pids.iterdir()))
+        if there > self.most:
+            self.most, self.all_there = there, time.perf_counter() - self.began
 
     def _of_workers(self) -> int:
         found = []
@@ -101,8 +104,8 @@ def trivial(trials: int, directory: pathlib.Path) -> list[Figure]:
 
 
 def many_workers(workers: int, directory: pathlib.Path) -> list[Figure]:
-    """Ten trials of five seconds for each of so many workers."""
-    trials, seconds = 10 * workers, 5.0
+    """Ten trials of some seconds for each of so many workers, 40 a second in all."""
+    trials, seconds = 10 * workers, max(workers / 40, 1.0)
     with forked_workers():
         import ray
 
