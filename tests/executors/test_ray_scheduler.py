@@ -194,6 +194,15 @@ def test_hyperband_continues_trainings_with_the_optimizer(local_ray, project, tm
     ] == pytest.approx(table["score"].min(), rel=1e-4)
 
 
+class Waiting:
+    """A Ray trial that waits."""
+
+    status = "PENDING"
+
+    def __init__(self, name):
+        self.trial_id = name
+
+
 class Controller:
     """Ray's, as far as it is asked which Ray trials wait."""
 
@@ -207,27 +216,14 @@ class Controller:
 
 def test_a_run_that_has_a_process_is_not_chosen_for_another():
     """Or Ray gives that to any that waits, and ends the process that is being started for it."""
-    first, second, standing_by = trials = [
-        types.SimpleNamespace(trial_id=name, status="PENDING") for name in ("r0", "r1", "s0")
-    ]
+    first, second, standing_by = trials = [Waiting(name) for name in ("r0", "r1", "s0")]
     bridge = types.SimpleNamespace(
         pauses=False, in_order=lambda: iter(["r0", "r1", "s0"]), is_ours=lambda name: name == "s0"
     )
     scheduler = FilteredScheduler(None, bridge)
     assert scheduler.choose_trial_to_run(Controller(trials, set())) is first
-    assert scheduler.choose_trial_to_run(Controller(trials, _Identities([first]))) is second
-    both = _Identities([first, second])
-    assert scheduler.choose_trial_to_run(Controller(trials, both)) is standing_by
-
-
-class _Identities:
-    """A set of what has no hash."""
-
-    def __init__(self, held):
-        self._held = held
-
-    def __contains__(self, one):
-        return any(one is each for each in self._held)
+    assert scheduler.choose_trial_to_run(Controller(trials, {first})) is second
+    assert scheduler.choose_trial_to_run(Controller(trials, {first, second})) is standing_by
 
 
 class Brief(gk.HyperModel):
@@ -246,7 +242,7 @@ class Brief(gk.HyperModel):
         return config.Float("x", 0.0, 1.0)
 
 
-class UntilThree:
+class UntilThree(tune.Stopper):
     """Ends the search when a third process has had a trial."""
 
     def __init__(self, place):
