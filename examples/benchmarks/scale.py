@@ -7,8 +7,9 @@
 Needs Linux, and `pip install -e '.[benchmarks]'`. Nothing is trained: a simulated executor says
 what workers would say, and the coordinator, the oracles and the journal are real. The parts:
 random, grid, bayesian, hyperband (the driver's CPU time for a trial, and its memory), project
-(opening, resuming and tables of a project), folders (a directory with a folder for each trial). All
-of it takes about half an hour; `TMPDIR=/dev/shm` spares the disk.
+(opening, resuming and tables of a project), folders (a directory with a folder for each trial); and
+with real Ray on this machine ray (5,000 trials that are a number) and workers (200 of them). All of
+it takes about half an hour; `TMPDIR=/dev/shm` spares the disk.
 """
 
 import argparse
@@ -21,7 +22,9 @@ import pathlib
 import sys
 import tempfile
 import time
+import unittest.mock
 
+import real_ray
 import report
 from glimr_keras.oracles import (
     BayesianOptimizationOracle,
@@ -41,7 +44,7 @@ ORACLES = {
     "bayesian": BayesianOptimizationOracle,
     "hyperband": functools.partial(HyperbandOracle, max_epochs=27, hyperband_iterations=None),
 }
-PARTS = (*ORACLES, "project", "folders")
+PARTS = (*ORACLES, "project", "folders", "ray", "workers")
 WORKERS = 1000
 EPOCHS, TABLE_EPOCHS = 3, 20
 MOST = {"bayesian": 10_000}
@@ -147,6 +150,18 @@ def folders(trials: int, workers: int, directory: pathlib.Path) -> list[dict]:
     return [row(figure, size, value, "ms") for (figure, size), value in seconds.items()]
 
 
+def ray(trials: int, workers: int, directory: pathlib.Path) -> list[dict]:
+    """What trials cost the driver with real workers of Ray's."""
+    found = real_ray.trivial(min(trials, real_ray.TRIALS), directory)
+    return [row(*figure) for figure in found]
+
+
+def workers(trials: int, workers: int, directory: pathlib.Path) -> list[dict]:
+    """How a search goes with very many real workers."""
+    found = real_ray.many_workers(min(workers // 5, real_ray.WORKERS), directory)
+    return [row(*figure) for figure in found]
+
+
 def resident() -> int:
     """The bytes of memory that this process has now."""
     pages = pathlib.Path("/proc/self/statm").read_text().split()[1]
@@ -213,7 +228,9 @@ def main() -> None:
     rows = []
     spawn = multiprocessing.get_context("spawn")
     for part in parts:
+        small = {"KERAS_BACKEND": "numpy"} if part == "workers" else {}  # of which there are many
         with (
+            unittest.mock.patch.dict(os.environ, small),
             tempfile.TemporaryDirectory() as directory,
             concurrent.futures.ProcessPoolExecutor(1, spawn) as process,
         ):

@@ -4,8 +4,9 @@ twice, or left behind?
     python examples/benchmarks/soak.py
 
 2,000 tiny trials; a worker is killed every 100 trials, and the script five times, which is then run
-again. It takes ten minutes or so on two cores; `--quick` has 60 trials, three dead workers and one
-dead script. `--json FILE` also writes the figures.
+again. It takes some minutes on two cores; `--quick` has 60 trials, three dead workers and one dead
+script. `--executor ray` has Ray's workers from the first trial on. `--json FILE` also writes the
+figures.
 """
 
 import argparse
@@ -25,7 +26,7 @@ JOURNAL = pathlib.Path("project/.glimr_keras/journal.jsonl")
 MB = 1_000_000
 
 
-def search(place, trials):
+def search(place, trials, executor):
     """The script that is killed."""
     import glimr_keras as gk
 
@@ -39,7 +40,14 @@ def search(place, trials):
 
     objective = gk.Objective("x", "min")
     tuner = gk.RandomSearch(
-        Tiny(), objective, trials, directory=place, project_name="project", seed=0, max_failures=-1
+        Tiny(),
+        objective,
+        trials,
+        directory=place,
+        project_name="project",
+        seed=0,
+        executor=executor,
+        max_failures=-1,
     )
     tuner.search(verbose=0)
 
@@ -98,10 +106,11 @@ def left_behind(ray_files):
     return found
 
 
-def soak(trials, kill_workers_every, script_kills):
+def soak(trials, kill_workers_every, script_kills, executor):
     place, ray_files = pathlib.Path(tempfile.mkdtemp(prefix="soak-")), tempfile.mkdtemp(prefix="r-")
     environment = {**os.environ, "RAY_TMPDIR": ray_files}
     command = [sys.executable, __file__, "--search", str(place), "--trials", str(trials)]
+    command += ["--executor", executor]
     ended, started = Ended(place), time.monotonic()
     workers_killed = scripts_killed = 0
     growth, files = [], []
@@ -160,13 +169,19 @@ if __name__ == "__main__":
     )
     parser.add_argument("--search", type=pathlib.Path, help=argparse.SUPPRESS)
     parser.add_argument("--trials", type=int, help="how many, by default 2000")
+    parser.add_argument(
+        "--executor",
+        default="auto",
+        help="auto, whose workers are forks (the default), or ray",
+    )
     parser.add_argument("--quick", action="store_true", help="60 trials")
     parser.add_argument("--json", type=pathlib.Path, help="also write the figures to this file")
     given = parser.parse_args()
     if given.search is not None:
-        search(given.search, given.trials)
+        search(given.search, given.trials, given.executor)
         sys.exit()
-    figures = soak(given.trials or 60, 20, 1) if given.quick else soak(given.trials or 2000, 100, 5)
+    trials, often = (60, (20, 1)) if given.quick else (2000, (100, 5))
+    figures = soak(given.trials or trials, *often, given.executor)
     for name, value in figures.items():
         print(f"{name:70} {value:10.2f}" if isinstance(value, float) else f"{name:70} {value:10}")
     if given.json is not None:

@@ -16,6 +16,7 @@ from glimr_keras.project.journal import FILE, HIDDEN, Project
 from glimr_keras.project.remote_files import is_uri, project_name, without_keys
 from glimr_keras.project.remote_mirror import Mirror, project_place
 from glimr_keras.results.sources import project_of
+from glimr_keras.trials import stored_trial
 from glimr_keras.trials.objective import DIRECTIONS, Objective
 
 _SECONDS_OF_REMOTE = 10.0
@@ -117,7 +118,7 @@ def objective_of(text: str) -> Objective:
 def _stamps(directory: pathlib.Path) -> Iterator[tuple[int, int]]:
     journal = directory / HIDDEN / FILE
     is_ours = journal.exists()
-    for file in [journal] if is_ours else sorted(directory.glob("trial_*/trial.json")):
+    for file in [journal] if is_ours else stored_trial.files_in(directory):
         try:
             found = file.stat()
         except OSError:  # removed meanwhile

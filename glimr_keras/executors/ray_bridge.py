@@ -76,6 +76,7 @@ class Bridge:
         self._ours: set[str] = set()
         self._standing_by: dict[str, None] = {}
         self._given = 0  # executions for which a process that stands by has to leave
+        self._missing = 0  # processes that are gone, for which no other was asked
         self._probing: str | None = None
         self._probes_lost, self._stage = 0, FIRST_STAGE
         self._repeater = repeater or Repeater()
@@ -124,7 +125,8 @@ class Bridge:
             return self._next_stand_by(ray_id)
         waiting = len(self.specs) - len(self._started)
         is_full = len(self.specs) == self.max_running and not self.pauses  # paused ones make room
-        if not is_full and self._waits_for_machines():
+        if not is_full and self._waits_for_processes():
+            self._missing = max(self._missing - 1, 0)
             return self._stand_by(ray_id, None)
         if is_full or (waiting and self.coordinator.oracle.learns and self._at_once == 0):
             return None  # what is chosen later is chosen with more results
@@ -223,6 +225,7 @@ class Bridge:
         or takes no more trials.
         """
         self._standing_by.pop(ray_id, None)
+        self._missing += self.coordinator is not None
         spec = self.specs.pop(ray_id, None)
         if spec is not None and self.coordinator is not None:
             self._refused[spec.key] += ray_id not in self._started
@@ -236,15 +239,15 @@ class Bridge:
                 self._begin_with(died_of(self._stage))
             self._stage = FIRST_STAGE
 
-    def _waits_for_machines(self) -> bool:
-        """Whether a Ray trial is to wait for a machine that joins, and make a process ready there.
-        The executions themselves would not: each would go to a process that is ready sooner, and
-        never let a new one start.
+    def _waits_for_processes(self) -> bool:
+        """Whether a Ray trial is to wait for a machine that joins, or for room that a lost process
+        has left, and make a process ready there. The executions themselves would not: each would go
+        to a process that is ready sooner, and never let a new one start.
         """
         coordinator = self.coordinator
         if coordinator is None or coordinator.all_given_out or self.pauses or self._standing_by:
             return False
-        return len(self._started) > 0 and self._is_cluster()
+        return len(self._started) > 0 and (self._missing > 0 or self._is_cluster())
 
     def _task(self, spec: ExecutionSpec) -> dict[str, Any]:
         """An execution for a worker, with what it goes on from if that may be on a machine that

@@ -94,7 +94,14 @@ class FilteredScheduler(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
         live = tune_controller.get_live_trials()
-        pending = {trial.trial_id: trial for trial in live if trial.status == RayTrial.PENDING}
+        # One that has a process, which is just made ready, needs none. If it were chosen again, Ray
+        # would give the next free process to any other, and end the one that is started for that
+        given = getattr(getattr(tune_controller, "_tune_controller", None), "_resetting_trials", ())
+        pending = {
+            trial.trial_id: trial
+            for trial in live
+            if trial.status == RayTrial.PENDING and trial not in given
+        }
         first = next(
             (pending[ray_id] for ray_id in self._bridge.in_order() if ray_id in pending), None
         )

@@ -38,7 +38,7 @@ from glimr_keras.training.keras_session import private_memory
 from glimr_keras.training.messages import ExecutionSpec, Report
 from glimr_keras.training.run_trial import run_trial
 from glimr_keras.transport.sayings import Collector
-from glimr_keras.trials.layout import state_directory
+from glimr_keras.trials.layout import project_directory, state_directory
 
 TASK = "glimr_keras"
 """Where a Ray trial's configuration has its task."""
@@ -141,9 +141,8 @@ def _at_hand(spec: ExecutionSpec, states: ray.ObjectRef | None) -> Iterator[Exec
     """The execution, with directories that this machine has. Where it does not see the project's,
     checkpoints are sent.
     """
-    *project, _ = pathlib.Path(spec.directory).parts  # an execution's folder may be in its trial's
-    seen = [pathlib.Path(*project[:depth]) for depth in (len(project), len(project) - 1)]
-    if spec.project is None or any(Journal(place).is_of(spec.project) for place in seen):
+    place = project_directory(spec.directory, spec.execution)
+    if spec.project is None or Journal(place).is_of(spec.project):
         yield spec
         return
     here = scratch.make()

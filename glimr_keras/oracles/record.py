@@ -283,7 +283,7 @@ class TrialRecord:
     def save_trial(self, trial: Trial) -> None:
         """Write `trial.json`, if the oracle has a project's directory."""
         if self._project_dir is not None:
-            path = pathlib.Path(self._get_trial_dir(trial.trial_id), "trial.json")
+            path = pathlib.Path(self._get_trial_dir(trial.trial_id), stored_trial.FILE)
             write_json(path, trial.get_state(), is_forced=trial.status != TrialStatus.RUNNING)
 
     def _save_trial(self, trial: Trial) -> None:
@@ -329,7 +329,7 @@ class TrialRecord:
         if self._project_dir is None:
             raise RuntimeError("The oracle has no project's directory to read.")
         self.trials = {}
-        for path in sorted(self._project_dir.glob("trial_*/trial.json")):
+        for path in stored_trial.files_in(self._project_dir):
             trial = stored_trial.read(path)
             self.trials[trial.trial_id] = trial
         self.set_state(stored_trial.read_object(self._project_dir / "oracle.json"))

@@ -3,6 +3,7 @@ driver."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 from glimr_keras.errors import OtherOracleError, ProjectError
 from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import HIDDEN, Journal, Project, cannot_be_made
+from glimr_keras.trials.layout import is_shard
 
 _OURS = re.compile(rf"{re.escape(HIDDEN)}|trial_(\d+|[0-9a-f]{{32}})|oracle\.json|tuner\d+\.json")
 
@@ -81,9 +83,7 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
     ours = (
         path for path in directory.iterdir() if path.name != HIDDEN and is_of_a_project(path.name)
     )
-    content = sorted(
-        path.name for path in ours if not path.is_dir() or any(path.iterdir())
-    )  # an empty one is of a question
+    content = sorted(path.name for path in ours if _has_content(path))
     if content:
         raise ProjectError(
             f"The project directory {directory} has files of a project, and holds no glimr_keras "
@@ -91,6 +91,14 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
             "Choose another `directory` or `project_name`, or pass `overwrite=True` to start a "
             "project there beside what it holds."
         )
+
+
+def _has_content(path: pathlib.Path) -> bool:
+    """Whether there is more than an empty folder, which is left by who only asked where it is."""
+    if not path.is_dir():
+        return True
+    there = path.iterdir()
+    return any(map(_has_content, there)) if is_shard(path.name) else any(there)
 
 
 def _check_can_be_made(directory: pathlib.Path) -> None:
@@ -132,7 +140,7 @@ def check_oracle(directory: pathlib.Path, there: Project, kind: str, has_own_sta
 
 def is_of_a_project(name: str) -> bool:
     """Whether glimr_keras (or KerasTuner) gives a file or directory in a project such a name."""
-    return _OURS.fullmatch(name) is not None
+    return _OURS.fullmatch(name) is not None or is_shard(name)
 
 
 def _clear(directory: pathlib.Path) -> None:
@@ -140,12 +148,22 @@ def _clear(directory: pathlib.Path) -> None:
     if not (directory / HIDDEN).exists() and not (directory / "oracle.json").exists():
         return
     for path in directory.iterdir():
-        if not is_of_a_project(path.name):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        if is_of_a_project(path.name):
+            _remove(path)
+
+
+def _remove(path: pathlib.Path) -> None:
+    """Removes what is of a project; in a folder of folders of trials, only these."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+    elif is_shard(path.name):
+        for trial in path.glob("trial_*"):
+            if is_of_a_project(trial.name):
+                _remove(trial)
+        with contextlib.suppress(OSError):  # it is not empty
+            path.rmdir()
+    else:
+        shutil.rmtree(path)
 
 
 def _check_links(directory: pathlib.Path) -> None:

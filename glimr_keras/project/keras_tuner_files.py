@@ -22,7 +22,7 @@ from glimr_keras.trials.metrics_tracking import MetricObservation
 from glimr_keras.trials.objective import DEFAULT, Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
-_ORACLE, _TRIAL, _BUILD = "oracle.json", "trial.json", "build_config.json"
+_ORACLE, _BUILD = "oracle.json", "build_config.json"
 
 
 def exists(directory: pathlib.Path) -> bool:
@@ -59,7 +59,7 @@ def read(directory: pathlib.Path, objective: Objective | None = None) -> Project
     if not (directory / _ORACLE).is_file():
         raise ProjectError(f"There is no KerasTuner project in {directory}: it has no {_ORACLE}.")
     oracle = stored_trial.read_object(directory / _ORACLE)
-    read_trials = map(stored_trial.read, sorted(directory.glob(f"trial_*/{_TRIAL}")))
+    read_trials = map(stored_trial.read, stored_trial.files_in(directory))
     found = {trial.trial_id: trial for trial in read_trials}
     try:
         order = [trial_id for trial_id in oracle.get("start_order") or () if trial_id in found]

@@ -14,10 +14,11 @@ from glimr_keras._utils import untrusted_json
 from glimr_keras.project import checkpoints
 from glimr_keras.project.directory import is_of_a_project
 from glimr_keras.project.journal import FILE, HIDDEN
-from glimr_keras.trials.layout import STATES
+from glimr_keras.trials.layout import STATES, is_shard, trial_folder
 
 _CHECKPOINT = re.compile(
-    rf"trial_[0-9]{{1,32}}(/execution_[0-9]+)?(/{STATES}(/epoch_[0-9]+)?)?(/{checkpoints.BEST})?"
+    r"(?P<trial>(trials_[0-9]{1,32}/)?trial_(?P<id>[0-9]{1,32}))"
+    rf"(/execution_[0-9]+)?(/{STATES}(/epoch_[0-9]+)?)?(/{checkpoints.BEST})?"
 )
 OF_CHECKPOINTS = (checkpoints.WEIGHTS, checkpoints.DESCRIPTION, checkpoints.NEW)
 _TRIAL = "trial_"
@@ -25,7 +26,8 @@ _TRIAL = "trial_"
 
 def is_checkpoint(folder: str) -> bool:
     """Whether a checkpoint is in a folder of this name."""
-    return _CHECKPOINT.fullmatch(folder) is not None
+    found = _CHECKPOINT.fullmatch(folder)
+    return found is not None and found["trial"] == trial_folder(found["id"])
 
 
 def of_project(names: Iterable[str], journal: bytes | None) -> list[str]:
@@ -39,14 +41,16 @@ def of_project(names: Iterable[str], journal: bytes | None) -> list[str]:
     names = list(names)
     if journal is None and f"{HIDDEN}/{FILE}" not in names:
         return []
-    trials = {f"{_TRIAL}{trial_id}" for trial_id in _trial_ids(journal or b"")}
+    trials = set(map(trial_folder, _trial_ids(journal or b"")))
     return [name for name in names if _is_of(name, trials)]
 
 
 def _is_of(name: str, trials: set[str]) -> bool:
-    first, _, _ = name.partition("/")
+    first, *others = name.split("/")
     folder, _, file = name.rpartition("/")
-    if not first.startswith(_TRIAL):
+    if is_shard(first):
+        first = "/".join([first, *others[:1]])
+    elif not first.startswith(_TRIAL):
         return is_of_a_project(first)
     return first in trials or (is_checkpoint(folder) and file in OF_CHECKPOINTS)
 
@@ -55,5 +59,5 @@ def _trial_ids(journal: bytes) -> Iterator[str]:
     for line in journal.split(b"\n"):
         with contextlib.suppress(ValueError, KeyError, TypeError):  # it may be damaged
             record = untrusted_json.parsed(line)
-            if record["record"] == "trial":
+            if record["record"] == "trial" and isinstance(record["trial_id"], str):
                 yield record["trial_id"]

@@ -28,7 +28,7 @@ from glimr_keras.project import checkpoints, remote_content, stamps, training_st
 from glimr_keras.project.journal import FILE, HIDDEN, Journal
 from glimr_keras.project.remote_claim import NAME, Claim
 from glimr_keras.project.remote_files import Remote, is_uri, without_keys
-from glimr_keras.trials.layout import STATES
+from glimr_keras.trials.layout import STATES, trial_directories
 
 SECONDS = 5.0
 """Between two looks at what has changed."""
@@ -203,8 +203,9 @@ class Mirror:
             journal.close()
             journal.path.parent.mkdir(parents=True)
             ours = b""
-        for states in list(self.directory.glob(f"trial_*/**/{STATES}")):
-            training_states.remove_states(states)  # what is there went on from others
+        for trial in trial_directories(self.directory):
+            for states in list(trial.glob(f"**/{STATES}")):
+                training_states.remove_states(states)  # what is there went on from others
         self._sent = {
             name: stamp
             for files in stamps.listed(self.directory).values()

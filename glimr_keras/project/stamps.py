@@ -4,11 +4,12 @@ seen what has changed. Runs in the driver.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 
 from glimr_keras.project import checkpoints
-from glimr_keras.trials.layout import STATES
+from glimr_keras.trials.layout import STATES, trial_directories
 
 STATES_PART = f"/{STATES}/"
 """In the name of each file of a state."""
@@ -18,16 +19,13 @@ _FILES = frozenset({checkpoints.WEIGHTS, checkpoints.DESCRIPTION})
 def listed(directory: pathlib.Path) -> dict[str, dict[str, list[int]]]:
     """Checkpoints that are here: by folder, the files with sizes and times of change."""
     found: dict[str, dict[str, list[int]]] = {}
-    for place, folders, names in os.walk(directory):
+    walks = map(os.walk, trial_directories(directory))
+    for place, folders, names in itertools.chain.from_iterable(walks):
+        folders[:] = [each for each in folders if not each.startswith(".")]
         name = pathlib.Path(place).relative_to(directory).as_posix()
-        folders[:] = [
-            each
-            for each in folders
-            if not each.startswith(".") and (name != "." or each.startswith("trial_"))
-        ]
         for file in _FILES.intersection(names):
             seen = stamp(pathlib.Path(place, file))
-            if seen is not None and name != ".":  # and not gone again
+            if seen is not None:  # and not gone again
                 found.setdefault(folder_of(f"{name}/{file}"), {})[f"{name}/{file}"] = seen
     return found
 

@@ -34,16 +34,23 @@ class KerasTunerReader(ProjectReader):
     def read(self) -> Project:
         return keras_tuner_files.read(self.place, self._objective)
 
+    def directory_of(self, trial_id: str, execution: int) -> pathlib.Path:
+        return execution_directory(self.place, trial_id, execution, is_flat=True)
+
     def values_of(self, trial: Trial, execution: int) -> dict[str, Any]:
         return trial.values
 
     def read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
-        place = execution_directory(self.place, trial.trial_id, 0)
+        place = self.directory_of(trial.trial_id, 0)
         model_weights.load_weights(model, *keras_tuner_files.weights_in(place))
 
 
 class KerasTunerResults(Results):
     """The results of a project of KerasTuner."""
+
+    def get_trial_dir(self, trial_id: str) -> str:
+        """The directory of a trial in the project, in which KerasTuner has all of them."""
+        return os.path.join(self.project_dir, f"trial_{trial_id}")  # noqa: PTH118  # keeps `./`
 
     def get_trials(self) -> list[Trial]:
         """All trials, in the order in which they began."""

@@ -55,6 +55,10 @@ class ProjectReader:
             self.place = self.mirror.directory
         return Journal(self.place).read()
 
+    def directory_of(self, trial_id: str, execution: int) -> pathlib.Path:
+        """The folder of an execution's checkpoint."""
+        return execution_directory(self.place, trial_id, execution)
+
     def best(self, project: Project, count: int) -> list[Trial]:
         """The best trials, best first.
 
@@ -72,7 +76,7 @@ class ProjectReader:
     def no_weights(self, errors: Mapping[str, CheckpointError]) -> CheckpointError:
         """The error of trials, by id, none of which has its weights."""
         first = next(iter(errors.values()))
-        places = (execution_directory(self.place, trial_id, 0) for trial_id in errors)
+        places = (self.directory_of(trial_id, 0) for trial_id in errors)
         hint = (
             "A `run_trial` of your own saves weights by `self.save_model(trial.trial_id, model)`."
         )
@@ -126,7 +130,7 @@ class ProjectReader:
         """The configuration that an execution's weights are of; a scheduler may have changed it
         since.
         """
-        place = execution_directory(self.place, trial.trial_id, execution)
+        place = self.directory_of(trial.trial_id, execution)
         if self.mirror is not None:
             self.mirror.fetch(place, trial.executions[execution].score)
         if checkpoints.are_of_own_loop(place):
@@ -135,7 +139,7 @@ class ProjectReader:
 
     def read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
         """Loads the weights of an execution's best epoch into a model."""
-        place = execution_directory(self.place, trial.trial_id, execution)
+        place = self.directory_of(trial.trial_id, execution)
         if checkpoints.are_of_own_loop(place):
             model_weights.load_weights(model, place / checkpoints.WEIGHTS)
         else:

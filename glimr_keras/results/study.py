@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from glimr_keras.errors import ProjectError, reason_of
+from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import Project
 from glimr_keras.results.distributions import Distributions
 from glimr_keras.space.reserved_names import Stage
@@ -78,6 +79,7 @@ class _View:
 
     def __init__(self, project: Project, directory: pathlib.Path | None) -> None:
         self._project, self._directory = project, directory
+        self._is_flat = directory is not None and keras_tuner_files.exists(directory)
         self._distributions = Distributions(project)
         scored = [trial for trial in project.trials.values() if trial.is_scored]
         parts = project.objective.parts
@@ -174,7 +176,7 @@ class _View:
         """Return the directory with the weights of the best epoch, if they are there."""
         if self._directory is None or number is None:
             return None
-        place = execution_directory(self._directory, trial.trial_id, number)
+        place = execution_directory(self._directory, trial.trial_id, number, self._is_flat)
         return str(place) if any(place.glob("*.weights.h5")) else None
 
 

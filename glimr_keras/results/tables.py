@@ -122,6 +122,7 @@ def _trainings(
 ) -> Iterator[_Training]:
     """Yield what rows say of each training; as for `epochs_table`."""
     reuses = _reuses(project.trials.values())
+    is_flat = keras_tuner_files.exists(directory)
     for index, trial in enumerate(project.trials.values()):
         values = {f"{CONFIG}{name}": value for name, value in trial.values.items()}
         for number, execution in sorted(trial.executions.items()):
@@ -131,7 +132,7 @@ def _trainings(
             if reuses:
                 about["reused_graph"] = execution.reused_graph
             about["status"] = execution.status
-            place = execution_directory(directory, trial.trial_id, number)
+            place = execution_directory(directory, trial.trial_id, number, is_flat)
             saved = execution.best_epoch if checkpoints.exists(place) else None
             epochs = execution.history
             if checkpointed:

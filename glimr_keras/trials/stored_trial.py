@@ -10,10 +10,18 @@ from typing import Any
 from glimr_keras._utils import untrusted_json
 from glimr_keras._utils.untrusted_json import is_step
 from glimr_keras.errors import ProjectError
+from glimr_keras.trials.layout import trial_directories
 from glimr_keras.trials.trial import STATUSES, Trial
 
+FILE = "trial.json"
 _LONGEST = 1 << 30
 """Bytes of a file: that of an oracle grows with its trials."""
+
+
+def files_in(project: pathlib.Path) -> list[pathlib.Path]:
+    """Return the `trial.json` of each trial that has one, in the order of the ids."""
+    files = (place / FILE for place in trial_directories(project))
+    return [file for file in files if file.exists()]
 
 
 def read(path: pathlib.Path) -> Trial:

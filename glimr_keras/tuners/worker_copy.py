@@ -47,7 +47,7 @@ def _oracle_with_trials(
     hand.
     """
     oracle = Oracle(objective, max_trials, seed=seed)
-    for file in sorted(place.glob("trial_*/trial.json")):
+    for file in stored_trial.files_in(place):
         with contextlib.suppress(OSError, ValueError, KeyError):  # one that is just being written
             trial = _read_trial(file, file.stat().st_mtime_ns)
             oracle.trials[trial.trial_id] = trial

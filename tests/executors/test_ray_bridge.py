@@ -191,6 +191,28 @@ def test_a_process_that_only_stands_by_may_die(begin):
     assert "spec" in bridge.next_task("r0")
 
 
+def test_a_process_is_made_ready_in_the_place_of_one_that_is_lost(begin):
+    bridge = begun(begin)
+    for number in range(2):
+        bridge.end(f"s{number}")
+        bridge.next_task(f"r{number}")
+        bridge.start(f"r{number}")
+    bridge.lose("r1", "killed")
+    assert bridge.next_task("s2") == {"skipped": None}  # which nobody takes a run from
+    assert bridge.is_ours("s2")
+    assert bridge.next_task("r2")["spec"]["trial_id"] == "1"  # and what was lost goes on
+    assert "spec" in bridge.next_task("r3")  # one is enough
+
+
+def test_where_no_process_is_left_runs_start_their_own(begin):
+    bridge = begun(begin, workers=1)
+    bridge.end("s0")
+    bridge.next_task("r0")
+    bridge.start("r0")
+    bridge.lose("r0", "killed")
+    assert bridge.next_task("r1")["spec"]["trial_id"] == "0"
+
+
 def test_what_a_worker_cannot_do_ends_the_search(begin):
     bridge = Bridge(begin, 1, None)
     bridge.next_task("s0")

@@ -1,7 +1,11 @@
 """Ray's schedulers that pause trials, change their values and continue them from checkpoints."""
 
 import json
+import os
 import pathlib
+import signal
+import time
+import types
 
 import keras
 import pytest
@@ -9,6 +13,7 @@ from ray import tune
 from ray.tune import schedulers
 
 import glimr_keras as gk
+from glimr_keras.executors.ray_scheduler import FilteredScheduler
 from tests import tiny_models
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
@@ -187,3 +192,80 @@ def test_hyperband_continues_trainings_with_the_optimizer(local_ray, project, tm
     assert tuner.get_best_models()[0].evaluate(*tiny_models.VALIDATION, verbose=0)[
         0
     ] == pytest.approx(table["score"].min(), rel=1e-4)
+
+
+class Waiting:
+    """A Ray trial that waits."""
+
+    status = "PENDING"
+
+    def __init__(self, name):
+        self.trial_id = name
+
+
+class Controller:
+    """Ray's, as far as it is asked which Ray trials wait."""
+
+    def __init__(self, trials, resetting):
+        self._trials, self._tune_controller = trials, types.SimpleNamespace()
+        self._tune_controller._resetting_trials = resetting
+
+    def get_live_trials(self):
+        return self._trials
+
+
+def test_a_run_that_has_a_process_is_not_chosen_for_another():
+    """Or Ray gives that to any that waits, and ends the process that is being started for it."""
+    first, second, standing_by = trials = [Waiting(name) for name in ("r0", "r1", "s0")]
+    bridge = types.SimpleNamespace(
+        pauses=False, in_order=lambda: iter(["r0", "r1", "s0"]), is_ours=lambda name: name == "s0"
+    )
+    scheduler = FilteredScheduler(None, bridge)
+    assert scheduler.choose_trial_to_run(Controller(trials, set())) is first
+    assert scheduler.choose_trial_to_run(Controller(trials, {first})) is second
+    assert scheduler.choose_trial_to_run(Controller(trials, {first, second})) is standing_by
+
+
+class Brief(gk.HyperModel):
+    """Trials of a tenth of a second; the second process is killed in one."""
+
+    def __init__(self, place):
+        self.place = str(place)
+
+    def run(self, config):
+        place = pathlib.Path(self.place)
+        (place / f"{os.getpid()}.pid").touch()
+        if len(list(place.glob("*.pid"))) == 2 and not (place / "killed").exists():
+            (place / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.1)
+        return config.Float("x", 0.0, 1.0)
+
+
+class UntilThree(tune.Stopper):
+    """Ends the search when a third process has had a trial."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __call__(self, trial_id, result):
+        return False
+
+    def stop_all(self):
+        return len(list(self.place.glob("*.pid"))) == 3
+
+
+def test_a_worker_that_was_killed_is_replaced_though_trials_are_shorter_than_its_start(
+    local_ray, project, tmp_path
+):
+    tuner = gk.RandomSearch(
+        Brief(tmp_path),
+        gk.Objective("x", "min"),
+        400,
+        executor="ray",
+        stopper=UntilThree(tmp_path),
+        **project,
+    )
+    tuner.search(verbose=0)
+    assert len(list(tmp_path.glob("*.pid"))) == 3
+    assert len(tuner.results_dataframe()) < 400

@@ -209,6 +209,15 @@ def test_the_directory_of_a_trial_that_was_asked_for_before_a_search_is_no_proje
         check_place(directory, overwrite=False)
 
 
+def test_so_is_that_of_a_later_trial(directory):
+    trial = directory / "trials_12000" / "trial_12345"
+    trial.mkdir(parents=True)
+    check_place(directory, overwrite=False)
+    (trial / "trial.json").write_text("{}")
+    with pytest.raises(ProjectError, match=r"has files of a project.* Received: trials_12000"):
+        check_place(directory, overwrite=False)
+
+
 def test_checking_a_place_creates_nothing(directory):
     check_place(directory, overwrite=False)
     check_place(directory, overwrite=True)
@@ -226,6 +235,22 @@ def test_overwrite_starts_over(directory):
     assert project.trials == {}
     assert Journal(directory).read() == wanted([Boolean("bias")])
     assert [path.name for path in directory.iterdir()] == [HIDDEN]
+
+
+def test_overwrite_removes_later_trials_and_nothing_else_beside_them(directory, tmp_path):
+    started(directory)
+    (tmp_path / "disk").mkdir()
+    for name in ("trial_12000", "trial_12345"):
+        (directory / "trials_12000" / name).mkdir(parents=True)
+    (directory / "trials_12000" / "trial_12345" / "trial.json").write_text("{}")
+    mine = directory / "trials_13000" / "trial_notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    (mine.parent / "trial_13000").symlink_to(tmp_path / "disk")
+    opened(directory, wanted(), overwrite=True)
+    assert not (directory / "trials_12000").exists()
+    assert list(mine.parent.iterdir()) == [mine]
+    assert (tmp_path / "disk").exists()
 
 
 def test_overwrite_removes_what_keras_tuner_wrote(directory):

@@ -121,6 +121,33 @@ def test_its_models_are_those_of_keras_tuner(earlier, kind, hypermodel):
     assert all(np.allclose(mine, other) for mine, other in zip(found, expected, strict=True))
 
 
+def test_its_trials_are_in_the_project_itself_however_many(earlier, tmp_path):
+    theirs = pathlib.Path(earlier["random"].project_dir)
+    there = tmp_path / "many"
+    shutil.copytree(theirs, there)
+    for number in range(4):
+        place = there / f"trial_{number}"
+        file = place / "trial.json"
+        file.write_text(
+            file.read_text().replace(f'"trial_id": "{number}"', f'"trial_id": "1234{number}"')
+        )
+        place.rename(there / f"trial_1234{number}")
+    (few, few_models), (many, many_models) = (
+        (found, [model.get_weights() for model in found.get_best_models(4)])
+        for found in (gk.open_keras_tuner_project(place, build) for place in (theirs, there))
+    )
+    assert [trial.trial_id for trial in many.get_trials()] == [
+        f"1234{number}" for number in range(4)
+    ]
+    assert many.results_dataframe()["score"].tolist() == few.results_dataframe()["score"].tolist()
+    for mine, other in zip(few_models, many_models, strict=True):
+        assert all(map(np.array_equal, mine, other))
+    assert many.get_trial_dir("12340") == str(there / "trial_12340")
+    paths = {trial.user_attrs.get("checkpoint") for trial in many.to_study().trials}
+    assert paths == {str(there / f"trial_1234{number}") for number in range(4)}
+    assert set(gk.experiment_table(many)["checkpoint_path"].dropna()) <= paths
+
+
 def test_a_search_learns_from_it_or_begins_with_its_best(earlier, tmp_path):
     theirs = earlier["random"]
     found = gk.open_keras_tuner_project(theirs.project_dir)
