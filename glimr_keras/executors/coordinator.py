@@ -22,7 +22,8 @@ from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.training.messages import Change, ExecutionSpec, Outcome, Report
 from glimr_keras.trials.layout import execution_directory, state_directory
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus, fold_of, ranked
+from glimr_keras.trials.ranking import ranked
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus, fold_of
 
 
 class Observer(Protocol):

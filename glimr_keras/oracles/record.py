@@ -23,7 +23,8 @@ from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials import stored_trial
 from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus, by_id, ranked
+from glimr_keras.trials.ranking import by_id, ranked
+from glimr_keras.trials.trial import Trial, TrialStatus
 
 _GROWTH = 1.1
 """A search writes `oracle.json` when so many times as many trials have begun and ended."""

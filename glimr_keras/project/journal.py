@@ -35,6 +35,7 @@ from glimr_keras.project.records import VERSION
 from glimr_keras.space import ray_kinds  # noqa: F401  # kinds that a journal may have
 from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
+from glimr_keras.trials.packed import Packer
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
 HIDDEN = ".glimr_keras"
@@ -395,11 +396,16 @@ class Journal:
             header = next(lines)
             self._check_header(header)
             project = _begun(header)
+            packer = Packer()
             for record in lines:
                 _replay(project, record)
-        space = {parameter.key: parameter for parameter in project.parameters}
-        for trial in project.trials.values():
-            trial.hyperparameters.define_by_key(space)
+                if record["record"] == "end":
+                    packer.pack(project.trials[record["trial_id"]])
+            space = {parameter.key: parameter for parameter in project.parameters}
+            packer.define(space)
+            for trial in project.trials.values():
+                if not trial.is_packed:
+                    trial.hyperparameters.define_by_key(space)
         return project
 
     def _check_header(self, header: dict[str, Any]) -> None:
@@ -483,7 +489,7 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
         case "end":
             trial = project.trials[record["trial_id"]]
             trial.status, trial.values, trial.message = (
-                record["status"],
+                sys.intern(record["status"]),
                 _named(record["values"]),
                 _readable(record["message"]),
             )

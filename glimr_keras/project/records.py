@@ -9,6 +9,7 @@ reads a project has to expect it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import reprlib
 from collections.abc import Callable, Mapping
@@ -46,6 +47,12 @@ class _Kind:
 
     words: str
     has: Callable[[Any], Any]
+
+
+@functools.lru_cache(1 << 12)
+def _is_id(text: str) -> bool:
+    """Tell whether a text is a trial's id; those that run are asked for again and again."""
+    return _TRIAL_ID.fullmatch(text) is not None
 
 
 def _int(words: str, low: int, high: int) -> _Kind:
@@ -97,7 +104,7 @@ def _is_objective(config: Any) -> bool:
 
 _BOOLEAN = _Kind("true or false", lambda value: type(value) is bool)
 _TEXT = _Kind("a text", lambda value: type(value) is str)
-_ID = _Kind("a trial's id", lambda value: type(value) is str and _TRIAL_ID.fullmatch(value))
+_ID = _Kind("a trial's id", lambda value: type(value) is str and _is_id(value))
 _PARENT = _or_none(_ID)
 _STAGE = _or_none(_int("a count", 0, 2**31))
 _EXECUTION = _int("a number of an execution", 0, _MOST_EXECUTIONS)
@@ -182,6 +189,14 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
     "end": {"score": _NUMBER, "best_step": _or_none(_span("an epoch", -LARGEST, LARGEST))},
 }
 """What it may have beside that."""
+_NEEDED, _OPTIONAL = (
+    {
+        kind: tuple((name, expected.has, expected) for name, expected in fields.items())
+        for kind, fields in table.items()
+    }
+    for table in (_RECORDS, _MORE)
+)
+"""Both as they are gone through."""
 
 
 def parsed(line: bytes) -> dict[str, Any]:
@@ -197,14 +212,14 @@ def parsed(line: bytes) -> dict[str, Any]:
     kind = record.get("record", "")  # without which it is none, as who replays it finds
     if type(kind) is not str:
         raise TypeError(f"`record` must be a text. Received: {reprlib.repr(kind)}")
-    needed = _RECORDS.get(kind)
-    if needed is not None and not is_newer(record):
-        for name, expected in needed.items():
-            if not expected.has(record[name]):
-                raise _unlike(name, record[name], expected)
-        for name, expected in _MORE.get(kind, {}).items():
-            if name in record and not expected.has(record[name]):
-                raise _unlike(name, record[name], expected)
+    if kind == "project" and is_newer(record):
+        return record
+    for name, has, expected in _NEEDED.get(kind, ()):
+        if not has(record[name]):
+            raise _unlike(name, record[name], expected)
+    for name, has, expected in _OPTIONAL.get(kind, ()):
+        if name in record and not has(record[name]):
+            raise _unlike(name, record[name], expected)
     return record
 
 

@@ -18,7 +18,7 @@ import pathlib
 import statistics
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from glimr_keras._utils import html
 from glimr_keras._utils.text import MISSING, Column, four_digits, plain, short
@@ -28,6 +28,7 @@ from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.metrics_tracking import MetricsTracker
 from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.packable import Packable
 
 _WIDEST = 80  # of what a notebook shows of a value
 
@@ -125,10 +126,8 @@ class Execution:
         if epoch in self.history:
             self._go_back(epoch, objective)
         self.history[epoch] = metrics
-        if not objective.has_value(metrics):
-            return
-        value = objective.get_value(metrics)
-        if not objective.is_void(value) and objective.better_than(value, self.score):
+        value = objective.value_in(metrics)
+        if value is not None and objective.better_than(value, self.score):
             self.best_epoch, self.score = epoch, value
 
     def _go_back(self, epoch: int, objective: Objective) -> None:
@@ -149,10 +148,9 @@ class Execution:
         best = known[-1] if known else _NONE
         for number, seen in itertools.islice(self.history.items(), len(known), None):
             best_epoch, score = best.epoch, best.score
-            if objective.has_value(seen):
-                value = objective.get_value(seen)
-                if not objective.is_void(value) and objective.better_than(value, score):
-                    best_epoch, score = number, value
+            value = objective.value_in(seen)
+            if value is not None and objective.better_than(value, score):
+                best_epoch, score = number, value
             best = _Best(best_epoch, score, max(best.latest, number))
             known.append(best)
         return known
@@ -174,7 +172,7 @@ class _Best(NamedTuple):
 _NONE = _Best(None, None, -math.inf)
 
 
-class Trial:
+class Trial(Packable):
     """One configuration of a search, and what came of it.
 
     Args:
@@ -193,6 +191,10 @@ class Trial:
         executions: The trainings by number, counted from 0.
         directions: Of the metrics that were measured, by name, as far as they are known.
     """
+
+    _packed_parts: ClassVar[tuple[str, ...]] = (
+        *("hyperparameters", "suggested", "sampling_key", "num_ended", "executions", "_tracker"),
+    )
 
     def __init__(
         self,
@@ -261,6 +263,13 @@ class Trial:
         """
         if self._score is not None:
             return self._score
+        if self._packed is not None and not self._is_newer("executions"):
+            return self._packed.score
+        return self.mean_score
+
+    @property
+    def mean_score(self) -> float | None:
+        """The score that its executions give it."""
         scores = [execution.score for execution in self.executions.values()]
         if not scores or any(score is None or math.isnan(score) for score in scores):
             return None
@@ -548,51 +557,3 @@ class Trial:
 def fold_of(execution: int, cv_folds: int | None) -> int | None:
     """Which fold the execution of this number is validated on; `None` without cross validation."""
     return None if cv_folds is None else execution % cv_folds
-
-
-def by_id(trial: Trial) -> tuple[bool, int, str]:
-    """Return a key that sorts trials by their numbers; ids of others' projects may be words."""
-    is_number = trial.trial_id.isdecimal()
-    return not is_number, int(trial.trial_id) if is_number else 0, trial.trial_id
-
-
-def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
-    """Trials from best to worst: completed ones by score, then stopped ones by score, then those
-    without a score.
-    """
-
-    def key(trial: Trial) -> tuple[bool, bool, float, bool, int, str]:
-        return (
-            not trial.is_scored,
-            trial.status == TrialStatus.STOPPED,
-            objective.sort_key(trial.score),
-            *by_id(trial),
-        )
-
-    return sorted(trials, key=key)
-
-
-def pareto_front(trials: list[Trial], objective: Objective) -> list[Trial]:
-    """The trials that no other beats in one part of the objective without being worse in another,
-    best in the first first.
-    """
-    costs: dict[str, tuple[float, ...]] = {}
-    for trial in trials:
-        values = trial.objective_values(objective)
-        if trial.is_scored and values is not None:
-            costs[trial.trial_id] = tuple(
-                part.sort_key(value) for part, value in zip(objective.parts, values, strict=True)
-            )
-
-    def is_beaten(mine: tuple[float, ...]) -> bool:
-        return any(
-            other != mine and all(theirs <= ours for theirs, ours in zip(other, mine, strict=True))
-            for other in costs.values()
-        )
-
-    front = [
-        trial
-        for trial in trials
-        if trial.trial_id in costs and not is_beaten(costs[trial.trial_id])
-    ]
-    return sorted(front, key=lambda trial: costs[trial.trial_id])
