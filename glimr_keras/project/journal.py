@@ -400,7 +400,7 @@ class Journal:
             for record in lines:
                 _replay(project, record)
                 if record["record"] == "end":
-                    packer.pack(project.trials[record["trial_id"]])
+                    packer.pack_alone(project.trials[record["trial_id"]])
             space = {parameter.key: parameter for parameter in project.parameters}
             packer.define(space)
             for trial in project.trials.values():

@@ -9,7 +9,6 @@ reads a project has to expect it.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 import reprlib
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 from glimr_keras._utils import untrusted_json
 from glimr_keras._utils.untrusted_json import LARGEST, is_step
+from glimr_keras.project.usual_records import USUAL
 from glimr_keras.space.hp_types import HyperParameter, deserialize
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.objective import DIRECTIONS
@@ -47,12 +47,6 @@ class _Kind:
 
     words: str
     has: Callable[[Any], Any]
-
-
-@functools.lru_cache(1 << 12)
-def _is_id(text: str) -> bool:
-    """Tell whether a text is a trial's id; those that run are asked for again and again."""
-    return _TRIAL_ID.fullmatch(text) is not None
 
 
 def _int(words: str, low: int, high: int) -> _Kind:
@@ -104,7 +98,7 @@ def _is_objective(config: Any) -> bool:
 
 _BOOLEAN = _Kind("true or false", lambda value: type(value) is bool)
 _TEXT = _Kind("a text", lambda value: type(value) is str)
-_ID = _Kind("a trial's id", lambda value: type(value) is str and _is_id(value))
+_ID = _Kind("a trial's id", lambda value: type(value) is str and _TRIAL_ID.fullmatch(value))
 _PARENT = _or_none(_ID)
 _STAGE = _or_none(_int("a count", 0, 2**31))
 _EXECUTION = _int("a number of an execution", 0, _MOST_EXECUTIONS)
@@ -212,6 +206,9 @@ def parsed(line: bytes) -> dict[str, Any]:
     kind = record.get("record", "")  # without which it is none, as who replays it finds
     if type(kind) is not str:
         raise TypeError(f"`record` must be a text. Received: {reprlib.repr(kind)}")
+    is_usual = USUAL.get(kind)
+    if is_usual is not None and is_usual(record):
+        return record
     if kind == "project" and is_newer(record):
         return record
     for name, has, expected in _NEEDED.get(kind, ()):

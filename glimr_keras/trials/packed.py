@@ -118,10 +118,14 @@ class Packer:
 
     def pack(self, trial: Trial) -> None:
         """Pack a trial that has ended, if that is possible; else it stays as it is."""
-        if not trial.is_packed and type(trial) is Trial and not _is_held(trial):
-            packed = self._packed(trial)
-            if packed is not None:
-                trial.keep_packed(packed)
+        if not trial.is_packed and not _is_held(trial):
+            self.pack_alone(trial)
+
+    def pack_alone(self, trial: Trial) -> None:
+        """As `pack`, a trial of which nobody has a part."""
+        packed = self._packed(trial) if type(trial) is Trial else None
+        if packed is not None:
+            trial.keep_packed(packed)
 
     def _packed(self, trial: Trial) -> Packed | None:
         state, suggested = vars(trial.hyperparameters), trial.suggested
@@ -137,13 +141,12 @@ class Packer:
             or vars(trial._tracker) != _NOTHING_TOLD
         ):
             return None
-        is_same = names == tuple(values) and all(
-            map(_are_same, suggested.values(), values.values())
-        )
+        chosen, asked = tuple(suggested.values()), tuple(values.values())
+        is_same = names == tuple(values) and _are_same(chosen, asked)
         kept = tuple([before.get(name, _NONE) is value for name, value in values.items()])
         own = (
-            tuple(suggested.values()),
-            None if is_same else tuple(values.values()),
+            chosen,
+            None if is_same else asked,
             kept if True in kept else None,
             trial.sampling_key,
             trial.num_ended,
@@ -185,7 +188,6 @@ def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[
     epochs, timed = tuple(history), tuple(times)
     if (
         type(execution) is not Execution
-        or len(vars(execution)) != _NUM_FIELDS
         or not _FLOAT.issuperset(map(type, numbers))
         or not _FLOAT.issuperset(map(type, times.values()))
         or not _FLOAT.issuperset(map(type, returned.values()))
@@ -232,9 +234,10 @@ def _execution(
     )
 
 
-def _are_same(one: Any, other: Any) -> bool:
-    """Tell whether two plain values are the same to the bit; in doubt they are not."""
-    return one is other or (type(one) is type(other) and one == other and one != 0)
+def _are_same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    """Tell whether plain values are the same to the bit; in doubt they are not."""
+    of_one_kind = list(map(type, some)) == list(map(type, others))
+    return of_one_kind and some == others and 0 not in some  # there are two zeros
 
 
 def _is_held(trial: Trial) -> bool:
@@ -274,7 +277,6 @@ _NONE = object()
 _NOTHING_TOLD = vars(MetricsTracker())
 _STATE = vars(HyperParameters())
 _NUM_STATE = len(_STATE)
-_NUM_FIELDS = len(vars(Execution()))
 _USUAL = tuple(
     (name, value)
     for name, value in _STATE.items()

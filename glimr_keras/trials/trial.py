@@ -52,7 +52,7 @@ STATUSES = frozenset(value for name, value in vars(TrialStatus).items() if name.
 """All of them."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Execution:
     """One training of a configuration.
 
@@ -249,10 +249,11 @@ class Trial(Packable):
 
     @values.setter
     def values(self, values: dict[str, Any]) -> None:
-        names = sorted(
-            values, key=lambda name: Stage.NAMES.index(name) + 1 if name in Stage.NAMES else 0
-        )  # those come last
-        new, kept = {name: values[name] for name in names}, self.hyperparameters.values
+        if not values.keys().isdisjoint(Stage.NAMES):  # those come last
+            order = {name: place + 1 for place, name in enumerate(Stage.NAMES)}
+            names = sorted(values, key=lambda name: order.get(name, 0))
+            values = {name: values[name] for name in names}
+        new, kept = dict(values), self.hyperparameters.values
         kept.clear()  # the same dict, which a hook of the user's may have kept
         kept.update(new)
 
