@@ -22,6 +22,7 @@ from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.training.messages import Change, ExecutionSpec, Outcome, Report
 from glimr_keras.trials.layout import execution_directory, state_directory
+from glimr_keras.trials.packed import Packer
 from glimr_keras.trials.ranking import ranked
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus, fold_of
 
@@ -100,6 +101,7 @@ class Coordinator:
         self._ended: set[str] = set()  # trials whose states may still be there
         self._kept: list[Trial] = []  # those whose weights are there, where that is bounded
         self._observer = observer
+        self._packer = Packer()
         self._failed_in_a_row = 0
         self._begun: set[str] = set()  # in this session
         self._waiting: collections.deque[ExecutionSpec] = collections.deque()
@@ -520,6 +522,7 @@ class Coordinator:
         self._forget_states()
         self._tell(self._observer.on_trial_end, trial)
         self._stopping_policy.observe(trial)
+        self._packer.pack_later(trial)
         if not failed:
             self._failed_in_a_row = 0
         elif not expected:
@@ -567,7 +570,7 @@ class Coordinator:
             self._kept[self._failure_policy.keep_top_k :],
         )
         for other in others:
-            for number in other.executions:
+            for number in other.to_read().executions:
                 checkpoints.remove(execution_directory(self._directory, other.trial_id, number))
 
     def _put(self, spec: ExecutionSpec, files: Mapping[str, Mapping[str, bytes]]) -> None:

@@ -29,9 +29,9 @@ from glimr_keras.results.stored_tables import (
     with_about,
 )
 from glimr_keras.trials.layout import execution_directory
+from glimr_keras.trials.ranking import pareto_front as ranked_front
 from glimr_keras.trials.ranking import ranked
 from glimr_keras.trials.trial import Trial, TrialStatus, fold_of
-from glimr_keras.trials.ranking import pareto_front as ranked_front
 
 _OF_A_TRAINING = ["config_enum", "execution"]
 _FIRST = ["config_enum", "trial_id", "execution", "status", "training_iteration"]

@@ -13,6 +13,9 @@ class PackedParts(Protocol):
     @property
     def score(self) -> float | None: ...
 
+    def values(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what was chosen and what was asked for; one dict where they are the same."""
+
     def parts(self) -> Mapping[str, Any]:
         """Return them as they were, by name."""
 
@@ -35,9 +38,9 @@ class Packable:
     def keep_packed(self, packed: PackedParts) -> None:
         """Keep the parts in few bytes, as long as none is asked for."""
         with _UNPACKING:
-            self._packed = packed
             for name in self._packed_parts:
-                delattr(self, name)
+                object.__delattr__(self, name)
+            self._packed = packed
 
     def to_read(self) -> Self:
         """Return itself; or where it is packed, so that it stays so, a copy to be read only."""
@@ -45,7 +48,7 @@ class Packable:
         if packed is None:
             return self
         same = object.__new__(type(self))
-        vars(same).update({**packed.parts(), **vars(self), "_packed": None})
+        vars(same).update({**vars(self), **packed.parts(), "_packed": None})
         return same
 
     def __getattr__(self, name: str) -> Any:
@@ -56,22 +59,17 @@ class Packable:
         self._unpack()
         return object.__getattribute__(self, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._packed is not None and name in self._packed_parts:
+            self._unpack()
+        object.__setattr__(self, name, value)
+
     def __getstate__(self) -> dict[str, Any]:
         self._unpack()
         return dict(vars(self))
 
-    def _is_newer(self, name: str) -> bool:
-        """Tell whether a part of what is packed was set since."""
-        try:
-            object.__getattribute__(self, name)
-        except AttributeError:
-            return False
-        return True
-
     def _unpack(self) -> None:
         with _UNPACKING:
-            packed, state = self._packed, vars(self)
+            packed = self._packed
             if packed is not None:
-                for name, part in packed.parts().items():
-                    state.setdefault(name, part)  # what was set since is newer
-                self._packed = None
+                vars(self).update(packed.parts(), _packed=None)

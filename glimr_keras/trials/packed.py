@@ -9,6 +9,7 @@ who changes that part has changed the trial.
 from __future__ import annotations
 
 import array
+import collections
 import marshal
 import operator
 import sys
@@ -22,6 +23,7 @@ from glimr_keras.trials.trial import Execution, Trial
 
 _FORMAT = 2
 """Of `marshal`: floats to the bit, and nothing that depends on who else has a value."""
+_RECENT, _AT_ONCE = 64, 3
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 _FLOAT = frozenset({float})
 _NUMBERS = frozenset({int, float})
@@ -57,6 +59,15 @@ class _Layout(NamedTuple):
     metrics: tuple[tuple[str, ...], ...]
     definitions: _Definitions
 
+    def named(
+        self, chosen: tuple[Any, ...], values: tuple[Any, ...] | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what was chosen, and what was asked for; one dict where they are the same."""
+        suggested = dict(zip(self.suggested, chosen, strict=True))
+        if self.values is None or values is None:
+            return suggested, suggested
+        return suggested, dict(zip(self.values, values, strict=True))
+
 
 class Packed(NamedTuple):
     """A packed trial.
@@ -71,13 +82,18 @@ class Packed(NamedTuple):
     content: bytes
     score: float | None
 
+    def values(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what was chosen, and what was asked for; one dict where they are the same."""
+        chosen, values, *_ = marshal.loads(self.content)
+        return self.layout.named(chosen, values)
+
     def parts(self) -> dict[str, Any]:
         """Return what it was packed from."""
         layout = self.layout
-        chosen, values, kept, sampling_key, num_ended, executions = marshal.loads(self.content)
-        suggested = dict(zip(layout.suggested, chosen, strict=True))
-        is_same = layout.values is None
-        own = dict(suggested) if is_same else dict(zip(layout.values or (), values, strict=True))
+        chosen, values, kept, sampling_key, executions = marshal.loads(self.content)
+        suggested, own = layout.named(chosen, values)
+        if own is suggested:
+            own = dict(suggested)
         hyperparameters = HyperParameters()
         state = vars(hyperparameters)
         state["values"] = own
@@ -93,7 +109,6 @@ class Packed(NamedTuple):
             "hyperparameters": hyperparameters,
             "suggested": suggested,
             "sampling_key": sampling_key,
-            "num_ended": num_ended,
             "executions": made,
             "_tracker": MetricsTracker(),
         }
@@ -105,6 +120,7 @@ class Packer:
     def __init__(self) -> None:
         self._layouts: dict[_Layout, _Layout] = {}
         self._definitions: dict[tuple[int, ...], _Definitions] = {}
+        self._later: collections.deque[Trial] = collections.deque()
 
     def define(self, parameters: Mapping[Any, HyperParameter]) -> None:
         """Make definitions known to all trials that were packed, as far as they are not; those
@@ -118,12 +134,25 @@ class Packer:
 
     def pack(self, trial: Trial) -> None:
         """Pack a trial that has ended, if that is possible; else it stays as it is."""
-        if not trial.is_packed and not _is_held(trial):
+        if not _is_held(trial):
             self.pack_alone(trial)
+
+    def pack_later(self, trial: Trial) -> None:
+        """Pack a trial when so many others have ended that hardly anybody looks at it, and nobody
+        has a part of it.
+        """
+        self._later.append(trial)
+        for _ in range(min(len(self._later) - _RECENT, _AT_ONCE)):
+            earlier = self._later.popleft()
+            if _is_held(earlier):
+                self._later.append(earlier)
+            else:
+                self.pack_alone(earlier)
 
     def pack_alone(self, trial: Trial) -> None:
         """As `pack`, a trial of which nobody has a part."""
-        packed = self._packed(trial) if type(trial) is Trial else None
+        is_usual = type(trial) is Trial and not trial.is_packed
+        packed = self._packed(trial) if is_usual else None
         if packed is not None:
             trial.keep_packed(packed)
 
@@ -149,7 +178,6 @@ class Packer:
             None if is_same else asked,
             kept if True in kept else None,
             trial.sampling_key,
-            trial.num_ended,
             tuple([content for content, _ in contents if content]),  # type: ignore[misc]
         )
         try:
@@ -242,6 +270,8 @@ def _are_same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
 
 def _is_held(trial: Trial) -> bool:
     """Tell whether anybody else has a part of the trial that can be changed."""
+    if trial.is_packed:
+        return False
     if (
         max(
             _holders(trial, "hyperparameters"),

@@ -193,7 +193,7 @@ class Trial(Packable):
     """
 
     _packed_parts: ClassVar[tuple[str, ...]] = (
-        *("hyperparameters", "suggested", "sampling_key", "num_ended", "executions", "_tracker"),
+        *("hyperparameters", "suggested", "sampling_key", "executions", "_tracker"),
     )
 
     def __init__(
@@ -240,6 +240,11 @@ class Trial(Packable):
         self.values, self.metrics = dict(self.suggested), MetricsTracker()
         self.score, self.best_step = None, None
 
+    def values_to_read(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """What the oracle chose, and `values`, to be read only; the trial stays packed."""
+        packed = self._packed
+        return (self.suggested, self.values) if packed is None else packed.values()
+
     @property
     def values(self) -> dict[str, Any]:
         """Those that the oracle chose, until the trial says better: exactly those that its own
@@ -264,9 +269,8 @@ class Trial(Packable):
         """
         if self._score is not None:
             return self._score
-        if self._packed is not None and not self._is_newer("executions"):
-            return self._packed.score
-        return self.mean_score
+        packed = self._packed
+        return self.mean_score if packed is None else packed.score
 
     @property
     def mean_score(self) -> float | None:

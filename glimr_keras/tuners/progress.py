@@ -120,8 +120,7 @@ class Progress:
             time_budget_s: How many seconds are left. Defaults to no bound.
         """
         self._objective, self._doing = objective, "starting workers"
-        for trial in trials:
-            self._count(trial)
+        self._count(*trials)
         self._first_began = time.monotonic()
         if time_budget_s is not None:
             self._must_end_at = self._first_began + time_budget_s
@@ -211,11 +210,12 @@ class Progress:
             self._note,
         )
 
-    def _count(self, trial: Trial) -> None:
-        self._ended.append(trial)
-        self._failed += trial.status == TrialStatus.FAILED
-        if trial.is_scored:
-            best = ranked([*self._best, trial], self._objective)
+    def _count(self, *trials: Trial) -> None:
+        self._ended += trials
+        self._failed += sum(trial.status == TrialStatus.FAILED for trial in trials)
+        scored = [trial for trial in trials if trial.is_scored]
+        if scored:
+            best = ranked([*self._best, *scored], self._objective)
             self._best = tuple(best[:_SHOWN_OF_BEST])
 
     def _foresee(self) -> None:
