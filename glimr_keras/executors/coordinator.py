@@ -562,13 +562,11 @@ class Coordinator:
 
     def _keep_best(self, trial: Trial) -> None:
         """Removes the weights of trials that are not among the best, where only those are kept."""
-        if self._failure_policy.keep_top_k is None:
+        most = self._failure_policy.keep_top_k
+        if most is None:
             return
-        self._kept = ranked([*self._kept, trial], self.oracle.objective)
-        self._kept, others = (
-            self._kept[: self._failure_policy.keep_top_k],
-            self._kept[self._failure_policy.keep_top_k :],
-        )
+        kept = ranked([*self._kept, trial], self.oracle.objective)
+        self._kept, others = kept[:most], kept[most:]
         for other in others:
             for number in other.to_read().executions:
                 checkpoints.remove(execution_directory(self._directory, other.trial_id, number))

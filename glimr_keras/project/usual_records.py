@@ -39,11 +39,12 @@ def _is_trial(record: Record) -> bool:
 
 
 def _is_epoch(record: Record) -> bool:
-    epoch, metrics = record.get("epoch"), record.get("metrics")
+    number, epoch, metrics = record.get("execution"), record.get("epoch"), record.get("metrics")
     return (
-        _is_training(record)
-        and type(epoch) is int
+        type(number) is type(epoch) is int
+        and 0 <= number <= _MOST
         and 0 <= epoch <= _MOST
+        and _is_trial(record)
         and type(metrics) is dict
         and _FLOAT.issuperset(map(type, metrics.values()))
         and type(record.get("worker", "")) is str

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, TypeVar
+
+Self = TypeVar("Self", bound="Packable")
 
 
 class PackedParts(Protocol):
@@ -42,7 +44,7 @@ class Packable:
                 object.__delattr__(self, name)
             self._packed = packed
 
-    def to_read(self) -> Self:
+    def to_read(self: Self) -> Self:
         """Return itself; or where it is packed, so that it stays so, a copy to be read only."""
         packed = self._packed
         if packed is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import collections
+import itertools
 import marshal
 import operator
 import sys
@@ -158,27 +159,36 @@ class Packer:
 
     def _packed(self, trial: Trial) -> Packed | None:
         state, suggested = vars(trial.hyperparameters), trial.suggested
-        values, before, names = state["values"], state["_values_before"], tuple(suggested)
-        contents = [_content(*each) for each in trial.executions.items()]
+        values, before = state["values"], state["_values_before"]
+        chosen, asked = tuple(suggested.values()), tuple(values.values())
+        kinds, kinds_asked = list(map(type, chosen)), list(map(type, asked))
         if (
-            None in contents
+            not _PLAIN.issuperset(kinds)
+            or not _PLAIN.issuperset(kinds_asked)
             or type(trial.hyperparameters) is not HyperParameters
             or len(state) != _NUM_STATE
-            or any(state[name] != usual for name, usual in _USUAL)
-            or not _PLAIN.issuperset(map(type, values.values()))
-            or not _PLAIN.issuperset(map(type, suggested.values()))
+            or _rest(state) != _USUAL
             or vars(trial._tracker) != _NOTHING_TOLD
         ):
             return None
-        chosen, asked = tuple(suggested.values()), tuple(values.values())
-        is_same = names == tuple(values) and _are_same(chosen, asked)
-        kept = tuple([before.get(name, _NONE) is value for name, value in values.items()])
+        contents, metrics = [], []
+        for number, execution in trial.executions.items():
+            found = _content(number, execution)
+            if found is None:
+                return None
+            contents.append(found[0])
+            metrics.append(found[1])
+        names, names_asked = tuple(suggested), tuple(values)
+        is_same = (  # to the bit; there are two zeros
+            kinds == kinds_asked and chosen == asked and names == names_asked and 0 not in chosen
+        )
+        kept = tuple(map(operator.is_, map(before.get, values, _NONES), asked))
         own = (
             chosen,
             None if is_same else asked,
             kept if True in kept else None,
             trial.sampling_key,
-            tuple([content for content, _ in contents if content]),  # type: ignore[misc]
+            tuple(contents),
         )
         try:
             content = marshal.dumps(own, _FORMAT)
@@ -186,9 +196,9 @@ class Packer:
             return None
         layout = _Layout(
             names,
-            None if is_same else tuple(values),
+            None if is_same else names_asked,
             frozenset(state["_old"]),
-            tuple([metrics for _, metrics in contents]),  # type: ignore[misc]
+            tuple(metrics),
             self._shared(state["_definitions"]),
         )
         return Packed(self._layouts.setdefault(layout, layout), content, trial.mean_score)
@@ -206,19 +216,22 @@ def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[
     unusual.
     """
     history, times, returned = execution.history, execution.epoch_times, execution.returned
-    names = tuple(next(iter(history.values()), ()))
+    names: tuple[str, ...] = ()
     numbers: list[float] = []
     for metrics in history.values():
-        if tuple(metrics) != names:
-            return None
+        found = tuple(metrics)
+        if found != names:
+            if names:
+                return None
+            names = found
         numbers += metrics.values()
     single = _singles(execution)
     epochs, timed = tuple(history), tuple(times)
+    moments = tuple(times.values())
     if (
         type(execution) is not Execution
-        or not _FLOAT.issuperset(map(type, numbers))
-        or not _FLOAT.issuperset(map(type, times.values()))
-        or not _FLOAT.issuperset(map(type, returned.values()))
+        or len(numbers) != len(names) * len(epochs)
+        or not _FLOAT.issuperset(map(type, [*numbers, *moments, *returned.values()]))
         or not _NUMBERS.issuperset(map(type, epochs + timed))
         or not _PLAIN.issuperset(map(type, single))
     ):
@@ -232,7 +245,7 @@ def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[
         len(epochs) if is_counted else epochs,
         array.array("d", numbers).tobytes(),
         None if are_timed else timed,
-        array.array("d", times.values()).tobytes(),
+        array.array("d", moments).tobytes(),
     )
     return content, names
 
@@ -260,12 +273,6 @@ def _execution(
         returned=dict(returned),
         epoch_times=dict(zip(numbered if timed is None else timed, moments, strict=True)),
     )
-
-
-def _are_same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
-    """Tell whether plain values are the same to the bit; in doubt they are not."""
-    of_one_kind = list(map(type, some)) == list(map(type, others))
-    return of_one_kind and some == others and 0 not in some  # there are two zeros
 
 
 def _is_held(trial: Trial) -> bool:
@@ -303,15 +310,14 @@ def _most_held(owner: Mapping[Any, Any]) -> int:
     return max(map(sys.getrefcount, owner.values()), default=0)
 
 
-_NONE = object()
+_NONES = itertools.repeat(object())
 _NOTHING_TOLD = vars(MetricsTracker())
 _STATE = vars(HyperParameters())
 _NUM_STATE = len(_STATE)
-_USUAL = tuple(
-    (name, value)
-    for name, value in _STATE.items()
-    if name not in ("values", "_values_before", "_definitions", "_old")
+_rest = operator.itemgetter(
+    *[name for name in _STATE if name not in ("values", "_values_before", "_definitions", "_old")]
 )
+_USUAL = _rest(_STATE)
 """What hyperparameters have that are values and definitions, and nothing more."""
 _ALONE = _holders(Execution(), "history")
 _ALONE_INSIDE = _most_held({0: Execution()})

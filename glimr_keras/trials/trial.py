@@ -272,6 +272,10 @@ class Trial(Packable):
         packed = self._packed
         return self.mean_score if packed is None else packed.score
 
+    @score.setter
+    def score(self, score: float | None) -> None:
+        self._score = score
+
     @property
     def mean_score(self) -> float | None:
         """The score that its executions give it."""
@@ -281,10 +285,6 @@ class Trial(Packable):
         if len(scores) == 1:
             return float(scores[0])  # type: ignore[arg-type]  # it is not None
         return statistics.fmean(score for score in scores if score is not None)
-
-    @score.setter
-    def score(self, score: float | None) -> None:
-        self._score = score
 
     @property
     def given_score(self) -> float | None:
