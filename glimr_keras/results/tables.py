@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -180,15 +180,6 @@ def _names_in(trainings: Iterable[_Training]) -> Iterator[str]:
             if names not in seen:
                 seen.add(names)
                 yield from (*before, *metrics, *after)
-
-
-def _reuses(trials: Iterable[Trial]) -> bool:
-    """Whether a training was by graphs that an earlier one had traced."""
-    return any(
-        execution.reused_graph
-        for trial in trials
-        for execution in trial.to_read().executions.values()
-    )
 
 
 def default_checkpoints(df: pd.DataFrame) -> pd.DataFrame:
@@ -385,17 +376,34 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
     )
     place = COLUMNS.index("score") + 1
     trials = ranked(list(project.trials.values()), project.objective)
-    of_gpus = [] if all(trial.gpu_memory is None for trial in trials) else ["gpu_memory"]
-    of_graphs = ["reused_graph"] if _reuses(trials) else []
-    columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus, *of_graphs]
-    known = {*columns, *OF_TIMES}
     with without_garbage_collection():
-        rows = [_row(trial, project, known) for trial in trials]
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in known))
-    frame = pd.DataFrame(rows, columns=[*columns, *names, *OF_TIMES])
-    for hyperparameter in names:
-        found = (row.get(hyperparameter) for row in rows)
-        _keep_integers(frame, hyperparameter, [each for each in found if each is not None])
+        rows = [_row(trial.to_read(), project) for trial in trials]
+        of_gpus = [] if all(row["gpu_memory"] is None for row, _ in rows) else ["gpu_memory"]
+        of_graphs = ["reused_graph"] if any(row["reused_graph"] for row, _ in rows) else []
+        columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus, *of_graphs]
+        known = {*columns, *OF_TIMES}
+        given = dict.fromkeys(name for _, values in rows for name in values)
+        shown = {name: f"{CLASH}{name}" if name in known else name for name in given}
+        if any(name in known for name in given):
+            rows = [
+                (row, {shown[name]: value for name, value in values.items()})
+                for row, values in rows
+            ]
+        names = list(dict.fromkeys(shown.values()))
+        frame = pd.DataFrame(
+            [
+                (
+                    *[row.get(name, _ABSENT) for name in columns],
+                    *[values.get(name, _ABSENT) for name in names],
+                    *[row[name] for name in OF_TIMES],
+                )
+                for row, values in rows
+            ],
+            columns=[*columns, *names, *OF_TIMES],
+        )
+        for hyperparameter in names:
+            found = (values.get(hyperparameter) for _, values in rows)
+            _keep_integers(frame, hyperparameter, [each for each in found if each is not None])
     numbers = dict.fromkeys(["score", *of_folds, "duration"], "float64")
     counts = dict.fromkeys(["best_epoch", "epochs", *of_gpus], "Int64")
     frame = frame.astype({**numbers, **counts, "worker": object})
@@ -439,7 +447,8 @@ def pareto_front(project: Project, name: str = "") -> pd.DataFrame:
     return frame
 
 
-def _row(trial: Trial, project: Project, columns: Collection[str]) -> dict[str, Any]:
+def _row(trial: Trial, project: Project) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """What a row says of a trial, and its hyperparameters."""
     number = trial.best_execution(project.objective)
     row = {
         "trial_id": trial.trial_id,
@@ -454,8 +463,8 @@ def _row(trial: Trial, project: Project, columns: Collection[str]) -> dict[str, 
         "started": trial.started,
         "ended": trial.ended,
         "worker": trial.worker,
-        **({"gpu_memory": trial.gpu_memory} if "gpu_memory" in columns else {}),
-        **({"reused_graph": _reuses([trial])} if "reused_graph" in columns else {}),
+        "gpu_memory": trial.gpu_memory,
+        "reused_graph": any(each.reused_graph for each in trial.executions.values()),
     }
     if project.cv_folds is not None:
         scores = trial.fold_scores(project.cv_folds)
@@ -465,7 +474,4 @@ def _row(trial: Trial, project: Project, columns: Collection[str]) -> dict[str, 
             else None
         }
         row |= {f"fold{fold}_score": score for fold, score in scores.items()}
-    return row | {
-        name if name not in columns else f"{CLASH}{name}": value
-        for name, value in trial.values.items()
-    }
+    return row, trial.values

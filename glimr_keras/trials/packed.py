@@ -49,6 +49,7 @@ class _Layout(NamedTuple):
     Attributes:
         suggested: Names of what was chosen.
         values: Names of what was asked for; `None` where it is what was chosen.
+        num_before: How many of those chosen the hyperparameters had first.
         old: Names that were defined when the trial began.
         metrics: Names of the metrics of each execution.
         definitions: By key.
@@ -56,6 +57,7 @@ class _Layout(NamedTuple):
 
     suggested: tuple[str, ...]
     values: tuple[str, ...] | None
+    num_before: int
     old: frozenset[str]
     metrics: tuple[tuple[str, ...], ...]
     definitions: _Definitions
@@ -92,14 +94,18 @@ class Packed(NamedTuple):
         """Return what it was packed from."""
         layout = self.layout
         chosen, values, kept, sampling_key, executions = marshal.loads(self.content)
-        suggested, own = layout.named(chosen, values)
-        if own is suggested:
-            own = dict(suggested)
+        if values is None:  # others, which are equal
+            values = chosen if kept is None else marshal.loads(self.content)[0]
+        suggested = dict(zip(layout.suggested, chosen, strict=True))
+        names = layout.suggested if layout.values is None else layout.values
+        own = dict(zip(names, values, strict=True))
+        if kept is not None or layout.values is not None:
+            same = itertools.compress(names, itertools.repeat(True) if kept is None else kept)
+            own.update((name, suggested[name]) for name in same)
         hyperparameters = HyperParameters()
         state = vars(hyperparameters)
         state["values"] = own
-        pairs = zip(own.items(), kept, strict=True) if kept else ()
-        state["_values_before"] = {name: value for (name, value), is_kept in pairs if is_kept}
+        state["_values_before"] = dict(itertools.islice(suggested.items(), layout.num_before))
         state["_definitions"] = dict(layout.definitions)
         state["_old"] = set(layout.old)
         made = {
@@ -178,15 +184,19 @@ class Packer:
                 return None
             contents.append(found[0])
             metrics.append(found[1])
-        names, names_asked = tuple(suggested), tuple(values)
-        is_same = (  # to the bit; there are two zeros
-            kinds == kinds_asked and chosen == asked and names == names_asked and 0 not in chosen
-        )
-        kept = tuple(map(operator.is_, map(before.get, values, _NONES), asked))
+        names, names_asked, num_before = tuple(suggested), tuple(values), len(before)
+        if names[:num_before] != tuple(before) or not all(
+            map(operator.is_, chosen, before.values())
+        ):
+            return None
+        kept = tuple(map(operator.is_, map(suggested.get, values, _NONES), asked))
+        is_same = names == names_asked and (
+            all(kept) or (kinds == kinds_asked and chosen == asked and 0 not in chosen)
+        )  # to the bit; there are two zeros
         own = (
             chosen,
             None if is_same else asked,
-            kept if True in kept else None,
+            None if all(kept) else kept,
             trial.sampling_key,
             tuple(contents),
         )
@@ -197,6 +207,7 @@ class Packer:
         layout = _Layout(
             names,
             None if is_same else names_asked,
+            num_before,
             frozenset(state["_old"]),
             tuple(metrics),
             self._shared(state["_definitions"]),
