@@ -519,6 +519,7 @@ class Coordinator:
             return
         self._keep_best(trial)
         self._ended.add(trial.trial_id)
+        self._begun.discard(trial.trial_id)
         self._forget_states()
         self._tell(self._observer.on_trial_end, trial)
         self._stopping_policy.observe(trial)
