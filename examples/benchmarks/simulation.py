@@ -8,13 +8,14 @@ import math
 import pathlib
 import random
 import time
+from collections.abc import Iterator
 
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.oracles import Oracle
 from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.space.hp_types import Choice, Condition, Float, Int, deserialize
 from glimr_keras.space.search_space import SearchSpace
-from glimr_keras.training.messages import Outcome, Report
+from glimr_keras.training.messages import ExecutionSpec, Outcome, Report
 from glimr_keras.trials.objective import Objective
 from glimr_keras.tuners.progress import Progress
 
@@ -100,18 +101,23 @@ class Training:
         self.spec, self.worker = spec, worker
         drawn = random.Random(f"{SEED}/{spec.trial_id}")
         self.epoch_seconds = drawn.uniform(0.5, 2.0)
-        first, last = spec.initial_epoch + 1, epochs if spec.epochs is None else spec.epochs
-        self.reports = (self._report(epoch, last, drawn) for epoch in range(first, last + 1))
+        last = epochs if spec.epochs is None else spec.epochs
+        self.reports = reports_of(spec, last, worker, self.epoch_seconds, drawn)
 
-    def _report(self, epoch: int, last: int, drawn: random.Random) -> Report:
-        values = self.spec.values
+
+def reports_of(
+    spec: ExecutionSpec, last: int, worker: int, epoch_seconds: float, drawn: random.Random
+) -> Iterator[Report]:
+    """What a worker says of an execution; it keeps none of its trainings."""
+    values = dict(spec.values)  # as another process has it
+    for epoch in range(spec.initial_epoch + 1, last + 1):
         loss = cost(values) + 1 / epoch + drawn.uniform(0, 0.05)
         metrics = {"loss": 0.9 * loss, "val_loss": loss}
         outcome = None
         if epoch == last:
-            duration = self.epoch_seconds * (epoch - self.spec.initial_epoch)
+            duration = epoch_seconds * (epoch - spec.initial_epoch)
             outcome = Outcome("COMPLETED", duration, loss, epoch)
-        return Report(epoch, metrics, values, [], outcome, worker=f"node{self.worker // 8}:1000")
+        yield Report(epoch, metrics, values, [], outcome, worker=f"node{worker // 8}:1000")
 
 
 def cost(values) -> float:

@@ -32,7 +32,7 @@ def parsed(text: bytes, longest: int = LONGEST) -> Any:
     if len(text) > longest:
         raise ValueError(f"it has more than {longest} bytes")
     try:
-        content = _DECODER.decode(text.decode())
+        content = _decoded(text.decode())
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     if text.count(b"[") + text.count(b"{") > DEEPEST:
@@ -64,6 +64,19 @@ def is_step(value: Any) -> bool:
     return is_whole and abs(value) <= LARGEST
 
 
+def _decoded(text: str) -> Any:
+    """Return what a text says. Most are a line with one object and short numbers, which is read
+    without looking for space around it.
+    """
+    if len(text) > _DIGITS:
+        return _CAREFUL.decode(text)
+    if text.startswith("{"):
+        content, end = _QUICK.raw_decode(text)
+        if text[end:] in ("", "\n"):
+            return content
+    return _QUICK.decode(text)
+
+
 def _integer(digits: str) -> int:
     if len(digits) > _DIGITS:
         raise ValueError(f"a number has {len(digits)} digits")
@@ -84,5 +97,7 @@ def _check_depth(content: Any) -> None:
     raise ValueError(_TOO_DEEP)
 
 
-_DECODER = json.JSONDecoder(parse_int=_integer)
+_CAREFUL = json.JSONDecoder(parse_int=_integer)
+_QUICK = json.JSONDecoder()
+"""Of texts that are too short for an integer with too many digits."""
 _TOO_DEEP = f"more than {DEEPEST} brackets are open at once"

@@ -17,7 +17,8 @@ from glimr_keras.project.journal import Project
 from glimr_keras.results.chart_of_best import points_of_best
 from glimr_keras.results.summaries import objective_in_words
 from glimr_keras.results.trial_columns import counts, failures, trial_columns
-from glimr_keras.trials.trial import Trial, TrialStatus, ranked
+from glimr_keras.trials.ranking import ranked
+from glimr_keras.trials.trial import Trial, TrialStatus
 
 HEADING, QUIET, BAD = "bold", "dim", "red"
 _MARKS = "▁▂▃▄▅▆▇█"

@@ -16,7 +16,8 @@ from glimr_keras.results.summaries import objective_in_words
 from glimr_keras.results.trial_columns import counts, trial_columns
 from glimr_keras.space.described import space_columns
 from glimr_keras.space.reserved_names import Stage
-from glimr_keras.trials.trial import Trial, pareto_front, ranked
+from glimr_keras.trials.ranking import pareto_front, ranked
+from glimr_keras.trials.trial import Trial
 from glimr_keras.version import __version__
 
 _LIBRARIES = ("keras", "tensorflow", "torch", "jax", "ray", "optuna", "numpy", "pandas")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from glimr_keras.errors import FatalError, SearchError, StorageError
+from glimr_keras.executors.gpu_use import GpuUse
 from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy, hung
 from glimr_keras.oracles import Nothing, Oracle
 from glimr_keras.project import checkpoints, training_states
@@ -22,7 +23,9 @@ from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.training.messages import Change, ExecutionSpec, Outcome, Report
 from glimr_keras.trials.layout import execution_directory, state_directory
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus, fold_of, ranked
+from glimr_keras.trials.packed import Packer
+from glimr_keras.trials.ranking import ranked
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus, fold_of
 
 
 class Observer(Protocol):
@@ -61,10 +64,7 @@ class Coordinator:
         remark: Why it ended before its budget was spent, where there was no error.
         shares_gpus: Whether several executions share a GPU, so that one which lacks memory is tried
             once more alone.
-        gpu_peak: The most bytes that an execution of this session may have taken on a GPU, of those
-            that did not fail; `None` where none was measured.
-        gpu_size: The bytes of the smallest GPU.
-        measured: How many executions that is known of.
+        gpu_use: What the executions of this session took of their GPUs.
     """
 
     def __init__(
@@ -87,9 +87,7 @@ class Coordinator:
         self.finished = self.all_given_out = False
         self.remark: str | None = None
         self.shares_gpus = False
-        self.gpu_peak: int | None = None
-        self.gpu_size: int | None = None
-        self.measured = 0
+        self.gpu_use = GpuUse()
         self._draw, self._remove = draw, remove
         self._stopping_policy = stopping_policy or StoppingPolicy(oracle.objective)
         self._journal, self._directory = journal, directory
@@ -100,6 +98,7 @@ class Coordinator:
         self._ended: set[str] = set()  # trials whose states may still be there
         self._kept: list[Trial] = []  # those whose weights are there, where that is bounded
         self._observer = observer
+        self._packer = Packer()
         self._failed_in_a_row = 0
         self._begun: set[str] = set()  # in this session
         self._waiting: collections.deque[ExecutionSpec] = collections.deque()
@@ -438,7 +437,8 @@ class Coordinator:
         self._running_alone.pop(spec.key, None)
         if outcome.status == TrialStatus.RUNNING:
             return
-        self._measure(execution, outcome)
+        execution.gpu_memory, execution.reused_graph = outcome.gpu_memory, outcome.reused_graph
+        self.gpu_use.add(outcome)
         execution.status, execution.duration, execution.message = (
             outcome.status,
             outcome.duration,
@@ -478,15 +478,6 @@ class Coordinator:
         execution = trial.executions[number]
         self._write(self._journal.end_execution, trial.trial_id, number, execution, values)
 
-    def _measure(self, execution: Execution, outcome: Outcome) -> None:
-        execution.gpu_memory, execution.reused_graph = outcome.gpu_memory, outcome.reused_graph
-        if outcome.gpu_peak is None or outcome.status == TrialStatus.FAILED:
-            return
-        self.measured += 1
-        self.gpu_peak = max(self.gpu_peak or 0, outcome.gpu_peak)
-        if outcome.gpu_size is not None:
-            self.gpu_size = min(self.gpu_size or outcome.gpu_size, outcome.gpu_size)
-
     def _is_waiting(self, trial_id: str) -> bool:
         alone = [spec for spec, _ in self._alone]
         return any(spec.trial_id == trial_id for spec in (*self._waiting, *alone))
@@ -519,9 +510,11 @@ class Coordinator:
             return
         self._keep_best(trial)
         self._ended.add(trial.trial_id)
+        self._begun.discard(trial.trial_id)
         self._forget_states()
         self._tell(self._observer.on_trial_end, trial)
         self._stopping_policy.observe(trial)
+        self._packer.pack_later(trial)
         if not failed:
             self._failed_in_a_row = 0
         elif not expected:
@@ -561,15 +554,13 @@ class Coordinator:
 
     def _keep_best(self, trial: Trial) -> None:
         """Removes the weights of trials that are not among the best, where only those are kept."""
-        if self._failure_policy.keep_top_k is None:
+        most = self._failure_policy.keep_top_k
+        if most is None:
             return
-        self._kept = ranked([*self._kept, trial], self.oracle.objective)
-        self._kept, others = (
-            self._kept[: self._failure_policy.keep_top_k],
-            self._kept[self._failure_policy.keep_top_k :],
-        )
+        kept = ranked([*self._kept, trial], self.oracle.objective)
+        self._kept, others = kept[:most], kept[most:]
         for other in others:
-            for number in other.executions:
+            for number in other.to_read().executions:
                 self._remove(execution_directory(self._directory, other.trial_id, number))
 
     def _put(self, spec: ExecutionSpec, files: Mapping[str, Mapping[str, bytes]]) -> None:

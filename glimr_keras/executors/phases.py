@@ -70,7 +70,7 @@ class Measuring(Phase):
             self._settle(coordinator)
         if self.count is not None:
             return coordinator.next_spec() if self.count == 1 else None
-        is_enough = coordinator.num_open + coordinator.measured >= self.share.capacity
+        is_enough = coordinator.num_open + coordinator.gpu_use.measured >= self.share.capacity
         if is_enough or self._tries == self.share.capacity * _TRIES:
             return None
         spec = coordinator.next_spec()
@@ -86,10 +86,10 @@ class Measuring(Phase):
         """
         if coordinator.num_open > 0:
             return
-        if coordinator.measured >= self.share.capacity:
+        if coordinator.gpu_use.measured >= self.share.capacity:
             left = coordinator.num_left
             needed = self._most if left is None else math.ceil(left / self.share.capacity)
-            found = fitting(coordinator.gpu_peak, coordinator.gpu_size)
+            found = fitting(coordinator.gpu_use.peak, coordinator.gpu_use.size)
             self.count = max(min(found or 1, self._most, needed), 1)
             if found is None:
                 coordinator.say(_UNKNOWN)
@@ -159,7 +159,7 @@ class Plan:
             return Phase(self._share(phase.share, self._wanted, self._count))
         if self._per_gpu is None and phase.share.gpus == 1:
             most = most_per_gpu(self._machines(), self._wanted)
-            coordinator.say(hint(coordinator.gpu_peak, coordinator.gpu_size, most))
+            coordinator.say(hint(coordinator.gpu_use.peak, coordinator.gpu_use.size, most))
         return None
 
     def _share(

@@ -7,7 +7,8 @@ from __future__ import annotations
 import dataclasses
 
 from glimr_keras.oracles.record import TrialRecord
-from glimr_keras.trials.trial import Trial, by_id
+from glimr_keras.trials.ranking import by_id
+from glimr_keras.trials.trial import Trial
 
 MANY = 8
 """Where so many trials run for each that has ended meanwhile, a proposal may not know of it."""

@@ -64,13 +64,13 @@ class TriedConfigurations:
                 other values of what it met late.
         """
         before = self.by_trial.get(trial.trial_id)
-        values = trial.suggested if before is None else trial.values
-        now = hash_of(values)
+        chosen, asked_for = trial.values_to_read()
+        now = hash_of(chosen if before is None else asked_for)
         if now == before:
             return
-        self._add(now, frozenset(values.keys() - Stage.NAMES))
+        self._add(now, frozenset((chosen if before is None else asked_for).keys() - Stage.NAMES))
         self.by_trial[trial.trial_id] = now
-        asked_for_more = trial.suggested.items() < trial.values.items()
+        asked_for_more = chosen.items() < asked_for.items()
         if before is not None and is_narrowed and asked_for_more:
             self._times[before] -= 1
             if self._times[before] <= 0:

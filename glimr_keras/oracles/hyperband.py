@@ -457,6 +457,7 @@ class HyperbandOracle(Oracle):
         return max(enough) if searched and enough else None
 
     def _promotion(self, number: int, rung: int, parent: Trial) -> Suggestion:
+        parent = parent.to_read()
         values = {name: value for name, value in parent.values.items() if name not in Stage.NAMES}
         stage = self._stage(number, rung, parent)
         return Suggestion({**values, **stage}, parent.sampling_key)

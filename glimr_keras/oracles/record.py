@@ -23,7 +23,8 @@ from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials import stored_trial
 from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus, by_id, ranked
+from glimr_keras.trials.ranking import by_id, ranked
+from glimr_keras.trials.trial import Trial, TrialStatus
 
 _GROWTH = 1.1
 """A search writes `oracle.json` when so many times as many trials have begun and ended."""
@@ -110,11 +111,10 @@ class TrialRecord:
         """Learn from a trial that has ended, and has its score."""
         self._leaves(trial)
         self.end_order.append(trial.trial_id)
-        is_of_own_loop = not trial.executions  # which may say nothing of its status
         if trial.status == TrialStatus.COMPLETED or (  # others may not have asked for all
-            is_of_own_loop and trial.status == TrialStatus.RUNNING
+            trial.status == TrialStatus.RUNNING and not trial.executions  # as of an own loop
         ):
-            self.space.observe(trial.values)
+            self.space.observe(trial.values_to_read()[1])
             self._record_values(trial)
 
     def _leaves(self, trial: Trial) -> None:

@@ -71,6 +71,7 @@ class TrialSurrogates:
 
     def _tell(self, trial: Trial) -> None:
         """Takes in a result, if the trial has one."""
+        trial = trial.to_read()
         if not trial.is_scored and trial.status != TrialStatus.FAILED:
             return
         cost = self._record.objective.sort_key(trial.score) if trial.is_scored else math.inf
@@ -79,4 +80,4 @@ class TrialSurrogates:
             self._by_kind[kind] = Surrogate(self._space)
             self._ends[kind] = array.array("l")
         self._ends[kind].append(len(self._told))
-        self._by_kind[kind].tell(trial.values, cost)
+        self._by_kind[kind].tell(dict(trial.values), cost)

@@ -35,12 +35,11 @@ from glimr_keras.project.records import VERSION
 from glimr_keras.space import ray_kinds  # noqa: F401  # kinds that a journal may have
 from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
+from glimr_keras.trials.packed import Packer
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
 HIDDEN = ".glimr_keras"
 FILE = "journal.jsonl"
-_LONGEST_MESSAGE = 1_000_000
-"""In characters."""
 _BLOCK = 1 << 16
 
 
@@ -288,7 +287,7 @@ class Journal:
     def _append(self, record: str, at: float | None = None, /, **fields: Any) -> None:
         said = {"record": record, "time": now() if at is None else at}
         if fields.get("message") is not None:
-            fields["message"] = _shortened(fields["message"])
+            fields["message"] = records.shortened(fields["message"])
         line = (json.dumps({**said, **fields}) + "\n").encode()
         if len(line) > LONGEST:
             raise StorageError(
@@ -395,11 +394,16 @@ class Journal:
             header = next(lines)
             self._check_header(header)
             project = _begun(header)
+            packer = Packer()
             for record in lines:
                 _replay(project, record)
-        space = {parameter.key: parameter for parameter in project.parameters}
-        for trial in project.trials.values():
-            trial.hyperparameters.define_by_key(space)
+                if record["record"] == "end":
+                    packer.pack_alone(project.trials[record["trial_id"]])
+            space = {parameter.key: parameter for parameter in project.parameters}
+            packer.define(space)
+            for trial in project.trials.values():
+                if not trial.is_packed:
+                    trial.hyperparameters.define_by_key(space)
         return project
 
     def check_version(self) -> None:
@@ -494,9 +498,9 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
         case "end":
             trial = project.trials[record["trial_id"]]
             trial.status, trial.values, trial.message = (
-                record["status"],
+                sys.intern(record["status"]),
                 _named(record["values"]),
-                _readable(record["message"]),
+                records.readable(record["message"]),
             )
             project.end_order.append(trial.trial_id)
             if "score" in record:
@@ -554,7 +558,7 @@ def _end(project: Project, record: dict[str, Any]) -> None:
     execution = _execution(project, record)
     if "values" in record:
         project.trials[record["trial_id"]].values = record["values"]
-    execution.status, execution.message = record["status"], _readable(record["message"])
+    execution.status, execution.message = record["status"], records.readable(record["message"])
     execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
     execution.score = None if record["score"] is None else float(record["score"])
     execution.is_told = record.get("told", False)
@@ -564,19 +568,6 @@ def _end(project: Project, record: dict[str, Any]) -> None:
     execution.ended = _time(record, "time")
     execution.worker = record.get("worker", execution.worker)
     execution.returned = {name: float(value) for name, value in record.get("returned", {}).items()}
-
-
-def _shortened(message: str) -> str:
-    """A message without its middle, where it is very long."""
-    if len(message) <= _LONGEST_MESSAGE:
-        return message
-    half = _LONGEST_MESSAGE // 2
-    return f"{message[:half]}\n… {len(message) - 2 * half} characters …\n{message[-half:]}"
-
-
-def _readable(message: str | None) -> str | None:
-    """A message that any file takes: names of files in it may be no text."""
-    return message and message.encode("utf-8", "backslashreplace").decode()
 
 
 def _execution(project: Project, record: dict[str, Any]) -> Execution:

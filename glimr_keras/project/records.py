@@ -16,6 +16,7 @@ from typing import Any
 
 from glimr_keras._utils import untrusted_json
 from glimr_keras._utils.untrusted_json import LARGEST, is_step
+from glimr_keras.project.usual_records import USUAL
 from glimr_keras.space.hp_types import HyperParameter, deserialize
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.objective import DIRECTIONS
@@ -25,6 +26,8 @@ VERSION = 2
 """Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no
 directions of metrics; it is read as well.
 """
+_LONGEST_MESSAGE = 1_000_000
+"""In characters."""
 _TRIAL_ID = re.compile(r"[0-9]{1,32}")
 _PROJECT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _NO_NUMBERS = ("nan", "inf", "-inf")
@@ -182,6 +185,14 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
     "end": {"score": _NUMBER, "best_step": _or_none(_span("an epoch", -LARGEST, LARGEST))},
 }
 """What it may have beside that."""
+_NEEDED, _OPTIONAL = (
+    {
+        kind: tuple((name, expected.has, expected) for name, expected in fields.items())
+        for kind, fields in table.items()
+    }
+    for table in (_RECORDS, _MORE)
+)
+"""Both as they are gone through."""
 
 
 def parsed(line: bytes) -> dict[str, Any]:
@@ -197,14 +208,17 @@ def parsed(line: bytes) -> dict[str, Any]:
     kind = record.get("record", "")  # without which it is none, as who replays it finds
     if type(kind) is not str:
         raise TypeError(f"`record` must be a text. Received: {reprlib.repr(kind)}")
-    needed = _RECORDS.get(kind)
-    if needed is not None and not is_newer(record):
-        for name, expected in needed.items():
-            if not expected.has(record[name]):
-                raise _unlike(name, record[name], expected)
-        for name, expected in _MORE.get(kind, {}).items():
-            if name in record and not expected.has(record[name]):
-                raise _unlike(name, record[name], expected)
+    is_usual = USUAL.get(kind)
+    if is_usual is not None and is_usual(record):
+        return record
+    if kind == "project" and is_newer(record):
+        return record
+    for name, has, expected in _NEEDED.get(kind, ()):
+        if not has(record[name]):
+            raise _unlike(name, record[name], expected)
+    for name, has, expected in _OPTIONAL.get(kind, ()):
+        if name in record and not has(record[name]):
+            raise _unlike(name, record[name], expected)
     return record
 
 
@@ -234,3 +248,16 @@ def checked_space(stored: list[Any]) -> list[HyperParameter]:
         if parameter.is_known and not hasattr(parameter, "definition"):
             parameter.prob_to_value(0.5), parameter.count  # numbers may be too large
     return parameters
+
+
+def shortened(message: str) -> str:
+    """A message without its middle, where it is very long."""
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    half = _LONGEST_MESSAGE // 2
+    return f"{message[:half]}\n… {len(message) - 2 * half} characters …\n{message[-half:]}"
+
+
+def readable(message: str | None) -> str | None:
+    """A message that any file takes: names of files in it may be no text."""
+    return message and message.encode("utf-8", "backslashreplace").decode()

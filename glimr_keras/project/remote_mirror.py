@@ -73,17 +73,16 @@ class Mirror:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
-        cache = (
-            os.environ.get("GLIMR_KERAS_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        )
+        asked = map(os.environ.get, ("GLIMR_KERAS_CACHE", "XDG_CACHE_HOME"))
+        cache = next(filter(None, asked), "~/.cache")
         place = pathlib.Path(cache).expanduser().absolute() / "glimr_keras"
         self._home = place / urllib.parse.quote(self.uri, safe="")
         self.directory = self._home
         self._remote = Remote(self.uri, self.directory)
         self._claim = Claim(self._remote, _CLAIM, self._home)
         self._sent: dict[str, list[int]] = {}  # size and time of change of each file as it was sent
-        self._found: set[str] = set()  # names that were there when the search began
-        self._removed: set[str] = set()  # those of them that are to be removed
+        # Names that were there when the search began, and those of them that are to be removed
+        self._found, self._removed = set[str](), set[str]()
         self._there: Any = None  # the journal's stamp there when it was last known to be ours
         self._conflict: ProjectError | None = None
         self._done = threading.Event()

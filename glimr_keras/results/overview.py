@@ -16,7 +16,8 @@ from glimr_keras.project.journal import Journal, Project
 from glimr_keras.project.remote_files import without_keys
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, ranked
+from glimr_keras.trials.ranking import ranked
+from glimr_keras.trials.trial import Trial
 
 if TYPE_CHECKING:  # which imports Keras
     from glimr_keras.results.reader import ProjectReader

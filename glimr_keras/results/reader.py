@@ -21,7 +21,8 @@ from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.layout import execution_directory
-from glimr_keras.trials.trial import Trial, fold_of, ranked
+from glimr_keras.trials.ranking import ranked
+from glimr_keras.trials.trial import Trial, fold_of
 
 
 class ProjectReader:

@@ -14,7 +14,8 @@ from glimr_keras.results.trial_columns import counts, failures, trial_columns
 from glimr_keras.space.described import space_columns
 from glimr_keras.space.hp_types import HyperParameter, serialize
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, ranked
+from glimr_keras.trials.ranking import ranked
+from glimr_keras.trials.trial import Trial
 
 _SHOWN = 10
 _WIDTH_OF_FILES = 120

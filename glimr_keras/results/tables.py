@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,14 @@ from glimr_keras.results.stored_tables import (
     with_about,
 )
 from glimr_keras.trials.layout import execution_directory
-from glimr_keras.trials.trial import Trial, TrialStatus, fold_of, ranked
-from glimr_keras.trials.trial import pareto_front as ranked_front
+from glimr_keras.trials.ranking import pareto_front as ranked_front
+from glimr_keras.trials.ranking import ranked
+from glimr_keras.trials.trial import Trial, TrialStatus, fold_of
 
 _OF_A_TRAINING = ["config_enum", "execution"]
 _FIRST = ["config_enum", "trial_id", "execution", "status", "training_iteration"]
 _EPOCH, _PATH = "training_iteration", "checkpoint_path"
+_ABSENT = float("nan")
 
 
 def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
@@ -77,28 +79,46 @@ def epochs_table(
         name: What it is called.
         checkpointed: As for `experiment_table`.
     """
-    trainings = list(_trainings(project, directory, checkpointed))
-    names = dict.fromkeys([*_FIRST, *_names_in(trainings)])
-    of_values = [name for name in names if name.startswith(CONFIG)]
-    others = [name for name in names if name not in of_values and name != _PATH]
-    columns, absent, rows = [*others, *of_values, _PATH], float("nan"), []
     with without_garbage_collection():
-        for training in trainings:
-            base = dict.fromkeys(columns, absent) | training.about
-            for epoch, metrics in training.epochs.items():
-                row = {**base, _EPOCH: epoch, **metrics, **training.values}
-                row[_PATH] = training.path if epoch == training.saved else None
-                rows.append(tuple(row.values()))
-    table = pd.DataFrame(rows, columns=columns)
-    for place, column in enumerate(of_values, start=len(others)):
-        values = (row[place] for row in rows)
-        present = [value for value in values if value is not None and value is not absent]
-        _keep_integers(table, column, present)
-    paths = pd.Series([row[-1] for row in rows], table.index, object)
-    return with_about(table.assign(**{_PATH: paths}), project, name)
+        trainings = list(_trainings(project, directory, checkpointed))
+        if not any(each.about["reused_graph"] for each in trainings):
+            for each in trainings:
+                del each.about["reused_graph"]
+        trainings = [each for each in trainings if each.epochs]
+        names = dict.fromkeys([*_FIRST, *_names_in(trainings)])
+        of_values = [name for name in names if name.startswith(CONFIG)]
+        others = [name for name in names if name not in of_values and name != _PATH]
+        measured = {name for each in trainings for seen in each.epochs.values() for name in seen}
+        of_epochs = [name for name in names if name == _EPOCH or name in measured - {_PATH}]
+        of_trainings = [name for name in [*others, *of_values] if name not in of_epochs]
+        lasting = _frame([_lasting(each, of_trainings) for each in trainings], of_trainings)
+        changing = _frame(
+            [row for each in trainings for row in _epochs(each, of_epochs)], of_epochs
+        )
+        counts = [len(each.epochs) for each in trainings]
+        places = np.repeat(np.arange(len(trainings)), counts)
+        repeated = lasting.take(places).reset_index(drop=True)
+        table = pd.concat([repeated, changing], axis="columns")[[*others, *of_values]]
+        paths = [
+            each.path if epoch == each.saved else None
+            for each in trainings
+            for epoch in each.epochs
+        ]
+    return with_about(table.assign(**{_PATH: pd.Series(paths, table.index, object)}), project, name)
 
 
-@dataclasses.dataclass(frozen=True)
+def _frame(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
+    """A table in which integers of hyperparameters stay integers."""
+    frame = pd.DataFrame(rows, columns=columns)
+    for place, column in enumerate(columns):
+        if column.startswith(CONFIG):
+            values = (row[place] for row in rows)
+            present = [value for value in values if value is not None and value is not _ABSENT]
+            _keep_integers(frame, column, present)
+    return frame
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Training:
     """What rows of a training say.
 
@@ -117,20 +137,31 @@ class _Training:
     saved: int | None
 
 
+def _lasting(training: _Training, columns: list[str]) -> tuple[Any, ...]:
+    """What is the same in all rows of a training."""
+    known = training.about | training.values
+    return tuple([known.get(column, _ABSENT) for column in columns])
+
+
+def _epochs(training: _Training, columns: list[str]) -> Iterator[tuple[Any, ...]]:
+    """What is another in each row of a training: its epoch and its metrics."""
+    for epoch, metrics in training.epochs.items():
+        row = {**training.about, _EPOCH: epoch, **metrics, **training.values}
+        yield tuple([row.get(column, _ABSENT) for column in columns])
+
+
 def _trainings(
     project: Project, directory: pathlib.Path, checkpointed: bool
 ) -> Iterator[_Training]:
     """Yield what rows say of each training; as for `epochs_table`."""
-    reuses = _reuses(project.trials.values())
     is_flat = keras_tuner_files.exists(directory)
-    for index, trial in enumerate(project.trials.values()):
+    for index, trial in enumerate(map(Trial.to_read, project.trials.values())):
         values = {f"{CONFIG}{name}": value for name, value in trial.values.items()}
         for number, execution in sorted(trial.executions.items()):
             about = {"config_enum": index, "trial_id": trial.trial_id, "execution": number}
             if project.cv_folds is not None:
                 about["cv_index"] = fold_of(number, project.cv_folds)
-            if reuses:
-                about["reused_graph"] = execution.reused_graph
+            about["reused_graph"] = execution.reused_graph
             about["status"] = execution.status
             place = execution_directory(directory, trial.trial_id, number, is_flat)
             saved = execution.best_epoch if checkpoints.exists(place) else None
@@ -150,13 +181,6 @@ def _names_in(trainings: Iterable[_Training]) -> Iterator[str]:
             if names not in seen:
                 seen.add(names)
                 yield from (*before, *metrics, *after)
-
-
-def _reuses(trials: Iterable[Trial]) -> bool:
-    """Whether a training was by graphs that an earlier one had traced."""
-    return any(
-        execution.reused_graph for trial in trials for execution in trial.executions.values()
-    )
 
 
 def default_checkpoints(df: pd.DataFrame) -> pd.DataFrame:
@@ -353,17 +377,34 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
     )
     place = COLUMNS.index("score") + 1
     trials = ranked(list(project.trials.values()), project.objective)
-    of_gpus = [] if all(trial.gpu_memory is None for trial in trials) else ["gpu_memory"]
-    of_graphs = ["reused_graph"] if _reuses(trials) else []
-    columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus, *of_graphs]
-    known = {*columns, *OF_TIMES}
     with without_garbage_collection():
-        rows = [_row(trial, project, known) for trial in trials]
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in known))
-    frame = pd.DataFrame(rows, columns=[*columns, *names, *OF_TIMES])
-    for hyperparameter in names:
-        found = (row.get(hyperparameter) for row in rows)
-        _keep_integers(frame, hyperparameter, [each for each in found if each is not None])
+        rows = [_row(trial.to_read(), project) for trial in trials]
+        of_gpus = [] if all(row["gpu_memory"] is None for row, _ in rows) else ["gpu_memory"]
+        of_graphs = ["reused_graph"] if any(row["reused_graph"] for row, _ in rows) else []
+        columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus, *of_graphs]
+        known = {*columns, *OF_TIMES}
+        given = dict.fromkeys(name for _, values in rows for name in values)
+        shown = {name: f"{CLASH}{name}" if name in known else name for name in given}
+        if any(name in known for name in given):
+            rows = [
+                (row, {shown[name]: value for name, value in values.items()})
+                for row, values in rows
+            ]
+        names = list(dict.fromkeys(shown.values()))
+        frame = pd.DataFrame(
+            [
+                (
+                    *[row.get(name, _ABSENT) for name in columns],
+                    *[values.get(name, _ABSENT) for name in names],
+                    *[row[name] for name in OF_TIMES],
+                )
+                for row, values in rows
+            ],
+            columns=[*columns, *names, *OF_TIMES],
+        )
+        for hyperparameter in names:
+            found = (values.get(hyperparameter) for _, values in rows)
+            _keep_integers(frame, hyperparameter, [each for each in found if each is not None])
     numbers = dict.fromkeys(["score", *of_folds, "duration"], "float64")
     counts = dict.fromkeys(["best_epoch", "epochs", *of_gpus], "Int64")
     frame = frame.astype({**numbers, **counts, "worker": object})
@@ -407,7 +448,8 @@ def pareto_front(project: Project, name: str = "") -> pd.DataFrame:
     return frame
 
 
-def _row(trial: Trial, project: Project, columns: Collection[str]) -> dict[str, Any]:
+def _row(trial: Trial, project: Project) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """What a row says of a trial, and its hyperparameters."""
     number = trial.best_execution(project.objective)
     row = {
         "trial_id": trial.trial_id,
@@ -422,8 +464,8 @@ def _row(trial: Trial, project: Project, columns: Collection[str]) -> dict[str, 
         "started": trial.started,
         "ended": trial.ended,
         "worker": trial.worker,
-        **({"gpu_memory": trial.gpu_memory} if "gpu_memory" in columns else {}),
-        **({"reused_graph": _reuses([trial])} if "reused_graph" in columns else {}),
+        "gpu_memory": trial.gpu_memory,
+        "reused_graph": any(each.reused_graph for each in trial.executions.values()),
     }
     if project.cv_folds is not None:
         scores = trial.fold_scores(project.cv_folds)
@@ -433,7 +475,4 @@ def _row(trial: Trial, project: Project, columns: Collection[str]) -> dict[str, 
             else None
         }
         row |= {f"fold{fold}_score": score for fold, score in scores.items()}
-    return row | {
-        name if name not in columns else f"{CLASH}{name}": value
-        for name, value in trial.values.items()
-    }
+    return row, trial.values

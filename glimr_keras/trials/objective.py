@@ -70,6 +70,17 @@ class Objective:
         """This metric's value in `logs`."""
         return float(logs[self.name])
 
+    def value_in(self, logs: Mapping[str, Any]) -> float | None:
+        """The value in `logs`; `None` where they do not hold it, or it says nothing of a model."""
+        if type(self) is Objective and type(logs.get(self.name)) is float:
+            value: float = logs[self.name]
+            if math.isfinite(value):
+                return value
+        if not self.has_value(logs):
+            return None
+        value = self.get_value(logs)
+        return None if self.is_void(value) else value
+
     def better_than(self, left: float | None, right: float | None) -> bool:
         """Whether score `left` is better than `right`; any number is better than nan or none."""
         if left is None or math.isnan(left):

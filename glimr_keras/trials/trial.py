@@ -18,7 +18,7 @@ import pathlib
 import statistics
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from glimr_keras._utils import html
 from glimr_keras._utils.text import MISSING, Column, four_digits, plain, short
@@ -28,6 +28,7 @@ from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.metrics_tracking import MetricsTracker
 from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.packable import Packable
 
 _WIDEST = 80  # of what a notebook shows of a value
 
@@ -51,7 +52,7 @@ STATUSES = frozenset(value for name, value in vars(TrialStatus).items() if name.
 """All of them."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Execution:
     """One training of a configuration.
 
@@ -125,10 +126,8 @@ class Execution:
         if epoch in self.history:
             self._go_back(epoch, objective)
         self.history[epoch] = metrics
-        if not objective.has_value(metrics):
-            return
-        value = objective.get_value(metrics)
-        if not objective.is_void(value) and objective.better_than(value, self.score):
+        value = objective.value_in(metrics)
+        if value is not None and objective.better_than(value, self.score):
             self.best_epoch, self.score = epoch, value
 
     def _go_back(self, epoch: int, objective: Objective) -> None:
@@ -149,10 +148,9 @@ class Execution:
         best = known[-1] if known else _NONE
         for number, seen in itertools.islice(self.history.items(), len(known), None):
             best_epoch, score = best.epoch, best.score
-            if objective.has_value(seen):
-                value = objective.get_value(seen)
-                if not objective.is_void(value) and objective.better_than(value, score):
-                    best_epoch, score = number, value
+            value = objective.value_in(seen)
+            if value is not None and objective.better_than(value, score):
+                best_epoch, score = number, value
             best = _Best(best_epoch, score, max(best.latest, number))
             known.append(best)
         return known
@@ -174,7 +172,7 @@ class _Best(NamedTuple):
 _NONE = _Best(None, None, -math.inf)
 
 
-class Trial:
+class Trial(Packable):
     """One configuration of a search, and what came of it.
 
     Args:
@@ -193,6 +191,10 @@ class Trial:
         executions: The trainings by number, counted from 0.
         directions: Of the metrics that were measured, by name, as far as they are known.
     """
+
+    _packed_parts: ClassVar[tuple[str, ...]] = (
+        *("hyperparameters", "suggested", "sampling_key", "executions", "_tracker"),
+    )
 
     def __init__(
         self,
@@ -238,6 +240,11 @@ class Trial:
         self.values, self.metrics = dict(self.suggested), MetricsTracker()
         self.score, self.best_step = None, None
 
+    def values_to_read(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """What the oracle chose, and `values`, to be read only; the trial stays packed."""
+        packed = self._packed
+        return (self.suggested, self.values) if packed is None else packed.values()
+
     @property
     def values(self) -> dict[str, Any]:
         """Those that the oracle chose, until the trial says better: exactly those that its own
@@ -247,10 +254,11 @@ class Trial:
 
     @values.setter
     def values(self, values: dict[str, Any]) -> None:
-        names = sorted(
-            values, key=lambda name: Stage.NAMES.index(name) + 1 if name in Stage.NAMES else 0
-        )  # those come last
-        new, kept = {name: values[name] for name in names}, self.hyperparameters.values
+        if not values.keys().isdisjoint(Stage.NAMES):  # those come last
+            order = {name: place + 1 for place, name in enumerate(Stage.NAMES)}
+            names = sorted(values, key=lambda name: order.get(name, 0))
+            values = {name: values[name] for name in names}
+        new, kept = dict(values), self.hyperparameters.values
         kept.clear()  # the same dict, which a hook of the user's may have kept
         kept.update(new)
 
@@ -261,16 +269,22 @@ class Trial:
         """
         if self._score is not None:
             return self._score
+        packed = self._packed
+        return self.mean_score if packed is None else packed.score
+
+    @score.setter
+    def score(self, score: float | None) -> None:
+        self._score = score
+
+    @property
+    def mean_score(self) -> float | None:
+        """The score that its executions give it."""
         scores = [execution.score for execution in self.executions.values()]
         if not scores or any(score is None or math.isnan(score) for score in scores):
             return None
         if len(scores) == 1:
             return float(scores[0])  # type: ignore[arg-type]  # it is not None
         return statistics.fmean(score for score in scores if score is not None)
-
-    @score.setter
-    def score(self, score: float | None) -> None:
-        self._score = score
 
     @property
     def given_score(self) -> float | None:
@@ -548,51 +562,3 @@ class Trial:
 def fold_of(execution: int, cv_folds: int | None) -> int | None:
     """Which fold the execution of this number is validated on; `None` without cross validation."""
     return None if cv_folds is None else execution % cv_folds
-
-
-def by_id(trial: Trial) -> tuple[bool, int, str]:
-    """Return a key that sorts trials by their numbers; ids of others' projects may be words."""
-    is_number = trial.trial_id.isdecimal()
-    return not is_number, int(trial.trial_id) if is_number else 0, trial.trial_id
-
-
-def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
-    """Trials from best to worst: completed ones by score, then stopped ones by score, then those
-    without a score.
-    """
-
-    def key(trial: Trial) -> tuple[bool, bool, float, bool, int, str]:
-        return (
-            not trial.is_scored,
-            trial.status == TrialStatus.STOPPED,
-            objective.sort_key(trial.score),
-            *by_id(trial),
-        )
-
-    return sorted(trials, key=key)
-
-
-def pareto_front(trials: list[Trial], objective: Objective) -> list[Trial]:
-    """The trials that no other beats in one part of the objective without being worse in another,
-    best in the first first.
-    """
-    costs: dict[str, tuple[float, ...]] = {}
-    for trial in trials:
-        values = trial.objective_values(objective)
-        if trial.is_scored and values is not None:
-            costs[trial.trial_id] = tuple(
-                part.sort_key(value) for part, value in zip(objective.parts, values, strict=True)
-            )
-
-    def is_beaten(mine: tuple[float, ...]) -> bool:
-        return any(
-            other != mine and all(theirs <= ours for theirs, ours in zip(other, mine, strict=True))
-            for other in costs.values()
-        )
-
-    front = [
-        trial
-        for trial in trials
-        if trial.trial_id in costs and not is_beaten(costs[trial.trial_id])
-    ]
-    return sorted(front, key=lambda trial: costs[trial.trial_id])

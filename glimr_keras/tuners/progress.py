@@ -15,7 +15,8 @@ from glimr_keras._utils.text import four_digits, plain, short
 from glimr_keras.errors import reason_of
 from glimr_keras.results.overview import shown_place
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus, ranked
+from glimr_keras.trials.ranking import ranked
+from glimr_keras.trials.trial import Trial, TrialStatus
 from glimr_keras.tuners.console import LossyConsole
 from glimr_keras.tuners.hooks import SearchingTuner
 from glimr_keras.tuners.progress_lines import Display, LogLines, TerminalLine
@@ -119,8 +120,7 @@ class Progress:
             time_budget_s: How many seconds are left. Defaults to no bound.
         """
         self._objective, self._doing = objective, "starting workers"
-        for trial in trials:
-            self._count(trial)
+        self._count(*trials)
         self._first_began = time.monotonic()
         if time_budget_s is not None:
             self._must_end_at = self._first_began + time_budget_s
@@ -210,11 +210,12 @@ class Progress:
             self._note,
         )
 
-    def _count(self, trial: Trial) -> None:
-        self._ended.append(trial)
-        self._failed += trial.status == TrialStatus.FAILED
-        if trial.is_scored:
-            best = ranked([*self._best, trial], self._objective)
+    def _count(self, *trials: Trial) -> None:
+        self._ended += trials
+        self._failed += sum(trial.status == TrialStatus.FAILED for trial in trials)
+        scored = [trial for trial in trials if trial.is_scored]
+        if scored:
+            best = ranked([*self._best, *scored], self._objective)
             self._best = tuple(best[:_SHOWN_OF_BEST])
 
     def _foresee(self) -> None:

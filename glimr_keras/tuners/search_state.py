@@ -140,9 +140,11 @@ class TimeLeft:
         self._times = _Times()
         self._trials = self._epochs = 0  # that ended in this session
         self._trials_before = len(before)
-        self._epochs_before = sum(map(planned_epochs, before))
+        self._epochs_before = 0
         for trial in before:
-            self._learn(trial)
+            seen = trial.to_read()
+            self._epochs_before += planned_epochs(seen)
+            self._learn(seen)
 
     def add(self, trial: Trial) -> None:
         """Take in a trial that has ended."""

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus, ranked
+from glimr_keras.trials.ranking import ranked
+from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
 MIN, MAX = Objective("val_loss", "min"), Objective("val_accuracy", "max")
 

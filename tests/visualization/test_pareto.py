@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import glimr_keras as gk
-from glimr_keras.trials.trial import pareto_front
+from glimr_keras.trials.ranking import pareto_front
 from glimr_keras.visualization.pareto import is_on_front, objective_values
 from glimr_keras.visualization.scores import scores_of
 from tests.visualization import made

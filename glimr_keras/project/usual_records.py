@@ -1,0 +1,106 @@
+"""The records that a journal is made of, as a search writes them: told at once to be what they may
+be, since a journal has millions. Runs anywhere.
+
+Nothing is refused here. What is not as usual is held against the tables of `records`, which say
+what a record may be; whatever is usual is that as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.trial import STATUSES
+
+Record = Mapping[str, Any]
+_LATEST = 9e9
+_MOST = 10**5
+_FLOAT = frozenset({float})
+
+
+def _is_training(record: Record) -> bool:
+    """Tell whether it says which execution of which trial it is of."""
+    number = record.get("execution")
+    return type(number) is int and 0 <= number <= _MOST and _is_trial(record)
+
+
+def _is_trial(record: Record) -> bool:
+    """Tell whether it has a trial's id, and a time."""
+    name, time = record.get("trial_id"), record.get("time")
+    return (
+        type(name) is str
+        and len(name) < 32
+        and name.isascii()
+        and name.isdecimal()
+        and type(time) is float
+        and 0 <= time <= _LATEST
+    )
+
+
+def _is_epoch(record: Record) -> bool:
+    number, epoch, metrics = record.get("execution"), record.get("epoch"), record.get("metrics")
+    return (
+        type(number) is type(epoch) is int
+        and 0 <= number <= _MOST
+        and 0 <= epoch <= _MOST
+        and _is_trial(record)
+        and type(metrics) is dict
+        and _FLOAT.issuperset(map(type, metrics.values()))
+        and type(record.get("worker", "")) is str
+    )
+
+
+def _is_beginning(record: Record) -> bool:
+    key = record.get("sampling_key")
+    return (
+        _is_trial(record)
+        and _are_values(record.get("values"))
+        and type(key) is list
+        and all(type(part) is int and part >= 0 for part in key)
+    )
+
+
+def _is_execution(record: Record) -> bool:
+    epoch, started = record.get("best_epoch"), record.get("started")
+    return (
+        len(record) == 11  # none of those that few have
+        and _is_training(record)
+        and _is_ending(record)
+        and type(record.get("score")) is float
+        and type(epoch) is int
+        and 0 <= epoch <= _MOST
+        and type(record.get("duration")) is float
+        and 0 <= record["duration"] <= _LATEST
+        and type(started) is float
+        and 0 <= started <= _LATEST
+        and type(record.get("worker")) is str
+    )
+
+
+def _is_end(record: Record) -> bool:
+    return (
+        len(record) == 6
+        and _is_trial(record)
+        and _is_ending(record)
+        and _are_values(record.get("values"))
+    )
+
+
+def _is_ending(record: Record) -> bool:
+    status = record.get("status")
+    return type(status) is str and status in STATUSES and record.get("message", "") is None
+
+
+def _are_values(values: Any) -> bool:
+    return type(values) is dict and values.keys().isdisjoint(Stage.NAMES)
+
+
+USUAL: Mapping[str, Callable[[Record], bool]] = {
+    "epoch": _is_epoch,
+    "start": _is_training,
+    "trial": _is_beginning,
+    "execution": _is_execution,
+    "end": _is_end,
+}
+"""By kind, what tells of a record that it is a usual one."""

@@ -1,0 +1,335 @@
+"""What became of a trial, in few bytes. Pure Python; runs anywhere.
+
+A search may have a hundred thousand trials, and hardly any is looked at after its end. So one that
+has ended is packed: names are those of all others, numbers are bytes. It is what it was as soon as
+any part of it is asked for. What is unusual is not packed, nor what somebody holds a part of, since
+who changes that part has changed the trial.
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import itertools
+import marshal
+import operator
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from glimr_keras.space.hp_types import HyperParameter
+from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.trials.metrics_tracking import MetricsTracker
+from glimr_keras.trials.trial import Execution, Trial
+
+_FORMAT = 2
+"""Of `marshal`: floats to the bit, and nothing that depends on who else has a value."""
+_RECENT, _AT_ONCE = 64, 3
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+_FLOAT = frozenset({float})
+_NUMBERS = frozenset({int, float})
+_SINGLE = (
+    *("status", "best_epoch", "score", "duration", "message", "attempt", "lost", "is_told"),
+    *("gpu_memory", "reused_graph", "started", "ended", "worker"),
+)
+"""What an execution has one of."""
+_singles = operator.attrgetter(*_SINGLE)
+
+
+class _Definitions(dict[Any, HyperParameter]):
+    """Definitions by key; one object of all trials that have the same."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__
+
+
+class _Layout(NamedTuple):
+    """What packed trials have in common.
+
+    Attributes:
+        suggested: Names of what was chosen.
+        values: Names of what was asked for; `None` where it is what was chosen.
+        num_before: How many of those chosen the hyperparameters had first.
+        old: Names that were defined when the trial began.
+        metrics: Names of the metrics of each execution.
+        definitions: By key.
+    """
+
+    suggested: tuple[str, ...]
+    values: tuple[str, ...] | None
+    num_before: int
+    old: frozenset[str]
+    metrics: tuple[tuple[str, ...], ...]
+    definitions: _Definitions
+
+    def named(
+        self, chosen: tuple[Any, ...], values: tuple[Any, ...] | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what was chosen, and what was asked for; one dict where they are the same."""
+        suggested = dict(zip(self.suggested, chosen, strict=True))
+        if self.values is None or values is None:
+            return suggested, suggested
+        return suggested, dict(zip(self.values, values, strict=True))
+
+
+class Packed(NamedTuple):
+    """A packed trial.
+
+    Attributes:
+        layout: What others have as well.
+        content: What it has alone.
+        score: That its executions give it.
+    """
+
+    layout: _Layout
+    content: bytes
+    score: float | None
+
+    def values(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what was chosen, and what was asked for; one dict where they are the same."""
+        chosen, values, *_ = marshal.loads(self.content)
+        return self.layout.named(chosen, values)
+
+    def parts(self) -> dict[str, Any]:
+        """Return what it was packed from."""
+        layout = self.layout
+        chosen, values, kept, sampling_key, executions = marshal.loads(self.content)
+        if values is None:  # others, which are equal
+            values = chosen if kept is None else marshal.loads(self.content)[0]
+        suggested = dict(zip(layout.suggested, chosen, strict=True))
+        names = layout.suggested if layout.values is None else layout.values
+        own = dict(zip(names, values, strict=True))
+        if kept is not None or layout.values is not None:
+            same = itertools.compress(names, itertools.repeat(True) if kept is None else kept)
+            own.update((name, suggested[name]) for name in same)
+        hyperparameters = HyperParameters()
+        state = vars(hyperparameters)
+        state["values"] = own
+        state["_values_before"] = dict(itertools.islice(suggested.items(), layout.num_before))
+        state["_definitions"] = dict(layout.definitions)
+        state["_old"] = set(layout.old)
+        made = {
+            number: _execution(names, *content)
+            for (number, *content), names in zip(executions, layout.metrics, strict=True)
+        }
+        return {
+            "hyperparameters": hyperparameters,
+            "suggested": suggested,
+            "sampling_key": sampling_key,
+            "executions": made,
+            "_tracker": MetricsTracker(),
+        }
+
+
+class Packer:
+    """Packs the trials of one search, which have much in common."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[_Layout, _Layout] = {}
+        self._definitions: dict[tuple[int, ...], _Definitions] = {}
+        self._later: collections.deque[Trial] = collections.deque()
+
+    def define(self, parameters: Mapping[Any, HyperParameter]) -> None:
+        """Make definitions known to all trials that were packed, as far as they are not; those
+        that are packed later need not have them.
+        """
+        for known in self._definitions.values():
+            for key, parameter in parameters.items():
+                known.setdefault(key, parameter)
+        self._definitions.clear()
+        self._layouts.clear()
+
+    def pack(self, trial: Trial) -> None:
+        """Pack a trial that has ended, if that is possible; else it stays as it is."""
+        if not _is_held(trial):
+            self.pack_alone(trial)
+
+    def pack_later(self, trial: Trial) -> None:
+        """Pack a trial when so many others have ended that hardly anybody looks at it, and nobody
+        has a part of it.
+        """
+        self._later.append(trial)
+        for _ in range(min(len(self._later) - _RECENT, _AT_ONCE)):
+            earlier = self._later.popleft()
+            if _is_held(earlier):
+                self._later.append(earlier)
+            else:
+                self.pack_alone(earlier)
+
+    def pack_alone(self, trial: Trial) -> None:
+        """As `pack`, a trial of which nobody has a part."""
+        is_usual = type(trial) is Trial and not trial.is_packed
+        packed = self._packed(trial) if is_usual else None
+        if packed is not None:
+            trial.keep_packed(packed)
+
+    def _packed(self, trial: Trial) -> Packed | None:
+        state, suggested = vars(trial.hyperparameters), trial.suggested
+        values, before = state["values"], state["_values_before"]
+        chosen, asked = tuple(suggested.values()), tuple(values.values())
+        kinds, kinds_asked = list(map(type, chosen)), list(map(type, asked))
+        if (
+            not _PLAIN.issuperset(kinds)
+            or not _PLAIN.issuperset(kinds_asked)
+            or type(trial.hyperparameters) is not HyperParameters
+            or len(state) != _NUM_STATE
+            or _rest(state) != _USUAL
+            or vars(trial._tracker) != _NOTHING_TOLD
+        ):
+            return None
+        contents, metrics = [], []
+        for number, execution in trial.executions.items():
+            found = _content(number, execution)
+            if found is None:
+                return None
+            contents.append(found[0])
+            metrics.append(found[1])
+        names, names_asked, num_before = tuple(suggested), tuple(values), len(before)
+        if names[:num_before] != tuple(before) or not all(
+            map(operator.is_, chosen, before.values())
+        ):
+            return None
+        kept = tuple(map(operator.is_, map(suggested.get, values, _NONES), asked))
+        is_same = names == names_asked and (
+            all(kept) or (kinds == kinds_asked and chosen == asked and 0 not in chosen)
+        )  # to the bit; there are two zeros
+        own = (
+            chosen,
+            None if is_same else asked,
+            None if all(kept) else kept,
+            trial.sampling_key,
+            tuple(contents),
+        )
+        try:
+            content = marshal.dumps(own, _FORMAT)
+        except ValueError:
+            return None
+        layout = _Layout(
+            names,
+            None if is_same else names_asked,
+            num_before,
+            frozenset(state["_old"]),
+            tuple(metrics),
+            self._shared(state["_definitions"]),
+        )
+        return Packed(self._layouts.setdefault(layout, layout), content, trial.mean_score)
+
+    def _shared(self, definitions: dict[Any, HyperParameter]) -> _Definitions:
+        key = tuple(map(id, definitions.values()))  # they are held from here on
+        found = self._definitions.get(key)
+        if found is None:
+            found = self._definitions[key] = _Definitions(definitions)
+        return found
+
+
+def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+    """Return an execution as plain values, and the names of its metrics; `None` of one that is
+    unusual.
+    """
+    history, times, returned = execution.history, execution.epoch_times, execution.returned
+    names: tuple[str, ...] = ()
+    numbers: list[float] = []
+    for metrics in history.values():
+        found = tuple(metrics)
+        if found != names:
+            if names:
+                return None
+            names = found
+        numbers += metrics.values()
+    single = _singles(execution)
+    epochs, timed = tuple(history), tuple(times)
+    moments = tuple(times.values())
+    if (
+        type(execution) is not Execution
+        or len(numbers) != len(names) * len(epochs)
+        or not _FLOAT.issuperset(map(type, [*numbers, *moments, *returned.values()]))
+        or not _NUMBERS.issuperset(map(type, epochs + timed))
+        or not _PLAIN.issuperset(map(type, single))
+    ):
+        return None
+    is_counted = epochs == tuple(range(1, len(epochs) + 1)) and float not in map(type, epochs)
+    are_timed = epochs == timed and list(map(type, epochs)) == list(map(type, timed))
+    content = (
+        number,
+        single,
+        tuple(returned.items()),
+        len(epochs) if is_counted else epochs,
+        array.array("d", numbers).tobytes(),
+        None if are_timed else timed,
+        array.array("d", moments).tobytes(),
+    )
+    return content, names
+
+
+def _execution(
+    names: tuple[str, ...],
+    single: tuple[Any, ...],
+    returned: tuple[tuple[str, float], ...],
+    epochs: int | tuple[int, ...],
+    numbers: bytes,
+    timed: tuple[int, ...] | None,
+    times: bytes,
+) -> Execution:
+    """Return the execution that `_content` was given."""
+    numbered = range(1, epochs + 1) if isinstance(epochs, int) else epochs
+    found, width = array.array("d", numbers).tolist(), len(names)
+    history = {
+        epoch: dict(zip(names, found[place * width : (place + 1) * width], strict=True))
+        for place, epoch in enumerate(numbered)
+    }
+    moments = array.array("d", times).tolist()
+    return Execution(
+        **dict(zip(_SINGLE, single, strict=True)),
+        history=history,
+        returned=dict(returned),
+        epoch_times=dict(zip(numbered if timed is None else timed, moments, strict=True)),
+    )
+
+
+def _is_held(trial: Trial) -> bool:
+    """Tell whether anybody else has a part of the trial that can be changed."""
+    if trial.is_packed:
+        return False
+    if (
+        max(
+            _holders(trial, "hyperparameters"),
+            _holders(trial, "suggested"),
+            _holders(trial, "executions"),
+            _holders(trial, "_tracker"),
+            _holders(trial.hyperparameters, "values"),
+        )
+        > _ALONE
+        or _most_held(trial.executions) > _ALONE_INSIDE
+    ):
+        return True
+    return any(map(_is_execution_held, trial.executions.values()))
+
+
+def _is_execution_held(execution: Execution) -> bool:
+    names = ("history", "epoch_times", "returned")
+    return (
+        max([_holders(execution, name) for name in names]) > _ALONE
+        or _most_held(execution.history) > _ALONE_INSIDE
+    )
+
+
+def _holders(owner: Any, name: str) -> int:
+    return sys.getrefcount(getattr(owner, name))
+
+
+def _most_held(owner: Mapping[Any, Any]) -> int:
+    return max(map(sys.getrefcount, owner.values()), default=0)
+
+
+_NONES = itertools.repeat(object())
+_NOTHING_TOLD = vars(MetricsTracker())
+_STATE = vars(HyperParameters())
+_NUM_STATE = len(_STATE)
+_rest = operator.itemgetter(
+    *[name for name in _STATE if name not in ("values", "_values_before", "_definitions", "_old")]
+)
+_USUAL = _rest(_STATE)
+"""What hyperparameters have that are values and definitions, and nothing more."""
+_ALONE = _holders(Execution(), "history")
+_ALONE_INSIDE = _most_held({0: Execution()})
+"""How often Python counts a part that its owner alone has."""
