@@ -27,6 +27,9 @@ from glimr_keras.project.checkpoints import (
     storing,
 )
 
+_REMOVED = ".old_"
+"""Before the name of what is being removed, of which a part may be gone."""
+
 
 def save_best(directory: str | os.PathLike[str], best: str | os.PathLike[str]) -> None:
     """Makes the best weights of a training, without its optimizer's state, the state that it goes
@@ -71,7 +74,8 @@ def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
     """
     place = pathlib.Path(directory)
     found = []
-    for each in [place, *(place.iterdir() if place.is_dir() else ())]:
+    there = place.iterdir() if place.is_dir() else ()
+    for each in [place, *(each for each in there if not each.name.startswith(_REMOVED))]:
         with contextlib.suppress(CheckpointError):
             described = describe(each)
             found.append((described.attempt, described.epoch, not each.name.startswith("."), each))
@@ -136,7 +140,7 @@ def remove_states(directory: pathlib.Path) -> None:
     """Removes a training's state, or the directory of all of them, if it is there. Who looks
     meanwhile finds all or nothing.
     """
-    hidden = directory.with_name(f".old_{directory.name}")
+    hidden = directory.with_name(f"{_REMOVED}{directory.name}")
     if not os.path.lexists(directory) and not os.path.lexists(hidden):  # as of most trainings
         return
     shutil.rmtree(hidden, ignore_errors=True)

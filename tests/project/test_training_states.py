@@ -1,5 +1,7 @@
 """States of trainings, from which they are continued."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,20 @@ def test_a_process_that_dies_while_it_writes_a_state_leaves_the_one_before(tmp_p
     with pytest.raises(Killed):
         model_weights.save_state(model, states, Checkpoint(2), tmp_path)
     assert checkpoints.describe(training_states.newest(states)).epoch == 1
+
+
+def test_what_is_left_of_a_state_that_was_being_removed_is_none(tmp_path):
+    """A state that was saved again for its epoch was being removed when the process was killed."""
+    saved(tmp_path, epoch=1, score=0.5)
+    states, model = tmp_path / "latest", tiny_models.build(HyperParameters())
+    model_weights.save_state(model, states, Checkpoint(2), tmp_path)
+    whole, left = states / ".epoch_000002", states / ".old_epoch_000002"
+    shutil.copytree(states / "epoch_000002", whole)
+    (states / "epoch_000002").rename(left)
+    (left / checkpoints.BEST / checkpoints.DESCRIPTION).unlink()
+    assert training_states.newest(states) == whole
+    shutil.rmtree(whole)
+    assert training_states.newest(states) is None
 
 
 def test_a_state_whose_best_weights_are_damaged_is_none(tmp_path):

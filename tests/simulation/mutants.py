@@ -155,7 +155,9 @@ AT_URIS = {
     "the journal is sent before the weights": lambda: mock.patch.object(
         Mirror, "_put_changed", journal_early
     ),
-    "a claim is not heeded": lambda: mock.patch.object(Claim, "_check", nothing),
+    "a claim is not heeded": lambda: mock.patch.object(
+        Claim, "_is_of_another", lambda self, claim: False
+    ),
     "weights of trials that are not among the best stay at the URI": lambda: mock.patch.object(
         Mirror, "remove", removed_here
     ),

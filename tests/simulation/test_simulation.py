@@ -89,6 +89,21 @@ def test_a_search_that_breaks_at_every_change_of_the_disk(oracle, kind, part):
             trials=8,
             pauses=30,
         ),
+        # of a state that was being removed, a part was gone on from
+        Plan(
+            oracle="hyperband",
+            trials=1,
+            kind=Kind(epochs=3, fails=30),
+            state_every=None,
+            stops=15,
+            sessions=(
+                Session(
+                    Hardware(workers=5, lag=5.0, refuses=10), (Fault("full", "driver", 34, 0.5),)
+                ),
+                Session(faults=(Fault("killed", "worker", 14),)),
+            ),
+            seed=233,
+        ),
         # the weights of a state were there, and its description was gone already
         Plan(
             kind=Kind(epochs=3),
