@@ -133,6 +133,8 @@ class Bridge:
         spec = self._phase.next_spec(self.coordinator)
         if spec is None:
             return None
+        if not self._started:  # the executions that are given out have processes started
+            self._missing = 0
         self.specs[ray_id] = dataclasses.replace(spec, reports_state=self.pauses)
         self._given += bool(self._standing_by)
         self._at_once = max(self._at_once - 1, 0)
@@ -225,8 +227,8 @@ class Bridge:
         or takes no more trials.
         """
         self._standing_by.pop(ray_id, None)
-        self._missing += self.coordinator is not None
         spec = self.specs.pop(ray_id, None)
+        self._missing += spec is not None and ray_id in self._started
         if spec is not None and self.coordinator is not None:
             self._refused[spec.key] += ray_id not in self._started
             if ray_id not in self._started and self._refused[spec.key] <= MAX_REFUSED:

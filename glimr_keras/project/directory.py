@@ -16,7 +16,7 @@ from typing import Any
 from glimr_keras.errors import OtherOracleError, ProjectError
 from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import HIDDEN, Journal, Project, cannot_be_made
-from glimr_keras.trials.layout import is_shard
+from glimr_keras.trials.layout import is_in_shard, is_shard
 
 _OURS = re.compile(rf"{re.escape(HIDDEN)}|trial_(\d+|[0-9a-f]{{32}})|oracle\.json|tuner\d+\.json")
 
@@ -95,10 +95,9 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
 
 def _has_content(path: pathlib.Path) -> bool:
     """Whether there is more than an empty folder, which is left by who only asked where it is."""
-    if not path.is_dir():
-        return True
-    there = path.iterdir()
-    return any(map(_has_content, there)) if is_shard(path.name) else any(there)
+    if is_shard(path.name):
+        return any(map(_has_content, filter(is_in_shard, path.glob("trial_*"))))
+    return not path.is_dir() or any(path.iterdir())
 
 
 def _check_can_be_made(directory: pathlib.Path) -> None:
@@ -154,16 +153,17 @@ def _clear(directory: pathlib.Path) -> None:
 
 def _remove(path: pathlib.Path) -> None:
     """Removes what is of a project; in a folder of folders of trials, only these."""
-    if path.is_symlink() or not path.is_dir():
-        path.unlink()
-    elif is_shard(path.name):
-        for trial in path.glob("trial_*"):
-            if is_of_a_project(trial.name):
+    is_folder = path.is_dir() and not path.is_symlink()
+    if is_shard(path.name):
+        for trial in path.glob("trial_*") if is_folder else ():
+            if is_in_shard(trial):
                 _remove(trial)
         with contextlib.suppress(OSError):  # it is not empty
             path.rmdir()
-    else:
+    elif is_folder:
         shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _check_links(directory: pathlib.Path) -> None:

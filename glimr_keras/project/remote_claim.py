@@ -16,6 +16,7 @@ same local copy, which its journal's lock keeps for one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import socket
 import threading
@@ -60,20 +61,47 @@ class Claim:
         self._thread: threading.Thread | None = None
 
     def take(self) -> None:
-        """Claims the project. Where another search has, it is waited for up to a minute, to see
-        whether that still runs.
+        """Claims the project, after a wait as by `wait`.
 
         Raises:
             ProjectError: If another search runs in it.
             StorageError: If that cannot be told.
         """
-        self._wait_for_silence()
+        self.wait()
         self._write()
         time.sleep(_MOMENT)
         self._check()
-        self._ends.clear()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._ends = threading.Event()
+        self._thread = threading.Thread(
+            target=functools.partial(self._beat, self._ends), daemon=True
+        )
         self._thread.start()
+
+    def wait(self) -> None:
+        """Waits where another search has claimed the project, for a minute at most, to see whether
+        it still runs.
+
+        Raises:
+            ProjectError: If it does.
+            StorageError: If that cannot be told.
+        """
+        found = self._there()
+        left = SECONDS - self._age(self._name) if self._is_of_another(found) else 0.0
+        if left <= 0.0:
+            return
+        warnings.warn(
+            f"Another search has claimed the project at {without_keys(self._remote.uri)}, on "
+            f"{_host(found)!r}. Waiting for up to {left:.0f} s to see whether it still runs.",
+            stacklevel=2,
+        )
+        until = time.monotonic() + left
+        while time.monotonic() < until:
+            time.sleep(_LOOK)
+            now = self._there()
+            if not self._is_of_another(now):
+                return
+            if now != found:
+                raise self._is_running(now)
 
     def tidy(self, names: Iterable[str]) -> None:
         """Removes what searches that were killed had begun to write beside the claim.
@@ -84,11 +112,11 @@ class Claim:
         Raises:
             StorageError: If that cannot be done.
         """
-        for name in names:
-            if name.rpartition("/")[0] == self._name.rpartition("/")[0] and name.endswith(PART):
-                _, changed = self._remote.stamp(name) or (0, 0)
-                if time.time() - changed / 1e9 > SECONDS:
-                    self._remote.delete(name)
+        place = self._name.rpartition("/")[0]
+        begun = [each for each in names if each.rpartition("/")[0] == place and each.endswith(PART)]
+        for name in begun:
+            if self._age(name) > SECONDS:
+                self._remote.delete(name)
 
     def hold(self) -> None:
         """Looks whether the project is still this search's.
@@ -113,39 +141,20 @@ class Claim:
         if self._there().get("owner") == self.owner:
             self._remote.delete(self._name)
 
-    def _beat(self) -> None:
+    def _beat(self, ends: threading.Event) -> None:
         """Says that the search runs, until it ends, also while a large file is sent."""
-        while not self._ends.wait(_BEAT):
+        while not ends.wait(_BEAT):
             with contextlib.suppress(StorageError):  # which is said when something is sent
                 if self._there().get("owner") == self.owner:
                     self._write()
 
-    def _wait_for_silence(self) -> None:
-        found = self._there()
-        left = SECONDS - self._age() if self._is_of_another(found) else 0.0
-        if left <= 0.0:
-            return
-        warnings.warn(
-            f"Another search has claimed the project at {without_keys(self._remote.uri)}, on "
-            f"{_host(found)!r}. Waiting for up to {left:.0f} s to see whether it still runs.",
-            stacklevel=2,
-        )
-        until = time.monotonic() + left
-        while time.monotonic() < until:
-            time.sleep(_LOOK)
-            now = self._there()
-            if not self._is_of_another(now):
-                return
-            if now != found:
-                raise self._is_running(now)
-
-    def _age(self) -> float:
-        """For how many seconds the claim that is there has not been written, by the times of the
+    def _age(self, name: str) -> float:
+        """For how many seconds a file that is there has not been written, by the times of the
         store; 0 where it has none.
         """
         beside = f"{self._name}.{self.owner}{PART}"
         self._remote.put(beside, b"")
-        (_, now), (_, then) = (self._remote.stamp(name) or (0, 0) for name in (beside, self._name))
+        (_, now), (_, then) = (self._remote.stamp(each) or (0, 0) for each in (beside, name))
         self._remote.delete(beside)
         return max((now - then) / 1e9, 0.0) if now and then else 0.0
 

@@ -317,16 +317,17 @@ class Mirror:
     # To there
 
     def begin(self, overwrite: bool) -> pathlib.Path:
-        """Brings what a search goes on from, and returns where it works.
+        """Brings what a search goes on from, when no other runs there, and returns where it works.
 
         Args:
             overwrite: Whether it goes on from nothing.
 
         Raises:
-            ProjectError: If both were continued, each in its own way.
+            ProjectError: If another search runs there, or both were continued, each in its own way.
             StorageError: If it cannot be read.
         """
         self.directory = self._home
+        self._claim.wait()
         if not overwrite:
             self.pull()
             self.pull_states()
@@ -379,9 +380,7 @@ class Mirror:
         self._thread.start()
 
     def remove(self, directory: pathlib.Path) -> None:
-        """Removes the weights in an execution's folder, here and there, also where another machine
-        has sent them.
-        """
+        """Removes the weights in an execution's folder, here and there, whoever has sent them."""
         checkpoints.remove(directory)
         folder = directory.relative_to(self.directory).as_posix()
         files = (f"{folder}/{file}" for file in remote_content.OF_CHECKPOINTS)
@@ -405,9 +404,9 @@ class Mirror:
         if self._thread is None:
             return
         self._done.set()
-        self._thread.join()
-        self._thread = None
         try:
+            self._thread.join()
+            self._thread = None
             self.send()
         finally:
             with contextlib.suppress(StorageError):  # after a minute it is void

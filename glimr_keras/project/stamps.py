@@ -19,7 +19,8 @@ _FILES = frozenset({checkpoints.WEIGHTS, checkpoints.DESCRIPTION})
 def listed(directory: pathlib.Path) -> dict[str, dict[str, list[int]]]:
     """Checkpoints that are here: by folder, the files with sizes and times of change."""
     found: dict[str, dict[str, list[int]]] = {}
-    walks = map(os.walk, trial_directories(directory))
+    trials = (each for each in trial_directories(directory) if not each.is_symlink())
+    walks = map(os.walk, trials)
     for place, folders, names in itertools.chain.from_iterable(walks):
         folders[:] = [each for each in folders if not each.startswith(".")]
         name = pathlib.Path(place).relative_to(directory).as_posix()

@@ -34,13 +34,11 @@ def found_conditions(
     by_name: dict[str, list[HyperParameter]] = {}
     for parameter in parameters:
         by_name.setdefault(parameter.name, []).append(parameter)
-    before = _before(observations)
+    before = functools.cache(lambda: _before(observations))
     every = functools.cache(lambda name: list(by_name[name][0].every_value()))
     found: dict[str, tuple[_Told, ...]] = {}
     for name in by_name:
-        found[name] = _conditions_of(
-            name, by_name, before.get(name, ()), found, every, observations
-        )
+        found[name] = _conditions_of(name, by_name, before, found, every, observations)
     return {name: tuple(each.condition for each in told) for name, told in found.items()}
 
 
@@ -62,8 +60,13 @@ class _Told:
 
 def _key(value: Any) -> Hashable:
     """What is the same for values that a condition holds to be the same; nan is not even itself."""
-    is_nan = isinstance(value, float) and math.isnan(value)
-    return object() if is_nan else (isinstance(value, bool), value)
+    if isinstance(value, float) and math.isnan(value):
+        return object()
+    try:
+        hash(value)
+    except TypeError:  # a list, which code has put among the values
+        return type(value), repr(value)
+    return isinstance(value, bool), value
 
 
 def _before(observations: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -84,7 +87,7 @@ def _before(observations: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _conditions_of(
     name: str,
     parameters: Mapping[str, list[HyperParameter]],
-    before: Sequence[str],
+    befores: Callable[[], Mapping[str, list[str]]],
     found: Mapping[str, tuple[_Told, ...]],
     every: Callable[[str], list[Any]],
     observations: Sequence[Mapping[str, Any]],
@@ -98,6 +101,7 @@ def _conditions_of(
     if not with_it or not without:
         return ()
     told: list[_Told] = []
+    before = befores()[name]
     while without:
         candidates = [
             _telling(parameters.get(other, []), found.get(other, ()), every, with_it, without)

@@ -37,11 +37,8 @@ class SearchSpace:
         self.is_whole, self.drawn = is_whole, frozenset(drawn)
         self._parameters = {parameter.key: parameter for parameter in parameters}
         self._observations: list[Mapping[str, Any]] = []
-        self._num_given = 0  # of the observations, that came at once
-        self._found: dict[str, tuple[Condition, ...]] = {}
-        self._all_explained = True
+        self._found: dict[str, tuple[Condition, ...]] | None = None  # not looked for since
         self.observe(*observations)
-        self._num_given = len(self._observations)
 
     @property
     def parameters(self) -> list[HyperParameter]:
@@ -61,35 +58,28 @@ class SearchSpace:
         return [parameter for parameter in parameters if parameter.key not in self._parameters]
 
     def update(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
-        """Adds hyperparameters, and returns those that were new.
-
-        All observations are looked at again, in their order. So it makes no difference when a
-        hyperparameter became known: a search that goes on knows it before its first trial.
-        """
+        """Adds hyperparameters, and returns those that were new."""
         new = self.unknown(parameters)
         self._parameters.update({parameter.key: parameter for parameter in new})
         if new:
-            given, later = (
-                self._observations[: self._num_given],
-                self._observations[self._num_given :],
-            )
-            self._observations, self._found, self._all_explained = [], {}, True
-            self.observe(*given)
-            for observation in later:
-                self.observe(observation)
+            self._found = None
         return new
 
     def observe(self, *observations: Mapping[str, Any]) -> None:
         """Learns from what configurations asked for, to the end of their `build` or `fit`."""
         new = observations[: max(_MAX_OBSERVATIONS - len(self._observations), 0)]
-        self._observations += new
-        if not new or (self._all_explained and all(map(self._explains, new))):
-            return
-        self._found = found_conditions(self._parameters.values(), self._observations)
-        self._all_explained = all(map(self._explains, self._observations))
+        if new:
+            self._observations += new
+            self._found = None
 
     def conditions(self, parameter: HyperParameter) -> tuple[Condition, ...]:
-        """Where it exists: the conditions that were written, and those that were found."""
+        """Where it exists: the conditions that were written, and those that were found.
+
+        What is found follows from the hyperparameters and the observations, and not from when they
+        became known: a search that goes on knows all hyperparameters before its first trial.
+        """
+        if self._found is None:
+            self._found = found_conditions(self._parameters.values(), self._observations)
         return parameter.conditions + self._found.get(parameter.name, ())
 
     def exists(self, parameter: HyperParameter, values: Mapping[str, Any]) -> bool:
@@ -125,13 +115,3 @@ class SearchSpace:
                     )
                 return
         yield values
-
-    def _explains(self, asked: Mapping[str, Any]) -> bool:
-        """Whether these are the names that would be expected with these values."""
-        values: dict[str, Any] = {}
-        for parameter in self.parameters:
-            if parameter.name not in values and self.exists(parameter, asked):
-                if parameter.name not in asked:
-                    return False
-                values[parameter.name] = asked[parameter.name]
-        return len(values) == len({name for name, _ in self._parameters} & set(asked))

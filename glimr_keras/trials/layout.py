@@ -17,7 +17,7 @@ FLAT = 10_000
 SHARD = 1_000
 """Trials that a folder of folders has at most."""
 _NUMBER = re.compile(r"[0-9]{1,32}")
-_SHARD = re.compile(r"trials_[0-9]{1,32}")
+_SHARD = re.compile(r"trials_([1-9][0-9]{0,31})")
 
 
 def trial_folder(trial_id: str) -> str:
@@ -32,18 +32,24 @@ def trial_folder(trial_id: str) -> str:
 
 def is_shard(name: str) -> bool:
     """Tell whether a folder in a project is one of folders of trials, by its name."""
-    return _SHARD.fullmatch(name) is not None
+    found = _SHARD.fullmatch(name)
+    return found is not None and int(found[1]) >= FLAT and int(found[1]) % SHARD == 0
+
+
+def is_in_shard(trial: pathlib.Path) -> bool:
+    """Tell whether a folder is that of a trial, in the folder of folders that is for it."""
+    return trial_folder(_id(trial)) == f"{trial.parent.name}/{trial.name}"
 
 
 def trial_directories(project: pathlib.Path) -> list[pathlib.Path]:
-    """Return the folders of all trials that are there, in the order of the ids.
+    """Return the folders of all trials that are there, in the order of their names.
 
     In a project of KerasTuner, which has no bound, they are all in the project itself.
     """
     found = list(project.glob("trial_*"))
     for shard in project.glob("trials_*"):
         if is_shard(shard.name):
-            found += (place for place in shard.glob("trial_*") if _is_in_place(project, place))
+            found += (place for place in shard.glob("trial_*") if is_in_shard(place))
     return sorted(found, key=lambda place: place.name)
 
 
@@ -64,10 +70,6 @@ def project_directory(directory: str | pathlib.Path, execution: int) -> pathlib.
     """The project that an execution's folder is in."""
     trial = pathlib.Path(directory) if execution == 0 else pathlib.Path(directory).parent
     return trial.parents[trial_folder(_id(trial)).count("/")]
-
-
-def _is_in_place(project: pathlib.Path, trial: pathlib.Path) -> bool:
-    return project / trial_folder(_id(trial)) == trial
 
 
 def _id(trial: pathlib.Path) -> str:

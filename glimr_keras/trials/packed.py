@@ -14,6 +14,7 @@ import itertools
 import marshal
 import operator
 import sys
+import weakref
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ _FORMAT = 2
 """Of `marshal`: floats to the bit, and nothing that depends on who else has a value."""
 _RECENT, _AT_ONCE = 64, 3
 _PLAIN = frozenset({bool, int, float, str, type(None)})
-_FLOAT = frozenset({float})
+_FLOAT, _TEXT, _WHOLE = frozenset({float}), frozenset({str}), frozenset({int})
 _NUMBERS = frozenset({int, float})
 _SINGLE = (
     *("status", "best_epoch", "score", "duration", "message", "attempt", "lost", "is_told"),
@@ -169,7 +170,11 @@ class Packer:
         chosen, asked = tuple(suggested.values()), tuple(values.values())
         kinds, kinds_asked = list(map(type, chosen)), list(map(type, asked))
         if (
-            not _PLAIN.issuperset(kinds)
+            not _are_dicts(suggested, values, before, trial.executions)
+            or type(trial.sampling_key) is not tuple
+            or not _WHOLE.issuperset(map(type, [*trial.sampling_key, *trial.executions]))
+            or not _TEXT.issuperset(map(type, [*suggested, *values]))
+            or not _PLAIN.issuperset(kinds)
             or not _PLAIN.issuperset(kinds_asked)
             or type(trial.hyperparameters) is not HyperParameters
             or len(state) != _NUM_STATE
@@ -227,6 +232,12 @@ def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[
     unusual.
     """
     history, times, returned = execution.history, execution.epoch_times, execution.returned
+    if (
+        type(execution) is not Execution
+        or len(vars(execution)) != _NUM_FIELDS
+        or not _are_dicts(history, times, returned, *history.values())
+    ):
+        return None
     names: tuple[str, ...] = ()
     numbers: list[float] = []
     for metrics in history.values():
@@ -240,8 +251,8 @@ def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[
     epochs, timed = tuple(history), tuple(times)
     moments = tuple(times.values())
     if (
-        type(execution) is not Execution
-        or len(numbers) != len(names) * len(epochs)
+        len(numbers) != len(names) * len(epochs)
+        or not _TEXT.issuperset(map(type, [*names, *returned]))
         or not _FLOAT.issuperset(map(type, [*numbers, *moments, *returned.values()]))
         or not _NUMBERS.issuperset(map(type, epochs + timed))
         or not _PLAIN.issuperset(map(type, single))
@@ -286,6 +297,11 @@ def _execution(
     )
 
 
+def _are_dicts(*each: Any) -> bool:
+    """Tell whether all of them are dicts, and of no class of somebody's own."""
+    return all(type(one) is dict for one in each)
+
+
 def _is_held(trial: Trial) -> bool:
     """Tell whether anybody else has a part of the trial that can be changed."""
     if trial.is_packed:
@@ -297,8 +313,10 @@ def _is_held(trial: Trial) -> bool:
             _holders(trial, "executions"),
             _holders(trial, "_tracker"),
             _holders(trial.hyperparameters, "values"),
+            _holders(trial._tracker, "metrics"),
         )
         > _ALONE
+        or any(map(weakref.getweakrefcount, [trial.hyperparameters, trial._tracker]))
         or _most_held(trial.executions) > _ALONE_INSIDE
     ):
         return True
@@ -308,7 +326,8 @@ def _is_held(trial: Trial) -> bool:
 def _is_execution_held(execution: Execution) -> bool:
     names = ("history", "epoch_times", "returned")
     return (
-        max([_holders(execution, name) for name in names]) > _ALONE
+        weakref.getweakrefcount(execution) > 0
+        or max([_holders(execution, name) for name in names]) > _ALONE
         or _most_held(execution.history) > _ALONE_INSIDE
     )
 
@@ -321,6 +340,7 @@ def _most_held(owner: Mapping[Any, Any]) -> int:
     return max(map(sys.getrefcount, owner.values()), default=0)
 
 
+_NUM_FIELDS = len(vars(Execution()))
 _NONES = itertools.repeat(object())
 _NOTHING_TOLD = vars(MetricsTracker())
 _STATE = vars(HyperParameters())

@@ -19,7 +19,7 @@ _LONGEST = 1 << 30
 
 
 def files_in(project: pathlib.Path) -> list[pathlib.Path]:
-    """Return the `trial.json` of each trial that has one, in the order of the ids."""
+    """Return the `trial.json` of each trial that has one, in the order of the folders' names."""
     files = (place / FILE for place in trial_directories(project))
     return [file for file in files if file.exists()]
 

@@ -52,7 +52,7 @@ STATUSES = frozenset(value for name, value in vars(TrialStatus).items() if name.
 """All of them."""
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass
 class Execution:
     """One training of a configuration.
 

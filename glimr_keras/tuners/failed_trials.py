@@ -5,13 +5,19 @@ driver.
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 
 from glimr_keras.project import checkpoints, training_states
 from glimr_keras.project.journal import Journal, Project
 from glimr_keras.trials.layout import execution_directory, state_directory
 
 
-def begin_again(journal: Journal, project: Project, place: pathlib.Path) -> None:
+def begin_again(
+    journal: Journal,
+    project: Project,
+    place: pathlib.Path,
+    remove: Callable[[pathlib.Path], None] = checkpoints.remove,
+) -> None:
     """Have all failed trials of a project run again, from their beginnings and under their ids.
 
     The journal keeps what became of them before.
@@ -19,6 +25,7 @@ def begin_again(journal: Journal, project: Project, place: pathlib.Path) -> None
     Args:
         journal: Open for writing.
         place: The project's directory.
+        remove: Removes the weights in an execution's folder, also where they were sent to.
 
     Raises:
         StorageError: If the journal cannot be written.
@@ -28,7 +35,7 @@ def begin_again(journal: Journal, project: Project, place: pathlib.Path) -> None
         for number in trial.executions:
             directory = execution_directory(place, trial.trial_id, number)
             training_states.remove_states(state_directory(directory))
-            checkpoints.remove(directory)
+            remove(directory)
         project.begin_again(trial)
 
 

@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import pathlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -486,7 +486,7 @@ class SearchSession:
                 self._state.mirror.start(self._state.is_fresh)
             self._state.is_fresh = False
             if self._settings.retry_failed:
-                failed_trials.begin_again(journal, project, self._state.place)
+                failed_trials.begin_again(journal, project, self._state.place, self._remove)
             progress.say(failed_trials.notice(project))
             coordinator = self._coordinator(journal, project, space, progress)
             done = [project.trials[trial_id] for trial_id in project.end_order]
@@ -558,8 +558,14 @@ class SearchSession:
             project.project_id,
             project.directions,
             self._state.space.drawn_values,
-            checkpoints.remove if self._state.mirror is None else self._state.mirror.remove,
+            self._remove,
         )
+
+    @property
+    def _remove(self) -> Callable[[pathlib.Path], None]:
+        """Removes the weights in an execution's folder, also where they were sent to."""
+        mirror = self._state.mirror
+        return checkpoints.remove if mirror is None else mirror.remove
 
     def _open(
         self, objective: Objective, space: SearchSpace, seed: int, found: Probe

@@ -204,6 +204,34 @@ def test_a_process_is_made_ready_in_the_place_of_one_that_is_lost(begin):
     assert "spec" in bridge.next_task("r3")  # one is enough
 
 
+def test_what_only_stands_by_is_not_replaced_when_it_dies(begin):
+    """Or a process that dies while it imports Keras would be, without end."""
+    bridge = begun(begin)
+    for number in range(2):
+        bridge.end(f"s{number}")
+        bridge.next_task(f"r{number}")
+        bridge.start(f"r{number}")
+    bridge.lose("r1", "killed")
+    assert bridge.next_task("s2") == {"skipped": None}
+    bridge.lose("s2", "no room")
+    assert bridge.next_task("r2")["spec"]["trial_id"] == "1"
+
+
+def test_where_all_processes_are_lost_none_is_made_ready_beside_those_of_runs(begin):
+    bridge = begun(begin, max_running=2)
+    for number in range(2):
+        bridge.end(f"s{number}")
+        bridge.next_task(f"r{number}")
+        bridge.start(f"r{number}")
+    for number in range(2):
+        bridge.lose(f"r{number}", "killed")
+    for name in ("a", "b"):
+        assert "spec" in bridge.next_task(name)
+        bridge.start(name)
+    done(bridge, "a")
+    assert "spec" in bridge.next_task("c")
+
+
 def test_where_no_process_is_left_runs_start_their_own(begin):
     bridge = begun(begin, workers=1)
     bridge.end("s0")

@@ -283,13 +283,31 @@ def test_overwrite_leaves_the_files_of_others_alone(directory):
 
 
 @pytest.mark.parametrize(
-    "name", ["trial_data/patients.csv", "trial_A/scan.nii", "tuner_settings.json"]
+    "name",
+    [
+        "trial_data/patients.csv",
+        "trial_A/scan.nii",
+        "tuner_settings.json",
+        "trials_1/trial_7/thesis.txt",
+        "trials_012000/trial_12345/notes.txt",
+        "trials_12000/trial_7/notes.txt",
+        "trials_12000/notes/trial_12345",
+    ],
 )
 def test_overwrite_leaves_the_files_of_others_alone_whatever_their_names(directory, name):
     (directory / name).parent.mkdir(parents=True)
     (directory / name).write_text("not ours")
     opened(directory, wanted(), overwrite=True)
     assert (directory / name).exists()
+
+
+@pytest.mark.parametrize("name", ["trials_2", "trials_12000"])
+def test_a_file_that_is_named_like_a_folder_of_trials_is_somebody_elses(directory, name):
+    started(directory)
+    (directory / name).write_text("not ours")
+    opened(directory, wanted(), overwrite=True)
+    assert (directory / name).exists()
+    check_place(directory, False)
 
 
 def test_overwrite_removes_a_trial_that_was_moved_away_and_linked(directory, tmp_path):

@@ -91,6 +91,12 @@ def test_it_makes_no_difference_when_a_hyperparameter_became_known(layers, momen
         assert early.conditions(unit) == late.conditions(unit)
 
 
+def test_a_value_that_cannot_be_hashed_tells_nothing():
+    kind, units = Choice("kind", ("a", "b")), Int("units", 1, 4)
+    space = SearchSpace([kind, units], [{"kind": ["a"]}, {"kind": "b", "units": 1}])
+    assert space.exists(units, {"kind": "b"})
+
+
 def test_what_was_not_explained_at_first_is_learned_from_later():
     space = SearchSpace([LAYERS, UNITS[1]])
     space.observe(stack(1))

@@ -1,7 +1,9 @@
+import collections
 import copy
 import json
 import math
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -88,6 +90,12 @@ def test_a_packed_trial_is_what_it_was(trial):
         ended(history={1: {"a": 1.0}, 2: {"b": 1.0}}),
         ended(history={1: {"a": 1}}),
         ended(epoch_times={1: 3}),
+        ended(returned={np.str_("auc"): 1.0}),
+        ended(returned=collections.OrderedDict(auc=1.0)),
+        ended(history={1: {np.str_("a"): 1.0}}),
+        ended(history={np.int64(1): {"a": 1.0}}),
+        ended(note="of the user's own"),
+        ended({np.str_("units"): 3}),
     ],
 )
 def test_what_is_unusual_stays_as_it_is(trial):
@@ -107,6 +115,7 @@ def test_what_is_unusual_stays_as_it_is(trial):
         lambda trial: trial.executions[0].history[2],
         lambda trial: trial.executions[0].epoch_times,
         lambda trial: trial._tracker,
+        lambda trial: trial._tracker.metrics,
     ],
 )
 def test_what_somebody_holds_a_part_of_is_not_packed(part):
@@ -117,6 +126,21 @@ def test_what_somebody_holds_a_part_of_is_not_packed(part):
     del held
     packer.pack(trial)
     assert trial.is_packed
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda trial: trial.hyperparameters,
+        lambda trial: trial.executions[0],
+        lambda trial: trial._tracker,
+    ],
+)
+def test_what_somebody_refers_to_weakly_is_not_packed(part):
+    trial = ended()
+    known = weakref.ref(part(trial))
+    Packer().pack(trial)
+    assert known() is part(trial)
 
 
 def test_what_is_held_is_packed_when_it_is_let_go():
