@@ -16,10 +16,6 @@ TIES = ("efron", "breslow")
 _NOTHING = -1e30
 """The logarithm of what is left out of a sum; finite, so that gradients are."""
 
-_DOUBLINGS = 20
-"""How often a window is doubled where the size of a batch is not known before: for 2**20 samples.
-"""
-
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
 class CoxPartialLikelihood(keras.losses.Loss):
@@ -31,8 +27,8 @@ class CoxPartialLikelihood(keras.losses.Loss):
 
     A sample is compared with those of its batch that are still at risk, so batches are to be large,
     and with `tf.distribute` these are the samples of one device. A batch without an event has the
-    loss 0. Sums are of logarithms, each relative to its largest term, so any log hazards may occur
-    in float32. Time and memory grow as `n log n` with the samples `n` of a batch.
+    loss 0. Each sum is relative to its largest term, so that any log hazards may occur in float32.
+    Time and memory grow with the square of the batch: 4,096 samples take MEMORY.
 
     A sample weight is a case weight, as in R's `coxph`: a sample of weight 2 counts as two, both as
     an event and as one at risk (with Efron's ties, deaths of a time have their mean weight). One of
@@ -82,17 +78,28 @@ class CoxPartialLikelihood(keras.losses.Loss):
         weights.
         """
         time, event, known = parts(y_true)
-        weight = y_true[:, 2] if y_true.shape[1] > 2 else ops.ones_like(time)
+        one, zero = ops.ones_like(time), ops.zeros_like(time)
+        weight = y_true[:, 2] if y_true.shape[1] > 2 else one
         known = ops.logical_and(known, weight > 0)
-        hazard = ops.where(known, one_column(y_pred), ops.zeros_like(time))
-        weight = ops.where(known, weight, ops.zeros_like(time))
-        order = ops.argsort(ops.where(known, -time, ops.full_like(time, float("inf"))))
-        time, event, known, hazard, weight = (
-            ops.take(each, order, axis=0) for each in (-time, event, known, hazard, weight)
-        )
-        time = ops.where(known, time, ops.full_like(time, float("inf")))
-        losses = _partial(time, ops.logical_and(known, event > 0), known, hazard, weight, self.ties)
-        return ops.take(losses, ops.argsort(order), axis=0)
+        weight = ops.where(known, weight, one)
+        hazard = ops.where(known, one_column(y_pred), zero)
+        died = ops.logical_and(known, event > 0)
+        member = hazard + ops.log(weight)
+        # of a row, those of the columns
+        at_risk = _log_sums(member, ops.logical_and(known[None, :], time[None, :] >= time[:, None]))
+        if self.ties == "efron":
+            is_tied = ops.logical_and(died[None, :], time[None, :] == time[:, None])
+            tied = ops.cast(is_tied, time.dtype)
+            total = ops.maximum(ops.sum(tied, axis=1), one)
+            share = ops.sum(ops.tril(tied, -1), axis=1) / total
+            excess = _log_sums(member, is_tied) - at_risk
+            # a part is not more than the whole, and rounding must not make it so
+            excess = excess - ops.stop_gradient(ops.maximum(excess, zero))
+            at_risk = at_risk + ops.log1p(-share * ops.exp(excess))
+            of_time = ops.sum(tied * weight[None, :], axis=1) / total
+        else:
+            of_time = weight
+        return ops.where(died, of_time * at_risk - weight * hazard, zero)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor, JSON types only."""
@@ -166,54 +173,8 @@ class DiscreteHazard(keras.losses.Loss):
         return {**super().get_config(), "cuts": list(self.cuts)}
 
 
-def _partial(time: Any, died: Any, known: Any, hazard: Any, weight: Any, ties: str) -> Any:
-    """The loss of each sample; all are sorted by `time`, minus the time, so that those at risk come
-    first.
-    """
-    one, zero = ops.ones_like(hazard), ops.zeros_like(hazard)
-    nothing = ops.full_like(hazard, _NOTHING)
-    member = ops.where(known, hazard + ops.log(ops.where(known, weight, one)), nothing)
-    last = ops.searchsorted(time, time, side="right") - 1
-    at_risk = ops.take(_log_cumulative_sum(member), last, axis=0)
-    of_time = weight
-    if ties == "efron":
-        tied = _log_cumulative_sum(ops.where(died, member, nothing), time)
-        before, total = _among_tied(ops.where(died, one, zero), time, last)
-        share = before / ops.maximum(total, one)
-        excess = ops.take(tied, last, axis=0) - at_risk
-        # a part is not more than the whole; rounding must not make it so
-        excess = excess - ops.stop_gradient(ops.maximum(excess, zero))
-        at_risk = at_risk + ops.log1p(-share * ops.exp(excess))
-        _, weights = _among_tied(ops.where(died, weight, zero), time, last)
-        of_time = weights / ops.maximum(total, one)
-    return ops.where(died, of_time * at_risk - weight * hazard, zero)
-
-
-def _among_tied(values: Any, time: Any, last: Any) -> tuple[Any, Any]:
-    """The sums of `values` over those of a sample's time: before it, and of all."""
-    first = ops.searchsorted(time, time, side="left")
-    until = ops.cumsum(values)
-    earlier = ops.take(until - values, first, axis=0)
-    return until - values - earlier, ops.take(until, last, axis=0) - earlier
-
-
-def _log_cumulative_sum(values: Any, group: Any = None) -> Any:
-    """The logarithms of cumulative sums of `exp(values)`, each relative to its largest term.
-
-    A window before each sample is doubled until it has all; with `group`, sorted, it has those of
-    the same group.
-    """
-    size = values.shape[0]
-    place = ops.arange(ops.shape(values)[0], dtype="int32")
-    for doubling in range(_DOUBLINGS if size is None else max(size - 1, 0).bit_length()):
-        source = place - 2**doubling
-        is_there = source >= 0
-        source = ops.maximum(source, 0)
-        if group is not None:
-            is_there = ops.logical_and(is_there, ops.take(group, source, axis=0) == group)
-        other = ops.where(
-            is_there, ops.take(values, source, axis=0), ops.full_like(values, _NOTHING)
-        )
-        largest = ops.stop_gradient(ops.maximum(values, other))
-        values = largest + ops.log(ops.exp(values - largest) + ops.exp(other - largest))
-    return values
+def _log_sums(values: Any, mask: Any) -> Any:
+    """For each row of `mask`, the logarithm of the sum of `exp(values)` over the samples in it."""
+    chosen = ops.where(mask, values[None, :], _NOTHING)
+    largest = ops.stop_gradient(ops.max(chosen, axis=1))
+    return largest + ops.log(ops.sum(ops.exp(chosen - largest[:, None]), axis=1))

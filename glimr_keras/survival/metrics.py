@@ -33,8 +33,8 @@ _NOT_NOW = (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeE
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
 class ConcordanceIndex(keras.metrics.Metric):
-    """Harrell's concordance of all samples: the share of comparable pairs in which who has the event
-    first has the higher risk (Harrell et al. 1996).
+    """Harrell's concordance of all samples (Harrell et al. 1996): the share of comparable pairs in
+    which who has the event first has the higher risk.
 
     A pair is comparable if the earlier of the two has the event; at one time, one that has it and
     one that is censored. A pair with the same risk, to 1e-8, counts half. It is the same as
@@ -170,21 +170,22 @@ class ConcordanceIndex(keras.metrics.Metric):
             counted = ops.slice(pairs, (begin, 0), (_CHUNK, 2)) + _pairs_between(old, new)
             return begin + _CHUNK, found, ops.slice_update(pairs, (begin, 0), counted)
 
-        begin = ops.convert_to_tensor(0, dtype="int32")
-        found = ops.zeros_like(batch[:, :2])
-        pairs = ops.convert_to_tensor(self._pairs)
-        _, found, pairs = ops.while_loop(goes_on, step, (begin, found, pairs))
+        found, pairs = ops.zeros_like(batch[:, :2]), ops.convert_to_tensor(self._pairs)
+        known_end = _value_of(end)
+        if known_end is None:
+            begin = ops.convert_to_tensor(0, dtype="int32")
+            _, found, pairs = ops.while_loop(goes_on, step, (begin, found, pairs))
+            return found, pairs
+        for start in range(0, int(known_end), _CHUNK):  # JAX would compile each loop anew
+            _, found, pairs = step(start, found, pairs)
         return found, pairs
 
     def _warn_if_full(self) -> None:
-        try:
-            seen = int(ops.convert_to_numpy(self._seen))
-        except _NOT_NOW:
-            return
-        if seen > self.capacity:
+        seen = _value_of(self._seen)
+        if seen is not None and seen > self.capacity:
             warnings.warn(
-                f"The metric {self.name!r} holds {self.capacity} samples and got {seen}, so its "
-                f"value is nan. Give it a larger capacity: {type(self).__name__}(capacity={seen}).",
+                f"The metric {self.name!r} holds {self.capacity} samples and got {seen:.0f}, so "
+                "its value is nan. Give it a larger `capacity`.",
                 stacklevel=3,
             )
 
@@ -310,7 +311,7 @@ class IntegratedBrierScore(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor, JSON types only."""
-        own = {"times": self.times, "cuts": self.cuts}
+        own = {"times": list(self.times), "cuts": None if self.cuts is None else list(self.cuts)}
         censoring = keras.saving.serialize_keras_object(self.censoring)
         return {**super().get_config(), **own, "censoring": censoring}
 
@@ -359,6 +360,14 @@ def _pairs_between(earlier: Any, later: Any) -> Any:
     is_tied = ops.abs(risk - risks) <= TIED
     right = ops.where(is_tied, 0.5, ops.cast(risk > risks, weight.dtype))
     return ops.stack([ops.sum(weight * right, axis=1), ops.sum(weight, axis=1)], axis=1)
+
+
+def _value_of(scalar: Any) -> float | None:
+    """A number, or `None` while a graph is made, where it has none."""
+    try:
+        return float(ops.convert_to_numpy(ops.convert_to_tensor(scalar)))
+    except _NOT_NOW:
+        return None
 
 
 def _checked_censoring(given: Any) -> CensoringDistribution:
