@@ -28,7 +28,7 @@ class CoxPartialLikelihood(keras.losses.Loss):
     A sample is compared with those of its batch that are still at risk, so batches are to be large,
     and with `tf.distribute` these are the samples of one device. A batch without an event has the
     loss 0. Each sum is relative to its largest term, so that any log hazards may occur in float32.
-    Time and memory grow with the square of the batch: 4,096 samples take MEMORY.
+    Time and memory grow with the square of the batch: 4,096 samples take half a gigabyte.
 
     A sample weight is a case weight, as in R's `coxph`: a sample of weight 2 counts as two, both as
     an event and as one at risk (with Efron's ties, deaths of a time have their mean weight). One of

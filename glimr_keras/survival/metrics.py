@@ -45,7 +45,8 @@ class ConcordanceIndex(keras.metrics.Metric):
     those of its samples. (Keras gives weights to `weighted_metrics` only.)
 
     The value is nan while no pair is comparable, when an output was not finite, and when there were
-    more samples than `capacity`, which is also warned of. Each sample costs 20 bytes.
+    more samples than `capacity`, which is also warned of. Each sample that it can hold takes 28
+    bytes.
 
     Args:
         output: What the model's outputs are: `"log_hazard"`, one risk for each sample, shape

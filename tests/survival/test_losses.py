@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.linear_model.coxph import CoxPHOptimizer
+from sksurv.util import Surv
 
 from glimr_keras.survival import CoxPartialLikelihood, DiscreteHazard, survival_target
 from tests.survival.cohorts import Cohort, gradient, vector_model
@@ -149,6 +151,18 @@ def test_without_reduction_the_loss_of_an_event_is_at_its_sample():
     target = survival_target([3, 1, 2], [1, 1, 0])
     found = value(CoxPartialLikelihood(reduction=None), target, [[0.0], [0.0], [0.0]])
     assert found == pytest.approx([0, np.log(3), 0])
+
+
+def test_a_network_without_hidden_layers_becomes_the_model_of_scikit_survival():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(200, 2)).astype("float32")
+    death = generator.exponential(np.exp(-x @ [1.0, -0.5]))
+    time, event = np.ceil(np.minimum(death, 1.0) * 20), death < 1.0
+    expected = CoxPHSurvivalAnalysis(ties="efron").fit(x, Surv.from_arrays(event, time)).coef_
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(keras.optimizers.SGD(1.0), CoxPartialLikelihood())
+    model.fit(x, survival_target(time, event), batch_size=200, epochs=100, verbose=0)
+    assert model.get_weights()[0][:, 0] == pytest.approx(expected, abs=1e-4)
 
 
 # Discrete hazards

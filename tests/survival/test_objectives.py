@@ -13,6 +13,7 @@ from glimr_keras.survival import (
     IntegratedBrierScore,
     UnoConcordanceIndex,
     survival_folds,
+    uno_concordance_index,
 )
 from glimr_keras.trials.metric_directions import (
     _OF_SURVIVAL,
@@ -83,3 +84,23 @@ def test_a_search_finds_the_better_sign(project, objective):
     best = table["score"].max() if objective != "val_loss" else table["score"].min()
     assert table.loc[table["sign"] == 1, "score"].item() == best
     assert np.isfinite(table["score"]).all()
+
+
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_a_tuner_takes_losses_and_metrics(project, executor, request):
+    """They go to the workers and are made anew there."""
+    if executor == "ray":
+        request.getfixturevalue("local_ray")
+    tuner = gk.GridSearch(
+        build,
+        "val_uno_concordance_index",
+        loss=CoxPartialLikelihood("breslow"),
+        metrics=[UnoConcordanceIndex(CENSORING, tau=20.0, capacity=120)],
+        executor=executor,
+        seed=0,
+        **project,
+    )
+    data = COHORT.risk[:, None], COHORT.target
+    tuner.search(*data, validation_data=data, batch_size=50, epochs=1, verbose=0)
+    expected = uno_concordance_index(COHORT.time, COHORT.event, COHORT.risk, CENSORING, 20.0)
+    assert tuner.results_dataframe()["score"].max() == pytest.approx(expected, abs=1e-6)
