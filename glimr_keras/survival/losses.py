@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from glimr_keras.survival.intervals import checked_cuts
-from glimr_keras.survival.targets import one_column, parts, weights_of
+from glimr_keras.survival.targets import one_column, parts, precise, weights_of
 
 TIES = ("efron", "breslow")
 
@@ -40,7 +40,7 @@ class CoxPartialLikelihood(keras.losses.Loss):
         reduction: As of every Keras loss. The loss of an event is at its sample, and 0 at those
             that are censored or left out; these count in `"sum_over_batch_size"`. Defaults to that.
         name: Defaults to `"cox_partial_likelihood"`.
-        dtype: Of the computation. Defaults to Keras' float.
+        dtype: Of the computation, at least float32. Defaults to Keras' float.
 
     Raises:
         ValueError: If `ties` is neither; when called, if targets or outputs have another shape.
@@ -58,7 +58,7 @@ class CoxPartialLikelihood(keras.losses.Loss):
     ) -> None:
         if ties not in TIES:
             raise ValueError(f"`ties` must be one of {TIES}. Received: ties={ties!r}")
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name=name, reduction=reduction, dtype=precise(dtype))
         self.ties = ties
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
@@ -127,7 +127,7 @@ class DiscreteHazard(keras.losses.Loss):
             `time_cuts`.
         reduction: As of every Keras loss. Defaults to `"sum_over_batch_size"`.
         name: Defaults to `"discrete_hazard"`.
-        dtype: Of the computation. Defaults to Keras' float.
+        dtype: Of the computation, at least float32. Defaults to Keras' float.
 
     Raises:
         ValueError: If `cuts` do not ascend from above 0; when called, if targets or outputs have
@@ -143,7 +143,7 @@ class DiscreteHazard(keras.losses.Loss):
         name: str = "discrete_hazard",
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name=name, reduction=reduction, dtype=precise(dtype))
         self.cuts = checked_cuts(cuts)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -20,12 +20,15 @@ from glimr_keras._utils.checks import checked_count
 from glimr_keras.survival.curves import CensoringDistribution
 from glimr_keras.survival.intervals import Interpolation, checked_cuts, log_survival
 from glimr_keras.survival.scores import TIED, checked_times, inverse, trapezoid
-from glimr_keras.survival.targets import one_column, parts, weights_of
+from glimr_keras.survival.targets import one_column, parts, precise, weights_of
 
 OUTPUTS = ("log_hazard", "discrete_hazard")
 
 _CHUNK = 1024
 """How many stored samples a batch is compared with at a time."""
+
+_MOST = 2**24
+"""Up to which float32 counts."""
 
 _NOT_NOW = (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError)
 """What a backend raises when it is asked for a value while it makes a graph."""
@@ -56,7 +59,7 @@ class ConcordanceIndex(keras.metrics.Metric):
         capacity: The most samples of one validation, or of one epoch of the training. Defaults to
             16384.
         name: Defaults to `"concordance_index"`.
-        dtype: Of the computation. Defaults to Keras' float.
+        dtype: Of the computation, at least float32. Defaults to Keras' float.
 
     Raises:
         ValueError: If `output` is neither or `capacity` no count; when called, if targets or
@@ -73,15 +76,17 @@ class ConcordanceIndex(keras.metrics.Metric):
     ) -> None:
         if output not in OUTPUTS:
             raise ValueError(f"`output` must be one of {OUTPUTS}. Received: output={output!r}")
-        super().__init__(name=name, dtype=dtype)
+        if checked_count("capacity", capacity, 2) > _MOST:
+            raise ValueError(f"`capacity` must be at most {_MOST}. Received: capacity={capacity}")
+        super().__init__(name=name, dtype=precise(dtype))
         self._direction = "up"
-        self.output, self.capacity = output, checked_count("capacity", capacity, 2)
+        self.output, self.capacity = output, capacity
         # with a row at least for what does not count
         self._size = -(-(self.capacity + 1) // _CHUNK) * _CHUNK
-        self._stored = self.add_variable((self._size, 5), "zeros", name="stored")
-        self._pairs = self.add_variable((self._size, 2), "zeros", name="pairs")
-        self._seen = self.add_variable((), "zeros", name="seen")
-        self._broken = self.add_variable((), "zeros", name="broken")
+        self._stored = self.add_variable((self._size, 5), "zeros", dtype=self.dtype, name="stored")
+        self._pairs = self.add_variable((self._size, 2), "zeros", dtype=self.dtype, name="pairs")
+        self._seen = self.add_variable((), "zeros", dtype=self.dtype, name="seen")
+        self._broken = self.add_variable((), "zeros", dtype=self.dtype, name="broken")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Takes in a batch: targets of shape (samples, 2), the model's outputs, and weights."""
@@ -116,7 +121,7 @@ class ConcordanceIndex(keras.metrics.Metric):
     def result(self) -> Any:
         """Returns the concordance of all samples so far, a scalar."""
         self._warn_if_full()
-        is_filled = ops.arange(self._size) < ops.cast(self._seen, "int32")
+        is_filled = ops.arange(self._size, dtype="int32") < ops.cast(self._seen, "int32")
         counts = ops.where(is_filled, self._stored[:, 4], ops.zeros_like(self._stored[:, 4]))
         # in two steps, since a long sum loses digits
         weighted = ops.reshape(counts[:, None] * self._pairs, (-1, 128, 2))
@@ -260,7 +265,7 @@ class IntegratedBrierScore(keras.metrics.Metric):
             outputs are probabilities of no event until each of `times`, shape (samples, times).
             Defaults to `None`. (Cox's model needs a baseline first: see `breslow_survival`.)
         name: Defaults to `"integrated_brier_score"`.
-        dtype: Of the computation. Defaults to Keras' float.
+        dtype: Of the computation, at least float32. Defaults to Keras' float.
 
     Raises:
         TypeError: If `censoring` is something else.
@@ -277,7 +282,7 @@ class IntegratedBrierScore(keras.metrics.Metric):
         name: str = "integrated_brier_score",
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=name, dtype=precise(dtype))
         self._direction = "down"
         self.censoring = _checked_censoring(censoring)
         at = checked_times(times, self.censoring, at_least=2)
@@ -287,7 +292,7 @@ class IntegratedBrierScore(keras.metrics.Metric):
         self._share = trapezoid(at)
         self._of_living = inverse(self.censoring.at(at))
         # sums, with what was lost of each by rounding
-        self._sums = self.add_variable((2, 2), "zeros", name="sums")
+        self._sums = self.add_variable((2, 2), "zeros", dtype=self.dtype, name="sums")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Takes in a batch: targets of shape (samples, 2), the model's outputs, and weights."""

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+_HALF = ("float16", "bfloat16")
+
 
 def survival_target(time: Any, event: Any, missing: bool = False) -> np.ndarray:
     """Returns the targets of the losses and metrics of this package.
@@ -108,7 +110,13 @@ def weights_of(sample_weight: Any, like: Any) -> Any:
     """Sample weights as a tensor of shape (samples,), all 1 without any."""
     if sample_weight is None:
         return ops.ones_like(like)
-    return ops.reshape(ops.cast(sample_weight, keras.backend.standardize_dtype(like.dtype)), (-1,))
+    return ops.reshape(ops.convert_to_tensor(sample_weight, dtype=like.dtype), (-1,))
+
+
+def precise(dtype: Any) -> Any:
+    """The dtype of a computation, at least float32: half precision cannot count samples."""
+    given = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
+    return "float32" if given in _HALF else dtype
 
 
 def _columns(time: Any, event: Any) -> tuple[np.ndarray, np.ndarray]:

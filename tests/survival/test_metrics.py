@@ -216,6 +216,31 @@ def test_metrics_go_through_files(metric, y_pred):
     assert after(again, COHORT.target, y_pred) == after(copy, COHORT.target, y_pred) == expected
 
 
+def test_models_with_them_are_saved(tmp_path):
+    metrics = [ConcordanceIndex("discrete_hazard"), IntegratedBrierScore(TIMES, CENSORING, CUTS)]
+    metrics.append(UnoConcordanceIndex(CENSORING, TAU, "discrete_hazard"))
+    model = identity_model(6, loss=DiscreteHazard(CUTS), metrics=metrics)
+    expected = model.evaluate(LOGITS, COHORT.target, verbose=0, return_dict=True)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.evaluate(LOGITS, COHORT.target, verbose=0, return_dict=True) == expected
+
+
+def test_half_precision_counts_as_well():
+    def values():
+        loss = CoxPartialLikelihood()(COHORT.target, COHORT.risk)
+        return [float(loss), *(after(each, COHORT.target, y_pred) for each, y_pred in metrics())]
+
+    expected, before = values(), keras.config.floatx()
+    keras.config.set_floatx("float16")
+    try:
+        assert values() == expected
+    finally:
+        keras.config.set_floatx(before)
+    assert ConcordanceIndex(dtype="float16").dtype == "float32"
+    assert DiscreteHazard(CUTS, dtype="mixed_float16").dtype == "float32"
+
+
 @KINDS
 def test_what_is_not_known_is_nan(metric, y_pred):
     metric.reset_state()
@@ -298,6 +323,7 @@ def test_several_devices_are_refused():
     [
         (lambda: ConcordanceIndex("time"), ValueError, "`output` must be one of"),
         (lambda: ConcordanceIndex(capacity=0), ValueError, "`capacity` must be an integer"),
+        (lambda: ConcordanceIndex(capacity=2**25), ValueError, "`capacity` must be at most"),
         (lambda: UnoConcordanceIndex(TRAIN.target), TypeError, "`censoring` must be a"),
         (lambda: IntegratedBrierScore([1.0], CENSORING), ValueError, "`times` must be at least 2"),
         (
