@@ -91,7 +91,8 @@ class CoxPartialLikelihood(keras.losses.Loss):
             is_tied = ops.logical_and(died[None, :], time[None, :] == time[:, None])
             tied = ops.cast(is_tied, time.dtype)
             total = ops.maximum(ops.sum(tied, axis=1), one)
-            share = ops.sum(ops.tril(tied, -1), axis=1) / total
+            # only of events, since that of others may be all, whose logarithm has no gradient
+            share = ops.where(died, ops.sum(ops.tril(tied, -1), axis=1) / total, zero)
             excess = _log_sums(member, is_tied) - at_risk
             # a part is not more than the whole, and rounding must not make it so
             excess = excess - ops.stop_gradient(ops.maximum(excess, zero))

@@ -3,7 +3,7 @@
 Keras makes a metric's value after each batch, in the compiled graph, of a state whose size is
 fixed. A concordance is of pairs, so it keeps the samples it has seen, up to its `capacity`, and
 compares each batch with those before it and with itself. So after each batch its value is that of
-all pairs so far, to the rounding of one division, and no batch costs more than its own pairs.
+all pairs so far, and no batch costs more than its own pairs.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class ConcordanceIndex(keras.metrics.Metric):
         dtype: Of the computation, at least float32. Defaults to Keras' float.
 
     Raises:
-        ValueError: If `output` is neither or `capacity` no count; when called, if targets or
-            outputs have another shape, or `tf.distribute` has several devices, of which each sees
-            its own samples only.
+        ValueError: If `output` is neither, or `capacity` no count or above 2**24; when called, if
+            targets or outputs have another shape, or `tf.distribute` has several devices, of which
+            each sees its own samples only.
     """
 
     def __init__(
@@ -76,7 +76,8 @@ class ConcordanceIndex(keras.metrics.Metric):
     ) -> None:
         if output not in OUTPUTS:
             raise ValueError(f"`output` must be one of {OUTPUTS}. Received: output={output!r}")
-        if checked_count("capacity", capacity, 2) > _MOST:
+        capacity = checked_count("capacity", capacity, 2)
+        if capacity > _MOST:
             raise ValueError(f"`capacity` must be at most {_MOST}. Received: capacity={capacity}")
         super().__init__(name=name, dtype=precise(dtype))
         self._direction = "up"
@@ -227,7 +228,8 @@ class UnoConcordanceIndex(ConcordanceIndex):
         dtype: Any = None,
     ) -> None:
         super().__init__(output=output, capacity=capacity, name=name, dtype=dtype)
-        self.censoring, self.tau = _checked_censoring(censoring), tau
+        self.censoring = _checked_censoring(censoring)
+        self.tau = None if tau is None else float(tau)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor, JSON types only."""

@@ -113,6 +113,13 @@ def test_all_at_one_time_with_huge_hazards(ties):
 
 
 @pytest.mark.parametrize("ties", TIES)
+def test_who_is_censored_at_the_time_of_an_event_and_of_no_risk_has_a_gradient(ties):
+    target = survival_target([1, 1, 1, np.nan], [1, 1, 0, 1], missing=True)
+    slope = gradient(CoxPartialLikelihood(ties), target, [[0.0], [0.0], [-1e4], [1e4]])
+    assert slope[:, 0] == pytest.approx(np.zeros(4), abs=1e-6)
+
+
+@pytest.mark.parametrize("ties", TIES)
 def test_a_batch_without_an_event_has_no_loss(ties):
     target = survival_target([1, 2, 3], [0, 0, 0])
     loss = CoxPartialLikelihood(ties)
