@@ -86,21 +86,24 @@ class CoxPartialLikelihood(keras.losses.Loss):
         died = ops.logical_and(known, event > 0)
         member = hazard + ops.log(weight)
         # of a row, those of the columns
-        at_risk = _log_sums(member, ops.logical_and(known[None, :], time[None, :] >= time[:, None]))
+        at_risk = ops.logical_and(known[None, :], time[None, :] >= time[:, None])
+        largest, of_sum = _log_sums(member, at_risk)
+        of_time = weight
         if self.ties == "efron":
             is_tied = ops.logical_and(died[None, :], time[None, :] == time[:, None])
             tied = ops.cast(is_tied, time.dtype)
             total = ops.maximum(ops.sum(tied, axis=1), one)
+            of_time = ops.sum(tied * weight[None, :], axis=1) / total
             # only of events, since that of others may be all, whose logarithm has no gradient
             share = ops.where(died, ops.sum(ops.tril(tied, -1), axis=1) / total, zero)
-            excess = _log_sums(member, is_tied) - at_risk
+            largest_tied, of_tied = _log_sums(member, is_tied)
+            excess = (largest_tied - largest) + (of_tied - of_sum)
             # a part is not more than the whole, and rounding must not make it so
             excess = excess - ops.stop_gradient(ops.maximum(excess, zero))
-            at_risk = at_risk + ops.log1p(-share * ops.exp(excess))
-            of_time = ops.sum(tied * weight[None, :], axis=1) / total
-        else:
-            of_time = weight
-        return ops.where(died, of_time * at_risk - weight * hazard, zero)
+            of_sum = of_sum + ops.log1p(-share * ops.exp(excess))
+        # first what is large and nearly the same, so that no digits of the rest are lost
+        losses = of_time * (largest - hazard) + (of_time - weight) * hazard + of_time * of_sum
+        return ops.where(died, losses, zero)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor, JSON types only."""
@@ -174,8 +177,10 @@ class DiscreteHazard(keras.losses.Loss):
         return {**super().get_config(), "cuts": list(self.cuts)}
 
 
-def _log_sums(values: Any, mask: Any) -> Any:
-    """For each row of `mask`, the logarithm of the sum of `exp(values)` over the samples in it."""
+def _log_sums(values: Any, mask: Any) -> tuple[Any, Any]:
+    """For each row of `mask`, the logarithm of the sum of `exp(values)` over the samples in it: the
+    largest of the values, and what is to be added.
+    """
     chosen = ops.where(mask, values[None, :], _NOTHING)
     largest = ops.stop_gradient(ops.max(chosen, axis=1))
-    return largest + ops.log(ops.sum(ops.exp(chosen - largest[:, None]), axis=1))
+    return largest, ops.log(ops.sum(ops.exp(chosen - largest[:, None]), axis=1))
