@@ -19,7 +19,7 @@ were censored earlier do not say; the others stand for them, by weights. The spa
 glimr: `tasks`, `optimization`, and the layers. No hidden layer is one of the options, and with it
 *hazard* is a Cox model.
 
-What is measured is Harrell's concordance, on five folds with the same share of events. What is
+What is measured is Harrell's concordance, on five folds with the same events and times. What is
 fitted before the training (imputation, scaling, the weights of censoring) is fitted on the training
 part of each fold. All networks of a cohort are trained for the same number of epochs, and validated
 after the last: no epoch is chosen by the data on which it is measured. The configuration is, as the
@@ -37,7 +37,6 @@ import time
 import glimr_keras as gk
 import keras
 import numpy as np
-import sklearn.model_selection
 from keras import ops
 from ray import tune
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -47,7 +46,6 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sksurv.datasets import load_flchain, load_gbsg2
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.metrics import concordance_index_censored
-from sksurv.nonparametric import CensoringDistributionEstimator
 from sksurv.util import Surv
 
 FOLDS = 5
@@ -110,8 +108,11 @@ def load(name):
 
 def split(cohort, seed):
     """The folds: a list of `(train, validation)`, each `(x, y)` with the labels of both tasks."""
-    splitter = sklearn.model_selection.StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    return [prepare(cohort, *parts) for parts in splitter.split(cohort.covariates, cohort.events)]
+    parts = gk.survival.survival_folds(cohort.days, cohort.events, FOLDS, seed)
+    return [
+        prepare(cohort, np.flatnonzero(parts != fold), np.flatnonzero(parts == fold))
+        for fold in range(FOLDS)
+    ]
 
 
 def prepare(cohort, train, validation):
@@ -125,19 +126,17 @@ def prepare(cohort, train, validation):
         (categories, make_column_selector(dtype_include="category")),
     )
     transformer.fit(cohort.covariates.iloc[train])
-    censoring = CensoringDistributionEstimator().fit(
-        Surv.from_arrays(cohort.events[train], cohort.days[train])
-    )
+    censoring = gk.survival.CensoringDistribution.of(cohort.days[train], cohort.events[train])
 
     def part(people):
         days, events = cohort.days[people], cohort.events[people]
         happened = events & (days <= cohort.horizon)
         known = happened | (days > cohort.horizon)
-        seen = censoring.predict_proba(
+        seen = censoring.at(
             np.minimum(days, cohort.horizon)
         )  # the share that is not censored until then
         labels = {
-            "hazard": np.stack([days, events], axis=1).astype("float32"),
+            "hazard": gk.survival.survival_target(days, events),
             "horizon": np.stack([happened, known / seen], axis=1).astype("float32"),
         }
         return transformer.transform(cohort.covariates.iloc[people]).astype("float32"), labels
@@ -145,35 +144,7 @@ def prepare(cohort, train, validation):
     return part(train), part(validation)
 
 
-# Losses and metrics: of what is seen together, so of a batch; labels have shape (batch, 2), outputs
-# (batch, 1)
-
-
-class CoxLoss(keras.losses.Loss):
-    """The negative log partial likelihood of Cox's model, with ties as Efron (1977) has them;
-    labels are time and event.
-
-    Of d people with the event on the same day, the k-th (from 0) is taken from those at risk
-    without k/d of each of the d.
-    """
-
-    def call(self, y_true, y_pred):
-        days, events, log_hazard = y_true[:, 0], y_true[:, 1], y_pred[:, 0]
-        log_hazard -= ops.max(log_hazard)  # changes nothing but the range of `exp`
-        hazard = ops.exp(log_hazard)
-        at_risk = ops.cast(
-            days[None, :] >= days[:, None], hazard.dtype
-        )  # on the day of a row, those of the columns
-        tied = (
-            ops.cast(days[None, :] == days[:, None], hazard.dtype)
-            * events[None, :]
-            * events[:, None]
-        )
-        place = ops.sum(ops.tril(tied, -1), axis=1) / ops.maximum(ops.sum(tied, axis=1), 1.0)
-        risk = ops.matmul(at_risk, hazard[:, None]) - place[:, None] * ops.matmul(
-            tied, hazard[:, None]
-        )
-        return events * (ops.log(risk[:, 0]) - log_hazard)
+# The loss and metric of the second task; labels have shape (batch, 2), outputs (batch, 1)
 
 
 class HorizonLoss(keras.losses.Loss):
@@ -190,34 +161,6 @@ class HorizonAUC(keras.metrics.AUC):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         super().update_state(y_true[:, :1], y_pred, sample_weight=y_true[:, 1])
-
-
-class Concordance(keras.metrics.Metric):
-    """Harrell's concordance: the share of comparable pairs in which who had the event first has the
-    higher hazard.
-
-    A pair is comparable if it is known who was first. Pairs are formed within batches: it is exact
-    on a single batch, as in the validation here.
-    """
-
-    def __init__(self, name="concordance", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.concordant = self.add_weight(name="concordant", initializer="zeros")
-        self.comparable = self.add_weight(name="comparable", initializer="zeros")
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        days, events, hazard = y_true[:, 0], y_true[:, 1] > 0, y_pred[:, 0]
-        is_later = (days[None, :] > days[:, None]) | (
-            (days[None, :] == days[:, None]) & ~events[None, :]
-        )
-        comparable = ops.cast(events[:, None] & is_later, "float32")
-        right = ops.cast(hazard[:, None] > hazard[None, :], "float32")
-        even = ops.cast(hazard[:, None] == hazard[None, :], "float32")
-        self.concordant.assign_add(ops.sum(comparable * (right + 0.5 * even)))
-        self.comparable.assign_add(ops.sum(comparable))
-
-    def result(self):
-        return ops.divide_no_nan(self.concordant, self.comparable)
 
 
 # The network and its search
@@ -246,9 +189,12 @@ class SurvivalNetwork(gk.HyperModel):
             "l2": tune.loguniform(1e-5, 1e-1),
             "tasks": {
                 "hazard": {
-                    "loss": {"name": "cox", "loss": CoxLoss},
+                    "loss": {"name": "cox", "loss": gk.survival.CoxPartialLikelihood},
                     "loss_weight": 1.0,
-                    "metrics": {"name": "concordance", "metric": Concordance},
+                    "metrics": {
+                        "name": "concordance_index",
+                        "metric": gk.survival.ConcordanceIndex,
+                    },
                 },
                 "horizon": {
                     "loss": {"name": "weighted_crossentropy", "loss": HorizonLoss},
@@ -303,17 +249,15 @@ def search(cohort, folds, trials, first, directory):
     """Trains each configuration on every fold; its score is the mean. `first` is tried first."""
     tuner = gk.BayesianOptimization(
         SurvivalNetwork(folds, cohort.epochs),
-        objective=gk.Objective("val_hazard_concordance", "max"),
+        objective="val_hazard_concordance_index",
         max_trials=trials,
         cv_folds=FOLDS,
         initial_points=[first],
         directory=directory,
         seed=0,
     )
-    # Validation is on a single batch, and after the last epoch only
-    tuner.search(
-        batch_size=cohort.batch_size, validation_batch_size=100_000, validation_freq=cohort.epochs
-    )
+    # Validation is after the last epoch only
+    tuner.search(batch_size=cohort.batch_size, validation_freq=cohort.epochs)
     return tuner
 
 

@@ -14,7 +14,15 @@ from glimr_keras import startup  # noqa: F401  # before Keras is imported
 from glimr_keras.version import __version__
 
 if TYPE_CHECKING:  # they import Keras and Ray, which the command line does without
-    from glimr_keras import applications, engine, errors, oracles, tuners, visualization
+    from glimr_keras import (
+        applications,
+        engine,
+        errors,
+        oracles,
+        survival,
+        tuners,
+        visualization,
+    )
     from glimr_keras.errors import FailedTrialError
     from glimr_keras.glimr.search import Search
     from glimr_keras.models.ensemble import ensemble
@@ -49,6 +57,7 @@ _PLACES = {
     "engine": "glimr_keras.engine",
     "errors": "glimr_keras.errors",
     "oracles": "glimr_keras.oracles",
+    "survival": "glimr_keras.survival",
     "tuners": "glimr_keras.tuners",
     "visualization": "glimr_keras.visualization",
     "FailedTrialError": "glimr_keras.errors",
@@ -117,6 +126,7 @@ __all__ = [
     "oracles",
     "prune_search",
     "sample_space",
+    "survival",
     "synchronized",
     "top_k_configs",
     "top_k_trials",

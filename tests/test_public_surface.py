@@ -45,6 +45,7 @@ def test_all_names_exist_and_are_sorted():
         "oracles",
         "prune_search",
         "sample_space",
+        "survival",
         "synchronized",
         "top_k_configs",
         "top_k_trials",

@@ -20,10 +20,20 @@ _COUNTS = {
 }
 """Of which Keras does not say it."""
 
+_OF_SURVIVAL = {
+    "concordanceindex": "max",
+    "unoconcordanceindex": "max",
+    "integratedbrierscore": "min",
+    "coxpartiallikelihood": "min",
+    "discretehazard": "min",
+}
+"""Of the metrics and losses of `glimr_keras.survival`, by their squeezed names."""
+
 
 @functools.cache
 def infer_direction(name: str) -> str | None:
-    """The direction of a metric by its name in the logs, as the metrics of Keras themselves say.
+    """The direction of a metric by its name in the logs, as the metrics of Keras themselves say, or
+    those of `glimr_keras.survival`.
 
     It makes a metric to ask it, without variables, so that no accelerator is started.
 
@@ -31,7 +41,7 @@ def infer_direction(name: str) -> str | None:
         name: Such as `"val_accuracy"`, `"loss"` or `"val_f1_score"`.
 
     Returns:
-        `"min"`, `"max"`, or `None` where Keras has no metric of this name or does not say.
+        `"min"`, `"max"`, or `None` where there is no metric of this name or Keras does not say.
     """
     name = name.removeprefix("val_").removeprefix("weighted_")
     if name == "loss" or name.endswith("_loss"):
@@ -39,6 +49,8 @@ def infer_direction(name: str) -> str | None:
     name = {"acc": "accuracy", "ce": "crossentropy"}.get(name, name)
     if name == "crossentropy":
         return "min"
+    if squeezed(name) in _OF_SURVIVAL:
+        return _OF_SURVIVAL[squeezed(name)]
     import keras
 
     kinds = [

@@ -1,0 +1,141 @@
+"""Targets of survival analysis: time and event in one array. Runs in driver and worker."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+_HALF = ("float16", "bfloat16")
+
+
+def survival_target(time: Any, event: Any, missing: bool = False) -> np.ndarray:
+    """Returns the targets of the losses and metrics of this package.
+
+    Args:
+        time: When the event happened, or when the sample was last seen without it; shape
+            (samples,), numbers of at least 0, in any unit.
+        event: Whether it happened, shape (samples,): booleans, or 1 and 0.
+        missing: Whether nan is allowed, in either, for what is not known of a sample. Such samples
+            are left out by losses and metrics, as if they were not in the batch. Defaults to
+            `False`.
+
+    Returns:
+        Shape (samples, 2), float32: time and event.
+
+    Raises:
+        ValueError: If shapes differ, or a value is none of these.
+
+    Warns:
+        UserWarning: If different times are one number in float32, which holds 7 digits, and so
+            become ties.
+    """
+    times, events = _columns(time, event)
+    unknown = np.isnan(times) | np.isnan(events)
+    if unknown.any() and not missing:
+        raise ValueError(
+            f"`time` and `event` must not be nan. Received: {int(unknown.sum())} nan. With "
+            "`missing=True` these samples are left out by losses and metrics."
+        )
+    _check(times[~unknown], events[~unknown])
+    rounded = times.astype("float32")
+    tied = len(np.unique(times[~unknown])) - len(np.unique(rounded[~unknown]))
+    if tied:
+        warnings.warn(
+            f"{tied} different times are the same as others in float32, and so are ties. Give "
+            "times in whole units, such as days.",
+            stacklevel=2,
+        )
+    target = np.stack([rounded, events.astype("float32")], axis=1)
+    target[unknown] = np.nan
+    return target
+
+
+def checked(time: Any, event: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Times as float64 and events as booleans, both of shape (samples,).
+
+    Raises:
+        ValueError: If shapes differ, there are none, or a value is not allowed.
+    """
+    times, events = _columns(time, event)
+    if not len(times):
+        raise ValueError("`time` and `event` must have at least one sample. Received: none")
+    _check(times, events)
+    return times, events > 0
+
+
+def parts(y_true: Any) -> tuple[Any, Any, Any]:
+    """Splits targets into time, event and which samples are known, tensors of shape (samples,).
+
+    Args:
+        y_true: Shape (samples, 2), or more columns, which are others' business. Where time or event
+            is no number, both are 0, and the sample is not known.
+
+    Raises:
+        ValueError: If it has another shape.
+    """
+    shape = tuple(y_true.shape)
+    if len(shape) != 2 or shape[1] is None or shape[1] < 2:
+        raise ValueError(
+            "Targets must have shape (samples, 2), time and event, as `survival_target(time, "
+            f"event)` makes them. Received: targets of shape {shape}"
+        )
+    time, event = y_true[:, 0], y_true[:, 1]
+    known = ops.logical_and(ops.isfinite(time), ops.isfinite(event))
+    zero = ops.zeros_like(time)
+    return ops.where(known, time, zero), ops.where(known, event, zero), known
+
+
+def one_column(y_pred: Any) -> Any:
+    """Outputs of shape (samples, 1) or (samples,) as a tensor of shape (samples,).
+
+    Raises:
+        ValueError: If they have another shape.
+    """
+    shape = tuple(y_pred.shape)
+    if len(shape) == 1:
+        return y_pred
+    if len(shape) != 2 or shape[1] != 1:
+        raise ValueError(
+            "The model must have one output for each sample, its log hazard, shape (samples, 1). "
+            f"Received: outputs of shape {shape}"
+        )
+    return y_pred[:, 0]
+
+
+def weights_of(sample_weight: Any, like: Any) -> Any:
+    """Sample weights as a tensor of shape (samples,), all 1 without any."""
+    if sample_weight is None:
+        return ops.ones_like(like)
+    return ops.reshape(ops.convert_to_tensor(sample_weight, dtype=like.dtype), (-1,))
+
+
+def precise(dtype: Any) -> Any:
+    """The dtype of a computation, at least float32: half precision cannot count samples."""
+    given = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
+    return "float32" if given in _HALF else dtype
+
+
+def _columns(time: Any, event: Any) -> tuple[np.ndarray, np.ndarray]:
+    times, events = np.asarray(time, "float64"), np.asarray(event, "float64")
+    if times.ndim != 1 or times.shape != events.shape:
+        raise ValueError(
+            "`time` and `event` must have one shape, (samples,). Received: shapes "
+            f"{times.shape} and {events.shape}"
+        )
+    return times, events
+
+
+def _check(times: np.ndarray, events: np.ndarray) -> None:
+    wrong = times[~(np.isfinite(times) & (times >= 0))]
+    if len(wrong):
+        raise ValueError(f"`time` must be finite and at least 0. Received: {wrong[:5].tolist()}")
+    wrong = events[~np.isin(events, (0, 1))]
+    if len(wrong):
+        raise ValueError(
+            "`event` must be 1 where the event happened and 0 where the sample is censored. "
+            f"Received: {wrong[:5].tolist()}"
+        )
