@@ -411,8 +411,10 @@ class Journal:
         a one may be changed.
 
         Raises:
-            ProjectError: If a newer version of glimr_keras wrote it, or its description is damaged.
+            ProjectError: If a newer version of glimr_keras wrote it, its description is damaged, or
+                it is no file.
         """
+        self._check_place()
         with self._damage() as place:
             place.number = 1
             self._check_header(records.parsed(self._first_line()))
