@@ -36,6 +36,8 @@ from tests.simulation.store import PLACE, ROOT, Store
 
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where files are fast, if there is such a place."""
+_LONG = 100.0
+"""Seconds after which nobody waits for a search that was killed, and what it left is removed."""
 _NEW, _READER, _RIVAL = "new", "reader", "rival"
 """Machines, beside those of sessions, which have numbers."""
 
@@ -170,7 +172,7 @@ class _AtUri(_Run):
         return done
 
     def _last(self) -> Session:
-        return Session(self._plan.last, machine=_NEW)
+        return Session(self._plan.last, machine=_NEW, after=_LONG)
 
     def _mirror(self, machine: int | str, root: pathlib.Path) -> Mirror:
         with mock.patch.dict(os.environ, {"GLIMR_KERAS_CACHE": str(root / str(machine))}):
