@@ -150,7 +150,6 @@ def test_validation_in_fit_is_of_all_samples():
     risk = model.get_weights()[0]
     expected = concordance_index(COHORT.time, COHORT.event, risk)
     assert history["val_concordance_index"][-1] == pytest.approx(expected, abs=1e-6)
-    assert history["val_concordance_index"][0] != history["val_concordance_index"][1]
     assert set(history) >= {"concordance_index", "uno_concordance_index"}
     expected = concordance_index_ipcw(TRAIN.outcome, COHORT.outcome, risk[:, 0], TAU)[0]
     assert history["val_uno_concordance_index"][-1] == pytest.approx(expected, abs=1e-6)
