@@ -560,7 +560,7 @@ class Coordinator:
         kept = ranked([*self._kept, trial], self.oracle.objective)
         self._kept, others = kept[:most], kept[most:]
         for other in others:
-            for number in other.to_read().executions:
+            for number in range(self._executions):
                 self._remove(execution_directory(self._directory, other.trial_id, number))
 
     def _put(self, spec: ExecutionSpec, files: Mapping[str, Mapping[str, bytes]]) -> None:

@@ -65,10 +65,11 @@ class TriedConfigurations:
         """
         before = self.by_trial.get(trial.trial_id)
         chosen, asked_for = trial.values_to_read()
-        now = hash_of(chosen if before is None else asked_for)
+        values = chosen if before is None else asked_for
+        now = hash_of(values)
         if now == before:
             return
-        self._add(now, frozenset((chosen if before is None else asked_for).keys() - Stage.NAMES))
+        self._add(now, frozenset(values.keys() - Stage.NAMES))
         self.by_trial[trial.trial_id] = now
         asked_for_more = chosen.items() < asked_for.items()
         if before is not None and is_narrowed and asked_for_more:

@@ -71,13 +71,12 @@ class TrialSurrogates:
 
     def _tell(self, trial: Trial) -> None:
         """Takes in a result, if the trial has one."""
-        trial = trial.to_read()
         if not trial.is_scored and trial.status != TrialStatus.FAILED:
             return
         cost = self._record.objective.sort_key(trial.score) if trial.is_scored else math.inf
-        kind = 0 if self._kind_of is None else self._kind_of(trial)
+        kind = 0 if self._kind_of is None else self._kind_of(trial.to_read())
         if kind not in self._by_kind:
             self._by_kind[kind] = Surrogate(self._space)
             self._ends[kind] = array.array("l")
         self._ends[kind].append(len(self._told))
-        self._by_kind[kind].tell(dict(trial.values), cost)
+        self._by_kind[kind].tell(dict(trial.values_to_read()[1]), cost)

@@ -20,7 +20,7 @@ from glimr_keras._utils.checks import checked_count
 from glimr_keras.survival.curves import CensoringDistribution
 from glimr_keras.survival.intervals import Interpolation, checked_cuts, log_survival
 from glimr_keras.survival.scores import TIED, checked_times, inverse, trapezoid
-from glimr_keras.survival.targets import one_column, parts, precise, weights_of
+from glimr_keras.survival.targets import one_column, precise, weighted_parts
 
 OUTPUTS = ("log_hazard", "discrete_hazard")
 
@@ -93,14 +93,11 @@ class ConcordanceIndex(keras.metrics.Metric):
         """Takes in a batch: targets of shape (samples, 2), the model's outputs, and weights."""
         _check_one_device(self)
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
-        time, event, known = parts(y_true)
-        weight = weights_of(sample_weight, time)
-        known = ops.logical_and(known, weight > 0)
+        time, event, known, weight = weighted_parts(y_true, sample_weight)
         risk = self._risk(ops.convert_to_tensor(y_pred, dtype=self.dtype))
         finite = ops.isfinite(risk)
         is_broken = ops.any(ops.logical_and(known, ops.logical_not(finite)))
         risk = ops.where(finite, risk, ops.zeros_like(risk))
-        weight = ops.where(known, weight, ops.zeros_like(weight))
 
         before = self._seen + 0.0
         place = before + ops.cumsum(ops.cast(known, self.dtype)) - 1
@@ -299,10 +296,8 @@ class IntegratedBrierScore(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Takes in a batch: targets of shape (samples, 2), the model's outputs, and weights."""
         _check_one_device(self)
-        time, event, known = parts(ops.convert_to_tensor(y_true, dtype=self.dtype))
-        weight = weights_of(sample_weight, time)
-        known = ops.logical_and(known, weight > 0)
-        weight = ops.where(known, weight, ops.zeros_like(weight))
+        y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
+        time, event, known, weight = weighted_parts(y_true, sample_weight)
         scores = self._scores(time, event > 0, ops.convert_to_tensor(y_pred, dtype=self.dtype))
         scores = ops.where(known, scores * weight, ops.zeros_like(scores))
         added = ops.stack([ops.sum(scores), ops.sum(weight)])

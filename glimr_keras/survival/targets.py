@@ -113,6 +113,16 @@ def weights_of(sample_weight: Any, like: Any) -> Any:
     return ops.reshape(ops.convert_to_tensor(sample_weight, dtype=like.dtype), (-1,))
 
 
+def weighted_parts(y_true: Any, sample_weight: Any) -> tuple[Any, Any, Any, Any]:
+    """Splits targets as `parts` does, and gives each sample its weight; samples of weight 0 are not
+    known, and those that are not known have weight 0.
+    """
+    time, event, known = parts(y_true)
+    weight = weights_of(sample_weight, time)
+    known = ops.logical_and(known, weight > 0)
+    return time, event, known, ops.where(known, weight, ops.zeros_like(weight))
+
+
 def precise(dtype: Any) -> Any:
     """The dtype of a computation, at least float32: half precision cannot count samples."""
     given = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype

@@ -140,10 +140,14 @@ class Packer:
         self._definitions.clear()
         self._layouts.clear()
 
-    def pack(self, trial: Trial) -> None:
-        """Pack a trial that has ended, if that is possible; else it stays as it is."""
-        if not _is_held(trial):
-            self.pack_alone(trial)
+    def pack(self, trial: Trial) -> bool:
+        """Pack a trial that has ended, if that is possible; else it stays as it is. Tell whether
+        nobody had a part of it.
+        """
+        if _is_held(trial):
+            return False
+        self.pack_alone(trial)
+        return True
 
     def pack_later(self, trial: Trial) -> None:
         """Pack a trial when so many others have ended that hardly anybody looks at it, and nobody
@@ -152,10 +156,8 @@ class Packer:
         self._later.append(trial)
         for _ in range(min(len(self._later) - _RECENT, _AT_ONCE)):
             earlier = self._later.popleft()
-            if _is_held(earlier):
+            if not self.pack(earlier):
                 self._later.append(earlier)
-            else:
-                self.pack_alone(earlier)
 
     def pack_alone(self, trial: Trial) -> None:
         """As `pack`, a trial of which nobody has a part."""

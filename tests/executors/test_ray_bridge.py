@@ -61,6 +61,16 @@ def begun(begin, workers=2, max_running=None):
     return bridge
 
 
+def training(begin, max_running=None):
+    """A bridge two of whose processes train, as `r0` and `r1`."""
+    bridge = begun(begin, max_running=max_running)
+    for number in range(2):
+        bridge.end(f"s{number}")
+        bridge.next_task(f"r{number}")
+        bridge.start(f"r{number}")
+    return bridge
+
+
 def test_a_process_that_does_not_begin_is_said_once(begin, monkeypatch):
     said = []
     monkeypatch.setattr(ray_bridge, "say", said.append)
@@ -192,11 +202,7 @@ def test_a_process_that_only_stands_by_may_die(begin):
 
 
 def test_a_process_is_made_ready_in_the_place_of_one_that_is_lost(begin):
-    bridge = begun(begin)
-    for number in range(2):
-        bridge.end(f"s{number}")
-        bridge.next_task(f"r{number}")
-        bridge.start(f"r{number}")
+    bridge = training(begin)
     bridge.lose("r1", "killed")
     assert bridge.next_task("s2") == {"skipped": None}  # which nobody takes a run from
     assert bridge.is_ours("s2")
@@ -206,11 +212,7 @@ def test_a_process_is_made_ready_in_the_place_of_one_that_is_lost(begin):
 
 def test_what_only_stands_by_is_not_replaced_when_it_dies(begin):
     """Or a process that dies while it imports Keras would be, without end."""
-    bridge = begun(begin)
-    for number in range(2):
-        bridge.end(f"s{number}")
-        bridge.next_task(f"r{number}")
-        bridge.start(f"r{number}")
+    bridge = training(begin)
     bridge.lose("r1", "killed")
     assert bridge.next_task("s2") == {"skipped": None}
     bridge.lose("s2", "no room")
@@ -218,11 +220,7 @@ def test_what_only_stands_by_is_not_replaced_when_it_dies(begin):
 
 
 def test_where_all_processes_are_lost_none_is_made_ready_beside_those_of_runs(begin):
-    bridge = begun(begin, max_running=2)
-    for number in range(2):
-        bridge.end(f"s{number}")
-        bridge.next_task(f"r{number}")
-        bridge.start(f"r{number}")
+    bridge = training(begin, max_running=2)
     for number in range(2):
         bridge.lose(f"r{number}", "killed")
     for name in ("a", "b"):

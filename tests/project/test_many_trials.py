@@ -13,32 +13,7 @@ from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.trials import layout
 from glimr_keras.tuners.worker_copy import worker_copy
 from tests import tiny_models
-
-SEARCH = {"validation_data": tiny_models.VALIDATION, "epochs": 1, "verbose": 0}
-
-
-class Plain(gk.HyperModel):
-    def build(self, config):
-        return tiny_models.build(config)
-
-
-def tuner_of(directory, trials, **options):
-    return gk.RandomSearch(
-        Plain(),
-        "val_loss",
-        trials,
-        seed=0,
-        directory=directory,
-        project_name="p",
-        executor="inline",
-        **options,
-    )
-
-
-def searched(directory, trials, **options):
-    tuner = tuner_of(directory, trials, **options)
-    tuner.search(*tiny_models.TRAIN, **SEARCH)
-    return tuner
+from tests.project.plain_searches import Plain, searched
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Projects at URIs: on a local S3 server, and on file systems that fsspec knows."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +26,8 @@ from glimr_keras.project import (
 from glimr_keras.project.journal import Journal
 from glimr_keras.results.sources import project_of
 from tests import faulty, tiny_models
+from tests.project import plain_searches
+from tests.project.plain_searches import Plain
 from tests.results import made
 
 moto = pytest.importorskip("moto.server")
@@ -74,24 +77,7 @@ def notes(tmp_path):
     return tmp_path / "notes"
 
 
-class Plain(gk.HyperModel):
-    def build(self, config):
-        return tiny_models.build(config)
-
-
-def searched(directory, trials, **kwargs):
-    tuner = gk.RandomSearch(
-        Plain(),
-        "val_loss",
-        trials,
-        seed=0,
-        directory=directory,
-        project_name="p",
-        executor="inline",
-        **kwargs,
-    )
-    tuner.search(*tiny_models.TRAIN, **SEARCH)
-    return tuner
+searched = functools.partial(plain_searches.searched, epochs=faulty.EPOCHS)
 
 
 def test_a_search_is_read_and_continued_from_another_machine(bucket, machine):
