@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # they import Keras and Ray, which the command line does with
         applications,
         engine,
         errors,
+        layers,
         oracles,
         survival,
         tuners,
@@ -25,8 +26,10 @@ if TYPE_CHECKING:  # they import Keras and Ray, which the command line does with
     )
     from glimr_keras.errors import FailedTrialError
     from glimr_keras.glimr.search import Search
+    from glimr_keras.models.bags import Bags
     from glimr_keras.models.ensemble import ensemble
     from glimr_keras.models.hypermodel import HyperModel
+    from glimr_keras.models.missing_labels import MaskedLoss, MaskedMetric
     from glimr_keras.models.optimizers import keras_optimizer, optimization_space
     from glimr_keras.models.tasks import keras_losses, keras_metrics
     from glimr_keras.oracles import Oracle
@@ -56,14 +59,18 @@ _PLACES = {
     "applications": "glimr_keras.applications",
     "engine": "glimr_keras.engine",
     "errors": "glimr_keras.errors",
+    "layers": "glimr_keras.layers",
     "oracles": "glimr_keras.oracles",
     "survival": "glimr_keras.survival",
     "tuners": "glimr_keras.tuners",
     "visualization": "glimr_keras.visualization",
     "FailedTrialError": "glimr_keras.errors",
     "Search": "glimr_keras.glimr.search",
+    "Bags": "glimr_keras.models.bags",
     "ensemble": "glimr_keras.models.ensemble",
     "HyperModel": "glimr_keras.models.hypermodel",
+    "MaskedLoss": "glimr_keras.models.missing_labels",
+    "MaskedMetric": "glimr_keras.models.missing_labels",
     "keras_optimizer": "glimr_keras.models.optimizers",
     "optimization_space": "glimr_keras.models.optimizers",
     "keras_losses": "glimr_keras.models.tasks",
@@ -94,6 +101,7 @@ _PLACES = {
 """The module of each public name, or the public module itself; they are imported in this order."""
 
 __all__ = [
+    "Bags",
     "BaseTuner",
     "BayesianOptimization",
     "FailedTrialError",
@@ -101,6 +109,8 @@ __all__ = [
     "HyperModel",
     "HyperParameters",
     "Hyperband",
+    "MaskedLoss",
+    "MaskedMetric",
     "MultiObjective",
     "Objective",
     "Oracle",
@@ -121,6 +131,7 @@ __all__ = [
     "keras_losses",
     "keras_metrics",
     "keras_optimizer",
+    "layers",
     "open_keras_tuner_project",
     "optimization_space",
     "oracles",

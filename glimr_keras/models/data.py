@@ -20,6 +20,7 @@ import numpy as np
 from glimr_keras._utils.input_spec import describe_inputs
 from glimr_keras.errors import DataError, ModelError, ShippingError
 from glimr_keras.models import batch_iterators, samples, tf_datasets
+from glimr_keras.models.bags import MASK, Bags
 from glimr_keras.models.hypermodel import HyperModel, method_name, overrides
 from glimr_keras.space.hyperparameters import HyperParameters
 
@@ -104,6 +105,29 @@ def with_data(hypermodel: HyperModel, config: HyperParameters, given: FitArgumen
     return FitArguments((x,) if y is None else (x, y), kwargs)
 
 
+def with_batches_of_bags(arguments: FitArguments) -> FitArguments:
+    """The same data with `validation_split` done, and shuffled in each epoch, where it is `Bags`,
+    which Keras does with arrays only.
+    """
+    bags = arguments.x
+    if not isinstance(bags, Bags):
+        return arguments
+    kwargs = dict(arguments.kwargs)
+    split = kwargs.get("validation_split")
+    kept = 0
+    if isinstance(split, (float, np.floating)) and 0 < split < 1:
+        kept = math.floor(bags.num_bags * (1 - split))
+    if 0 < kept < bags.num_bags and kwargs.get("validation_data") is None:
+        del kwargs["validation_split"]
+        kwargs["validation_data"] = bags.taken(slice(kept, None))
+        bags = bags.taken(slice(0, kept))
+    if kwargs.get("shuffle", True):
+        bags = bags.shuffled(int(np.random.randint(2**31)))
+    if "x" in kwargs:
+        return FitArguments((), {**kwargs, "x": bags})
+    return FitArguments((bags, *arguments.args[1:]), kwargs)
+
+
 def check_one_source(hypermodel: HyperModel, given: FitArguments) -> None:
     """Refuses a search with no data, or with data from two places.
 
@@ -140,7 +164,7 @@ def labels(arguments: FitArguments) -> Any:
     """
     if tf_datasets.is_dataset(arguments.x):
         return keras.utils.unpack_x_y_sample_weight(arguments.x.element_spec)[1]
-    return arguments.y
+    return arguments.x.y if isinstance(arguments.x, Bags) else arguments.y
 
 
 def with_bare_labels(arguments: FitArguments) -> FitArguments:
@@ -190,6 +214,8 @@ class _BareLabels(keras.utils.PyDataset):
 
 
 def _bare(source: Any) -> Any:
+    if isinstance(source, Bags):
+        return source.replace(y=_only(source.y), sample_weight=_only(source.sample_weight))
     if isinstance(source, keras.utils.PyDataset):
         return _BareLabels(source)
     if not tf_datasets.is_dataset(source) or not isinstance(source.element_spec, tuple):
@@ -378,11 +404,14 @@ def shapes_of(arguments: FitArguments) -> dict[str, Any]:
         batch = samples.plain(batch)
     found = {"inputs": _described(batch, 0), "labels": _described(batch, 1)}
     is_batched = is_source(arguments.x) and not tf_datasets.is_dataset(arguments.x)
-    return {
+    found = {
         name: _last_axes(shape) if is_batched else shape
         for name, shape in found.items()
         if shape is not None
     }
+    if isinstance(arguments.x, Bags):  # whose last axis is of the tiles in one batch
+        found["inputs"]["dict"][MASK]["shape"] = [None]
+    return found
 
 
 def _last_axes(shapes: Any) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from glimr_keras._utils.signatures import arguments_of
 from glimr_keras.errors import DataError, did_you_mean
 from glimr_keras.models import data, samples
+from glimr_keras.models.bags import Bags, bags_hint
 from glimr_keras.models.data import FitArguments
 
 _AT_LEAST = {
@@ -63,6 +64,7 @@ def check_data(model: keras.Model, arguments: FitArguments) -> None:
     _check_names(model, arguments.kwargs)
     if type(model).fit is keras.Model.fit:
         weight = arguments.value("sample_weight")
+        _check_bags(arguments)
         _check_source("x", arguments.x, arguments.y, weight)
         _check_samples({"x": arguments.x, "y": arguments.y, "sample_weight": weight})
         _check_validation(arguments)
@@ -92,14 +94,28 @@ def _check_number(name: str, value: Any, at_least: int | None) -> None:
         raise DataError(f"`{name}` must be an integer{bound}. Received: {name}={value!r}")
 
 
+def _check_bags(arguments: FitArguments) -> None:
+    """Refuses a size of batches beside bags, which Keras would ignore."""
+    given = keras.utils.unpack_x_y_sample_weight(arguments.value("validation_data"))[0]
+    for name, x in (("batch_size", arguments.x), ("validation_batch_size", given)):
+        size = arguments.value(name)
+        if isinstance(x, Bags) and size is not None:
+            raise DataError(
+                f"`Bags` make their own batches, so there is no `{name}` beside them. Give "
+                f"`Bags(…, batch_size={size!r})`, or in a `fit` of your own "
+                f"`bags.replace(batch_size={size!r})`. Received: {name}={size!r}"
+            )
+
+
 def _check_source(name: str, x: Any, y: Any, weight: Any) -> None:
     """Refuses labels beside a source of batches, which has its own."""
     if data.is_source(x):
         for other, part in (("y", y), ("sample_weight", weight)):
             if part is not None:
+                how = f" Give `glimr_keras.Bags(bags, {other}=…)`." if isinstance(x, Bags) else ""
                 raise DataError(
                     f"`{name}` gives whole batches, with labels and weights in them, so there is "
-                    f"no `{other}` beside it. Received: a {type(x).__name__} and `{other}`"
+                    f"no `{other}` beside it. Received: a {type(x).__name__} and `{other}`.{how}"
                 )
         if data.num_batches(x) == 0:
             raise DataError(f"`{name}` must have samples. Received: an empty {type(x).__name__}")
@@ -110,6 +126,9 @@ def _check_samples(parts: dict[str, Any]) -> None:
     given = {name: part for name, part in parts.items() if part is not None}
     if not given or data.is_source(next(iter(given.values()))):
         return
+    hint = bags_hint(*list(given.values())[:2])
+    if hint:
+        raise DataError(f"`{next(iter(given))}` must have one array for each input.{hint}")
     sizes: dict[str, list[int]] = {}
     for name, part in given.items():
         found = samples.leaves(part)
@@ -216,14 +235,15 @@ def _check_split(split: Any, arguments: FitArguments) -> None:
             "`validation_split` must be a number from 0 to less than 1, the part of the samples "
             f"that models are validated on. Received: validation_split={split!r}"
         )
-    if split and data.is_source(arguments.x):
+    bags = arguments.x if isinstance(arguments.x, Bags) else None
+    if split and data.is_source(arguments.x) and bags is None:
         raise DataError(
             "`validation_split` splits arrays, frames and tensors. Give `validation_data` instead. "
             f"Received: a {type(arguments.x).__name__}"
         )
     parts = samples.leaves((arguments.x, arguments.y))
-    if split and parts and all(map(samples.has_samples, parts)):
-        count = samples.count(parts[0])
+    if split and (bags is not None or (parts and all(map(samples.has_samples, parts)))):
+        count = samples.count(parts[0]) if bags is None else bags.num_bags
         if math.floor(count * (1 - split)) in (0, count):
             raise DataError(
                 "`validation_split` must leave samples on both sides. Received: "

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from glimr_keras.models import samples, tf_datasets
+from glimr_keras.models import data, py_datasets, samples, tf_datasets
+from glimr_keras.models.bags import Bags, bags_hint
 from glimr_keras.models.data import FitArguments
 
 _EXTRA = (
@@ -46,7 +47,8 @@ def make(
 
     Args:
         arguments: With arrays, frames or tensors whose first axis counts the samples, in any
-            nesting; or with a `tf.data.Dataset`, whose elements are dealt out by position.
+            nesting; with `Bags`, or another `PyDataset`, of which each batch is a sample here; or
+            with a `tf.data.Dataset`, whose elements are dealt out by position.
         count: How many folds; at least 2.
         seed: The same seed makes the same folds of the same labels.
         groups: Of each sample, shape (samples,), such as its patient; no group is on both sides of
@@ -78,7 +80,7 @@ def make(
         return Folds(count, _checked_parts(_vector("folds", folds, size), count, groups))
     if isinstance(stratify, str) and stratify == "auto":
         classes, hint = (
-            _classes(arguments.y, count),
+            _classes(data.labels(arguments), count),
             " Pass `stratify=None` to split without regard to the labels.",
         )
     else:
@@ -93,6 +95,12 @@ def split(arguments: FitArguments, folds: Folds, fold: int) -> FitArguments:
     if folds.parts is None:
         train, validation = tf_datasets.split(arguments.x, folds.count, fold)
         pieces: list[Any] = [(train,), validation]
+    elif isinstance(arguments.x, keras.utils.PyDataset):
+        train, validation = (
+            _batches(arguments.x, np.flatnonzero(chosen))
+            for chosen in (folds.parts != fold, folds.parts == fold)
+        )
+        pieces = [(train,), validation]
     else:
         given = [arguments.x, arguments.y] + ([] if weight is None else [weight])
         pieces = [
@@ -106,6 +114,13 @@ def split(arguments: FitArguments, folds: Folds, fold: int) -> FitArguments:
     if weight is not None and folds.parts is not None:
         kwargs["sample_weight"] = rest[1]
     return FitArguments((x, *rest[:1], *arguments.args[2:]), kwargs)
+
+
+def _batches(dataset: keras.utils.PyDataset, chosen: np.ndarray) -> keras.utils.PyDataset:
+    """The chosen bags, or the chosen batches of another dataset."""
+    if isinstance(dataset, Bags):
+        return dataset.taken(chosen)
+    return py_datasets.Part(dataset, chosen)
 
 
 def _dealt(
@@ -191,12 +206,17 @@ def _check_dataset(dataset: Any, groups: Any, stratify: Any, folds: Any) -> None
 
 def _size(arguments: FitArguments) -> int:
     weight = arguments.kwargs.get("sample_weight")
+    if isinstance(arguments.x, keras.utils.PyDataset):
+        return _size_of_source(arguments.x, arguments.y, weight)
+    hint = bags_hint(arguments.x, arguments.y)
+    if hint:
+        raise ValueError(f"`x` must have one array for each input.{hint}")
     leaves = samples.leaves((arguments.x, arguments.y, weight))
     for leaf in leaves:
         if not samples.has_samples(leaf):
             raise ValueError(
-                "`cv_folds` splits arrays, tensors, frames and tf.data.Datasets. Give one of "
-                "those, or override `HyperModel.data(config)` and return the data of fold "
+                "`cv_folds` splits arrays, tensors, frames, PyDatasets and tf.data.Datasets. Give "
+                "one of those, or override `HyperModel.data(config)` and return the data of fold "
                 f"`config.fold`. Received: {type(leaf).__name__}"
             )
     sizes = {samples.count(leaf) for leaf in leaves}
@@ -206,6 +226,36 @@ def _size(arguments: FitArguments) -> int:
             f"{sorted(sizes)}"
         )
     return sizes.pop()
+
+
+def _size_of_source(dataset: keras.utils.PyDataset, y: Any, weight: Any) -> int:
+    """How many bags there are, or batches.
+
+    Raises:
+        ValueError: If a batch of another dataset does not stay what it is.
+    """
+    kind = type(dataset).__name__
+    if y is not None or weight is not None:
+        raise ValueError(
+            f"A {kind} has its labels and weights in it, so there are none beside it. Received: "
+            f"a {kind} and `{'y' if y is not None else 'sample_weight'}`"
+        )
+    if isinstance(dataset, Bags):
+        return dataset.num_bags
+    count = data.num_batches(dataset)
+    if count is None:
+        raise ValueError(
+            "A PyDataset is split by its batches, so it must say how many there are. Received: "
+            f"{kind}, whose `num_batches` is None"
+        )
+    if py_datasets.mixes(dataset):
+        raise ValueError(
+            "A PyDataset is split by its batches, and `groups`, `stratify` and `folds` have an "
+            f"entry for each. {kind} changes what is in them, by `on_epoch_begin`, `on_epoch_end` "
+            "or by chance, so a sample would be trained on and validated on. Give it without, or "
+            "override `HyperModel.data(config)` and return the data of fold `config.fold`."
+        )
+    return count
 
 
 def _vector(name: str, values: Any, size: int) -> np.ndarray:

@@ -95,9 +95,9 @@ def adapted(config: HyperParameters, model: Any, arguments: FitArguments) -> Fit
 def with_data(context: TrialContext, config: HyperParameters) -> FitArguments:
     """The data of a configuration, in a cross validation that of its fold."""
     arguments = data.with_data(context.hypermodel, config, context.arguments)
-    if context.folds is None or context.arguments.x is None:  # else the user's own code splits it
-        return arguments
-    return folds.split(arguments, context.folds, config.fold or 0)
+    if context.folds is not None and context.arguments.x is not None:
+        arguments = folds.split(arguments, context.folds, config.fold or 0)
+    return data.with_batches_of_bags(arguments)  # without folds, the user's own code splits it
 
 
 def fit_kwargs(

@@ -1,0 +1,5 @@
+"""Layers for models of bags. Keras; runs in the worker."""
+
+from glimr_keras.layers.attention import GatedAttentionPooling
+
+__all__ = ["GatedAttentionPooling"]
