@@ -182,6 +182,7 @@ class Search:
             metrics = [
                 f"{task}_{name}"
                 for task, section in tasks
+                if section is not None
                 for name in [*_metric_names(section), "loss"]
             ]
         if parameters is None:
@@ -442,7 +443,8 @@ def _metric_names(task: Any) -> list[str]:
 
 
 def _first_metric(space: Mapping[str, Any]) -> str:
-    task, section = next(iter(space[SECTION].items()))
+    of_tasks = ((task, section) for task, section in space[SECTION].items() if section is not None)
+    task, section = next(of_tasks, ("", None))
     names = _metric_names(section)
     if not names:
         raise ValueError(

@@ -167,66 +167,6 @@ def labels(arguments: FitArguments) -> Any:
     return arguments.x.y if isinstance(arguments.x, Bags) else arguments.y
 
 
-def with_bare_labels(arguments: FitArguments) -> FitArguments:
-    """The same data with labels that are not in a dict, where there is a dict with one label.
-    Loaders name labels after tasks, but Keras takes no names for the label of a model with one
-    output.
-    """
-    args, kwargs = list(arguments.args), dict(arguments.kwargs)
-    if len(args) > 1:
-        args[1] = _only(args[1])
-    elif "y" in kwargs:
-        kwargs["y"] = _only(kwargs["y"])
-    elif args:
-        args[0] = _bare(args[0])
-    else:
-        kwargs["x"] = _bare(kwargs.get("x"))
-    validation = kwargs.get("validation_data")
-    if isinstance(validation, (tuple, list)):
-        kwargs["validation_data"] = (validation[0], *map(_only, validation[1:]))
-    elif validation is not None:
-        kwargs["validation_data"] = _bare(validation)
-    if "sample_weight" in kwargs:
-        kwargs["sample_weight"] = _only(kwargs["sample_weight"])
-    return FitArguments(tuple(args), kwargs)
-
-
-class _BareLabels(keras.utils.PyDataset):
-    """A dataset without names for its one label."""
-
-    def __init__(self, dataset: keras.utils.PyDataset) -> None:
-        super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
-        self._dataset = dataset
-
-    def __getitem__(self, index: int) -> Any:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self._dataset[index])
-        return keras.utils.pack_x_y_sample_weight(x, _only(y), _only(sample_weight))
-
-    @property
-    def num_batches(self) -> int | None:
-        return self._dataset.num_batches
-
-    def on_epoch_begin(self) -> None:
-        self._dataset.on_epoch_begin()
-
-    def on_epoch_end(self) -> None:
-        self._dataset.on_epoch_end()
-
-
-def _bare(source: Any) -> Any:
-    if isinstance(source, Bags):
-        return source.replace(y=_only(source.y), sample_weight=_only(source.sample_weight))
-    if isinstance(source, keras.utils.PyDataset):
-        return _BareLabels(source)
-    if not tf_datasets.is_dataset(source) or not isinstance(source.element_spec, tuple):
-        return source
-    return source.map(lambda x, *rest: (x, *map(_only, rest)))
-
-
-def _only(part: Any) -> Any:
-    return next(iter(part.values())) if isinstance(part, dict) and len(part) == 1 else part
-
-
 def is_at_hand(arguments: FitArguments) -> bool:
     """Whether a first batch can be read without any work: the data is arrays, tensors or frames,
     and not a source of them.

@@ -96,8 +96,8 @@ def _check_number(name: str, value: Any, at_least: int | None) -> None:
 
 def _check_bags(arguments: FitArguments) -> None:
     """Refuses a size of batches beside bags, which Keras would ignore."""
-    given = keras.utils.unpack_x_y_sample_weight(arguments.value("validation_data"))[0]
-    for name, x in (("batch_size", arguments.x), ("validation_batch_size", given)):
+    validation = arguments.value("validation_data")
+    for name, x in (("batch_size", arguments.x), ("validation_batch_size", validation)):
         size = arguments.value(name)
         if isinstance(x, Bags) and size is not None:
             raise DataError(

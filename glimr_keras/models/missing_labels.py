@@ -4,6 +4,8 @@ own gaps. Runs in the worker; constructors, driver.
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,6 @@ from keras import ops
 from glimr_keras.errors import did_you_mean
 
 _AMBIGUOUS = ("accuracy", "acc", "crossentropy", "ce")
-_NAN = float("nan")
 
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
@@ -191,12 +192,7 @@ def _by_sample(loss: Any) -> Any:
     """A copy of a loss that returns that of each sample."""
     if not isinstance(loss, keras.losses.Loss):
         return _FunctionLoss(loss)
-    config = loss.get_config()
-    if "fn" in config or type(loss).get_config is keras.losses.Loss.get_config:
-        copied = object.__new__(type(loss))  # one that cannot be made of its configuration
-        copied.__dict__.update(vars(loss))
-    else:
-        copied = type(loss).from_config(config)
+    copied = copy.copy(loss)
     copied.reduction = None
     return copied
 
@@ -242,9 +238,8 @@ def _serialized(given: Any) -> Any:
 
 
 def _checked_missing(missing: Any) -> float | None:
-    if missing is not None and (
-        isinstance(missing, bool) or not isinstance(missing, (int, float)) or missing != missing
-    ):
+    is_number = isinstance(missing, (int, float)) and not isinstance(missing, bool)
+    if missing is not None and not (is_number and math.isfinite(missing)):
         raise ValueError(
             "`missing` must be a number that stands for a missing label; nan always does. "
             f"Received: missing={missing!r}"

@@ -74,7 +74,7 @@ def rows_of_entries(leaf: Any) -> np.ndarray | None:
     """
     if hasattr(leaf, "tocsr"):
         return np.asarray(leaf.tocoo().row)
-    if _is_of(leaf, "tensorflow") and type(leaf).__name__ == "SparseTensor":
+    if is_of(leaf, "tensorflow") and type(leaf).__name__ == "SparseTensor":
         return np.asarray(leaf.indices)[:, 0]
     return None
 
@@ -88,7 +88,7 @@ def _taken(leaf: Any, chosen: slice | np.ndarray) -> Any:
         return leaf.iloc[chosen]
     if hasattr(leaf, "tocsr"):  # of SciPy, whose other formats cannot be cut
         return leaf.tocsr()[chosen].asformat(leaf.format)
-    if _is_of(leaf, "tensorflow"):
+    if is_of(leaf, "tensorflow"):
         return _taken_by_tensorflow(leaf, chosen)
     if hasattr(leaf, "update_layout"):  # a sparse array of JAX, which may come back in batches
         return leaf[chosen].update_layout(n_batch=leaf.n_batch, n_dense=leaf.n_dense)
@@ -122,7 +122,7 @@ def _as_keras_has_it(leaf: Any) -> Any:
         values = leaf.to_numpy() if all(map(is_plain, types)) else None
         if values is not None and is_plain(values.dtype):
             return values[:, None] if values.ndim == 1 else values
-    elif keras.ops.is_tensor(leaf) or _is_of(leaf, keras.backend.backend()):
+    elif keras.ops.is_tensor(leaf) or is_of(leaf, keras.backend.backend()):
         return leaf
     with contextlib.suppress(ImportError):  # a Keras that has its adapters elsewhere
         from keras.src.trainers.data_adapters import get_data_adapter
@@ -143,6 +143,6 @@ def _batches(adapter: Any) -> Any:
     return adapter.get_numpy_iterator()
 
 
-def _is_of(leaf: Any, library: str) -> bool:
+def is_of(leaf: Any, library: str) -> bool:
     """Whether a library made it; tells without importing the library."""
     return any(kind.__module__.split(".")[0] == library for kind in type(leaf).__mro__)

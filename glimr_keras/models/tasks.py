@@ -30,23 +30,25 @@ def keras_losses(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, f
         config: A configuration with `config["tasks"][task]["loss"]` and `["loss_weight"]` for each
             task. A loss is a class, an instance, a function `(y_true, y_pred, **kwargs)`, the name
             of one of Keras' or of a registered one, or a dict `{"name": name, "loss": any of these,
-            "kwargs": {…}}`, where without `"loss"` the name says which.
+            "kwargs": {…}}`, where without `"loss"` the name says which. A task that is `None` is
+            none: it names an output without a loss.
 
     Returns:
-        Losses and weights by task.
+        Losses and weights by task; `None` and 0 of an output without.
 
     Raises:
         ValueError: If a task has no loss or weight, there is no such loss, or it does not take its
             kwargs.
         TypeError: If something is no loss.
     """
-    losses = {
-        name: _loss(f"the loss of task {name!r}", _of(task, name, "loss"))
-        for name, task in _tasks(config).items()
-    }
-    weights = {
-        name: _weight(name, _of(task, name, "loss_weight")) for name, task in _tasks(config).items()
-    }
+    losses: dict[str, Any] = {}
+    weights: dict[str, float] = {}
+    for name, task in _tasks(config).items():
+        if task is None:
+            losses[name], weights[name] = None, 0.0
+            continue
+        losses[name] = _loss(f"the loss of task {name!r}", _of(task, name, "loss"))
+        weights[name] = _weight(name, _of(task, name, "loss_weight"))
     return losses, weights
 
 
@@ -69,6 +71,8 @@ def keras_metrics(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     metrics = {}
     for name, task in _tasks(config).items():
+        if task is None:
+            continue
         described = _of(task, name, "metrics")
         described = list(described) if isinstance(described, (list, tuple)) else [described]
         if not described:
@@ -96,7 +100,7 @@ def compile_tasks(
 
     Args:
         model: With one output for each task, named like it (or in a dict with it as the key); one
-            alone may have any name.
+            alone may have any name. An output that is no task has the loss `None` under its name.
         config: The configuration.
         losses, loss_weights, metrics: By task; by default those that `config["tasks"]` describes.
 
@@ -107,10 +111,13 @@ def compile_tasks(
         losses, loss_weights = keras_losses(config)
     if metrics is None and SECTION in config:
         metrics = keras_metrics(config)
+    bare = names_of_none(losses)
     for what, given in (("losses", losses), ("loss weights", loss_weights), ("metrics", metrics)):
         if isinstance(given, Mapping):
-            _check_outputs(model, given, what)
-    if takes_bare_labels(model):
+            _check_outputs(model, given, what, bare)
+    if bare and isinstance(loss_weights, Mapping):
+        loss_weights = {**dict.fromkeys(bare, 0.0), **loss_weights}
+    if not bare and takes_bare_labels(model):
         losses, loss_weights, metrics = (_only(given) for given in (losses, loss_weights, metrics))
         loss_weights = None if loss_weights is None else [loss_weights]
     model.compile(
@@ -132,21 +139,26 @@ def epochs_of(config: Mapping[str, Any]) -> int | None:
 def task_names(config: Mapping[str, Any]) -> list[str]:
     """The names of a configuration's tasks; none where it has no such section."""
     section = config.get(SECTION, None)
-    return list(section) if isinstance(section, Mapping) else []
+    if not isinstance(section, Mapping):
+        return []
+    return [name for name, task in section.items() if task is not None]
 
 
-def check_labels(tasks: Iterable[str], labels: Any) -> None:
+def check_labels(tasks: Iterable[str], labels: Any, bare: Iterable[str] = ()) -> None:
     """Refuses labels whose names are not those of the tasks.
+
+    Args:
+        bare: Names of outputs that are no task, and may be among the labels.
 
     Raises:
         ModelError: If they are in a dict with other keys.
     """
     names = set(tasks)
-    if names and isinstance(labels, Mapping) and set(labels) != names:
+    if names and isinstance(labels, Mapping) and set(labels) - set(bare) != names:
         raise ModelError(
             f"The labels do not match the tasks. Without labels: {_listed(names - set(labels))}; "
-            f"labels without a task: {_listed(set(labels) - names)}. The data has the labels "
-            f"{_listed(labels)}, the space the tasks {_listed(names)}."
+            f"labels without a task: {_listed(set(labels) - names - set(bare))}. The data has the "
+            f"labels {_listed(labels)}, the space the tasks {_listed(names)}."
         )
 
 
@@ -155,7 +167,33 @@ def takes_bare_labels(model: Any) -> bool:
     not say what it has, as a `Sequential` or subclassed one. (With the name it may not.)
     """
     names = _output_names(model)
-    return names is None or len(names) == 1
+    return (names is None or len(names) == 1) and not outputs_without_task(model)
+
+
+def outputs_without_task(model: Any) -> list[str]:
+    """The names of outputs that a model is compiled without a loss for, where it says so: with
+    `None` in a dict of losses.
+    """
+    return names_of_none(_compiled_losses(model))
+
+
+def outputs_with_loss(model: Any) -> list[str]:
+    """The names of the other outputs, where losses are in a dict."""
+    losses = _compiled_losses(model) or {}
+    return [name for name, loss in losses.items() if loss is not None]
+
+
+def _compiled_losses(model: Any) -> Mapping[str, Any] | None:
+    compiled = getattr(getattr(model, "_compile_config", None), "config", None) or {}
+    losses = compiled.get("loss")
+    return losses if isinstance(losses, Mapping) else None
+
+
+def names_of_none(losses: Any) -> list[str]:
+    """The names of what has no loss among others that have one."""
+    if not isinstance(losses, Mapping):
+        return []
+    return [name for name, loss in losses.items() if loss is None]
 
 
 class TaskLogs(keras.callbacks.Callback):
@@ -348,17 +386,25 @@ def _check_no_kwargs(whose: str, kwargs: dict[str, Any]) -> None:
         )
 
 
-def _check_outputs(model: Any, given: Mapping[str, Any], what: str) -> None:
+def _check_outputs(model: Any, given: Mapping[str, Any], what: str, bare: Iterable[str]) -> None:
     names = _output_names(model)
     if names is None or (len(names) == 1 and len(given) == 1):
         return
-    if set(given) != set(names):
+    known = {*given, *bare}
+    if known != set(names):
+        without = sorted(set(names) - known)
+        hint = (
+            f" An output that is no task, such as attention weights, has `None` among the tasks "
+            f"or losses: {{{without[0]!r}: None}}."
+            if without
+            else ""
+        )
         raise ModelError(
             f"The {what} do not match the model's outputs. Outputs without a task: "
-            f"{_listed(set(names) - set(given))}; tasks without an output: "
-            f"{_listed(set(given) - set(names))}. The model has the outputs {_listed(names)}, "
-            f"the tasks are {_listed(given)}: name the layers that make the outputs like the "
-            "tasks, or return the outputs in a dict."
+            f"{_listed(without)}; tasks without an output: "
+            f"{_listed(known - set(names))}. The model has the outputs {_listed(names)}, "
+            f"the tasks are {_listed(known - set(bare))}: name the layers that make the outputs "
+            f"like the tasks, or return the outputs in a dict.{hint}"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from glimr_keras._utils.signatures import arguments_of
-from glimr_keras.models import data, folds, tasks, tf_datasets
+from glimr_keras.models import data, folds, label_names, tasks, tf_datasets
 from glimr_keras.models.build import build
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
@@ -86,10 +86,13 @@ def adapted(config: HyperParameters, model: Any, arguments: FitArguments) -> Fit
         ModelError: If the model's tasks are not those that have labels.
     """
     names = tasks.task_names(config.declared)
-    tasks.check_labels(names, data.labels(arguments))
-    return (
-        data.with_bare_labels(arguments) if names and tasks.takes_bare_labels(model) else arguments
-    )
+    bare = tasks.outputs_without_task(model)
+    tasks.check_labels(names, data.labels(arguments), bare)
+    if bare:
+        return label_names.with_all_names(arguments, tasks.outputs_with_loss(model), bare)
+    if names and tasks.takes_bare_labels(model):
+        return label_names.with_bare_labels(arguments)
+    return arguments
 
 
 def with_data(context: TrialContext, config: HyperParameters) -> FitArguments:

@@ -8,7 +8,8 @@ from ray import tune
 
 import glimr_keras as gk
 from glimr_keras.errors import ModelError
-from glimr_keras.models.data import FitArguments, with_bare_labels
+from glimr_keras.models.data import FitArguments
+from glimr_keras.models.label_names import with_bare_labels
 from glimr_keras.models.tasks import TaskLogs, check_labels, compile_tasks, takes_bare_labels
 
 X = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
