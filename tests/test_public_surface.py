@@ -13,6 +13,7 @@ PUBLIC = {name: getattr(glimr_keras, name) for name in glimr_keras.__all__}
 
 def test_all_names_exist_and_are_sorted():
     assert set(glimr_keras.__all__) == {
+        "Bags",
         "BaseTuner",
         "BayesianOptimization",
         "FailedTrialError",
@@ -20,6 +21,8 @@ def test_all_names_exist_and_are_sorted():
         "HyperModel",
         "HyperParameters",
         "Hyperband",
+        "MaskedLoss",
+        "MaskedMetric",
         "MultiObjective",
         "Objective",
         "Oracle",
@@ -41,6 +44,7 @@ def test_all_names_exist_and_are_sorted():
         "keras_metrics",
         "open_keras_tuner_project",
         "keras_optimizer",
+        "layers",
         "optimization_space",
         "oracles",
         "prune_search",

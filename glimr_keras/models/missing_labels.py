@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -65,17 +66,17 @@ class MaskedLoss(keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Returns the reduced loss."""
-        with ops.name_scope(self.name):
+        with keras.name_scope(self.name):
             y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
             y_true, known = _known(y_true, self.missing)
             weight = _weights(known, sample_weight, self.dtype)
-            losses = ops.cast(self.loss(y_true, y_pred, weight), self.dtype)
+            losses = self._weighted(y_true, y_pred, weight)
             return self._reduced(losses, ops.cast(known, self.dtype), weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each sample, 0 of those without a label."""
         y_true, known = _known(ops.convert_to_tensor(y_true, dtype=self.dtype), self.missing)
-        return self.loss(y_true, y_pred, ops.cast(known, self.dtype))
+        return self._weighted(y_true, y_pred, ops.cast(known, self.dtype))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor, JSON types only."""
@@ -90,6 +91,16 @@ class MaskedLoss(keras.losses.Loss):
     def from_config(cls, config: dict[str, Any]) -> MaskedLoss:
         """The loss that `get_config` was called on."""
         return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
+
+    def _weighted(self, y_true: Any, y_pred: Any, weight: Any) -> Any:
+        """The loss of each sample, times its weight; one whose class has a way of its own with
+        weights is given them.
+        """
+        if type(self.loss).__call__ is not keras.losses.Loss.__call__:
+            return ops.cast(self.loss(y_true, y_pred, weight), self.dtype)
+        losses = ops.cast(self.loss(y_true, y_pred), self.dtype)
+        weight = ops.reshape(weight, (-1, *(1 for _ in losses.shape[1:])))
+        return ops.where(weight > 0, losses * weight, ops.zeros_like(losses))
 
     def _reduced(self, losses: Any, known: Any, weight: Any) -> Any:
         if self.reduction in (None, "none"):
@@ -230,7 +241,8 @@ def _of_keras(what: str, given: Any, module: Any, base: type) -> Any:
 
 
 def _name(function: Any) -> str:
-    return getattr(function, "__name__", type(function).__name__)
+    """What Keras takes as a name: that of a lambda it does not."""
+    return re.sub(r"\W", "", getattr(function, "__name__", type(function).__name__))
 
 
 def _serialized(given: Any) -> Any:

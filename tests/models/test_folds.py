@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 
+from glimr_keras.models.bags import Bags
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.folds import Folds, make, split
 
@@ -239,13 +240,106 @@ def test_a_dataset_that_shuffles_is_refused():
 
 
 def test_other_sources_are_refused():
-    class Batches(keras.utils.PyDataset):
+    class Batches:
         pass
 
     with pytest.raises(
         ValueError, match=r"return the data of fold `config.fold`. Received: Batches"
     ):
         make(FitArguments((Batches(),)), 3, 0)
+
+
+# Datasets of batches
+
+
+class Batches(keras.utils.PyDataset):
+    """Ten batches of two samples each, whose labels are the batch's number."""
+
+    def __getitem__(self, index):
+        return np.full((2, 3), float(index)), np.full((2,), index)
+
+    @property
+    def num_batches(self):
+        return 10
+
+
+class Shuffling(Batches):
+    def on_epoch_end(self):
+        pass
+
+
+class Drawing(Batches):
+    def __getitem__(self, index):
+        return np.zeros((2, 3)), np.random.default_rng().normal(size=2)
+
+
+class Endless(Batches):
+    num_batches = None
+
+
+PATIENTS = np.array([0, 0, 1, 1, 1, 2, 2, 3, 4, 5])
+
+
+def seen(dataset):
+    return [int(dataset[index][1][0]) for index in range(dataset.num_batches)]
+
+
+def test_batches_of_a_dataset_are_split_and_groups_kept_together():
+    given = FitArguments((Batches(),), {"epochs": 2})
+    found = make(given, 3, 0, groups=PATIENTS)
+    validated = []
+    for fold in range(3):
+        arguments = split(given, found, fold)
+        train, validation = seen(arguments.x), seen(arguments.kwargs["validation_data"])
+        assert sorted(train + validation) == list(range(10))
+        assert not set(PATIENTS[train]) & set(PATIENTS[validation])
+        assert arguments.kwargs["epochs"] == 2
+        validated += validation
+    assert sorted(validated) == list(range(10))
+
+
+def test_bags_are_split_with_all_that_is_theirs():
+    bags = Bags(
+        [np.full((size, 2), size) for size in range(1, 11)],
+        {"a": np.arange(10), "b": None},
+        np.arange(10) + 0.5,
+        inputs={"age": np.arange(10)[:, None]},
+        batch_size=3,
+    )
+    for given in (FitArguments((bags,)), FitArguments((), {"x": bags})):
+        found = make(given, 3, 0, groups=PATIENTS, stratify=None)
+        for fold in range(3):
+            arguments = split(given, found, fold)
+            for part in (arguments.x, arguments.kwargs["validation_data"]):
+                chosen = part.y["a"]
+                assert part.sizes.tolist() == (chosen + 1).tolist()
+                assert part.sample_weight.tolist() == (chosen + 0.5).tolist()
+                assert part.inputs["age"][:, 0].tolist() == chosen.tolist()
+                assert part.batch_size == 3
+    assert set(make(FitArguments((bags.replace(y=PATIENTS > 1),)), 2, 0).parts) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (FitArguments((Shuffling(),)), "Shuffling changes what is in them"),
+        (FitArguments((Drawing(),)), "Drawing changes what is in them"),
+        (FitArguments((Endless(),)), "Endless, whose `num_batches` is None"),
+        (FitArguments((Batches(), np.zeros(20))), "has its labels and weights in it"),
+        (
+            FitArguments(([np.zeros((size, 2)) for size in (2, 3, 4)], np.zeros(3))),
+            r"a list of 3 arrays with 2 to 4 rows. .*`glimr_keras.Bags\(x, y\)`",
+        ),
+    ],
+)
+def test_batches_that_do_not_stay_and_bags_in_a_list_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        make(given, 3, 0)
+
+
+def test_groups_have_an_entry_for_each_batch():
+    with pytest.raises(ValueError, match="`groups` must have an entry for each of 10 samples"):
+        make(FitArguments((Batches(),)), 3, 0, groups=np.zeros(20))
 
 
 def test_scikit_learn_is_asked_for_where_it_is_missing(monkeypatch):
