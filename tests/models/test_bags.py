@@ -258,7 +258,7 @@ def test_a_search_over_folds_by_patient(project, executor):
     assert list(table["status"]) == ["COMPLETED"] * 2
     found = gk.ensemble(tuner.get_best_models()).predict(bags, verbose=0)
     assert found.shape == (7, 1)
-    assert str(tuner.try_configuration({"units": 3}, bags)).count("(None, ") >= 2
+    assert str(tuner.try_configuration({"units": 3}, bags, stratify=None)).count("(None, ") >= 2
 
 
 @pytest.mark.parametrize("how", [{"validation_split": 0.3}, {"validation_data": True}])
