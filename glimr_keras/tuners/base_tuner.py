@@ -356,9 +356,9 @@ class BaseTuner(Results):
                 several labels together where each combination is frequent enough, else of the
                 first. `None` to split without regard to classes.
             folds: With `cv_folds`, the fold of each sample, shape (samples,), integers from 0.
-                Defaults to a random split. (The elements of a `tf.data.Dataset`, batches if it is
-                batched, are dealt out by position: number i goes to fold `i % cv_folds`. It must
-                not shuffle.)
+                Defaults to a random split. (Samples are bags of `Bags`, and batches of another
+                `PyDataset`. Elements of a `tf.data.Dataset` are dealt out by position, number i to
+                fold `i % cv_folds`. Neither may shuffle.)
             **fit_kwargs: Whatever else `fit`, or a `run_trial` of your own, takes.
 
         Raises:
