@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 
+import glimr_keras as gk
 from glimr_keras.models.bags import Bags
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.folds import Folds, make, split
@@ -349,3 +350,15 @@ def test_scikit_learn_is_asked_for_where_it_is_missing(monkeypatch):
     ):
         parts()
     assert set(parts(folds=np.arange(N) % 3)) == {0, 1, 2}
+
+
+def test_a_search_over_the_batches_of_a_dataset(project):
+    def build(config):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", run_eagerly=True)
+        return model
+
+    tuner = gk.RayTuner(build, "val_loss", 1, seed=0, cv_folds=3, executor="inline", **project)
+    tuner.search(Batches(), groups=PATIENTS, verbose=0)
+    assert list(tuner.results_dataframe()["status"]) == ["COMPLETED"]
+    assert len(tuner.get_best_models()) == 3
