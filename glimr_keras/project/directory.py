@@ -45,7 +45,7 @@ def open_project(
             journal.close()
             _clear(directory)
         if journal.exists():
-            there = journal.read()
+            there = journal.read_and_digest()
             _check_same(directory, there, wanted)
             _check_links(directory)
             return journal, there

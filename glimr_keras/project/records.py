@@ -185,6 +185,39 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
     "end": {"score": _NUMBER, "best_step": _or_none(_span("an epoch", -LARGEST, LARGEST))},
 }
 """What it may have beside that."""
+_COUNT = _int("a count", 0, LARGEST)
+_EXECUTION_STATE = {
+    **{name: _RECORDS["execution"][name] for name in ("status", "best_epoch", "score", "duration")},
+    "message": _or_none(_TEXT),
+    "attempt": _COUNT,
+    "lost": _COUNT,
+    "is_told": _BOOLEAN,
+    "gpu_memory": _or_none(_MORE["execution"]["gpu_memory"]),
+    "reused_graph": _BOOLEAN,
+    "started": _or_none(_TIME),
+    "ended": _or_none(_TIME),
+    "worker": _or_none(_TEXT),
+}
+_TRIAL_STATE = {
+    "trial_id": _ID,
+    "num_ended": _COUNT,
+    "status": _STATUS,
+    "message": _or_none(_TEXT),
+    "score": _or_none(_NUMBER),
+    "best_step": _MORE["end"]["best_step"],
+    "suggested": _VALUES,
+    "values": _VALUES,
+    "sampling_key": _KEY,
+}
+STATES: Mapping[str, Mapping[str, _Kind]] = {
+    "project": {"late_space": _PARTS, "directions": _DIRECTIONS, "end_order": _PARTS},
+    "trial": _TRIAL_STATE,
+    "execution": _EXECUTION_STATE,
+    "epoch": {"epoch": _EPOCH, "metrics": _NUMBERS},
+    "time": {"epoch": _EPOCH, "time": _TIME},
+    "training": {"number": _EXECUTION, "returned": _NUMBERS},
+}
+"""By what it is of, what records that were replayed come to."""
 _NEEDED, _OPTIONAL = (
     {
         kind: tuple((name, expected.has, expected) for name, expected in fields.items())
@@ -220,6 +253,21 @@ def parsed(line: bytes) -> dict[str, Any]:
         if name in record and not has(record[name]):
             raise _unlike(name, record[name], expected)
     return record
+
+
+def check_state(kind: str, *values: Any) -> None:
+    """Refuse what no records can come to.
+
+    Args:
+        kind: One of `STATES`.
+        *values: Of its fields, in their order.
+
+    Raises:
+        ValueError: If one cannot be, or there are more or fewer.
+    """
+    for (name, expected), value in zip(STATES[kind].items(), values, strict=True):
+        if not expected.has(value):
+            raise _unlike(name, value, expected)
 
 
 def is_newer(record: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.trials.metrics_tracking import MetricsTracker
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.trial import Execution, Trial, mean_of_scores
 
 _FORMAT = 2
 """Of `marshal`: floats to the bit, and nothing that depends on who else has a value."""
@@ -29,12 +29,13 @@ _RECENT, _AT_ONCE = 64, 3
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 _FLOAT, _TEXT, _WHOLE = frozenset({float}), frozenset({str}), frozenset({int})
 _NUMBERS = frozenset({int, float})
-_SINGLE = (
+SINGLE = (
     *("status", "best_epoch", "score", "duration", "message", "attempt", "lost", "is_told"),
     *("gpu_memory", "reused_graph", "started", "ended", "worker"),
 )
 """What an execution has one of."""
-_singles = operator.attrgetter(*_SINGLE)
+_SCORE = SINGLE.index("score")
+singles = operator.attrgetter(*SINGLE)
 
 
 class _Definitions(dict[Any, HyperParameter]):
@@ -73,6 +74,30 @@ class _Layout(NamedTuple):
         return suggested, dict(zip(self.values, values, strict=True))
 
 
+class Plain(NamedTuple):
+    """What a packed trial of a journal was packed from, as plain values.
+
+    Attributes:
+        suggested: Names of what was chosen.
+        asked: Names of what was asked for; `None` where all of it is what was chosen.
+        metrics: Names of the metrics of each execution.
+        chosen: What was chosen.
+        values: What was asked for; `None` likewise.
+        sampling_key: Of the trial.
+        executions: Number, what there is one of (`SINGLE`), what was returned, the epochs (their
+            count, where they are counted from 1), their metrics as doubles, the epochs that have a
+            time (`None` for all), and these times as doubles.
+    """
+
+    suggested: tuple[str, ...]
+    asked: tuple[str, ...] | None
+    metrics: tuple[tuple[str, ...], ...]
+    chosen: tuple[Any, ...]
+    values: tuple[Any, ...] | None
+    sampling_key: tuple[int, ...]
+    executions: tuple[tuple[Any, ...], ...]
+
+
 class Packed(NamedTuple):
     """A packed trial.
 
@@ -90,6 +115,17 @@ class Packed(NamedTuple):
         """Return what was chosen, and what was asked for; one dict where they are the same."""
         chosen, values, *_ = marshal.loads(self.content)
         return self.layout.named(chosen, values)
+
+    def plain(self) -> Plain | None:
+        """Return what it was packed from, of a trial that a journal told of; `None` of another,
+        whose hyperparameters know more.
+        """
+        layout = self.layout
+        if layout.num_before != len(layout.suggested) or layout.old:
+            return None
+        chosen, values, _, sampling_key, executions = marshal.loads(self.content)
+        names = layout.suggested, layout.values, layout.metrics
+        return Plain(*names, chosen, values, sampling_key, executions)
 
     def parts(self) -> dict[str, Any]:
         """Return what it was packed from."""
@@ -128,6 +164,7 @@ class Packer:
     def __init__(self) -> None:
         self._layouts: dict[_Layout, _Layout] = {}
         self._definitions: dict[tuple[int, ...], _Definitions] = {}
+        self._plain_layouts: dict[tuple[Any, ...], _Layout] = {}
         self._later: collections.deque[Trial] = collections.deque()
 
     def define(self, parameters: Mapping[Any, HyperParameter]) -> None:
@@ -139,6 +176,25 @@ class Packer:
                 known.setdefault(key, parameter)
         self._definitions.clear()
         self._layouts.clear()
+        self._plain_layouts.clear()
+
+    def packed(self, plain: Plain) -> Packed:
+        """Return a trial that a journal told of, as `pack_alone` packs it. Nothing is looked at.
+
+        Raises:
+            ValueError: If it cannot be packed.
+        """
+        chosen, values = plain.chosen, plain.values
+        kept = None if values is None else (False,) * len(values)
+        own = chosen, values, kept, plain.sampling_key, plain.executions
+        layout = self._plain_layouts.get(plain[:3])
+        if layout is None:
+            names, none = plain.suggested, frozenset[str]()
+            made = _Layout(names, plain.asked, len(names), none, plain.metrics, self._shared({}))
+            layout = self._layouts.setdefault(made, made)
+            self._plain_layouts[plain[:3]] = layout
+        score = mean_of_scores([single[_SCORE] for _, single, *_ in plain.executions])
+        return Packed(layout, marshal.dumps(own, _FORMAT), score)
 
     def pack(self, trial: Trial) -> bool:
         """Pack a trial that has ended, if that is possible; else it stays as it is. Tell whether
@@ -249,7 +305,7 @@ def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[
                 return None
             names = found
         numbers += metrics.values()
-    single = _singles(execution)
+    single = singles(execution)
     epochs, timed = tuple(history), tuple(times)
     moments = tuple(times.values())
     if (
@@ -292,7 +348,7 @@ def _execution(
     }
     moments = array.array("d", times).tolist()
     return Execution(
-        **dict(zip(_SINGLE, single, strict=True)),
+        **dict(zip(SINGLE, single, strict=True)),
         history=history,
         returned=dict(returned),
         epoch_times=dict(zip(numbered if timed is None else timed, moments, strict=True)),

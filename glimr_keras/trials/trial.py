@@ -17,7 +17,7 @@ import os
 import pathlib
 import statistics
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from glimr_keras._utils import html
@@ -28,7 +28,7 @@ from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.metrics_tracking import MetricsTracker
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.packable import Packable
+from glimr_keras.trials.packable import Packable, PackedParts
 
 _WIDEST = 80  # of what a notebook shows of a value
 
@@ -234,6 +234,25 @@ class Trial(Packable):
         trial.directions = {} if directions is None else directions
         return trial
 
+    @classmethod
+    def of_packed(
+        cls,
+        trial_id: str,
+        packed: PackedParts,
+        num_ended: int | None,
+        directions: Mapping[str, str | None],
+        status: str,
+        message: str | None,
+        given_score: float | None,
+        best_step: int | None,
+    ) -> Trial:
+        """A trial of a search that has ended, whose parts were packed before."""
+        trial = cls.__new__(cls)
+        trial.trial_id, trial.status, trial.message = trial_id, status, message
+        trial.num_ended, trial.directions = num_ended, directions
+        trial._score, trial._best_step, trial._packed = given_score, best_step, packed
+        return trial
+
     def begin_again(self) -> None:
         """Forgets all that became of it, but not what the oracle chose."""
         self.status, self.message, self.executions = TrialStatus.RUNNING, None, {}
@@ -279,12 +298,7 @@ class Trial(Packable):
     @property
     def mean_score(self) -> float | None:
         """The score that its executions give it."""
-        scores = [execution.score for execution in self.executions.values()]
-        if not scores or any(score is None or math.isnan(score) for score in scores):
-            return None
-        if len(scores) == 1:
-            return float(scores[0])  # type: ignore[arg-type]  # it is not None
-        return statistics.fmean(score for score in scores if score is not None)
+        return mean_of_scores([execution.score for execution in self.executions.values()])
 
     @property
     def given_score(self) -> float | None:
@@ -557,6 +571,15 @@ class Trial(Packable):
             ):
                 best[fold] = number
         return [best[fold] for fold in sorted(best)]
+
+
+def mean_of_scores(scores: Sequence[float | None]) -> float | None:
+    """The score of a trial whose executions have these scores."""
+    if not scores or any(score is None or math.isnan(score) for score in scores):
+        return None
+    if len(scores) == 1:
+        return float(scores[0])  # type: ignore[arg-type]  # it is not None
+    return statistics.fmean(score for score in scores if score is not None)
 
 
 def fold_of(execution: int, cv_folds: int | None) -> int | None:

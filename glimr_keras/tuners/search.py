@@ -515,13 +515,20 @@ class SearchSession:
         finally:
             errors = () if is_first else (ProjectError, StorageError)
             with contextlib.suppress(*errors):
-                self._close(search.journal)
+                self._close(search.journal, is_over)
 
-    def _close(self, journal: Journal) -> None:
-        """Sends the rest of a project at a URI, and ends the writing."""
+    def _close(self, journal: Journal, is_over: bool = False) -> None:
+        """Sends the rest of a project at a URI, and ends the writing.
+
+        Args:
+            journal: What was written to.
+            is_over: Whether there is time for a digest.
+        """
         try:
             if self._state.mirror is not None:
                 self._state.mirror.close()
+            if is_over:
+                journal.keep_digest()
         finally:
             journal.close()
 
