@@ -130,9 +130,12 @@ def write(journal: pathlib.Path, project: Replayed, covered: Covered) -> None:
 def covered_size(directory: pathlib.Path) -> int:
     """Return how much of the journal a digest says that it covers; 0 without one."""
     try:
+        if not (directory / FILE).is_file():
+            return 0
         with (directory / FILE).open("rb") as file:
             head = untrusted_json.parsed(file.readline(LONGEST + 1))
-        return head["covers"][0] if head["digest"] == _VERSION else 0
+        size = head["covers"][0] if head["digest"] == _VERSION else 0
+        return size if type(size) is int else 0
     except (OSError, ValueError, TypeError, LookupError):
         return 0
 

@@ -8,6 +8,7 @@ parsing them. Any other trial is a JSON object. What no journal can come to is r
 from __future__ import annotations
 
 import binascii
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ import numpy as np
 
 from glimr_keras._utils.untrusted_json import LARGEST, is_step
 from glimr_keras.project import records
-from glimr_keras.trials.packed import SINGLE, Packed, Packer, Plain, singles
+from glimr_keras.trials.packed import SINGLE, Packed, Packer, Plain, kept_in, singles
 from glimr_keras.trials.trial import Execution, Trial
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
@@ -28,7 +29,8 @@ _WIDTH = 8
 """Bytes of a double."""
 _SCORE = SINGLE.index("score")
 _Names = tuple[str, ...]
-_Layout = tuple[_Names, _Names | None, tuple[_Names, ...]]
+_Kept = tuple[bool, ...] | None
+_Layout = tuple[_Names, _Names | None, tuple[_Names, ...], _Kept]
 
 
 class LineWriter:
@@ -44,7 +46,7 @@ class LineWriter:
         if plain is None or not all(map(_is_bounded, plain.executions, plain.metrics)):
             yield line_of(_state(trial.to_read()))
             return
-        layout: _Layout = plain[:3]
+        layout: _Layout = plain[:4]
         if layout not in self._layouts:
             self._layouts[layout] = len(self._layouts)
             yield line_of({"layout": layout})
@@ -87,7 +89,7 @@ class LineReader:
         if type(said) is list:
             trial = self._packed(*said)
         elif "layout" in said:
-            self._layouts.append(_layout(*said["layout"]))
+            self._layouts.append(_layout(said["layout"]))
             return
         else:
             trial = _trial(said, self._directions)
@@ -107,7 +109,7 @@ class LineReader:
 
     def _packed(self, place: Any, about: Any, chosen: Any, values: Any, executions: Any) -> Trial:
         """Return a trial that has ended, as a list says it."""
-        names, asked, metrics = self._layouts[_index(place)]
+        names, asked, metrics, kept = self._layouts[_index(place)]
         own = _named(names, chosen)
         used = own if asked is None else _named(asked, values)
         trial_id, num_ended, status, message, score, step, key = about
@@ -116,7 +118,7 @@ class LineReader:
         if asked is None and values is not None:
             raise ValueError("values have no names")
         plain = Plain(
-            *(names, asked, metrics),
+            *(names, asked, metrics, kept),
             tuple(chosen),
             None if values is None else tuple(values),
             tuple(key),
@@ -158,11 +160,20 @@ class LineReader:
         )
 
 
-def _layout(suggested: Any, asked: Any, metrics: Any) -> _Layout:
+def _layout(said: Any) -> _Layout:
+    suggested, asked, metrics, kept = said
+    names = _names(suggested)
+    used = names if asked is None else _names(asked)
+    same = used if kept is None else tuple(itertools.compress(used, kept))
+    if not set(names).issuperset(same) or (
+        kept is not None and (len(kept) != len(used) or set(map(type, kept)) - {bool})
+    ):
+        raise ValueError("what was asked for was not chosen")
     return (
-        _names(suggested),
-        None if asked is None else _names(asked),
+        names,
+        None if asked is None else used,
         tuple(map(_names, metrics)),
+        None if kept is None else tuple(kept),
     )
 
 
@@ -176,6 +187,8 @@ def _trial(said: Mapping[str, Any], directions: Mapping[str, str | None]) -> Tri
         name if type(name) is not str else sys.intern(name): suggested[name] for name in suggested
     }
     trial = Trial.of(trial_id, named, tuple(key), directions=directions)
+    for name in itertools.compress(values, said["kept"]):
+        values[name] = suggested[name]
     trial.values = values
     trial.num_ended, trial.status = num_ended, sys.intern(status)
     trial.message = records.readable(message)
@@ -207,6 +220,7 @@ def _state(trial: Trial) -> dict[str, Any]:
             *(trial.given_score, trial._best_step),
             *(trial.suggested, trial.values, trial.sampling_key),
         ],
+        "kept": kept_in(trial),
         "executions": [
             [
                 number,

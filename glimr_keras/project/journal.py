@@ -403,8 +403,8 @@ class Journal:
         not possible is no error.
         """
         with contextlib.suppress(OSError, ProjectError):
-            size = self.path.stat().st_size
-            if size - digest.covered_size(self.path.parent) > digest.MUCH:
+            size, covered = self.path.stat().st_size, digest.covered_size(self.path.parent)
+            if covered > size or size - covered > digest.MUCH:
                 self.read_and_digest()
 
     def _read(self) -> tuple[Project, digest.Covered, digest.Covered]:

@@ -38,6 +38,12 @@ _SCORE = SINGLE.index("score")
 singles = operator.attrgetter(*SINGLE)
 
 
+def kept_in(trial: Trial) -> tuple[bool, ...]:
+    """Tell of each value that was asked for whether it is the object that was chosen."""
+    values = trial.hyperparameters.values
+    return tuple(map(operator.is_, map(trial.suggested.get, values, _NONES), values.values()))
+
+
 class _Definitions(dict[Any, HyperParameter]):
     """Definitions by key; one object of all trials that have the same."""
 
@@ -81,6 +87,8 @@ class Plain(NamedTuple):
         suggested: Names of what was chosen.
         asked: Names of what was asked for; `None` where all of it is what was chosen.
         metrics: Names of the metrics of each execution.
+        kept: Of each that was asked for, whether it is the object that was chosen, which code has
+            not set; `None` where all are.
         chosen: What was chosen.
         values: What was asked for; `None` likewise.
         sampling_key: Of the trial.
@@ -92,6 +100,7 @@ class Plain(NamedTuple):
     suggested: tuple[str, ...]
     asked: tuple[str, ...] | None
     metrics: tuple[tuple[str, ...], ...]
+    kept: tuple[bool, ...] | None
     chosen: tuple[Any, ...]
     values: tuple[Any, ...] | None
     sampling_key: tuple[int, ...]
@@ -123,9 +132,9 @@ class Packed(NamedTuple):
         layout = self.layout
         if layout.num_before != len(layout.suggested) or layout.old:
             return None
-        chosen, values, _, sampling_key, executions = marshal.loads(self.content)
+        chosen, values, kept, sampling_key, executions = marshal.loads(self.content)
         names = layout.suggested, layout.values, layout.metrics
-        return Plain(*names, chosen, values, sampling_key, executions)
+        return Plain(*names, kept, chosen, values, sampling_key, executions)
 
     def parts(self) -> dict[str, Any]:
         """Return what it was packed from."""
@@ -184,9 +193,7 @@ class Packer:
         Raises:
             ValueError: If it cannot be packed.
         """
-        chosen, values = plain.chosen, plain.values
-        kept = None if values is None else (False,) * len(values)
-        own = chosen, values, kept, plain.sampling_key, plain.executions
+        own = plain.chosen, plain.values, plain.kept, plain.sampling_key, plain.executions
         layout = self._plain_layouts.get(plain[:3])
         if layout is None:
             names, none = plain.suggested, frozenset[str]()
@@ -252,7 +259,7 @@ class Packer:
             map(operator.is_, chosen, before.values())
         ):
             return None
-        kept = tuple(map(operator.is_, map(suggested.get, values, _NONES), asked))
+        kept = kept_in(trial)
         is_same = names == names_asked and (
             all(kept) or (kinds == kinds_asked and chosen == asked and 0 not in chosen)
         )  # to the bit; there are two zeros

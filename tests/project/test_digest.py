@@ -1,13 +1,27 @@
 """A project that is read from a digest of its journal is the one that is read without it."""
 
+import dataclasses
+import errno
+import hashlib
 import json
+import random
 
+import pytest
+
+from glimr_keras.errors import ProjectError
 from glimr_keras.project import digest
-from glimr_keras.project.journal import Journal, Project, serialized
+from glimr_keras.project.journal import HIDDEN, Journal, Project, serialized
+from glimr_keras.results import tables
 from glimr_keras.space.hp_types import Float
 from glimr_keras.trials.objective import MultiObjective, Objective
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from tests import hostile
+from tests.project.test_many_trials import searched
 from tests.results import made
+from tests.simulation import runs
+from tests.simulation.disk import AFTER, Fault
+from tests.simulation.searches import Plan, Session
+from tests.simulation.trainings import Kind
 from tests.trials.test_packed import state
 
 NAN, INF = float("nan"), float("inf")
@@ -38,17 +52,6 @@ def digested(directory, lines, monkeypatch):
     return journal
 
 
-def used(monkeypatch):
-    """How much of each journal that is read from here on is read from a digest."""
-    found, restore = [], digest.restore
-
-    def noted(*given):
-        found.append(restore(*given).size)
-        return digest.Covered(found[-1], noted.lines.get(found[-1], 0))
-
-    return found
-
-
 def check_cuts(lines, directory, monkeypatch, cuts=None):
     """Reading from a digest of any beginning is as reading without one."""
     expected = everything(written(directory / "without", lines).read())
@@ -70,7 +73,7 @@ def check_cuts(lines, directory, monkeypatch, cuts=None):
         assert restored[-1].lines == len(lines)
 
 
-def all_kinds(directory):
+def all_kinds(directory, text="ü"):
     """The lines of a journal with all that records can say."""
     objective = MultiObjective([Objective("val_loss", "min"), Objective("size", "max")])
     journal = Journal(directory)
@@ -84,7 +87,7 @@ def all_kinds(directory):
         {**base, "list": [1, {"a": INF}]},
         {"tuner/epochs": 3, "tuner/trial_id": "0", "units": 8, "tuner/round": 0},
         {},
-        {**base, "text": "ü\ud800"},
+        {**base, "text": text},
         base,
         base,
         base,
@@ -162,4 +165,180 @@ def all_kinds(directory):
 
 
 def test_records_of_all_kinds_are_read_from_a_digest(tmp_path, monkeypatch):
-    check_cuts(all_kinds(tmp_path / "made"), tmp_path, monkeypatch)
+    check_cuts(all_kinds(tmp_path / "made", "ü\ud800"), tmp_path, monkeypatch)
+
+
+PLANS = [
+    Plan(trials=4, executions=2, kind=Kind(fails=30, always=20, asks_late=True), retries=1),
+    Plan("grid", trials=5, kind=Kind(epochs=2), stops=15, pauses=30),
+    Plan("hyperband", kind=Kind(asks_late=True)),
+]
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.oracle)
+def test_searches_are_read_from_a_digest(plan, tmp_path, monkeypatch):
+    lines = []
+    look = runs._Run._come_of_it
+
+    def kept(self):
+        lines[:] = Journal(self._directory).path.read_bytes().splitlines(keepends=True)
+        return look(self)
+
+    monkeypatch.setattr(runs._Run, "_come_of_it", kept)
+    runs.run(plan)
+    cuts = random.Random(1).sample(range(1, len(lines) + 1), min(len(lines), 60))
+    check_cuts(lines, tmp_path, monkeypatch, cuts)
+
+
+def test_a_search_goes_on_from_a_digest_as_from_the_journal(tmp_path, monkeypatch):
+    monkeypatch.setattr(digest, "MUCH", -1)
+    covered, read = [], Journal._read
+
+    def noted(self):
+        found = read(self)
+        covered.append(found[1].lines)
+        return found
+
+    monkeypatch.setattr(Journal, "_read", noted)
+    opened = {"hardware": PLANS[0].last, "faults": (Fault("killed", "driver", 40, AFTER),)}
+    done = runs.run(dataclasses.replace(PLANS[0], sessions=(Session(**opened),)))
+    assert done is not None
+    assert max(covered) > 10
+
+
+def plain_journal(directory, monkeypatch):
+    return digested(directory, all_kinds(directory / "made"), monkeypatch)
+
+
+def fits(journal):
+    """Whether a digest is read."""
+    return journal._read()[1].size > 0
+
+
+def test_a_digest_of_another_journal_is_none(tmp_path, monkeypatch):
+    journal = plain_journal(tmp_path, monkeypatch)
+    content, expected = journal.path.read_bytes(), everything(journal.read())
+    assert fits(journal)
+    place = content.rindex(b'"duration": 2.5')
+    changed = content[:place] + content[place:].replace(b"2.5", b"2.4", 1)
+    for other in (changed, content[: content.rindex(b"\n", 0, -1) + 1]):
+        journal.path.write_bytes(other)
+        assert not fits(journal)
+        assert everything(journal.read()) != expected
+    journal.path.write_bytes(content + b'{"record": "torn')
+    assert fits(journal)
+    assert everything(journal.read()) == expected
+
+
+def test_a_damaged_or_foreign_digest_is_passed_over(tmp_path, monkeypatch):
+    journal = plain_journal(tmp_path, monkeypatch)
+    expected = everything(journal.read())
+    path = journal.path.with_name(digest.FILE)
+    content, chance = path.read_bytes(), random.Random(1)
+    for _ in range(200):
+        place = chance.randrange(len(content))
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert everything(journal.read()) == expected
+    for length in (0, 1, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        assert not fits(journal)
+    head, _, body = content.partition(b"\n")
+    for _ in range(300):
+        said = json.dumps(hostile.changed_json(json.loads(head), chance)).encode()
+        path.write_bytes(said + b"\n" + body)
+        assert everything(journal.read()) == expected
+        journal.keep_digest()
+    path.write_bytes(content)
+    with monkeypatch.context() as patch:
+        patch.setattr(digest, "_VERSION", [0])
+        assert not fits(journal)
+    path.write_bytes(content + b" " * (digest._AT_LEAST + 2 * journal.path.stat().st_size))
+    assert not fits(journal)
+    path.unlink()
+    path.mkdir()
+    assert not fits(journal)
+    journal.keep_digest()  # which cannot be
+    assert everything(journal.read()) == expected
+
+
+def test_a_journal_that_is_damaged_after_a_digest_says_in_which_line(tmp_path, monkeypatch):
+    journal = plain_journal(tmp_path, monkeypatch)
+    with journal.path.open("ab") as file:
+        number = len(journal.path.read_bytes().splitlines()) + 2
+        file.write(b'{"record": "unknown"}\n{"record": 5}\n')
+    with pytest.raises(ProjectError, match=f"damaged in line {number}:"):
+        journal.read()
+
+
+def files_in(directory):
+    return [path.name for path in (directory / HIDDEN).iterdir()]
+
+
+def sealed(journal, lines):
+    """Writes a digest that claims these lines, as somebody hostile can."""
+    path = journal.path.with_name(digest.FILE)
+    head = json.loads(path.read_bytes().split(b"\n")[0])
+    head["body"] = hashlib.blake2b(b"".join(lines)).hexdigest()
+    path.write_bytes(json.dumps(head).encode() + b"\n" + b"".join(lines))
+
+
+def test_a_hostile_digest_is_passed_over_or_says_what_can_be(tmp_path, monkeypatch):
+    journal = plain_journal(tmp_path, monkeypatch)
+    lines = journal.path.with_name(digest.FILE).read_bytes().splitlines(keepends=True)[1:]
+    sealed(journal, lines)
+    assert fits(journal)
+    chance, taken = random.Random(1), 0
+    for _ in range(600):
+        place = chance.randrange(len(lines))
+        said = hostile.changed_json(json.loads(lines[place]), chance)
+        line = chance.choice((json.dumps(said).encode(), chance.choice(hostile.RAW))) + b"\n"
+        sealed(journal, [*lines[:place], line, *lines[place + 1 :]])
+        with hostile.at_most(5):
+            project, covered, _ = journal._read()
+            everything(project)
+            tables.results_dataframe(project)
+            tables.epochs_table(project, tmp_path, "name")
+        taken += covered.size > 0
+    assert 20 < taken < 580
+
+
+def test_what_only_reads_writes_no_digest(tmp_path, monkeypatch):
+    journal = written(tmp_path, all_kinds(tmp_path / "made"))
+    monkeypatch.setattr(digest, "MUCH", 100)
+    journal.read()
+    assert files_in(tmp_path) == ["journal.jsonl"]
+    monkeypatch.setattr(digest, "MUCH", journal.path.stat().st_size)
+    journal.read_and_digest()
+    journal.keep_digest()
+    assert files_in(tmp_path) == ["journal.jsonl"]
+    monkeypatch.setattr(digest, "MUCH", journal.path.stat().st_size - 1)
+    journal.keep_digest()
+    path = journal.path.with_name(digest.FILE)
+    first = path.stat().st_ino
+    journal.read_and_digest()
+    journal.keep_digest()
+    assert path.stat().st_ino == first
+
+
+def test_a_full_disk_is_no_error_of_a_digest(tmp_path, monkeypatch):
+    journal = written(tmp_path, all_kinds(tmp_path / "made"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(digest, "MUCH", -1)
+    monkeypatch.setattr(digest, "write_whole", full)
+    assert everything(journal.read_and_digest()) == everything(journal.read())
+    journal.keep_digest()
+
+
+def test_a_search_keeps_a_digest_that_is_not_sent_to_its_uri(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLIMR_KERAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(digest, "MUCH", -1)
+    uri = (tmp_path / "there").as_uri()
+    searched(uri, 2)
+    searched(uri, 3)
+    (here,) = (tmp_path / "cache").rglob(digest.FILE)
+    assert fits(Journal(here.parents[1]))
+    assert [*(tmp_path / "there").rglob("journal.jsonl")]
+    assert not [*(tmp_path / "there").rglob(digest.FILE)]
