@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from glimr_keras._utils.untrusted_json import LARGEST, is_step
-from glimr_keras.project import records
+from glimr_keras.project import records, usual_records
+from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.packed import SINGLE, Packed, Packer, Plain, kept_in, singles
 from glimr_keras.trials.trial import Execution, Trial
 
@@ -76,7 +77,7 @@ class LineReader:
     def __init__(self, packer: Packer, directions: Mapping[str, str | None]) -> None:
         self.trials: dict[str, Trial] = {}
         self._packer, self._directions = packer, directions
-        self._layouts: list[_Layout] = []
+        self._layouts: list[tuple[_Layout, bool]] = []
         self._times: list[bytes] = []
 
     def add(self, said: Any) -> None:
@@ -89,7 +90,9 @@ class LineReader:
         if type(said) is list:
             trial = self._packed(*said)
         elif "layout" in said:
-            self._layouts.append(_layout(said["layout"]))
+            layout = _layout(said["layout"])
+            names = [*layout[0], *(layout[1] or ())]
+            self._layouts.append((layout, not set(Stage.NAMES).isdisjoint(names)))
             return
         else:
             trial = _trial(said, self._directions)
@@ -109,14 +112,18 @@ class LineReader:
 
     def _packed(self, place: Any, about: Any, chosen: Any, values: Any, executions: Any) -> Trial:
         """Return a trial that has ended, as a list says it."""
-        names, asked, metrics, kept = self._layouts[_index(place)]
-        own = _named(names, chosen)
-        used = own if asked is None else _named(asked, values)
+        (names, asked, metrics, kept), has_stage = self._layouts[_index(place)]
         trial_id, num_ended, status, message, score, step, key = about
-        state = trial_id, num_ended, status, message, score, step, own, used, key
-        records.check_state("trial", *state)
-        if asked is None and values is not None:
+        _check_values(names, chosen)
+        if asked is not None:
+            _check_values(asked, values)
+        elif values is not None:
             raise ValueError("values have no names")
+        if has_stage or not usual_records.is_ended_trial(about):
+            own = dict(zip(names, chosen, strict=True))
+            used = own if asked is None else dict(zip(asked, values, strict=True))
+            state = trial_id, num_ended, status, message, score, step, own, used, key
+            records.check_state("trial", *state)
         plain = Plain(
             *(names, asked, metrics, kept),
             tuple(chosen),
@@ -140,8 +147,11 @@ class LineReader:
     def _execution(self, said: Any, metrics: _Names) -> tuple[Any, ...]:
         """Return an execution as `Plain` has it."""
         number, single, returned, epochs, numbers, timed, times = said
-        records.check_state("training", number, dict(returned))
-        records.check_state("execution", *single)
+        if returned or type(number) is not int or not usual_records.is_ended_execution(single):
+            records.check_state("training", number, dict(returned))
+            records.check_state("execution", *single)
+        if not 0 <= number <= records.MOST_EXECUTIONS:
+            raise ValueError("an execution has no number")
         found, moments = binascii.a2b_base64(numbers), binascii.a2b_base64(times)
         count, num_timed = _count(epochs), _count(epochs if timed is None else timed)
         if (
@@ -255,10 +265,11 @@ def _names(said: Any) -> _Names:
     return names
 
 
-def _named(names: _Names, values: Any) -> dict[str, Any]:
+def _check_values(names: _Names, values: Any) -> None:
+    if type(values) is not list or len(values) != len(names):
+        raise ValueError("there are more or fewer values than names")
     if not _PLAIN.issuperset(map(type, values)):
         raise ValueError("a value is none that can be packed")
-    return dict(zip(names, values, strict=True))
 
 
 def _index(place: Any) -> int:

@@ -31,7 +31,7 @@ _LONGEST_MESSAGE = 1_000_000
 _TRIAL_ID = re.compile(r"[0-9]{1,32}")
 _PROJECT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _NO_NUMBERS = ("nan", "inf", "-inf")
-_MOST_EXECUTIONS, _MOST_FOLDS = 10**6, 10**5
+MOST_EXECUTIONS, _MOST_FOLDS = 10**6, 10**5
 _LATEST = 9e9
 """Of times, in seconds since 1970, UTC: the year 2255. Tables hold them in nanoseconds."""
 _LONGEST_DURATION = 1e12
@@ -103,7 +103,7 @@ _TEXT = _Kind("a text", lambda value: type(value) is str)
 _ID = _Kind("a trial's id", lambda value: type(value) is str and _TRIAL_ID.fullmatch(value))
 _PARENT = _or_none(_ID)
 _STAGE = _or_none(_int("a count", 0, 2**31))
-_EXECUTION = _int("a number of an execution", 0, _MOST_EXECUTIONS)
+_EXECUTION = _int("a number of an execution", 0, MOST_EXECUTIONS)
 _EPOCH = _Kind("an epoch", is_step)
 _TIME = _span("a time in seconds since 1970", 0, _LATEST)
 _STATUS = _Kind("a status", lambda value: type(value) is str and value in STATUSES)
@@ -127,7 +127,7 @@ _RECORDS: Mapping[str, Mapping[str, _Kind]] = {
     "project": {
         "objective": _Kind("an objective", _is_objective),
         "seed": _Kind("an integer", lambda value: type(value) is int),
-        "executions_per_trial": _int("a number of executions", 1, _MOST_EXECUTIONS),
+        "executions_per_trial": _int("a number of executions", 1, MOST_EXECUTIONS),
         "space": _PARTS,
     },
     "space": {"parameters": _PARTS},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -378,7 +378,7 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
     place = COLUMNS.index("score") + 1
     trials = ranked(list(project.trials.values()), project.objective)
     with without_garbage_collection():
-        rows = [_row(trial.to_read(), project) for trial in trials]
+        rows = [(_row(trial.outlined(), project), trial.values_to_read()[1]) for trial in trials]
         of_gpus = [] if all(row["gpu_memory"] is None for row, _ in rows) else ["gpu_memory"]
         of_graphs = ["reused_graph"] if any(row["reused_graph"] for row, _ in rows) else []
         columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus, *of_graphs]
@@ -448,8 +448,8 @@ def pareto_front(project: Project, name: str = "") -> pd.DataFrame:
     return frame
 
 
-def _row(trial: Trial, project: Project) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """What a row says of a trial, and its hyperparameters."""
+def _row(trial: Trial, project: Project) -> dict[str, Any]:
+    """What a row says of a trial, but for its hyperparameters."""
     number = trial.best_execution(project.objective)
     row = {
         "trial_id": trial.trial_id,
@@ -475,4 +475,4 @@ def _row(trial: Trial, project: Project) -> tuple[dict[str, Any], Mapping[str, A
             else None
         }
         row |= {f"fold{fold}_score": score for fold, score in scores.items()}
-    return row, trial.values
+    return row

@@ -34,7 +34,9 @@ SINGLE = (
     *("gpu_memory", "reused_graph", "started", "ended", "worker"),
 )
 """What an execution has one of."""
-_SCORE = SINGLE.index("score")
+_SCORE, _ENDED = SINGLE.index("score"), SINGLE.index("ended")
+_NUM_BEFORE = SINGLE.index("gpu_memory")
+_NOTHING: dict[str, float] = {}
 singles = operator.attrgetter(*SINGLE)
 
 
@@ -135,6 +137,11 @@ class Packed(NamedTuple):
         chosen, values, kept, sampling_key, executions = marshal.loads(self.content)
         names = layout.suggested, layout.values, layout.metrics
         return Plain(*names, kept, chosen, values, sampling_key, executions)
+
+    def outline(self) -> dict[str, Any]:
+        """Return its executions, without numbers of epochs."""
+        *_, executions = marshal.loads(self.content)
+        return {"executions": {number: _outline(*content) for number, *content in executions}}
 
     def parts(self) -> dict[str, Any]:
         """Return what it was packed from."""
@@ -354,11 +361,40 @@ def _execution(
         for place, epoch in enumerate(numbered)
     }
     moments = array.array("d", times).tolist()
-    return Execution(
-        **dict(zip(SINGLE, single, strict=True)),
-        history=history,
-        returned=dict(returned),
-        epoch_times=dict(zip(numbered if timed is None else timed, moments, strict=True)),
+    epoch_times = dict(zip(numbered if timed is None else timed, moments, strict=True))
+    return _made(single, history, returned, epoch_times)
+
+
+def _outline(
+    single: tuple[Any, ...],
+    returned: tuple[tuple[str, float], ...],
+    epochs: int | tuple[int, ...],
+    numbers: bytes,
+    timed: tuple[int, ...] | None,
+    times: bytes,
+) -> Execution:
+    """Return that execution without what was measured; times of epochs only where its end has
+    none.
+    """
+    numbered = range(1, epochs + 1) if isinstance(epochs, int) else epochs
+    epoch_times = {}
+    if not single[_ENDED]:
+        moments = array.array("d", times)
+        epoch_times = dict(zip(numbered if timed is None else timed, moments, strict=True))
+    return _made(single, dict.fromkeys(numbered, _NOTHING), returned, epoch_times)
+
+
+def _made(
+    single: tuple[Any, ...],
+    history: dict[int, dict[str, float]],
+    returned: tuple[tuple[str, float], ...],
+    epoch_times: dict[int, float],
+) -> Execution:
+    status, best_epoch, score, duration, message, attempt, lost, is_told = single[:_NUM_BEFORE]
+    gpu_memory, reused_graph, started, ended, worker = single[_NUM_BEFORE:]
+    return Execution(  # faster so than by names
+        *(status, history, best_epoch, score, duration, message, attempt, lost, is_told),
+        *(dict(returned), gpu_memory, reused_graph, started, ended, worker, epoch_times),
     )
 
 

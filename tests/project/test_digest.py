@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 
+import pandas as pd
 import pytest
 
 from glimr_keras.errors import ProjectError
@@ -342,3 +343,15 @@ def test_a_search_keeps_a_digest_that_is_not_sent_to_its_uri(tmp_path, monkeypat
     assert fits(Journal(here.parents[1]))
     assert [*(tmp_path / "there").rglob("journal.jsonl")]
     assert not [*(tmp_path / "there").rglob(digest.FILE)]
+
+
+def test_tables_of_packed_trials_are_those_of_others(tmp_path):
+    project = written(tmp_path, all_kinds(tmp_path / "made")).read()
+    assert sum(trial.is_packed for trial in project.trials.values()) > 4
+    packed = tables.results_dataframe(project), tables.epochs_table(project, tmp_path, "name")
+    for trial in project.trials.values():
+        assert trial.executions is not None  # which unpacks it
+        assert not trial.is_packed
+    others = tables.results_dataframe(project), tables.epochs_table(project, tmp_path, "name")
+    for one, other in zip(packed, others, strict=True):
+        pd.testing.assert_frame_equal(one, other)
