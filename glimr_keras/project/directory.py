@@ -45,9 +45,10 @@ def open_project(
             journal.close()
             _clear(directory)
         if journal.exists():
-            there = journal.read_and_digest()
+            there = journal.read()
             _check_same(directory, there, wanted)
             _check_links(directory)
+            journal.keep_digest_of(there)
             return journal, there
         check_place(directory, overwrite)
         journal.create(wanted)

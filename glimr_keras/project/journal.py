@@ -119,6 +119,7 @@ class Journal:
     def __init__(self, directory: pathlib.Path) -> None:
         self.path = directory / HIDDEN / FILE
         self._file: io.FileIO | None = None
+        self._covered = self._reached = digest.Covered()
 
     def exists(self) -> bool:
         """Whether there is a project: a journal whose first line was written to its end."""
@@ -384,19 +385,15 @@ class Journal:
             ProjectError: If there is no journal, it is damaged, or a newer version of glimr_keras
                 wrote it.
         """
-        return self._read()[0]
-
-    def read_and_digest(self) -> Project:
-        """Reads the whole project, as the only writer; and where much of it is in no digest, writes
-        one, so that it is read faster the next time.
-
-        Raises:
-            ProjectError: As `read`.
-        """
-        project, covered, reached = self._read()
-        if reached.size - covered.size > digest.MUCH:
-            digest.write(self.path, project, reached)
+        project, self._covered, self._reached = self._read()
         return project
+
+    def keep_digest_of(self, project: Project) -> None:
+        """Writes a digest of a project that was just read, where much of it was read from none, so
+        that it is read faster the next time. Only who writes the journal may do so.
+        """
+        if self._reached.size - self._covered.size > digest.MUCH:
+            digest.write(self.path, project, self._reached)
 
     def keep_digest(self) -> None:
         """At the end of a search, writes a digest where much of the project is in none. That it is
@@ -405,7 +402,7 @@ class Journal:
         with contextlib.suppress(OSError, ProjectError):
             size, covered = self.path.stat().st_size, digest.covered_size(self.path.parent)
             if covered > size or size - covered > digest.MUCH:
-                self.read_and_digest()
+                self.keep_digest_of(self.read())
 
     def _read(self) -> tuple[Project, digest.Covered, digest.Covered]:
         """The project, what of it was read from a digest, and what was read in all."""

@@ -11,6 +11,7 @@ import pytest
 
 from glimr_keras.errors import ProjectError
 from glimr_keras.project import digest
+from glimr_keras.project.directory import open_project
 from glimr_keras.project.journal import HIDDEN, Journal, Project, serialized
 from glimr_keras.results import tables
 from glimr_keras.space.hp_types import Float
@@ -275,6 +276,15 @@ def files_in(directory):
     return [path.name for path in (directory / HIDDEN).iterdir()]
 
 
+def open_again(journal):
+    """The project as a search opens it."""
+    wanted = journal.read()
+    directory = journal.path.parents[1]
+    opened, project = open_project(directory, wanted, overwrite=False)
+    opened.close()
+    return project
+
+
 def sealed(journal, lines):
     """Writes a digest that claims these lines, as somebody hostile can."""
     path = journal.path.with_name(digest.FILE)
@@ -309,14 +319,21 @@ def test_what_only_reads_writes_no_digest(tmp_path, monkeypatch):
     journal.read()
     assert files_in(tmp_path) == ["journal.jsonl"]
     monkeypatch.setattr(digest, "MUCH", journal.path.stat().st_size)
-    journal.read_and_digest()
+    open_again(journal)
     journal.keep_digest()
     assert files_in(tmp_path) == ["journal.jsonl"]
     monkeypatch.setattr(digest, "MUCH", journal.path.stat().st_size - 1)
-    journal.keep_digest()
     path = journal.path.with_name(digest.FILE)
+    with pytest.raises(ProjectError, match="different search"):
+        wanted = dataclasses.replace(journal.read(), cv_folds=3)
+        open_project(tmp_path, wanted, overwrite=False)
+    assert not path.exists()
+    open_again(journal)
+    assert fits(journal)
+    path.unlink()
+    journal.keep_digest()
     first = path.stat().st_ino
-    journal.read_and_digest()
+    open_again(journal)
     journal.keep_digest()
     assert path.stat().st_ino == first
 
@@ -329,7 +346,7 @@ def test_a_full_disk_is_no_error_of_a_digest(tmp_path, monkeypatch):
 
     monkeypatch.setattr(digest, "MUCH", -1)
     monkeypatch.setattr(digest, "write_whole", full)
-    assert everything(journal.read_and_digest()) == everything(journal.read())
+    assert everything(open_again(journal)) == everything(journal.read())
     journal.keep_digest()
 
 
