@@ -4,10 +4,14 @@ import dataclasses
 import errno
 import hashlib
 import json
+import pathlib
 import random
+import tempfile
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from glimr_keras.errors import ProjectError
 from glimr_keras.project import digest
@@ -22,7 +26,9 @@ from tests.project.test_many_trials import searched
 from tests.results import made
 from tests.simulation import runs
 from tests.simulation.disk import AFTER, Fault
+from tests.simulation.plans import plans
 from tests.simulation.searches import Plan, Session
+from tests.simulation.test_simulation import ANY
 from tests.simulation.trainings import Kind
 from tests.trials.test_packed import state
 
@@ -170,26 +176,21 @@ def test_records_of_all_kinds_are_read_from_a_digest(tmp_path, monkeypatch):
     check_cuts(all_kinds(tmp_path / "made", "ü\ud800"), tmp_path, monkeypatch)
 
 
-PLANS = [
-    Plan(trials=4, executions=2, kind=Kind(fails=30, always=20, asks_late=True), retries=1),
-    Plan("grid", trials=5, kind=Kind(epochs=2), stops=15, pauses=30),
-    Plan("hyperband", kind=Kind(asks_late=True)),
-]
-
-
-@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.oracle)
-def test_searches_are_read_from_a_digest(plan, tmp_path, monkeypatch):
-    lines = []
-    look = runs._Run._come_of_it
+@settings(ANY, max_examples=25)
+@given(plans(), st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_searches_that_break_anywhere_are_read_from_a_digest(plan, cuts):
+    lines, look = [], runs._Run._come_of_it
 
     def kept(self):
         lines[:] = Journal(self._directory).path.read_bytes().splitlines(keepends=True)
         return look(self)
 
-    monkeypatch.setattr(runs._Run, "_come_of_it", kept)
-    runs.run(plan)
-    cuts = random.Random(1).sample(range(1, len(lines) + 1), min(len(lines), 60))
-    check_cuts(lines, tmp_path, monkeypatch, cuts)
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as directory:
+        patch.setattr(runs._Run, "_come_of_it", kept)
+        runs.run(plan)
+        whole = len(lines)
+        places = {1, whole, *(round(1 + cut * (whole - 1)) for cut in cuts)}
+        check_cuts(lines, pathlib.Path(directory), patch, places)
 
 
 def test_a_search_goes_on_from_a_digest_as_from_the_journal(tmp_path, monkeypatch):
@@ -202,9 +203,8 @@ def test_a_search_goes_on_from_a_digest_as_from_the_journal(tmp_path, monkeypatc
         return found
 
     monkeypatch.setattr(Journal, "_read", noted)
-    opened = {"hardware": PLANS[0].last, "faults": (Fault("killed", "driver", 40, AFTER),)}
-    done = runs.run(dataclasses.replace(PLANS[0], sessions=(Session(**opened),)))
-    assert done is not None
+    session = Session(faults=(Fault("killed", "driver", 40, AFTER),))
+    runs.run(Plan(trials=4, executions=2, kind=Kind(fails=30), retries=1, sessions=(session,)))
     assert max(covered) > 10
 
 
