@@ -1,11 +1,13 @@
 """A project that is read from a digest of its journal is the one that is read without it."""
 
+import binascii
 import dataclasses
 import errno
 import hashlib
 import json
 import pathlib
 import random
+import struct
 import tempfile
 
 import pandas as pd
@@ -164,7 +166,7 @@ def all_kinds(directory, text="ü"):
         record["trial_id"] = "10"
     lines += [json.dumps(record).encode() + b"\n" for record in old]
     lines += [json.dumps({**old[2], "epoch": 2, "time": 5}).encode() + b"\n"]
-    end = {**json.loads(lines[1]), "record": "end", "status": "RUNNING", "message": None}
+    end = {**json.loads(lines[1]), "record": "end", "status": "STOPPED", "message": None}
     empty = {"record": "epoch", "trial_id": "10", "execution": 3, "metrics": {}}
     for epoch in (1, 2):
         lines += [json.dumps({**empty, "epoch": epoch, "time": epoch}).encode() + b"\n"] * epoch
@@ -254,8 +256,6 @@ def test_a_damaged_or_foreign_digest_is_passed_over(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(digest, "_VERSION", [0])
         assert not fits(journal)
-    path.write_bytes(content + b" " * (digest._AT_LEAST + 2 * journal.path.stat().st_size))
-    assert not fits(journal)
     path.unlink()
     path.mkdir()
     assert not fits(journal)
@@ -311,6 +311,37 @@ def test_a_hostile_digest_is_passed_over_or_says_what_can_be(tmp_path, monkeypat
             tables.epochs_table(project, tmp_path, "name")
         taken += covered.size > 0
     assert 20 < taken < 580
+
+
+def test_what_no_journal_can_come_to_is_in_no_digest(tmp_path, monkeypatch):
+    journal = plain_journal(tmp_path, monkeypatch)
+    lines = journal.path.with_name(digest.FILE).read_bytes().splitlines(keepends=True)[1:]
+    layout = next(line for line in lines if line.startswith(b'{"layout"'))
+    usual = next(line for line in lines if line.startswith(b"[0,"))
+    short, early = json.loads(usual), json.loads(usual)
+    short[-1][0][4] = short[-1][0][4][:-16] + "AAAAAAAAAAA="
+    early[-1][0][6] = binascii.b2a_base64(struct.pack("3d", 1.0, -1.0, 2.0)).decode()
+
+    def changed(said):
+        return [json.dumps(said).encode() + b"\n" if line == usual else line for line in lines]
+
+    sealed(journal, [*lines, layout])
+    assert fits(journal)
+    much = (digest._AT_LEAST + 2 * journal.path.stat().st_size) // len(layout)
+    ended = json.loads(lines[0])
+    unknown = json.dumps([*ended[:2], [*ended[2], "99"]]).encode() + b"\n"
+    for wrong in (
+        [*lines, *[layout] * much],
+        [*lines, usual],
+        changed(short),
+        changed(early),
+        [unknown, *lines[1:]],
+    ):
+        sealed(journal, wrong)
+        assert not fits(journal)
+    early[-1][0][6] = binascii.b2a_base64(struct.pack("3d", 1.0, 1.0, 2.0)).decode()
+    sealed(journal, changed(early))
+    assert fits(journal)
 
 
 def test_what_only_reads_writes_no_digest(tmp_path, monkeypatch):
