@@ -16,7 +16,7 @@ import hashlib
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from glimr_keras._utils import untrusted_json
@@ -26,6 +26,7 @@ from glimr_keras.project import records
 from glimr_keras.project.digest_lines import LineReader, LineWriter, line_of
 from glimr_keras.project.replay import Replayed
 from glimr_keras.trials.packed import Packer
+from glimr_keras.trials.trial import Trial, TrialStatus
 from glimr_keras.version import __version__
 
 FILE = "digest.jsonl"
@@ -79,7 +80,8 @@ def _restore(journal: IO[bytes], file: IO[bytes], project: Replayed, packer: Pac
         head["digest"] != _VERSION
         or not all(type(count) is int and 0 < count <= LARGEST for count in counts)
         or os.fstat(file.fileno()).st_size > _AT_LEAST + 2 * covered.size
-        or not _begins_with(journal, covered.size, head["journal"])
+        or not _ends_a_line(journal, covered.size)
+        or _hashed(journal, covered.size) != head["journal"]
         or _hashed(file, None) != head["body"]
     ):
         return Covered()
@@ -92,9 +94,8 @@ def _restore(journal: IO[bytes], file: IO[bytes], project: Replayed, packer: Pac
     reader = LineReader(packer, project.directions)
     while line := file.readline(LONGEST + 1):
         reader.add(untrusted_json.parsed(line))
-    reader.check_times()
-    if not all(type(trial_id) is str and trial_id in reader.trials for trial_id in end_order):
-        raise ValueError("trials ended that are not there")
+    reader.check(covered.lines)
+    _check_ends(reader.trials, end_order)
     project.late_space += late_space
     project.directions.clear()
     project.directions.update(directions)
@@ -114,7 +115,7 @@ def write(journal: pathlib.Path, project: Replayed, covered: Covered) -> None:
     body = list(_body(project))
     if max(map(len, body)) > LONGEST:
         return
-    with contextlib.suppress(OSError):  # as on a full disk; the journal has all of it
+    with contextlib.suppress(OSError, ValueError):  # as on a full disk; the journal has all of it
         with journal.open("rb") as file:
             found = _hashed(file, covered.size)
         content = b"".join(body)
@@ -147,20 +148,39 @@ def _body(project: Replayed) -> Iterator[bytes]:
         yield from writer.lines_of(trial)
 
 
-def _begins_with(journal: IO[bytes], size: int, expected: Any) -> bool:
+def _check_ends(trials: Mapping[str, Trial], end_order: list[Any]) -> None:
+    """Refuse ends of trials that are not there, and trials that have ended without an end."""
+    ended = set(end_order)
+    if not ended <= trials.keys():
+        raise ValueError("trials ended that are not there")
+    if not all(
+        trial.status == TrialStatus.RUNNING or trial_id in ended
+        for trial_id, trial in trials.items()
+    ):
+        raise ValueError("a trial has ended, and no record says so")
+
+
+def _ends_a_line(journal: IO[bytes], size: int) -> bool:
+    """Tell whether so many bytes are whole lines; the file is read from its beginning then."""
+    journal.seek(size - 1)
+    end = journal.read(1)
     journal.seek(0)
-    return _hashed(journal, size) == expected
+    return end == b"\n"
 
 
-def _hashed(file: IO[bytes], size: int | None) -> str | None:
-    """Return the hash of what comes next in a file: so many bytes, or all; `None` if there are
-    fewer.
+def _hashed(file: IO[bytes], size: int | None) -> str:
+    """Return the hash of what comes next in a file: so many bytes, or all.
+
+    Raises:
+        ValueError: If there are fewer.
     """
     found, left = hashlib.blake2b(), size
     while left != 0:
         block = file.read(_BLOCK if left is None else min(_BLOCK, left))
         if not block:
-            return None if left else found.hexdigest()
+            if left:
+                raise ValueError(f"{left} bytes are missing")
+            break
         found.update(block)
         left = None if left is None else left - len(block)
     return found.hexdigest()

@@ -28,7 +28,9 @@ _LATEST = 9e9
 """Of times, as in `records`."""
 _WIDTH = 8
 """Bytes of a double."""
-_SCORE = SINGLE.index("score")
+_SCORE, _MESSAGE = SINGLE.index("score"), SINGLE.index("message")
+_NUM_ENDED = list(records.STATES["trial"]).index("num_ended")
+_ATTEMPT, _LOST = SINGLE.index("attempt"), SINGLE.index("lost")
 _Names = tuple[str, ...]
 _Kept = tuple[bool, ...] | None
 _Layout = tuple[_Names, _Names | None, tuple[_Names, ...], _Kept]
@@ -79,6 +81,7 @@ class LineReader:
         self._packer, self._directions = packer, directions
         self._layouts: list[tuple[_Layout, bool]] = []
         self._times: list[bytes] = []
+        self._counts: list[int] = []
 
     def add(self, said: Any) -> None:
         """Take in what a line says.
@@ -96,16 +99,24 @@ class LineReader:
             return
         else:
             trial = _trial(said, self._directions)
+            self._counts.append(said["trial"][_NUM_ENDED])
+            for execution in trial.executions.values():
+                self._counts += execution.attempt, execution.lost
         if trial.trial_id in self.trials:
             raise ValueError(f"there are two trials {trial.trial_id}")
         self.trials[trial.trial_id] = trial
 
-    def check_times(self) -> None:
-        """Refuse what cannot be the time of an epoch.
+    def check(self, lines: int) -> None:
+        """Refuse what cannot be the time of an epoch, and what so few records cannot come to.
+
+        Args:
+            lines: How many the journal has.
 
         Raises:
-            ValueError: If there is one.
+            ValueError: If there is such.
         """
+        if max(len(self.trials), max(self._counts, default=0)) > lines:
+            raise ValueError("more is counted than there are records")
         times = np.frombuffer(b"".join(self._times))
         if not ((times >= 0) & (times <= _LATEST)).all():
             raise ValueError("an epoch has a time that cannot be")
@@ -133,6 +144,7 @@ class LineReader:
         )
         if len({number for number, *_ in plain.executions}) != len(metrics):
             raise ValueError("two executions have one number")
+        self._counts.append(num_ended)
         return Trial.of_packed(
             trial_id,
             self._packer.packed(plain),
@@ -149,7 +161,7 @@ class LineReader:
         number, single, returned, epochs, numbers, timed, times = said
         if returned or type(number) is not int or not usual_records.is_ended_execution(single):
             records.check_state("training", number, dict(returned))
-            records.check_state("execution", *single)
+            single = _checked(single)
         if not 0 <= number <= records.MOST_EXECUTIONS:
             raise ValueError("an execution has no number")
         found, moments = binascii.a2b_base64(numbers), binascii.a2b_base64(times)
@@ -163,6 +175,7 @@ class LineReader:
         ):
             raise ValueError("an execution has more or fewer numbers than epochs")
         self._times.append(moments)
+        self._counts += single[_ATTEMPT : _LOST + 1]
         return (
             *(number, tuple(single), tuple(map(tuple, returned))),
             *(epochs if type(epochs) is int else tuple(epochs), found),
@@ -205,8 +218,7 @@ def _trial(said: Mapping[str, Any], directions: Mapping[str, str | None]) -> Tri
     trial.score, trial.best_step = None if score is None else float(score), step
     for number, single, returned, history, times in said["executions"]:
         records.check_state("training", number, returned)
-        records.check_state("execution", *single)
-        execution = Execution(**dict(zip(SINGLE, single, strict=True)))
+        execution = Execution(**dict(zip(SINGLE, _checked(single), strict=True)))
         if execution.score is not None:
             execution.score = float(execution.score)
         execution.returned = {name: float(value) for name, value in returned.items()}
@@ -220,6 +232,13 @@ def _trial(said: Mapping[str, Any], directions: Mapping[str, str | None]) -> Tri
             execution.epoch_times[epoch] = float(time)
         trial.executions[number] = execution
     return trial
+
+
+def _checked(single: list[Any]) -> list[Any]:
+    """Return what there is one of in an execution, as records come to it."""
+    records.check_state("execution", *single)
+    message = records.readable(single[_MESSAGE])
+    return [*single[:_MESSAGE], message, *single[_MESSAGE + 1 :]]
 
 
 def _state(trial: Trial) -> dict[str, Any]:

@@ -106,6 +106,7 @@ _STAGE = _or_none(_int("a count", 0, 2**31))
 _EXECUTION = _int("a number of an execution", 0, MOST_EXECUTIONS)
 _EPOCH = _Kind("an epoch", is_step)
 _TIME = _span("a time in seconds since 1970", 0, _LATEST)
+_MOMENT = _Kind(_TIME.words, lambda value: type(value) is float and _TIME.has(value))
 _STATUS = _Kind("a status", lambda value: type(value) is str and value in STATUSES)
 _NUMBER = _Kind("a number", _is_number)
 _NUMBERS = _Kind(
@@ -194,8 +195,8 @@ _EXECUTION_STATE = {
     "is_told": _BOOLEAN,
     "gpu_memory": _or_none(_MORE["execution"]["gpu_memory"]),
     "reused_graph": _BOOLEAN,
-    "started": _or_none(_TIME),
-    "ended": _or_none(_TIME),
+    "started": _or_none(_MOMENT),
+    "ended": _or_none(_MOMENT),
     "worker": _or_none(_TEXT),
 }
 _TRIAL_STATE = {

@@ -9,6 +9,7 @@ import pathlib
 import random
 import struct
 import tempfile
+import uuid
 
 import pandas as pd
 import pytest
@@ -17,17 +18,19 @@ from hypothesis import strategies as st
 
 from glimr_keras.errors import ProjectError
 from glimr_keras.project import digest
+from glimr_keras.project import journal as journals
 from glimr_keras.project.directory import open_project
 from glimr_keras.project.journal import HIDDEN, Journal, Project, serialized
 from glimr_keras.results import tables
 from glimr_keras.space.hp_types import Float
 from glimr_keras.trials.objective import MultiObjective, Objective
+from glimr_keras.trials.packed import SINGLE
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 from tests import hostile
 from tests.project.test_many_trials import searched
 from tests.results import made
 from tests.simulation import runs
-from tests.simulation.disk import AFTER, Fault
+from tests.simulation.disk import AFTER, Fault, Killed
 from tests.simulation.plans import plans
 from tests.simulation.searches import Plan, Session
 from tests.simulation.test_simulation import ANY
@@ -285,10 +288,10 @@ def open_again(journal):
     return project
 
 
-def sealed(journal, lines):
+def sealed(journal, lines, /, **said):
     """Writes a digest that claims these lines, as somebody hostile can."""
     path = journal.path.with_name(digest.FILE)
-    head = json.loads(path.read_bytes().split(b"\n")[0])
+    head = json.loads(path.read_bytes().split(b"\n")[0]) | said
     head["body"] = hashlib.blake2b(b"".join(lines)).hexdigest()
     path.write_bytes(json.dumps(head).encode() + b"\n" + b"".join(lines))
 
@@ -342,6 +345,153 @@ def test_what_no_journal_can_come_to_is_in_no_digest(tmp_path, monkeypatch):
     early[-1][0][6] = binascii.b2a_base64(struct.pack("3d", 1.0, 1.0, 2.0)).decode()
     sealed(journal, changed(early))
     assert fits(journal)
+
+
+def body_of(journal):
+    path = journal.path.with_name(digest.FILE)
+    return path.read_bytes().splitlines(keepends=True)[1:]
+
+
+def test_a_digest_of_more_than_the_journal_is_none(tmp_path, monkeypatch):
+    journal = plain_journal(tmp_path, monkeypatch)
+    expected, lines = everything(journal.read()), body_of(journal)
+    size, count = journal.path.stat().st_size, len(journal.path.read_bytes().splitlines())
+    for more in (1, 10**12):
+        for found in (None, "", hashlib.blake2b(journal.path.read_bytes()).hexdigest()):
+            sealed(journal, lines, covers=[size + more, count], journal=found)
+            assert not fits(journal)
+            assert everything(journal.read()) == expected
+            journal.keep_digest()
+
+
+def test_a_digest_ends_where_a_line_does(tmp_path, monkeypatch):
+    journal = plain_journal(tmp_path, monkeypatch)
+    lines, content = body_of(journal), journal.path.read_bytes()
+    last = content.rindex(b"\n", 0, -1) + 1
+    for size in (last, last + 1, last - 1, len(content) - 1, 5):
+        found = hashlib.blake2b(content[:size]).hexdigest()
+        sealed(journal, lines, covers=[size, 100], journal=found)
+        assert fits(journal) == (size == last)
+
+
+def test_more_than_there_are_records_is_not_counted(tmp_path, monkeypatch):
+    journal = plain_journal(tmp_path, monkeypatch)
+    size, lines = journal.path.stat().st_size, body_of(journal)
+    records = len(journal.path.read_bytes().splitlines())
+    usual = next(place for place, line in enumerate(lines) if line.startswith(b"[0,"))
+    other = next(place for place, line in enumerate(lines) if b'"executions":[[' in line)
+
+    def changed(place, change):
+        said = json.loads(lines[place])
+        change(said)
+        return [*lines[:place], json.dumps(said).encode() + b"\n", *lines[place + 1 :]]
+
+    def sets(value, *path):
+        def change(said):
+            for name in path[:-1]:
+                said = said[name]
+            said[path[-1]] = value
+
+        return change
+
+    attempt = SINGLE.index("attempt")
+    lost, started, message = map(SINGLE.index, ("lost", "started", "message"))
+    for place, path in (
+        (usual, (1, 1)),
+        (usual, (-1, 0, 1, attempt)),
+        (usual, (-1, 0, 1, lost)),
+        (other, ("trial", 1)),
+        (other, ("executions", 0, 1, attempt)),
+        (other, ("executions", 0, 1, lost)),
+    ):
+        for value in (records, records + 1):
+            sealed(journal, changed(place, sets(value, *path)))
+            assert fits(journal) == (value == records)
+    for place, path in ((usual, (-1, 0, 1)), (other, ("executions", 0, 1))):
+        sealed(journal, changed(place, sets(5, *path, started)))
+        assert not fits(journal)
+        sealed(journal, changed(place, sets("\udc80", *path, message)))
+        assert fits(journal)
+        said = [e.message for t in journal.read().trials.values() for e in t.executions.values()]
+        assert "\\udc80" in said
+    sealed(journal, lines, covers=[size, 3])
+    assert not fits(journal)
+
+
+def test_a_trial_has_not_ended_without_a_record_of_it(tmp_path, monkeypatch):
+    journal = plain_journal(tmp_path, monkeypatch)
+    lines = body_of(journal)
+    late_space, directions, end_order = json.loads(lines[0])
+    kept = [name for name in end_order if name != "1"]
+    sealed(journal, [json.dumps([late_space, directions, kept]).encode() + b"\n", *lines[1:]])
+    assert not fits(journal)
+
+
+def test_a_project_that_is_begun_anew_has_no_digest(tmp_path, monkeypatch):
+    journal = plain_journal(tmp_path, monkeypatch)
+    old = journal.path.with_name(digest.FILE).read_bytes()
+    opened, _ = open_project(tmp_path, journal.read(), overwrite=True)
+    opened.close()
+    assert files_in(tmp_path) == ["journal.jsonl"]
+    journal.path.with_name(digest.FILE).write_bytes(old)  # of another project
+    assert not fits(journal)
+    assert journal.read().trials == {}
+
+
+def test_who_is_killed_while_writing_a_digest_leaves_none_or_all_of_it(tmp_path, monkeypatch):
+    lines = all_kinds(tmp_path / "made")
+    journal = written(tmp_path, lines)
+    expected = everything(journal.read())
+    monkeypatch.setattr(digest, "MUCH", -1)
+    path = journal.path.with_name(digest.FILE)
+    for had_one in (False, True):
+        for part in (0, 1000, None):
+
+            def killed(place, content, part=part):
+                place.with_name(f".{place.name}").write_bytes(content[:part])
+                raise Killed
+
+            with monkeypatch.context() as patch, pytest.raises(Killed):
+                patch.setattr(digest, "write_whole", killed)
+                journal.keep_digest_of(journal.read())
+            assert path.exists() == had_one
+            assert everything(journal.read()) == expected
+        journal.keep_digest_of(journal.read())
+        assert fits(journal)
+        assert sorted(files_in(tmp_path)) == ["digest.jsonl", "journal.jsonl"]
+
+
+def test_another_reader_meanwhile_has_the_old_digest_or_the_new(tmp_path, monkeypatch):
+    lines = all_kinds(tmp_path / "made")
+    expected = everything(written(tmp_path / "without", lines).read())
+    journal = digested(tmp_path / "with", lines[:20], monkeypatch)
+    journal.path.write_bytes(b"".join(lines))
+    restore = digest._restore
+
+    def renewed(journal_file, file, *rest):  # by the process that has the lock
+        with monkeypatch.context() as patch:
+            patch.setattr(digest, "_restore", restore)
+            patch.setattr(digest, "MUCH", -1)
+            Journal(tmp_path / "with").keep_digest()
+        return restore(journal_file, file, *rest)
+
+    monkeypatch.setattr(digest, "_restore", renewed)
+    project, covered, _ = journal._read()
+    assert covered.lines == 20
+    assert everything(project) == expected
+    monkeypatch.setattr(digest, "_restore", restore)
+    assert journal._read()[1].lines == len(lines)
+
+
+def test_a_digest_is_of_what_records_come_to_now(tmp_path, monkeypatch):
+    """If this fails since records come to something else, `_VERSION` of a digest must change."""
+    monkeypatch.setattr(journals, "now", lambda: made.BEGAN)
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=1))
+    body = b"".join(body_of(plain_journal(tmp_path, monkeypatch)))
+    assert (digest._VERSION[0], hashlib.blake2b(body, digest_size=8).hexdigest()) == (
+        1,
+        "6d58d71985cdce55",
+    )
 
 
 def test_what_only_reads_writes_no_digest(tmp_path, monkeypatch):
