@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import collections
+import dataclasses
 import itertools
 import marshal
 import operator
@@ -109,7 +110,8 @@ class Plain(NamedTuple):
     executions: tuple[tuple[Any, ...], ...]
 
 
-class Packed(NamedTuple):
+@dataclasses.dataclass(eq=False, slots=True)  # smaller than a tuple
+class Packed:
     """A packed trial.
 
     Attributes:
