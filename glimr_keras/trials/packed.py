@@ -210,7 +210,7 @@ class Packer:
             layout = self._layouts.setdefault(made, made)
             self._plain_layouts[plain[:3]] = layout
         score = mean_of_scores([single[_SCORE] for _, single, *_ in plain.executions])
-        return Packed(layout, marshal.dumps(own, _FORMAT), score)
+        return Packed(layout, _bytes_of(own), score)
 
     def pack(self, trial: Trial) -> bool:
         """Pack a trial that has ended, if that is possible; else it stays as it is. Tell whether
@@ -280,7 +280,7 @@ class Packer:
             tuple(contents),
         )
         try:
-            content = marshal.dumps(own, _FORMAT)
+            content = _bytes_of(own)
         except ValueError:
             return None
         layout = _Layout(
@@ -299,6 +299,16 @@ class Packer:
         if found is None:
             found = self._definitions[key] = _Definitions(definitions)
         return found
+
+
+def _bytes_of(own: tuple[Any, ...]) -> bytes:
+    """Return plain values as bytes; in room of their own, since `marshal` takes more and gives back
+    the rest, which others cannot use.
+
+    Raises:
+        ValueError: If some are none.
+    """
+    return memoryview(marshal.dumps(own, _FORMAT)).tobytes()
 
 
 def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:

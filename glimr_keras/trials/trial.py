@@ -192,6 +192,8 @@ class Trial(Packable):
         directions: Of the metrics that were measured, by name, as far as they are known.
     """
 
+    _score: float | None = None  # few have their own
+    _best_step: int | None = None
     _packed_parts: ClassVar[tuple[str, ...]] = (
         *("hyperparameters", "suggested", "sampling_key", "executions", "_tracker"),
     )
@@ -212,8 +214,6 @@ class Trial(Packable):
         self.executions: dict[int, Execution] = {}
         self.directions: Mapping[str, str | None] = {}
         self._tracker = MetricsTracker()
-        self._score: float | None = None
-        self._best_step: int | None = None
 
     @classmethod
     def of(
@@ -250,7 +250,9 @@ class Trial(Packable):
         trial = cls.__new__(cls)
         trial.trial_id, trial.status, trial.message = trial_id, status, message
         trial.num_ended, trial.directions = num_ended, directions
-        trial._score, trial._best_step, trial._packed = given_score, best_step, packed
+        trial._packed = packed
+        if (given_score, best_step) != (None, None):
+            trial._score, trial._best_step = given_score, best_step
         return trial
 
     def begin_again(self) -> None:
