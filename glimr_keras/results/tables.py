@@ -376,8 +376,8 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
         else ["std_score", *(f"fold{fold}_score" for fold in range(project.cv_folds))]
     )
     place = COLUMNS.index("score") + 1
-    trials = ranked(list(project.trials.values()), project.objective)
     with without_garbage_collection():
+        trials = ranked(list(project.trials.values()), project.objective)
         rows = [(_row(trial.outlined(), project), trial.values_to_read()[1]) for trial in trials]
         of_gpus = [] if all(row["gpu_memory"] is None for row, _ in rows) else ["gpu_memory"]
         of_graphs = ["reused_graph"] if any(row["reused_graph"] for row, _ in rows) else []
