@@ -80,7 +80,7 @@ class LineReader:
         self.trials: dict[str, Trial] = {}
         self._packer, self._directions = packer, directions
         self._layouts: list[tuple[_Layout, bool]] = []
-        self._times: list[bytes] = []
+        self._times = bytearray()
         self._counts: list[int] = []
 
     def add(self, said: Any) -> None:
@@ -117,7 +117,7 @@ class LineReader:
         """
         if max(len(self.trials), max(self._counts, default=0)) > lines:
             raise ValueError("more is counted than there are records")
-        times = np.frombuffer(b"".join(self._times))
+        times = np.frombuffer(self._times)
         if not ((times >= 0) & (times <= _LATEST)).all():
             raise ValueError("an epoch has a time that cannot be")
 
@@ -174,7 +174,7 @@ class LineReader:
             or not (metrics or timed is None or type(epochs) is list)  # by what is it counted?
         ):
             raise ValueError("an execution has more or fewer numbers than epochs")
-        self._times.append(moments)
+        self._times += moments
         self._counts += single[_ATTEMPT : _LOST + 1]
         return (
             *(number, tuple(single), tuple(map(tuple, returned))),
