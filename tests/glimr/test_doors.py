@@ -212,7 +212,7 @@ def space():
     }
 
 
-def test_the_first_notebook(tmp_path):
+def test_the_first_notebook(local_ray, tmp_path):
     from glimr_keras.glimr.analysis import experiment_table, top_k_trials
     from glimr_keras.glimr.keras import keras_optimizer
     from glimr_keras.glimr.search import Search
@@ -224,8 +224,8 @@ def test_the_first_notebook(tmp_path):
     optimizer = keras_optimizer(config=config["optimization"])
     model.compile(optimizer=optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics)
     train, validation = dataloader(**config["data"])
-    history = model.fit(train, validation_data=validation, epochs=1, verbose=0).history
-    assert {"loss", "val_loss"} <= set(history)
+    fitted = model.fit(train, validation_data=validation, epochs=1, verbose=0, shuffle=False)
+    assert {"loss", "val_loss"} <= set(fitted.history)
 
     tuner = Search(space(), builder, dataloader, "digit_auc")
     tuner.set_resources({"CPU": 1})
@@ -235,7 +235,6 @@ def test_the_first_notebook(tmp_path):
         name="simple",
         num_samples=2,
         max_concurrent_trials=1,
-        executor="inline",
     )
     assert results.get_best_result().metrics["digit_auc"] > 0
     table = experiment_table(exp_dir=f"{tmp_path}/simple")
@@ -245,7 +244,7 @@ def test_the_first_notebook(tmp_path):
     assert best["digit_auc"].tolist() == [table["digit_auc"].max()]
 
 
-def test_the_second_notebook(tmp_path):
+def test_the_second_notebook(local_ray, tmp_path):
     from glimr_keras.glimr import Search
     from glimr_keras.glimr.analysis import (
         default_checkpoints,
@@ -260,7 +259,6 @@ def test_the_second_notebook(tmp_path):
         name="cross_validation",
         num_samples=2,
         max_concurrent_trials=1,
-        executor="inline",
     )
     table = experiment_table(exp_dir=tmp_path / "cross_validation", checkpointed=False)
     assert len(table) == 2 * 2 * 2  # configurations, folds and epochs
