@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import numbers
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _LOSSES = (
     "Put the loss or metric itself, or the name of one of Keras' or of a registered one, into the "
@@ -69,3 +71,40 @@ class FormerAttribute:
 
     def __set__(self, instance: object, value: object) -> NoReturn:
         raise AttributeError(self._text)
+
+
+def warn_of_former_domains(space: Mapping[str, Any]) -> None:
+    """Warn of values that glimr's early versions searched, and that are fixed values here.
+
+    Args:
+        space: Nested dicts. Sets were choices, and lists of a lower bound, an upper bound and a
+            step were ranges.
+    """
+    found = [f"{name}={value!r}" for name, value in _former_domains(space, "")]
+    if found:
+        warnings.warn(
+            "Early versions of glimr searched sets and lists of [low, high, step]; here they are "
+            "fixed values. Write `tune.choice([64, 32])` or `tune.quniform(0.0, 0.5, 0.05)` to "
+            "search them, or a tuple for a value that is meant to be fixed. Received: "
+            f"{', '.join(found)}",
+            stacklevel=3,
+        )
+
+
+def _former_domains(section: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _former_domains(value, f"{name}/")
+        elif isinstance(value, set | frozenset) or _is_range(value):
+            yield name, value
+
+
+def _is_range(value: Any) -> bool:
+    """Whether a value can be read as a lower bound, an upper bound and a step between them."""
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    if not all(isinstance(each, numbers.Real) and not isinstance(each, bool) for each in value):
+        return False
+    low, high, step = value
+    return low < high and 0 < step <= high - low

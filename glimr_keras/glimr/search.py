@@ -17,7 +17,7 @@ from glimr_keras._utils import files
 from glimr_keras._utils.late_imports import WhenUsed, if_imported
 from glimr_keras._utils.signatures import arguments_of, check_taken, needed_by
 from glimr_keras.errors import ModelError, ProjectError, did_you_mean
-from glimr_keras.glimr.former_names import FormerAttribute
+from glimr_keras.glimr.former_names import FormerAttribute, warn_of_former_domains
 from glimr_keras.models.hypermodel import HyperModel
 from glimr_keras.models.tasks import SECTION, name_of
 from glimr_keras.project.journal import HIDDEN
@@ -109,6 +109,7 @@ class Search:
         for name, function in (("builder", builder), ("loader", loader)):
             if not callable(function):
                 raise TypeError(f"`{name}` must be a function. Received: {name}={function!r}")
+        warn_of_former_domains(space)
         if stopper is not None and not isinstance(stopper, tune.Stopper):
             raise ValueError(f"`stopper` must be a ray.tune.Stopper. Received: stopper={stopper!r}")
         self.space, self.builder, self.loader = space, builder, loader

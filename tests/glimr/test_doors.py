@@ -244,6 +244,21 @@ def test_the_first_notebook(local_ray, tmp_path):
     assert best["digit_auc"].tolist() == [table["digit_auc"].max()]
 
 
+@pytest.mark.parametrize("former", [{64, 32}, frozenset("ab"), [0.0, 0.5, 0.05], [1, 10, 1]])
+def test_domains_of_early_versions_are_warned_of(former):
+    from glimr_keras.glimr import Search
+
+    with pytest.warns(UserWarning, match="data/former=.*fixed values|fixed values.*data/former="):
+        Search({**space(), "data": {"former": former}}, builder, lambda former: None, "digit_auc")
+
+
+@pytest.mark.parametrize("fixed", [(1, 10, 1), [64, 32], [64, 32, 16], [True, False, True], ["a"]])
+def test_values_that_can_only_be_fixed_are_not_warned_of(fixed):
+    from glimr_keras.glimr import Search
+
+    Search({**space(), "data": {"fixed": fixed}}, builder, lambda fixed: None, "digit_auc")
+
+
 def test_the_second_notebook(local_ray, tmp_path):
     from glimr_keras.glimr import Search
     from glimr_keras.glimr.analysis import (
