@@ -46,7 +46,9 @@ def search_in_words(project: Project) -> str:
     folds = "" if project.cv_folds is None else f"{project.cv_folds} folds"
     number = project.executions_per_trial
     executions = "" if number == 1 else f"{number} executions per trial"
-    return ", ".join(filter(None, (oracle, folds, executions, f"seed {project.seed}")))
+    scored = {"common": "scored at a common epoch", "last": "scored at the last epoch"}
+    at = scored.get(project.score_at, "")
+    return ", ".join(filter(None, (oracle, folds, executions, at, f"seed {project.seed}")))
 
 
 def best_in_words(project: Project) -> str:

@@ -36,6 +36,7 @@ from glimr_keras.space import ray_kinds  # noqa: F401  # kinds that a journal ma
 from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
 from glimr_keras.trials.packed import Packer
+from glimr_keras.trials.score_epochs import chosen_epochs, take_chosen
 from glimr_keras.trials.trial import Execution, Trial, TrialStatus
 
 HIDDEN = ".glimr_keras"
@@ -58,6 +59,7 @@ class Project:
         late_space: Those that trials met later, serialized.
         trials: By id, in the order of their creation.
         cv_folds: Of the cross validation; `None` without.
+        score_at: At which epochs trials are scored (`trials.score_epochs`).
         project_id: That no other project has; `None` of projects of the first version.
         shapes: Of one sample of the inputs and of the labels, as far as they are known.
         directions: Of the metrics, by name, as far as they are known.
@@ -75,6 +77,7 @@ class Project:
     late_space: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     trials: dict[str, Trial] = dataclasses.field(default_factory=dict)
     cv_folds: int | None = None
+    score_at: str = "best"
     shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
     project_id: str | None = dataclasses.field(
         default_factory=lambda: uuid.uuid4().hex, compare=False
@@ -171,6 +174,7 @@ class Journal:
             space=project.space,
             is_whole=project.is_whole,
             cv_folds=project.cv_folds,
+            score_at=project.score_at,
             shapes=project.shapes,
             project_id=project.project_id,
             directions=project.directions,
@@ -276,6 +280,7 @@ class Journal:
             values=trial.values,
             message=trial.message,
             **given,
+            **chosen_epochs(trial),
         )
         self._force()
 
@@ -505,6 +510,7 @@ def _replay(project: Project, record: dict[str, Any]) -> None:
                 records.readable(record["message"]),
             )
             project.end_order.append(trial.trial_id)
+            take_chosen(trial, record, project.objective)
             if "score" in record:
                 trial.score, trial.best_step = float(record["score"]), record["best_step"]
         case "directions":
@@ -521,6 +527,7 @@ def _begun(header: dict[str, Any]) -> Project:
         header["space"],
         header.get("is_whole", True),
         cv_folds=header.get("cv_folds"),
+        score_at=header.get("score_at", "best"),
         shapes=header.get("shapes", {}),
         project_id=header.get("project_id"),
         directions=header.get("directions", {}),

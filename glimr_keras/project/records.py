@@ -20,6 +20,7 @@ from glimr_keras.project.usual_records import USUAL
 from glimr_keras.space.hp_types import HyperParameter, deserialize
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.trials.objective import DIRECTIONS
+from glimr_keras.trials.score_epochs import RULES
 from glimr_keras.trials.trial import STATUSES
 
 VERSION = 2
@@ -28,6 +29,7 @@ directions of metrics; it is read as well.
 """
 _LONGEST_MESSAGE = 1_000_000
 """In characters."""
+_NUMBER_OF = re.compile(r"[0-9]{1,9}")
 _TRIAL_ID = re.compile(r"[0-9]{1,32}")
 _PROJECT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _NO_NUMBERS = ("nan", "inf", "-inf")
@@ -122,6 +124,13 @@ _DIRECTIONS = _Kind(
     "directions by name",
     lambda value: type(value) is dict and all(way in (None, *DIRECTIONS) for way in value.values()),
 )
+_EPOCHS = _Kind(
+    "epochs by number of the execution",
+    lambda value: (
+        type(value) is dict
+        and all(_NUMBER_OF.fullmatch(name) and is_step(epoch) for name, epoch in value.items())
+    ),
+)
 _EXECUTION_OF = {"trial_id": _ID, "execution": _EXECUTION}
 _RECORDS: Mapping[str, Mapping[str, _Kind]] = {
     "project": {
@@ -159,6 +168,7 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
         "version": _int("a version", 0, LARGEST),
         "is_whole": _BOOLEAN,
         "cv_folds": _or_none(_int("a number of folds", 1, _MOST_FOLDS)),
+        "score_at": _Kind("a choice of epochs", lambda value: value in RULES),
         "shapes": _Kind(
             "shapes by name",
             lambda value: type(value) is dict and all(map(_is_shape, value.values())),
@@ -182,7 +192,11 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
         "worker": _TEXT,
         "values": _VALUES,
     },
-    "end": {"score": _NUMBER, "best_step": _or_none(_span("an epoch", -LARGEST, LARGEST))},
+    "end": {
+        "score": _NUMBER,
+        "best_step": _or_none(_span("an epoch", -LARGEST, LARGEST)),
+        "scored_at": _EPOCHS,
+    },
 }
 """What it may have beside that."""
 _NEEDED, _OPTIONAL = (

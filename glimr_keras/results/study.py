@@ -160,6 +160,7 @@ class _View:
             "duration": trial.duration,
             "worker": trial.worker,
             "best_epoch": None if number is None else trial.executions[number].best_epoch,
+            "weights_epoch": None if number is None else trial.executions[number].weights_epoch,
             "folds": {str(fold): score for fold, score in folds.items()} or None,
             "executions": scores if len(scores) > 1 else None,
             "gpu_memory": trial.gpu_memory,

@@ -32,6 +32,7 @@ _NUMBERS = frozenset({int, float})
 _SINGLE = (
     *("status", "best_epoch", "score", "duration", "message", "attempt", "lost", "is_told"),
     *("gpu_memory", "reused_graph", "started", "ended", "worker"),
+    *("weights_epoch", "weights_score"),
 )
 """What an execution has one of."""
 _singles = operator.attrgetter(*_SINGLE)

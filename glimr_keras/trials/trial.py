@@ -4,7 +4,8 @@ score. Runs anywhere.
 A *trial* is one configuration. It is trained `executions_per_trial` times, with cross validation so
 often for each fold; each training is an *execution*. Those of the first round come first, one for
 each fold, then those of the next round. The score of an execution is the objective at its best
-epoch; the score of a trial is the mean over its executions.
+epoch, or at the one that `score_epochs` chooses when the trial ends; the score of a trial is the
+mean over its executions.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Execution:
 
     Attributes:
         history: Metrics by epoch, epochs counted from 1.
-        best_epoch: The epoch of the score and of the checkpoint, counted from 1.
+        best_epoch: The epoch of the score, counted from 1; the best one, unless the project scores
+            all of a trial's executions at another (`score_at`).
         score: The objective at `best_epoch`.
         duration: Seconds from the start of `data` to the end of `fit`; of a training that was
             paused, since it last went on.
@@ -76,6 +78,8 @@ class Execution:
             earlier versions. Of one that was tried again, of its last attempt.
         ended: When its end was written down, likewise.
         worker: Its process, the last one where it had several, as `"host:pid"`.
+        weights_epoch, weights_score: The epoch of the checkpoint, and the objective then, where
+            that is not `best_epoch`: the training's own best.
         epoch_times: When each epoch was written down, by epoch, likewise; without those of earlier
             versions.
     """
@@ -95,6 +99,8 @@ class Execution:
     started: float | None = None
     ended: float | None = None
     worker: str | None = None
+    weights_epoch: int | None = None
+    weights_score: float | None = None
     epoch_times: dict[int, float] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
@@ -129,6 +135,25 @@ class Execution:
         value = objective.value_in(metrics)
         if value is not None and objective.better_than(value, self.score):
             self.best_epoch, self.score = epoch, value
+
+    def score_at(self, epoch: int, objective: Objective) -> None:
+        """Takes the score of an epoch that is not the best one. The checkpoint stays, and what was
+        returned of the best epoch goes.
+        """
+        if epoch != self.best_epoch:
+            self.weights_epoch, self.weights_score = self.saved_epoch, self.saved_score
+            self.best_epoch, self.score = epoch, objective.value_in(self.history[epoch])
+            self.returned = {}
+
+    @property
+    def saved_epoch(self) -> int | None:
+        """The epoch of the checkpoint, if there is one."""
+        return self.best_epoch if self.weights_epoch is None else self.weights_epoch
+
+    @property
+    def saved_score(self) -> float | None:
+        """The objective at the epoch of the checkpoint."""
+        return self.score if self.weights_epoch is None else self.weights_score
 
     def _go_back(self, epoch: int, objective: Objective) -> None:
         """Forgets an epoch and those after it."""
@@ -293,7 +318,10 @@ class Trial(Packable):
 
     @property
     def best_step(self) -> int:
-        """The epoch of the score, counted from 0; the mean over executions, rounded down."""
+        """The epoch of the score, counted from 0: `best_step + 1` is the number of epochs for a
+        final training. Where executions are scored at epochs of their own, it is the mean of these,
+        rounded down.
+        """
         if self._best_step is not None:
             return self._best_step
         epochs = [
@@ -455,8 +483,10 @@ class Trial(Packable):
     def _execution_columns(self) -> list[Column]:
         executions = [execution for _, execution in sorted(self.executions.items())]
         columns = [Column.of("execution", sorted(self.executions))]
-        for name in ("status", "score", "best_epoch"):
-            found = [getattr(execution, name) for execution in executions]
+        differs = any(execution.weights_epoch is not None for execution in executions)
+        for name in ("status", "score", "best_epoch", *(["weights_epoch"] if differs else [])):
+            of = "saved_epoch" if name == "weights_epoch" else name
+            found = [getattr(execution, of) for execution in executions]
             cells = [MISSING if value is None else value for value in found]
             columns.append(Column.of(name, cells))
         seconds = [MISSING if e.duration is None else round(e.duration, 1) for e in executions]

@@ -559,6 +559,7 @@ class SearchSession:
             project.directions,
             self._state.space.drawn_values,
             self._remove,
+            settings.score_at,
         )
 
     @property
@@ -577,6 +578,7 @@ class SearchSession:
             serialized(space.parameters),
             space.is_whole,
             cv_folds=self._settings.cv_folds,
+            score_at=self._settings.score_at,
             shapes=found.shapes,
             directions={**(found.log_directions or {}), **objective.name_to_direction},
             oracle=kind_of(self._tuner.oracle),

@@ -183,6 +183,17 @@ def test_a_configuration_is_tried_before_an_experiment():
     assert "val_kind_acc" in tried.logs
 
 
+@pytest.mark.parametrize("score_at", [None, "last"])
+def test_folds_are_scored_at_a_common_epoch_or_as_one_says(local_ray, tmp_path, score_at):
+    search = gk.Search(space(), builder, loader, cv_folds=2)
+    search.experiment(tmp_path, "epochs", num_samples=1, score_at=score_at)
+    (trial,) = search.tuner.oracle.get_best_trials()
+    common, _ = [each.best_epoch for each in trial.executions.values()]
+    assert common == trial.executions[1].best_epoch == trial.best_step + 1
+    if score_at == "last":
+        assert common == max(trial.executions[0].history)
+
+
 @pytest.mark.parametrize(
     ("epochs", "longest"),
     [

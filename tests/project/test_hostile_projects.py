@@ -168,6 +168,8 @@ def test_a_field_of_another_kind_is_damage(tmp_path, number, fields):
     [
         {"executions_per_trial": 10**9},
         {"cv_folds": 10**9},
+        {"score_at": "first"},
+        {"score_at": ["best"]},
         {"version": "2"},
         {"project_id": "x/../../../outside"},
         {"shapes": {"x": {"shape": "8"}}},
