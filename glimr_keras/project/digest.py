@@ -25,8 +25,9 @@ from glimr_keras._utils.untrusted_json import LARGEST, LONGEST
 from glimr_keras.project import records
 from glimr_keras.project.digest_lines import LineReader, LineWriter, line_of
 from glimr_keras.project.replay import Replayed
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.packed import Packer
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from glimr_keras.version import __version__
 
 FILE = "digest.jsonl"

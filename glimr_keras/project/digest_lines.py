@@ -19,8 +19,9 @@ import numpy as np
 from glimr_keras._utils.untrusted_json import LARGEST, is_step
 from glimr_keras.project import records, usual_records
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import Execution
 from glimr_keras.trials.packed import SINGLE, Packed, Packer, Plain, kept_in, singles
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.trial import Trial
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 _FLOATS = frozenset({float, type(None)})
@@ -29,6 +30,7 @@ _LATEST = 9e9
 _WIDTH = 8
 """Bytes of a double."""
 _SCORE, _MESSAGE = SINGLE.index("score"), SINGLE.index("message")
+_WEIGHTS_SCORE = SINGLE.index("weights_score")
 _NUM_ENDED = list(records.STATES["trial"]).index("num_ended")
 _ATTEMPT, _LOST = SINGLE.index("attempt"), SINGLE.index("lost")
 _Names = tuple[str, ...]
@@ -169,7 +171,8 @@ class LineReader:
         if (
             len(found) != _WIDTH * count * len(metrics)
             or len(moments) != _WIDTH * num_timed
-            or not _FLOATS.issuperset(map(type, [single[_SCORE], *dict(returned).values()]))
+            or not _FLOATS.issuperset(map(type, (single[_SCORE], single[_WEIGHTS_SCORE])))
+            or not _FLOATS.issuperset(map(type, dict(returned).values()))
             or (timed is not None and type(timed) is not list)
             or not (metrics or timed is None or type(epochs) is list)  # by what is it counted?
         ):
@@ -219,8 +222,9 @@ def _trial(said: Mapping[str, Any], directions: Mapping[str, str | None]) -> Tri
     for number, single, returned, history, times in said["executions"]:
         records.check_state("training", number, returned)
         execution = Execution(**dict(zip(SINGLE, _checked(single), strict=True)))
-        if execution.score is not None:
-            execution.score = float(execution.score)
+        for name in ("score", "weights_score"):
+            value = getattr(execution, name)
+            setattr(execution, name, None if value is None else float(value))
         execution.returned = {name: float(value) for name, value in returned.items()}
         for epoch, metrics in history:
             records.check_state("epoch", epoch, metrics)

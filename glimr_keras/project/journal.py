@@ -34,9 +34,11 @@ from glimr_keras.project.records import VERSION
 from glimr_keras.project.replay import replay, time_in
 from glimr_keras.space import ray_kinds  # noqa: F401  # kinds that a journal may have
 from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
 from glimr_keras.trials.packed import Packer
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.score_epochs import chosen_epochs
+from glimr_keras.trials.trial import Trial
 
 HIDDEN = ".glimr_keras"
 FILE = "journal.jsonl"
@@ -58,6 +60,7 @@ class Project:
         late_space: Those that trials met later, serialized.
         trials: By id, in the order of their creation.
         cv_folds: Of the cross validation; `None` without.
+        score_at: At which epochs trials are scored (`trials.score_epochs`).
         project_id: That no other project has; `None` of projects of the first version.
         shapes: Of one sample of the inputs and of the labels, as far as they are known.
         directions: Of the metrics, by name, as far as they are known.
@@ -75,6 +78,7 @@ class Project:
     late_space: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     trials: dict[str, Trial] = dataclasses.field(default_factory=dict)
     cv_folds: int | None = None
+    score_at: str = "best"
     shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
     project_id: str | None = dataclasses.field(
         default_factory=lambda: uuid.uuid4().hex, compare=False
@@ -172,6 +176,7 @@ class Journal:
             space=project.space,
             is_whole=project.is_whole,
             cv_folds=project.cv_folds,
+            score_at=project.score_at,
             shapes=project.shapes,
             project_id=project.project_id,
             directions=project.directions,
@@ -277,6 +282,7 @@ class Journal:
             values=trial.values,
             message=trial.message,
             **given,
+            **chosen_epochs(trial),
         )
         self._force()
 
@@ -519,6 +525,7 @@ def _begun(header: dict[str, Any]) -> Project:
         header["space"],
         header.get("is_whole", True),
         cv_folds=header.get("cv_folds"),
+        score_at=header.get("score_at", "best"),
         shapes=header.get("shapes", {}),
         project_id=header.get("project_id"),
         directions=header.get("directions", {}),

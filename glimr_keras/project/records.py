@@ -19,8 +19,9 @@ from glimr_keras._utils.untrusted_json import LARGEST, is_step
 from glimr_keras.project.usual_records import USUAL
 from glimr_keras.space.hp_types import HyperParameter, deserialize
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import STATUSES
 from glimr_keras.trials.objective import DIRECTIONS
-from glimr_keras.trials.trial import STATUSES
+from glimr_keras.trials.score_epochs import RULES
 
 VERSION = 2
 """Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no
@@ -28,6 +29,7 @@ directions of metrics; it is read as well.
 """
 _LONGEST_MESSAGE = 1_000_000
 """In characters."""
+_NUMBER_OF = re.compile(r"[0-9]{1,9}")
 _TRIAL_ID = re.compile(r"[0-9]{1,32}")
 _PROJECT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _NO_NUMBERS = ("nan", "inf", "-inf")
@@ -123,6 +125,13 @@ _DIRECTIONS = _Kind(
     "directions by name",
     lambda value: type(value) is dict and all(way in (None, *DIRECTIONS) for way in value.values()),
 )
+_EPOCHS = _Kind(
+    "epochs by number of the execution",
+    lambda value: (
+        type(value) is dict
+        and all(_NUMBER_OF.fullmatch(name) and is_step(epoch) for name, epoch in value.items())
+    ),
+)
 _EXECUTION_OF = {"trial_id": _ID, "execution": _EXECUTION}
 _RECORDS: Mapping[str, Mapping[str, _Kind]] = {
     "project": {
@@ -160,6 +169,7 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
         "version": _int("a version", 0, LARGEST),
         "is_whole": _BOOLEAN,
         "cv_folds": _or_none(_int("a number of folds", 1, _MOST_FOLDS)),
+        "score_at": _Kind("a choice of epochs", lambda value: value in RULES),
         "shapes": _Kind(
             "shapes by name",
             lambda value: type(value) is dict and all(map(_is_shape, value.values())),
@@ -183,7 +193,11 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
         "worker": _TEXT,
         "values": _VALUES,
     },
-    "end": {"score": _NUMBER, "best_step": _or_none(_span("an epoch", -LARGEST, LARGEST))},
+    "end": {
+        "score": _NUMBER,
+        "best_step": _or_none(_span("an epoch", -LARGEST, LARGEST)),
+        "scored_at": _EPOCHS,
+    },
 }
 """What it may have beside that."""
 _COUNT = _int("a count", 0, LARGEST)
@@ -198,6 +212,8 @@ _EXECUTION_STATE = {
     "started": _or_none(_MOMENT),
     "ended": _or_none(_MOMENT),
     "worker": _or_none(_TEXT),
+    "weights_epoch": _or_none(_EPOCH),
+    "weights_score": _or_none(_NUMBER),
 }
 _TRIAL_STATE = {
     "trial_id": _ID,

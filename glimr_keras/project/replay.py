@@ -6,8 +6,10 @@ import sys
 from typing import Any, Protocol
 
 from glimr_keras.project import records
+from glimr_keras.trials.execution import Execution
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.score_epochs import take_chosen
+from glimr_keras.trials.trial import Trial
 
 
 class Replayed(Protocol):
@@ -56,6 +58,7 @@ def replay(project: Replayed, record: dict[str, Any]) -> None:
                 records.readable(record["message"]),
             )
             project.end_order.append(trial.trial_id)
+            take_chosen(trial, record, project.objective)
             if "score" in record:
                 trial.score, trial.best_step = float(record["score"]), record["best_step"]
         case "directions":

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from glimr_keras.space.reserved_names import Stage
-from glimr_keras.trials.trial import STATUSES
+from glimr_keras.trials.execution import STATUSES
 
 Record = Mapping[str, Any]
 _LATEST = 9e9
@@ -91,8 +91,9 @@ _NONE = type(None)
 _OF_TRIAL = [str, int, str, _NONE, _NONE, _NONE, list]
 _OF_EXECUTION = [
     *(str, int, float, float, _NONE, int, int, bool),
-    *(_NONE, bool, float, float, str),
+    *(_NONE, bool, float, float, str, _NONE, _NONE),
 ]
+_OF_FOLD = [*_OF_EXECUTION[:-2], int, float]
 
 
 def is_ended_trial(about: Sequence[Any]) -> bool:
@@ -115,12 +116,13 @@ def is_ended_execution(single: Sequence[Any]) -> bool:
     """Tell whether a line of a digest says what is usual of an execution, but for its number and
     what it measured.
     """
-    if list(map(type, single)) != _OF_EXECUTION:
+    if list(map(type, single)) not in (_OF_EXECUTION, _OF_FOLD):
         return False
-    status, epoch, _, duration, _, attempt, lost, _, _, _, started, ended, _ = single
+    status, epoch, _, duration, _, attempt, lost, *_, started, ended, _, weights_epoch, _ = single
     return (
         status in STATUSES
         and 0 <= epoch <= _MOST
+        and 0 <= (weights_epoch or 0) <= _MOST
         and 0 <= duration <= _LATEST
         and 0 <= attempt <= _MOST
         and 0 <= lost <= _MOST

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.trials.execution import Execution
 from glimr_keras.trials.metrics_tracking import MetricsTracker
-from glimr_keras.trials.trial import Execution, Trial, mean_of_scores
+from glimr_keras.trials.trial import Trial, mean_of_scores
 
 _FORMAT = 2
 """Of `marshal`: floats to the bit, and nothing that depends on who else has a value."""
@@ -33,6 +34,7 @@ _NUMBERS = frozenset({int, float})
 SINGLE = (
     *("status", "best_epoch", "score", "duration", "message", "attempt", "lost", "is_told"),
     *("gpu_memory", "reused_graph", "started", "ended", "worker"),
+    *("weights_epoch", "weights_score"),
 )
 """What an execution has one of."""
 _SCORE, _ENDED = SINGLE.index("score"), SINGLE.index("ended")
@@ -403,10 +405,13 @@ def _made(
     epoch_times: dict[int, float],
 ) -> Execution:
     status, best_epoch, score, duration, message, attempt, lost, is_told = single[:_NUM_BEFORE]
-    gpu_memory, reused_graph, started, ended, worker = single[_NUM_BEFORE:]
+    gpu_memory, reused_graph, started, ended, worker, weights_epoch, weights_score = single[
+        _NUM_BEFORE:
+    ]
     return Execution(  # faster so than by names
         *(status, history, best_epoch, score, duration, message, attempt, lost, is_told),
-        *(dict(returned), gpu_memory, reused_graph, started, ended, worker, epoch_times),
+        *(dict(returned), gpu_memory, reused_graph, started, ended, worker),
+        *(weights_epoch, weights_score, epoch_times),
     )
 
 

@@ -566,6 +566,7 @@ class SearchSession:
             project.directions,
             self._state.space.drawn_values,
             self._remove,
+            settings.score_at,
         )
 
     @property
@@ -584,6 +585,7 @@ class SearchSession:
             serialized(space.parameters),
             space.is_whole,
             cv_folds=self._settings.cv_folds,
+            score_at=self._settings.score_at,
             shapes=found.shapes,
             directions={**(found.log_directions or {}), **objective.name_to_direction},
             oracle=kind_of(self._tuner.oracle),

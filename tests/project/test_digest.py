@@ -23,9 +23,10 @@ from glimr_keras.project.directory import open_project
 from glimr_keras.project.journal import HIDDEN, Journal, Project, serialized
 from glimr_keras.results import tables
 from glimr_keras.space.hp_types import Float
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import MultiObjective, Objective
 from glimr_keras.trials.packed import SINGLE
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from tests import hostile
 from tests.project.test_many_trials import searched
 from tests.results import made
@@ -91,7 +92,15 @@ def all_kinds(directory, text="ü"):
     objective = MultiObjective([Objective("val_loss", "min"), Objective("size", "max")])
     journal = Journal(directory)
     journal.create(
-        Project(objective, 1, 2, serialized(made.SPACE), cv_folds=2, directions={"size": "max"})
+        Project(
+            objective,
+            1,
+            2,
+            serialized(made.SPACE),
+            cv_folds=2,
+            score_at="common",
+            directions={"size": "max"},
+        )
     )
     base = {"units": 8, "rate": 1e-3, "kind": "wide", "norm": False, "zero": -0.0, "none": None}
     plan = [
@@ -131,6 +140,8 @@ def all_kinds(directory, text="ü"):
         journal.add_trial(trial)
         trained(trial, 0, usual, worker="host:1", started=made.BEGAN + 1.5)
         trained(trial, 1, [(1, {"val_loss": NAN, "size": -INF})], score=NAN)
+        if trial.trial_id in "12":  # at another epoch than that of its weights
+            trial.executions[0] = Execution(best_epoch=3, weights_epoch=1)
         ended(trial)
     journal.add_parameters([Float("late", 0.0, 1.0)])
     journal.add_directions({"late": None, "val_loss": "min"})
@@ -178,7 +189,9 @@ def all_kinds(directory, text="ü"):
 
 
 def test_records_of_all_kinds_are_read_from_a_digest(tmp_path, monkeypatch):
-    check_cuts(all_kinds(tmp_path / "made", "ü\ud800"), tmp_path, monkeypatch)
+    lines = all_kinds(tmp_path / "made", "ü\ud800")
+    assert sum(b"scored_at" in line for line in lines) == 2
+    check_cuts(lines, tmp_path, monkeypatch)
 
 
 @settings(ANY, max_examples=25)
@@ -490,7 +503,7 @@ def test_a_digest_is_of_what_records_come_to_now(tmp_path, monkeypatch):
     body = b"".join(body_of(plain_journal(tmp_path, monkeypatch)))
     assert (digest._VERSION[0], hashlib.blake2b(body, digest_size=8).hexdigest()) == (
         1,
-        "6d58d71985cdce55",
+        "8757f1aaa8d3cfc3",
     )
 
 

@@ -30,11 +30,12 @@ def test_what_is_usual_in_a_digest_is_what_the_tables_allow():
     trial = ["07", 3, "COMPLETED", None, None, None, [1, 7, 0]]
     times = 1.7e9, 1.7e9 + 5.5
     execution = ["COMPLETED", 3, 0.5, 5.25, None, 0, 1, False, None, True, *times, "host:1"]
+    executions = [*execution, None, None], [*execution, 2, 0.75]  # scored where its weights are
     assert is_ended_trial(trial)
-    assert is_ended_execution(execution)
+    assert all(map(is_ended_execution, executions))
     for _ in range(20_000):
         about = hostile.changed_json(trial, chance)
-        single = hostile.changed_json(execution, chance)
+        single = hostile.changed_json(chance.choice(executions), chance)
         if isinstance(about, list) and is_ended_trial(about):
             records.check_state("trial", *about[:6], {}, {}, about[6])
             found["trial"] += 1
