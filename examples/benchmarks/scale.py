@@ -32,6 +32,7 @@ from glimr_keras.oracles import (
     HyperbandOracle,
     RandomSearchOracle,
 )
+from glimr_keras.project import digest
 from glimr_keras.project.journal import Journal
 from rich.console import Console
 from rich.table import Table
@@ -81,10 +82,8 @@ def project(trials: int, workers: int, directory: pathlib.Path) -> list[dict]:
     from glimr_keras.results.tables import experiment_table
 
     few, many = directory / "few_epochs", directory / "many_epochs"
-    write(few, trials, workers, EPOCHS)
-    rows = []
-    size = Journal(few).path.stat().st_size
-    rows.append(row(f"journal, {EPOCHS} epochs each", trials, size / 1e6, "MB"))
+    seconds = write(few, trials, workers, EPOCHS)
+    rows = [*sizes(few, trials, EPOCHS), row("writing the digest", trials, seconds, "s")]
 
     before, began = resident(), time.perf_counter()
     journal, read = opened(few)
@@ -109,8 +108,7 @@ def project(trials: int, workers: int, directory: pathlib.Path) -> list[dict]:
     rows.append(row("results_dataframe()", trials, time.perf_counter() - began, "s", 5))
 
     write(many, trials, workers, TABLE_EPOCHS)
-    size = Journal(many).path.stat().st_size
-    rows.append(row(f"journal, {TABLE_EPOCHS} epochs each", trials, size / 1e6, "MB"))
+    rows += sizes(many, trials, TABLE_EPOCHS)
     began = time.perf_counter()
     assert len(experiment_table(many)) == TABLE_EPOCHS * trials
     seconds = time.perf_counter() - began
@@ -118,15 +116,31 @@ def project(trials: int, workers: int, directory: pathlib.Path) -> list[dict]:
     return rows
 
 
-def write(directory: pathlib.Path, trials: int, workers: int, epochs: int) -> None:
-    """Writes the journal of a random search, and no other file; nothing is forced to the disk."""
+def write(directory: pathlib.Path, trials: int, workers: int, epochs: int) -> float:
+    """Writes the journal of a random search, and its digest, and no other file; nothing is forced
+    to the disk. Returns the seconds that the digest took.
+    """
     journal, empty = opened(directory)
     journal._force = lambda: None
     oracle = RandomSearchOracle(OBJECTIVE, max_trials=trials, seed=SEED)
     coordinator = coordinator_of(directory, oracle, journal, empty)
     oracle._project_dir = None
     Simulation(coordinator, workers, epochs).run()
+    began = time.perf_counter()
+    digest.MUCH = -1  # also of a small journal
+    journal.keep_digest()
     journal.close()
+    return time.perf_counter() - began
+
+
+def sizes(directory: pathlib.Path, trials: int, epochs: int) -> list[dict]:
+    """Of a journal and of its digest."""
+    journal = Journal(directory).path
+    found = {"journal": journal, "digest": journal.with_name(digest.FILE)}
+    return [
+        row(f"{name}, {epochs} epochs each", trials, path.stat().st_size / 1e6, "MB")
+        for name, path in found.items()
+    ]
 
 
 def folders(trials: int, workers: int, directory: pathlib.Path) -> list[dict]:

@@ -35,7 +35,7 @@ def known_space(function: Function):
 
 def end_own(oracle, trial, values: dict, metric: str, score: float) -> None:
     """Tells an oracle of this package the result of a trial."""
-    from glimr_keras.trials.trial import Execution, TrialStatus
+    from glimr_keras.trials.execution import Execution, TrialStatus
 
     trial.values, trial.status = values, TrialStatus.COMPLETED
     trial.executions[0] = Execution(TrialStatus.COMPLETED, {1: {metric: score}}, 1, score)

@@ -26,6 +26,18 @@ def arguments_of(function: Callable[..., Any]) -> frozenset[str] | None:
     return _named(parameters)
 
 
+def needed_by(function: Callable[..., Any]) -> list[str]:
+    """The names of the keyword arguments without which a function cannot be called, as far as it
+    says them itself: a decorator may give some to what it wraps.
+    """
+    try:
+        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+    except (ValueError, TypeError):  # of a builtin, which does not say
+        return []
+    taken = _named(parameters)
+    return [each.name for each in parameters if each.name in taken and each.default is each.empty]
+
+
 def takes(function: Callable[..., Any], count: int) -> bool:
     """Whether a function can be called with so many positional arguments."""
     try:

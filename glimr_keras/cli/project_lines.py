@@ -17,8 +17,9 @@ from glimr_keras.project.journal import Project
 from glimr_keras.results.chart_of_best import points_of_best
 from glimr_keras.results.summaries import objective_in_words
 from glimr_keras.results.trial_columns import counts, failures, trial_columns
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.ranking import ranked
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 HEADING, QUIET, BAD = "bold", "dim", "red"
 _MARKS = "▁▂▃▄▅▆▇█"
@@ -46,7 +47,9 @@ def search_in_words(project: Project) -> str:
     folds = "" if project.cv_folds is None else f"{project.cv_folds} folds"
     number = project.executions_per_trial
     executions = "" if number == 1 else f"{number} executions per trial"
-    return ", ".join(filter(None, (oracle, folds, executions, f"seed {project.seed}")))
+    scored = {"common": "scored at a common epoch", "last": "scored at the last epoch"}
+    at = scored.get(project.score_at, "")
+    return ", ".join(filter(None, (oracle, folds, executions, at, f"seed {project.seed}")))
 
 
 def best_in_words(project: Project) -> str:

@@ -31,7 +31,8 @@ from glimr_keras.cli.project_lines import (
 )
 from glimr_keras.project.journal import Project
 from glimr_keras.results.trial_columns import counts
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.execution import Execution, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 _SHARE = 10
 """There is no other look before so many times the seconds have passed that one takes."""

@@ -22,10 +22,12 @@ from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.training.messages import Change, ExecutionSpec, Outcome, Report
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.layout import execution_directory, state_directory
 from glimr_keras.trials.packed import Packer
 from glimr_keras.trials.ranking import ranked
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus, fold_of
+from glimr_keras.trials.score_epochs import choose_epochs
+from glimr_keras.trials.trial import Trial, fold_of
 
 
 class Observer(Protocol):
@@ -56,6 +58,7 @@ class Coordinator:
             added to.
         draw: Draws what a new trial has beside its hyperparameters, by values and sampling key.
         remove: Removes the weights in an execution's folder, also where they were sent to.
+        score_at: At which epochs a trial is scored (`trials.score_epochs`).
 
     Attributes:
         error: Why the search stopped early, or `None`.
@@ -81,6 +84,7 @@ class Coordinator:
         directions: dict[str, str | None] | None = None,
         draw: Callable[[Mapping[str, Any], tuple[int, ...]], dict[str, Any]] | None = None,
         remove: Callable[[pathlib.Path], None] = checkpoints.remove,
+        score_at: str = "best",
     ) -> None:
         self.oracle = oracle
         self.error: Exception | None = None
@@ -88,7 +92,7 @@ class Coordinator:
         self.remark: str | None = None
         self.shares_gpus = False
         self.gpu_use = GpuUse()
-        self._draw, self._remove = draw, remove
+        self._draw, self._remove, self._score_at = draw, remove, score_at
         self._stopping_policy = stopping_policy or StoppingPolicy(oracle.objective)
         self._journal, self._directory = journal, directory
         self._cv_folds, self._project_id = cv_folds, project_id
@@ -504,6 +508,8 @@ class Coordinator:
         trial.message = "\n".join(dict.fromkeys(remarks)) or None
         if failed:
             trial.status, trial.message = TrialStatus.FAILED, failed[0].message
+        else:
+            choose_epochs(trial, self.oracle.objective, self._score_at)
         self._write(self.oracle.end_trial, trial)
         self._write(self._journal.end_trial, trial)
         if isinstance(self.error, StorageError):

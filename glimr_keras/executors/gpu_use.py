@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from glimr_keras.training.messages import Outcome
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.execution import TrialStatus
 
 
 @dataclasses.dataclass

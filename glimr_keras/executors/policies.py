@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from glimr_keras.project import checkpoints
 from glimr_keras.training.messages import Outcome
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,8 @@ from ray.tune.callback import CallbackList
 
 from glimr_keras.executors.logged_trial import LoggedTrial, known_values
 from glimr_keras.executors.ray_bridge import Bridge
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.execution import TrialStatus
+from glimr_keras.trials.trial import Trial
 
 
 class UserCallbacks(tune.Callback):

@@ -10,8 +10,9 @@ from typing import Any
 
 from glimr_keras.exports.content import Content
 from glimr_keras.exports.files import put
+from glimr_keras.trials.execution import Execution
 from glimr_keras.trials.objective import objective_config
-from glimr_keras.trials.trial import Execution, Trial, fold_of
+from glimr_keras.trials.trial import Trial, fold_of
 
 FORMAT = 1
 """Of the document. A later one has another number where a name's meaning is another."""
@@ -46,6 +47,7 @@ def document(content: Content) -> dict[str, Any]:
         "seed": project.seed,
         "executions_per_trial": project.executions_per_trial,
         "cv_folds": project.cv_folds,
+        "score_at": project.score_at,
         "space": _json(project.space + project.late_space),
         "trials": [_trial(content, trial) for trial in project.trials.values()],
     }
@@ -78,6 +80,7 @@ def _execution(content: Content, number: int, execution: Execution) -> dict[str,
         "status": execution.status,
         "score": _number(execution.score),
         "best_epoch": execution.best_epoch,
+        "weights_epoch": execution.saved_epoch,
         "started": _moment(execution.started),
         "ended": _moment(execution.ended),
         "duration": execution.duration,

@@ -23,7 +23,8 @@ from glimr_keras.exports.extras import needed
 from glimr_keras.exports.places import outside_projects, shown, telling
 from glimr_keras.exports.runs import Run, Step, digest, runs_of
 from glimr_keras.exports.sqlite import SUFFIXES, file_of, filled_at_once
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.execution import Execution, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 if TYPE_CHECKING:
     import mlflow.entities

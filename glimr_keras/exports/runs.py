@@ -13,7 +13,8 @@ from typing import Any
 from glimr_keras.errors import reason_of
 from glimr_keras.exports.content import Content
 from glimr_keras.space.reserved_names import Stage
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus, fold_of
+from glimr_keras.trials.execution import Execution, TrialStatus
+from glimr_keras.trials.trial import Trial, fold_of
 
 
 @dataclasses.dataclass(frozen=True)

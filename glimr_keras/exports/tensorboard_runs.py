@@ -20,7 +20,7 @@ from glimr_keras.exports.extras import needed
 from glimr_keras.exports.places import outside_projects
 from glimr_keras.exports.runs import Run, all_runs
 from glimr_keras.space.hp_types import Float, HyperParameter, Int
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.execution import TrialStatus
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event

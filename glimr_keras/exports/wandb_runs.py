@@ -19,7 +19,7 @@ from glimr_keras.exports.content import Content
 from glimr_keras.exports.extras import needed
 from glimr_keras.exports.places import outside_projects
 from glimr_keras.exports.runs import Run, all_runs, digest
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.execution import TrialStatus
 
 _SETTINGS = {
     "silent": True,

@@ -15,7 +15,7 @@ from glimr_keras._utils.nested import nested
 from glimr_keras.project.journal import Journal
 from glimr_keras.results import tables
 from glimr_keras.space.declared_space import DeclaredSpace
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.execution import TrialStatus
 
 _SCOPES = {"all": None, "avg": 0, "last-5-avg": 5, "last-10-avg": 10}
 

@@ -9,14 +9,15 @@ import os
 import pathlib
 import pickle
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import glimr_keras
 from glimr_keras._utils import files
 from glimr_keras._utils.late_imports import WhenUsed, if_imported
-from glimr_keras._utils.signatures import arguments_of, check_taken
-from glimr_keras.errors import ModelError, ProjectError
+from glimr_keras._utils.signatures import arguments_of, check_taken, needed_by
+from glimr_keras.errors import ModelError, ProjectError, did_you_mean
+from glimr_keras.glimr.former_names import FormerAttribute, warn_of_former_domains
 from glimr_keras.models.hypermodel import HyperModel
 from glimr_keras.models.tasks import SECTION, name_of
 from glimr_keras.project.journal import HIDDEN
@@ -71,7 +72,7 @@ class Search:
 
     Raises:
         ValueError: If the space has no tasks, `mode` is something else, or the loader does not take
-            what it would get.
+            what it would get, or needs more.
 
     Example:
         search = Search(space, builder, loader, metric="digit_accuracy")
@@ -108,6 +109,7 @@ class Search:
         for name, function in (("builder", builder), ("loader", loader)):
             if not callable(function):
                 raise TypeError(f"`{name}` must be a function. Received: {name}={function!r}")
+        warn_of_former_domains(space)
         if stopper is not None and not isinstance(stopper, tune.Stopper):
             raise ValueError(f"`stopper` must be a ray.tune.Stopper. Received: stopper={stopper!r}")
         self.space, self.builder, self.loader = space, builder, loader
@@ -126,6 +128,10 @@ class Search:
         self.tuner: _ExperimentTuner | None = None
         self.set_checkpoints()
         self.set_resources()
+
+    trainable = FormerAttribute("`try_configuration(config)` builds and trains one configuration.")
+    set_scaling = FormerAttribute("Use `set_resources({'CPU': 1, 'GPU': 0})`.")
+    scaling_config = FormerAttribute("Use `resources = {'CPU': 1, 'GPU': 0}`.")
 
     def set_checkpoints(
         self,
@@ -376,6 +382,24 @@ class Search:
                 f"and how many there are. Received: loader={self.loader!r} without "
                 f"{', '.join(map(repr, missing))}"
             )
+        self._check_given(section)
+
+    def _check_given(self, section: Mapping[str, Any]) -> None:
+        """Refuse a loader that needs an argument which nothing gives it."""
+        folds = () if self.cv_folds is None else _FOLD_ARGUMENTS
+        given = {*section, *self.loader_kwargs, *folds}
+        missing = [name for name in needed_by(self.loader) if name not in given]
+        if not missing:
+            return
+        hints = "".join(did_you_mean(name, given) for name in missing)
+        if set(missing) & set(_FOLD_ARGUMENTS):
+            hints += " Give `cv_folds=`, with which the loader gets them."
+        raise ValueError(
+            f"The loader needs {', '.join(map(repr, missing))}, which nothing gives it.{hints} Its "
+            f"arguments come from `space['data']`, which has {_listed(section)}, and "
+            f"`loader_kwargs`, which has {_listed(self.loader_kwargs)}; with `cv_folds`, it also "
+            f"gets {' and '.join(map(repr, _FOLD_ARGUMENTS))}. Received: loader={self.loader!r}"
+        )
 
 
 class _Unpickler(pickle.Unpickler):
@@ -433,6 +457,10 @@ class _Built(HyperModel):
         )
         train, validation = self.loader(**self.kwargs, **config.declared.get("data", {}), **folds)
         return train, validation
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, sorted(names))) or "nothing"
 
 
 def _metric_names(task: Any) -> list[str]:

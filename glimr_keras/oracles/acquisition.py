@@ -146,7 +146,8 @@ def _log_mean(logarithms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _log_gain(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The logarithm of the expected improvement in deviations, and its slope by `gain`."""
     density = np.exp(-0.5 * gain**2) / math.sqrt(2 * math.pi)
-    share = 0.5 * np.array([math.erfc(-value / math.sqrt(2)) for value in gain])
+    below = (-gain / math.sqrt(2)).tolist()  # faster so than one by one, and the same to the bit
+    share = 0.5 * np.array(list(map(math.erfc, below)))
     near = np.maximum(gain * share + density, 1e-300)
     far = np.minimum(gain, _FAR)
     log_far = -0.5 * far**2 - 0.5 * math.log(2 * math.pi) - 2 * np.log(-far) + np.log1p(-3 / far**2)

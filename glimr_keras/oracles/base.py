@@ -30,8 +30,9 @@ from glimr_keras.oracles.suggestions import (
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Objective, as_objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 _WHILE_OTHERS_RUN = (
     "The oracle was asked while other trials were running, which have no score yet. If it looks at "

@@ -33,14 +33,14 @@ class TriedConfigurations:
     def __init__(self, besides: Iterable[str] = ()) -> None:
         self.hashes = set(besides)
         self.by_trial: dict[str, str | None] = collections.defaultdict(type(None))
-        self._times: collections.Counter[str] = collections.Counter()
-        """Of how many trials each hash is."""
+        self._counted: collections.Counter[str] = collections.Counter()
+        self._uncounted: list[str] = []  # which few searches ever count, and a list is smaller
         self._names: dict[frozenset[str], None] = {}
         """The sets of names that trials had values for, in the order of their coming."""
 
     def without_trials(self) -> TriedConfigurations:
         """Return what is left when all trials are forgotten: the hashes that were added besides."""
-        return TriedConfigurations(self.hashes - self._times.keys())
+        return TriedConfigurations(self.hashes - self._times().keys())
 
     def has(self, values: Mapping[str, Any], hash_of: HashOf) -> bool:
         """Tell whether values were tried, or those of them that a trial asked for.
@@ -73,15 +73,22 @@ class TriedConfigurations:
         self.by_trial[trial.trial_id] = now
         asked_for_more = chosen.items() < asked_for.items()
         if before is not None and is_narrowed and asked_for_more:
-            self._times[before] -= 1
-            if self._times[before] <= 0:
+            times = self._times()
+            times[before] -= 1
+            if times[before] <= 0:
                 self.hashes.discard(before)
 
     def _add(self, values_hash: str, names: frozenset[str]) -> None:
         if names:
             self._names[names] = None
-            self._times[values_hash] += 1
+            self._uncounted.append(values_hash)
             self.hashes.add(values_hash)
+
+    def _times(self) -> collections.Counter[str]:
+        """Return of how many trials each hash is."""
+        self._counted.update(self._uncounted)
+        self._uncounted.clear()
+        return self._counted
 
 
 def values_hash(values: Mapping[str, Any]) -> str:

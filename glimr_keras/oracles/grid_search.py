@@ -13,8 +13,9 @@ from glimr_keras.oracles.suggestions import Nothing, Suggestion
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Goal, Objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 _Path = tuple[tuple[str, Any], ...]
 

@@ -21,8 +21,9 @@ from glimr_keras.oracles.unit_cube import conditions_in
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
 from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Goal, Objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 _RANDOM_EVERY = 3
 _MIN_RESULTS = 8

@@ -21,10 +21,11 @@ from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.trials import stored_trial
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.ranking import by_id, ranked
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 _GROWTH = 1.1
 """A search writes `oracle.json` when so many times as many trials have begun and ended."""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 
 from glimr_keras.oracles.record import TrialRecord
 from glimr_keras.oracles.surrogate import Surrogate
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.execution import TrialStatus
+from glimr_keras.trials.trial import Trial
 
 
 class TrialSurrogates:

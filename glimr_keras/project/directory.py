@@ -48,6 +48,7 @@ def open_project(
             there = journal.read()
             _check_same(directory, there, wanted)
             _check_links(directory)
+            journal.keep_digest_of(there)
             return journal, there
         check_place(directory, overwrite)
         journal.create(wanted)
@@ -187,7 +188,7 @@ def _check_links(directory: pathlib.Path) -> None:
 
 def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> None:
     differences = _space_differences(there.space, wanted.space, there.is_whole and wanted.is_whole)
-    for name in ("objective", "executions_per_trial", "cv_folds"):
+    for name in ("objective", "executions_per_trial", "cv_folds", "score_at"):
         before, now = getattr(there, name), getattr(wanted, name)
         if before != now:
             differences.append(f"{name} was {before}, is {now}")

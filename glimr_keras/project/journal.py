@@ -20,23 +20,25 @@ import json
 import math
 import os
 import pathlib
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 from glimr_keras._utils.files import lock
 from glimr_keras._utils.garbage import without_garbage_collection
 from glimr_keras._utils.untrusted_json import LONGEST
 from glimr_keras.errors import ProjectError, StorageError
-from glimr_keras.project import records
+from glimr_keras.project import digest, records
 from glimr_keras.project.records import VERSION
+from glimr_keras.project.replay import replay, time_in
 from glimr_keras.space import ray_kinds  # noqa: F401  # kinds that a journal may have
 from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
 from glimr_keras.trials.packed import Packer
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.score_epochs import chosen_epochs
+from glimr_keras.trials.trial import Trial
 
 HIDDEN = ".glimr_keras"
 FILE = "journal.jsonl"
@@ -58,6 +60,7 @@ class Project:
         late_space: Those that trials met later, serialized.
         trials: By id, in the order of their creation.
         cv_folds: Of the cross validation; `None` without.
+        score_at: At which epochs trials are scored (`trials.score_epochs`).
         project_id: That no other project has; `None` of projects of the first version.
         shapes: Of one sample of the inputs and of the labels, as far as they are known.
         directions: Of the metrics, by name, as far as they are known.
@@ -75,6 +78,7 @@ class Project:
     late_space: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     trials: dict[str, Trial] = dataclasses.field(default_factory=dict)
     cv_folds: int | None = None
+    score_at: str = "best"
     shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
     project_id: str | None = dataclasses.field(
         default_factory=lambda: uuid.uuid4().hex, compare=False
@@ -119,6 +123,7 @@ class Journal:
     def __init__(self, directory: pathlib.Path) -> None:
         self.path = directory / HIDDEN / FILE
         self._file: io.FileIO | None = None
+        self._covered = self._reached = digest.Covered()
 
     def exists(self) -> bool:
         """Whether there is a project: a journal whose first line was written to its end."""
@@ -171,6 +176,7 @@ class Journal:
             space=project.space,
             is_whole=project.is_whole,
             cv_folds=project.cv_folds,
+            score_at=project.score_at,
             shapes=project.shapes,
             project_id=project.project_id,
             directions=project.directions,
@@ -276,6 +282,7 @@ class Journal:
             values=trial.values,
             message=trial.message,
             **given,
+            **chosen_epochs(trial),
         )
         self._force()
 
@@ -384,19 +391,42 @@ class Journal:
             ProjectError: If there is no journal, it is damaged, or a newer version of glimr_keras
                 wrote it.
         """
+        project, self._covered, self._reached = self._read()
+        return project
+
+    def keep_digest_of(self, project: Project) -> None:
+        """Writes a digest of a project that was just read, where much of it was read from none, so
+        that it is read faster the next time. Only who writes the journal may do so.
+        """
+        if self._reached.size - self._covered.size > digest.MUCH:
+            digest.write(self.path, project, self._reached)
+
+    def keep_digest(self) -> None:
+        """At the end of a search, writes a digest where much of the project is in none. That it is
+        not possible is no error.
+        """
+        with contextlib.suppress(OSError, ProjectError):
+            size, covered = self.path.stat().st_size, digest.covered_size(self.path.parent)
+            if covered > size or size - covered > digest.MUCH:
+                self.keep_digest_of(self.read())
+
+    def _read(self) -> tuple[Project, digest.Covered, digest.Covered]:
+        """The project, what of it was read from a digest, and what was read in all."""
         if not self.exists():
             raise ProjectError(
                 f"There is no glimr_keras project in {self.path.parent.parent}. Call `search()` "
                 "first."
             )
-        with without_garbage_collection(), self._damage() as place:
-            lines = self._records(place)
-            header = next(lines)
+        with without_garbage_collection(), self._damage() as place, self.path.open("rb") as file:
+            place.number = 1
+            header = records.parsed(file.readline(LONGEST + 1))
             self._check_header(header)
-            project = _begun(header)
-            packer = Packer()
-            for record in lines:
-                _replay(project, record)
+            project, packer = _begun(header), Packer()
+            first = digest.Covered(file.tell(), 1)
+            covered = digest.restore(file, self.path.parent, project, packer)
+            place.size, place.number = dataclasses.astuple(covered if covered.size else first)
+            for record in _records(file, place):
+                replay(project, record)
                 if record["record"] == "end":
                     packer.pack_alone(project.trials[record["trial_id"]])
             space = {parameter.key: parameter for parameter in project.parameters}
@@ -404,7 +434,7 @@ class Journal:
             for trial in project.trials.values():
                 if not trial.is_packed:
                     trial.hyperparameters.define_by_key(space)
-        return project
+        return project, covered, digest.Covered(place.size, place.number)
 
     def check_version(self) -> None:
         """Refuses a project that a newer version began, without reading all of it; nothing of such
@@ -430,15 +460,6 @@ class Journal:
                 f"{VERSION}. Update glimr_keras."
             )
 
-    def _records(self, place: _Place) -> Iterator[dict[str, Any]]:
-        """The records, each when `place` is at it."""
-        with self.path.open("rb") as file:
-            while line := file.readline(LONGEST + 1):
-                place.number += 1
-                if not line.endswith(b"\n") and len(line) <= LONGEST:
-                    return  # it was not written to its end
-                yield records.parsed(line)
-
     @contextlib.contextmanager
     def _damage(self) -> Iterator[_Place]:
         """Says of errors inside in which line they are."""
@@ -455,9 +476,28 @@ class Journal:
 
 @dataclasses.dataclass
 class _Place:
-    """Where a journal is being read: at a line, counted from 1."""
+    """Where a journal is being read.
+
+    Attributes:
+        number: Of the line, counted from 1.
+        size: Bytes of the whole lines before.
+    """
 
     number: int = 0
+    size: int = 0
+
+
+def _records(file: IO[bytes], place: _Place) -> Iterator[dict[str, Any]]:
+    """Yield the records from `place.size` on, each when `place` is at its line. At the end, `place`
+    is at the last whole line, and behind it.
+    """
+    file.seek(place.size)
+    while line := file.readline(LONGEST + 1):
+        if not line.endswith(b"\n") and len(line) <= LONGEST:
+            break  # it was not written to its end
+        place.number += 1
+        yield records.parsed(line)
+    place.size = file.tell() - len(line)
 
 
 def is_full(error: OSError) -> bool:
@@ -475,42 +515,6 @@ def cannot_be_made(directory: pathlib.Path, error: OSError) -> StorageError:
     return StorageError(f"The project directory {directory} cannot be made: {error}. {remedy}")
 
 
-def _replay(project: Project, record: dict[str, Any]) -> None:
-    match record["record"]:
-        case "epoch":
-            _add_epoch(_execution(project, record), record, project.objective)
-        case "space":
-            records.checked_space(record["parameters"])
-            project.late_space += record["parameters"]
-        case "trial":
-            _begin(project, record)
-        case "start":
-            _execution(project, record).started = _time(record, "time")
-        case "loss":
-            _execution(project, record).lost += 1
-        case "retry":
-            execution = _execution(project, record)
-            project.trials[record["trial_id"]].executions[record["execution"]] = Execution(
-                attempt=execution.attempt + 1
-            )
-        case "again":
-            project.begin_again(project.trials[record["trial_id"]])
-        case "execution":
-            _end(project, record)
-        case "end":
-            trial = project.trials[record["trial_id"]]
-            trial.status, trial.values, trial.message = (
-                sys.intern(record["status"]),
-                _named(record["values"]),
-                records.readable(record["message"]),
-            )
-            project.end_order.append(trial.trial_id)
-            if "score" in record:
-                trial.score, trial.best_step = float(record["score"]), record["best_step"]
-        case "directions":
-            project.directions.update(record["directions"])
-
-
 def _begun(header: dict[str, Any]) -> Project:
     """The project that a description is of, without its trials."""
     records.checked_space(header["space"])
@@ -521,67 +525,13 @@ def _begun(header: dict[str, Any]) -> Project:
         header["space"],
         header.get("is_whole", True),
         cv_folds=header.get("cv_folds"),
+        score_at=header.get("score_at", "best"),
         shapes=header.get("shapes", {}),
         project_id=header.get("project_id"),
         directions=header.get("directions", {}),
         oracle=header.get("oracle"),
-        created=_time(header, "time"),
+        created=time_in(header, "time"),
     )
-
-
-def _begin(project: Project, record: dict[str, Any]) -> None:
-    """Takes in a new trial."""
-    key = tuple(record["sampling_key"])
-    values = _named(record["values"])
-    trial = Trial.of(record["trial_id"], values, key, directions=project.directions)
-    trial.num_ended = len(project.end_order)
-    project.trials[trial.trial_id] = trial
-
-
-def _add_epoch(execution: Execution, record: dict[str, Any], objective: Objective) -> None:
-    """Takes in an epoch. Names are one object in all records, which spares memory."""
-    metrics = record["metrics"]
-    numbers = map(float, metrics.values())
-    named = dict(zip(map(sys.intern, metrics), numbers, strict=True))
-    execution.observe(record["epoch"], named, objective)
-    if "time" in record:
-        execution.epoch_times[record["epoch"]] = float(record["time"])
-    if "worker" in record:
-        execution.worker = record["worker"]
-
-
-def _named(values: dict[str, Any]) -> dict[str, Any]:
-    """Values whose names are one object in all trials, which spares memory."""
-    return dict(zip(map(sys.intern, values), values.values(), strict=True))
-
-
-def _end(project: Project, record: dict[str, Any]) -> None:
-    """Takes in how an execution ended."""
-    execution = _execution(project, record)
-    if "values" in record:
-        project.trials[record["trial_id"]].values = record["values"]
-    execution.status, execution.message = record["status"], records.readable(record["message"])
-    execution.duration, execution.best_epoch = record["duration"], record["best_epoch"]
-    execution.score = None if record["score"] is None else float(record["score"])
-    execution.is_told = record.get("told", False)
-    execution.gpu_memory = record.get("gpu_memory")
-    execution.reused_graph = record.get("reused_graph", False)
-    execution.started = _time(record, "started") or execution.started
-    execution.ended = _time(record, "time")
-    execution.worker = record.get("worker", execution.worker)
-    execution.returned = {name: float(value) for name, value in record.get("returned", {}).items()}
-
-
-def _execution(project: Project, record: dict[str, Any]) -> Execution:
-    executions, number = project.trials[record["trial_id"]].executions, record["execution"]
-    if number not in executions:
-        executions[number] = Execution()
-    return executions[number]
-
-
-def _time(record: dict[str, Any], name: str) -> float | None:
-    """Return a time of a record, which records of earlier versions do not have."""
-    return None if record.get(name) is None else float(record[name])
 
 
 def _as_json(value: Any) -> Any:

@@ -18,9 +18,10 @@ from glimr_keras.errors import CheckpointError, ProjectError
 from glimr_keras.project import checkpoints, records
 from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.trials import stored_trial
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.metrics_tracking import MetricObservation
 from glimr_keras.trials.objective import DEFAULT, Objective
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 _ORACLE, _BUILD = "oracle.json", "build_config.json"
 

@@ -19,8 +19,9 @@ from glimr_keras._utils.untrusted_json import LARGEST, is_step
 from glimr_keras.project.usual_records import USUAL
 from glimr_keras.space.hp_types import HyperParameter, deserialize
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import STATUSES
 from glimr_keras.trials.objective import DIRECTIONS
-from glimr_keras.trials.trial import STATUSES
+from glimr_keras.trials.score_epochs import RULES
 
 VERSION = 2
 """Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no
@@ -28,10 +29,11 @@ directions of metrics; it is read as well.
 """
 _LONGEST_MESSAGE = 1_000_000
 """In characters."""
+_NUMBER_OF = re.compile(r"[0-9]{1,9}")
 _TRIAL_ID = re.compile(r"[0-9]{1,32}")
 _PROJECT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _NO_NUMBERS = ("nan", "inf", "-inf")
-_MOST_EXECUTIONS, _MOST_FOLDS = 10**6, 10**5
+MOST_EXECUTIONS, _MOST_FOLDS = 10**6, 10**5
 _LATEST = 9e9
 """Of times, in seconds since 1970, UTC: the year 2255. Tables hold them in nanoseconds."""
 _LONGEST_DURATION = 1e12
@@ -103,9 +105,10 @@ _TEXT = _Kind("a text", lambda value: type(value) is str)
 _ID = _Kind("a trial's id", lambda value: type(value) is str and _TRIAL_ID.fullmatch(value))
 _PARENT = _or_none(_ID)
 _STAGE = _or_none(_int("a count", 0, 2**31))
-_EXECUTION = _int("a number of an execution", 0, _MOST_EXECUTIONS)
+_EXECUTION = _int("a number of an execution", 0, MOST_EXECUTIONS)
 _EPOCH = _Kind("an epoch", is_step)
 _TIME = _span("a time in seconds since 1970", 0, _LATEST)
+_MOMENT = _Kind(_TIME.words, lambda value: type(value) is float and _TIME.has(value))
 _STATUS = _Kind("a status", lambda value: type(value) is str and value in STATUSES)
 _NUMBER = _Kind("a number", _is_number)
 _NUMBERS = _Kind(
@@ -122,12 +125,19 @@ _DIRECTIONS = _Kind(
     "directions by name",
     lambda value: type(value) is dict and all(way in (None, *DIRECTIONS) for way in value.values()),
 )
+_EPOCHS = _Kind(
+    "epochs by number of the execution",
+    lambda value: (
+        type(value) is dict
+        and all(_NUMBER_OF.fullmatch(name) and is_step(epoch) for name, epoch in value.items())
+    ),
+)
 _EXECUTION_OF = {"trial_id": _ID, "execution": _EXECUTION}
 _RECORDS: Mapping[str, Mapping[str, _Kind]] = {
     "project": {
         "objective": _Kind("an objective", _is_objective),
         "seed": _Kind("an integer", lambda value: type(value) is int),
-        "executions_per_trial": _int("a number of executions", 1, _MOST_EXECUTIONS),
+        "executions_per_trial": _int("a number of executions", 1, MOST_EXECUTIONS),
         "space": _PARTS,
     },
     "space": {"parameters": _PARTS},
@@ -159,6 +169,7 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
         "version": _int("a version", 0, LARGEST),
         "is_whole": _BOOLEAN,
         "cv_folds": _or_none(_int("a number of folds", 1, _MOST_FOLDS)),
+        "score_at": _Kind("a choice of epochs", lambda value: value in RULES),
         "shapes": _Kind(
             "shapes by name",
             lambda value: type(value) is dict and all(map(_is_shape, value.values())),
@@ -182,9 +193,48 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
         "worker": _TEXT,
         "values": _VALUES,
     },
-    "end": {"score": _NUMBER, "best_step": _or_none(_span("an epoch", -LARGEST, LARGEST))},
+    "end": {
+        "score": _NUMBER,
+        "best_step": _or_none(_span("an epoch", -LARGEST, LARGEST)),
+        "scored_at": _EPOCHS,
+    },
 }
 """What it may have beside that."""
+_COUNT = _int("a count", 0, LARGEST)
+_EXECUTION_STATE = {
+    **{name: _RECORDS["execution"][name] for name in ("status", "best_epoch", "score", "duration")},
+    "message": _or_none(_TEXT),
+    "attempt": _COUNT,
+    "lost": _COUNT,
+    "is_told": _BOOLEAN,
+    "gpu_memory": _or_none(_MORE["execution"]["gpu_memory"]),
+    "reused_graph": _BOOLEAN,
+    "started": _or_none(_MOMENT),
+    "ended": _or_none(_MOMENT),
+    "worker": _or_none(_TEXT),
+    "weights_epoch": _or_none(_EPOCH),
+    "weights_score": _or_none(_NUMBER),
+}
+_TRIAL_STATE = {
+    "trial_id": _ID,
+    "num_ended": _COUNT,
+    "status": _STATUS,
+    "message": _or_none(_TEXT),
+    "score": _or_none(_NUMBER),
+    "best_step": _MORE["end"]["best_step"],
+    "suggested": _VALUES,
+    "values": _VALUES,
+    "sampling_key": _KEY,
+}
+STATES: Mapping[str, Mapping[str, _Kind]] = {
+    "project": {"late_space": _PARTS, "directions": _DIRECTIONS, "end_order": _PARTS},
+    "trial": _TRIAL_STATE,
+    "execution": _EXECUTION_STATE,
+    "epoch": {"epoch": _EPOCH, "metrics": _NUMBERS},
+    "time": {"epoch": _EPOCH, "time": _TIME},
+    "training": {"number": _EXECUTION, "returned": _NUMBERS},
+}
+"""By what it is of, what records that were replayed come to."""
 _NEEDED, _OPTIONAL = (
     {
         kind: tuple((name, expected.has, expected) for name, expected in fields.items())
@@ -220,6 +270,21 @@ def parsed(line: bytes) -> dict[str, Any]:
         if name in record and not has(record[name]):
             raise _unlike(name, record[name], expected)
     return record
+
+
+def check_state(kind: str, *values: Any) -> None:
+    """Refuse what no records can come to.
+
+    Args:
+        kind: One of `STATES`.
+        *values: Of its fields, in their order.
+
+    Raises:
+        ValueError: If one cannot be, or there are more or fewer.
+    """
+    for (name, expected), value in zip(STATES[kind].items(), values, strict=True):
+        if not expected.has(value):
+            raise _unlike(name, value, expected)
 
 
 def is_newer(record: Mapping[str, Any]) -> bool:

@@ -7,16 +7,16 @@ what a record may be; whatever is usual is that as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from glimr_keras.space.reserved_names import Stage
-from glimr_keras.trials.trial import STATUSES
+from glimr_keras.trials.execution import STATUSES
 
 Record = Mapping[str, Any]
 _LATEST = 9e9
 _MOST = 10**5
-_FLOAT = frozenset({float})
+_FLOAT, _INT = frozenset({float}), frozenset({int})
 
 
 def _is_training(record: Record) -> bool:
@@ -84,6 +84,50 @@ def _is_end(record: Record) -> bool:
         and _is_trial(record)
         and _is_ending(record)
         and _are_values(record.get("values"))
+    )
+
+
+_NONE = type(None)
+_OF_TRIAL = [str, int, str, _NONE, _NONE, _NONE, list]
+_OF_EXECUTION = [
+    *(str, int, float, float, _NONE, int, int, bool),
+    *(_NONE, bool, float, float, str, _NONE, _NONE),
+]
+_OF_FOLD = [*_OF_EXECUTION[:-2], int, float]
+
+
+def is_ended_trial(about: Sequence[Any]) -> bool:
+    """Tell whether a line of a digest says what is usual of a trial, but for its values."""
+    if list(map(type, about)) != _OF_TRIAL:
+        return False
+    name, num_ended, status, _, _, _, key = about
+    return (
+        len(name) < 32
+        and name.isascii()
+        and name.isdecimal()
+        and 0 <= num_ended <= _LATEST
+        and status in STATUSES
+        and _INT.issuperset(map(type, key))
+        and min(key, default=0) >= 0
+    )
+
+
+def is_ended_execution(single: Sequence[Any]) -> bool:
+    """Tell whether a line of a digest says what is usual of an execution, but for its number and
+    what it measured.
+    """
+    if list(map(type, single)) not in (_OF_EXECUTION, _OF_FOLD):
+        return False
+    status, epoch, _, duration, _, attempt, lost, *_, started, ended, _, weights_epoch, _ = single
+    return (
+        status in STATUSES
+        and 0 <= epoch <= _MOST
+        and 0 <= (weights_epoch or 0) <= _MOST
+        and 0 <= duration <= _LATEST
+        and 0 <= attempt <= _MOST
+        and 0 <= lost <= _MOST
+        and 0 <= started <= _LATEST
+        and 0 <= ended <= _LATEST
     )
 
 

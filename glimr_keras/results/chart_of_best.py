@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from glimr_keras._utils.html import ACCENT, escaped
 from glimr_keras._utils.text import four_digits
 from glimr_keras.results.trial_columns import scored
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 _WIDTH, _HEIGHT, _EDGE = 320, 64, 4
 _MANY_POINTS, _MOST_POINTS = 100, 300

@@ -133,7 +133,7 @@ class ProjectReader:
         """
         place = self.directory_of(trial.trial_id, execution)
         if self.mirror is not None:
-            self.mirror.fetch(place, trial.executions[execution].score)
+            self.mirror.fetch(place, trial.executions[execution].saved_score)
         if checkpoints.are_of_own_loop(place):
             return trial.values
         return trial.values | (checkpoints.describe(place).values or {})

@@ -58,7 +58,9 @@ class Results:
         """Builds the models of the best trials and loads the weights of their best epoch.
 
         Each is compiled, and evaluates on the validation data to the score of its trial (with
-        several executions, of the best one). As in a trial, `data` runs before `build`. A trial
+        several executions, of the best one). Where `score_at` has trials scored at another epoch,
+        weights are still those of each training's own best epoch; `weights_epoch` in
+        `results_dataframe()` says which that is. As in a trial, `data` runs before `build`. A trial
         whose weights are damaged is left out, with a warning.
 
         Args:
@@ -106,7 +108,8 @@ class Results:
 
     def load_model(self, trial: Trial) -> keras.Model:
         """Builds the model of a trial and loads the weights of its best epoch, with several
-        executions those of the best one.
+        executions those of the best one. As in `get_best_models`, it is the training's own best
+        epoch, whatever `score_at` is.
 
         Raises:
             CheckpointError: If the weights are damaged, or not there.
@@ -172,8 +175,9 @@ class Results:
         A trial has its hyperparameters with their distributions, its objectives, the objective by
         epoch (the mean over executions; of one objective only), and when it began and ended. One
         that was stopped early is pruned. As user attributes it has its `trial_id`, `best_epoch`,
-        `duration` (seconds), `worker`, `checkpoint` (a directory), `failure`, and the scores of
-        `folds` and `executions`, as far as there are such; of Hyperband, its bracket and round.
+        `weights_epoch` (that of the checkpoint, where it is another), `duration` (seconds),
+        `worker`, `checkpoint` (a directory), `failure`, and the scores of `folds` and `executions`,
+        as far as there are such; of Hyperband, its bracket and round.
 
         Called again with the same storage, also while a search runs, it adds what is new: each
         trial is there once, if one process at a time does so. One that was there before it ended

@@ -16,8 +16,9 @@ from glimr_keras.project.journal import Project
 from glimr_keras.project.remote_files import project_name
 from glimr_keras.project.remote_mirror import place_to_read
 from glimr_keras.results import stored_tables
+from glimr_keras.trials.execution import Execution
 from glimr_keras.trials.objective import Goal, Objective, as_objective
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.trial import Trial
 
 
 class HasProject(Protocol):

@@ -17,8 +17,10 @@ from glimr_keras.errors import ObjectiveError
 from glimr_keras.project.journal import Project, serialized
 from glimr_keras.space.hp_types import Choice, Fixed, Float, HyperParameter, Int, deserialize
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import Execution
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.score_epochs import choose_epochs
+from glimr_keras.trials.trial import Trial
 
 ABOUT = "glimr_keras"
 """The attribute of a table in which all of that is."""
@@ -48,6 +50,7 @@ def with_about(frame: pd.DataFrame, project: Project, name: str) -> pd.DataFrame
         "space": project.space,
         "late_space": project.late_space,
         "cv_folds": project.cv_folds,
+        "score_at": project.score_at,
         "directions": dict(project.directions),
     }
     return frame
@@ -80,7 +83,12 @@ def project_of(frame: pd.DataFrame, objective: Objective | None = None) -> Proje
     said = about(frame)
     goal = _objective(said, objective)
     folds = said["cv_folds"] if said else _num_folds(frame)
-    trials = (_trials_of_epochs if is_of_epochs else _trials_of_results)(frame, goal, folds)
+    score_at = said.get("score_at", "best")
+    trials = (
+        _trials_of_epochs(frame, goal, score_at)
+        if is_of_epochs
+        else _trials_of_results(frame, goal, folds)
+    )
     space = said["space"] if said else serialized(_inferred(trials))
     project = Project(
         goal,
@@ -90,6 +98,7 @@ def project_of(frame: pd.DataFrame, objective: Objective | None = None) -> Proje
         late_space=said.get("late_space", []),
         trials={trial.trial_id: trial for trial in trials},
         cv_folds=folds,
+        score_at=score_at,
         project_id=None,
         directions={**goal.name_to_direction, **said.get("directions", {})},
     )
@@ -121,6 +130,7 @@ def _trials_of_results(frame: pd.DataFrame, goal: Objective, folds: int | None) 
         *OF_TRIALS,
         *OF_TIMES,
         *of_folds,
+        "weights_epoch",
         "gpu_memory",
         "reused_graph",
         *(part.name for part in goal.parts),
@@ -146,7 +156,7 @@ def _trials_of_results(frame: pd.DataFrame, goal: Objective, folds: int | None) 
     return trials
 
 
-def _trials_of_epochs(frame: pd.DataFrame, goal: Objective, folds: int | None) -> list[Trial]:
+def _trials_of_epochs(frame: pd.DataFrame, goal: Objective, score_at: str) -> list[Trial]:
     metrics = [
         name
         for name in frame.columns
@@ -166,6 +176,8 @@ def _trials_of_epochs(frame: pd.DataFrame, goal: Objective, folds: int | None) -
     for trial in trials.values():
         found = [execution.status for execution in trial.executions.values()]
         trial.status = next((status for status in _WORST_FIRST if status in found), found[0])
+        if trial.is_scored:
+            choose_epochs(trial, goal, score_at)
     return list(trials.values())
 
 

@@ -18,9 +18,10 @@ from glimr_keras.project import keras_tuner_files
 from glimr_keras.project.journal import Project
 from glimr_keras.results.distributions import Distributions
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 if TYPE_CHECKING:  # heavy; imported where it is used
     import optuna
@@ -160,6 +161,7 @@ class _View:
             "duration": trial.duration,
             "worker": trial.worker,
             "best_epoch": None if number is None else trial.executions[number].best_epoch,
+            "weights_epoch": None if number is None else trial.executions[number].weights_epoch,
             "folds": {str(fold): score for fold, score in folds.items()} or None,
             "executions": scores if len(scores) > 1 else None,
             "gpu_memory": trial.gpu_memory,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,11 @@ from glimr_keras.results.stored_tables import (
     Configurations,
     with_about,
 )
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.layout import execution_directory
 from glimr_keras.trials.ranking import pareto_front as ranked_front
 from glimr_keras.trials.ranking import ranked
-from glimr_keras.trials.trial import Trial, TrialStatus, fold_of
+from glimr_keras.trials.trial import Trial, fold_of
 
 _OF_A_TRAINING = ["config_enum", "execution"]
 _FIRST = ["config_enum", "trial_id", "execution", "status", "training_iteration"]
@@ -164,7 +165,7 @@ def _trainings(
             about["reused_graph"] = execution.reused_graph
             about["status"] = execution.status
             place = execution_directory(directory, trial.trial_id, number, is_flat)
-            saved = execution.best_epoch if checkpoints.exists(place) else None
+            saved = execution.saved_epoch if checkpoints.exists(place) else None
             epochs = execution.history
             if checkpointed:
                 epochs = {each: seen for each, seen in epochs.items() if each == saved}
@@ -240,8 +241,8 @@ def config_table(
     scored.
 
     Args:
-        df: As `experiment_table` returns it, or some of its rows; of each training the best epoch
-            counts, failed ones do not.
+        df: As `experiment_table` returns it, or some of its rows. Of each training its own best
+            epoch counts, whatever `score_at` was; failed ones do not count.
         metric: Of the columns.
         mode: `"max"` or `"min"`.
         statistic: Of the folds' values, shape (folds,), by which configurations are ranked.
@@ -361,10 +362,12 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
         Columns `trial_id` (str), `status` (str), `score` (float, nan without one; with cross
         validation the mean, followed by `std_score`, of the population as in scikit-learn, and
         `fold0_score`, …), `best_epoch` (the epoch of the score in the best execution, counted from
-        1), `epochs` (that the model has seen, with those of the trial that it continues, in the
-        longest execution), `duration` (seconds, summed over executions), where a trial had a GPU
-        `gpu_memory` (the most bytes on one GPU), where a training used graphs of an earlier one
-        `reused_graph` (bool, whether one of the trial did), then one column for each
+        1), where a trial was scored at another epoch than the best one of a training
+        `weights_epoch` (the epoch that the weights of the best execution are of; `experiment_table`
+        has that of each), `epochs` (that the model has seen, with those of the trial that it
+        continues, in the longest execution), `duration` (seconds, summed over executions), where a
+        trial had a GPU `gpu_memory` (the most bytes on one GPU), where a training used graphs of an
+        earlier one `reused_graph` (bool, whether one of the trial did), then one column for each
         hyperparameter, by full name, empty where a trial did not have it, and last `started` and
         `ended` (UTC) and `worker` (the process that trained it, as `"host:pid"`; several are joined
         by commas), empty where that is not known. A hyperparameter that has the name of another
@@ -376,12 +379,14 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
         else ["std_score", *(f"fold{fold}_score" for fold in range(project.cv_folds))]
     )
     place = COLUMNS.index("score") + 1
-    trials = ranked(list(project.trials.values()), project.objective)
     with without_garbage_collection():
-        rows = [_row(trial.to_read(), project) for trial in trials]
+        trials = ranked(list(project.trials.values()), project.objective)
+        rows = [(_row(trial.outlined(), project), trial.values_to_read()[1]) for trial in trials]
         of_gpus = [] if all(row["gpu_memory"] is None for row, _ in rows) else ["gpu_memory"]
         of_graphs = ["reused_graph"] if any(row["reused_graph"] for row, _ in rows) else []
         columns = [*COLUMNS[:place], *of_folds, *COLUMNS[place:], *of_gpus, *of_graphs]
+        if any(row["is_scored_elsewhere"] for row, _ in rows):
+            columns.insert(columns.index("best_epoch") + 1, "weights_epoch")
         known = {*columns, *OF_TIMES}
         given = dict.fromkeys(name for _, values in rows for name in values)
         shown = {name: f"{CLASH}{name}" if name in known else name for name in given}
@@ -406,7 +411,8 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
             found = (values.get(hyperparameter) for _, values in rows)
             _keep_integers(frame, hyperparameter, [each for each in found if each is not None])
     numbers = dict.fromkeys(["score", *of_folds, "duration"], "float64")
-    counts = dict.fromkeys(["best_epoch", "epochs", *of_gpus], "Int64")
+    of_epochs = [name for name in ("best_epoch", "weights_epoch", "epochs") if name in columns]
+    counts = dict.fromkeys([*of_epochs, *of_gpus], "Int64")
     frame = frame.astype({**numbers, **counts, "worker": object})
     for moment in ("started", "ended"):
         milliseconds = (pd.to_numeric(frame[moment]) * 1000).round()
@@ -448,14 +454,17 @@ def pareto_front(project: Project, name: str = "") -> pd.DataFrame:
     return frame
 
 
-def _row(trial: Trial, project: Project) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """What a row says of a trial, and its hyperparameters."""
+def _row(trial: Trial, project: Project) -> dict[str, Any]:
+    """What a row says of a trial, but for its hyperparameters."""
     number = trial.best_execution(project.objective)
+    best = None if number is None else trial.executions[number]
     row = {
         "trial_id": trial.trial_id,
         "status": trial.status,
         "score": trial.score,
-        "best_epoch": None if number is None else trial.executions[number].best_epoch,
+        "best_epoch": None if best is None else best.best_epoch,
+        "weights_epoch": None if best is None or best.is_told else best.saved_epoch,
+        "is_scored_elsewhere": any(e.weights_epoch is not None for e in trial.executions.values()),
         "epochs": max(
             (max(execution.history, default=0) for execution in trial.executions.values()),
             default=0,
@@ -475,4 +484,4 @@ def _row(trial: Trial, project: Project) -> tuple[dict[str, Any], Mapping[str, A
             else None
         }
         row |= {f"fold{fold}_score": score for fold, score in scores.items()}
-    return row, trial.values
+    return row

@@ -10,8 +10,9 @@ from typing import Any
 from glimr_keras._utils.text import MISSING, Column, one_line
 from glimr_keras.errors import reason_of
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 
 def trial_columns(
@@ -26,8 +27,9 @@ def trial_columns(
 
     Returns:
         `trial`, `status` where one is not completed, the objective (with several objectives the
-        `score`, and each of them), `std` over folds or executions, `best_epoch`, `seconds`, and
-        the hyperparameters that one of them has. What says which part of a training a trial of
+        `score`, and each of them), `std` over folds or executions, `best_epoch`,
+        `weights_epoch` where one was scored at another epoch than its weights are of, `seconds`,
+        and the hyperparameters that one of them has. What says which part of a training a trial of
         Hyperband is, is left out, but for the `epochs` that it was trained to.
     """
     columns = [Column.of("trial", [trial.trial_id for trial in trials])]
@@ -45,7 +47,9 @@ def trial_columns(
     for number, part in enumerate(objective.parts if several else ()):
         add(part.name, lambda trial, number=number: _part(trial, objective, number))  # type: ignore[misc]  # bound now
     add("std", lambda trial: _deviation(trial, cv_folds))
-    add("best_epoch", lambda trial: _best_epoch(trial, objective))
+    add("best_epoch", lambda trial: _best_epoch(trial, objective, "best_epoch"))
+    if any(e.weights_epoch is not None for trial in trials for e in trial.executions.values()):
+        add("weights_epoch", lambda trial: _best_epoch(trial, objective, "saved_epoch"))
     add("epochs", lambda trial: trial.suggested.get(Stage.EPOCHS))
     add("seconds", lambda trial: None if trial.duration is None else round(trial.duration, 1))
     for name in dict.fromkeys(name for trial in trials for name in trial.values):
@@ -124,9 +128,9 @@ def _deviation(trial: Trial, cv_folds: int | None) -> float | None:
     return statistics.pstdev(scores) if all(map(math.isfinite, scores)) else math.nan
 
 
-def _best_epoch(trial: Trial, objective: Objective) -> int | None:
+def _best_epoch(trial: Trial, objective: Objective, which: str) -> int | None:
     number = trial.best_execution(objective)
-    return None if number is None else trial.executions[number].best_epoch
+    return None if number is None else getattr(trial.executions[number], which)
 
 
 def _reason(trial: Trial) -> str:

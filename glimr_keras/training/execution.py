@@ -46,7 +46,8 @@ from glimr_keras.training.trial_callback import (
 )
 from glimr_keras.training.trial_loop import ExecutionResult
 from glimr_keras.training.user_callbacks import knows, of_trial
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.execution import TrialStatus
+from glimr_keras.trials.trial import Trial
 
 
 class ExecutionRunner:

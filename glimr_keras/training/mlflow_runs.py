@@ -13,7 +13,7 @@ from typing import Any
 
 from glimr_keras.errors import StorageError
 from glimr_keras.training.messages import ExecutionSpec
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.execution import TrialStatus
 
 _EXECUTION = "glimr_keras.execution"
 """The tag by which the run of a training that goes on is found again."""

@@ -35,10 +35,10 @@ from glimr_keras.training.trial_callback import (
     TimeIsUpError,
     TrialCallback,
 )
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.layout import state_directory
 from glimr_keras.trials.metric_directions import infer_direction
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import TrialStatus
 
 
 def run_trial(

@@ -20,7 +20,7 @@ from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training import mlflow_runs, wandb_runs
 from glimr_keras.training.messages import ExecutionSpec
 from glimr_keras.training.trial_callback import own_values
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.execution import TrialStatus
 
 
 class TrackedRun(Protocol):

@@ -12,7 +12,7 @@ from typing import Any
 
 from glimr_keras._utils import versions
 from glimr_keras.training.messages import ExecutionSpec, this_worker
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.execution import TrialStatus
 
 _GLOBALS = (
     *("run", "config", "summary", "log", "save", "define_metric", "alert", "mark_preempting"),

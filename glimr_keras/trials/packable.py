@@ -21,6 +21,9 @@ class PackedParts(Protocol):
     def parts(self) -> Mapping[str, Any]:
         """Return them as they were, by name."""
 
+    def outline(self) -> Mapping[str, Any]:
+        """Return those that say what came of it, without numbers of epochs."""
+
 
 _UNPACKING = threading.RLock()
 """Since an oracle may look at trials in a thread of its own."""
@@ -47,10 +50,18 @@ class Packable:
     def to_read(self: Self) -> Self:
         """Return itself; or where it is packed, so that it stays so, a copy to be read only."""
         packed = self._packed
-        if packed is None:
-            return self
+        return self if packed is None else self._copied(packed.parts())
+
+    def outlined(self: Self) -> Self:
+        """As `to_read`, but without what only who looks at epochs, or at definitions, needs: the
+        copy's executions know which epochs they have, and not what was measured in them.
+        """
+        packed = self._packed
+        return self if packed is None else self._copied(packed.outline())
+
+    def _copied(self: Self, parts: Mapping[str, Any]) -> Self:
         same = object.__new__(type(self))
-        vars(same).update({**vars(self), **packed.parts(), "_packed": None})
+        vars(same).update({**vars(self), **parts, "_packed": None})
         return same
 
     def __getattr__(self, name: str) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import collections
+import dataclasses
 import itertools
 import marshal
 import operator
@@ -20,8 +21,9 @@ from typing import Any, NamedTuple
 
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
+from glimr_keras.trials.execution import Execution
 from glimr_keras.trials.metrics_tracking import MetricsTracker
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.trial import Trial, mean_of_scores
 
 _FORMAT = 2
 """Of `marshal`: floats to the bit, and nothing that depends on who else has a value."""
@@ -29,12 +31,22 @@ _RECENT, _AT_ONCE = 64, 3
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 _FLOAT, _TEXT, _WHOLE = frozenset({float}), frozenset({str}), frozenset({int})
 _NUMBERS = frozenset({int, float})
-_SINGLE = (
+SINGLE = (
     *("status", "best_epoch", "score", "duration", "message", "attempt", "lost", "is_told"),
     *("gpu_memory", "reused_graph", "started", "ended", "worker"),
+    *("weights_epoch", "weights_score"),
 )
 """What an execution has one of."""
-_singles = operator.attrgetter(*_SINGLE)
+_SCORE, _ENDED = SINGLE.index("score"), SINGLE.index("ended")
+_NUM_BEFORE = SINGLE.index("gpu_memory")
+_NOTHING: dict[str, float] = {}
+singles = operator.attrgetter(*SINGLE)
+
+
+def kept_in(trial: Trial) -> tuple[bool, ...]:
+    """Tell of each value that was asked for whether it is the object that was chosen."""
+    values = trial.hyperparameters.values
+    return tuple(map(operator.is_, map(trial.suggested.get, values, _NONES), values.values()))
 
 
 class _Definitions(dict[Any, HyperParameter]):
@@ -73,7 +85,35 @@ class _Layout(NamedTuple):
         return suggested, dict(zip(self.values, values, strict=True))
 
 
-class Packed(NamedTuple):
+class Plain(NamedTuple):
+    """What a packed trial of a journal was packed from, as plain values.
+
+    Attributes:
+        suggested: Names of what was chosen.
+        asked: Names of what was asked for; `None` where all of it is what was chosen.
+        metrics: Names of the metrics of each execution.
+        kept: Of each that was asked for, whether it is the object that was chosen, which code has
+            not set; `None` where all are.
+        chosen: What was chosen.
+        values: What was asked for; `None` likewise.
+        sampling_key: Of the trial.
+        executions: Number, what there is one of (`SINGLE`), what was returned, the epochs (their
+            count, where they are counted from 1), their metrics as doubles, the epochs that have a
+            time (`None` for all), and these times as doubles.
+    """
+
+    suggested: tuple[str, ...]
+    asked: tuple[str, ...] | None
+    metrics: tuple[tuple[str, ...], ...]
+    kept: tuple[bool, ...] | None
+    chosen: tuple[Any, ...]
+    values: tuple[Any, ...] | None
+    sampling_key: tuple[int, ...]
+    executions: tuple[tuple[Any, ...], ...]
+
+
+@dataclasses.dataclass(eq=False, slots=True)  # smaller than a tuple
+class Packed:
     """A packed trial.
 
     Attributes:
@@ -90,6 +130,22 @@ class Packed(NamedTuple):
         """Return what was chosen, and what was asked for; one dict where they are the same."""
         chosen, values, *_ = marshal.loads(self.content)
         return self.layout.named(chosen, values)
+
+    def plain(self) -> Plain | None:
+        """Return what it was packed from, of a trial that a journal told of; `None` of another,
+        whose hyperparameters know more.
+        """
+        layout = self.layout
+        if layout.num_before != len(layout.suggested) or layout.old:
+            return None
+        chosen, values, kept, sampling_key, executions = marshal.loads(self.content)
+        names = layout.suggested, layout.values, layout.metrics
+        return Plain(*names, kept, chosen, values, sampling_key, executions)
+
+    def outline(self) -> dict[str, Any]:
+        """Return its executions, without numbers of epochs."""
+        *_, executions = marshal.loads(self.content)
+        return {"executions": {number: _outline(*content) for number, *content in executions}}
 
     def parts(self) -> dict[str, Any]:
         """Return what it was packed from."""
@@ -128,6 +184,7 @@ class Packer:
     def __init__(self) -> None:
         self._layouts: dict[_Layout, _Layout] = {}
         self._definitions: dict[tuple[int, ...], _Definitions] = {}
+        self._plain_layouts: dict[tuple[Any, ...], _Layout] = {}
         self._later: collections.deque[Trial] = collections.deque()
 
     def define(self, parameters: Mapping[Any, HyperParameter]) -> None:
@@ -139,6 +196,23 @@ class Packer:
                 known.setdefault(key, parameter)
         self._definitions.clear()
         self._layouts.clear()
+        self._plain_layouts.clear()
+
+    def packed(self, plain: Plain) -> Packed:
+        """Return a trial that a journal told of, as `pack_alone` packs it. Nothing is looked at.
+
+        Raises:
+            ValueError: If it cannot be packed.
+        """
+        own = plain.chosen, plain.values, plain.kept, plain.sampling_key, plain.executions
+        layout = self._plain_layouts.get(plain[:3])
+        if layout is None:
+            names, none = plain.suggested, frozenset[str]()
+            made = _Layout(names, plain.asked, len(names), none, plain.metrics, self._shared({}))
+            layout = self._layouts.setdefault(made, made)
+            self._plain_layouts[plain[:3]] = layout
+        score = mean_of_scores([single[_SCORE] for _, single, *_ in plain.executions])
+        return Packed(layout, _bytes_of(own), score)
 
     def pack(self, trial: Trial) -> bool:
         """Pack a trial that has ended, if that is possible; else it stays as it is. Tell whether
@@ -196,7 +270,7 @@ class Packer:
             map(operator.is_, chosen, before.values())
         ):
             return None
-        kept = tuple(map(operator.is_, map(suggested.get, values, _NONES), asked))
+        kept = kept_in(trial)
         is_same = names == names_asked and (
             all(kept) or (kinds == kinds_asked and chosen == asked and 0 not in chosen)
         )  # to the bit; there are two zeros
@@ -208,7 +282,7 @@ class Packer:
             tuple(contents),
         )
         try:
-            content = marshal.dumps(own, _FORMAT)
+            content = _bytes_of(own)
         except ValueError:
             return None
         layout = _Layout(
@@ -227,6 +301,16 @@ class Packer:
         if found is None:
             found = self._definitions[key] = _Definitions(definitions)
         return found
+
+
+def _bytes_of(own: tuple[Any, ...]) -> bytes:
+    """Return plain values as bytes; in room of their own, since `marshal` takes more and gives back
+    the rest, which others cannot use.
+
+    Raises:
+        ValueError: If some are none.
+    """
+    return memoryview(marshal.dumps(own, _FORMAT)).tobytes()
 
 
 def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
@@ -249,7 +333,7 @@ def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[
                 return None
             names = found
         numbers += metrics.values()
-    single = _singles(execution)
+    single = singles(execution)
     epochs, timed = tuple(history), tuple(times)
     moments = tuple(times.values())
     if (
@@ -291,11 +375,43 @@ def _execution(
         for place, epoch in enumerate(numbered)
     }
     moments = array.array("d", times).tolist()
-    return Execution(
-        **dict(zip(_SINGLE, single, strict=True)),
-        history=history,
-        returned=dict(returned),
-        epoch_times=dict(zip(numbered if timed is None else timed, moments, strict=True)),
+    epoch_times = dict(zip(numbered if timed is None else timed, moments, strict=True))
+    return _made(single, history, returned, epoch_times)
+
+
+def _outline(
+    single: tuple[Any, ...],
+    returned: tuple[tuple[str, float], ...],
+    epochs: int | tuple[int, ...],
+    numbers: bytes,
+    timed: tuple[int, ...] | None,
+    times: bytes,
+) -> Execution:
+    """Return that execution without what was measured; times of epochs only where its end has
+    none.
+    """
+    numbered = range(1, epochs + 1) if isinstance(epochs, int) else epochs
+    epoch_times = {}
+    if not single[_ENDED]:
+        moments = array.array("d", times)
+        epoch_times = dict(zip(numbered if timed is None else timed, moments, strict=True))
+    return _made(single, dict.fromkeys(numbered, _NOTHING), returned, epoch_times)
+
+
+def _made(
+    single: tuple[Any, ...],
+    history: dict[int, dict[str, float]],
+    returned: tuple[tuple[str, float], ...],
+    epoch_times: dict[int, float],
+) -> Execution:
+    status, best_epoch, score, duration, message, attempt, lost, is_told = single[:_NUM_BEFORE]
+    gpu_memory, reused_graph, started, ended, worker, weights_epoch, weights_score = single[
+        _NUM_BEFORE:
+    ]
+    return Execution(  # faster so than by names
+        *(status, history, best_epoch, score, duration, message, attempt, lost, is_told),
+        *(dict(returned), gpu_memory, reused_graph, started, ended, worker),
+        *(weights_epoch, weights_score, epoch_times),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 
 def by_id(trial: Trial) -> tuple[bool, int, str]:

@@ -10,8 +10,9 @@ from typing import Any
 from glimr_keras._utils import untrusted_json
 from glimr_keras._utils.untrusted_json import is_step
 from glimr_keras.errors import ProjectError
+from glimr_keras.trials.execution import STATUSES
 from glimr_keras.trials.layout import trial_directories
-from glimr_keras.trials.trial import STATUSES, Trial
+from glimr_keras.trials.trial import Trial
 
 FILE = "trial.json"
 _LONGEST = 1 << 30

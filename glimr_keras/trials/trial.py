@@ -4,21 +4,20 @@ score. Runs anywhere.
 A *trial* is one configuration. It is trained `executions_per_trial` times, with cross validation so
 often for each fold; each training is an *execution*. Those of the first round come first, one for
 each fold, then those of the next round. The score of an execution is the objective at its best
-epoch; the score of a trial is the mean over its executions.
+epoch, or at the one that `score_epochs` chooses when the trial ends; the score of a trial is the
+mean over its executions.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
 import math
 import os
 import pathlib
 import statistics
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from glimr_keras._utils import html
 from glimr_keras._utils.text import MISSING, Column, four_digits, plain, short
@@ -26,150 +25,12 @@ from glimr_keras.errors import reason_of
 from glimr_keras.space.hp_types import HyperParameter
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.metrics_tracking import MetricsTracker
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.packable import Packable
+from glimr_keras.trials.packable import Packable, PackedParts
 
 _WIDEST = 80  # of what a notebook shows of a value
-
-
-class TrialStatus:
-    """What a trial, or an execution, can be. (An oracle may also answer that it is `IDLE`, when it
-    has nothing to try yet, or `STOPPED`, when it has nothing any more, as KerasTuner's do.)
-    """
-
-    IDLE = "IDLE"
-    INVALID = "INVALID"
-    """Failed, and maybe to be tried again; in what a user's own loop tells an oracle."""
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    STOPPED = "STOPPED"
-    """Ended early by a scheduler; it has a score, and ranks below completed ones."""
-    FAILED = "FAILED"
-
-
-STATUSES = frozenset(value for name, value in vars(TrialStatus).items() if name.isupper())
-"""All of them."""
-
-
-@dataclasses.dataclass
-class Execution:
-    """One training of a configuration.
-
-    Attributes:
-        history: Metrics by epoch, epochs counted from 1.
-        best_epoch: The epoch of the score and of the checkpoint, counted from 1.
-        score: The objective at `best_epoch`.
-        duration: Seconds from the start of `data` to the end of `fit`; of a training that was
-            paused, since it last went on.
-        message: The traceback or reason of a failure.
-        attempt: How many times it failed before and was tried again.
-        lost: How many times the process that trained it was lost.
-        is_told: Whether a loop of the user's own told the oracle of every step, instead of
-            returning metrics.
-        returned: The metrics of the score, where the user's code returned others than any epoch was
-            reported with.
-        gpu_memory: The most bytes that it took on one GPU; `None` without a GPU.
-        reused_graph: Whether it trained by graphs that an earlier training in its process, of an
-            equal model, had traced.
-        started: When its process began with it, in seconds since 1970, UTC; `None` of projects of
-            earlier versions. Of one that was tried again, of its last attempt.
-        ended: When its end was written down, likewise.
-        worker: Its process, the last one where it had several, as `"host:pid"`.
-        epoch_times: When each epoch was written down, by epoch, likewise; without those of earlier
-            versions.
-    """
-
-    status: str = TrialStatus.RUNNING
-    history: dict[int, dict[str, float]] = dataclasses.field(default_factory=dict)
-    best_epoch: int | None = None
-    score: float | None = None
-    duration: float | None = None
-    message: str | None = None
-    attempt: int = 0
-    lost: int = 0
-    is_told: bool = False
-    returned: dict[str, float] = dataclasses.field(default_factory=dict)
-    gpu_memory: int | None = None
-    reused_graph: bool = False
-    started: float | None = None
-    ended: float | None = None
-    worker: str | None = None
-    epoch_times: dict[int, float] = dataclasses.field(
-        default_factory=dict, repr=False, compare=False
-    )
-    _bests: list[_Best] | None = dataclasses.field(
-        default=None, init=False, repr=False, compare=False
-    )  # of one that was trained again
-
-    @property
-    def at_best(self) -> dict[str, float]:
-        """The metrics of the best epoch, if there is one, or those of the score that were returned
-        in their place.
-        """
-        return (
-            {} if self.best_epoch is None else self.history.get(self.best_epoch, {}) | self.returned
-        )
-
-    @property
-    def last_seen(self) -> float | None:
-        """The latest time that is known of it, in seconds since 1970, UTC; `None` without any."""
-        times = (self.started, self.ended, *self.epoch_times.values())
-        return max((time for time in times if time is not None), default=None)
-
-    def observe(self, epoch: int, metrics: dict[str, float], objective: Objective) -> None:
-        """Takes in the metrics of an epoch; the score is the best so far.
-
-        An epoch that was seen before is trained again, after a kill or from an earlier checkpoint:
-        what came after it is void.
-        """
-        if epoch in self.history:
-            self._go_back(epoch, objective)
-        self.history[epoch] = metrics
-        value = objective.value_in(metrics)
-        if value is not None and objective.better_than(value, self.score):
-            self.best_epoch, self.score = epoch, value
-
-    def _go_back(self, epoch: int, objective: Objective) -> None:
-        """Forgets an epoch and those after it."""
-        before = self._known_bests(objective)
-        while self.history and next(reversed(self.history)) >= epoch:
-            self.history.popitem()
-            before.pop()
-        if before and before[-1].latest >= epoch:  # they did not come in their order
-            self.history = {number: seen for number, seen in self.history.items() if number < epoch}
-            before.clear()
-            self._known_bests(objective)
-        self.best_epoch, self.score = (before[-1] if before else _NONE)[:2]
-
-    def _known_bests(self, objective: Objective) -> list[_Best]:
-        """What the epochs alone say is the best after each of them."""
-        known = self._bests = [] if self._bests is None else self._bests
-        best = known[-1] if known else _NONE
-        for number, seen in itertools.islice(self.history.items(), len(known), None):
-            best_epoch, score = best.epoch, best.score
-            value = objective.value_in(seen)
-            if value is not None and objective.better_than(value, score):
-                best_epoch, score = number, value
-            best = _Best(best_epoch, score, max(best.latest, number))
-            known.append(best)
-        return known
-
-
-class _Best(NamedTuple):
-    """The best epoch of the first ones of a training.
-
-    Attributes:
-        epoch, score: `None` if none has a score.
-        latest: The last of those first ones, by number.
-    """
-
-    epoch: int | None
-    score: float | None
-    latest: float
-
-
-_NONE = _Best(None, None, -math.inf)
 
 
 class Trial(Packable):
@@ -192,6 +53,8 @@ class Trial(Packable):
         directions: Of the metrics that were measured, by name, as far as they are known.
     """
 
+    _score: float | None = None  # few have their own
+    _best_step: int | None = None
     _packed_parts: ClassVar[tuple[str, ...]] = (
         *("hyperparameters", "suggested", "sampling_key", "executions", "_tracker"),
     )
@@ -212,8 +75,6 @@ class Trial(Packable):
         self.executions: dict[int, Execution] = {}
         self.directions: Mapping[str, str | None] = {}
         self._tracker = MetricsTracker()
-        self._score: float | None = None
-        self._best_step: int | None = None
 
     @classmethod
     def of(
@@ -232,6 +93,27 @@ class Trial(Packable):
         trial.sampling_key = sampling_key
         trial.executions = dict(executions or {})
         trial.directions = {} if directions is None else directions
+        return trial
+
+    @classmethod
+    def of_packed(
+        cls,
+        trial_id: str,
+        packed: PackedParts,
+        num_ended: int | None,
+        directions: Mapping[str, str | None],
+        status: str,
+        message: str | None,
+        given_score: float | None,
+        best_step: int | None,
+    ) -> Trial:
+        """A trial of a search that has ended, whose parts were packed before."""
+        trial = cls.__new__(cls)
+        trial.trial_id, trial.status, trial.message = trial_id, status, message
+        trial.num_ended, trial.directions = num_ended, directions
+        trial._packed = packed
+        if (given_score, best_step) != (None, None):
+            trial._score, trial._best_step = given_score, best_step
         return trial
 
     def begin_again(self) -> None:
@@ -279,12 +161,7 @@ class Trial(Packable):
     @property
     def mean_score(self) -> float | None:
         """The score that its executions give it."""
-        scores = [execution.score for execution in self.executions.values()]
-        if not scores or any(score is None or math.isnan(score) for score in scores):
-            return None
-        if len(scores) == 1:
-            return float(scores[0])  # type: ignore[arg-type]  # it is not None
-        return statistics.fmean(score for score in scores if score is not None)
+        return mean_of_scores([execution.score for execution in self.executions.values()])
 
     @property
     def given_score(self) -> float | None:
@@ -293,7 +170,10 @@ class Trial(Packable):
 
     @property
     def best_step(self) -> int:
-        """The epoch of the score, counted from 0; the mean over executions, rounded down."""
+        """The epoch of the score, counted from 0: `best_step + 1` is the number of epochs for a
+        final training. Where executions are scored at epochs of their own, it is the mean of these,
+        rounded down.
+        """
         if self._best_step is not None:
             return self._best_step
         epochs = [
@@ -455,8 +335,10 @@ class Trial(Packable):
     def _execution_columns(self) -> list[Column]:
         executions = [execution for _, execution in sorted(self.executions.items())]
         columns = [Column.of("execution", sorted(self.executions))]
-        for name in ("status", "score", "best_epoch"):
-            found = [getattr(execution, name) for execution in executions]
+        differs = any(execution.weights_epoch is not None for execution in executions)
+        for name in ("status", "score", "best_epoch", *(["weights_epoch"] if differs else [])):
+            of = "saved_epoch" if name == "weights_epoch" else name
+            found = [getattr(execution, of) for execution in executions]
             cells = [MISSING if value is None else value for value in found]
             columns.append(Column.of(name, cells))
         seconds = [MISSING if e.duration is None else round(e.duration, 1) for e in executions]
@@ -557,6 +439,15 @@ class Trial(Packable):
             ):
                 best[fold] = number
         return [best[fold] for fold in sorted(best)]
+
+
+def mean_of_scores(scores: Sequence[float | None]) -> float | None:
+    """The score of a trial whose executions have these scores."""
+    if not scores or any(score is None or math.isnan(score) for score in scores):
+        return None
+    if len(scores) == 1:
+        return float(scores[0])  # type: ignore[arg-type]  # it is not None
+    return statistics.fmean(score for score in scores if score is not None)
 
 
 def fold_of(execution: int, cv_folds: int | None) -> int | None:

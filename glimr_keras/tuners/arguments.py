@@ -22,6 +22,7 @@ from glimr_keras.oracles import Oracle
 from glimr_keras.training.discovery import Probe
 from glimr_keras.transport.serialization import check_sendable
 from glimr_keras.trials.objective import DEFAULT, Objective
+from glimr_keras.trials.score_epochs import RULES, ScoreAt
 
 if TYPE_CHECKING:
     from ray import tune as tune  # noqa: PLC0414  # all tuners have it from here
@@ -116,6 +117,15 @@ def checked_oracle(oracle: Any) -> None:
         )
     optional_count("max_trials", oracle.max_trials)
     checked_count("seed", oracle.seed, at_least=0)
+
+
+def checked_score_at(score_at: Any, cv_folds: int | None) -> ScoreAt:
+    """At which epochs trials are scored, also where the choice is left."""
+    if score_at is None:
+        return "best" if cv_folds is None else "common"
+    if score_at not in RULES:
+        raise ValueError(f"`score_at` must be one of {RULES}. Received: score_at={score_at!r}")
+    return cast(ScoreAt, score_at)
 
 
 def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float] | None:

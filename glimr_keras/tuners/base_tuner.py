@@ -29,6 +29,7 @@ from glimr_keras.training.dry_run import DryRun
 from glimr_keras.training.user_callbacks import logs_directory, place_logs
 from glimr_keras.transport.serialization import sent
 from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.score_epochs import ScoreAt
 from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners import by_hand
 from glimr_keras.tuners.arguments import (
@@ -42,13 +43,13 @@ from glimr_keras.tuners.arguments import (
     tune,
     unless_given,
 )
-from glimr_keras.tuners.hooks import hypermodel_of, overridden
+from glimr_keras.tuners.hooks import Hooks, hypermodel_of, overridden
 from glimr_keras.tuners.search import SearchSession
 from glimr_keras.tuners.settings import TunerState, checked_settings, space_of
 from glimr_keras.tuners.worker_copy import worker_copy
 
 
-class BaseTuner(Results):
+class BaseTuner(Hooks, Results):
     """Search the hyperparameters of a `HyperModel` with any oracle, many trials side by side on
     Ray.
 
@@ -76,6 +77,12 @@ class BaseTuner(Results):
             each, side by side as there is room, and its score is the mean. Arrays given to `search`
             are split; a `HyperModel` with `data` returns the data of fold `config.fold` of
             `config.num_folds`. Defaults to no cross validation.
+        score_at: At which epoch a training is scored: `"best"`, at its own best one; `"common"`,
+            all trainings of a configuration at the epoch with the best mean, of those that all of
+            them have; `"last"`, at its last one. Choosing an epoch for each fold, on the data that
+            it is validated on, makes scores too good. Weights are those of each training's own best
+            epoch. A score that your own code returns stays as it is. Defaults to `"common"` with
+            `cv_folds`, and else to `"best"`, as in KerasTuner.
         executions_per_trial: How often each configuration is trained, at least 1; its score is the
             mean. Defaults to `1`.
 
@@ -190,6 +197,7 @@ class BaseTuner(Results):
         initial_points: Sequence[Mapping[str, Any]] | None = None,
         warm_start: Sequence[str | os.PathLike[str] | Results] = (),
         cv_folds: int | None = None,
+        score_at: ScoreAt | None = None,
         executions_per_trial: int = 1,
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,
@@ -530,40 +538,7 @@ class BaseTuner(Results):
         """Compile a model with the optimizer, loss and metrics that were given to the tuner."""
         CompileOverrides.of(self).apply(model)
 
-    def on_epoch_begin(
-        self, trial: Trial, model: keras.Model, epoch: int, logs: Any = None
-    ) -> None:
-        """Called in the worker at the beginning of each epoch, counted from 0."""
-
-    def on_epoch_end(self, trial: Trial, model: keras.Model, epoch: int, logs: Any = None) -> None:
-        """Called in the worker at the end of each epoch, counted from 0."""
-
-    def on_batch_begin(
-        self, trial: Trial, model: keras.Model, batch: int, logs: Any = None
-    ) -> None:
-        """Called in the worker at the beginning of each batch of training, counted from 0."""
-
-    def on_batch_end(self, trial: Trial, model: keras.Model, batch: int, logs: Any = None) -> None:
-        """Called in the worker at the end of each batch of training, counted from 0."""
-
     # What subclasses may override: in the driver
-
-    def on_search_begin(self) -> None:
-        """Called in the driver before the first trial."""
-
-    def on_search_end(self) -> None:
-        """Called in the driver after the last trial."""
-
-    def on_trial_begin(self, trial: Trial) -> None:
-        """Called in the driver when a trial begins, in the order of their ids."""
-
-    def on_trial_end(self, trial: Trial) -> None:
-        """Called in the driver when a trial has ended, in the order in which they end; `trial` has
-        its score.
-        """
-
-    def pre_create_trial(self) -> None:
-        """Called in the driver before the oracle is asked for a trial."""
 
     def _populate_initial_space(self) -> None:
         """Tell the oracle before a search what there is: what models ask for, as far as building

@@ -26,8 +26,9 @@ from glimr_keras.training.execution import ExecutionRunner
 from glimr_keras.training.messages import ExecutionSpec, Report, this_worker
 from glimr_keras.training.trial_callback import ReportSender, TrialCallback
 from glimr_keras.training.trial_loop import TrialLoop
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.layout import execution_directory, state_directory
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners.hooks import SearchingTuner, hypermodel_of
 from glimr_keras.tuners.tracking import with_trackers
 

@@ -37,6 +37,39 @@ class Hook:
     purpose: Purpose
 
 
+class Hooks:
+    """The methods of a tuner that do nothing, unless a subclass overrides them."""
+
+    def on_epoch_begin(self, trial: Trial, model: Any, epoch: int, logs: Any = None) -> None:
+        """Called in the worker at the beginning of each epoch, counted from 0."""
+
+    def on_epoch_end(self, trial: Trial, model: Any, epoch: int, logs: Any = None) -> None:
+        """Called in the worker at the end of each epoch, counted from 0."""
+
+    def on_batch_begin(self, trial: Trial, model: Any, batch: int, logs: Any = None) -> None:
+        """Called in the worker at the beginning of each batch of training, counted from 0."""
+
+    def on_batch_end(self, trial: Trial, model: Any, batch: int, logs: Any = None) -> None:
+        """Called in the worker at the end of each batch of training, counted from 0."""
+
+    def on_search_begin(self) -> None:
+        """Called in the driver before the first trial."""
+
+    def on_search_end(self) -> None:
+        """Called in the driver after the last trial."""
+
+    def on_trial_begin(self, trial: Trial) -> None:
+        """Called in the driver when a trial begins, in the order of their ids."""
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """Called in the driver when a trial has ended, in the order in which they end; `trial` has
+        its score.
+        """
+
+    def pre_create_trial(self) -> None:
+        """Called in the driver before the oracle is asked for a trial."""
+
+
 HOOKS = MappingProxyType(
     {
         "run_trial": Hook("worker", "loop"),

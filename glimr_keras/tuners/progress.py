@@ -14,9 +14,10 @@ from typing import Any
 from glimr_keras._utils.text import four_digits, plain, short
 from glimr_keras.errors import reason_of
 from glimr_keras.results.overview import shown_place
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.ranking import ranked
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners.console import LossyConsole
 from glimr_keras.tuners.hooks import SearchingTuner
 from glimr_keras.tuners.progress_lines import Display, LogLines, TerminalLine

@@ -515,13 +515,20 @@ class SearchSession:
         finally:
             errors = () if is_first else (ProjectError, StorageError)
             with contextlib.suppress(*errors):
-                self._close(search.journal)
+                self._close(search.journal, is_over)
 
-    def _close(self, journal: Journal) -> None:
-        """Sends the rest of a project at a URI, and ends the writing."""
+    def _close(self, journal: Journal, is_over: bool = False) -> None:
+        """Sends the rest of a project at a URI, and ends the writing.
+
+        Args:
+            journal: What was written to.
+            is_over: Whether there is time for a digest.
+        """
         try:
             if self._state.mirror is not None:
                 self._state.mirror.close()
+            if is_over:
+                journal.keep_digest()
         finally:
             journal.close()
 
@@ -559,6 +566,7 @@ class SearchSession:
             project.directions,
             self._state.space.drawn_values,
             self._remove,
+            settings.score_at,
         )
 
     @property
@@ -577,6 +585,7 @@ class SearchSession:
             serialized(space.parameters),
             space.is_whole,
             cv_folds=self._settings.cv_folds,
+            score_at=self._settings.score_at,
             shapes=found.shapes,
             directions={**(found.log_directions or {}), **objective.name_to_direction},
             oracle=kind_of(self._tuner.oracle),

@@ -142,15 +142,14 @@ class TimeLeft:
         self._trials_before = len(before)
         self._epochs_before = 0
         for trial in before:
-            seen = trial.to_read()
-            self._epochs_before += planned_epochs(seen)
-            self._learn(seen)
+            self._epochs_before += planned_epochs(trial)
+            self._learn(trial.outlined(), planned_epochs(trial))
 
     def add(self, trial: Trial) -> None:
         """Take in a trial that has ended."""
         self._trials += 1
         self._epochs += planned_epochs(trial)
-        self._learn(trial)
+        self._learn(trial, planned_epochs(trial))
 
     def seconds(self, since: float, running: int) -> float | None:
         """Return for how long the search may go on; `None` if that cannot be told.
@@ -174,9 +173,9 @@ class TimeLeft:
         begun = done / self._trials * max(running - 1, 0) / 2 / self._executions
         return max(left - begun, 0.0) * since / (done + begun)
 
-    def _learn(self, trial: Trial) -> None:
+    def _learn(self, trial: Trial, planned: int) -> None:
         if trial.is_scored and trial.duration is not None:
-            self._times.add(planned_epochs(trial), trial.duration)
+            self._times.add(planned, trial.duration)
 
     def _costs(self) -> tuple[float, float]:
         """Return what a trial costs, and what one of its epochs does, relative to each other."""
@@ -217,5 +216,5 @@ class _Times:
 
 def planned_epochs(trial: Trial) -> int:
     """Return how many epochs an oracle wants a trial to train; 0 where it does not say."""
-    known = trial.suggested.get(Stage.EPOCHS, 0) - trial.suggested.get(Stage.INITIAL_EPOCH, 0)
-    return int(known)
+    suggested, _ = trial.values_to_read()
+    return int(suggested.get(Stage.EPOCHS, 0) - suggested.get(Stage.INITIAL_EPOCH, 0))

@@ -24,12 +24,14 @@ from glimr_keras.results.reader import ProjectReader
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.define_by_run import NewEntries
 from glimr_keras.training.execution import ExecutionRunner
+from glimr_keras.trials.score_epochs import ScoreAt
 from glimr_keras.tuners.arguments import (
     ExecutorChoice,
     TrialsPerGpu,
     checked_executor,
     checked_failure_policy,
     checked_resources,
+    checked_score_at,
     checked_trials_per_gpu,
     sorted_callbacks,
     tune,
@@ -48,6 +50,7 @@ class SearchSettings:
     """
 
     cv_folds: int | None = None
+    score_at: ScoreAt = "best"
     max_concurrent_trials: int | None = None
     resources_per_trial: dict[str, float] | None = None
     trials_per_gpu: TrialsPerGpu | None = None
@@ -107,6 +110,7 @@ def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings
     return SearchSettings(
         **counts,
         **kinds,
+        score_at=checked_score_at(given["score_at"], counts["cv_folds"]),
         resources_per_trial=checked_resources(given["resources_per_trial"]),
         trials_per_gpu=checked_trials_per_gpu(given),
         warm_start=project_directories(given["warm_start"]),

@@ -22,6 +22,7 @@ from glimr_keras.models.data import FitArguments
 from glimr_keras.models.samples import taken
 from glimr_keras.oracles import Oracle
 from glimr_keras.results.results import Results
+from glimr_keras.trials.score_epochs import ScoreAt
 from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners.arguments import ExecutorChoice, TrialsPerGpu, passed_on, tune
 from glimr_keras.tuners.base_tuner import session_of
@@ -54,6 +55,12 @@ class SklearnTuner(Tuner):
             each, side by side as there is room, and its score is the mean. Arrays given to `search`
             are split; a `HyperModel` with `data` returns the data of fold `config.fold` of
             `config.num_folds`. Defaults to no cross validation.
+        score_at: At which epoch a training is scored: `"best"`, at its own best one; `"common"`,
+            all trainings of a configuration at the epoch with the best mean, of those that all of
+            them have; `"last"`, at its last one. Choosing an epoch for each fold, on the data that
+            it is validated on, makes scores too good. Weights are those of each training's own best
+            epoch. A score that your own code returns stays as it is. Defaults to `"common"` with
+            `cv_folds`, and else to `"best"`, as in KerasTuner.
         executions_per_trial: How often each configuration is trained, at least 1; its score is the
             mean. Defaults to `1`.
 
@@ -169,6 +176,7 @@ class SklearnTuner(Tuner):
         initial_points: Sequence[Mapping[str, Any]] | None = None,
         warm_start: Sequence[str | os.PathLike[str] | Results] = (),
         cv_folds: int | None = None,
+        score_at: ScoreAt | None = None,
         executions_per_trial: int = 1,
         max_trials_without_improvement: int | None = None,
         time_budget_s: float | None = None,

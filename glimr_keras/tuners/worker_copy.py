@@ -10,8 +10,9 @@ from typing import Any
 from glimr_keras.models.compile_overrides import OF_TUNER, MadeAnew
 from glimr_keras.oracles import Oracle
 from glimr_keras.trials import stored_trial
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 
 def worker_copy(tuner: Any) -> Any:

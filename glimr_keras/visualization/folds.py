@@ -9,8 +9,9 @@ import numpy as np
 from glimr_keras._utils.checks import checked_count
 from glimr_keras.project.journal import Project
 from glimr_keras.results.sources import Source
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Goal
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from glimr_keras.visualization import backends, style
 from glimr_keras.visualization.picture import Axis, Dots, Layer, Lines, Panel, Picture
 from glimr_keras.visualization.scores import Scores, scores_of

@@ -17,8 +17,8 @@ from glimr_keras.errors import did_you_mean
 from glimr_keras.project.journal import Project
 from glimr_keras.results.sources import Source
 from glimr_keras.results.study import to_study
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Goal, Objective
-from glimr_keras.trials.trial import TrialStatus
 from glimr_keras.visualization import backends, style
 from glimr_keras.visualization.dimensions import Dimension, all_dimensions, is_of
 from glimr_keras.visualization.picture import Axis, Bars, Panel, Picture

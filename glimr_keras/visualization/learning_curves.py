@@ -16,9 +16,10 @@ from glimr_keras.errors import did_you_mean
 from glimr_keras.project.journal import Project
 from glimr_keras.results.sources import Source
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.metric_directions import infer_direction
 from glimr_keras.trials.objective import Goal
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from glimr_keras.visualization import backends, marks, style
 from glimr_keras.visualization.picture import Axis, Band, Dots, Layer, Lines, Panel, Picture
 from glimr_keras.visualization.scores import Scores, nothing, scores_of

@@ -15,9 +15,10 @@ import numpy as np
 from glimr_keras.errors import ProjectError
 from glimr_keras.project.journal import Project
 from glimr_keras.results.sources import Source, name_of, project_of, with_objective
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Goal, Objective, as_objective
 from glimr_keras.trials.ranking import ranked
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from glimr_keras.visualization import style
 from glimr_keras.visualization.style import shortened
 

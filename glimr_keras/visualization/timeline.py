@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from glimr_keras.project.journal import Project
 from glimr_keras.results.sources import Source
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Goal
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from glimr_keras.visualization import backends, style
 from glimr_keras.visualization.picture import Axis, Bars, Panel, Picture
 from glimr_keras.visualization.scores import Scores, nothing, scores_of

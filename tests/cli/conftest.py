@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from glimr_keras.space.hyperparameters import HyperParameters
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.execution import TrialStatus
 from tests.results import made
 
 TRACEBACK = (

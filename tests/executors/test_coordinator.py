@@ -319,6 +319,89 @@ def test_a_lost_training_is_the_next_to_go_on_with_what_it_reported(coordinator_
     )
 
 
+def searched_by(tmp_path, score_at, restored=()):
+    """A coordinator of trials with three executions, and its journal."""
+    journal = Journal(tmp_path)
+    oracle = RandomSearchOracle(OBJECTIVE, 1, 0, space=[Float("x", 0, 1)])
+    for trial in restored:
+        oracle.restore_trial(trial)
+    if not journal.exists():
+        journal.create(Project(OBJECTIVE, 0, 1, [], cv_folds=3, score_at=score_at))
+    return journal, Coordinator(
+        oracle, journal, tmp_path, 1, Silent(), FailurePolicy(2), cv_folds=3, score_at=score_at
+    )
+
+
+def train(coordinator, run, scores):
+    """Reports epochs, the last with the outcome, which is that of the best epoch."""
+    for epoch, score in enumerate(scores[:-1], start=max(run.last_epoch, 1)):
+        report(coordinator, run, epoch, score)
+    last = max(run.last_epoch, 1) + len(scores) - 1
+    history = coordinator.oracle.trials[run.trial_id].executions[run.execution].history
+    known = {epoch: seen["score"] for epoch, seen in history.items()} | {last: scores[-1]}
+    best = max(known, key=known.__getitem__)
+    outcome = Outcome("COMPLETED", 2.0, known[best], best)
+    metrics = {"score": scores[-1]}
+    coordinator.on_report(run, Report(last, metrics, {"x": run.values["x"]}, [], outcome))
+
+
+@pytest.mark.parametrize(
+    ("score_at", "epochs", "score"),
+    [("best", [2, 1, 3], 7.0), ("common", [3, 3, 3], 6.0), ("last", [3, 3, 4], 16 / 3)],
+)
+@pytest.mark.parametrize(
+    "kill", ["in a training", "between trainings", "before the end is written"]
+)
+def test_epochs_of_scores_are_the_same_after_a_kill(
+    tmp_path, monkeypatch, kill, score_at, epochs, score
+):
+    curves = [[1.0, 7.0, 6.0], [8.0, 1.0, 6.0], [1.0, 1.0, 6.0, 4.0]]
+    journal, coordinator = searched_by(tmp_path, score_at)
+    runs = [coordinator.next_spec() for _ in curves]
+    for run in runs:
+        coordinator.on_start(run)
+    train(coordinator, runs[0], curves[0])
+    if kill == "in a training":
+        report(coordinator, runs[1], 1, 8.0)
+        report(coordinator, runs[1], 2, 9.0)  # void: its state was after the first epoch
+    else:
+        train(coordinator, runs[1], curves[1])
+    if kill == "before the end is written":
+        monkeypatch.setattr(journal, "end_trial", lambda trial: None)
+        train(coordinator, runs[2], curves[2])
+    journal.close()
+    restored = Journal(tmp_path).read().trials.values()
+    assert [trial.status for trial in restored] == ["RUNNING"]
+    journal, coordinator = searched_by(tmp_path, score_at, restored)
+    coordinator.resume()
+    while (run := coordinator.next_spec()) is not None:
+        coordinator.on_start(run)
+        train(coordinator, run, curves[run.execution][max(run.last_epoch, 1) - 1 :])
+    journal.close()
+    told, read = coordinator.oracle.trials["0"], Journal(tmp_path).read()
+    for trial in (told, read.trials["0"]):
+        assert trial.status == "COMPLETED"
+        assert [each.best_epoch for each in trial.executions.values()] == epochs
+        assert [each.saved_epoch for each in trial.executions.values()] == [2, 1, 3]
+        assert [each.saved_score for each in trial.executions.values()] == [7.0, 8.0, 6.0]
+        assert trial.score == pytest.approx(score)
+    assert read.score_at == score_at
+
+
+def test_a_failed_trial_is_not_scored_at_a_common_epoch(tmp_path):
+    journal, coordinator = searched_by(tmp_path, "common")
+    runs = [coordinator.next_spec() for _ in range(3)]
+    for run in runs:
+        coordinator.on_start(run)
+    train(coordinator, runs[0], [1.0, 7.0, 6.0])
+    train(coordinator, runs[1], [8.0, 1.0, 6.0])
+    finish(coordinator, runs[2], "FAILED", message="a mistake")
+    journal.close()
+    trial = Journal(tmp_path).read().trials["0"]
+    assert (trial.status, trial.message) == ("FAILED", "a mistake")
+    assert [each.weights_epoch for each in trial.executions.values()] == [None] * 3
+
+
 def test_losses_count_across_sessions(coordinator_in, tmp_path):
     coordinator = coordinator_in(failures=1)
     run = coordinator.next_spec()

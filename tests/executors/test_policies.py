@@ -7,7 +7,8 @@ from ray import tune
 
 import glimr_keras as gk
 from glimr_keras.executors.policies import StoppingPolicy
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.execution import Execution
+from glimr_keras.trials.trial import Trial
 from tests import tiny_models
 
 MIN = gk.Objective("val_loss", "min")

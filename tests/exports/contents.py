@@ -3,7 +3,7 @@
 import pathlib
 
 from glimr_keras.exports.content import Content
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.execution import TrialStatus
 from tests.results import made
 
 OWNER = "0123456789abcdef0123456789abcdef"

@@ -53,4 +53,5 @@ def test_options_that_json_does_not_have_are_texts(tmp_path):
 def test_folds_are_told(tmp_path):
     read = written(contents.folded(), tmp_path)
     assert read["cv_folds"] == 2
+    assert read["score_at"] == "best"
     assert [each["fold"] for each in read["trials"][0]["executions"]] == [0, 1]

@@ -1,6 +1,7 @@
 """glimr's `Search`, and the `ResultGrid` that it returns."""
 
 import copy
+import functools
 import json
 
 import keras
@@ -182,6 +183,17 @@ def test_a_configuration_is_tried_before_an_experiment():
     assert "val_kind_acc" in tried.logs
 
 
+@pytest.mark.parametrize("score_at", [None, "last"])
+def test_folds_are_scored_at_a_common_epoch_or_as_one_says(local_ray, tmp_path, score_at):
+    search = gk.Search(space(), builder, loader, cv_folds=2)
+    search.experiment(tmp_path, "epochs", num_samples=1, score_at=score_at)
+    (trial,) = search.tuner.oracle.get_best_trials()
+    common, _ = [each.best_epoch for each in trial.executions.values()]
+    assert common == trial.executions[1].best_epoch == trial.best_step + 1
+    if score_at == "last":
+        assert common == max(trial.executions[0].history)
+
+
 @pytest.mark.parametrize(
     ("epochs", "longest"),
     [
@@ -251,6 +263,28 @@ def test_mode_min_minimises_and_a_reporter_shows_the_trials(local_ray, tmp_path,
             "the loader must take 'cv_index' and 'cv_folds'",
         ),
         (
+            {},
+            {"loader": lambda batch_size, path: None, "loader_kwargs": {"batch_size": 3}},
+            ValueError,
+            r"The loader needs 'path', which nothing gives it\. Its arguments come from "
+            r"`space\['data'\]`, which has 'batch_size', and `loader_kwargs`, which has "
+            "'batch_size'; with `cv_folds`, it also gets 'cv_index' and 'cv_folds'",
+        ),
+        (
+            {"data": {"batchsize": 3}},
+            {"loader": lambda batch_size, **others: None},
+            ValueError,
+            r"The loader needs 'batch_size', which nothing gives it\. Did you mean 'batchsize'\?"
+            ".*`loader_kwargs`, which has nothing",
+        ),
+        (
+            {},
+            {"loader": lambda batch_size, cv_index, cv_folds: None},
+            ValueError,
+            "The loader needs 'cv_index', 'cv_folds', which nothing gives it. Give `cv_folds=`, "
+            "with which the loader gets them",
+        ),
+        (
             {"tasks": {"kind": {"metrics": keras.metrics.AUC}}},
             {},
             ValueError,
@@ -261,3 +295,45 @@ def test_mode_min_minimises_and_a_reporter_shows_the_trials(local_ray, tmp_path,
 def test_what_cannot_be_searched_is_refused(change, arguments, error, message):
     with pytest.raises(error, match=message):
         gk.Search({**space(), **change}, **{"builder": builder, "loader": loader, **arguments})
+
+
+def given_a_path(function):
+    @functools.wraps(function)
+    def wrapper(**arguments):
+        return function(path="here", **arguments)
+
+    return wrapper
+
+
+@given_a_path
+def decorated(batch_size, path): ...
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [
+        (functools.partial(lambda batch_size, path: None, path="here"), {}),
+        (lambda batch_size, *, path: None, {"loader_kwargs": {"path": "here"}}),
+        (lambda batch_size, cv_index, cv_folds: None, {"cv_folds": 2}),
+        (decorated, {}),
+    ],
+)
+def test_a_loader_that_gets_what_it_needs_is_taken(given, arguments):
+    assert gk.Search(space(), builder, given, **arguments).loader is given
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("trainable", r"`try_configuration\(config\)`"),
+        ("set_scaling", r"set_resources\("),
+        ("scaling_config", "`resources = "),
+    ],
+)
+def test_what_the_class_of_glimr_had_says_what_to_use_instead(name, instead):
+    search = gk.Search(space(), builder, loader)
+    for owner in (search, gk.Search):
+        with pytest.raises(AttributeError, match=rf"`Search.{name}` is not here. .*{instead}"):
+            getattr(owner, name)
+    with pytest.raises(AttributeError, match=f"`Search.{name}` is not here"):
+        setattr(search, name, None)

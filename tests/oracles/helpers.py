@@ -12,8 +12,8 @@ from glimr_keras.oracles import (
 from glimr_keras.space.hp_types import Boolean, Choice, Condition, Fixed, Float, Int
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Execution, TrialStatus
 
 MIN, MAX = Objective("val_loss", "min"), Objective("val_accuracy", "max")
 SPACE = [

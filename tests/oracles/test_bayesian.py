@@ -10,8 +10,8 @@ from glimr_keras.oracles.sobol import sobol_point
 from glimr_keras.oracles.surrogate import Prepared
 from glimr_keras.space.hp_types import Boolean, Float, Int
 from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import MultiObjective, Objective
-from glimr_keras.trials.trial import Execution, TrialStatus
 from tests.oracles.helpers import (
     LAYERS,
     MAX,

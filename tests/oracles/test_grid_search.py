@@ -4,7 +4,8 @@ import pytest
 
 from glimr_keras.oracles import Nothing
 from glimr_keras.space.hp_types import Boolean, Choice, Float, Int
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.execution import Execution, TrialStatus
+from glimr_keras.trials.trial import Trial
 from tests.oracles.helpers import LAYERS, ask, end, grid
 
 

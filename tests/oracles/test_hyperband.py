@@ -5,7 +5,8 @@ import pytest
 from glimr_keras.oracles import Nothing
 from glimr_keras.space.hp_types import Float, Int
 from glimr_keras.space.reserved_names import Stage
-from glimr_keras.trials.trial import Trial, TrialStatus
+from glimr_keras.trials.execution import TrialStatus
+from glimr_keras.trials.trial import Trial
 from tests.oracles.helpers import MIN, end, hyperband
 
 

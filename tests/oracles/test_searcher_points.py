@@ -13,7 +13,7 @@ from ray.tune.search.optuna import OptunaSearch
 from glimr_keras.oracles import BayesianOptimizationOracle, RaySearchOracle
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hp_types import Boolean, Choice, Condition, Float, Int
-from glimr_keras.trials.trial import Execution
+from glimr_keras.trials.execution import Execution
 from tests.oracles.helpers import MIN, end
 
 OPTIONS = {"name": "deep", "size": 3}

@@ -31,7 +31,7 @@ from glimr_keras.project.directory import open_project
 from glimr_keras.project.journal import FILE, HIDDEN, Journal
 from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.space.hyperparameters import HyperParameters
-from glimr_keras.trials.trial import TrialStatus
+from glimr_keras.trials.execution import TrialStatus
 from tests import hostile, tiny_models
 from tests.results import made
 
@@ -168,6 +168,8 @@ def test_a_field_of_another_kind_is_damage(tmp_path, number, fields):
     [
         {"executions_per_trial": 10**9},
         {"cv_folds": 10**9},
+        {"score_at": "first"},
+        {"score_at": ["best"]},
         {"version": "2"},
         {"project_id": "x/../../../outside"},
         {"shapes": {"x": {"shape": "8"}}},

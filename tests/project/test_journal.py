@@ -13,8 +13,10 @@ from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.project.directory import open_project
 from glimr_keras.project.journal import VERSION, Journal, Project, now
 from glimr_keras.space.hp_types import Choice, Float, Int, deserialize, serialize
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.score_epochs import RULES, choose_epochs
+from glimr_keras.trials.trial import Trial
 
 NUMBERS = st.floats() | st.integers(-5, 5).map(float)
 SCALARS = (
@@ -61,6 +63,8 @@ def write(journal, project, trials):
             execution.ended = now()
             journal.end_execution(trial.trial_id, number, execution)
         trial.status, trial.values, trial.message = status, values, message
+        if status == TrialStatus.COMPLETED:
+            choose_epochs(trial, project.objective, project.score_at)
         journal.end_trial(trial)
         project.end_order.append(trial.trial_id)
     journal.close()
@@ -103,12 +107,51 @@ def journal(empty):
 
 
 @settings(deadline=None, max_examples=60)
-@given(TRIALS)
-def test_the_journal_read_back_is_what_was_written(trials):
+@given(TRIALS, st.sampled_from(RULES))
+def test_the_journal_read_back_is_what_was_written(trials, score_at):
     with tempfile.TemporaryDirectory() as directory:
         journal, project = Journal(pathlib.Path(directory)), new_project()
+        project.score_at = score_at
         write(journal, project, trials)
         assert repr(journal.read()) == repr(project)  # as text, for nan is not equal to itself
+
+
+@pytest.mark.parametrize("rule", ["common", "last"])
+def test_epochs_of_scores_are_read_as_they_were_written(tmp_path, rule):
+    project = new_project()
+    project.score_at = rule
+    histories = [[{"val_loss": value} for value in curve] for curve in ([1.0, 3.0], [9.0, 2.0])]
+    journal = Journal(tmp_path)
+    write(journal, project, [({"units": 2}, {"units": 2}, histories, "COMPLETED", None)])
+    written = project.trials["0000"].executions[0]
+    assert (written.saved_epoch, written.best_epoch) == (1, 2)
+    assert repr(journal.read()) == repr(project)
+    said = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    assert said[0]["score_at"] == rule
+    assert said[-1]["scored_at"] == {"0": 2}
+
+
+@pytest.mark.parametrize(
+    "scored_at", [{"0": 7}, {"5": 1}, {"-1": 1}, {"0": "1"}, {"0": None}, [1], {"x": 1}]
+)
+def test_epochs_of_scores_that_cannot_be_are_damage(tmp_path, scored_at):
+    journal = Journal(tmp_path)
+    histories = [[{"val_loss": 1.0}, {"val_loss": 3.0}]]
+    write(journal, new_project(), [({"units": 2}, {"units": 2}, histories, "COMPLETED", None)])
+    journal.close()
+    *others, end = journal.path.read_text().splitlines()
+    end = json.dumps(json.loads(end) | {"scored_at": scored_at})
+    journal.path.write_text("\n".join([*others, end, ""]))
+    with pytest.raises(ProjectError, match="is damaged in line"):
+        journal.read()
+
+
+def test_a_project_that_says_nothing_of_epochs_has_the_best_of_each_training(journal):
+    header, *others = journal.path.read_text().splitlines()
+    said = json.loads(header)
+    assert said.pop("score_at") == "best"
+    journal.path.write_text("\n".join([json.dumps(said), *others, ""]))
+    assert journal.read().score_at == "best"
 
 
 def test_nan_and_infinities_survive(journal):

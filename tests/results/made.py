@@ -2,8 +2,9 @@
 
 from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.space.hp_types import Boolean, Choice, Condition, Fixed, Float, Int
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 SPACE = [
     Int("units", 8, 512, sampling="log"),

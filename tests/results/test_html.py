@@ -10,8 +10,9 @@ from glimr_keras.results.chart_of_best import chart_of_best
 from glimr_keras.results.html import failures_html, overview_html, trials_table
 from glimr_keras.results.overview import Overview
 from glimr_keras.space.hp_types import Choice
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import MultiObjective, Objective
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from tests.results import made
 
 LOSS = Objective("val_loss", "min")

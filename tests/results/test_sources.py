@@ -8,8 +8,8 @@ from glimr_keras.errors import ObjectiveError, ProjectError
 from glimr_keras.results.sources import name_of, project_of, with_objective
 from glimr_keras.space.hp_types import Choice, Condition, Float
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import TrialStatus
 from tests.results import made
 
 TRIALS = [

@@ -13,8 +13,8 @@ from glimr_keras.errors import ProjectError
 from glimr_keras.project.journal import Journal, serialized
 from glimr_keras.results.study import to_study
 from glimr_keras.space.hp_types import Choice, Condition, Float, Int
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.objective import MultiObjective
-from glimr_keras.trials.trial import TrialStatus
 from tests.results import made
 
 FAILURE = "Traceback (most recent call last):\n  File 'a.py', line 1\nValueError: too large\n"

@@ -12,8 +12,9 @@ from glimr_keras.results.tables import COLUMNS, results_dataframe
 from glimr_keras.results.trial_columns import trial_columns
 from glimr_keras.space.hp_types import Choice, Int
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from tests.results import made
 
 TIMES = ("started", "ended", "worker")

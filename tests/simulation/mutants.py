@@ -12,9 +12,10 @@ from unittest import mock
 from hypothesis import HealthCheck, find, settings
 
 from glimr_keras._utils import files
+from glimr_keras.executors import coordinator
 from glimr_keras.executors.coordinator import Coordinator
 from glimr_keras.oracles import HyperbandOracle, Oracle
-from glimr_keras.project import checkpoints, training_states
+from glimr_keras.project import checkpoints, journal, training_states
 from glimr_keras.project.journal import Journal
 from glimr_keras.project.remote_claim import Claim
 from glimr_keras.project.remote_files import Remote
@@ -146,6 +147,12 @@ MUTANTS = {
     ),
     "what was not recorded of a failed trial stays": lambda: mock.patch.object(
         Coordinator, "_give_up", recorded_alone
+    ),
+    "each training is scored at its best epoch": lambda: mock.patch.object(
+        coordinator, "choose_epochs", nothing
+    ),
+    "the epochs of the scores are not written": lambda: mock.patch.object(
+        journal, "chosen_epochs", lambda trial: {}
     ),
     "weights of trials that are not among the best stay": lambda: mock.patch.object(
         Coordinator, "_keep_best", nothing

@@ -1,7 +1,10 @@
 """Scripts to run, and all that may happen to them."""
 
+import dataclasses
+
 from hypothesis import strategies as st
 
+from glimr_keras.trials.score_epochs import RULES
 from tests.simulation.cluster import Hardware, Loss
 from tests.simulation.disk import AFTER, BEFORE, WITHIN, Fault
 from tests.simulation.searches import Plan, Session
@@ -91,7 +94,7 @@ def plans(oracles=("random", "grid", "hyperband"), hardware=HARDWARE, is_at_uri=
         seed=st.integers(0, 10**6),
         pauses=st.sampled_from((0, 0, 30)),
         uri=URIS if is_at_uri else st.none(),
-    )
+    ).map(lambda plan: dataclasses.replace(plan, score_at=RULES[plan.seed % len(RULES)]))
 
 
 KINDS_OF_PLANS = {

@@ -254,7 +254,7 @@ class _AtUri(_Run):
             for number, execution in trial.executions.items():
                 place = execution_directory(there.directory, trial.trial_id, number)
                 assert checkpoints.is_whole(place), f"no weights of {trial.trial_id} at the URI"
-                assert checkpoints.describe(place).score == execution.score
+                assert checkpoints.describe(place).score == execution.saved_score
 
     def _come_of_it(self) -> Done:
         """The project as another machine gets it."""

@@ -26,9 +26,10 @@ from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.space.hp_types import deserialize
 from glimr_keras.space.search_space import SearchSpace
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.layout import STATES, execution_directory
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from tests.simulation.cluster import Cluster, Hardware, Loss
 from tests.simulation.disk import Fault
 from tests.simulation.store import Uri
@@ -78,6 +79,7 @@ class Plan:
         pauses: Of a hundred epochs, after so many a scheduler pauses the training, where workers
             see the project's directory.
         uri: Where the project is; `None` for a directory.
+        score_at: At which epochs trials are scored.
         seed: Of all that is left to chance.
     """
 
@@ -95,6 +97,7 @@ class Plan:
     seed: int = 0
     uri: Uri | None = None
     pauses: int = 0
+    score_at: str = "best"
 
 
 class _Stopper:
@@ -191,7 +194,9 @@ def search(
     if mirror is not None:
         directory = mirror.begin(overwrite=False)
     oracle, space = oracle_of(plan, max_trials), SearchSpace(SPACE)
-    wanted = Project(OBJECTIVE, plan.seed, plan.executions, serialized(SPACE))
+    wanted = Project(
+        OBJECTIVE, plan.seed, plan.executions, serialized(SPACE), score_at=plan.score_at
+    )
     journal, project = open_project(directory, wanted, overwrite=False)
     try:
         if mirror is not None:
@@ -218,6 +223,7 @@ def search(
             project_id=project.project_id,
             directions=project.directions,
             remove=checkpoints.remove if mirror is None else mirror.remove,
+            score_at=project.score_at,
         )
         coordinator.resume()
         cluster.run(coordinator)
@@ -259,7 +265,7 @@ def check_kept(
 
 def ended(trial: Trial) -> Any:
     executions = {
-        number: (each.status, each.score, each.best_epoch, each.history)
+        number: (each.status, each.score, each.best_epoch, each.saved_epoch, each.history)
         for number, each in trial.executions.items()
     }
     return trial.status, trial.score, executions, trial.values
@@ -310,6 +316,23 @@ def _check_trial(plan: Plan, trial: Trial) -> None:
         assert trial.status == (TrialStatus.STOPPED if stopped else TrialStatus.COMPLETED)
     for number, execution in trial.executions.items():
         _check_execution(plan, trial, number, execution)
+    if trial.is_scored:
+        _check_epochs(plan, list(executions))
+
+
+def _check_epochs(plan: Plan, executions: list[Execution]) -> None:
+    """Executions are scored at the epochs that the script asks for."""
+    losses = [{e: seen["loss"] for e, seen in each.history.items()} for each in executions]
+    epochs = [execution.best_epoch for execution in executions]
+    if plan.score_at == "last":
+        assert epochs == [max(each) for each in losses], f"scored at {epochs}"
+    elif plan.score_at == "best" or len(losses) == 1:
+        assert epochs == [min(each, key=each.__getitem__) for each in losses], f"scored at {epochs}"
+    else:
+        common = set(losses[0]).intersection(*losses)
+        sums = {epoch: sum(each[epoch] for each in losses) for epoch in common}
+        assert len(set(epochs)) == 1, f"scored at {epochs}"
+        assert sums[epochs[0]] <= min(sums.values()) + 1e-9, f"scored at {epochs}, of {sums}"
 
 
 def _check_execution(plan: Plan, trial: Trial, number: int, execution: Execution) -> None:
@@ -335,11 +358,13 @@ def _check_execution(plan: Plan, trial: Trial, number: int, execution: Execution
     end = next(stops, last)
     assert epochs[-1] == end, f"it ended after epoch {epochs[-1]}, not {end}"
     best = min(execution.history, key=lambda epoch: execution.history[epoch]["loss"])
-    assert (execution.best_epoch, execution.score) == (best, execution.history[best]["loss"])
+    assert execution.score == execution.history[execution.best_epoch]["loss"]
+    saved = execution.saved_epoch, execution.saved_score
+    assert saved == (best, execution.history[best]["loss"])
 
 
 def _check_weights(plan: Plan, done: Done) -> None:
-    """The weights are those of the epoch of the score."""
+    """The weights are those of the epoch that the project says."""
     scored = [trial for trial in done.project.trials.values() if trial.is_scored]
     kept = best_of(plan, scored, done.directory)
     for trial in scored:
@@ -351,7 +376,7 @@ def _check_weights(plan: Plan, done: Done) -> None:
             with contextlib.suppress(CheckpointError):
                 content = checkpoints.packed(place)[checkpoints.WEIGHTS]
                 expected = weights(
-                    trial.values, number, execution.attempt, execution.best_epoch or 0
+                    trial.values, number, execution.attempt, execution.saved_epoch or 0
                 )
                 assert content == expected, f"{content!r}, not {expected!r}"
                 continue

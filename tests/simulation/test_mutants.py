@@ -151,6 +151,8 @@ FOUND_BY = {
             ),
         ),
     ),
+    "each training is scored at its best epoch": Plan(score_at="last"),
+    "the epochs of the scores are not written": Plan(executions=2, score_at="common"),
     "weights of trials that are not among the best stay": Plan(
         trials=2, kind=Kind(epochs=1), state_every=None, keep_top_k=1, pauses=30
     ),

@@ -18,8 +18,8 @@ from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import Choice, Float
 from glimr_keras.training.messages import ExecutionSpec, Outcome, Report
 from glimr_keras.training.run_trial import _from_its_state
+from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.layout import state_directory
-from glimr_keras.trials.trial import TrialStatus
 
 LATE = Float("late", 0, 1)
 """Some trainings ask for it, which nobody knew before."""

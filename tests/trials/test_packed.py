@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from glimr_keras.space.hp_types import Float, Int
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.packed import Packer
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 SPACE = [Int("units", 1, 64), Float("rate", 0.0, 1.0)]
 OBJECTIVE = Objective("val_loss", "min")

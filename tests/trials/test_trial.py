@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.ranking import ranked
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 
 MIN, MAX = Objective("val_loss", "min"), Objective("val_accuracy", "max")
 

@@ -1,5 +1,6 @@
 """Cross validation: with every way to choose configurations and to stop them, inline and on Ray."""
 
+import itertools
 import json
 
 import numpy as np
@@ -9,8 +10,10 @@ from ray.tune import schedulers
 from ray.tune.search.optuna import OptunaSearch
 
 import glimr_keras as gk
+from glimr_keras.cli.project_lines import search_in_words
 from glimr_keras.errors import ModelError, ProjectError
 from glimr_keras.models.data import FitArguments
+from glimr_keras.results import stored_tables
 from glimr_keras.tuners.base_tuner import session_of
 from tests import tiny_models
 
@@ -77,11 +80,13 @@ def test_the_score_is_the_mean_and_models_are_those_of_the_folds(project):
     arguments = FitArguments((tiny_models.X, tiny_models.Y))
     parts = session_of(tuner).folds(arguments, 0, groups=None, stratify="auto", folds=None).parts
     best = results.loc[results["score"].idxmin()]
+    table = gk.default_checkpoints(gk.experiment_table(tuner))
+    kept = table[table["trial_id"] == best["trial_id"]]["val_loss"].to_numpy()
     for fold, model in enumerate(fold_models):
         loss, _ = model.evaluate(
             tiny_models.X[parts == fold], tiny_models.Y[parts == fold], verbose=0
         )
-        assert loss == pytest.approx(best[f"fold{fold}_score"], abs=1e-6)
+        assert loss == pytest.approx(kept[fold], abs=1e-6)
     together = gk.ensemble(fold_models)
     assert together.predict(tiny_models.X, verbose=0).shape == (96, 2)
 
@@ -93,6 +98,7 @@ def test_executions_are_trained_for_each_fold(project):
         1,
         executions_per_trial=2,
         cv_folds=3,
+        score_at="best",
         executor="inline",
         **project,
     )
@@ -238,7 +244,216 @@ def test_data_that_cannot_be_split_is_refused_before_anything_is_started(project
     assert not tuner._glimr.place.exists()
 
 
+# The epoch of the score
+
+
+CURVES = [[5.0, 1.0, 4.0, 3.0], [1.0, 6.0, 2.0, 3.0], [9.0, 8.0, 3.0, 4.0]]
+"""Of the folds, or of the executions: their own bests are at epochs 2, 1 and 3, that of the mean at
+3, and all have a fourth.
+"""
+EXPECTED = {
+    "best": ([1.0, 1.0, 3.0], 2),
+    "common": ([4.0, 2.0, 3.0], 3),
+    "last": ([3.0, 3.0, 4.0], 4),
+}
+OWN_BEST = [2, 1, 3]
+ONE_AFTER_THE_OTHER = itertools.count()
+
+
+class Curved(gk.HyperModel):
+    """Each fold has a curve of its own."""
+
+    def build(self, config):
+        return tiny_models.build(config)
+
+    def fit(self, config, model, *args, callbacks, epochs, initial_epoch=0, **kwargs):
+        curve = self.curve(config)
+        tiny_models.train_by_hand(
+            model, callbacks, epochs, lambda epoch: {"val_loss": curve[epoch]}, initial_epoch
+        )
+
+    def curve(self, config):
+        return CURVES[config.fold]
+
+
+class CurvedInTurn(Curved):
+    """Likewise, of executions, which do not know their number."""
+
+    def curve(self, config):
+        return CURVES[next(ONE_AFTER_THE_OTHER) % 3]
+
+
+def check_scored(tuner, rule):
+    """What tables, trials and weights say of the one trial."""
+    scores, epoch = EXPECTED[rule]
+    (trial,) = tuner.oracle.get_best_trials()
+    curves = [
+        number
+        for _, number in sorted(
+            (execution.history[1]["val_loss"], number)
+            for number, execution in trial.executions.items()
+        )
+    ]
+    order = [curves[1], curves[0], curves[2]]  # executions need not begin with the first curve
+    assert [trial.executions[number].score for number in order] == scores
+    assert trial.score == pytest.approx(sum(scores) / 3)
+    assert trial.best_step + 1 == epoch
+    results = tuner.results_dataframe()
+    assert results["score"][0] == trial.score
+    best = order.index(trial.best_execution(tuner.oracle.objective))
+    assert results["best_epoch"][0] == (OWN_BEST[best] if rule == "best" else epoch)
+    assert ("weights_epoch" in results) == (rule != "best")
+    if rule != "best":
+        assert results["weights_epoch"][0] == OWN_BEST[best]
+    kept = gk.default_checkpoints(gk.experiment_table(tuner))
+    assert kept["training_iteration"][order].tolist() == OWN_BEST
+    again = gk.RayTuner.open(tuner.project_dir)
+    assert again.results_dataframe().equals(results)
+
+
+@pytest.mark.parametrize("rule", ["best", "common", "last"])
+@pytest.mark.parametrize(
+    ("kind", "several"), [(Curved, {"cv_folds": 3}), (CurvedInTurn, {"executions_per_trial": 3})]
+)
+def test_a_trial_is_scored_at_the_epochs_that_one_asks_for(project, kind, several, rule):
+    tuner = gk.RayTuner(
+        kind(),
+        gk.Objective("val_loss", "min"),
+        1,
+        score_at=rule,
+        executor="inline",
+        **several,
+        **project,
+    )
+    tuner.search(tiny_models.X, tiny_models.Y, epochs=4, verbose=0)
+    check_scored(tuner, rule)
+
+
+@pytest.mark.parametrize(
+    ("kind", "several", "rule"),
+    [
+        (Curved, {"cv_folds": 3}, "common"),
+        (CurvedInTurn, {"executions_per_trial": 3}, "best"),
+    ],
+)
+def test_folds_have_a_common_epoch_and_executions_their_own_unless_one_says_so(
+    project, kind, several, rule
+):
+    tuner = gk.RayTuner(
+        kind(), gk.Objective("val_loss", "min"), 1, executor="inline", **several, **project
+    )
+    tuner.search(tiny_models.X, tiny_models.Y, epochs=4, verbose=0)
+    check_scored(tuner, rule)
+
+
+def test_the_tables_that_people_read_say_of_which_epoch_weights_are(project, capsys):
+    tuner = gk.RayTuner(
+        Curved(), gk.Objective("val_loss", "min"), 1, cv_folds=3, executor="inline", **project
+    )
+    tuner.search(tiny_models.X, tiny_models.Y, epochs=4, verbose=0)
+    capsys.readouterr()
+    tuner.results_summary()
+    heading = next(line for line in capsys.readouterr().out.splitlines() if "best_epoch" in line)
+    assert "weights_epoch" in heading
+    assert "weights_<wbr>epoch" in tuner.oracle.get_best_trials()[0]._repr_html_()
+    assert "3 folds, scored at a common epoch" in search_in_words(tuner._glimr.read())
+    (trial,) = tuner.to_study().trials
+    assert (trial.user_attrs["best_epoch"], trial.user_attrs["weights_epoch"]) == (3, 1)
+    for table in (tuner.results_dataframe(), gk.experiment_table(tuner)):
+        assert stored_tables.project_of(table).trials["0"].score == 3.0
+
+
+def test_another_choice_of_epochs_is_another_search(project):
+    for count, rule in ((1, "common"), (2, "last")):
+        tuner = gk.RayTuner(
+            tiny_models.build,
+            "val_loss",
+            count,
+            cv_folds=3,
+            score_at=rule,
+            executor="inline",
+            **project,
+        )
+        if rule == "common":
+            searched(tuner)
+            continue
+        with pytest.raises(ProjectError, match="score_at was common, is last"):
+            searched(tuner)
+
+
+def test_a_fold_that_ends_early_bounds_the_common_epoch(project):
+    """Keras' own early stopping, in one of the folds."""
+
+    class Ends(Curved):
+        def fit(self, config, model, *args, epochs, **kwargs):
+            super().fit(config, model, epochs=2 if config.fold == 2 else epochs, **kwargs)
+
+    tuner = gk.RayTuner(
+        Ends(), gk.Objective("val_loss", "min"), 1, cv_folds=3, executor="inline", **project
+    )
+    tuner.search(tiny_models.X, tiny_models.Y, epochs=4, verbose=0)
+    (trial,) = tuner.oracle.get_best_trials()
+    assert [each.best_epoch for each in trial.executions.values()] == [1, 1, 1]
+    assert len(trial.executions[0].history) == 4
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        (lambda history: None, [4.0, 2.0, 3.0]),
+        (lambda history: {"val_loss": min(history)}, [1.0, 1.0, 3.0]),
+        (min, [1.0, 1.0, 3.0]),
+    ],
+    ids=["nothing", "dict", "number"],
+)
+def test_a_score_that_ones_own_fit_returns_stays(project, returned, expected):
+    class Returns(Curved):
+        def fit(self, config, model, *args, **kwargs):
+            super().fit(config, model, *args, **kwargs)
+            return returned(CURVES[config.fold])
+
+    tuner = gk.RayTuner(
+        Returns(), gk.Objective("val_loss", "min"), 1, cv_folds=3, executor="inline", **project
+    )
+    tuner.search(tiny_models.X, tiny_models.Y, epochs=4, verbose=0)
+    (trial,) = tuner.oracle.get_best_trials()
+    assert [each.score for each in trial.executions.values()] == expected
+
+
+def test_a_run_trial_of_ones_own_that_calls_the_tuners_is_scored_alike(project):
+    class Own(gk.RayTuner):
+        def run_trial(self, trial, *args, **kwargs):
+            return super().run_trial(trial, *args, **kwargs)
+
+    tuner = Own(
+        Curved(), gk.Objective("val_loss", "min"), 1, cv_folds=3, executor="inline", **project
+    )
+    tuner.search(tiny_models.X, tiny_models.Y, epochs=4, verbose=0)
+    check_scored(tuner, "common")
+
+
+@pytest.mark.parametrize("score_at", ["first", 3, ["best"]])
+def test_bad_choices_of_epochs(project, score_at):
+    with pytest.raises(ValueError, match="`score_at` must be one of"):
+        gk.RayTuner(tiny_models.build, "val_loss", score_at=score_at, **project)
+
+
 # On Ray
+
+
+@pytest.mark.parametrize("rule", ["best", "common", "last"])
+def test_on_ray_a_trial_is_scored_at_the_same_epochs(local_ray, project, rule):
+    tuner = gk.RayTuner(
+        Curved(),
+        gk.Objective("val_loss", "min"),
+        1,
+        score_at=rule,
+        cv_folds=3,
+        executor="ray",
+        **project,
+    )
+    tuner.search(tiny_models.X, tiny_models.Y, epochs=4, verbose=0)
+    check_scored(tuner, rule)
 
 
 class Ranked(gk.HyperModel):

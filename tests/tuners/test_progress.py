@@ -13,8 +13,9 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.project.journal import Journal
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners.progress import Progress, describe_trial
 from glimr_keras.tuners.progress_notebook import in_notebook
 from tests.script_environment import script_environment

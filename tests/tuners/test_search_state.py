@@ -6,8 +6,9 @@ import time
 import pytest
 
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import MultiObjective, Objective
-from glimr_keras.trials.trial import Execution, Trial, TrialStatus
+from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners.search_state import SearchState, TimeLeft
 
 LOSS = Objective("val_loss", "min")

@@ -179,6 +179,17 @@ GROUPS = {
             "`config.num_folds`. Defaults to no cross validation.",
         ),
         Argument(
+            "score_at",
+            "ScoreAt | None",
+            "None",
+            'At which epoch a training is scored: `"best"`, at its own best one; `"common"`, all '
+            "trainings of a configuration at the epoch with the best mean, of those that all of "
+            'them have; `"last"`, at its last one. Choosing an epoch for each fold, on the data '
+            "that it is validated on, makes scores too good. Weights are those of each training's "
+            "own best epoch. A score that your own code returns stays as it is. Defaults to "
+            '`"common"` with `cv_folds`, and else to `"best"`, as in KerasTuner.',
+        ),
+        Argument(
             "executions_per_trial",
             "int",
             "1",

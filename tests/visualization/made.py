@@ -8,8 +8,9 @@ import numpy as np
 from glimr_keras.project.journal import Project, serialized
 from glimr_keras.space.hp_types import Boolean, Choice, Condition, Fixed, Float, Int
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.trials.execution import Execution
 from glimr_keras.trials.objective import MultiObjective, Objective
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.trial import Trial
 
 SPACE = [
     Float("optimization/learning_rate", 1e-5, 1e-1, sampling="log"),

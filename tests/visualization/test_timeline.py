@@ -9,7 +9,8 @@ import pytest
 
 import glimr_keras as gk
 from glimr_keras.errors import ProjectError
-from glimr_keras.trials.trial import Execution, Trial
+from glimr_keras.trials.execution import Execution
+from glimr_keras.trials.trial import Trial
 from glimr_keras.visualization.scores import scores_of
 from glimr_keras.visualization.timeline import duration, trainings
 from tests.visualization import made

@@ -1,0 +1,9 @@
+"""Where glimr has the tables of an experiment. A door: nothing is defined here."""
+
+from glimr_keras.glimr import former_names
+from glimr_keras.glimr.experiments import experiment_table
+from glimr_keras.results.tables import default_checkpoints, top_k_configs, top_k_trials
+
+__all__ = ["default_checkpoints", "experiment_table", "top_k_configs", "top_k_trials"]
+
+__getattr__ = former_names.refusing(__name__)

@@ -1,0 +1,6 @@
+"""Where glimr makes Keras' objects of a configuration. A door: nothing is defined here."""
+
+from glimr_keras.models.optimizers import keras_optimizer
+from glimr_keras.models.tasks import keras_losses, keras_metrics
+
+__all__ = ["keras_losses", "keras_metrics", "keras_optimizer"]

@@ -1,0 +1,98 @@
+"""At which epochs the trainings of a trial are scored, where it has several. Runs in the driver."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from glimr_keras.trials.execution import Execution
+from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.trial import Trial
+
+ScoreAt = Literal["best", "common", "last"]
+RULES = ("best", "common", "last")
+
+
+def choose_epochs(trial: Trial, objective: Objective, rule: str) -> None:
+    """Scores the executions of a trial that has ended at the epochs of a rule.
+
+    With `"best"` each is scored at its own best epoch, as it is already. With `"common"` all are
+    scored at one: that with the best mean over the executions, and the first of equal ones. So the
+    number of epochs is chosen once, and not by each fold on the data that it is validated on, which
+    would make scores too good. It is one of the epochs that all of them have, with the objective as
+    a number. With `"last"` each is scored at its last epoch of that kind.
+
+    A score that the user's code returned stays as it is. So do all where the executions have no
+    epoch in common, and the trial's message says so.
+
+    Args:
+        trial: One that did not fail.
+        objective: What is optimised, with its direction.
+        rule: `"best"`, `"common"` or `"last"`.
+    """
+    executions = trial.executions
+    if rule == "best" or (rule == "common" and len(executions) < 2):
+        return
+    curves = {number: _curve(each, objective) for number, each in executions.items()}
+    if not all(curves.values()):
+        return
+    if rule == "last":
+        epochs = {number: max(curve) for number, curve in curves.items()}
+    else:
+        means = _mean_curve(list(curves.values()))
+        if not means:
+            lines = [*filter(None, [trial.message]), _NOTHING_IN_COMMON]
+            trial.message = "\n".join(lines)
+            return
+        best = min(means, key=lambda epoch: objective.sort_key(means[epoch]))
+        epochs = dict.fromkeys(curves, best)
+    for number, epoch in epochs.items():
+        executions[number].score_at(epoch, objective)
+
+
+_SCORED_AT = "scored_at"
+_NOTHING_IN_COMMON = (
+    "Its trainings have no epoch in common in which the objective is a number. So each is scored "
+    "at its own best epoch, and not at a common one."
+)
+
+
+def chosen_epochs(trial: Trial) -> dict[str, dict[int, int]]:
+    """Return what a record of the trial's end says of the epochs that `choose_epochs` chose."""
+    chosen = {
+        number: execution.best_epoch
+        for number, execution in trial.executions.items()
+        if execution.weights_epoch is not None and execution.best_epoch is not None
+    }
+    return {_SCORED_AT: chosen} if chosen else {}
+
+
+def take_chosen(trial: Trial, record: Mapping[str, Any], objective: Objective) -> None:
+    """Scores the executions of a trial as a record of its end says."""
+    for number, epoch in record.get(_SCORED_AT, {}).items():
+        trial.executions[int(number)].score_at(epoch, objective)
+
+
+def _mean_curve(curves: list[dict[int, float]]) -> Mapping[int, float]:
+    """Return the mean after each epoch that all have, in their order."""
+    first, *others = curves
+    return {
+        epoch: statistics.fmean([first[epoch], *(curve[epoch] for curve in others)])
+        for epoch in sorted(first)
+        if all(epoch in curve for curve in others)
+    }
+
+
+def _curve(execution: Execution, objective: Objective) -> dict[int, float]:
+    """Return the objective after each epoch that has it as a number; nothing where the score is not
+    of these epochs, but of what the user's code returned.
+    """
+    found = {epoch: objective.value_in(seen) for epoch, seen in execution.history.items()}
+    curve = {
+        epoch: value for epoch, value in found.items() if value is not None and math.isfinite(value)
+    }
+    best = min(curve.values(), key=objective.sort_key, default=None)
+    says_other = any(part.name in execution.returned for part in objective.parts)
+    return {} if says_other or objective.better_than(best, execution.score) else curve
