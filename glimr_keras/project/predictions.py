@@ -42,8 +42,10 @@ _MOST_BROKEN = 1000
 a hole can be longer than any disk.
 """
 _TYPES = frozenset(
-    ("bool", "float16", "float32", "float64")
-    + tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+    (
+        *("bool", "float16", "float32", "float64"),
+        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    )
 )
 _PREDICTED = "float32"
 _MOST_AXES = 30
@@ -583,7 +585,7 @@ def _as_float32(predictions: Arrays) -> Arrays:
     def change(array: np.ndarray) -> np.ndarray:
         if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
             raise ValueError(f"predictions must be real numbers. Received: {array.dtype}")
-        kept = np.asarray(array, _PREDICTED)
+        kept = np.asarray(array, "<f4")
         if array.dtype.kind in "iu" and not np.array_equal(kept.astype(array.dtype), array):
             raise ValueError("predictions are integers that float32 does not have")
         return _with_samples(kept)

@@ -41,6 +41,7 @@ class TrialContext:
         trackers: Where the script logs to, by package, where a callback of that package is given.
         reuse_graphs: Whether a model may train by graphs that were traced for an equal one.
         loop: How each execution trains.
+        keep_predictions: Whether what models predict for validation samples is kept.
     """
 
     hypermodel: HyperModel
@@ -57,6 +58,7 @@ class TrialContext:
     compile_overrides: CompileOverrides = dataclasses.field(default_factory=CompileOverrides)
     trackers: Mapping[str, Tracker] = dataclasses.field(default_factory=dict)
     reuse_graphs: bool = True
+    keep_predictions: bool = False
     loop: TrialLoop = dataclasses.field(kw_only=True)
 
     @property

@@ -151,6 +151,7 @@ class BaseTuner(Results):
         overwrite: Whether to start over, and remove the project's earlier trials when the first
             search starts. Defaults to `False`.
         keep_top_k: Of so many trials, the best, the weights are kept; at least 1. Defaults to all.
+        keep_predictions: Whether predictions for validation samples are kept. Defaults to `False`.
         reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live
             line. Defaults to the live line.
         tuner_id: Name of the file with the tuner's own state. Defaults to `tuner0`.
@@ -213,6 +214,7 @@ class BaseTuner(Results):
         state_interval_s: float | None = 10.0,
         retry_failed: bool = False,
         keep_top_k: int | None = None,
+        keep_predictions: bool = False,
         reporter: tune.ProgressReporter | None = None,
         tuner_id: str | None = None,
         logger: Any = None,
@@ -493,12 +495,10 @@ class BaseTuner(Results):
     def get_trial_dir(self, trial_id: str) -> str:
         """Return the directory of a trial; in `run_trial`, of the execution that runs."""
         runner = self._glimr.runner
-        is_of_runner = runner is not None and runner.spec.trial_id == trial_id
-        directory = (
-            runner.spec.directory
-            if runner is not None and is_of_runner
-            else super().get_trial_dir(trial_id)
-        )
+        if runner is not None and runner.spec.trial_id == trial_id:
+            directory = runner.spec.directory
+        else:
+            directory = super().get_trial_dir(trial_id)
         pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
         return directory
 

@@ -40,6 +40,7 @@ from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe
 from glimr_keras.training.dry_run import DryRun, dry_run
+from glimr_keras.training.kept_predictions import keeps_predictions
 from glimr_keras.training.messages import Change
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.transport.serialization import check_sendable
@@ -332,6 +333,7 @@ class SearchSession:
             max_model_size=None if size is None else checked_count("max_model_size", size),
             compile_overrides=CompileOverrides.of(tuner),
             reuse_graphs=settings.reuse_graphs,
+            keep_predictions=keeps_predictions(settings.keep_predictions, hypermodel_of(tuner)),
             loop=self.loop(),
         )
         sends = self._chosen().sends
