@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
@@ -385,17 +386,14 @@ def _read_head(file: BinaryIO, size: int) -> _Head:
         return _head(content + digest, described)
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
-            f"The predictions in {file.name} are damaged: {type(error).__name__}: {error}"
+            f"The predictions in {getattr(file, 'name', FILE)} are damaged: "
+            f"{type(error).__name__}: {error}"
         ) from error
 
 
 def _parsed_head(content: bytes) -> _Head:
     """Return the head that bytes begin with."""
-    import io
-
-    file = io.BytesIO(content)
-    file.name = FILE  # type: ignore[attr-defined]  # for messages
-    return _read_head(file, len(content))
+    return _read_head(io.BytesIO(content), len(content))
 
 
 def _check(described: Any) -> None:

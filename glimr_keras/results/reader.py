@@ -14,8 +14,9 @@ from glimr_keras.errors import CheckpointError, ModelError, ProjectError
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.configuration import configuration
 from glimr_keras.models.hypermodel import HyperModel, overrides
-from glimr_keras.project import checkpoints, model_weights
+from glimr_keras.project import checkpoints, model_weights, predictions
 from glimr_keras.project.journal import Journal, Project
+from glimr_keras.project.predictions import KeptPredictions
 from glimr_keras.project.remote_files import project_name
 from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.space.declared_space import DeclaredSpace
@@ -137,6 +138,19 @@ class ProjectReader:
         if checkpoints.are_of_own_loop(place):
             return trial.values
         return trial.values | (checkpoints.describe(place).values or {})
+
+    def predictions(self, trial_id: str, execution: int) -> KeptPredictions | None:
+        """What an execution's model predicted for its validation samples after each epoch; `None`
+        if that was not kept.
+
+        Raises:
+            CheckpointError: If it is damaged.
+            StorageError: If it cannot be read from the project's URI.
+        """
+        place = self.directory_of(trial_id, execution)
+        if self.mirror is not None:
+            self.mirror.fetch_predictions(place)
+        return predictions.read(place)
 
     def read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
         """Loads the weights of an execution's best epoch into a model."""

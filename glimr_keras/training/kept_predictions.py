@@ -177,8 +177,8 @@ def keeps_predictions(is_asked: bool, hypermodel: HyperModel) -> bool:
     if is_asked and overrides(hypermodel, "run"):
         raise ValueError(
             f"`keep_predictions=True` needs trainings by Keras' `model.fit`, and "
-            f"{method_name(hypermodel, 'run')} is a whole trial. Override `build`, `data` and `fit` "
-            "instead."
+            f"{method_name(hypermodel, 'run')} is a whole trial. Override `build`, `data` and "
+            "`fit` instead."
         )
     return is_asked
 
