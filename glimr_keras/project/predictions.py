@@ -16,7 +16,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 import os
 import pathlib
 import reprlib
@@ -30,6 +29,19 @@ from glimr_keras._utils import untrusted_json
 from glimr_keras._utils.files import force_file, write_whole
 from glimr_keras._utils.untrusted_json import LARGEST
 from glimr_keras.errors import CheckpointError, StorageError
+from glimr_keras.project.sample_arrays import (
+    PREDICTED,
+    Arrays,
+    as_float32,
+    as_stored,
+    check_structure,
+    described_as,
+    is_count,
+    leaves,
+    leaves_of,
+    sample_size,
+    taken,
+)
 
 FILE = "predictions.bin"
 _MAGIC = b"glimr_keras predictions 1\n"
@@ -42,23 +54,11 @@ _MOST_BROKEN = 1000
 """So many records in a row that are none are looked at before it is given up: a file that is mostly
 a hole can be longer than any disk.
 """
-_TYPES = frozenset(
-    (
-        *("bool", "float16", "float32", "float64"),
-        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    )
-)
-_PREDICTED = "float32"
-_MOST_AXES = 30
 _STORED = 20
 """So many times as large may a file be as what the disk has of it, beside `_FREE` bytes."""
 _FREE = 1 << 26
-_KINDS = (dict, list, tuple)
 _POSITIONS = ("samples", "groups")
 """What is stored as integers of 64 bits."""
-
-Arrays = Any
-"""An array whose first axis counts samples, or any nesting of such in dicts, lists and tuples."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +122,7 @@ class KeptPredictions:
         if self._head.epoch_of(record) != epoch:
             raise CheckpointError(f"The predictions in {self._file} have changed meanwhile.")
         content = memoryview(record)[_EPOCH.size : -_DIGEST]
-        found, rest = _taken(self._head.outputs, self._head.count, content)
-        assert not rest
+        found, _ = taken(self._head.outputs, self._head.count, content)
         return found
 
 
@@ -195,7 +194,7 @@ class PredictionsWriter:
                 be kept.
             StorageError: If it cannot be written.
         """
-        predictions = _as_float32(predictions)
+        predictions = as_float32(predictions)
         head = _Head.of(self._attempt, validation, predictions)
         if self._head is not None and head.content != self._head.content:
             raise ValueError(
@@ -304,12 +303,12 @@ class _Head:
     def of(cls, attempt: int, validation: Validation, predictions: Arrays) -> _Head:
         """Return the head of a file with predictions like these."""
         parts = {
-            field.name: _stored(getattr(validation, field.name))
+            field.name: as_stored(getattr(validation, field.name))
             for field in dataclasses.fields(validation)
         }
         for name in _POSITIONS:
             parts[name] = None if parts[name] is None else parts[name].astype("<i8")
-        counts = {len(leaf) for part in (predictions, *parts.values()) for leaf in _leaves(part)}
+        counts = {len(leaf) for part in (predictions, *parts.values()) for leaf in leaves(part)}
         if len(counts) != 1:
             raise ValueError(
                 "there must be as many predictions as labels and weights. Received: "
@@ -318,11 +317,11 @@ class _Head:
         described = {
             "attempt": attempt,
             "count": counts.pop(),
-            "outputs": _described(predictions),
-            **{name: _described(part) for name, part in parts.items()},
+            "outputs": described_as(predictions),
+            **{name: described_as(part) for name, part in parts.items()},
         }
         text = json.dumps(described).encode()
-        arrays = b"".join(leaf.tobytes() for part in parts.values() for leaf in _leaves(part))
+        arrays = b"".join(leaf.tobytes() for part in parts.values() for leaf in leaves(part))
         content = _MAGIC + _LENGTH.pack(len(text)) + text + arrays
         return _head(content + _digest(content), described)
 
@@ -334,12 +333,12 @@ class _Head:
         rest = memoryview(self.content)[start + length : -_DIGEST]
         found = {}
         for field in dataclasses.fields(Validation):
-            found[field.name], rest = _taken(described[field.name], self.count, rest)
+            found[field.name], rest = taken(described[field.name], self.count, rest)
         return Validation(**found)
 
     def made(self, epoch: int, predictions: Arrays) -> bytes:
         """Return the record of an epoch."""
-        content = _EPOCH.pack(epoch) + b"".join(leaf.tobytes() for leaf in _leaves(predictions))
+        content = _EPOCH.pack(epoch) + b"".join(leaf.tobytes() for leaf in leaves(predictions))
         return content + _digest(self.content[-_DIGEST:], content)
 
     def epoch_of(self, record: bytes) -> int | None:
@@ -355,7 +354,7 @@ class _Head:
 
 def _head(content: bytes, described: Mapping[str, Any]) -> _Head:
     count, outputs = described["count"], described["outputs"]
-    size = _EPOCH.size + count * _sample_size(outputs) + _DIGEST
+    size = _EPOCH.size + count * sample_size(outputs) + _DIGEST
     return _Head(content, described["attempt"], count, outputs, size)
 
 
@@ -376,7 +375,7 @@ def _read_head(file: BinaryIO, size: int) -> _Head:
         described = untrusted_json.parsed(text, _LONGEST)
         _check(described)
         names = [field.name for field in dataclasses.fields(Validation)]
-        stored = described["count"] * sum(_sample_size(described[name]) for name in names)
+        stored = described["count"] * sum(sample_size(described[name]) for name in names)
         if len(start) + length + stored + _DIGEST > size:
             raise ValueError(f"it would have {stored} bytes of labels, and has {size} in all")
         content = start + text + file.read(stored)
@@ -404,47 +403,20 @@ def _check(described: Any) -> None:
     """
     if type(described) is not dict:
         raise TypeError(f"its description cannot be {reprlib.repr(described)}")
-    if not _is_count(described["attempt"]):
+    if not is_count(described["attempt"]):
         raise ValueError(f"`attempt` cannot be {reprlib.repr(described['attempt'])}")
-    if not _is_count(described["count"]) or described["count"] == 0:
+    if not is_count(described["count"]) or described["count"] == 0:
         raise ValueError(f"`count` cannot be {reprlib.repr(described['count'])}")
     for name in ("labels", "weights"):
-        _check_structure(name, described[name])
+        check_structure(name, described[name])
     for name in _POSITIONS:
         if described[name] not in (None, {"shape": [], "dtype": "int64"}):
             raise ValueError(f"`{name}` cannot be {reprlib.repr(described[name])}")
-    _check_structure("outputs", described["outputs"])
+    check_structure("outputs", described["outputs"])
     if described["outputs"] is None or {
-        each["dtype"] for each in _leaves_of(described["outputs"])
-    } != {_PREDICTED}:
+        each["dtype"] for each in leaves_of(described["outputs"])
+    } != {PREDICTED}:
         raise ValueError(f"`outputs` cannot be {reprlib.repr(described['outputs'])}")
-
-
-def _check_structure(name: str, structure: Any) -> None:
-    match structure:
-        case None:
-            return
-        case {"shape": list(sizes), "dtype": str(dtype)} if len(structure) == 2:
-            if (
-                len(sizes) <= _MOST_AXES
-                and all(map(_is_count, sizes))
-                and dtype in _TYPES
-                and 0 < math.prod(sizes) <= LARGEST
-            ):
-                return
-        case {"dict": dict(parts)} if len(structure) == 1:
-            for part in parts.values():
-                _check_structure(name, part)
-            return
-        case {"list": list(parts)} | {"tuple": list(parts)} if len(structure) == 1:
-            for part in parts:
-                _check_structure(name, part)
-            return
-    raise ValueError(f"`{name}` cannot be {reprlib.repr(structure)}")
-
-
-def _is_count(number: Any) -> bool:
-    return type(number) is int and 0 <= number <= LARGEST
 
 
 def _records(file: BinaryIO, head: _Head, size: int) -> Iterator[tuple[int, int]]:
@@ -546,130 +518,3 @@ def _storing(file: pathlib.Path) -> Iterator[None]:
         raise StorageError(
             f"Predictions cannot be written to {file}: {type(error).__name__}: {error}"
         ) from error
-
-
-# Structures of arrays
-
-
-def _leaves(part: Arrays) -> Iterator[np.ndarray]:
-    """The arrays of a structure, in the order in which they are stored."""
-    if part is None:
-        return
-    if not isinstance(part, _KINDS):
-        yield part
-        return
-    for each in part.values() if isinstance(part, dict) else part:
-        yield from _leaves(each)
-
-
-def _mapped(change: Any, part: Arrays) -> Arrays:
-    """A structure with another array in the place of each; its dicts, lists and tuples are plain
-    ones.
-    """
-    if isinstance(part, dict):
-        return {name: _mapped(change, each) for name, each in part.items()}
-    if isinstance(part, (list, tuple)):
-        return (tuple if isinstance(part, tuple) else list)(_mapped(change, each) for each in part)
-    return None if part is None else change(np.asarray(part))
-
-
-def _as_float32(predictions: Arrays) -> Arrays:
-    """Predictions as they are kept.
-
-    Raises:
-        ValueError: If they would be others.
-    """
-
-    def change(array: np.ndarray) -> np.ndarray:
-        if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
-            raise ValueError(f"predictions must be real numbers. Received: {array.dtype}")
-        kept = np.asarray(array, "<f4")
-        if array.dtype.kind in "iu" and not np.array_equal(kept.astype(array.dtype), array):
-            raise ValueError("predictions are integers that float32 does not have")
-        return _with_samples(kept)
-
-    predictions = _mapped(change, predictions)
-    if next(_leaves(predictions), None) is None:
-        raise ValueError("there are no predictions")
-    return predictions
-
-
-def _stored(part: Arrays) -> Arrays:
-    """Labels and the like as they are kept.
-
-    Raises:
-        ValueError: If they are no numbers.
-    """
-
-    def change(array: np.ndarray) -> np.ndarray:
-        if array.dtype.name == "bfloat16":
-            array = array.astype("float32")
-        if array.dtype.name not in _TYPES:
-            raise ValueError(f"labels and weights must be numbers. Received: {array.dtype}")
-        return _with_samples(array.astype(array.dtype.newbyteorder("<"), copy=False))
-
-    return _mapped(change, part)
-
-
-def _with_samples(array: np.ndarray) -> np.ndarray:
-    if array.size == 0 or not 0 < array.ndim <= _MOST_AXES:
-        raise ValueError(f"the first axis must count samples. Received: shape {array.shape}")
-    return array
-
-
-def _described(part: Arrays) -> Any:
-    if part is None:
-        return None
-    if isinstance(part, dict):
-        if not all(isinstance(name, str) for name in part):
-            raise ValueError(f"names must be texts. Received: {list(part)}")
-        return {"dict": {name: _described(each) for name, each in part.items()}}
-    if isinstance(part, (list, tuple)):
-        kind = "tuple" if isinstance(part, tuple) else "list"
-        return {kind: [_described(each) for each in part]}
-    return {"shape": list(part.shape[1:]), "dtype": part.dtype.name}
-
-
-def _leaves_of(structure: Any) -> Iterator[Mapping[str, Any]]:
-    """The leaves of a described structure."""
-    match structure:
-        case None:
-            return
-        case {"shape": _}:
-            yield structure
-        case {"dict": parts}:
-            for part in parts.values():
-                yield from _leaves_of(part)
-        case {"list": parts} | {"tuple": parts}:
-            for part in parts:
-                yield from _leaves_of(part)
-
-
-def _sample_size(structure: Any) -> int:
-    """Bytes of one sample of a structure."""
-    return sum(
-        np.dtype(leaf["dtype"]).itemsize * math.prod(leaf["shape"])
-        for leaf in _leaves_of(structure)
-    )
-
-
-def _taken(structure: Any, count: int, content: memoryview) -> tuple[Arrays, memoryview]:
-    """The arrays of a described structure from the beginning of these bytes, and the rest."""
-    match structure:
-        case None:
-            return None, content
-        case {"dict": parts}:
-            named = {}
-            for name, part in parts.items():
-                named[name], content = _taken(part, count, content)
-            return named, content
-        case {"list": parts} | {"tuple": parts}:
-            found = []
-            for part in parts:
-                each, content = _taken(part, count, content)
-                found.append(each)
-            return (tuple(found) if "tuple" in structure else found), content
-    dtype = np.dtype(structure["dtype"]).newbyteorder("<")
-    size = count * _sample_size(structure)
-    array = np.frombuffer(content[:size], dtype).reshape(count, *structure["shape"])
-    return array.astype(dtype.newbyteorder("="), copy=True), content[size:]

@@ -1,5 +1,5 @@
-"""The files of checkpoints and predictions in a project, with sizes and times of change, by which it
-is seen what has changed. Runs in the driver.
+"""Checkpoints and predictions in a project by their files, with sizes and times of change, by which
+it is seen what has changed. Runs in the driver.
 """
 
 from __future__ import annotations
