@@ -52,7 +52,7 @@ class PredictionKeeper:
         self._given: FitArguments | None = None
         self._model: Any = None
         self._data: _Data | None = None
-        self._is_validated = False
+        self._predicted: tuple[Validation, Any] | None = None  # in this epoch
 
     def know(self, given: FitArguments) -> None:
         """Know the data that `search` was given for this execution, by which samples are told."""
@@ -94,29 +94,35 @@ class PredictionKeeper:
         Raises:
             FatalTypeError: If it is of another model, or in another way, than could be seen.
         """
-        self._is_validated = False
+        self._predicted = None
         if model is not self._model:
             raise FatalTypeError(
                 "`keep_predictions=True` needs trainings by Keras' `model.fit`, of the model that "
                 "`build` returned: of others it is not known what they are validated on."
             )
 
-    def validated(self) -> None:
-        """The model was evaluated with its validation data."""
-        self._is_validated = True
+    def predict(self) -> None:
+        """Predict with the model as it is validated: a callback may have given it other weights
+        for that, as those of a moving average.
+
+        Raises:
+            FatalError: If the validation data are none that can be predicted for.
+        """
+        if self._data is not None:
+            with _undisturbed(self._model, self._data.source):
+                self._predicted = self._data.predicted(self._model)
 
     def keep(self, epoch: int) -> None:
-        """Write what the model predicts after an epoch, counted from 1, if it was validated.
+        """Write what was predicted in an epoch, counted from 1, if the model was validated.
 
         Raises:
             FatalError: If predictions cannot be kept.
             StorageError: If they cannot be written.
         """
-        was_validated, self._is_validated = self._is_validated, False
-        if not was_validated or self._data is None:
+        predicted, self._predicted = self._predicted, None
+        if predicted is None:
             return
-        with _undisturbed(self._model, self._data.source):
-            validation, predictions = self._data.predicted(self._model)
+        validation, predictions = predicted
         try:
             size = self._writer.add(epoch, validation, predictions)
         except ValueError as error:

@@ -297,9 +297,9 @@ class TrialCallback(TuneReportCheckpoint):
         self._fit = _Fit(self._no_values())
         self._histories.append(getattr(self.model, "history", None))
 
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self.predictions is not None:
-            self.predictions.validated()
+            self.predictions.predict()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._goes_on_at is not None and epoch < self._goes_on_at:

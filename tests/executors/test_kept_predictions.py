@@ -54,6 +54,22 @@ def jitted(config):
     return model
 
 
+def averaged(config):
+    model = with_dropout(config)
+    model.compile(
+        keras.optimizers.Adam(0.05, use_ema=True, ema_momentum=0.9),
+        "sparse_categorical_crossentropy",
+    )
+    return model
+
+
+def test_they_are_those_of_the_weights_that_are_validated(tmp_path):
+    swap = keras.callbacks.SwapEMAWeights()
+    tuner = tuner_of(averaged, tmp_path, 1)
+    tuner.search(*tiny_models.TRAIN, epochs=3, callbacks=[swap], **DATA)
+    check_all(tuner)
+
+
 @pytest.mark.parametrize("model", [with_dropout, jitted])
 def test_models_that_train_by_graphs_of_others_do_the_same(local_ray, tmp_path, model):
     tables = []

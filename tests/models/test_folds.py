@@ -255,3 +255,12 @@ def test_scikit_learn_is_asked_for_where_it_is_missing(monkeypatch):
     ):
         parts()
     assert set(parts(folds=np.arange(N) % 3)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("folds", [None, np.arange(12) // 3 % 3])
+def test_groups_are_kept_as_integers(folds):
+    groups = np.array([f"patient {number // 3}" for number in range(12)])
+    arguments = FitArguments((np.zeros((12, 2)), np.zeros(12)))
+    made = make(arguments, 3, 0, groups=groups, stratify=None, folds=folds)
+    np.testing.assert_array_equal(made.groups, np.arange(12) // 3)
+    assert make(arguments, 3, 0, stratify=None).groups is None
