@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # they import Keras and Ray, which the command line does with
         visualization,
     )
     from glimr_keras.errors import FailedTrialError
+    from glimr_keras.evaluation.nested import nested_cross_validation
     from glimr_keras.glimr.search import Search
     from glimr_keras.models.bags import Bags
     from glimr_keras.models.ensemble import ensemble
@@ -65,6 +66,7 @@ _PLACES = {
     "tuners": "glimr_keras.tuners",
     "visualization": "glimr_keras.visualization",
     "FailedTrialError": "glimr_keras.errors",
+    "nested_cross_validation": "glimr_keras.evaluation.nested",
     "Search": "glimr_keras.glimr.search",
     "Bags": "glimr_keras.models.bags",
     "ensemble": "glimr_keras.models.ensemble",
@@ -132,6 +134,7 @@ __all__ = [
     "keras_metrics",
     "keras_optimizer",
     "layers",
+    "nested_cross_validation",
     "open_keras_tuner_project",
     "optimization_space",
     "oracles",

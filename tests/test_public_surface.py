@@ -42,6 +42,7 @@ def test_all_names_exist_and_are_sorted():
         "experiment_table",
         "keras_losses",
         "keras_metrics",
+        "nested_cross_validation",
         "open_keras_tuner_project",
         "keras_optimizer",
         "layers",

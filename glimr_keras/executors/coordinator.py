@@ -16,7 +16,7 @@ from glimr_keras.errors import FatalError, SearchError, StorageError
 from glimr_keras.executors.gpu_use import GpuUse
 from glimr_keras.executors.policies import FailurePolicy, StoppingPolicy, hung
 from glimr_keras.oracles import Nothing, Oracle
-from glimr_keras.project import checkpoints, training_states
+from glimr_keras.project import checkpoints, predictions, training_states
 from glimr_keras.project.journal import Journal, now
 from glimr_keras.space.define_by_run import sample
 from glimr_keras.space.hp_types import HyperParameter
@@ -432,6 +432,7 @@ class Coordinator:
             trial.executions[spec.execution] = Execution(attempt=execution.attempt + 1)
             training_states.remove_states(state_directory(spec.directory))
             self._remove(pathlib.Path(spec.directory))
+            predictions.remove(spec.directory)
             self._again(
                 spec, resumes=False, lacked=outcome if self._needs_room(spec, outcome) else None
             )
@@ -478,6 +479,7 @@ class Coordinator:
         """
         place = execution_directory(self._directory, trial.trial_id, number)
         self._write(checkpoints.force, place)
+        self._write(predictions.force, place)
         values = None if trial.values == trial.suggested else trial.values
         execution = trial.executions[number]
         self._write(self._journal.end_execution, trial.trial_id, number, execution, values)
@@ -570,13 +572,13 @@ class Coordinator:
                 self._remove(execution_directory(self._directory, other.trial_id, number))
 
     def _put(self, spec: ExecutionSpec, files: Mapping[str, Mapping[str, bytes]]) -> None:
-        """Writes checkpoints that came with a report from a machine that does not see the project's
-        directory.
-        """
+        """Writes the files in a report from a machine that does not see the project's directory."""
         if "best" in files:
             self._write(checkpoints.put, spec.directory, files["best"])
         if "latest" in files:
             self._write(training_states.put_state, state_directory(spec.directory), files["latest"])
+        if "predictions" in files:
+            self._write(predictions.put, spec.directory, files["predictions"])
 
     def _tell(self, tell: Callable[..., None], *what: Any) -> None:
         """Tells the observer, in which code of the user's may run. Its error ends the search."""

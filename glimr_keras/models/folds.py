@@ -29,10 +29,12 @@ class Folds:
         count: How many folds there are; fold i is validated on a part i, and trained on the others.
         parts: The part of each sample, shape (samples,), int; `None` where a sample's part follows
             from its position, or the user's own loader knows.
+        groups: The group of each sample as an integer, shape (samples,); `None` without groups.
     """
 
     count: int
     parts: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
 
 def make(
@@ -76,8 +78,9 @@ def make(
         return Folds(count)
     size = _size(arguments)
     groups = None if groups is None else _vector("groups", groups, size)
+    codes = None if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
     if folds is not None:
-        return Folds(count, _checked_parts(_vector("folds", folds, size), count, groups))
+        return Folds(count, _checked_parts(_vector("folds", folds, size), count, groups), codes)
     if isinstance(stratify, str) and stratify == "auto":
         classes, hint = (
             _classes(data.labels(arguments), count),
@@ -86,7 +89,7 @@ def make(
     else:
         classes, hint = None if stratify is None else _vector("stratify", stratify, size), ""
     _check_enough(classes, groups, size, count, hint)
-    return Folds(count, _dealt(size, count, seed, classes, groups))
+    return Folds(count, _dealt(size, count, seed, classes, groups), codes)
 
 
 def split(arguments: FitArguments, folds: Folds, fold: int) -> FitArguments:

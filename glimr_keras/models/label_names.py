@@ -12,12 +12,29 @@ import keras
 import numpy as np
 
 from glimr_keras.errors import ModelError
-from glimr_keras.models import samples, tf_datasets
+from glimr_keras.models import data, samples, tasks, tf_datasets
 from glimr_keras.models.bags import Bags
 from glimr_keras.models.data import FitArguments
+from glimr_keras.space.hyperparameters import HyperParameters
 
 _Named = Callable[[Any, Any], tuple[Any, Any]]
 """Labels and weights under their new names, of those of all samples or of a batch."""
+
+
+def adapted(config: HyperParameters, model: Any, arguments: FitArguments) -> FitArguments:
+    """The data in the form that the model takes.
+
+    Raises:
+        ModelError: If the model's tasks are not those that have labels.
+    """
+    names = tasks.task_names(config.declared)
+    bare = tasks.outputs_without_task(model)
+    tasks.check_labels(names, data.labels(arguments), bare)
+    if bare:
+        return with_all_names(arguments, tasks.outputs_with_loss(model), bare)
+    if names and tasks.takes_bare_labels(model):
+        return with_bare_labels(arguments)
+    return arguments
 
 
 def with_bare_labels(arguments: FitArguments) -> FitArguments:

@@ -101,13 +101,25 @@ def mixes(dataset: Any) -> bool:
     """Whether a pipeline shuffles or repeats, so that one element is at several positions, as far
     as it can be looked into.
     """
+    return _has(dataset, "Shuffle", "RepeatDataset")
+
+
+def shuffles(dataset: Any) -> bool:
+    """Whether a pipeline shuffles, so that its elements come in another order each time, as far as
+    it can be looked into.
+    """
+    return _has(dataset, "Shuffle")
+
+
+def _has(dataset: Any, *words: str) -> bool:
+    """Whether the name of an operation of a pipeline has one of these in it."""
     import tensorflow as tf
 
     try:
         graph = _serialized(dataset)
     except tf.errors.OpError:
         return False
-    return any("Shuffle" in name or "RepeatDataset" in name for name in _operations(graph))
+    return any(word in name for name in _operations(graph) for word in words)
 
 
 def split(dataset: Any, count: int, fold: int) -> tuple[Any, Any]:

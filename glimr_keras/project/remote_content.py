@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from glimr_keras._utils import untrusted_json
-from glimr_keras.project import checkpoints
+from glimr_keras.project import checkpoints, predictions
 from glimr_keras.project.directory import is_of_a_project
 from glimr_keras.project.journal import FILE, HIDDEN
 from glimr_keras.trials.layout import STATES, is_shard, trial_folder
@@ -28,6 +28,34 @@ def is_checkpoint(folder: str) -> bool:
     """Whether a checkpoint is in a folder of this name."""
     found = _CHECKPOINT.fullmatch(folder)
     return found is not None and found["trial"] == trial_folder(found["id"])
+
+
+def whole(content: Callable[[str], bytes | None], folder: str) -> dict[str, bytes] | None:
+    """The files of a checkpoint that is there, and of the one that a state has beside it; by name,
+    as `packed` has them. `None` if it is not whole.
+
+    Args:
+        content: Of a file that is there, by its name; `None` of one that is not.
+    """
+    files: dict[str, bytes] = {}
+    for part in ("", f"{checkpoints.BEST}/"):
+        description = content(f"{folder}/{part}{checkpoints.DESCRIPTION}")
+        if description is None:
+            continue
+        found = (  # the second if a machine was lost while it sent them
+            content(f"{folder}/{part}{file}") for file in (checkpoints.WEIGHTS, checkpoints.NEW)
+        )
+        fitting = (
+            each for each in found if each is not None and checkpoints.fits(description, each)
+        )
+        weights = next(fitting, None)
+        if weights is None:
+            return None
+        files |= {
+            f"{part}{checkpoints.DESCRIPTION}": description,
+            f"{part}{checkpoints.WEIGHTS}": weights,
+        }
+    return files if checkpoints.DESCRIPTION in files else None
 
 
 def of_project(names: Iterable[str], journal: bytes | None) -> list[str]:
@@ -52,7 +80,9 @@ def _is_of(name: str, trials: set[str]) -> bool:
         first = "/".join([first, *others[:1]])
     elif not first.startswith(_TRIAL):
         return is_of_a_project(first)
-    return first in trials or (is_checkpoint(folder) and file in OF_CHECKPOINTS)
+    return first in trials or (
+        is_checkpoint(folder) and file in (*OF_CHECKPOINTS, predictions.FILE)
+    )
 
 
 def _trial_ids(journal: bytes) -> Iterator[str]:

@@ -24,7 +24,13 @@ from typing import Any
 
 from glimr_keras._utils import files
 from glimr_keras.errors import CheckpointError, ProjectError, StorageError
-from glimr_keras.project import checkpoints, remote_content, stamps, training_states
+from glimr_keras.project import (
+    checkpoints,
+    predictions,
+    remote_content,
+    stamps,
+    training_states,
+)
 from glimr_keras.project.journal import FILE, HIDDEN, Journal
 from glimr_keras.project.remote_claim import NAME, Claim
 from glimr_keras.project.remote_files import Remote, is_uri, without_keys
@@ -230,39 +236,14 @@ class Mirror:
             directory = self.directory / training / STATES
             if training_states.newest(directory) is not None:
                 continue
-            found = (self._whole(folder) for _, folder in sorted(folders, reverse=True))
-            files = next(filter(None, found), None)
+            contents = (
+                remote_content.whole(self._remote.content, each)
+                for _, each in sorted(folders, reverse=True)
+            )
+            files = next(filter(None, contents), None)
             if files is not None:
                 training_states.put_state(directory, files)
-
-    def _whole(self, folder: str) -> dict[str, bytes] | None:
-        """The files of a checkpoint that is there, and of the one that a state has beside it; by
-        name, as `packed` has them.
-        """
-        files: dict[str, bytes] = {}
-        for part in ("", f"{checkpoints.BEST}/"):
-            description = self._remote.content(f"{folder}/{part}{checkpoints.DESCRIPTION}")
-            if description is None:
-                continue
-            found = (  # the second if a machine was lost while it sent them
-                self._remote.content(f"{folder}/{part}{file}")
-                for file in (checkpoints.WEIGHTS, checkpoints.NEW)
-            )
-            weights = next(
-                (
-                    each
-                    for each in found
-                    if each is not None and checkpoints.fits(description, each)
-                ),
-                None,
-            )
-            if weights is None:
-                return None
-            files |= {
-                f"{part}{checkpoints.DESCRIPTION}": description,
-                f"{part}{checkpoints.WEIGHTS}": weights,
-            }
-        return files if checkpoints.DESCRIPTION in files else None
+                self.fetch_predictions(self.directory / training)
 
     def fetch(self, directory: pathlib.Path, score: float | None = None) -> None:
         """Brings the checkpoint of an execution's folder, unless the right one is here.
@@ -290,10 +271,25 @@ class Mirror:
             is_whole and (directory / checkpoints.DESCRIPTION).read_bytes() == description
         ):
             return
-        files = self._whole(name)
+        files = remote_content.whole(self._remote.content, name)
         if files is not None:
             checkpoints.put(directory, files)
             brought = stamps.files_in(self.directory, name)
+            self._sent |= brought
+            self._remember(known | brought)
+
+    def fetch_predictions(self, directory: pathlib.Path) -> None:
+        """Brings the predictions of an execution's folder, unless those here are newer.
+
+        Raises:
+            StorageError: If they cannot be read.
+        """
+        name = f"{directory.relative_to(self.directory).as_posix()}/{predictions.FILE}"
+        here, known = stamps.stamp(self.directory / name), self._remembered()
+        content = self._remote.content(name) if here in (None, known.get(name)) else None
+        if content is not None:
+            predictions.put_whole(directory, content)
+            brought = {name: stamps.stamp(self.directory / name) or []}
             self._sent |= brought
             self._remember(known | brought)
 
@@ -526,6 +522,11 @@ class Mirror:
         self._there = self._remote.stamp(_JOURNAL)
 
     def _put_weights(self, folder: str) -> dict[str, bytes] | None:
+        """Sends what a description will be of, and returns that; `None` if nothing was sent."""
+        if stamps.is_predictions(folder):
+            with contextlib.suppress(FileNotFoundError):
+                self._remote.put_whole(folder, (self.directory / folder).read_bytes())
+            return {}
         for pause in _PAUSES:
             time.sleep(pause)
             try:

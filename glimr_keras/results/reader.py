@@ -14,8 +14,9 @@ from glimr_keras.errors import CheckpointError, ModelError, ProjectError
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.configuration import configuration
 from glimr_keras.models.hypermodel import HyperModel, overrides
-from glimr_keras.project import checkpoints, model_weights
+from glimr_keras.project import checkpoints, model_weights, predictions
 from glimr_keras.project.journal import Journal, Project
+from glimr_keras.project.predictions import KeptPredictions
 from glimr_keras.project.remote_files import project_name
 from glimr_keras.project.remote_mirror import Mirror
 from glimr_keras.space.declared_space import DeclaredSpace
@@ -74,6 +75,22 @@ class ProjectReader:
             )
         return ranked(trials, project.objective)[:count]
 
+    def trial(self, trial_id: str | None) -> Trial:
+        """Return a trial; without an id, the best one.
+
+        Raises:
+            ProjectError: If there is none.
+        """
+        project = self.read()
+        if trial_id is None:
+            return self.best(project, 1)[0]
+        if trial_id not in project.trials:
+            raise ProjectError(
+                f"There is no such trial in {self.place}. Received: trial_id={trial_id!r}. There "
+                f"are {len(project.trials)} trials."
+            )
+        return project.trials[trial_id]
+
     def no_weights(self, errors: Mapping[str, CheckpointError]) -> CheckpointError:
         """The error of trials, by id, none of which has its weights."""
         first = next(iter(errors.values()))
@@ -106,6 +123,24 @@ class ProjectReader:
             CheckpointError: If the weights are damaged, or not there.
             ModelError: If there is no model to be built, or the weights do not fit it.
         """
+        model, _ = self.built(hypermodel, build, trial, project, execution)
+        with compile_overrides.scope():
+            self.read_weights(model, trial, execution)
+        return model
+
+    def built(
+        self,
+        hypermodel: HyperModel | None,
+        build: Callable[[HyperParameters], keras.Model],
+        trial: Trial,
+        project: Project,
+        execution: int,
+    ) -> tuple[keras.Model, HyperParameters]:
+        """Return the model of a training, without its weights, and its configuration.
+
+        Raises:
+            ModelError: If there is no model to be built.
+        """
         if hypermodel is None:
             raise ModelError(
                 "Models are built by the `HyperModel` and then loaded. Pass it to `RayTuner.open`."
@@ -122,10 +157,7 @@ class ProjectReader:
         )
         if overrides(hypermodel, "data"):
             hypermodel.data(config)  # `build` may use what `data` made, such as an adapted layer
-        model = build(config)
-        with compile_overrides.scope():
-            self.read_weights(model, trial, execution)
-        return model
+        return build(config), config
 
     def values_of(self, trial: Trial, execution: int) -> dict[str, Any]:
         """The configuration that an execution's weights are of; a scheduler may have changed it
@@ -137,6 +169,19 @@ class ProjectReader:
         if checkpoints.are_of_own_loop(place):
             return trial.values
         return trial.values | (checkpoints.describe(place).values or {})
+
+    def predictions(self, trial_id: str, execution: int) -> KeptPredictions | None:
+        """What an execution's model predicted for its validation samples after each epoch; `None`
+        if that was not kept.
+
+        Raises:
+            CheckpointError: If it is damaged.
+            StorageError: If it cannot be read from the project's URI.
+        """
+        place = self.directory_of(trial_id, execution)
+        if self.mirror is not None:
+            self.mirror.fetch_predictions(place)
+        return predictions.read(place)
 
     def read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
         """Loads the weights of an execution's best epoch into a model."""

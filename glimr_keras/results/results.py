@@ -15,6 +15,10 @@ import pandas as pd
 
 from glimr_keras._utils.checks import checked_count
 from glimr_keras.errors import CheckpointError, ProjectError
+from glimr_keras.evaluation.compiled_metric import CompiledMetric
+from glimr_keras.evaluation.estimate import Estimate, estimate, scorer_of
+from glimr_keras.evaluation.kept_trials import OutOfFold, kept_trial, kept_trials, out_of_fold
+from glimr_keras.evaluation.scorers import Metric
 from glimr_keras.models.build import build
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.configuration import configuration
@@ -198,6 +202,76 @@ class Results:
         """
         reader = self._glimr
         return to_study(reader.read(), storage, study_name or reader.name, reader.place)
+
+    def estimate(
+        self,
+        metric: Metric | None = None,
+        resamples: int = 500,
+        confidence: float = 0.95,
+        seed: int = 0,
+    ) -> Estimate:
+        """Estimate what the best configuration scores on new data.
+
+        The score of the best trial is too good: its epoch and its configuration were chosen by the
+        same samples. By bootstrap bias-corrected cross validation (Tsamardinos, Greasidou and
+        Borboudakis 2018, doi:10.1007/s10994-018-5714-4), both are chosen again by samples that are
+        drawn with replacement, within folds and by whole groups, and scored on those left out. It
+        needs a search with `keep_predictions=True`, and trains nothing.
+
+        Args:
+            metric: `metric(labels, predictions)` computes the objective of arrays, or of dicts or
+                tuples of them, in the structure of the model's outputs. It is called for each
+                resample, epoch and training. Defaults to the metric or loss that the model is
+                compiled with.
+            resamples: How often samples are drawn, at least 1. Defaults to 500.
+            confidence: Of the interval, between 0 and 1. It is rather too wide than too narrow.
+                Defaults to 0.95.
+            seed: Draws the same samples again. Defaults to 0.
+
+        Returns:
+            The estimate with its interval; printing it shows them beside the reported score.
+
+        Raises:
+            ProjectError: If predictions of a trial with a score were not kept, trials were
+                validated on different samples, or these have no labels.
+            ObjectiveError: If the objective is not among the model's metrics.
+            ValueError: If an argument is out of its range.
+
+        Example:
+            tuner = RandomSearch(
+                build, "val_accuracy", max_trials=20, cv_folds=5, keep_predictions=True
+            )
+            tuner.search(x, y, epochs=30)
+            print(tuner.estimate())
+        """
+        project = self._glimr.read()
+        trials = kept_trials(project, self._glimr.place)
+        measure: Metric | CompiledMetric | None = metric
+        if measure is None:
+            best = project.trials[trials[0].trial_id]
+            model, config = self._glimr.built(self.hypermodel, self._try_build, best, project, 0)
+            measure = CompiledMetric(model, project.objective, self.hypermodel, config)
+        scorer, labelled = scorer_of(trials[0], measure)
+        rule, goal = project.score_at, project.objective
+        return estimate(trials, goal, rule, scorer, labelled, resamples, confidence, seed)
+
+    def out_of_fold_predictions(self, trial_id: str | None = None) -> OutOfFold:
+        """Return what the models of a trial predicted for the samples that they were validated on,
+        each at the epoch at which it is scored.
+
+        It needs a search with `keep_predictions=True`.
+
+        Args:
+            trial_id: Such as `"0007"`. Defaults to the best trial.
+
+        Returns:
+            Predictions, labels and folds; with `cv_folds`, of all samples in their order.
+
+        Raises:
+            ProjectError: If there is no such trial, or its predictions were not kept.
+        """
+        trial, project = self._glimr.trial(trial_id), self._glimr.read()
+        return out_of_fold(kept_trial(project, self._glimr.place, trial))
 
     def results_summary(self, num_trials: int = 10) -> None:
         """Prints the best trials: a table, and then each of them as KerasTuner prints it.

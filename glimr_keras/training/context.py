@@ -11,12 +11,13 @@ from typing import Any
 import keras
 
 from glimr_keras._utils.signatures import arguments_of
-from glimr_keras.models import data, folds, label_names, tasks, tf_datasets
+from glimr_keras.models import data, folds, tasks, tf_datasets
 from glimr_keras.models.build import build
 from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.folds import Folds
 from glimr_keras.models.hypermodel import HyperModel
+from glimr_keras.models.label_names import adapted
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.keras_session import Session
@@ -41,6 +42,7 @@ class TrialContext:
         trackers: Where the script logs to, by package, where a callback of that package is given.
         reuse_graphs: Whether a model may train by graphs that were traced for an equal one.
         loop: How each execution trains.
+        keep_predictions: Whether what models predict for validation samples is kept.
     """
 
     hypermodel: HyperModel
@@ -57,6 +59,7 @@ class TrialContext:
     compile_overrides: CompileOverrides = dataclasses.field(default_factory=CompileOverrides)
     trackers: Mapping[str, Tracker] = dataclasses.field(default_factory=dict)
     reuse_graphs: bool = True
+    keep_predictions: bool = False
     loop: TrialLoop = dataclasses.field(kw_only=True)
 
     @property
@@ -77,22 +80,6 @@ def with_model(
     """
     model = build(context.hypermodel, config, context.compile_overrides)
     return model, adapted(config, model, arguments)
-
-
-def adapted(config: HyperParameters, model: Any, arguments: FitArguments) -> FitArguments:
-    """The data in the form that the model takes.
-
-    Raises:
-        ModelError: If the model's tasks are not those that have labels.
-    """
-    names = tasks.task_names(config.declared)
-    bare = tasks.outputs_without_task(model)
-    tasks.check_labels(names, data.labels(arguments), bare)
-    if bare:
-        return label_names.with_all_names(arguments, tasks.outputs_with_loss(model), bare)
-    if names and tasks.takes_bare_labels(model):
-        return label_names.with_bare_labels(arguments)
-    return arguments
 
 
 def with_data(context: TrialContext, config: HyperParameters) -> FitArguments:

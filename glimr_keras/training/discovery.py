@@ -22,7 +22,7 @@ from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import method_name, overrides
 from glimr_keras.space.hp_types import Choice, Float, HyperParameter, Int
 from glimr_keras.space.hyperparameters import HyperParameters
-from glimr_keras.training import dry_batch
+from glimr_keras.training import dry_batch, kept_predictions
 from glimr_keras.training.context import (
     TrialContext,
     fit_kwargs,
@@ -130,11 +130,15 @@ def _probe(
             directions, remarks = _look(context, config, model, arguments)
             if directions is None and context.loop.is_keras_fit:  # what is compiled is known
                 inferred = log_directions(model, inferred)
+            if context.keep_predictions and context.loop.is_keras_fit:
+                kept_predictions.check(model, arguments)
             shapes = data.shapes_of(arguments)
             before_fit, fit_look = config.asked, FitLook(context)
             of_fit = fit_look.ask(config, model, arguments)
             if fit_look.call is not None:
                 data_checks.check_data(model, fit_look.call)
+                if context.keep_predictions:
+                    kept_predictions.check(model, fit_look.call, needs_data=False)
             _check_folds(context, config)
     except (Exception, SystemExit) as error:
         return Probe(

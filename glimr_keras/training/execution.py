@@ -18,17 +18,19 @@ from glimr_keras.models import data
 from glimr_keras.models.build import build
 from glimr_keras.models.compile_overrides import maybe_distribute
 from glimr_keras.models.data import FitArguments
+from glimr_keras.models.hypermodel import overrides
+from glimr_keras.models.label_names import adapted
 from glimr_keras.project import checkpoints, model_state, model_weights
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training import held_graphs, keras_session
 from glimr_keras.training.context import (
     TrialContext,
-    adapted,
     fit_kwargs,
     taken_by,
     task_logs,
     with_data,
 )
+from glimr_keras.training.kept_predictions import PredictionKeeper
 from glimr_keras.training.messages import ExecutionSpec
 from glimr_keras.training.returned_metrics import (
     KINDS,
@@ -78,6 +80,8 @@ class ExecutionRunner:
         self._is_saved = self.reused_graph = False
         trackers = context.trackers if context.loop.has_model else {}
         self._runs = ExecutionRuns(trackers, spec, config)
+        if context.keep_predictions:
+            callback.predictions = PredictionKeeper(spec, context.folds)
 
     def score(self) -> ExecutionResult:
         """Trains, and says what came of it.
@@ -103,7 +107,11 @@ class ExecutionRunner:
 
     def data(self) -> FitArguments:
         """The data and arguments of this execution, in a cross validation those of its fold."""
-        return with_data(self.context, self.config)
+        given = with_data(self.context, self.config)
+        predictions = self.callback.predictions
+        if predictions is not None and not overrides(self.hypermodel, "data"):
+            predictions.know(given)
+        return given
 
     def build(self) -> keras.Model:
         """The compiled model."""
@@ -163,13 +171,28 @@ class ExecutionRunner:
             kwargs = taken_by(model, kwargs, context.arguments.kwargs)
         if spec.state is not None:
             kwargs["initial_epoch"] = self._go_on(model, spec.state)
-        with self._graphs(model, kwargs.get("callbacks") or ()) as is_reused:
+        with (
+            self._predicted(model, FitArguments(arguments.args, kwargs)),
+            self._graphs(model, kwargs.get("callbacks") or ()) as is_reused,
+        ):
             returned = context.hypermodel.fit(self.config, model, *arguments.args, **kwargs)
         self.reused_graph = is_reused()
         if callback.model is None:
             callback.set_model(model)
         model_state.warn_of_missing(callback.late)  # of a loop that begins without callbacks
         return returned
+
+    def _predicted(
+        self, model: Any, arguments: FitArguments
+    ) -> contextlib.AbstractContextManager[None]:
+        """Has it known what a model is validated on in the block, where predictions are kept."""
+        predictions = self.callback.predictions
+        if predictions is None:
+            return contextlib.nullcontext()
+        if not self.context.loop.is_keras_fit:
+            return predictions.noting(model)
+        predictions.note(model, arguments)
+        return contextlib.nullcontext()
 
     def _graphs(
         self, model: Any, callbacks: Sequence[Any]
@@ -240,6 +263,8 @@ class ExecutionRunner:
             NoMetricsError: If there is neither.
         """
         callback, objective = self.callback, self.callback.objective
+        if callback.predictions is not None:
+            callback.predictions.check_kept()
         if isinstance(returned, list) and len(returned) == 1:
             returned = returned[0]
         history = returned if isinstance(returned, keras.callbacks.History) else None

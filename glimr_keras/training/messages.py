@@ -43,8 +43,8 @@ class Report:
         outcome: Given with the last report.
         state: Directory of a checkpoint from which the training can be continued after this epoch.
             Who takes the report in removes it.
-        files: Checkpoints that the driver is to write, as they are packed: the `"best"`, and the
-            `"latest"` state.
+        files: What the driver is to write, as it is packed: the `"best"` checkpoint, the `"latest"`
+            state, and `"predictions"` since the last report.
         changes: Given with the last report.
         worker: The process that says it.
     """
@@ -130,7 +130,8 @@ class ExecutionSpec:
         time_limit: Seconds after which it is ended; `None` for no limit.
         project: The id of the project, by which a worker sees whether `directory` is there the same
             as in the driver.
-        is_carried: Whether it is not, so that checkpoints are sent with the reports.
+        is_carried: Whether it is not, so that checkpoints and predictions are sent with the
+            reports.
         fold: Which part of the data it is validated on, counted from 0; `None` without cross
             validation.
         num_folds: How many such parts there are.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 import shutil
@@ -22,6 +23,7 @@ from glimr_keras.project import checkpoints, model_weights, training_states
 from glimr_keras.space.declared_space import DeclaredSpace
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.reserved_names import Stage
+from glimr_keras.training.kept_predictions import PredictionKeeper
 from glimr_keras.training.messages import ExecutionSpec, Outcome, Report, Reporter
 from glimr_keras.training.tune_callback import PendingEpoch, TuneReportCheckpoint, scalars
 from glimr_keras.trials.layout import state_directory
@@ -52,13 +54,15 @@ class ReportSender:
         self.config = HyperParameters()
         self.callback: TrialCallback | None = None
         self.is_stopped = False  # by the executor, from inside a report
-        self._sent: dict[str, pathlib.Path] = {}
+        self._sent: dict[str, Callable[[], dict[str, bytes]]] = {}
 
-    def send(self, name: str, checkpoint: pathlib.Path) -> None:
-        """Has a checkpoint go with the next report, for a driver that does not see this machine's
-        files.
+    def send(self, name: str, packed: Callable[[], dict[str, bytes]]) -> None:
+        """Has files go with the next report, for a driver that does not see those of this machine.
+
+        Args:
+            packed: Called when it is reported; gives them by name, or nothing.
         """
-        self._sent[name] = checkpoint
+        self._sent[name] = packed
 
     def say(
         self,
@@ -70,9 +74,8 @@ class ReportSender:
         news = [parameter for parameter in self.config.space if parameter.key not in self._known]
         self._known.update(parameter.key for parameter in news)
         with self._listening():
-            files = {
-                name: checkpoints.packed(checkpoint) for name, checkpoint in self._sent.items()
-            }
+            files = {name: packed() for name, packed in self._sent.items()}
+            files = {name: content for name, content in files.items() if content}
             self._sent.clear()
             self._report(Report(epoch, metrics, self.config.asked, news, outcome, state, files))
 
@@ -133,6 +136,7 @@ class TrialCallback(TuneReportCheckpoint):
     Attributes:
         late: Of the state that a training goes on from, the values of variables that the model
             gets when it begins, by path.
+        predictions: What keeps the model's predictions; `None` where they are not kept.
     """
 
     waits_for_next_epoch = True
@@ -156,6 +160,7 @@ class TrialCallback(TuneReportCheckpoint):
         self.last_logs: dict[str, float] = {}
         self.has_diverged = False
         self.late: dict[str, Any] = {}
+        self.predictions: PredictionKeeper | None = None
         self._void_epochs: list[int] = []  # whose objective was no number
         self._offset = 0
         self._directory, self._sender = pathlib.Path(spec.directory), sender
@@ -284,11 +289,17 @@ class TrialCallback(TuneReportCheckpoint):
         if self._fits > 1 and self._goes_on_at is not None:
             raise BeginsAnewError  # a state says nothing of which `fit` it is of
         self.forget_fit()
+        if self.predictions is not None:
+            self.predictions.begins(self.model)
         self.has_diverged = False  # a `fit` of the user's own may begin once more, more carefully
         if self.late:
             model_weights.load_late(self.model, self.late)
         self._fit = _Fit(self._no_values())
         self._histories.append(getattr(self.model, "history", None))
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self.predictions is not None:
+            self.predictions.predict()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._goes_on_at is not None and epoch < self._goes_on_at:
@@ -299,6 +310,10 @@ class TrialCallback(TuneReportCheckpoint):
         for values in (self._values, self._fit.values):
             for name in values.keys() & self.last_logs:
                 values[name].append(self.last_logs[name])
+        if self.predictions is not None:
+            self.predictions.keep(self.last_epoch)
+            if self._is_carried:
+                self._sender.send("predictions", self.predictions.packed)
         super().on_epoch_end(self._offset + epoch, logs)
         if self._reports_state:
             self._state = str(scratch.make())
@@ -331,7 +346,7 @@ class TrialCallback(TuneReportCheckpoint):
 
     def _send_best(self) -> None:
         if self._is_carried:
-            self._sender.send("best", self._directory)
+            self._sender.send("best", functools.partial(checkpoints.packed, self._directory))
 
     def save_state(self) -> None:
         """Write what the training can be continued from, when all epochs before are recorded."""
@@ -343,7 +358,7 @@ class TrialCallback(TuneReportCheckpoint):
             model_weights.save_state(self.model, states, self._described(), self._directory)
         newest = training_states.newest(states) if self._is_carried else None
         if newest is not None:
-            self._sender.send("latest", newest)
+            self._sender.send("latest", functools.partial(checkpoints.packed, newest))
 
     def _described(self) -> checkpoints.Checkpoint:
         return checkpoints.Checkpoint(

@@ -4,7 +4,6 @@ where `hooks` says.
 
 from __future__ import annotations
 
-import copy
 import os
 import pathlib
 import warnings
@@ -16,17 +15,15 @@ import keras
 from glimr_keras._utils.checks import checked_count, optional_count
 from glimr_keras._utils.files import write_json
 from glimr_keras._utils.overriding import is_overridden
-from glimr_keras.models.compile_overrides import CompileOverrides
 from glimr_keras.models.data import FitArguments
 from glimr_keras.models.hypermodel import HyperModel, as_hypermodel, overrides
 from glimr_keras.oracles import Oracle
-from glimr_keras.project import checkpoints, model_weights
+from glimr_keras.project import model_weights
 from glimr_keras.project.remote_mirror import project_place
 from glimr_keras.results import summaries
 from glimr_keras.results.results import Results, open_results
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.dry_run import DryRun
-from glimr_keras.training.user_callbacks import logs_directory, place_logs
 from glimr_keras.transport.serialization import sent
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.score_epochs import ScoreAt
@@ -44,12 +41,14 @@ from glimr_keras.tuners.arguments import (
     unless_given,
 )
 from glimr_keras.tuners.hooks import Hooks, hypermodel_of, overridden
+from glimr_keras.tuners.one_training import final_training, try_configuration
+from glimr_keras.tuners.run_trial_parts import RunTrialMethods
 from glimr_keras.tuners.search import SearchSession
 from glimr_keras.tuners.settings import TunerState, checked_settings, space_of
 from glimr_keras.tuners.worker_copy import worker_copy
 
 
-class BaseTuner(Hooks, Results):
+class BaseTuner(Hooks, RunTrialMethods):
     """Search the hyperparameters of a `HyperModel` with any oracle, many trials side by side on
     Ray.
 
@@ -158,6 +157,7 @@ class BaseTuner(Hooks, Results):
         overwrite: Whether to start over, and remove the project's earlier trials when the first
             search starts. Defaults to `False`.
         keep_top_k: Of so many trials, the best, the weights are kept; at least 1. Defaults to all.
+        keep_predictions: Whether predictions for validation samples are kept. Defaults to `False`.
         reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live
             line. Defaults to the live line.
         tuner_id: Name of the file with the tuner's own state. Defaults to `tuner0`.
@@ -221,6 +221,7 @@ class BaseTuner(Hooks, Results):
         state_interval_s: float | None = 10.0,
         retry_failed: bool = False,
         keep_top_k: int | None = None,
+        keep_predictions: bool = False,
         reporter: tune.ProgressReporter | None = None,
         tuner_id: str | None = None,
         logger: Any = None,
@@ -421,7 +422,45 @@ class BaseTuner(Hooks, Results):
         """
         how = {"groups": groups, "stratify": stratify, "folds": folds}
         arguments = FitArguments(fit_args, fit_kwargs)
-        return session_of(self).try_configuration(config or {}, arguments, how, batches)
+        return try_configuration(self, session_of(self), config or {}, arguments, how, batches)
+
+    def refit(
+        self,
+        *fit_args: Any,
+        trial_id: str | None = None,
+        epochs: int | None = None,
+        seeds: int = 1,
+        **fit_kwargs: Any,
+    ) -> keras.Model:
+        """Train the best configuration on all data, in this process.
+
+        It trains anew for the number of epochs at which the trial is scored, so it needs no
+        validation data; with `cv_folds`, that is the epoch with the best mean over folds. What
+        `search` was given as callbacks does not take part. Keras is seeded.
+
+        Args:
+            *fit_args: As for `search`, such as all of `x, y`. Without them, `HyperModel.data` gives
+                the data, and `config.fold` is `None` there.
+            trial_id: Whose configuration is trained, such as `"0007"`. Defaults to the best trial.
+            epochs: At least 1. Defaults to the trial's `best_step + 1`.
+            seeds: The number of models, each with weights of its own, at least 1. Defaults to 1.
+            **fit_kwargs: As for Keras' `fit`. `verbose` defaults to 0.
+
+        Returns:
+            The trained, compiled model; with several `seeds` an ensemble, whose outputs are their
+            means.
+
+        Raises:
+            ProjectError: If there is no such trial, or none with a score.
+            ValueError: If an argument is out of its range, or a `run` or `run_trial` of your own
+                trains: only it knows how.
+
+        Example:
+            model = tuner.refit(x, y, batch_size=64)
+            model.save("final.keras")
+        """
+        arguments = FitArguments(fit_args, fit_kwargs)
+        return final_training(self, session_of(self), arguments, trial_id, epochs, seeds)
 
     def search_space_summary(self, extended: bool = False) -> None:
         """Print the hyperparameters: those of the project, or before the first search those that
@@ -501,42 +540,12 @@ class BaseTuner(Hooks, Results):
     def get_trial_dir(self, trial_id: str) -> str:
         """Return the directory of a trial; in `run_trial`, of the execution that runs."""
         runner = self._glimr.runner
-        is_of_runner = runner is not None and runner.spec.trial_id == trial_id
-        directory = (
-            runner.spec.directory
-            if runner is not None and is_of_runner
-            else super().get_trial_dir(trial_id)
-        )
+        if runner is not None and runner.spec.trial_id == trial_id:
+            directory = runner.spec.directory
+        else:
+            directory = super().get_trial_dir(trial_id)
         pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
         return directory
-
-    # What KerasTuner's own `run_trial` calls, for copies of it
-
-    def _deepcopy_callbacks(self, callbacks: Any) -> Any:
-        """Copy the callbacks, which are one execution's own already."""
-        return copy.deepcopy(callbacks)
-
-    def _configure_tensorboard_dir(self, callbacks: Any, trial: Trial, execution: int = 0) -> None:
-        """Give each `TensorBoard` among the callbacks a directory of this execution."""
-        place_logs(callbacks, trial.trial_id, execution, self._get_tensorboard_dir)
-
-    def _get_tensorboard_dir(self, logdir: Any, trial_id: str, execution: int) -> str:
-        """Return the directory of an execution's logs."""
-        return logs_directory(logdir, trial_id, execution)
-
-    def _get_checkpoint_fname(self, trial_id: str) -> str:
-        """Return the path of the file with the weights of a trial's best epoch."""
-        return str(pathlib.Path(self.get_trial_dir(trial_id), checkpoints.WEIGHTS))
-
-    def _get_build_config_fname(self, trial_id: str) -> str:
-        """Return where a `run_trial` of the user's own may keep how its model was built; nothing
-        else writes or reads it.
-        """
-        return str(pathlib.Path(self.get_trial_dir(trial_id), "build_config.json"))
-
-    def _override_compile_args(self, model: keras.Model) -> None:
-        """Compile a model with the optimizer, loss and metrics that were given to the tuner."""
-        CompileOverrides.of(self).apply(model)
 
     # What subclasses may override: in the driver
 

@@ -220,6 +220,7 @@ def run_trial(
             fit_verbose=1 if verbose == "auto" else int(verbose),
             max_model_size=tuner.max_model_size,
             compile_overrides=CompileOverrides.of(tuner),
+            keep_predictions=tuner._glimr.settings.keep_predictions,
             loop=loop,
         ),
         tuner.project_name,

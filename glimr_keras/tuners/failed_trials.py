@@ -7,7 +7,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Callable
 
-from glimr_keras.project import checkpoints, training_states
+from glimr_keras.project import checkpoints, predictions, training_states
 from glimr_keras.project.journal import Journal, Project
 from glimr_keras.trials.layout import execution_directory, state_directory
 
@@ -36,6 +36,7 @@ def begin_again(
             directory = execution_directory(place, trial.trial_id, number)
             training_states.remove_states(state_directory(directory))
             remove(directory)
+            predictions.remove(directory)
         project.begin_again(trial)
 
 

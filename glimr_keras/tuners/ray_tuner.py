@@ -138,6 +138,7 @@ class RayTuner(Tuner):
         overwrite: Whether to start over, and remove the project's earlier trials when the first
             search starts. Defaults to `False`.
         keep_top_k: Of so many trials, the best, the weights are kept; at least 1. Defaults to all.
+        keep_predictions: Whether predictions for validation samples are kept. Defaults to `False`.
         reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live
             line. Defaults to the live line.
         tuner_id: Name of the file with the tuner's own state. Defaults to `tuner0`.
@@ -195,6 +196,7 @@ class RayTuner(Tuner):
         project_name: str | None = None,
         overwrite: bool = False,
         keep_top_k: int | None = None,
+        keep_predictions: bool = False,
         reporter: tune.ProgressReporter | None = None,
         tuner_id: str | None = None,
         logger: Any = None,

@@ -5,6 +5,7 @@ worker.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import pathlib
@@ -15,10 +16,15 @@ from typing import Any
 
 import keras
 
+from glimr_keras.models.compile_overrides import CompileOverrides
+from glimr_keras.project import checkpoints
+from glimr_keras.results.results import Results
 from glimr_keras.space.hp_types import Boolean, Choice, Fixed, Float, HyperParameter, Int
 from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.training.returned_metrics import metrics_of
+from glimr_keras.training.user_callbacks import logs_directory, place_logs
 from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.trial import Trial
 
 
 class SaveBestEpoch(keras.callbacks.Callback):
@@ -156,3 +162,33 @@ def to_list(values: Any) -> list[Any]:
 def multi_backend() -> bool:
     """Return whether Keras is Keras 3, which it is."""
     return True
+
+
+class RunTrialMethods(Results):
+    """The methods of a tuner that KerasTuner's own `run_trial` calls, for copies of it."""
+
+    def _deepcopy_callbacks(self, callbacks: Any) -> Any:
+        """Copy the callbacks, which are one execution's own already."""
+        return copy.deepcopy(callbacks)
+
+    def _configure_tensorboard_dir(self, callbacks: Any, trial: Trial, execution: int = 0) -> None:
+        """Give each `TensorBoard` among the callbacks a directory of this execution."""
+        place_logs(callbacks, trial.trial_id, execution, self._get_tensorboard_dir)
+
+    def _get_tensorboard_dir(self, logdir: Any, trial_id: str, execution: int) -> str:
+        """Return the directory of an execution's logs."""
+        return logs_directory(logdir, trial_id, execution)
+
+    def _get_checkpoint_fname(self, trial_id: str) -> str:
+        """Return the path of the file with the weights of a trial's best epoch."""
+        return str(pathlib.Path(self.get_trial_dir(trial_id), checkpoints.WEIGHTS))
+
+    def _get_build_config_fname(self, trial_id: str) -> str:
+        """Return where a `run_trial` of the user's own may keep how its model was built; nothing
+        else writes or reads it.
+        """
+        return str(pathlib.Path(self.get_trial_dir(trial_id), "build_config.json"))
+
+    def _override_compile_args(self, model: keras.Model) -> None:
+        """Compile a model with the optimizer, loss and metrics that were given to the tuner."""
+        CompileOverrides.of(self).apply(model)

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from glimr_keras._utils.checks import checked_count, optional_count
+from glimr_keras._utils.checks import checked_count
 from glimr_keras.errors import ModelError, OtherOracleError, ProjectError, StorageError
 from glimr_keras.executors.base import Executor
 from glimr_keras.executors.coordinator import Coordinator
@@ -26,7 +26,6 @@ from glimr_keras.models.folds import Folds
 from glimr_keras.models.folds import make as make_folds
 from glimr_keras.models.hypermodel import overrides
 from glimr_keras.oracles.base import kind_of
-from glimr_keras.oracles.suggestions import checked_point
 from glimr_keras.project import checkpoints
 from glimr_keras.project.directory import (
     check_oracle,
@@ -35,11 +34,10 @@ from glimr_keras.project.directory import (
 )
 from glimr_keras.project.journal import Journal, Project, serialized
 from glimr_keras.space.hp_types import HyperParameter, deserialize
-from glimr_keras.space.hyperparameters import HyperParameters
 from glimr_keras.space.search_space import SearchSpace
 from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe
-from glimr_keras.training.dry_run import DryRun, dry_run
+from glimr_keras.training.kept_predictions import keeps_predictions
 from glimr_keras.training.messages import Change
 from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.transport.serialization import check_sendable
@@ -205,31 +203,6 @@ class SearchSession:
             progress.on_ready(executor.line)
             self._run(executor, context, seed, progress)
 
-    def try_configuration(
-        self,
-        config: Mapping[str, Any] | HyperParameters,
-        arguments: FitArguments,
-        how: Mapping[str, Any],
-        batches: int | None,
-    ) -> DryRun:
-        """Build and train one configuration here; see `BaseTuner.try_configuration`."""
-        hypermodel, space = hypermodel_of(self._tuner), self._state.space
-        kwargs = dict(arguments.kwargs)
-        callbacks, _ = sorted_callbacks(kwargs.pop("callbacks", None))
-        arguments = FitArguments(arguments.args, kwargs)
-        optional_count("batches", batches)
-        if overrides(hypermodel, "run"):
-            raise ValueError(
-                f"There is no model to try: {type(hypermodel).__name__} has its own "
-                "`run(config)`. Call it, with a configuration of `glimr_keras.sample_space` or "
-                "a `HyperParameters()`."
-            )
-        data.check_one_source(hypermodel, arguments)
-        folds = self.folds(arguments, self._tuner.oracle.seed, **how)
-        given = config.values if isinstance(config, HyperParameters) else space.values_of(config)
-        values = checked_point(given, SearchSpace(space.parameters, is_whole=False))
-        return dry_run(self.context(arguments, callbacks, folds=folds), values, batches)
-
     def known_space(self) -> list[HyperParameter]:
         """The hyperparameters of the project, or before the first search those that one build
         shows.
@@ -332,6 +305,7 @@ class SearchSession:
             max_model_size=None if size is None else checked_count("max_model_size", size),
             compile_overrides=CompileOverrides.of(tuner),
             reuse_graphs=settings.reuse_graphs,
+            keep_predictions=keeps_predictions(settings.keep_predictions, hypermodel_of(tuner)),
             loop=self.loop(),
         )
         sends = self._chosen().sends

@@ -68,6 +68,7 @@ class SearchSettings:
     executor: ExecutorChoice = "auto"
     address: str | None = None
     retry_failed: bool = False
+    keep_predictions: bool = False
 
 
 def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings:
@@ -123,6 +124,8 @@ def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings
         reuse_graphs=checked_kind("reuse_graphs", given["reuse_graphs"], bool, "a bool")
         is not False,
         retry_failed=checked_kind("retry_failed", given["retry_failed"], bool, "a bool") or False,
+        keep_predictions=checked_kind("keep_predictions", given["keep_predictions"], bool, "a bool")
+        or False,
     )
 
 

@@ -136,6 +136,7 @@ class SklearnTuner(Tuner):
         overwrite: Whether to start over, and remove the project's earlier trials when the first
             search starts. Defaults to `False`.
         keep_top_k: Of so many trials, the best, the weights are kept; at least 1. Defaults to all.
+        keep_predictions: Whether predictions for validation samples are kept. Defaults to `False`.
         persistence: How the estimator of the last part is stored in the trial's directory:
             `"joblib"` (as `model.joblib`; like pickle, it may execute code when it is loaded), or
             `"skops"` (as `model.skops`; safe to load, needs the package skops). In a project at a
@@ -202,6 +203,7 @@ class SklearnTuner(Tuner):
         project_name: str | None = None,
         overwrite: bool = False,
         keep_top_k: int | None = None,
+        keep_predictions: bool = False,
         reporter: tune.ProgressReporter | None = None,
         tuner_id: str | None = None,
         logger: Any = None,
@@ -220,6 +222,11 @@ class SklearnTuner(Tuner):
         super().__init__(
             **{name: value for name, value in passed_on(given).items() if name not in own}
         )
+        if keep_predictions:
+            raise ValueError(
+                "`keep_predictions=True` is for Keras models, whose predictions are those after "
+                "each epoch. Leave it out."
+            )
         self.scoring = scoring
         several: Any = () if metrics is None else metrics
         self.metrics: list[Any] = [*several] if isinstance(several, (list, tuple)) else [several]

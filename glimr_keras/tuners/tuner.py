@@ -119,6 +119,7 @@ class Tuner(BaseTuner):
         overwrite: Whether to start over, and remove the project's earlier trials when the first
             search starts. Defaults to `False`.
         keep_top_k: Of so many trials, the best, the weights are kept; at least 1. Defaults to all.
+        keep_predictions: Whether predictions for validation samples are kept. Defaults to `False`.
         reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live
             line. Defaults to the live line.
         tuner_id: Name of the file with the tuner's own state. Defaults to `tuner0`.
@@ -173,6 +174,7 @@ class Tuner(BaseTuner):
         state_interval_s: float | None = 10.0,
         retry_failed: bool = False,
         keep_top_k: int | None = None,
+        keep_predictions: bool = False,
         reporter: tune.ProgressReporter | None = None,
         **unrecognized: NoReturn,
     ) -> None:

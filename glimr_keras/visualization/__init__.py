@@ -10,6 +10,7 @@ from glimr_keras.visualization.history import plot_edf, plot_optimization_histor
 from glimr_keras.visualization.hyperband import plot_hyperband
 from glimr_keras.visualization.importances import plot_param_importances
 from glimr_keras.visualization.learning_curves import plot_learning_curves
+from glimr_keras.visualization.nested import plot_nested
 from glimr_keras.visualization.pairs import plot_contour, plot_rank
 from glimr_keras.visualization.parallel import plot_parallel_coordinate
 from glimr_keras.visualization.pareto import plot_pareto_front
@@ -24,6 +25,7 @@ __all__ = [
     "plot_folds",
     "plot_hyperband",
     "plot_learning_curves",
+    "plot_nested",
     "plot_optimization_history",
     "plot_parallel_coordinate",
     "plot_param_importances",

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 import glimr_keras as gk
+from glimr_keras.project import predictions
 from tests.script_environment import script_environment
 
 pytestmark = pytest.mark.slow
@@ -175,3 +177,53 @@ def test_a_machine_that_does_not_see_the_project_sends_its_checkpoints(tmp_path,
     saved = gk.default_checkpoints(gk.experiment_table(tuner))
     assert saved["training_iteration"].tolist() == [3] * 3
     assert not list(tmp_path.glob("runs/**/latest"))
+
+
+def test_a_machine_that_does_not_see_the_project_sends_its_predictions(tmp_path, ray_files):
+    hidden = tmp_path / "runs"
+    hidden.mkdir()
+    mounts = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", hidden], capture_output=True, check=False
+    )
+    if mounts.returncode != 0:
+        pytest.skip("file systems cannot be hidden from a process here")
+    notes, table = run(
+        tmp_path,
+        ray_files,
+        """
+        class Training(Noting):
+            def fit(self, config, model, *args, callbacks, initial_epoch=0, **kwargs):
+                here = dict(node="", pid=os.getpid(), at=time.time(), began=initial_epoch)
+                if tiny_models.is_trial(callbacks):
+                    with (place / f"{os.getpid()}.jsonl").open("a") as file:
+                        file.write(json.dumps(here) + chr(10))
+                slowly = keras.callbacks.LambdaCallback(on_epoch_end=lambda *args: time.sleep(0.5))
+                kwargs |= dict(callbacks=[*callbacks, slowly], initial_epoch=initial_epoch)
+                return model.fit(*args, **kwargs)
+
+            def build(self, config):
+                hidden = keras.layers.Dense(config.Int("units", 2, 30))
+                layers = [keras.Input((6,)), hidden, keras.layers.Dense(2, "softmax")]
+                return tiny_models.compiled(keras.Sequential(layers))
+
+        ray.init(address=cluster.address, log_to_driver=False)
+        _, other = machine(before=f"mount -t tmpfs tmpfs {place / 'runs'} &&")
+        late = lambda: notes() and (time.time() - notes()[0]["at"] > 2.5)
+        when(late, lambda: os.kill(notes()[0]["pid"], signal.SIGKILL))
+        settings["keep_predictions"] = True
+        tuner = gk.RandomSearch(Training(0), "val_loss", 2, seed=0, **settings)
+        search(tuner, 6)
+        lose(other)
+        ray.shutdown()
+        cluster.shutdown()
+        """,
+    )
+    assert table["status"].tolist() == ["COMPLETED"] * 2
+    assert [note["began"] > 0 for note in notes].count(True) == 1
+    epochs = gk.experiment_table(tmp_path / "runs" / "project")
+    for trial_id, rows in epochs.groupby("trial_id"):
+        found = predictions.read(hidden / "project" / f"trial_{trial_id}")
+        assert found.epochs == tuple(rows["training_iteration"]) == (1, 2, 3, 4, 5, 6)
+        chances = [found.at(epoch)[np.arange(32), found.labels] for epoch in found.epochs]
+        losses = [-np.log(each).mean() for each in chances]
+        assert losses == pytest.approx(rows["val_loss"].tolist(), rel=1e-4)

@@ -362,3 +362,12 @@ def test_a_search_over_the_batches_of_a_dataset(project):
     tuner.search(Batches(), groups=PATIENTS, verbose=0)
     assert list(tuner.results_dataframe()["status"]) == ["COMPLETED"]
     assert len(tuner.get_best_models()) == 3
+
+
+@pytest.mark.parametrize("folds", [None, np.arange(12) // 3 % 3])
+def test_groups_are_kept_as_integers(folds):
+    groups = np.array([f"patient {number // 3}" for number in range(12)])
+    arguments = FitArguments((np.zeros((12, 2)), np.zeros(12)))
+    made = make(arguments, 3, 0, groups=groups, stratify=None, folds=folds)
+    np.testing.assert_array_equal(made.groups, np.arange(12) // 3)
+    assert make(arguments, 3, 0, stratify=None).groups is None

@@ -439,6 +439,12 @@ GROUPS = {
             "None",
             "Of so many trials, the best, the weights are kept; at least 1. Defaults to all.",
         ),
+        Argument(
+            "keep_predictions",
+            "bool",
+            "False",
+            "Whether predictions for validation samples are kept. Defaults to `False`.",
+        ),
         own(
             "persistence",
             "Persistence",
