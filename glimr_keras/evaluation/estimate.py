@@ -15,7 +15,6 @@ from glimr_keras.evaluation.bootstrap import Piece, corrected, resampled
 from glimr_keras.evaluation.compiled_metric import CompiledMetric
 from glimr_keras.evaluation.kept_trials import KeptTraining, KeptTrial, count
 from glimr_keras.evaluation.scorers import Metric, OneByOne, Scorer
-from glimr_keras.project.predictions import KeptPredictions
 from glimr_keras.trials.objective import Objective
 
 
@@ -93,10 +92,7 @@ def estimate(
     maximize = objective.direction == "max"
     worst = -np.inf if maximize else np.inf
     configurations = (
-        [
-            _piece(each.fold, each.kept, scorer, labelled[each.fold], worst)
-            for each in _usable(trial, score_at)
-        ]
+        [_piece(each, scorer, labelled[each.fold], worst) for each in _usable(trial, score_at)]
         for trial in trials
     )
     drawn = resampled(sizes, groups or None, resamples, np.random.default_rng(seed))
@@ -157,7 +153,7 @@ def _check_reported(
             labelled[each.fold], each.kept.at(each.epoch), np.ones((1, count(each.kept.labels)))
         )[0]
         for each in trial.trainings
-        if each.epoch in each.kept.epochs
+        if each.epoch is not None and each.epoch in each.epochs
     ]
     if found and not np.isclose(np.mean(found), trial.score, rtol=0.01, atol=1e-3):
         warnings.warn(
@@ -171,7 +167,7 @@ def _check_reported(
 
 def _usable(trial: KeptTrial, score_at: str) -> Sequence[KeptTraining]:
     """Return the trainings of a trial, if they have epochs by which it can be scored."""
-    shared = set.intersection(*(set(each.kept.epochs) for each in trial.trainings))
+    shared = set.intersection(*(set(each.epochs) for each in trial.trainings))
     if score_at == "common" and not shared:
         raise ProjectError(
             f"The trainings of trial {trial.trial_id} have no epoch in common of which predictions "
@@ -180,16 +176,16 @@ def _usable(trial: KeptTrial, score_at: str) -> Sequence[KeptTraining]:
     return trial.trainings
 
 
-def _piece(fold: int, kept: KeptPredictions, scorer: Scorer, labelled: Any, worst: float) -> Piece:
+def _piece(training: KeptTraining, scorer: Scorer, labelled: Any, worst: float) -> Piece:
     def score(counts: np.ndarray) -> np.ndarray:
-        found = np.full((len(counts), len(kept.epochs)), worst)
-        for place, epoch in enumerate(kept.epochs):
-            predictions = kept.at(epoch)
-            if np.isfinite(_flat(predictions)).all():  # else the search leaves the epoch out too
+        found = np.full((len(counts), len(training.epochs)), worst)
+        for place, epoch in enumerate(training.epochs):
+            predictions = training.kept.at(epoch)
+            if np.isfinite(_flat(predictions)).all():  # else the model has diverged
                 found[:, place] = scorer.scores(labelled, predictions, counts)
         return found
 
-    return Piece(fold, kept.epochs, score)
+    return Piece(training.fold, training.epochs, score)
 
 
 def _flat(predictions: Any) -> np.ndarray:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from glimr_keras.errors import ProjectError
 from glimr_keras.evaluation.scorers import taken
-from glimr_keras.project import predictions
 from glimr_keras.project.journal import Project
 from glimr_keras.project.predictions import KeptPredictions
 from glimr_keras.project.sample_arrays import concatenated
-from glimr_keras.trials.layout import execution_directory
+from glimr_keras.trials.execution import Execution
+from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.ranking import ranked
 from glimr_keras.trials.trial import Trial, fold_of
+
+Reader = Callable[[str, int], KeptPredictions | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +28,14 @@ class KeptTraining:
     Attributes:
         fold: That was predicted, counted from 0; 0 without cross validation.
         epoch: At which it is scored, counted from 1.
+        epochs: Those by which it may be scored, ascending: the objective is a number, and
+            predictions were kept.
         kept: Its predictions.
     """
 
     fold: int
     epoch: int | None
+    epochs: tuple[int, ...]
     kept: KeptPredictions
 
 
@@ -58,33 +62,25 @@ class KeptTrial:
         return dict(sorted(found.items()))
 
 
-def kept_trials(project: Project, place: pathlib.Path) -> list[KeptTrial]:
+def kept_trials(project: Project, read: Reader) -> list[KeptTrial]:
     """Read the predictions of all trials with a score, and return them from best to worst.
 
     Args:
         project: As its journal has it.
-        place: Its directory.
+        read: Reads those of a training, by the trial's id and the number of its execution.
 
     Raises:
-        ProjectError: If no trial has a score, one has no predictions, or trials were validated on
-            different samples.
+        ProjectError: If a trial has no predictions, or trials were validated on different samples.
         CheckpointError: If predictions are damaged.
     """
-    scored = ranked(
-        [trial for trial in project.trials.values() if trial.is_scored], project.objective
-    )
-    if not scored:
-        raise ProjectError(
-            f"No trial of the project in {place} has finished with a score. Received: "
-            f"{len(project.trials)} trials."
-        )
-    found = [kept_trial(project, place, trial) for trial in scored]
+    scored = [trial for trial in project.trials.values() if trial.is_scored]
+    found = [kept_trial(project, read, trial) for trial in ranked(scored, project.objective)]
     for trial in found:
         _check_same_samples(trial, found[0])
     return found
 
 
-def kept_trial(project: Project, place: pathlib.Path, trial: Trial) -> KeptTrial:
+def kept_trial(project: Project, read: Reader, trial: Trial) -> KeptTrial:
     """Read the predictions of one trial.
 
     Raises:
@@ -93,17 +89,25 @@ def kept_trial(project: Project, place: pathlib.Path, trial: Trial) -> KeptTrial
     """
     trainings = []
     for number, execution in sorted(trial.executions.items()):
-        kept = predictions.read(execution_directory(place, trial.trial_id, number))
-        if kept is None or not kept.epochs:
+        kept = read(trial.trial_id, number)
+        epochs = () if kept is None else _usable(kept, execution, project.objective)
+        if kept is None or not epochs:
             raise ProjectError(
                 f"No predictions were kept of trial {trial.trial_id}. Search with "
                 "`keep_predictions=True`, in a project of its own, so that all trials have them."
             )
         fold = fold_of(number, project.cv_folds) or 0
-        trainings.append(KeptTraining(fold, execution.best_epoch, kept))
-    return KeptTrial(
-        trial.trial_id, float("nan" if trial.score is None else trial.score), trainings
-    )
+        trainings.append(KeptTraining(fold, execution.best_epoch, epochs, kept))
+    score = float("nan") if trial.score is None else trial.score
+    return KeptTrial(trial.trial_id, score, trainings)
+
+
+def _usable(kept: KeptPredictions, execution: Execution, objective: Objective) -> tuple[int, ...]:
+    """Return the epochs by which a training may be scored; others may be kept where a scheduler
+    stopped it.
+    """
+    values = {epoch: objective.value_in(seen) for epoch, seen in execution.history.items()}
+    return tuple(epoch for epoch in kept.epochs if values.get(epoch) is not None)
 
 
 def _check_same_samples(trial: KeptTrial, first: KeptTrial) -> None:
@@ -176,10 +180,10 @@ def out_of_fold(trial: KeptTrial) -> OutOfFold:
 
 
 def _scored(trial: KeptTrial, training: KeptTraining) -> Any:
-    if training.epoch not in training.kept.epochs:
+    if training.epoch is None or training.epoch not in training.epochs:
         raise ProjectError(
             f"Trial {trial.trial_id} is scored at epoch {training.epoch}, whose predictions were "
-            f"not kept. Received: epochs {list(training.kept.epochs)}"
+            f"not kept. Received: epochs {list(training.epochs)}"
         )
     return training.kept.at(training.epoch)
 

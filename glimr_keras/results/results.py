@@ -245,7 +245,8 @@ class Results:
             print(tuner.estimate())
         """
         project = self._glimr.read()
-        trials = kept_trials(project, self._glimr.place)
+        self._glimr.best(project, 1)  # if there is one
+        trials = kept_trials(project, self._glimr.predictions)
         measure: Metric | CompiledMetric | None = metric
         if measure is None:
             best = project.trials[trials[0].trial_id]
@@ -271,7 +272,7 @@ class Results:
             ProjectError: If there is no such trial, or its predictions were not kept.
         """
         trial, project = self._glimr.trial(trial_id), self._glimr.read()
-        return out_of_fold(kept_trial(project, self._glimr.place, trial))
+        return out_of_fold(kept_trial(project, self._glimr.predictions, trial))
 
     def results_summary(self, num_trials: int = 10) -> None:
         """Prints the best trials: a table, and then each of them as KerasTuner prints it.

@@ -53,7 +53,7 @@ def _searched(seed, score_at, kind, signal):
             f"{number:04}",
             score,
             [
-                KeptTraining(fold, epoch + 1, each)
+                KeptTraining(fold, epoch + 1, each.epochs, each)
                 for (fold, each), epoch in zip(kept.items(), epochs, strict=True)
             ],
         )
