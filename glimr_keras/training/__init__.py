@@ -1,1 +1,1 @@
-"""One execution of one configuration, in a worker: data, build, fit, reports, score."""
+"""Runs one execution of one configuration in a worker: data, build, fit, reports and score."""

@@ -1,5 +1,5 @@
-"""What all executions of a search share, and the model, data and arguments of one. Runs in driver
-and worker.
+"""The context that all executions of a search share, and the model, data and arguments of one
+execution. Runs in driver and worker.
 """
 
 from __future__ import annotations
@@ -28,21 +28,25 @@ from glimr_keras.trials.objective import Objective
 
 @dataclasses.dataclass(frozen=True)
 class TrialContext:
-    """What every trial of a search shares; sent to each worker once.
+    """The settings that all trials of a search share, sent to each worker once.
 
     Attributes:
-        objective: As the user gave it; its direction may not be known yet.
-        cpus: CPUs of a trial, and so threads; `None` for those that the process has.
-        gpus: GPUs of a trial, which may be a part of one.
+        hypermodel: Builds the models.
+        space: The declared hyperparameters.
+        objective: The objective as the user gave it; its direction may not be known yet.
+        arguments: The data and arguments of `fit`.
+        callbacks: The user's callbacks.
+        cpus: The number of CPUs of a trial, and so of threads; `None` means those of the process.
+        gpus: The number of GPUs of a trial, which may be a fraction.
         fit_verbose: Keras' `verbose` inside the worker.
         session: Keras' settings in the driver.
-        folds: How the data is split for cross validation; `None` without.
-        max_model_size: Parameters that a model may have; `None` for any number.
-        compile_overrides: In the place of how models are compiled.
-        trackers: Where the script logs to, by package, where a callback of that package is given.
-        reuse_graphs: Whether a model may train by graphs that were traced for an equal one.
-        loop: How each execution trains.
-        keep_predictions: Whether what models predict for validation samples is kept.
+        folds: How cross validation splits the data; `None` without cross validation.
+        max_model_size: The largest number of parameters of a model; `None` for no limit.
+        compile_overrides: Overrides of how models are compiled.
+        trackers: Where the script logs to, by package, for each package with a callback.
+        reuse_graphs: Whether a model may reuse the graphs that were traced for an equal one.
+        keep_predictions: Whether to keep the models' predictions for validation samples.
+        loop: The loop that trains each execution.
     """
 
     hypermodel: HyperModel
@@ -64,8 +68,8 @@ class TrialContext:
 
     @property
     def first_fold(self) -> tuple[int | None, int | None]:
-        """The fold that is tried before a search, and how many there are; `None` for both without
-        cross validation.
+        """Return the fold that is tried before a search, and the number of folds; `None` for both
+        without cross validation.
         """
         return (None, None) if self.folds is None else (0, self.folds.count)
 
@@ -73,27 +77,27 @@ class TrialContext:
 def with_model(
     context: TrialContext, config: HyperParameters, arguments: FitArguments
 ) -> tuple[Any, FitArguments]:
-    """The model of a configuration, and the data in the form that it takes.
+    """Build a configuration's model, and return it with the data in the form that it takes.
 
     Raises:
-        ModelError: If there is none, or its tasks are not those that have labels.
+        ModelError: If no model is built, or its tasks do not match the labels.
     """
     model = build(context.hypermodel, config, context.compile_overrides)
     return model, adapted(config, model, arguments)
 
 
 def with_data(context: TrialContext, config: HyperParameters) -> FitArguments:
-    """The data of a configuration, in a cross validation that of its fold."""
+    """Return the data of a configuration; in a cross validation, the data of its fold."""
     arguments = data.with_data(context.hypermodel, config, context.arguments)
     if context.folds is not None and context.arguments.x is not None:
         arguments = folds.split(arguments, context.folds, config.fold or 0)
-    return data.with_batches_of_bags(arguments)  # without folds, the user's own code splits it
+    return data.with_batches_of_bags(arguments)  # without folds, the user's code splits the data
 
 
 def fit_kwargs(
     context: TrialContext, config: HyperParameters, arguments: FitArguments
 ) -> dict[str, Any]:
-    """The keyword arguments of `fit`; the configuration may say how many epochs there are."""
+    """Return the keyword arguments of `fit`. The configuration may set the number of epochs."""
     epochs = tasks.epochs_of(config.declared)
     kwargs = {} if epochs is None else {"epochs": epochs}
     if tf_datasets.is_dataset(arguments.x) and context.loop.is_keras_fit:
@@ -102,11 +106,15 @@ def fit_kwargs(
 
 
 def taken_by(model: Any, kwargs: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments without those that were added here and that the model's `fit` does not
-    take, where that is the user's own.
+    """Return the keyword arguments without those that a user-defined `fit` of the model does not
+    accept.
+
+    Only arguments that were added here are left out.
 
     Args:
-        given: What the user gave.
+        model: The model to be trained.
+        kwargs: The keyword arguments of `fit`.
+        given: The arguments that the user gave.
     """
     taken = arguments_of(type(model).fit)
     return {
@@ -117,6 +125,6 @@ def taken_by(model: Any, kwargs: dict[str, Any], given: Mapping[str, Any]) -> di
 
 
 def task_logs(context: TrialContext, config: HyperParameters) -> list[tasks.TaskLogs]:
-    """What names the logs after tasks, where there are any."""
+    """Return the objects that name the logs after tasks, if there are any tasks."""
     names = tasks.task_names(config.declared)
     return [tasks.TaskLogs(names, context.hypermodel.logs_validation_only)] if names else []

@@ -1,9 +1,9 @@
-"""What is found out before the first trial: the whole space, and the names that Keras will log.
-Runs in a worker.
+"""Discovers the whole space, and the metrics that Keras will log, before the first trial. Runs in a
+worker.
 
-One configuration is built, and evaluated with a batch. Then others are built, each with one
-value changed from a configuration that was built before, so that every branch of the user's code
-that a hyperparameter decides is seen once, and what it asks for becomes known. Nothing is trained.
+One configuration is built and evaluated on one batch. Then others are built, each with one value
+changed from an earlier one. So every branch of the user's code that depends on a hyperparameter is
+taken once, and the hyperparameters that it asks for become known. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -38,19 +38,21 @@ from glimr_keras.trials.metric_directions import infer_direction, log_directions
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """What building some configurations before the search tells about all of them.
+    """The results of building some configurations before the search.
 
     Attributes:
-        log_directions: Every name that Keras will log, with its direction where known; `None` if a
+        log_directions: Every name that Keras will log, with its direction if known; `None` if a
             custom `fit` or `run` decides.
-        inferred_directions: Of the objective's parts, by their names, or as compiled metrics say.
-        parameters: The hyperparameters met by `data`, `build` and `fit`.
-        observations: What configurations asked for: value by name, in the order of asking.
-        shapes: Of one sample of the inputs and of the labels, as far as they are known.
-        is_complete: Whether every branch was looked at, and not only those that there was time for.
+        inferred_directions: Directions of the objective's parts, from their names or from the
+            compiled metrics.
+        parameters: The hyperparameters that `data`, `build` and `fit` asked for.
+        observations: The values that each configuration was asked for: value by name, in the order
+            of asking.
+        shapes: The shapes of one sample of the inputs and of the labels, as far as known.
+        is_complete: Whether every branch was taken, and not only those that time allowed.
         error: The user's error, as a traceback of their own code.
-        fatal: The error itself, if it is one that stops a search.
-        remarks: What the user is to be told before the first trial.
+        fatal: The error itself, if it stops a search.
+        remarks: Remarks for the user before the first trial.
     """
 
     log_directions: dict[str, str | None] | None = None
@@ -65,32 +67,35 @@ class Probe:
 
 
 PROBED: tuple[tuple[int, ...] | None, ...] = (None, (0,), (1,))
-"""The configurations that are built before a search until one succeeds, by sampling key: the
-default one first.
+"""The sampling keys of the configurations that are built before a search until one succeeds. The
+default configuration comes first.
 """
 
 _MAX_SECONDS = 10.0
 _MAX_BUILDS = 200
 _MAX_VALUES = 32
-"""Of one hyperparameter that are looked at."""
+"""The maximum number of values that are tried for one hyperparameter."""
 _DRAWS = 6
-"""Configurations drawn at random at the end, where branches may need several values together."""
+"""The number of configurations drawn at random at the end, since a branch may need several values
+together.
+"""
 
 
 def probe(
     context: TrialContext, skipped: int = 0, tell: Callable[[str], None] = lambda stage: None
 ) -> Probe:
-    """Builds configurations to learn what there is to search and which names Keras will log.
+    """Build configurations to discover the space and the names that Keras will log.
 
     Args:
-        context: What will be searched.
-        skipped: How many of `PROBED` are left out, because a process died of them; the others are
-            tried in turn until one can be built. If any is left out, no other configuration is
-            built.
-        tell: Told what is run next, where a process may die of that.
+        context: The context of the search.
+        skipped: The number of configurations of `PROBED` to skip because a process died of them.
+            The rest are tried in turn until one can be built. If any is skipped, no other
+            configuration is built. Defaults to `0`.
+        tell: Called with the name of the next step, in case the process dies of it. Defaults to
+            `lambda stage: None`, which does nothing.
 
     Returns:
-        What was found, or else the first error.
+        The results, or else the first error.
     """
     first_error = None
     for sampling_key in PROBED[skipped:]:
@@ -114,7 +119,7 @@ def _probe(
             config = configuration(
                 context.space, {}, sampling_key, *context.first_fold, context.hypermodel
             )
-            if not context.loop.has_model:  # its hyperparameters are met in trials
+            if not context.loop.has_model:  # its hyperparameters are discovered in trials
                 return Probe(
                     None, inferred, tuple(config.space), (config.asked,), is_complete=False
                 )
@@ -128,7 +133,7 @@ def _probe(
             model, arguments = with_model(context, config, loaded)
             tell("a first batch" if context.loop.is_keras_fit else "`fit`")
             directions, remarks = _look(context, config, model, arguments)
-            if directions is None and context.loop.is_keras_fit:  # what is compiled is known
+            if directions is None and context.loop.is_keras_fit:  # the compiled metrics are known
                 inferred = log_directions(model, inferred)
             if context.keep_predictions and context.loop.is_keras_fit:
                 kept_predictions.check(model, arguments)
@@ -167,14 +172,14 @@ def _of_own_loop(
     explore: bool,
     started: float,
 ) -> Probe:
-    """What `build` asks for, where a tuner of the user's own runs the trials. What that asks for is
-    met in trials.
+    """Return the hyperparameters that `build` asks for, if a user-defined tuner runs the trials.
+    Those that the tuner itself asks for are discovered in trials.
     """
-    if not overrides(context.hypermodel, "build"):  # there is none
+    if not overrides(context.hypermodel, "build"):  # there is no `build`
         return Probe(None, inferred, tuple(config.space), is_complete=False)
     data.with_data(context.hypermodel, config, context.arguments)
     with context.compile_overrides.scope():
-        context.hypermodel.build(config)  # whatever that is
+        context.hypermodel.build(config)  # whatever it returns
     explorer = _Explorer(context, config, set(config.asked), set(), None, started)
     if explore:
         explorer.explore()
@@ -182,10 +187,10 @@ def _of_own_loop(
 
 
 def built_space(context: TrialContext) -> list[HyperParameter]:
-    """The hyperparameters that `build` asks for, as far as they are found by calling it in this
-    process.
+    """Return the hyperparameters that `build` asks for, as far as calling it in this process finds
+    them.
 
-    Its errors are left to the search, which says them.
+    Its errors are ignored here: the search reports them.
     """
     config = configuration(context.space, {}, None, *context.first_fold)
     explorer = _Explorer(context, config, set(config.asked), set(), None, time.monotonic())
@@ -196,19 +201,20 @@ def built_space(context: TrialContext) -> list[HyperParameter]:
 
 
 class _Explorer:
-    """Builds configurations until no hyperparameter is met that was not known.
+    """Build configurations until they ask for no new hyperparameters.
 
-    The user's own `fit`, which may talk to the world, is run only where it is to be seen what its
-    own values change.
+    A user-defined `fit` may have side effects. It is called only to see what its own
+    hyperparameters change.
 
     Args:
-        config: Of a configuration that was built.
-        of_build: What `data` and `build` asked for.
-        of_fit: What `fit` asked for, or looked at.
-        arguments: Data for all configurations; `None` if each makes its own.
-        started: When the search for hyperparameters began, as `time.monotonic()` says it.
-        fit_look: At the user's own `fit`; `None` if nothing but `build` is called, which may build
-            anything.
+        context: The context of the search.
+        config: A configuration that was built.
+        of_build: The names that `data` and `build` asked for.
+        of_fit: The names that `fit` asked for, or looked at.
+        arguments: The data for all configurations; `None` if each loads its own.
+        started: The start of the discovery, as a value of `time.monotonic()`.
+        fit_look: Calls the user-defined `fit`. Defaults to `None`, which means that only `build` is
+            called, and may build anything.
     """
 
     def __init__(
@@ -237,11 +243,11 @@ class _Explorer:
         self._take_in(config, config.asked)
 
     def begin(self) -> None:
-        """Builds the default configuration, where none was built before."""
+        """Build the default configuration, if none was built before."""
         self._build({}, None)
 
     def explore(self) -> None:
-        """Changes one value after the other, then several at once, until nothing new is met."""
+        """Change one value after the other, then several at once, until nothing new is found."""
         self._build_waiting()
         together: list[tuple[dict[str, Any], tuple[int, ...] | None]] = [
             (self._last_options(), None)
@@ -261,7 +267,7 @@ class _Explorer:
             self._build(values, None, changed in self._of_fit)
 
     def _last_options(self) -> dict[str, Any]:
-        """The last option of everything that is one of a few."""
+        """Return the last option of every hyperparameter with few options."""
         few = [
             parameter
             for parameter in self.parameters.values()
@@ -293,13 +299,13 @@ class _Explorer:
                     before = config.asked
                     if with_fit:
                         self._of_fit |= fit_look.ask(config, model, arguments)
-                        with_fit = fit_look.has_time  # else it asked for a part of it only
+                        with_fit = fit_look.has_time  # else it asked for only some of its names
             finally:
                 self.parameters.update({parameter.key: parameter for parameter in config.space})
             self._take_in(config, config.asked if with_fit else before | self._usual_of_fit)
 
     def _take_in(self, config: HyperParameters, asked: dict[str, Any]) -> None:
-        """Takes in what a configuration asked for, and plans to change each value that is new."""
+        """Record the values that a configuration was asked for, and plan to change each new one."""
         self.observations.append(asked)
         definitions = {
             parameter.name: parameter
@@ -321,7 +327,9 @@ class _Explorer:
         )
 
     def _decides(self, name: str) -> bool:
-        """Whether two configurations that differ in this value alone asked for different things."""
+        """Return whether two configurations that differ in this value alone asked for different
+        names.
+        """
         *others, last = [asked for asked in self.observations if name in asked]
         return any(
             other[name] != last[name]
@@ -332,7 +340,7 @@ class _Explorer:
 
 
 def _ends(parameter: HyperParameter) -> Iterator[Any]:
-    """Values with which code may do different things: every option, and the ends of a range."""
+    """Yield values for which code may branch: every option, or the ends of a range."""
     match parameter:
         case Int() | Float():
             yield (
@@ -348,7 +356,7 @@ def _ends(parameter: HyperParameter) -> Iterator[Any]:
 
 
 def _between(parameter: HyperParameter) -> Iterator[Any]:
-    """The other values of a number whose ends make a difference."""
+    """Yield the other values of an integer whose ends make a difference."""
     if isinstance(parameter, Int):
         values = list(parameter.every_value())
         step = -(-len(values) // _MAX_VALUES)
@@ -356,10 +364,10 @@ def _between(parameter: HyperParameter) -> Iterator[Any]:
 
 
 def _check_folds(context: TrialContext, config: HyperParameters) -> None:
-    """Refuses a cross validation with a loader that knows nothing of folds.
+    """Check that in a cross validation the user's data loader uses the folds.
 
     Raises:
-        ModelError: If the data is the user's own, and nothing of theirs looked at `config.fold`.
+        ModelError: If the user's code loads the data and does not use `config.fold`.
     """
     if context.folds is not None and context.arguments.x is None and not config.is_fold_used:
         loader = "data" if overrides(context.hypermodel, "data") else "fit"
@@ -373,7 +381,7 @@ def _check_folds(context: TrialContext, config: HyperParameters) -> None:
 def _look(
     context: TrialContext, config: HyperParameters, model: Any, arguments: FitArguments
 ) -> tuple[dict[str, str | None] | None, tuple[str, ...]]:
-    """What Keras will log, by name with its direction, and what is to be said of the look.
+    """Return the names that Keras will log, with their directions, and remarks for the user.
 
     Raises:
         ModelError: If Keras' own `fit` cannot train with the data or arguments.

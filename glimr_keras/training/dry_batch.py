@@ -1,8 +1,8 @@
-"""What one batch shows before the search: the names that Keras will log, and data that does not fit
-the model. Runs in the worker.
+"""Evaluates one batch before the search, to learn the names that Keras will log and to find data
+that does not fit the model. Runs in the worker.
 
-The batch is evaluated and, where that fails, trained on. Nothing is seen of it where only callbacks
-make it work, or where batches differ; then the first trial decides.
+The batch is evaluated or, if that fails, trained on. If only callbacks make that work, or if
+batches differ, nothing is learnt, and the first trial decides.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _Batch = tuple[Any, Any, Any]
 _Shape = tuple[int | None, ...]
 
 _MAX_SECONDS = 5.0
-"""What a batch may take with a model whose class has steps of its own."""
+"""The time limit in seconds for a batch of a model whose class overrides Keras' steps."""
 _STEPS = ("test_step", "train_step", "test_on_batch", "make_test_function", "make_train_function")
 
 
 @dataclasses.dataclass(frozen=True)
 class DryBatch:
-    """What was seen of a batch.
+    """The results of one batch.
 
     Attributes:
-        names: Of what Keras will log; `None` if that was not seen.
-        remark: Why something was not seen, for the user.
+        names: The names that Keras will log; `None` if unknown.
+        remark: Why something is unknown, for the user; `None` if there is nothing to say.
     """
 
     names: list[str] | None = None
@@ -42,11 +42,12 @@ class DryBatch:
 
 
 def look(model: Any, arguments: FitArguments, reads_once: bool) -> DryBatch:
-    """Evaluates a batch of the training data, and of validation data of another kind.
+    """Evaluate a batch of the training data, and one of the validation data if that is of another
+    kind.
 
     Args:
-        model: Compiled; it is not used for anything else afterwards.
-        arguments: What its `fit` is called with.
+        model: A compiled model, which is not used for anything else afterwards.
+        arguments: The arguments of its `fit`.
         reads_once: Whether to read from an iterator too.
 
     Raises:
@@ -54,7 +55,7 @@ def look(model: Any, arguments: FitArguments, reads_once: bool) -> DryBatch:
         ModelError: If the model is made for other data.
     """
     _check_even(arguments)
-    model.run_eagerly = True  # one batch is evaluated: tracing would cost more
+    model.run_eagerly = True  # for one batch, tracing would cost more
     names = None
     with unseen():
         try:
@@ -70,10 +71,10 @@ def look(model: Any, arguments: FitArguments, reads_once: bool) -> DryBatch:
 
 
 def _names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str]:
-    """What is logged.
+    """Return the names that are logged.
 
     Raises:
-        _UnseenError: If that is not seen, also within the time that the look may take.
+        _UnseenError: If they cannot be found, or not within the time limit.
     """
     own = [name for name in (*_STEPS, "fit") if _is_own(model, name)]
     if not own:
@@ -100,7 +101,7 @@ def _names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str]:
 
 
 def _is_own(model: Any, name: str) -> bool:
-    """Whether a model's class has a method of its own in the place of Keras'."""
+    """Return whether a model's class overrides a method of Keras."""
     return getattr(type(model), name, None) is not getattr(keras.Model, name, None)
 
 
@@ -108,7 +109,7 @@ def _seen_names(model: Any, arguments: FitArguments, batch: _Batch) -> list[str]
     x, y, sample_weight = batch
     try:
         return list(model.test_on_batch(x, y, sample_weight, return_dict=True))
-    except Exception:  # a model with a `train_step` of its own, or a batch for `fit` only
+    except Exception:  # a model with a custom `train_step`, or a batch for `fit` only
         if _is_own(model, "fit"):  # it may train for as long as it wants
             with _unseen("evaluating a first batch"):
                 raise
@@ -130,12 +131,12 @@ def _names_of_training(model: Any, arguments: FitArguments, batch: _Batch) -> li
 
 
 class _UnseenError(Exception):
-    """A batch could not be looked at, though the model was built. Its text is for the user."""
+    """A batch could not be evaluated, though the model was built. The text is for the user."""
 
 
 @contextlib.contextmanager
 def _unseen(what: str) -> Iterator[None]:
-    """Turns an error of what the block does into one that leaves it to the first trial."""
+    """Turn an error in the block into one that leaves the decision to the first trial."""
     try:
         yield
     except FatalError:
@@ -148,10 +149,10 @@ def _unseen(what: str) -> Iterator[None]:
 
 
 def _check_even(arguments: FitArguments) -> None:
-    """Refuses batches that JAX cannot spread over several GPUs.
+    """Check that JAX can split each batch evenly among several GPUs.
 
     Raises:
-        DataError: If one of the training data's, or of the validation data's, is not a multiple.
+        DataError: If the size of a training or validation batch is not a multiple of their number.
     """
     distribution = keras.distribution.distribution()
     if keras.backend.backend() != "jax" or distribution is None:
@@ -169,11 +170,11 @@ def _check_even(arguments: FitArguments) -> None:
 
 
 def _check_fits(model: Any, batch: _Batch, error: Exception) -> None:
-    """Refuses a batch that is certain not to fit.
+    """Check for a batch that certainly does not fit the model.
 
     Raises:
         ModelError: If a `Sequential` without an input cannot be built from it, or the model's input
-            is of another shape.
+            has another shape.
     """
     if isinstance(model, keras.Sequential) and not model.built:
         raise ModelError(
@@ -194,13 +195,13 @@ def _check_fits(model: Any, batch: _Batch, error: Exception) -> None:
 
 
 def _pairs(model: Any, x: Any) -> list[tuple[_Shape, _Shape]]:
-    """The shape of each input that is given, with that which the model's was made with: by name
-    where there are names. Those that cannot be told are left out.
+    """Return pairs of the shape of each given input and the model's shape for it, matched by name
+    if there are names. Unknown ones are left out.
     """
     structure: Any = None
-    with contextlib.suppress(Exception):  # a Sequential, which has one
+    with contextlib.suppress(Exception):  # a Sequential has one only once it is built
         structure = model.input
-    with contextlib.suppress(Exception):  # a model that was not made of inputs
+    with contextlib.suppress(Exception):  # a model that was not made from inputs
         inputs = model.inputs
         if isinstance(x, dict):
             by_place = {tensor.name: tensor for tensor in inputs}
@@ -213,18 +214,18 @@ def _pairs(model: Any, x: Any) -> list[tuple[_Shape, _Shape]]:
 
 
 def _differ(left: _Shape, right: _Shape) -> bool:
-    """Whether two shapes have an axis of different sizes."""
+    """Return whether two shapes have an axis of different sizes."""
     return len(left) == len(right) and any(
         None not in (one, other) and one != other for one, other in zip(left, right, strict=True)
     )
 
 
 def _check_validation(model: Any, arguments: FitArguments, batch: _Batch) -> None:
-    """Evaluates a batch of validation data, where that is of another kind than the training data.
+    """Evaluate a batch of the validation data, if that is of another kind than the training data.
 
     Raises:
-        DataError: If it is of another shape, and the model does not take it.
-        _UnseenError: If that fails for another reason.
+        DataError: If it has another shape, and the model does not accept it.
+        _UnseenError: If the evaluation fails for another reason.
     """
     with _unseen("reading a first batch of `validation_data`"):
         other = data.first_validation_batch(arguments)
@@ -244,7 +245,9 @@ def _check_validation(model: Any, arguments: FitArguments, batch: _Batch) -> Non
 
 
 def _is_alike(batch: _Batch, other: _Batch) -> bool:
-    """Whether two batches have the same structure, and shapes that differ in samples only."""
+    """Return whether two batches have the same structure, and shapes that differ only in the number
+    of samples.
+    """
     try:
         for one, another in zip(batch, other, strict=True):
             keras.tree.assert_same_structure(one, another)

@@ -1,5 +1,5 @@
-"""Trying one configuration before a search, in this process, so that mistakes show in seconds. Runs
-in the driver.
+"""A dry run of one configuration before a search, in this process, so that mistakes show within
+seconds. Runs in the driver.
 """
 
 from __future__ import annotations
@@ -31,24 +31,25 @@ from glimr_keras.training.tune_callback import scalars
 
 @dataclasses.dataclass(frozen=True)
 class DryRun:
-    """What was seen of one configuration. `print` shows it.
+    """The results of a dry run of one configuration. `print` shows them.
 
     Attributes:
         config: The configuration.
-        model: As it was trained.
-        inputs: The shapes of a batch of inputs, `None` for the samples' axis, in the structure of
-            the data.
-        labels: Likewise, of the labels.
-        outputs: Likewise, of what the model returns.
-        parameters: How many numbers the model has.
-        trainable: How many of them are trained.
-        memory: Bytes of the parameters, their gradients and the optimizer's state.
-        growth: Bytes by which this process grew; `None` where the system does not say.
-        seconds_to_begin: For data, `build`, and the first batch, in which Keras traces the training
-            step.
-        seconds_per_epoch: Of the other batches, for as many as an epoch has; `None` with fewer than
-            two batches.
-        logs: What Keras logged.
+        model: The model, trained on the dry run's batches.
+        inputs: The shapes of a batch of inputs, with `None` for the axis of samples, in the
+            structure of the data; `None` if unknown.
+        labels: The shapes of a batch of labels, in the same form.
+        outputs: The shapes of the model's outputs for the batch, in the same form.
+        parameters: The number of parameters.
+        trainable: The number of trainable parameters.
+        memory: The memory for the parameters, their gradients and the optimizer's state, in bytes.
+        growth: The growth of this process' memory, in bytes; `None` if the system does not report
+            it.
+        seconds_to_begin: The time for data, `build` and the first batch, in which Keras traces the
+            training step.
+        seconds_per_epoch: The time for all batches of an epoch, as measured on the batches after
+            the first; `None` with fewer than two batches.
+        logs: The metrics that Keras logged, by name.
     """
 
     config: HyperParameters
@@ -92,12 +93,15 @@ class DryRun:
 
 
 def dry_run(context: TrialContext, values: dict[str, Any], batches: int | None) -> DryRun:
-    """Trains a configuration for an epoch, or for some batches of one.
+    """Train a configuration for one epoch, or for some of its batches.
 
     Args:
-        context: What is built and trained.
-        values: By full name; what is missing is the default.
-        batches: At most so many; `None` for the whole epoch.
+        context: The context of the search.
+        values: The configuration's values by full name; missing ones take their defaults.
+        batches: The maximum number of batches; `None` for the whole epoch.
+
+    Returns:
+        The results of the dry run.
 
     Raises:
         DataError: If Keras' own `fit` cannot train with the data or arguments.
@@ -142,7 +146,7 @@ def dry_run(context: TrialContext, values: dict[str, Any], batches: int | None) 
 
 
 class _Clock(keras.callbacks.Callback):
-    """Times batches, and ends the epoch after some of them."""
+    """Time the batches, and end the epoch after a number of them."""
 
     def __init__(self, batches: int | None) -> None:
         super().__init__()
@@ -152,7 +156,7 @@ class _Clock(keras.callbacks.Callback):
 
     @property
     def begun(self) -> float:
-        """When the first batch was over."""
+        """Return the time at which the first batch ended."""
         return self._times[0] if self._times else time.monotonic()
 
     @property
@@ -184,7 +188,7 @@ def _tensors(part: Any) -> Any:
 def _bytes(dtype: str) -> int:
     with contextlib.suppress(TypeError):
         return np.dtype(dtype).itemsize
-    return 2  # a 16-bit float that NumPy does not know
+    return 2  # a 16-bit float unknown to NumPy
 
 
 def _megabytes(count: int) -> str:

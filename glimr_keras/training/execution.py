@@ -1,6 +1,6 @@
 """One execution: data, build, fit, and its score. Runs in the worker.
 
-`run_trial` says what becomes of its errors.
+`run_trial` handles its errors.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ from glimr_keras.trials.trial import Trial
 class ExecutionRunner:
     """One execution of one configuration.
 
-    The trial loop trains with it; a tuner of the user's own calls it from `run_trial`.
-
-    Attributes:
-        reused_graph: Whether the last training was by graphs that an earlier one had traced.
+    The trial loop trains with it; a user-defined tuner calls it from `run_trial`.
 
     Args:
-        context: What is built and trained.
-        spec: The configuration.
-        config: The same, as the user's code asks for it.
+        context: The context of the search.
+        spec: The execution.
+        config: Its configuration, for the user's code.
         callback: Reports and saves.
+
+    Attributes:
+        reused_graph: Whether the last training used graphs that an earlier one had traced.
     """
 
     def __init__(
@@ -84,11 +84,10 @@ class ExecutionRunner:
             callback.predictions = PredictionKeeper(spec, context.folds)
 
     def score(self) -> ExecutionResult:
-        """Trains, and says what came of it.
+        """Train, and return the result.
 
         Raises:
-            ModelError, ObjectiveError: If the user's code built or returned something else than it
-                must.
+            ModelError, ObjectiveError: If the user's code built or returned something invalid.
         """
         result = self.context.loop.train(self)
         if self.spec.keeps_state and self.callback.model is not None:
@@ -96,17 +95,19 @@ class ExecutionRunner:
         return result
 
     def over(self, status: str) -> None:
-        """Let go of the training, and end what trackers have of it.
+        """Release the training, and end its runs in trackers.
 
         Args:
-            status: How it ended, unless the executor has stopped it; `"RUNNING"` where it was
-                interrupted.
+            status: The status of the execution, ignored if the executor has stopped it; `"RUNNING"`
+                if it was interrupted.
         """
         self.callback.forget_fit()
         self._runs.end(TrialStatus.STOPPED if self.callback.is_stopped else status)
 
     def data(self) -> FitArguments:
-        """The data and arguments of this execution, in a cross validation those of its fold."""
+        """Return the data and arguments of this execution; in a cross validation, those of its
+        fold.
+        """
         given = with_data(self.context, self.config)
         predictions = self.callback.predictions
         if predictions is not None and not overrides(self.hypermodel, "data"):
@@ -114,14 +115,14 @@ class ExecutionRunner:
         return given
 
     def build(self) -> keras.Model:
-        """The compiled model."""
+        """Return the compiled model."""
         return self.sized(
             build(self.context.hypermodel, self.config, self.context.compile_overrides)
         )
 
     def sized(self, model: keras.Model) -> keras.Model:
-        """The model, if it is not larger than allowed; one that is not built yet is looked at
-        later.
+        """Return the model if it is not larger than allowed. A model that is not built yet is
+        checked later.
         """
         if model.built:
             self.callback.check_size(model)
@@ -130,11 +131,13 @@ class ExecutionRunner:
     def arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], is_sized: bool = False
     ) -> dict[str, Any]:
-        """The keyword arguments of `fit`: those given, with our callbacks, and with as many epochs
-        as this training has.
+        """Return the given keyword arguments of `fit`, with our callbacks and this training's
+        number of epochs.
 
         Args:
-            is_sized: Whether the size of the model was checked.
+            args: The positional arguments of `fit`.
+            kwargs: The keyword arguments of `fit`.
+            is_sized: Whether the model's size has been checked. Defaults to `False`.
         """
         context, spec = self.context, self.spec
         needs_batches = spec.time_limit is not None or (
@@ -158,8 +161,8 @@ class ExecutionRunner:
         return kwargs if spec.epochs is None else {**kwargs, "epochs": spec.epochs}
 
     def fit(self, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
-        """Trains a model, from the state of an earlier training where there is one. Returns what
-        the user's `fit` does.
+        """Train a model, from the state of an earlier training if there is one. Return what the
+        user's `fit` returns.
         """
         context, spec, callback = self.context, self.spec, self.callback
         arguments = adapted(self.config, model, FitArguments(args, kwargs))
@@ -179,13 +182,13 @@ class ExecutionRunner:
         self.reused_graph = is_reused()
         if callback.model is None:
             callback.set_model(model)
-        model_state.warn_of_missing(callback.late)  # of a loop that begins without callbacks
+        model_state.warn_of_missing(callback.late)  # for a loop that begins without callbacks
         return returned
 
     def _predicted(
         self, model: Any, arguments: FitArguments
     ) -> contextlib.AbstractContextManager[None]:
-        """Has it known what a model is validated on in the block, where predictions are kept."""
+        """Note what a model is validated on in the block, if predictions are kept."""
         predictions = self.callback.predictions
         if predictions is None:
             return contextlib.nullcontext()
@@ -197,8 +200,8 @@ class ExecutionRunner:
     def _graphs(
         self, model: Any, callbacks: Sequence[Any]
     ) -> contextlib.AbstractContextManager[Callable[[], bool]]:
-        """Lends a model the graphs of an equal one, where there are any and Keras' `fit` trains.
-        A `fit` of the user's may call Keras' own, which then has only light pipelines.
+        """Lend a model the graphs of an equal one, if there are any and Keras' `fit` trains. A
+        user-defined `fit` may call Keras' own, which then gets only light pipelines.
         """
         if not self.context.reuse_graphs:
             return contextlib.nullcontext(lambda: False)
@@ -207,19 +210,19 @@ class ExecutionRunner:
         return held_graphs.lent_to(model, callbacks, knows)
 
     def save(self, model: keras.Model, epoch: int) -> None:
-        """Saves a model of the user's own loop as that of this trial."""
+        """Save a model of a user-defined loop as this trial's model."""
         self.callback.set_model(model)
         self.callback.save(epoch)
         self._is_saved = True
 
     def _go_on(self, model: keras.Model, place: str) -> int:
-        """Loads the state of an earlier training, and returns its epoch."""
+        """Load the state of an earlier training, and return its epoch."""
         try:
             values = own_values(self.config)
             with maybe_distribute(getattr(model, "_distribute_strategy", None)):
                 state = model_weights.load(model, place, values, self.callback.late)
         except ModelError as error:
-            if self.spec.resumes:  # the script was changed since
+            if self.spec.resumes:  # the script has changed since
                 reason = str(error).splitlines()[0]
                 warnings.warn(
                     "A training that was interrupted goes on from its state if the model is the "
@@ -233,13 +236,11 @@ class ExecutionRunner:
         return state.epoch
 
     def placed(self, callbacks: Sequence[Any]) -> list[Any]:
-        """The user's callbacks with places of this trial for what they write, and runs of it for
-        what they track.
-        """
+        """Return the user's callbacks with output paths and tracker runs of this trial."""
         return self._runs.placed(of_trial(callbacks, self.spec, self.config))
 
     def scored_steps(self, steps: Mapping[int, dict[str, float]]) -> ExecutionResult:
-        """The score of what `oracle.update_trial` was told, by step."""
+        """Return the score of the metrics, by step, that `oracle.update_trial` received."""
         objective = self.callback.objective
         good = {
             step: metrics
@@ -256,11 +257,15 @@ class ExecutionRunner:
         return ExecutionResult(objective.get_value(steps[best]), best + 1)
 
     def scored(self, returned: Any, name: str) -> ExecutionResult:
-        """The score of what the user's method returned, or that the callback saw where that says no
-        other.
+        """Return the score of what the user's method returned, or the one that the callback saw if
+        they agree.
+
+        Args:
+            returned: The value that the method returned.
+            name: The method's name, for messages.
 
         Raises:
-            NoMetricsError: If there is neither.
+            NoMetricsError: If there is no score.
         """
         callback, objective = self.callback, self.callback.objective
         if callback.predictions is not None:
@@ -285,7 +290,7 @@ class ExecutionRunner:
         if history is not None and has_own_weights:
             metrics, epoch = metrics_of(returned, objective, name)
         elif history is not None and callback.is_unseen(history):
-            # `fit` did not pass the callbacks on: only the weights of the last epoch are there
+            # `fit` did not pass the callbacks on: there are only the weights of the last epoch
             callback.last_epoch = (callback.last_epoch or 0) + len(history.epoch)
             metrics, epoch = last_epoch(history), None
         elif history is not None and callback.model is not None and callback.best is None:
@@ -296,14 +301,14 @@ class ExecutionRunner:
         score = objective.get_value(metrics)
         if (
             epoch is not None and callback.best_epoch is not None and are_histories(returned)
-        ):  # the best weights of all are kept
+        ):  # the weights of the best epoch of all are kept
             return ExecutionResult(score, epoch, returned=metrics)
         was_reported = callback.best_epoch is not None
         is_saved = self._is_saved or has_own_weights
         if score != callback.best and callback.model is not None and not is_saved:
             callback.save(
                 epoch or callback.last_epoch or 1
-            )  # the score is that of the model as it was left
+            )  # the score belongs to the model in its final state
         if not was_reported and epoch is not None:
             callback.hold(epoch, metrics)
             return ExecutionResult(score, epoch)
@@ -311,24 +316,28 @@ class ExecutionRunner:
 
 
 def _build_ahead(model: Any, arguments: FitArguments, reuse_graphs: bool) -> None:
-    """Makes the variables of optimizer, loss and metrics, as Keras itself does before it trains on
+    """Create the variables of optimizer, loss and metrics, as Keras itself does before it trains on
     JAX.
 
-    On TensorFlow it leaves that to the first training step, which therefore is traced twice, a
-    fifth of a small trial's time, and the first trace is never freed. It is left alone where steps
-    are not traced, and where it might not be the same: when `fit` is the user's own, which may
-    freeze or unfreeze layers first; before the model has its weights; when a first batch is not at
+    On TensorFlow, Keras leaves that to the first training step, which is therefore traced twice.
+    That takes a fifth of a small trial's time, and the first trace is never freed.
+
+    Nothing is done if steps are not traced, or if the result might differ. A user-defined `fit` may
+    freeze or unfreeze layers first. The model must have its weights, and a first batch must be at
     hand.
 
     Args:
-        reuse_graphs: Whether it is also to be known on JAX what enters the model's graphs.
+        model: The model to be trained.
+        arguments: The arguments of `fit`.
+        reuse_graphs: Whether to create them on JAX too, so that all that enters the graphs is
+            known.
     """
     if model.run_eagerly or not model.built or not data.is_at_hand(arguments):
         return
-    if getattr(model, "_distribute_strategy", None) is not None:  # whose replicas make them
+    if getattr(model, "_distribute_strategy", None) is not None:  # its replicas create them
         return
     backend = keras.backend.backend()
-    with contextlib.suppress(Exception):  # then Keras does it later, or says what is wrong
+    with contextlib.suppress(Exception):  # then Keras does it later, or reports the error
         if backend == "tensorflow":
             model._symbolic_build(data_batch=data.first_batch(arguments))
         elif backend == "jax" and reuse_graphs:
@@ -336,10 +345,10 @@ def _build_ahead(model: Any, arguments: FitArguments, reuse_graphs: bool) -> Non
 
 
 def _build_on_jax(model: Any, arguments: FitArguments) -> None:
-    """Makes them as Keras does, which reads a batch and shuffles the data for that: what is drawn
-    from NumPy's generator is drawn here, and not again.
+    """Create the variables as Keras does, which reads a batch and shuffles the data for that.
+    Keras' draw from NumPy's generator is made here, and not again.
     """
-    from keras.src.backend.jax.trainer import JAXEpochIterator  # of JAX only
+    from keras.src.backend.jax.trainer import JAXEpochIterator  # for JAX only
 
     if arguments.value("validation_split") or keras.distribution.distribution() is not None:
         return

@@ -1,10 +1,11 @@
-"""What a Keras object is made of, as a value that is equal for objects which trace to equal graphs.
-Runs in the worker.
+"""Fingerprints of Keras objects, which are equal for objects that trace to equal graphs. Runs in
+the worker.
 
-All that can be reached from an object is walked by its attributes, and not by its configuration,
-which may leave something out. Variables stand for themselves, by their place: their values do not
-enter a graph. Everything walked must be of a kind whose whole state is known here. One object of
-another kind, such as a function or a class of the user's own, and there is no fingerprint.
+All that can be reached from an object is visited through its attributes, and not through its
+configuration, which may omit something. Variables enter the fingerprint by their position only:
+their values do not enter a graph. Every visited object must be of a kind whose whole state is known
+here. A single object of another kind, such as a user-defined function or class, means that there is
+no fingerprint.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ _LARGEST = 2**24
 
 
 class UnknownPartError(Exception):
-    """Something of which it is not known how it enters a graph."""
+    """It is unknown how this object enters a graph."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Fingerprint:
-    """What an object is made of.
+    """The fingerprint of an object.
 
     Attributes:
-        key: Equal for two objects that differ in the values of variables only.
-        variables: Keras' variables, in the order in which they were met; that of two objects with
-            one key is the same.
-        constants: Tensors which are no variables; their values are in the key.
+        key: Equal for two objects that differ only in the values of variables.
+        variables: Keras' variables, in the order in which they were met, which is the same for two
+            objects with one key.
+        constants: Tensors that are not variables; their values are in the key.
     """
 
     key: tuple[Any, ...]
@@ -53,7 +54,7 @@ class Fingerprint:
 
 
 def fingerprint(*objects: Any) -> Fingerprint | None:
-    """Returns what objects are made of; `None` if a part of one is of a kind that is not known."""
+    """Return the fingerprint of objects; `None` if a part of one is of an unknown kind."""
     walk = _Walk()
     try:
         walk.over(objects)
@@ -64,11 +65,11 @@ def fingerprint(*objects: Any) -> Fingerprint | None:
 
 
 class _Seen:
-    """Says in a key that an object is one which was met before."""
+    """Mark in a key an object that was met before."""
 
 
 class _Walk:
-    """One walk. There is no recursion, since the layers of a model are a long chain."""
+    """One walk over objects. It is not recursive, since the layers of a model are a long chain."""
 
     def __init__(self) -> None:
         self.found: list[Any] = []
@@ -76,7 +77,7 @@ class _Walk:
         self.constants: list[Any] = []
         self.classes: set[type] = set()
         self._seen: dict[int, int] = {}
-        self._kept: list[Any] = []  # so that no id is that of two objects
+        self._kept: list[Any] = []  # keeps objects alive, so that no two have the same id
         self.waiting: list[Any] = []
 
     def over(self, objects: tuple[Any, ...]) -> None:
@@ -100,7 +101,7 @@ class _Walk:
             (_HANDLERS.get(kind) or _handler(kind))(self, value)
 
     def parts(self, values: Any) -> None:
-        """Has values walked next, in their order."""
+        """Schedule values to be walked next, in their order."""
         self.waiting.extend(reversed(values))
 
 
@@ -146,8 +147,8 @@ def _tensor(walk: _Walk, value: Any) -> None:
 
 
 def _function(walk: _Walk, value: Any) -> None:
-    """A function of Keras', by itself; one that was made by another, by its code and what it has
-    from there.
+    """Add a function of Keras: by itself or, if another function made it, by its code and
+    closure.
     """
     if not _is_of_libraries(value):
         raise UnknownPartError(value)
@@ -183,7 +184,7 @@ def _module(walk: _Walk, value: types.ModuleType) -> None:
 
 
 def _signature(walk: _Walk, value: Any) -> None:
-    walk.found.append(type(value))  # of a method, which is walked where it is not its class'
+    walk.found.append(type(value))  # of a method, which is walked itself unless it is its class'
 
 
 def _pattern(walk: _Walk, value: Any) -> None:
@@ -195,7 +196,7 @@ def _numpy_type(walk: _Walk, value: Any) -> None:
 
 
 def _variable(walk: _Walk, value: Any) -> None:
-    held = vars(value).get("_value")  # none while a step on JAX has it
+    held = vars(value).get("_value")  # there is none while a step on JAX has it
     if type(held) not in _values() and held is not None:
         raise UnknownPartError(type(held))
     walk.variables.append(value)
@@ -208,7 +209,7 @@ def _member(walk: _Walk, value: enum.Enum) -> None:
 
 
 def _object(walk: _Walk, value: Any) -> None:
-    """An object of a class of Keras': what it is as a container, and its attributes."""
+    """Add an object of a Keras class: its contents if it is a container, and its attributes."""
     walk.classes.add(type(value))
     if isinstance(value, dict):
         _attributes(walk, value)
@@ -244,8 +245,8 @@ _WITHOUT: dict[type, frozenset[str]] = {}
 
 
 def _left_out(kind: type) -> frozenset[str]:
-    """What says nothing of a graph: ids of objects that are walked by another attribute, the
-    values of variables, and what a training changes.
+    """Return the attributes that do not affect a graph: ids of objects that are walked by another
+    attribute, the values of variables, and what training changes.
     """
     names: set[str] = set()
     for base in kind.__mro__:
@@ -276,7 +277,7 @@ _SAYS_NOTHING = {
 
 
 def _strategy(walk: _Walk, value: Any) -> None:
-    walk.found.append(type(value))  # that of a process without a strategy has no state
+    walk.found.append(type(value))  # without a strategy it is the default, which has no state
 
 
 _OF_TENSORFLOW: dict[str, Callable[[_Walk, Any], None]] = {
@@ -285,7 +286,7 @@ _OF_TENSORFLOW: dict[str, Callable[[_Walk, Any], None]] = {
     "_DictWrapper": _mapping,
     "_DefaultDistributionStrategy": _strategy,
 }
-"""What Keras' objects have of TensorFlow's. It wraps containers to know what is in them."""
+"""TensorFlow's objects in Keras' objects. TensorFlow wraps containers to track their contents."""
 
 _HANDLERS: dict[type, Callable[[_Walk, Any], None]] = {
     list: _items,
@@ -307,10 +308,10 @@ _HANDLERS: dict[type, Callable[[_Walk, Any], None]] = {
 
 
 def _handler(kind: type) -> Callable[[_Walk, Any], None]:
-    """Returns how objects of a class are described, and remembers it.
+    """Return the handler for objects of a class, and remember it.
 
     Raises:
-        UnknownPartError: If that is not known.
+        UnknownPartError: If the class is unknown.
     """
     found = _HANDLERS[kind] = _new_handler(kind)
     return found
@@ -335,13 +336,13 @@ def _new_handler(kind: type) -> Callable[[_Walk, Any], None]:
 
 
 def _has_slots(kind: type) -> bool:
-    """Whether its objects have more than their attributes in `__dict__`, or what they contain."""
+    """Return whether a class' objects have state beside `__dict__` and their contents."""
     return any(vars(base).get("__slots__") for base in kind.__mro__)
 
 
 @functools.cache
 def _values() -> frozenset[type]:
-    """The kinds that Keras keeps the value of a variable in."""
+    """Return the types in which Keras keeps a variable's value."""
     if keras.backend.backend() == "tensorflow":
         from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
@@ -351,13 +352,13 @@ def _values() -> frozenset[type]:
 
 @functools.cache
 def _tensors() -> frozenset[type]:
-    """The kind of a tensor that has a value, on this backend."""
+    """Return the type of a tensor with a value, on this backend."""
     if keras.backend.backend() not in ("tensorflow", "jax"):
         return frozenset()
     return frozenset({type(keras.ops.convert_to_tensor(0.0))})
 
 
-# What is Keras' own
+# Code of Keras itself
 
 
 def _is_keras(module: str) -> bool:
@@ -372,18 +373,18 @@ _LIBRARIES = ("keras", "tensorflow", "jax", "jaxlib", "numpy", "optree")
 
 
 def _is_of_keras(kind: type) -> bool:
-    """Whether a class is one of Keras' own, and no other that says that it is."""
+    """Return whether a class is one of Keras' own, and does not only claim to be."""
     module = kind.__module__
     if not isinstance(module, str) or not _is_keras(module):
         return False
     home = sys.modules.get(module)
-    is_named_tuple = kind.__bases__ == (tuple,) and hasattr(kind, "_fields")  # inside of a class
+    is_named_tuple = kind.__bases__ == (tuple,) and hasattr(kind, "_fields")  # inside a class
     return getattr(home, kind.__name__, None) is kind or kind is keras.Variable or is_named_tuple
 
 
 @functools.cache
 def _folders() -> tuple[str, ...]:
-    """Where the code of Keras, and of what it stands on, is."""
+    """Return the folders with the code of Keras and of the libraries below it."""
     files = [getattr(sys.modules.get(name), "__file__", None) for name in _LIBRARIES]
     return tuple(f"{pathlib.Path(file).parent}/" for file in files if file is not None)
 
@@ -396,8 +397,8 @@ def _is_of_libraries(function: types.FunctionType) -> bool:
 
 @functools.cache
 def _functions() -> tuple[tuple[dict[str, Any], Callable[[Any], Any], tuple[Any, ...]], ...]:
-    """Of each module of Keras', its variables, and which of them are functions and classes, with
-    how they were when this was first asked.
+    """Return for each Keras module its variables, a getter of its functions and classes, and their
+    values at the first call.
     """
     found = []
     for name, module in list(sys.modules.items()):
@@ -415,14 +416,16 @@ def _functions() -> tuple[tuple[dict[str, Any], Callable[[Any], Any], tuple[Any,
 
 
 _untouched: dict[type, dict[str, Any]] = {}
-"""What each class that was met has, and had when it was as its library has it."""
+"""The attributes of each class that was met, recorded when the class was as its library defines
+it.
+"""
 
 
 def _check_untouched(classes: set[type]) -> None:
-    """Refuses functions and classes of Keras' that are not as it has them.
+    """Check that Keras' functions and classes are unchanged.
 
     Raises:
-        UnknownPartError: If someone has put something of their own in the place of one.
+        UnknownPartError: If someone has replaced one.
     """
     if not all(names(module) == values for module, names, values in _functions()):
         raise UnknownPartError("a module of Keras'")
@@ -438,7 +441,7 @@ def _check_untouched(classes: set[type]) -> None:
 
 
 _LAZY = {"__annotations__"}
-"""What Python adds to a class when it is first asked for."""
+"""Attributes that Python adds to a class when they are first read."""
 
 
 def _check_own(values: Iterable[Any], is_known: Callable[[types.FunctionType], bool]) -> None:
@@ -451,12 +454,12 @@ def _check_own(values: Iterable[Any], is_known: Callable[[types.FunctionType], b
 
 
 def _is_installed(function: types.FunctionType) -> bool:
-    """Whether a function is of a library, of which Keras' modules import some."""
+    """Return whether a function is of a library; Keras' modules import some of other libraries."""
     return not is_own_file(function.__code__.co_filename, function.__globals__.get("__name__"))
 
 
 def _is_of_own(function: types.FunctionType) -> bool:
-    """Whether a method is one of Keras', or of what makes methods."""
+    """Return whether a method is of Keras, or of code that generates methods."""
     file = function.__code__.co_filename
     return _is_of_libraries(function) or file.startswith(("<", _standard()))
 

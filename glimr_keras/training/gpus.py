@@ -1,5 +1,5 @@
-"""The GPUs of a process that trains: how much memory it may take, and the most that a training
-took. Runs in the worker, and in the driver for inline trials.
+"""The GPUs of a training process: its memory limit, and its peak memory. Runs in the worker, and in
+the driver for inline trials.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 _MIB = 2**20
 CONTEXT_BYTES = 600 * _MIB
-"""What CUDA and its libraries take of a GPU for each process, beside what arrays take."""
+"""The GPU memory that CUDA and its libraries take for each process, besides arrays."""
 SPARE = 0.9
-"""This part of a process' share is for arrays."""
+"""The part of a process' share that is for arrays."""
 
 
 def bound_memory(backend: str, part: float) -> None:
-    """Have this process take at most a part of each of its GPUs' memory, before it uses them, and
-    also that only as it needs it.
+    """Limit this process to a part of each of its GPUs' memory, allocated on demand. Call it before
+    the GPUs are used.
 
-    On JAX the environment says so (`variables`), since JAX reads it when it begins.
+    On JAX the environment sets the limit (see `variables`), since JAX reads it at its start.
     """
     if backend == "tensorflow":
         _bound_tensorflow(part)
@@ -48,8 +48,8 @@ def _bound_tensorflow(part: float) -> None:
 
 
 def variables(backend: str, part: float) -> dict[str, str]:
-    """Return the environment of a process that may take a part of each GPU's memory, for libraries
-    that read it when they begin.
+    """Return the environment of a process that may use a part of each GPU's memory, for libraries
+    that read it at their start.
     """
     is_bounded = any(name in os.environ for name in _BOUNDS_OF_JAX)
     if backend == "jax" and part < 1 and not is_bounded:
@@ -58,12 +58,12 @@ def variables(backend: str, part: float) -> dict[str, str]:
 
 
 _BOUNDS_OF_JAX = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
-"""Either says what part of a GPU's memory a process takes, and JAX refuses both."""
+"""Each sets the part of a GPU's memory that a process takes, and JAX refuses both together."""
 
 
 def may_be_there() -> bool:
-    """Return whether this machine may have a GPU that this process sees. No library is asked, since
-    that would begin its runtime.
+    """Return whether this machine may have a GPU that this process sees. It asks no library, since
+    that would start the library's runtime.
     """
     if any(os.environ.get(name) in ("", "-1") for name in _HIDING):
         return False
@@ -72,11 +72,11 @@ def may_be_there() -> bool:
 
 _HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 _DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
-"""Where the system has a GPU of NVIDIA's or AMD's."""
+"""Devices that exist on systems with a GPU of NVIDIA or AMD."""
 
 
 def forget_peak(backend: str) -> None:
-    """Begin to count the most memory anew, where the backend can."""
+    """Reset the peak memory, if the backend can."""
     if backend == "tensorflow":
         tf = sys.modules["tensorflow"]
         for gpu in tf.config.list_logical_devices("GPU"):
@@ -88,14 +88,14 @@ def forget_peak(backend: str) -> None:
 
 
 def peak(backend: str) -> int | None:
-    """Return the most bytes that arrays took on one GPU since `forget_peak`, or on JAX since the
-    process began; `None` without a GPU, or where the backend does not say.
+    """Return the peak memory of arrays on one GPU, in bytes, since `forget_peak`, or on JAX since
+    the process started. Return `None` without a GPU, or if the backend does not report it.
     """
     return max(filter(None, _PEAKS.get(backend, _nothing)()), default=None)
 
 
 def count(backend: str) -> int:
-    """Return how many GPUs this process has."""
+    """Return the number of GPUs of this process."""
     if backend == "tensorflow":
         return len(sys.modules["tensorflow"].config.list_physical_devices("GPU"))
     if backend == "jax":
@@ -104,7 +104,7 @@ def count(backend: str) -> int:
 
 
 def missing(backend: str) -> str | None:
-    """Return what is said where a process was given a GPU and Keras sees none; `None` else."""
+    """Return the message for a process that was given a GPU that Keras does not see, or `None`."""
     if count(backend) > 0:
         return None
     return (
@@ -115,7 +115,9 @@ def missing(backend: str) -> str | None:
 
 
 def total() -> int | None:
-    """Return the bytes of this process' smallest GPU; `None` where the system does not say."""
+    """Return the memory of this process' smallest GPU, in bytes; `None` if the system does not
+    report it.
+    """
     return min(_totals(), default=None)
 
 
@@ -150,8 +152,8 @@ _PEAKS: dict[str, Callable[[], list[int]]] = {
 
 @functools.cache
 def _totals() -> list[int]:
-    """The bytes of each GPU of this process, in its order; empty where the driver of NVIDIA's is
-    not there to say it.
+    """Return the memory of each GPU of this process, in bytes and in its order. The list is empty
+    if NVIDIA's driver is not there to report it.
     """
     own = os.environ.get("CUDA_VISIBLE_DEVICES")
     chosen: list[Any] = [] if own is None else ["-i", own]

@@ -1,10 +1,10 @@
-"""Graphs of trainings that are over, for models that are equal: they are traced and compiled once.
-Runs in the worker.
+"""Holds the graphs of finished trainings for equal models, so that they are traced and compiled
+once. Runs in the worker.
 
-A model is equal to another if it differs from it in the values of variables only. What is compared
-is in `fingerprint`: if of anything it is not known how it enters a graph, nothing is held and
-nothing used. Held is what was traced, and never a model: it trains the model that the trial built,
-with the variables that this has. So nothing that the trial's code keeps of a model is another's.
+Two models are equal if they differ only in the values of variables. `fingerprint` compares them: if
+it is unknown how any part enters a graph, nothing is held or used. Only traced graphs are held, and
+never a model. A held graph trains the model that the trial built, with that model's variables. So
+whatever the trial's code keeps of a model never belongs to another one.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ from glimr_keras.training import keras_session, library_settings, tf_kernels
 from glimr_keras.training.fingerprint import Fingerprint, fingerprint
 
 _MOST = 4
-"""So many kinds of models have their graphs held."""
+"""The number of kinds of models whose graphs are held."""
 
 _held: collections.OrderedDict[Any, Any] = collections.OrderedDict()
-"""By what models are made of; the one that was used last is last."""
+"""Graphs by the models' fingerprint; the most recently used come last."""
 
 
 @contextlib.contextmanager
 def lent_to(
     model: Any, callbacks: Sequence[Any], knows: Callable[[Any], bool]
 ) -> Iterator[Callable[[], bool]]:
-    """Has a model train by the graphs of an equal one, where there are any, in the block.
+    """Let a model train with the graphs of an equal one in the block, if there are any.
 
     Args:
-        model: Trained in the block by Keras' own `fit`, and ready to be.
-        callbacks: Of this training.
+        model: A model that Keras' own `fit` trains in the block, ready for training.
+        callbacks: The callbacks of this training.
         knows: Whether a callback changes nothing of a model but the values of variables.
 
     Yields:
-        Whether it has trained by the graphs of an earlier training.
+        A function that returns whether the model has trained with the graphs of an earlier
+        training.
     """
     found = _made_of(model) if _may_be_lent(model) else None
     graphs = None if found is None else _held.pop(found.key, None) or _new_graphs()
@@ -67,24 +68,24 @@ def lent_to(
 
 @contextlib.contextmanager
 def lent_to_none() -> Iterator[Callable[[], bool]]:
-    """Has models that train in the block trace their own graphs, and read arrays as lightly as
-    those that are lent some.
+    """Let models in the block trace their own graphs, and read arrays with the same light pipelines
+    as models with lent graphs.
 
     Yields:
-        As `lent_to`.
+        A function as from `lent_to`, which returns `False`.
     """
     with _light_pipelines():
         yield lambda: False
 
 
 def forget() -> None:
-    """Holds no graphs any more."""
+    """Drop all held graphs."""
     _held.clear()
     tf_kernels.pays = False
 
 
 def _may_be_lent(model: Any) -> bool:
-    """Whether the process is a worker, and the model one that Keras traces, as it is."""
+    """Return whether the process is a worker, and the model one that Keras traces unchanged."""
     return (
         keras_session.is_worker()
         and keras.backend.backend() in ("tensorflow", "jax")
@@ -99,7 +100,9 @@ def _may_be_lent(model: Any) -> bool:
 
 
 def _new_graphs() -> Any:
-    """What holds graphs of equal models; `None` of a library that keeps them in another way."""
+    """Return a holder for the graphs of equal models; `None` if the library keeps them in another
+    way.
+    """
     name = "jax" if keras.backend.backend() == "jax" else "tf"
     with contextlib.suppress(ImportError, AttributeError):
         return importlib.import_module(f"glimr_keras.training.{name}_graphs").Graphs()
@@ -107,17 +110,17 @@ def _new_graphs() -> Any:
 
 
 def _light_pipelines(when_needed: bool = False) -> contextlib.AbstractContextManager[None]:
-    """Has arrays read with less around it in a worker, where that is known how."""
+    """Use light pipelines for arrays in a worker, if the backend's version allows it."""
     if keras_session.is_worker() and keras.backend.backend() == "tensorflow":
         with contextlib.suppress(ImportError, AttributeError):
-            from glimr_keras.training import tf_pipelines  # of TensorFlow only
+            from glimr_keras.training import tf_pipelines  # for TensorFlow only
 
             return tf_pipelines.light(when_needed)
     return contextlib.nullcontext()
 
 
 def _made_of(model: Any) -> Fingerprint | None:
-    """What a model, and all else that enters its graphs, are made of."""
+    """Return the fingerprint of a model and of all else that enters its graphs."""
     settings = {
         name: value
         for name, value in library_settings.current().items()

@@ -1,6 +1,6 @@
-"""Hyperparameters for TensorBoard's tab of that name, on every backend. Runs in the worker.
+"""Writes hyperparameters for TensorBoard's HParams tab, on every backend. Runs in the worker.
 
-The package tensorboard writes them, and not TensorFlow.
+It uses the package tensorboard, and not TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from glimr_keras.training.trial_callback import own_values
 
 
 class HParams(keras.callbacks.Callback):
-    """Writes the hyperparameters beside the logs of a `TensorBoard`, when all before the training
-    were asked for. Executions of one trial are a group in the tab.
+    """Write the hyperparameters beside the logs of a `TensorBoard` callback when training begins.
+
+    These are the hyperparameters asked for until then. Executions of one trial are a group in the
+    tab.
 
     Args:
-        logs: The callback that they belong to.
+        logs: The `TensorBoard` callback.
         spec: The execution.
-        config: Its hyperparameters, which may still be asked for.
+        config: Its hyperparameters; more may be asked for later.
     """
 
     def __init__(
@@ -38,14 +40,16 @@ class HParams(keras.callbacks.Callback):
     def of(
         cls, logs: keras.callbacks.TensorBoard, spec: ExecutionSpec, config: HyperParameters
     ) -> list[keras.callbacks.Callback]:
-        """Return that of a `TensorBoard`, where the package tensorboard is installed."""
+        """Return the callback for a `TensorBoard`, or an empty list if tensorboard is not
+        installed.
+        """
         is_there = importlib.util.find_spec("tensorboard") is not None
         return [cls(logs, spec, config)] if is_there else []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> HParams:
         return HParams(
             copy.deepcopy(self.logs, memo), self._spec, self._config
-        )  # that of which more may be asked
+        )  # not a copy, since more hyperparameters may be asked for
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         from tensorboard.plugins.hparams import summary_v2
@@ -75,7 +79,7 @@ class HParams(keras.callbacks.Callback):
         self._write(said)
 
     def _write(self, said: Any) -> None:
-        """Write a file of its own, so that nothing is open if the training fails."""
+        """Write to a separate file, so that nothing stays open if the training fails."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 

@@ -1,8 +1,8 @@
-"""The compiled steps of a model's training and evaluation on JAX, which any equal model can use.
-Runs in the worker.
+"""The compiled training and evaluation steps of a model on JAX, which any equal model can use. Runs
+in the worker.
 
-They are functions of the state that Keras passes, and look at a model only while they are traced.
-So what is held has the steps of whichever model trains, and no model when none does.
+They are functions of the state that Keras passes, and access a model only while they are traced. So
+the held object uses the steps of whichever model trains, and has no model when none does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from glimr_keras.training.fingerprint import Fingerprint
 
 
 class Graphs:
-    """The steps of models that are equal."""
+    """The steps of equal models."""
 
     def __init__(self) -> None:
         self._steps = _Steps()
@@ -25,16 +25,17 @@ class Graphs:
     def lent_to(
         self, model: Any, found: Fingerprint, is_same: Callable[[], bool] | None
     ) -> Iterator[Callable[[], bool]]:
-        """Has a model train by what is held, and holds what it traces.
+        """Let a model train with the held steps, and hold the steps that it traces.
 
         Args:
-            model: Trained in the block, by Keras' own `fit`.
-            found: What it is made of.
-            is_same: Whether it still is; `None` where nothing can change it. Where something can,
-                nothing is lent: JAX traces a step again for a batch of another size, at any time.
+            model: A model that Keras' own `fit` trains in the block.
+            found: The model's fingerprint.
+            is_same: Whether the fingerprint still holds; `None` if nothing can change it. If
+                something can, nothing is lent: JAX may retrace a step at any time, for a batch of
+                another size.
 
         Yields:
-            Whether it has trained by what was held.
+            A function that returns whether the model has trained with held steps.
         """
         steps = self._steps
         if is_same is not None or steps.model is not None or not _is_stateless(model, found):
@@ -55,11 +56,11 @@ class Graphs:
 
 
 class _Steps:
-    """In the place of a model, for the functions that Keras makes of its steps.
+    """Stand in for a model, for the functions that Keras makes of its steps.
 
     Attributes:
-        model: The one that trains; `None` if none does.
-        functions: Those that were made.
+        model: The model that trains; `None` if none does.
+        functions: The functions made so far, by name.
     """
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class _Steps:
         self.train_function = self.test_function = None
 
     def function(self, name: str) -> Any:
-        """Return Keras' own function of this name, which is made once."""
+        """Return Keras' function of this name, which is made once."""
         if name not in self.functions:
             getattr(type(self.model), f"make_{name}")(self)
             self.functions[name] = getattr(self, name)
@@ -88,7 +89,9 @@ class _Steps:
 
 
 def _is_stateless(model: Any, found: Fingerprint) -> bool:
-    """Whether its steps are traced, and get all variables: another's value would be a constant."""
+    """Return whether a model's steps are traced and receive all variables. A variable that they do
+    not receive would be a constant.
+    """
     if model.run_eagerly or not model.jit_compile:
         return False
     passed = (

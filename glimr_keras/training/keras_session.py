@@ -25,12 +25,12 @@ from glimr_keras.training import gpus, library_settings, tf_kernels
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """The global settings of Keras and other libraries in the driver, which its workers take over:
-    they start with none of them.
+    """The global settings of Keras and other libraries in the driver. Its workers start without
+    them, and adopt them.
 
     Attributes:
         backend: The Keras backend.
-        settings: As `library_settings.current` says them.
+        settings: The settings, as `library_settings.current` returns them.
     """
 
     backend: str
@@ -38,19 +38,21 @@ class Session:
 
     @classmethod
     def current(cls) -> Session:
-        """The settings of this process."""
+        """Return the settings of this process."""
         return cls(keras.backend.backend(), library_settings.current())
 
     def apply(self) -> None:
-        """Gives this process, and this thread, the settings."""
+        """Apply the settings to this process and this thread."""
         library_settings.apply(self.settings)
 
     @contextlib.contextmanager
     def fresh(self, seed: int | None = None) -> Iterator[None]:
-        """A Keras session of its own with these settings, cleared afterwards.
+        """Run the block in a fresh Keras session with these settings, and clear the session
+        afterwards.
 
         Args:
-            seed: Seeds Python, NumPy and Keras; `None` leaves them alone.
+            seed: The seed for Python, NumPy and Keras. Defaults to `None`, which leaves their
+                generators alone.
         """
         self._clear(free_memory=False)
         if seed is not None:
@@ -64,42 +66,42 @@ class Session:
         with keras.saving.custom_object_scope({}) as inner:
             scope = inner.backup
         with tf_kernels.kept():
-            keras.backend.clear_session(free_memory)  # forgets the settings too, and the scope
-        keras.saving.custom_object_scope(scope).__enter__()  # which whoever made it leaves
+            keras.backend.clear_session(free_memory)  # resets the settings too, and the scope
+        keras.saving.custom_object_scope(scope).__enter__()  # whoever entered it exits it
         self.apply()
         if self.backend == "tensorflow":
             _forget_gradients()
 
 
 def _forget_gradients() -> None:
-    """Has TensorFlow forget the custom gradients of models that are gone."""
+    """Let TensorFlow forget the custom gradients of models that are gone."""
     with contextlib.suppress(
         ImportError, AttributeError
     ):  # a TensorFlow that keeps them elsewhere: they stay
-        from glimr_keras.training import tf_gradients  # of TensorFlow only
+        from glimr_keras.training import tf_gradients  # for TensorFlow only
 
         tf_gradients.forget()
 
 
 @functools.cache
 def prepare_worker(backend: str, cpus: float | None, part_of_gpu: float = 1.0) -> None:
-    """Prepares a process that does nothing but training, once; the arguments are those of
-    `prepare_process`.
+    """Prepare a process that only trains, once. The arguments are those of `prepare_process`.
 
-    What its imports made is taken out of garbage collection: there are a million objects of
-    TensorFlow and Keras that never go away, and looking through them takes a quarter of a second
-    each time, several times a trial.
+    The objects that its imports created are frozen, so that garbage collection ignores them. There
+    are a million objects of TensorFlow and Keras that never go away. Each collection would take a
+    quarter of a second, several times a trial.
     """
     prepare_process(backend, cpus, part_of_gpu)
     if backend == "jax":
-        with contextlib.suppress(Exception):  # then each process compiles by itself
+        with contextlib.suppress(Exception):  # then each process compiles for itself
             _share_what_is_compiled()
     gc.freeze()
 
 
 def _share_what_is_compiled() -> None:
-    """Has JAX write down what it compiles, for all workers of this machine's Ray, unless the user
-    says where. (TensorFlow has nothing of the kind for functions that are not clusters of XLA.)
+    """Share JAX's persistent compilation cache among all workers of Ray on this machine, unless the
+    user has set its directory. (TensorFlow has no such cache for functions that are not XLA
+    clusters.)
     """
     import jax  # heavy, and not needed on the other backends
 
@@ -113,16 +115,15 @@ def _share_what_is_compiled() -> None:
 
 
 def is_worker() -> bool:
-    """Whether this process does nothing but training."""
+    """Return whether this process only trains."""
     return prepare_worker.cache_info().currsize > 0
 
 
 @contextlib.contextmanager
 def out_of_garbage_collection() -> Iterator[None]:
-    """Takes what there is out of garbage collection until the end of the block, as `prepare_worker`
-    does for good.
+    """Freeze existing objects until the end of the block, as `prepare_worker` does for good.
 
-    Nothing is done in a process that has taken things out itself.
+    Nothing is done in a process that has frozen objects itself.
     """
     if gc.get_freeze_count():
         yield
@@ -130,7 +131,7 @@ def out_of_garbage_collection() -> Iterator[None]:
     with contextlib.ExitStack() as block:
         if keras.backend.backend() == "tensorflow":
             with contextlib.suppress(ImportError, AttributeError):  # as in `_forget_gradients`
-                from glimr_keras.training import tf_gradients  # of TensorFlow only
+                from glimr_keras.training import tf_gradients  # for TensorFlow only
 
                 block.enter_context(tf_gradients.kept())
         gc.freeze()
@@ -140,12 +141,12 @@ def out_of_garbage_collection() -> Iterator[None]:
 
 @functools.cache
 def prepare_process(backend: str, cpus: float | None, part_of_gpu: float = 1.0) -> None:
-    """Sets this process up for training, once.
+    """Set this process up for training, once.
 
     Args:
-        backend: Of Keras in the driver.
-        cpus: For which it has threads; `None` leaves their number alone.
-        part_of_gpu: How much of each of its GPUs' memory it may take.
+        backend: The Keras backend of the driver.
+        cpus: The number of CPUs, and so of threads; `None` leaves the number of threads alone.
+        part_of_gpu: The part of each of its GPUs' memory that it may take. Defaults to `1.0`.
 
     Raises:
         RuntimeError: If Keras runs on another backend here than in the driver.
@@ -175,8 +176,8 @@ def _set_threads(backend: str, threads: int) -> None:
 
 
 def private_memory() -> int | None:
-    """Bytes of memory that this process has for itself, without what it shares; `None` where the
-    system does not say.
+    """Return the memory of this process in bytes, without shared memory; `None` if the system does
+    not report it.
     """
     try:
         _, resident, shared, *_ = pathlib.Path("/proc/self/statm").read_text().split()
@@ -186,19 +187,19 @@ def private_memory() -> int | None:
 
 
 def _set_seed(seed: int) -> None:
-    """Seeds Python, NumPy and Keras. Keras' own function would import TensorFlow, so it is used
-    where that is there.
+    """Seed Python, NumPy and Keras. Keras' own function would import TensorFlow, so it is used only
+    if TensorFlow is imported.
     """
     if "tensorflow" in sys.modules:
         with tf_kernels.kept(seed):
             keras.utils.set_random_seed(seed)
         return
-    random.seed(seed)  # from which Keras draws the seeds of layers that have none
+    random.seed(seed)  # Keras draws the seeds of layers without a seed from it
     np.random.seed(seed)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
 
 
 def compute_once() -> None:
-    """Has the backend compute something, which shows that it can in this process."""
+    """Compute something with the backend, to show that it works in this process."""
     keras.ops.convert_to_numpy(keras.ops.matmul(keras.ops.ones((2, 2)), keras.ops.ones((2, 2))))

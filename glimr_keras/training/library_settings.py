@@ -1,8 +1,8 @@
-"""The global settings of Keras and of other libraries: one table of how each is read and written.
-Runs in driver and worker.
+"""The global settings of Keras and other libraries: a table of how each is read and written. Runs
+in driver and worker.
 
-A script sets them once, at its top. A worker's process starts with none of them, and
-`keras.backend.clear_session` forgets some.
+A script sets them once, at its top. A worker's process starts without them, and
+`keras.backend.clear_session` resets some.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from glimr_keras._utils.saying import say
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One setting, or some that are read and written together.
+    """One setting, or several that are read and written together.
 
     Attributes:
-        library: The module that has it. One that is not imported is not asked.
+        library: The module that has the setting. It is not read if the module is not imported.
         read: Returns the value, given the module.
         write: Sets a value, given the module.
-        default: The value in a process that sets nothing, for which no library is imported.
+        default: The value in a process that sets nothing. No library is imported for it.
     """
 
     library: str
@@ -35,25 +35,27 @@ class Setting:
     default: Any = None
 
     def is_now(self, module: Any, value: Any) -> bool:
-        """Whether it has a value already."""
+        """Return whether the setting already has a value."""
         return bool(self.read(module) == value)
 
 
 def current() -> dict[str, Any]:
-    """The settings of this process, by name, as far as their libraries are there and have them."""
+    """Return the settings of this process by name, as far as their libraries are imported and have
+    them.
+    """
     found: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
         module = sys.modules.get(setting.library)
         if module is not None:
-            with contextlib.suppress(Exception):  # another version of it
+            with contextlib.suppress(Exception):  # another version of the library
                 found[name] = setting.read(module)
     return found
 
 
 def apply(values: Mapping[str, Any]) -> None:
-    """Sets this process as another was, of which `current` said the values.
+    """Apply the settings of another process, as `current` returned them there.
 
-    What this machine's libraries do not have is said once, and left out.
+    Settings that this machine's libraries do not have are reported once, and skipped.
     """
     for name, setting in SETTINGS.items():
         is_wanted = name in values and values[name] != setting.default
@@ -69,7 +71,7 @@ def apply(values: Mapping[str, Any]) -> None:
 
 
 _said: set[str] = set()
-"""The settings of which this process has said that it does not have them."""
+"""The missing settings that this process has reported."""
 
 
 def _apply(setting: Setting, value: Any, is_wanted: bool, is_known: bool) -> None:
@@ -83,7 +85,7 @@ def _apply(setting: Setting, value: Any, is_wanted: bool, is_known: bool) -> Non
 
 
 def _keras(name: str, write: str | None = None) -> Setting:
-    """A setting of `keras.config` with a function of its name and one that sets it."""
+    """Return a setting of `keras.config` with a getter of this name and a setter."""
     setter = write or f"set_{name}"
     return Setting(
         "keras",
@@ -93,7 +95,7 @@ def _keras(name: str, write: str | None = None) -> Setting:
 
 
 def _keras_switch(name: str) -> Setting:
-    """A setting of `keras.config` that is enabled or disabled. `None` is what Keras decides."""
+    """Return a setting of `keras.config` that is enabled or disabled. `None` leaves it to Keras."""
     return Setting(
         "keras",
         lambda keras: getattr(keras.config, f"is_{name}_enabled")(),
@@ -110,7 +112,7 @@ def _is_unsafe(keras: Any) -> bool:
 
 
 def _set_unsafe(keras: Any, value: bool) -> None:
-    if value:  # a cleared session is safe
+    if value:  # clearing a session resets it to safe
         keras.config.enable_unsafe_deserialization()
 
 
@@ -130,7 +132,7 @@ def _set_deterministic(tensorflow: Any, value: bool) -> None:
 
 
 def _checks_numerics(tensorflow: Any) -> bool:
-    from tensorflow.python.debug.lib import check_numerics_callback  # as above
+    from tensorflow.python.debug.lib import check_numerics_callback  # no public name either
 
     return hasattr(check_numerics_callback._state, "check_numerics_callback")
 
@@ -141,7 +143,7 @@ def _set_checks_numerics(tensorflow: Any, value: bool) -> None:
 
 
 def _debugs_data(tensorflow: Any) -> bool:
-    from tensorflow.python.data.ops import debug_mode  # as above
+    from tensorflow.python.data.ops import debug_mode  # no public name either
 
     return bool(debug_mode.DEBUG_MODE)
 
@@ -165,11 +167,13 @@ _WITHOUT_WINDOWS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 
 
 def _own_figures(matplotlib: Any) -> dict[str, Any]:
-    """What a script has set of how figures look, and that they are drawn without windows."""
+    """Return the figure settings that a script has changed, and its backend if that opens no
+    windows.
+    """
     values, usual = matplotlib.rcParams, matplotlib.rcParamsDefault
     found = {
         name: value
-        for name, value in dict.items(values)  # its own would choose a backend
+        for name, value in dict.items(values)  # `rcParams.items()` would choose a backend
         if name != "backend"
         and isinstance(value, (str, int, float, list, tuple))
         and value != dict.get(usual, name)
@@ -197,10 +201,10 @@ _OF_SKLEARN = {
 
 
 def _set_sklearn(sklearn: Any, value: Mapping[str, Any]) -> None:
-    """Sets what this version knows.
+    """Set the options that this version knows.
 
     Raises:
-        AttributeError: If it does not know something that is not as usual.
+        AttributeError: If it does not know an option whose value is not the default.
     """
     known = sklearn.get_config().keys()
     sklearn.set_config(**{name: item for name, item in value.items() if name in known})
@@ -332,4 +336,4 @@ SETTINGS: dict[str, Setting] = {
         default=89478485,
     ),
 }
-"""Of `tensorflow`, devices and threads are not here: they are what a trial has been given."""
+"""Devices and threads of `tensorflow` are not here: they depend on the trial's resources."""

@@ -1,4 +1,4 @@
-"""What driver and worker say to each other about one execution. Runs in driver and worker."""
+"""The messages about one execution between driver and worker. Runs in driver and worker."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from glimr_keras.space.hp_types import HyperParameter
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """Something of the script's that a trial in a worker left changed, which nobody else sees.
+    """An attribute or global of the script that a trial left changed in its worker, where nobody
+    else sees it.
 
     Attributes:
-        owner: The class of the object that has it; empty for a global.
+        owner: The class of the object that has the attribute; empty for a global.
+        name: The name of the attribute or global.
         was_none: Whether it was `None` before.
     """
 
@@ -33,20 +35,21 @@ def this_worker() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a worker says to the driver: after an epoch, and at the end.
+    """A message from a worker to the driver: after an epoch, and at the end.
 
     Attributes:
         epoch: The epoch that `metrics` belong to, counted from 1; `None` at the end of a trial that
-            reported all of them.
-        values: What the trial's code asked for so far, by full name.
-        parameters: Definitions that the declared space does not have and that were not sent before.
+            has already reported all epochs.
+        metrics: The metrics of the epoch, by name.
+        values: The values that the trial's code has asked for so far, by full name.
+        parameters: Definitions that are not in the declared space and were not sent before.
         outcome: Given with the last report.
-        state: Directory of a checkpoint from which the training can be continued after this epoch.
-            Who takes the report in removes it.
-        files: What the driver is to write, as it is packed: the `"best"` checkpoint, the `"latest"`
-            state, and `"predictions"` since the last report.
+        state: Directory of a checkpoint from which the training can resume after this epoch. The
+            receiver of the report removes it.
+        files: Packed files for the driver to write: the `"best"` checkpoint, the `"latest"` state,
+            and the `"predictions"` since the last report.
         changes: Given with the last report.
-        worker: The process that says it.
+        worker: The process that sends the report.
     """
 
     epoch: int | None
@@ -62,25 +65,31 @@ class Report:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How an execution ended.
+    """The result of an execution.
 
     Attributes:
-        status: `"RUNNING"` if it did not, but cannot go on now.
-        fatal: What is to stop the whole search: the user's own error, or that nothing can be
-            stored.
-        expected: Whether the failure says something of the configuration only, and nothing of the
-            code: it diverged, or raised `FailedTrialError`.
-        final: Whether it would only fail again, as the user says by `FailedTrialError`.
-        directions: Of metrics whose names were not known before, as far as Keras knows them.
-        returned: The metrics of the score, where the user's code returned others than any epoch was
-            reported with.
-        is_told: Whether a loop of the user's own told the oracle of its steps.
-        lacks_memory: Whether it failed because the model, or what it computes, did not fit.
-        gpu_memory: The most bytes that it took on one GPU; `None` without a GPU, or where that is
-            not known.
-        gpu_peak: The most that its process took, at least as much.
-        gpu_size: The bytes of the GPU; `None` where that is not known.
-        reused_graph: Whether it trained by graphs that an earlier training had traced.
+        status: A `TrialStatus`; `"RUNNING"` if the execution did not end but cannot continue now.
+        duration: The duration of the execution, in seconds.
+        score: The value of the objective; `None` if there is none.
+        best_epoch: The epoch of the score, counted from 1; `None` if unknown.
+        message: The traceback of an error, or a remark for the user.
+        fatal: The error that stops the whole search: the user's own, or a failure to store
+            anything.
+        expected: Whether the failure is due to the configuration and not the code: the training
+            diverged, or raised `FailedTrialError`.
+        final: Whether a retry would fail again, as the user says with `FailedTrialError`.
+        directions: Directions of metrics whose names were not known before, as far as Keras knows
+            them.
+        returned: The metrics of the score, if the user's code returned others than were reported
+            with any epoch.
+        is_told: Whether a user-defined loop reported its steps to the oracle.
+        lacks_memory: Whether it failed because the model, or its computations, did not fit into
+            memory.
+        gpu_memory: The peak memory of the execution on one GPU, in bytes; `None` without a GPU, or
+            if unknown.
+        gpu_peak: The peak memory of its process, in bytes, which is at least as much.
+        gpu_size: The memory of the GPU, in bytes; `None` if unknown.
+        reused_graph: Whether it trained with graphs that an earlier training had traced.
     """
 
     status: str
@@ -109,32 +118,31 @@ class ExecutionSpec:
     """One execution of one trial, as it is sent to a worker.
 
     Attributes:
-        trial_id: Such as `"0007"`.
-        execution: Counted from 0.
+        trial_id: The trial's id, such as `"0007"`.
+        execution: The number of the execution, counted from 0.
         values: The configuration that the oracle chose, by full name.
-        sampling_key: Seeds the values of hyperparameters that the oracle did not know.
-        directory: Where the execution's checkpoint goes.
-        directions: Of the objective's parts, by name; `None` for those that the user gave.
-        epochs: Up to how many epochs it trains; `None` for what the user says.
-        initial_epoch: How many of them were trained before.
-        state: Directory of a checkpoint that the training continues from.
+        sampling_key: The seed for values of hyperparameters that the oracle did not know.
+        directory: The directory of the execution's checkpoint.
+        directions: Directions of the objective's parts, by name; `None` to use those
+            that the user gave.
+        epochs: The epoch up to which it trains; `None` leaves this to the user's arguments.
+        initial_epoch: The number of epochs that were trained before.
+        state: Directory of a checkpoint from which the training continues.
         keeps_state: Whether a later trial may continue from its end.
-        reports_state: Whether it may be paused after any epoch, and continued from there.
-        resumes: Whether it was begun before, and goes on from the newest state that it has.
-        last_epoch: The last epoch that the journal has; `None` if that is not known. A state that
-            is more than one epoch ahead of it, as after a power cut, is not gone on from: the
-            epochs between would be missing.
-        attempt: How many times it failed before.
-        state_interval: So many seconds, at least, are between two states that are kept in case it
-            is interrupted; `None` for none.
-        time_limit: Seconds after which it is ended; `None` for no limit.
-        project: The id of the project, by which a worker sees whether `directory` is there the same
-            as in the driver.
-        is_carried: Whether it is not, so that checkpoints and predictions are sent with the
+        reports_state: Whether it may be paused after any epoch, and resumed from there.
+        resumes: Whether it was started before, and resumes from its newest state.
+        last_epoch: The last epoch in the journal; `None` if unknown. A state that is more than one
+            epoch ahead, as after a power cut, is not used: the epochs between would be missing.
+        attempt: The number of failed attempts before.
+        state_interval: The minimum time between two states that are kept in case of an
+            interruption, in seconds; `None` to keep none.
+        time_limit: The time limit, in seconds; `None` for no limit.
+        project: The project's id, which tells a worker whether it sees the same `directory` as the
+            driver.
+        is_carried: Whether it does not, so that checkpoints and predictions are sent with the
             reports.
-        fold: Which part of the data it is validated on, counted from 0; `None` without cross
-            validation.
-        num_folds: How many such parts there are.
+        fold: The part of the data for validation, counted from 0; `None` without cross validation.
+        num_folds: The number of folds.
     """
 
     trial_id: str
@@ -164,8 +172,8 @@ class ExecutionSpec:
 
     @property
     def name(self) -> str:
-        """For people: that of the trial, and of several executions which one it is, such as
-        `"0007_fold_2"` or `"0007_execution_1"`.
+        """Return a readable name: the trial's id, and which of several executions it is. Examples
+        are `"0007_fold_2"` and `"0007_execution_1"`.
         """
         repetition = self.execution // (self.num_folds or 1)
         fold = [] if self.fold is None else [f"fold_{self.fold}"]
@@ -175,5 +183,5 @@ class ExecutionSpec:
 
     @property
     def unique_name(self) -> str:
-        """Its name among those of all projects."""
+        """Return a name that is unique among all projects."""
         return self.name if self.project is None else f"{self.project[:8]}_{self.name}"

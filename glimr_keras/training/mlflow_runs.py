@@ -1,5 +1,5 @@
-"""Runs of MLflow, to which `mlflow.keras.MlflowCallback` logs: one for each execution, in the
-script's experiment. Runs in driver and worker.
+"""MLflow runs to which `mlflow.keras.MlflowCallback` logs: one for each execution, in the script's
+experiment. Runs in driver and worker.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from glimr_keras.training.messages import ExecutionSpec
 from glimr_keras.trials.execution import TrialStatus
 
 _EXECUTION = "glimr_keras.execution"
-"""The tag by which the run of a training that goes on is found again."""
+"""The tag that identifies the run of a training that resumes."""
 _STATUSES = {TrialStatus.FAILED: "FAILED", TrialStatus.RUNNING: "KILLED"}
 _AT_ONCE = 100
-"""So many parameters MLflow takes in one request."""
+"""The maximum number of parameters in one request to MLflow."""
 _NOT_IN_NAMES = re.compile(r"[^\w\-./ ]")
 
 
@@ -28,9 +28,11 @@ class MLflow:
     """Where the script logs to.
 
     Attributes:
-        uri: Of the tracking server, or the database.
-        experiment: The id of the active one; without one, of the one with the project's name.
-        parent: The id of the script's active run, below which those of trials are.
+        uri: The URI of the tracking server or the database.
+        experiment: The id of the active experiment or, if none is active, of the one with the
+            project's name.
+        parent: The id of the script's active run, which is the parent of the trials' runs; `None`
+            if there is none.
     """
 
     uri: str
@@ -55,14 +57,14 @@ class MLflow:
         return cls(mlflow.get_tracking_uri(), active.info.experiment_id, active.info.run_id)
 
     def is_taken(self) -> bool:
-        """Return whether another run than the script's is active in this thread."""
+        """Return whether a run other than the script's is active in this thread."""
         import mlflow
 
         active = mlflow.active_run()
         return active is not None and active.info.run_id != self.parent
 
     def begin(self, spec: ExecutionSpec, callbacks: object = ()) -> MLflowRun:
-        """Begin the run of an execution, or go on with the one that it has."""
+        """Begin the run of an execution, or resume its existing one."""
         import mlflow
 
         if mlflow.get_tracking_uri() != self.uri:
@@ -79,7 +81,7 @@ class MLflow:
         return MLflowRun(self)
 
     def _known(self, spec: ExecutionSpec) -> str | None:
-        """The run that an execution has from before it was interrupted, or paused."""
+        """Return the id of an execution's run from before it was interrupted or paused."""
         from mlflow.tracking import MlflowClient
 
         if spec.project is None:
@@ -102,7 +104,7 @@ class MLflow:
 
 
 class MLflowRun:
-    """The active run, which is an execution's."""
+    """The active run, which belongs to an execution."""
 
     def __init__(self, tracker: MLflow) -> None:
         import mlflow
@@ -114,8 +116,8 @@ class MLflowRun:
         self._logged: dict[str, str] = dict(active.data.params)
 
     def log(self, values: Mapping[str, Any]) -> None:
-        """Log hyperparameters. MLflow keeps the first value of each; one that a population-based
-        scheduler has changed is a tag of that name.
+        """Log hyperparameters. MLflow keeps the first value of each; a value that a
+        population-based scheduler has changed becomes a tag of the same name.
         """
         from mlflow.entities import Param, RunTag
 
@@ -130,7 +132,7 @@ class MLflowRun:
         self._logged = named | self._logged
 
     def end(self, status: str) -> None:
-        """End the run, and what was begun below it."""
+        """End the run, and all runs that were begun below it."""
         import mlflow
 
         mlflow.flush_async_logging()
@@ -143,7 +145,7 @@ class MLflowRun:
 
 @contextlib.contextmanager
 def _without_run_id() -> Iterator[None]:
-    """Hide the run that the environment names: MLflow would go on with it, and then forget it."""
+    """Hide the run that the environment names: MLflow would resume it, and then forget it."""
     of_script = os.environ.pop("MLFLOW_RUN_ID", None)
     try:
         yield
@@ -153,7 +155,7 @@ def _without_run_id() -> Iterator[None]:
 
 
 def _experiment(project: str) -> str:
-    """The id of the script's experiment; where it has not chosen one, of the project's.
+    """Return the id of the script's experiment or, if it has not chosen one, of the project's.
 
     Raises:
         StorageError: If it was deleted, so that no run can begin.

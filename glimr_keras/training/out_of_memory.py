@@ -1,4 +1,4 @@
-"""Models that do not fit into memory: which errors say so, and what helps. Runs in the worker."""
+"""Recognises out-of-memory errors, and says what helps against them. Runs in the worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _KINDS = ("ResourceExhaustedError", "OutOfMemoryError")
-"""What TensorFlow and PyTorch call it; JAX and others say it in words."""
+"""The error classes of TensorFlow and PyTorch; JAX and others say it in the message."""
 _WORDS = re.compile(
     r"RESOURCE_EXHAUSTED|\bOOM\b|out of memory|can't allocate memory|failed to allocate memory",
     re.IGNORECASE,
@@ -15,11 +15,11 @@ _WORDS = re.compile(
 
 
 _OF_FILES = re.compile(r"No space left|Disk quota|Too many open files", re.IGNORECASE)
-"""What TensorFlow says of the system's other wants, by the same kind of error."""
+"""Messages of TensorFlow about other resources, with the same error class."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was no memory for a model, or for what it computes."""
+    """Return whether an error means that a model, or its computations, did not fit into memory."""
     chain = list(_chain(error))
     if any(_OF_FILES.search(str(each)) for each in chain):
         return False
@@ -32,12 +32,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def advice(model: Any, values: Mapping[str, Any], gpus: float) -> str:
-    """Return in one line which sizes help.
+    """Return one line of advice on which sizes to reduce.
 
     Args:
-        model: The one that was trained; `None` if there was none yet.
+        model: The model that was trained; `None` if there was none yet.
         values: The configuration.
-        gpus: How many GPUs the trial had, maybe a part of one.
+        gpus: The number of GPUs of the trial, which may be a fraction.
     """
     size = "" if model is None or not model.built else f" of {model.count_params()} parameters"
     numbers = [name for name, value in values.items() if _is_size(value)]
@@ -68,7 +68,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it was raised from."""
+    """Yield an error, and the errors that it was raised from."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

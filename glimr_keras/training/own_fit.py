@@ -1,8 +1,8 @@
-"""A look at a `fit` of the user's own before the search: which hyperparameters it asks for. Runs in
-the worker.
+"""A trial call of a user-defined `fit` before the search, to find the hyperparameters that it asks
+for. Runs in the worker.
 
-It is run with a model that does not train, up to where it looks at what came out. A loop of its own
-that would go on training is ended soon: then the first trial is the look.
+The call gets a model that does not train, and runs until `fit` looks at the results. A custom loop
+that would train on is ended soon; then the first trial shows which hyperparameters it asks for.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from glimr_keras.training.time_box import ends_within
 from glimr_keras.training.unseen import unseen
 
 _MAX_SECONDS = 3.0
-"""What all looks of a search take together."""
+"""The time limit of these calls in a search, all together, in seconds."""
 
 
 class _EnoughError(BaseException):
-    """Ends a training loop of the user's own where it would begin to train. (No `Exception`, which
-    that loop may catch.)
+    """End a user-defined training loop where it would begin to train. It is not an `Exception`,
+    which that loop may catch.
     """
 
 
 class _Ending(keras.callbacks.Callback):
-    """Ends a training loop that drives its callbacks by hand."""
+    """End a training loop that calls its callbacks itself."""
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         raise _EnoughError
@@ -40,7 +40,7 @@ class _Ending(keras.callbacks.Callback):
 
 
 class _Nothing(dict[str, Any]):
-    """What a training that did not take place has logged: who looks at it sees nothing more."""
+    """The logs of a training that did not take place; reading them ends the call."""
 
     def _enough(self, *args: Any) -> Any:
         raise _EnoughError
@@ -49,10 +49,13 @@ class _Nothing(dict[str, Any]):
 
 
 class FitLook:
-    """Looks at the user's own `fit` of a search, as long as there is time.
+    """Call a search's user-defined `fit` without training, as long as there is time.
+
+    Args:
+        context: The context of the search.
 
     Attributes:
-        call: How the first model's own `fit` was called there; `None` if it was not.
+        call: The arguments of the first call of the model's own `fit`; `None` if it was not called.
     """
 
     def __init__(self, context: TrialContext) -> None:
@@ -62,16 +65,16 @@ class FitLook:
 
     @property
     def has_time(self) -> bool:
-        """Whether it may look again: no `fit` had to be ended, and they took less than they may."""
+        """Return whether another call is possible: none had to be ended, and there is time left."""
         return not self._was_ended and self._left > 0
 
     def ask(self, config: HyperParameters, model: Any, arguments: FitArguments) -> set[str]:
-        """Runs `fit`, and returns the names that it asks for or looks at.
+        """Call `fit`, and return the names of the hyperparameters that it asks for or looks at.
 
         Args:
-            config: Of the model.
-            model: Never trains again.
-            arguments: What `fit` is given.
+            config: The model's configuration.
+            model: A model, which never trains again.
+            arguments: The arguments for `fit`.
         """
         context = self._context
         if context.loop.is_keras_fit or not self.has_time:
@@ -91,7 +94,7 @@ class FitLook:
         return names
 
     def _disarm(self, model: Any) -> None:
-        """Has a model, and its optimizer, not train."""
+        """Keep a model and its optimizer from training."""
 
         def untrained(*args: Any, **kwargs: Any) -> keras.callbacks.History:
             self.call = self.call or FitArguments(args, kwargs)
@@ -106,5 +109,5 @@ class FitLook:
         for name in ("train_on_batch", "evaluate", "predict"):
             object.__setattr__(model, name, enough)
         optimizer = getattr(model, "optimizer", None)
-        if hasattr(optimizer, "apply"):  # of Keras', and not something else of the user's
+        if hasattr(optimizer, "apply"):  # an optimizer of Keras, and not another object
             object.__setattr__(optimizer, "apply", enough)

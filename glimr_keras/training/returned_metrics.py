@@ -1,4 +1,4 @@
-"""What the user's `fit`, `run` or `run_trial` returned means. Runs in the worker."""
+"""Interprets what the user's `fit`, `run` or `run_trial` returned. Runs in the worker."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ KINDS = "Keras' History, a dict of metrics, the objective's value, or a list of 
 def metrics_of(
     returned: Any, objective: Objective, name: str
 ) -> tuple[dict[str, float], int | None]:
-    """The metrics in what a method of the user's returned, and of which epoch they are.
+    """Return the metrics in what a user's method returned, and their epoch.
 
     Args:
-        returned: One of `KINDS`. Of a list, the mean counts.
-        name: Of the method, for messages.
+        returned: One of `KINDS`. A list counts as its mean.
+        objective: The objective.
+        name: The name of the method, for messages.
 
     Returns:
-        Value by name, with the objective among them; and the epoch, counted from 1, if a `History`
-        says it.
+        The values by name, including the objective; and the epoch, counted from 1, or `None` if no
+        `History` says it.
 
     Raises:
-        MissingObjectiveError: If the objective is not among them.
-        NoMetricsError: If it is nothing of that kind.
+        MissingObjectiveError: If the objective is missing.
+        NoMetricsError: If it is of another kind.
     """
     if isinstance(returned, list) and returned:
         return _mean([metrics_of(each, objective, name) for each in returned])
@@ -63,7 +64,7 @@ def metrics_of(
 
 
 def _method(name: str) -> str:
-    """Which method a user's own one stands for, as KerasTuner calls it."""
+    """Return the method that the user's one overrides, as KerasTuner calls it."""
     if name.endswith("()"):
         return name
     if "run_trial" in name:
@@ -72,7 +73,7 @@ def _method(name: str) -> str:
 
 
 def are_histories(returned: Any) -> bool:
-    """Whether it is a `History`, or a list of them."""
+    """Return whether a value is a `History`, or a list of them."""
     return all(
         isinstance(each, keras.callbacks.History)
         for each in (returned if isinstance(returned, list) else [returned])
@@ -80,7 +81,7 @@ def are_histories(returned: Any) -> bool:
 
 
 def last_epoch(history: keras.callbacks.History) -> dict[str, float]:
-    """The metrics of the last epoch."""
+    """Return the metrics of the last epoch."""
     return scalars(
         {
             name: values[-1]
@@ -93,7 +94,7 @@ def last_epoch(history: keras.callbacks.History) -> dict[str, float]:
 def added(
     history: keras.callbacks.History, objective: Objective, logged: Mapping[str, float]
 ) -> dict[str, float]:
-    """What the user put into a `History` beside what Keras logged, at the best epoch."""
+    """Return what the user added to a `History` beside what Keras logged, at the best epoch."""
     metrics, _ = _best_epoch(history, objective) if history.history.keys() - logged else ({}, 0)
     return {name: value for name, value in metrics.items() if name not in logged}
 
@@ -110,7 +111,7 @@ def _check(metrics: Mapping[str, float], objective: Objective, name: str) -> Non
 def _best_epoch(
     history: keras.callbacks.History, objective: Objective
 ) -> tuple[dict[str, float], int]:
-    """The metrics of the best epoch."""
+    """Return the metrics of the best epoch, and its number, counted from 1."""
     logs = {name: values for name, values in history.history.items() if _are_numbers(values)}
     epochs = [
         scalars({name: values[index] for name, values in logs.items() if index < len(values)})
@@ -122,12 +123,14 @@ def _best_epoch(
             f"No epoch of the returned History has the objective {objective.name!r}: "
             f"{sorted(history.history)}"
         )
-    numbers = getattr(history, "epoch", [])  # which one that the user made does not have
+    numbers = getattr(history, "epoch", [])  # a user-made History does not have it
     return epochs[best], (numbers[best] if best < len(numbers) else best) + 1
 
 
 def _are_numbers(values: Any) -> bool:
-    """Whether they are of epochs, and not something else that the user put into a `History`."""
+    """Return whether values are of epochs, and not something else that the user put into a
+    `History`.
+    """
     return isinstance(values, (list, tuple, np.ndarray)) and all(
         hasattr(value, "__float__") for value in values
     )

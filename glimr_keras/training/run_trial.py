@@ -1,9 +1,9 @@
-"""What a worker does with one execution, and with its errors. Runs in the worker, or in the driver
-for inline trials.
+"""Runs one execution and handles its errors. Runs in the worker, or in the driver for inline
+trials.
 
-Top to bottom: configuration, data, build, fit; each epoch is reported and the best one
-saved. Nothing here knows Ray: reports go to a function that the executor gives. A mistake in the
-user's code ends the trial, never the process.
+The steps are: configuration, data, build, fit. Each epoch is reported, and the best one is saved.
+Nothing here knows Ray: reports go to a function that the executor provides. A mistake in the user's
+code ends the trial, never the process.
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ def run_trial(
     report: Reporter,
     settle: Callable[[], None] = lambda: None,
 ) -> None:
-    """Trains one configuration once and reports it. Errors of the user's code are reported, not
+    """Train one configuration once and report it. Errors of the user's code are reported, not
     raised.
 
     Args:
-        context: What is built and trained.
-        spec: The configuration.
+        context: The context of the search.
+        spec: The execution.
         report: Called after each epoch but the last, and once at the end with the last epoch and
-            the outcome. Raises `SystemExit` if the trial is to stop.
-        settle: For a `report` that does not wait for the answer: waits for it, and raises likewise.
+            the outcome. Raises `SystemExit` if the trial must stop.
+        settle: Waits for the answer to the reports, if `report` does not, and raises `SystemExit`
+            in the same case. Defaults to `lambda: None`, which does nothing.
     """
     started, before = time.monotonic(), _peak(context)
     given, spec = spec, _from_its_state(context, spec)
@@ -107,7 +108,7 @@ def run_trial(
             if runner is not None:
                 runner.over(TrialStatus.RUNNING if status == _AGAIN else status)
         if status != _AGAIN:
-            # Said before the session is cleared: an executor may take it in meanwhile
+            # Sent before the session is cleared, so that an executor can process it meanwhile
             outcome = Outcome(
                 status,
                 time.monotonic() - started,
@@ -130,16 +131,14 @@ def run_trial(
 
 
 _AGAIN = "AGAIN"
-"""In the place of a status: the training is begun anew."""
+"""Stands for a status: the training must restart."""
 
 
 def _peak(context: TrialContext) -> int | None:
-    """The most that this process has taken of a GPU so far, counted anew from here on where the
-    backend can.
-    """
+    """Return this process' peak GPU memory so far, and reset the count if the backend can."""
     if context.gpus == 0:
         return None
-    with contextlib.suppress(Exception):  # a device that does not say
+    with contextlib.suppress(Exception):  # a device that does not report it
         peak = gpus.peak(context.session.backend)
         gpus.forget_peak(context.session.backend)
         return peak
@@ -147,11 +146,12 @@ def _peak(context: TrialContext) -> int | None:
 
 
 def _of_gpu(context: TrialContext, before: int | None) -> dict[str, int | None]:
-    """What an outcome says of the GPU's memory.
+    """Return the outcome's fields on the GPU's memory.
 
     Args:
-        before: The most that the process had taken before; JAX, which does not count anew, says
-            nothing of a training that took less.
+        context: The context of the search.
+        before: The process' peak before the training, in bytes. JAX cannot reset its count, so a
+            training that took less is unknown there.
     """
     peak = _peak(context)
     if peak is None:
@@ -165,7 +165,7 @@ def _of_gpu(context: TrialContext, before: int | None) -> dict[str, int | None]:
 
 
 def _described(context: TrialContext, error: Exception, sender: ReportSender) -> tuple[str, bool]:
-    """The user's traceback, with what helps against want of memory, and whether that was it."""
+    """Return the user's traceback, and whether memory was short, in which case advice is added."""
     message = user_traceback(error)
     if not is_out_of_memory(error):
         return message, False
@@ -176,8 +176,8 @@ def _described(context: TrialContext, error: Exception, sender: ReportSender) ->
 def _directions(
     context: TrialContext, callback: TrialCallback | None, metrics: dict[str, float]
 ) -> dict[str, str | None]:
-    """The directions of metrics that could not be known before the search: the user's own code
-    names them.
+    """Return the directions of metrics that only the user's code names, and that so were unknown
+    before the search.
     """
     if not context.loop.names_metrics:
         return {}
@@ -186,7 +186,7 @@ def _directions(
 
 
 def _objective(context: TrialContext, spec: ExecutionSpec) -> Objective:
-    """What is optimised, with the directions that the driver knows."""
+    """Return the objective, with the directions that the driver knows."""
     wanted = context.objective
     return wanted if spec.directions is None else wanted.resolved(spec.directions)
 
@@ -197,8 +197,8 @@ def _seed(spec: ExecutionSpec) -> int:
 
 
 def _from_its_state(context: TrialContext, spec: ExecutionSpec) -> ExecutionSpec:
-    """The execution with the checkpoint from which it goes on, or from its beginning where none is
-    whole.
+    """Return the execution with the checkpoint that it resumes from, or from its start if no
+    checkpoint is complete.
     """
     if spec.resumes and context.loop.can_go_on(context.hypermodel):
         own = training_states.newest(state_directory(spec.directory))
@@ -213,8 +213,8 @@ def _from_its_state(context: TrialContext, spec: ExecutionSpec) -> ExecutionSpec
 
 
 def _is_of(spec: ExecutionSpec, state: checkpoints.Checkpoint) -> bool:
-    """Whether an execution may go on from a state: one of this attempt, and not ahead of the
-    journal.
+    """Return whether an execution may resume from a state: one of this attempt, and not ahead of
+    the journal.
     """
     is_ahead = spec.last_epoch is not None and state.epoch > spec.last_epoch + 1
     return state.attempt == spec.attempt and not is_ahead
@@ -223,7 +223,9 @@ def _is_of(spec: ExecutionSpec, state: checkpoints.Checkpoint) -> bool:
 def _out_of_time(
     spec: ExecutionSpec, callback: TrialCallback | None
 ) -> tuple[str, float | None, int | None, str | None]:
-    """Status, score, its epoch and a message for a training that has taken as long as it may."""
+    """Return status, score, best epoch and a message for a training that exceeded its time
+    limit.
+    """
     if callback is None or callback.best is None:
         return (
             TrialStatus.FAILED,

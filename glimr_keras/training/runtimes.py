@@ -1,5 +1,5 @@
-"""Whether the runtime of a backend has begun in this process, which cannot be forked from then on.
-Reads what is imported, and imports nothing.
+"""Checks whether a backend's runtime has started in this process, which cannot be forked after
+that. Looks at imported modules only, and imports nothing.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ import sys
 
 
 def has_begun() -> bool:
-    """Return whether TensorFlow, JAX or CUDA has begun in this process, also if it is not Keras'
-    backend. What cannot be told counts as begun.
+    """Return whether TensorFlow, JAX or CUDA has started in this process, even if it is not Keras'
+    backend. If this is unknown, the answer is `True`.
     """
     try:
         return _tensorflow() or _jax() or _torch()
-    except Exception:  # a version that keeps it elsewhere
+    except Exception:  # a version that stores this elsewhere
         return True
 
 

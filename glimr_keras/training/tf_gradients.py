@@ -1,10 +1,10 @@
 """Frees what TensorFlow would keep of every model that was ever trained. Runs where trials run, on
 TensorFlow.
 
-TensorFlow registers each custom gradient that it traces, under a name of its own and for as long as
-the process lives, and with it the whole graph: more than a megabyte for the smallest model. Keras'
-optimizers have one in every training step, and some activations do. This is why memory grows with
-every model in a loop, whether or not the session is cleared.
+TensorFlow registers each custom gradient that it traces, under a unique name and for the lifetime
+of the process. With it, it keeps the whole graph: more than a megabyte for the smallest model.
+Keras' optimizers have a custom gradient in every training step, and some activations have one too.
+This is why memory grows with every model in a loop, whether or not the session is cleared.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def _names() -> set[str]:
 
 
 _kept = _names()
-"""What is left alone: what was there before the first trial."""
+"""The names to leave alone: those that existed before the first trial."""
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Leaves those that are there now alone until the end of the block, also if their functions
-    cannot be found.
+    """Leave the existing gradients alone until the end of the block, even if their functions cannot
+    be found.
     """
     added = _names() - _kept
     _kept.update(added)
@@ -44,8 +44,8 @@ def kept() -> Iterator[None]:
 
 
 def forget() -> None:
-    """Drops the custom gradients of graphs that no function uses any more. To be called after
-    garbage was collected.
+    """Drop the custom gradients of graphs that no function uses any more. Call it after a garbage
+    collection.
     """
     names = _names() - _kept
     if not names:
@@ -62,7 +62,7 @@ def forget() -> None:
 
 
 def _graphs(held: Any, depth: int = 5) -> Iterator[Any]:
-    """The graphs of the tensors that a registered gradient's functions hold on to."""
+    """Yield the graphs of the tensors that a registered gradient's functions refer to."""
     match held:
         case dict():
             parts = list(held.values())

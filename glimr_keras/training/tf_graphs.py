@@ -1,9 +1,9 @@
-"""The graphs of a model's training and evaluation on TensorFlow, which any equal model can use.
-Runs in the worker.
+"""The training and evaluation graphs of a model on TensorFlow, which any equal model can use. Runs
+in the worker.
 
-A traced function is called with what it is given and with the variables that its graph captured.
-What is held of it is the runtime's part, which knows no model: each training passes the variables
-of its own. So no two models ever share a variable, and what is held has none.
+A traced function is called with its arguments and with the variables that its graph captured. Only
+the runtime's part of it is held, which knows no model: each training passes its own variables. So
+no two models ever share a variable, and what is held has none.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from glimr_keras.training.fingerprint import Fingerprint
 from glimr_keras.training.tf_pipelines import Later
 
 _SIGNATURES = 4
-"""So many kinds of batches are held of a function."""
+"""The number of kinds of batches for which graphs of a function are held."""
 
 Run = Callable[[Any], Any]
 """A function of Keras' training loop: trains or evaluates with an iterator's next batches."""
 
 
 class Graphs:
-    """The graphs of models that are equal."""
+    """The graphs of equal models."""
 
     def __init__(self) -> None:
         self._train: dict[Hashable, _Graph] = {}
@@ -41,16 +41,17 @@ class Graphs:
     def lent_to(
         self, model: Any, found: Fingerprint, is_same: Callable[[], bool] | None
     ) -> Iterator[Callable[[], bool]]:
-        """Has a model train by what is held, and holds what it traces, if all goes well.
+        """Let a model train with the held graphs, and hold the graphs that it traces, if there is
+        no error.
 
         Args:
-            model: Trained in the block, by Keras' own `fit`.
-            found: What it is made of.
-            is_same: Whether it still is; `None` where nothing can change it. Asked when a function
-                is first called, which is when Keras would trace it.
+            model: A model that Keras' own `fit` trains in the block.
+            found: The model's fingerprint.
+            is_same: Whether the fingerprint still holds; `None` if nothing can change it. It is
+                called at the first call of a function, which is when Keras would trace it.
 
         Yields:
-            Whether it has trained by what was held.
+            A function that returns whether the model has trained with a held graph.
         """
         train = _Lent(model, "train_function", self._train, found, is_same)
         test = _Lent(model, "test_function", self._test, found, is_same)
@@ -64,26 +65,26 @@ class Graphs:
 
 
 class _Graph:
-    """What is held of a traced function.
+    """The held part of a traced function.
 
     Args:
         function: The runtime's part.
-        captured: What its graph captured: places of variables, or constants.
-        logs: The kinds of tensors that it gives, by name.
+        captured: The graph's captures: positions of variables, or constants.
+        logs: The specs of the tensors that it returns, by name.
     """
 
     def __init__(self, function: Any, captured: list[Any], logs: dict[str, Any]) -> None:
         self._function, self._captured, self._logs = function, captured, logs
 
     def bound(self, found: Fingerprint) -> Run:
-        """The function that runs this graph with a model's variables."""
+        """Return the function that runs this graph with a model's variables."""
         function = self._function
         captured = [
             found.variables[each].value.handle if isinstance(each, int) else each
             for each in self._captured
         ]
-        last: list[Any] = [None, None]  # an iterator, and what the graph is given for it
-        names = sorted(self._logs)  # the order in which TensorFlow gives the values
+        last: list[Any] = [None, None]  # an iterator, and the graph's inputs for it
+        names = sorted(self._logs)  # TensorFlow returns the values in this order
         order = [(name, names.index(name)) for name in self._logs]
         as_logs = {
             "output_types": [self._logs[name].dtype for name in names],
@@ -104,11 +105,14 @@ class _Graph:
 
 
 class _Lent:
-    """In the place of a model's function: that of a held graph, or Keras' own.
+    """Replace a model's function with a held graph's, or with Keras' own.
 
     Args:
-        name: The attribute of the model.
-        held: The graphs, by what they are given.
+        model: The model.
+        name: The model's attribute for the function.
+        held: The held graphs, by the signature of their input.
+        found: The model's fingerprint.
+        is_same: Whether the fingerprint still holds; `None` if nothing can change it.
     """
 
     def __init__(
@@ -125,13 +129,13 @@ class _Lent:
         self._run: Run | None = None
         self._of_graph: Run | None = None
         self._own: Run | None = None
-        self._first: Any = None  # the iterator by which it was first called, and what that gives
+        self._first: Any = None  # the iterator of the first call
         self._signature: Hashable = None
         setattr(model, name, self)
 
     @property
     def is_held(self) -> bool:
-        """Whether what was held has been used."""
+        """Return whether a held graph has been used."""
         return self._of_graph is not None
 
     def __call__(self, iterator: Any) -> Any:
@@ -157,7 +161,7 @@ class _Lent:
         return self._own
 
     def _keras(self) -> Run:
-        """Keras' own function."""
+        """Return Keras' own function."""
         setattr(self._model, self._name, None)
         getattr(self._model, f"make_{self._name}")()
         own: Run = getattr(self._model, self._name)
@@ -165,7 +169,9 @@ class _Lent:
         return own
 
     def keep(self) -> None:
-        """Holds what was traced, if that is one graph and nothing but variables enters it."""
+        """Hold the traced graph, if there is only one and nothing but variables and constants
+        enters it.
+        """
         if self._own is None or self._of_graph is not None or self._signature is None:
             return
         graph = _graph_of(self._own, self._found)
@@ -175,13 +181,15 @@ class _Lent:
             self._held[self._signature] = graph
 
     def end(self) -> None:
-        """Leaves the model with no function, unless it was compiled anew and has another."""
+        """Remove the function from the model, unless the model was compiled again and has another
+        one.
+        """
         if getattr(self._model, self._name) is self:
             setattr(self._model, self._name, None)
 
 
 def _signature(iterator: Any) -> Hashable:
-    """What a graph depends on beside the model; `None` if that is not known."""
+    """Return all that a graph depends on besides the model; `None` if unknown."""
     if not isinstance(iterator, tf.data.Iterator):
         return None
     signature = (
@@ -196,7 +204,7 @@ def _signature(iterator: Any) -> Hashable:
 
 
 def _traced(own: Run) -> Any:
-    """The traced function in one of Keras' own; `None` if there is none."""
+    """Return the traced function inside Keras' own; `None` if there is none."""
     found = inspect.getclosurevars(own).nonlocals.get("multi_step_on_iterator")
     return found if isinstance(found, Function) else None
 
@@ -228,13 +236,13 @@ def _graph_of(own: Run, found: Fingerprint) -> _Graph | None:
 
 
 def _operations(function: Any) -> set[str]:
-    """The kinds of operations in a graph, and in those that it calls."""
+    """Return the types of operations in a graph and in the graphs that it calls."""
     kinds = {operation.type for operation in function.graph.get_operations()}
     return kinds.union(*map(_operations, function.children))
 
 
 def _draws(operation: str) -> bool:
-    """Whether an operation has a seed of the process, or calls Python."""
+    """Return whether an operation uses the process' seed, or calls Python."""
     definition = op_def_registry.get(operation)
     return "PyFunc" in operation or (
         definition is not None and any(attribute.name == "seed2" for attribute in definition.attr)
@@ -242,7 +250,7 @@ def _draws(operation: str) -> bool:
 
 
 def _forget_graphs(function: Any) -> None:
-    """Leaves of a graph what the runtime has: Python's part of it keeps variables alive."""
+    """Keep only the runtime's part of a graph: Python's part keeps variables alive."""
     function._cached_graph = None
     for child in function.children:
         _forget_graphs(child)

@@ -1,10 +1,9 @@
-"""What TensorFlow's runtime has made ready to run, kept from trial to trial where that pays. Runs
-in the worker.
+"""Keeps TensorFlow's kernels from trial to trial, where that pays. Runs in the worker.
 
-A graph that is held is optimised, and its kernels are made, when it is first run. To clear a
-session, and to set a seed, TensorFlow throws all of that away, also what a held graph would use
-again. It does so because a kernel that draws goes on where it was; as long as no seed comes twice,
-no kernel does. Kernels of graphs that are gone are freed with them.
+When a held graph first runs, TensorFlow optimises it and creates its kernels. Clearing a session
+and setting a seed both discard all of them, even those that a held graph would use again. The
+reason is that a kernel that draws random numbers continues its sequence. As long as no seed is set
+twice, no sequence is repeated. Kernels of graphs that are gone are freed with them.
 """
 
 from __future__ import annotations
@@ -15,21 +14,23 @@ import sys
 from collections.abc import Iterator
 
 _MOST = 50
-"""For so many trials kernels are kept: those that belong to no graph are not freed before."""
+"""The number of seeds after which kernels are discarded: kernels that belong to no graph are not
+freed before.
+"""
 
 pays = False
-"""Whether the last training has used a graph that was held."""
+"""Whether the last training used a held graph."""
 
 _seeds: set[int | None] = set()
-"""Those that were set since the kernels were last thrown away."""
+"""The seeds that were set since the kernels were last discarded."""
 
 
 @contextlib.contextmanager
 def kept(seed: int | None = None) -> Iterator[None]:
-    """Keeps kernels while a session is cleared, or a seed is set, in the block, where that pays.
+    """Keep kernels while the block clears a session or sets a seed, where that pays.
 
     Args:
-        seed: The one that is set; `None` if none is.
+        seed: The seed that is set. Defaults to `None`, which means that none is set.
     """
     module = sys.modules.get("tensorflow.python.eager.context")
     context = None if module is None else module.context()

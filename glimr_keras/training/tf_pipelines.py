@@ -1,4 +1,4 @@
-"""How Keras' `fit` and `evaluate` read arrays on TensorFlow, with less around it. Runs in the
+"""Light pipelines with which Keras' `fit` and `evaluate` read arrays on TensorFlow. Runs in the
 worker.
 """
 
@@ -15,18 +15,18 @@ from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
 
 def light(when_needed: bool) -> contextlib.AbstractContextManager[None]:
-    """Has pipelines that read arrays do so without tuning themselves, in the block.
+    """Disable autotuning in the block for pipelines that read arrays.
 
-    What they give is the same. But to end a thread that tunes takes up to a third of a second,
-    in which nothing is done.
+    Their output is the same. But ending an autotuning thread takes up to a third of a second, in
+    which nothing else happens.
 
     Args:
-        when_needed: Whether iterators are made when they are read, and no others, for a model
-            that knows what to do with a `Later`. At the end of each epoch Keras makes one that
-            the next epoch does not use.
+        when_needed: Whether to create iterators only when they are read, for a model that can
+            handle a `Later`. At the end of each epoch, Keras creates an iterator that the next
+            epoch does not use.
 
     Raises:
-        AttributeError: At once, and not in the block, if Keras makes iterators in another way.
+        AttributeError: At once, and not in the block, if Keras creates iterators in another way.
     """
     return _light(trainer.TFEpochIterator._get_iterator, when_needed)
 
@@ -34,7 +34,7 @@ def light(when_needed: bool) -> contextlib.AbstractContextManager[None]:
 @contextlib.contextmanager
 def _light(get_iterator: Callable[[Any], Any], when_needed: bool) -> Iterator[None]:
     def get_source(epochs: Any) -> Any:
-        dataset = get_iterator(epochs)  # others may draw when an iterator is made
+        dataset = get_iterator(epochs)  # other datasets may draw when an iterator is created
         is_of_arrays = isinstance(epochs.data_adapter, ArrayDataAdapter)
         if not (is_of_arrays and isinstance(dataset, tf.data.Dataset)):
             return dataset
@@ -51,7 +51,7 @@ def _light(get_iterator: Callable[[Any], Any], when_needed: bool) -> Iterator[No
 
 
 class _Source:
-    """A dataset whose iterators are made when they are needed."""
+    """A dataset whose iterators are created when they are needed."""
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
@@ -61,14 +61,14 @@ class _Source:
 
 
 class Later:
-    """In the place of an iterator, which is made when it is needed."""
+    """Stand in for an iterator, which is created when it is needed."""
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
 
     @functools.cached_property
     def iterator(self) -> Any:
-        """The iterator."""
+        """Return the iterator."""
         return iter(self._dataset)
 
     def __iter__(self) -> Later:

@@ -1,8 +1,8 @@
-"""Code of the user's own that is ended when its time is over, whatever it does. Runs in the worker.
+"""Runs the user's code with a time limit, whatever it does. Runs in the worker.
 
-It runs in a thread of its own, in which an error is raised from outside: that ends any loop of
-Python's, and no other thread ever sees the error. What waits in code that is not Python, as
-`time.sleep` does, sees it only afterwards; it is left behind, and ends then.
+The code runs in its own thread, in which an exception is raised from outside. That ends any Python
+loop, and no other thread sees the exception. Code that waits outside Python, such as `time.sleep`,
+sees it only afterwards; its thread is left behind, and ends then.
 """
 
 from __future__ import annotations
@@ -16,30 +16,34 @@ from collections.abc import Callable
 import keras
 
 _GRACE_S = 1.0
-"""So long is waited for what was told to end."""
+"""Seconds to wait for a task that was told to end."""
 _AGAIN_S = 0.5
-"""So often it is told: a loop may catch whatever is raised. Its `finally` blocks have that long."""
+"""Seconds between two attempts to end a task, since a loop may catch whatever is raised. Its
+`finally` blocks have this much time.
+"""
 
 
-class _TimeIsOverError(SystemExit):  # of which threads say nothing
-    """Raised in code whose time is over. (No `Exception`, which the user's code may catch.)"""
+class _TimeIsOverError(SystemExit):  # threads do not print it
+    """Raised in code that has reached its time limit. It is not an `Exception`, which the user's
+    code may catch.
+    """
 
 
 def ends_within(seconds: float, task: Callable[[], None]) -> bool:
-    """Runs a task, and ends it if it takes longer.
+    """Run a task, and end it if it exceeds its time limit.
 
     Args:
-        seconds: What it may take.
-        task: What it raises is lost, so it says itself what came of it.
+        seconds: The time limit, in seconds.
+        task: The task. Its exceptions are lost, so it must record its own result.
 
     Returns:
-        Whether it ended by itself.
+        `True` if the task ended by itself.
     """
     policy, own = keras.config.dtype_policy(), contextvars.copy_context()
 
     def run() -> None:
         with contextlib.suppress(BaseException):
-            keras.config.set_dtype_policy(policy)  # which each thread has for itself
+            keras.config.set_dtype_policy(policy)  # each thread has its own policy
             own.run(task)
 
     thread = threading.Thread(target=run, name="glimr_keras look", daemon=True)
@@ -49,7 +53,7 @@ def ends_within(seconds: float, task: Callable[[], None]) -> bool:
         thread.join(seconds)
         is_over = not thread.is_alive()
     finally:
-        if not is_over:  # it may be, too, that the user stops the search
+        if not is_over:  # also if the user interrupts the search
             threading.Thread(target=_end, args=(thread,), daemon=True).start()
     if not is_over:
         thread.join(_GRACE_S)
@@ -57,7 +61,7 @@ def ends_within(seconds: float, task: Callable[[], None]) -> bool:
 
 
 def _end(thread: threading.Thread) -> None:
-    """Raises `_TimeIsOverError` in a thread until it ends."""
+    """Raise `_TimeIsOverError` in a thread until it ends."""
     while thread.is_alive() and thread.ident is not None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident), ctypes.py_object(_TimeIsOverError)

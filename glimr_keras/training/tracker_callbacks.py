@@ -1,10 +1,10 @@
-"""Trackers' own Keras callbacks, such as `mlflow.keras.MlflowCallback` and
-`wandb.integration.keras.WandbMetricsLogger`: each execution logs to a run of its own. Runs in
-driver and worker.
+"""Callbacks of experiment trackers, such as `mlflow.keras.MlflowCallback` and
+`wandb.integration.keras.WandbMetricsLogger`: each execution logs to a separate run. Runs in driver
+and worker.
 
-The driver notes where the script logs to. In the worker, a run begins with the training, when the
-hyperparameters are known, and ends with the execution. Where the user's own code has begun one by
-then, it is used, and left to that code.
+The driver records where the script logs to. In the worker, a run begins with the training, when the
+hyperparameters are known, and ends with the execution. If the user's code has already begun a run,
+it is used, and ending it is left to that code.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from glimr_keras.trials.execution import TrialStatus
 
 
 class TrackedRun(Protocol):
-    """A tracker's run of one execution."""
+    """A tracker's run for one execution."""
 
     def log(self, values: Mapping[str, Any]) -> None:
-        """Log hyperparameters, of which some may have been logged before."""
+        """Log hyperparameters, some of which may have been logged before."""
 
     def end(self, status: str) -> None:
         """End the run.
 
         Args:
-            status: A `TrialStatus`; `"RUNNING"` where the training was interrupted.
+            status: A `TrialStatus`; `"RUNNING"` if the training was interrupted.
         """
 
 
 class Tracker(Protocol):
-    """Where a script logs to, and its trials with it."""
+    """Where a script logs to, and so do its trials."""
 
     def is_taken(self) -> bool:
-        """Return whether another run than the script's is active in this process."""
+        """Return whether a run other than the script's is active in this process."""
 
     def begin(self, spec: ExecutionSpec, callbacks: Sequence[Any]) -> TrackedRun:
-        """Begin the run of an execution, or go on with the one that it has.
+        """Begin the run of an execution, or resume its existing one.
 
         Args:
             spec: The execution.
-            callbacks: The tracker's own that log to the run; they are made ready for it.
+            callbacks: The tracker's callbacks that log to the run; they are prepared for it.
         """
 
 
@@ -59,7 +59,7 @@ _TRACKERS: dict[str, Callable[[str], Tracker]] = {
 
 
 def package_of(callback: Any) -> str | None:
-    """Return which tracker's a callback is; `None` if it is none's. No tracker is imported."""
+    """Return the tracker package that a callback belongs to, or `None`. No tracker is imported."""
     packages = (kind.__module__.partition(".")[0] for kind in type(callback).__mro__)
     return next((package for package in packages if package in _TRACKERS), None)
 
@@ -68,7 +68,7 @@ def trackers_of(callbacks: Any, project: str) -> dict[str, Tracker]:
     """Return where the script logs to now, by package, for each tracker that has a callback.
 
     Args:
-        callbacks: What the script gives to `fit`.
+        callbacks: The callbacks that the script passes to `fit`.
         project: The project's name.
     """
     given = callbacks if isinstance(callbacks, (list, tuple)) else ()
@@ -80,23 +80,25 @@ class ExecutionRuns:
     """The runs of one execution, one for each tracker.
 
     Args:
-        trackers: By package.
+        trackers: The trackers, by package.
         spec: The execution.
-        config: Its hyperparameters, which may still be asked for.
+        config: Its hyperparameters; more may be asked for later.
     """
 
     def __init__(
         self, trackers: Mapping[str, Tracker], spec: ExecutionSpec, config: HyperParameters
     ) -> None:
         self._trackers, self._spec, self._config = trackers, spec, config
-        self._runs: dict[str, TrackedRun | None] = {}  # `None`: it is the user's own code's
+        self._runs: dict[str, TrackedRun | None] = {}  # `None`: a run of the user's code
         self._logged: dict[str, dict[str, Any]] = {}
-        self._begun: set[str] = set()  # or where beginning one has failed
+        self._begun: set[str] = set()  # also if the attempt failed
 
     def placed(
         self, callbacks: Sequence[keras.callbacks.Callback]
     ) -> list[keras.callbacks.Callback]:
-        """Return the callbacks with one before those of each tracker, which begins the run."""
+        """Return the callbacks, with one that begins the run before each tracker's first
+        callback.
+        """
         found = list(callbacks)
         has_one = {each.package for each in found if isinstance(each, _RunBeginner)}
         for package in self._trackers.keys() - has_one:
@@ -106,7 +108,7 @@ class ExecutionRuns:
         return found
 
     def begin(self, package: str, callbacks: Sequence[Any] = ()) -> None:
-        """Begin the run of a tracker, if there is none, and log what hyperparameters are new."""
+        """Begin a tracker's run if there is none, and log new hyperparameters."""
         if package not in self._runs:
             self._begun.add(package)
             tracker = self._trackers[package]
@@ -115,10 +117,11 @@ class ExecutionRuns:
         self._log(package)
 
     def end(self, status: str) -> None:
-        """End the runs as the execution has ended. What failed before its training has a run too.
+        """End the runs with the execution's status. An execution that failed before its training
+        gets a run too.
 
         Args:
-            status: A `TrialStatus`; `"RUNNING"` where the training was interrupted.
+            status: A `TrialStatus`; `"RUNNING"` if the training was interrupted.
         """
         if status == TrialStatus.FAILED:
             for package in self._trackers.keys() - self._begun:
@@ -135,12 +138,12 @@ class ExecutionRuns:
             run.log(values)
 
     def _kept(self, what: str, task: Callable[..., None], *arguments: Any) -> None:
-        """Do what must not take the result of a training with it.
+        """Run a task whose failure must not lose the result of a training.
 
         Args:
-            what: What could not be done to the run, if it fails.
-            task: What is done.
-            *arguments: Of the task.
+            what: The verb for the warning, such as `"ended"`.
+            task: The task.
+            *arguments: The task's arguments.
         """
         try:
             task(*arguments)
@@ -153,8 +156,8 @@ class ExecutionRuns:
 
 
 class _RunBeginner(keras.callbacks.Callback):
-    """Begins the run that a tracker's callbacks after it log to, at the latest where a loop of the
-    user's own calls it first. Its copies are of the same execution.
+    """Begin the run for the tracker's callbacks after it, at the latest when a user-defined loop
+    first calls it. Its copies belong to the same execution.
     """
 
     def __init__(self, runs: ExecutionRuns, package: str, callbacks: Sequence[Any]) -> None:

@@ -1,5 +1,5 @@
-"""What an execution says and saves at the end of an epoch: its callback and its reports. Runs in
-the worker.
+"""The callback of an execution: what it reports and saves at the end of an epoch. Runs in the
+worker.
 """
 
 from __future__ import annotations
@@ -35,32 +35,35 @@ class NotANumberError(ValueError):
 
 
 class TimeIsUpError(BaseException):
-    """The training has taken as long as it may. No `Exception`, so that no code of the user's goes
-    on with it.
+    """The training has reached its time limit. It is not an `Exception`, so that the user's code
+    does not catch it and continue.
     """
 
 
 def own_values(config: HyperParameters) -> dict[str, Any]:
-    """What the configuration was asked for, without what says which part of a training it is."""
+    """Return the values that the configuration was asked for, without those that only say which
+    part of a training it is.
+    """
     return {name: value for name, value in config.asked.items() if name not in Stage.NAMES}
 
 
 class ReportSender:
-    """Speaks for one trial: adds what its configuration was asked for to what it reports."""
+    """Send the reports of one trial, with the values that its configuration was asked for."""
 
     def __init__(self, report: Reporter, settle: Callable[[], None], space: DeclaredSpace) -> None:
         self._report, self._settle = report, settle
         self._known = {parameter.key for parameter in space.parameters}
         self.config = HyperParameters()
         self.callback: TrialCallback | None = None
-        self.is_stopped = False  # by the executor, from inside a report
+        self.is_stopped = False  # set from inside a report, by the executor
         self._sent: dict[str, Callable[[], dict[str, bytes]]] = {}
 
     def send(self, name: str, packed: Callable[[], dict[str, bytes]]) -> None:
-        """Has files go with the next report, for a driver that does not see those of this machine.
+        """Send files with the next report, for a driver that does not see this machine's files.
 
         Args:
-            packed: Called when it is reported; gives them by name, or nothing.
+            name: `"best"`, `"latest"` or `"predictions"`, as in `Report.files`.
+            packed: Called at the report; returns the files' contents by name, or nothing.
         """
         self._sent[name] = packed
 
@@ -80,7 +83,7 @@ class ReportSender:
             self._report(Report(epoch, metrics, self.config.asked, news, outcome, state, files))
 
     def settle(self) -> None:
-        """Waits until what was said has been taken in."""
+        """Wait until the executor has processed all reports."""
         with self._listening():
             self._settle()
 
@@ -93,8 +96,8 @@ class ReportSender:
             raise
 
     def end(self, metrics: dict[str, float], outcome: Outcome) -> None:
-        """Sends the outcome together with the last epoch, and `metrics` of the model as it was
-        left.
+        """Send the outcome together with the last epoch, and `metrics` of the model in its final
+        state.
         """
         epoch, last = (None, {}) if self.callback is None else self.callback.take_held()
         if metrics and epoch is None:
@@ -103,14 +106,14 @@ class ReportSender:
 
 
 class BeginsAnewError(BaseException):
-    """The training cannot go on from its state, and is to begin anew. No `Exception`, for the same
-    reason.
+    """The training cannot continue from its state and must restart. It is not an `Exception`, so
+    that the user's code does not catch it.
     """
 
 
 class BatchCallback(keras.callbacks.Callback):
-    """Looks after each batch whether a training is to be ended. Only used where there are such
-    bounds: with a callback for batches, Keras waits for each of them.
+    """Check the limits of a training after each batch. It is used only if there are limits, since
+    Keras waits for each batch if a callback handles batches.
     """
 
     def __init__(self, callback: TrialCallback) -> None:
@@ -119,7 +122,7 @@ class BatchCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._callback.check_time()
-        if batch == 0:  # a model may be built as late as by its first batch
+        if batch == 0:  # a model may not be built before its first batch
             self._callback.check_size(self.model)
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -127,16 +130,15 @@ class BatchCallback(keras.callbacks.Callback):
 
 
 class TrialCallback(TuneReportCheckpoint):
-    """The callback of our own trials: reports through the executor, and saves the best epoch's
-    weights in the project.
+    """Report through the executor, and save the best epoch's weights in the project.
 
-    An epoch is reported when the next begins, so the last one can be sent together with the
-    outcome: a scheduler then sees as many reports as there were epochs.
+    An epoch is reported when the next one begins, so that the last one is sent together with the
+    outcome. A scheduler then sees exactly one report per epoch.
 
     Attributes:
-        late: Of the state that a training goes on from, the values of variables that the model
-            gets when it begins, by path.
-        predictions: What keeps the model's predictions; `None` where they are not kept.
+        late: Values, by path, of a restored state's variables that the model only gets when it
+            begins to train.
+        predictions: Keeps the model's predictions; `None` if they are not kept.
     """
 
     waits_for_next_epoch = True
@@ -161,7 +163,7 @@ class TrialCallback(TuneReportCheckpoint):
         self.has_diverged = False
         self.late: dict[str, Any] = {}
         self.predictions: PredictionKeeper | None = None
-        self._void_epochs: list[int] = []  # whose objective was no number
+        self._void_epochs: list[int] = []  # epochs whose objective was not a number
         self._offset = 0
         self._directory, self._sender = pathlib.Path(spec.directory), sender
         self._reports_state, self._is_carried = spec.reports_state, spec.is_carried
@@ -170,11 +172,11 @@ class TrialCallback(TuneReportCheckpoint):
         self._state_interval, self._max_model_size = spec.state_interval, max_model_size
         self._state_saved = time.monotonic()
         self._goes_on_at: int | None = (
-            None  # the epoch, counted from 0, with which an interrupted training goes on
+            None  # the epoch, counted from 0, at which an interrupted training resumes
         )
         self._fits = 0
         self._values, self._fit = self._no_values(), _Fit(self._no_values())
-        self._histories: list[Any] = []  # of Keras' fits that had this callback
+        self._histories: list[Any] = []  # of the `fit` calls that had this callback
         self._deadline = None if spec.time_limit is None else time.monotonic() + spec.time_limit
         if (
             (spec.reports_state or spec.resumes)
@@ -183,17 +185,17 @@ class TrialCallback(TuneReportCheckpoint):
         ):
             earlier = checkpoints.describe(
                 self._directory
-            )  # what it saved before it was paused, or interrupted
+            )  # the checkpoint saved before it was paused or interrupted
             self.best, self.best_epoch = earlier.score, earlier.epoch
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the executor has stopped the training, from inside a report."""
+        """Return whether the executor has stopped the training, from inside a report."""
         return self._sender.is_stopped
 
     def go_on_from(self, state: checkpoints.Checkpoint) -> None:
-        """An interrupted training goes on. Its last epoch is reported again, since it may not have
-        been.
+        """Resume an interrupted training. Its last epoch is reported again, since that report may
+        have been lost.
         """
         self.last_epoch, self.last_logs, self._goes_on_at = (
             state.epoch,
@@ -206,10 +208,10 @@ class TrialCallback(TuneReportCheckpoint):
             self._send_best()
 
     def check_size(self, model: Any) -> None:
-        """Refuses a model that is larger than allowed.
+        """Check that a model is not larger than `max_model_size`.
 
         Raises:
-            FailedTrialError: If it is.
+            FailedTrialError: If it is larger.
         """
         if self._max_model_size is not None and model.count_params() > self._max_model_size:
             raise FailedTrialError(
@@ -218,17 +220,17 @@ class TrialCallback(TuneReportCheckpoint):
             )
 
     def check_time(self) -> None:
-        """Ends the training if it has taken as long as it may.
+        """Check that the training is within its time limit.
 
         Raises:
-            TimeIsUpError: If so.
+            TimeIsUpError: If it has exceeded the limit.
         """
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise TimeIsUpError
 
     def improves(self, logs: Any) -> bool:
         if not self.objective.has_value(logs):
-            return False  # as with `validation_freq`; that it never came is said at the end
+            return False  # as with `validation_freq`; it is an error at the end if it never came
         if self._is_void(logs):
             return False
         improves = super().improves(logs)
@@ -236,7 +238,12 @@ class TrialCallback(TuneReportCheckpoint):
         return improves
 
     def check(self, logs: Any) -> None:
-        """Refuses metrics without the objective, or with nan as its value."""
+        """Check that the metrics contain the objective and that its value is usable.
+
+        Raises:
+            ObjectiveError: If the objective is missing.
+            NotANumberError: If its value is nan, or infinitely good.
+        """
         missing = self.objective.missing(logs)
         if missing is not None:
             raise ObjectiveError(
@@ -252,12 +259,13 @@ class TrialCallback(TuneReportCheckpoint):
         return f"The objective {self.objective.name!r} is {value}: {why}."
 
     def _is_void(self, logs: dict[str, float]) -> bool:
-        """Whether an epoch does not count, since its objective is no number. A training whose loss
-        and weights are none either has diverged, and ends here; from weights that are numbers it
-        may recover.
+        """Return whether an epoch does not count because its objective is not a number.
+
+        A training whose loss and weights are not numbers either has diverged, and is ended. With
+        finite weights it may recover.
 
         Raises:
-            NotANumberError: If it has diverged, and no epoch before it was good.
+            NotANumberError: If it has diverged, and no earlier epoch was good.
         """
         value = self.objective.get_value(logs)
         if not self.objective.is_void(value):
@@ -268,11 +276,13 @@ class TrialCallback(TuneReportCheckpoint):
         self._void_epochs.append(self.last_epoch or 1)
         if diverges:
             self.has_diverged = True
-            self.model.stop_training = True  # by which the user's callbacks come to their end
+            self.model.stop_training = True  # so that the user's callbacks finish too
         return True
 
     def remark(self) -> str | None:
-        """What is to be said of a training that has a score; `None` where all epochs were good."""
+        """Return a remark on a training with void epochs; `None` if all epochs were good, or none
+        was.
+        """
         if not self._void_epochs or self.best_epoch is None:
             return None
         epochs = ", ".join(map(str, self._void_epochs[:3]))
@@ -287,11 +297,11 @@ class TrialCallback(TuneReportCheckpoint):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._fits += 1
         if self._fits > 1 and self._goes_on_at is not None:
-            raise BeginsAnewError  # a state says nothing of which `fit` it is of
+            raise BeginsAnewError  # a state does not record which `fit` call it belongs to
         self.forget_fit()
         if self.predictions is not None:
             self.predictions.begins(self.model)
-        self.has_diverged = False  # a `fit` of the user's own may begin once more, more carefully
+        self.has_diverged = False  # a user-defined `fit` may train again, more carefully
         if self.late:
             model_weights.load_late(self.model, self.late)
         self._fit = _Fit(self._no_values())
@@ -303,9 +313,9 @@ class TrialCallback(TuneReportCheckpoint):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._goes_on_at is not None and epoch < self._goes_on_at:
-            raise BeginsAnewError  # `fit` does not pass `initial_epoch` on
+            raise BeginsAnewError  # the user's `fit` ignores `initial_epoch`
         if self.last_epoch is not None and self._offset + epoch < self.last_epoch:
-            self._offset = self.last_epoch - epoch  # a second `fit` counts from the start again
+            self._offset = self.last_epoch - epoch  # a second `fit` counts its epochs from 0 again
         self.last_epoch, self.last_logs = self._offset + epoch + 1, scalars(logs or {})
         for values in (self._values, self._fit.values):
             for name in values.keys() & self.last_logs:
@@ -325,13 +335,13 @@ class TrialCallback(TuneReportCheckpoint):
             self.check_time()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Leaves the last epoch to `run_trial`, which sends it with the outcome."""
+        """Leave the last epoch to `run_trial`, which sends it with the outcome."""
 
     def save(self, epoch: int) -> pathlib.Path:
-        if not (self.model.built or self.model.weights):  # it is only asked for, and not trained
+        if not (self.model.built or self.model.weights):  # not trained at all
             self.best_epoch = epoch
             return self._directory
-        # if the trial was stopped before this epoch, the checkpoint is that of an earlier one
+        # if the trial is stopped before this epoch, the earlier checkpoint is kept
         self._sender.settle()
         self.best_epoch = epoch
         self._save(self._directory, epoch, self.best)
@@ -349,10 +359,10 @@ class TrialCallback(TuneReportCheckpoint):
             self._sender.send("best", functools.partial(checkpoints.packed, self._directory))
 
     def save_state(self) -> None:
-        """Write what the training can be continued from, when all epochs before are recorded."""
+        """Save the state to resume from, once all epochs before it are recorded."""
         self._sender.settle()
         states = state_directory(self._directory)
-        if self.has_diverged:  # to nan, from which nothing can go on
+        if self.has_diverged:  # its weights are nan, and no training can resume from them
             training_states.save_best(states, self._directory)
         else:
             model_weights.save_state(self.model, states, self._described(), self._directory)
@@ -376,7 +386,7 @@ class TrialCallback(TuneReportCheckpoint):
             or time.monotonic() - self._state_saved < self._state_interval
         ):
             return False
-        return self._offset == 0 and not self._is_last_epoch()  # after which comes the outcome
+        return self._offset == 0 and not self._is_last_epoch()  # the outcome follows the last epoch
 
     def _is_last_epoch(self) -> bool:
         return self.last_epoch == (self.params or {}).get("epochs")
@@ -388,32 +398,34 @@ class TrialCallback(TuneReportCheckpoint):
         self._sender.say(epoch, metrics, state=state)
 
     def hold(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Takes in an epoch of a loop of the user's own, counted from 1, to be reported when the
-        next comes, or at the end.
+        """Hold an epoch of a user-defined loop, counted from 1. It is reported at the next epoch,
+        or at the end.
         """
         self.flush()
         self.last_epoch, self.last_logs = epoch, metrics
         self._held = PendingEpoch(epoch, metrics, due=True, checkpoint=None)
 
     def take_held(self) -> tuple[int | None, dict[str, float]]:
-        """The epoch that is over and not reported yet, and its metrics."""
+        """Return the finished epoch that is not reported yet, with its metrics, and stop holding
+        it.
+        """
         if self._state is not None:
             shutil.rmtree(self._state, ignore_errors=True)
         held, self._held = self._held, None
         return (None, {}) if held is None else (held.epoch, held.logs)
 
-    # What `fit` returned, beside what was seen
+    # Compare what `fit` returned with what the callback saw
 
     def seen(self, history: keras.callbacks.History | None) -> tuple[float, int | None] | None:
-        """The score, and its epoch, that was seen of what `fit` returned; `None` if it says
+        """Return the score and its epoch as this callback saw them; `None` if `fit` returned
         something else.
 
         Args:
-            history: Of all calls of Keras' `fit`, or of the last one, whose best weights are then
-                those that are kept. `None` stands for all.
+            history: The history of all calls of Keras' `fit`, or of the last one, whose best
+                weights are then kept. `None` stands for all calls.
 
         Raises:
-            BeginsAnewError: If it says something else, and is of a part of the training only.
+            BeginsAnewError: If it says something else, and covers only a part of the training.
         """
         if self.best is None:
             return None
@@ -437,7 +449,7 @@ class TrialCallback(TuneReportCheckpoint):
         return self.best, self.best_epoch
 
     def is_unseen(self, history: keras.callbacks.History) -> bool:
-        """Whether it is of a training of the model that did not have this callback."""
+        """Return whether a history is of a `fit` of the model that did not have this callback."""
         is_of_model = self.model is not None and getattr(history, "model", None) is self.model
         return is_of_model and all(history is not seen for seen in self._histories)
 
@@ -445,8 +457,8 @@ class TrialCallback(TuneReportCheckpoint):
         return {part.name: [] for part in self.objective.parts}
 
     def _keep_of_fit(self, score: float, is_best: bool) -> None:
-        """Keeps the weights of the best epoch of this call of Keras' `fit`, where an earlier call
-        had a better one.
+        """Keep the weights of the best epoch of this `fit` call, if an earlier call had a better
+        one.
         """
         fit = self._fit
         if self._objective is None or not (is_best or self._objective.better_than(score, fit.best)):
@@ -459,7 +471,7 @@ class TrialCallback(TuneReportCheckpoint):
             self._save(fit.weights / checkpoints.BEST, self.last_epoch or 1, score)
 
     def forget_fit(self) -> None:
-        """Removes what only a `fit` that goes on needs."""
+        """Remove the weights that only the current `fit` call needs."""
         if self._fit.weights is not None:
             shutil.rmtree(self._fit.weights, ignore_errors=True)
             self._fit.weights = None
@@ -467,14 +479,14 @@ class TrialCallback(TuneReportCheckpoint):
 
 @dataclasses.dataclass
 class _Fit:
-    """What was seen of one call of Keras' `fit`.
+    """The epochs that the callback saw of one call of Keras' `fit`.
 
     Attributes:
-        values: Of the objective, or of its parts, by name: one of each epoch that had one.
+        values: The values of the objective, or of its parts, by name: one for each epoch that had
+            one.
         best: The best value of the objective.
-        best_epoch: Its epoch.
-        weights: Directory with the weights of that epoch, where those of an earlier call are
-            better.
+        best_epoch: The epoch of the best value.
+        weights: Directory with the weights of that epoch, if an earlier call had better ones.
     """
 
     values: dict[str, list[float]]
@@ -484,7 +496,7 @@ class _Fit:
 
 
 def _has_lost_weights(model: Any) -> bool:
-    """Whether a weight of a model is no number any more."""
+    """Return whether a weight of a model is not finite."""
     return any(
         keras.backend.is_float_dtype(weight.dtype)
         and not bool(keras.ops.all(keras.ops.isfinite(weight)))
@@ -493,7 +505,7 @@ def _has_lost_weights(model: Any) -> bool:
 
 
 def _are_same(said: dict[str, list[float]], seen: dict[str, list[float]]) -> bool:
-    """Whether values are the same, where nan is the same as nan."""
+    """Return whether values are equal, where nan equals nan."""
     return repr(said) == repr(seen)
 
 

@@ -1,8 +1,8 @@
-"""How an execution trains: one loop, chosen once for a search. Runs in the worker.
+"""The training loops of executions, of which a search uses one. Runs in the worker.
 
-There are four: Keras' own `fit`, a `HyperModel.fit` or a `HyperModel.run` of the user's own, and
-the `run_trial` of a tuner of the user's own (in `tuners.tuner_loop`). Nothing else asks which of
-them trains.
+There are four: Keras' own `fit`, a user-defined `HyperModel.fit`, a user-defined `HyperModel.run`,
+and the `run_trial` of a user-defined tuner (in `tuners.tuner_loop`). Other code does not ask which
+of them trains.
 """
 
 from __future__ import annotations
@@ -26,17 +26,15 @@ from glimr_keras.trials.trial import Trial
 
 @dataclasses.dataclass(frozen=True)
 class ExecutionResult:
-    """What came of an execution.
+    """The result of an execution.
 
     Attributes:
-        value: Of the objective.
-        epoch: Its epoch, counted from 1.
-        left: Metrics of the model as it was left, which the user's code returned: they are those of
+        value: The value of the objective.
+        epoch: The epoch of the value, counted from 1; `None` if unknown.
+        left: Metrics of the model in its final state that the user's code returned; they belong to
             the last epoch.
-        returned: Metrics of the score that the user's code returned in the place of those that were
-            reported.
-        is_told: Whether a loop of the user's own told the oracle of its steps, and returned
-            nothing.
+        returned: Metrics of the score that the user's code returned in place of the reported ones.
+        is_told: Whether a user-defined loop reported its steps to the oracle, and returned nothing.
     """
 
     value: float
@@ -47,7 +45,7 @@ class ExecutionResult:
 
 
 class LoopRunner(Protocol):
-    """What a loop is given to train with: one execution; `training.execution` has it."""
+    """The interface with which a loop trains one execution; `training.execution` implements it."""
 
     hypermodel: HyperModel
     spec: ExecutionSpec
@@ -56,7 +54,9 @@ class LoopRunner(Protocol):
     objective: Objective
 
     def data(self) -> FitArguments:
-        """Return the data and arguments of this execution, of a cross validation its fold's."""
+        """Return the data and arguments of this execution; in a cross validation, those of its
+        fold.
+        """
 
     def build(self) -> keras.Model:
         """Return the compiled model."""
@@ -67,26 +67,27 @@ class LoopRunner(Protocol):
         """Return the keyword arguments of `fit`, with the callbacks that report and save."""
 
     def fit(self, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
-        """Train a model, and return what the hypermodel's `fit` does."""
+        """Train a model, and return what the hypermodel's `fit` returns."""
 
     def placed(self, callbacks: Sequence[Any]) -> list[Any]:
-        """Return the user's callbacks with places of this trial for what they write."""
+        """Return the user's callbacks with output paths of this trial."""
 
     def scored(self, returned: Any, name: str) -> ExecutionResult:
-        """Return the score in what a method of the user's, of this name, returned."""
+        """Return the score of what the user's method of this name returned."""
 
     def scored_steps(self, steps: Mapping[int, dict[str, float]]) -> ExecutionResult:
-        """Return the score in what the oracle was told, metrics by step."""
+        """Return the score of the metrics, by step, that the oracle received."""
 
 
 class TrialLoop(abc.ABC):
-    """How an execution trains.
+    """The training loop of an execution.
 
     Attributes:
-        is_keras_fit: Whether Keras' own `fit` trains, so that what it logs is known before.
-        has_model: Whether a model is built and given to a `fit`, which can be looked at before.
-        builds_only: Whether nothing but `build` can be looked at before.
-        names_metrics: Whether the user's own code names the metrics.
+        is_keras_fit: Whether Keras' own `fit` trains, so that its logs are known before.
+        has_model: Whether a model is built and passed to a `fit`, both of which can be examined
+            before.
+        builds_only: Whether nothing but `build` can be examined before.
+        names_metrics: Whether the user's code names the metrics.
     """
 
     is_keras_fit = False
@@ -98,12 +99,15 @@ class TrialLoop(abc.ABC):
     def train(self, runner: LoopRunner) -> ExecutionResult:
         """Train one execution, and return its score.
 
+        Args:
+            runner: The execution.
+
         Raises:
             Exception: Whatever the user's code raises.
         """
 
     def can_go_on(self, hypermodel: HyperModel) -> bool:
-        """Return whether an interrupted training can go on from the state that was kept of it."""
+        """Return whether an interrupted training can resume from its saved state."""
         taken = arguments_of(hypermodel.fit)
         return taken is None or "initial_epoch" in taken
 
@@ -112,15 +116,15 @@ class TrialLoop(abc.ABC):
         place_logs(callbacks, runner.spec.trial_id, runner.spec.execution)
 
     def hooks(self, runner: LoopRunner) -> list[keras.callbacks.Callback]:
-        """Return the callbacks that tell of epochs and batches those who want to know of them."""
+        """Return the callbacks that notify others of epochs and batches."""
         return []
 
 
 class OwnFit(TrialLoop):
-    """A `HyperModel.fit` of the user's own."""
+    """A user-defined `HyperModel.fit`."""
 
     def train(self, runner: LoopRunner) -> ExecutionResult:
-        """Build the model and give it to the hypermodel's `fit`."""
+        """Build the model and pass it to the hypermodel's `fit`."""
         given = runner.data()
         model = runner.build()
         kwargs = runner.arguments(given.args, given.kwargs, is_sized=model.built)
@@ -136,7 +140,7 @@ class KerasFit(OwnFit):
 
 
 class OwnRun(TrialLoop):
-    """A `HyperModel.run` of the user's own, which is a whole trial."""
+    """A user-defined `HyperModel.run`, which is a whole trial."""
 
     has_model = False
 
@@ -146,12 +150,12 @@ class OwnRun(TrialLoop):
         return runner.scored(returned, method_name(runner.hypermodel, "run"))
 
     def can_go_on(self, hypermodel: HyperModel) -> bool:
-        """Return `False`: nothing is known of what it trains."""
+        """Return `False`: it is unknown what `run` trains."""
         return False
 
 
 def loop_of(hypermodel: HyperModel) -> TrialLoop:
-    """Return the loop by which a hypermodel is trained where no tuner of the user's own does it."""
+    """Return the loop that trains a hypermodel, unless a user-defined tuner does."""
     if overrides(hypermodel, "run"):
         return OwnRun()
     return OwnFit() if overrides(hypermodel, "fit") else KerasFit()

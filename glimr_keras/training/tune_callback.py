@@ -1,5 +1,5 @@
-"""`TuneReportCheckpoint`: a Keras callback that reports to Ray Tune and checkpoints. Runs in the
-worker.
+"""`TuneReportCheckpoint`: a Keras callback that reports to Ray Tune and saves checkpoints. Runs in
+the worker.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ else:
 
 @dataclasses.dataclass
 class PendingEpoch:
-    """An epoch that is over and not reported yet."""
+    """A finished epoch that has not been reported yet."""
 
     epoch: int
     logs: dict[str, float]
@@ -37,27 +37,31 @@ class PendingEpoch:
 
 
 class TuneReportCheckpoint(keras.callbacks.Callback):
-    """Reports Keras' logs to Ray Tune and saves checkpoints, from plain `model.fit` in a Ray Tune
+    """Report Keras' logs to Ray Tune and save checkpoints, from plain `model.fit` in a Ray Tune
     function.
 
-    A checkpoint holds weights and the optimizer's state; `TuneReportCheckpoint.restore(model)`
-    continues from it. Ray attaches checkpoints to reports, so an epoch with a checkpoint is always
+    A checkpoint holds the weights and the optimizer's state; `TuneReportCheckpoint.restore(model)`
+    resumes from it. Ray attaches checkpoints to reports, so an epoch with a checkpoint is always
     reported.
 
     Args:
-        metrics: What to report. `None`: all of Keras' logs. A name or a list of names in the logs,
-            or a dict `{reported name: name in the logs}`.
-        report: When to report: after every n-th epoch, or `"end"` for the last epoch only.
-        checkpoint: When to save: `"best"` after every epoch in which `monitor` improves, an int
-            after every n-th epoch, `"end"` after the last epoch, `None` never. To resume where a
-            training ended, checkpoint every n epochs: from `"best"`, it resumes after the best
-            epoch, and counts what is better anew.
-        monitor: For `checkpoint="best"`, the name in the logs; by default `"val_loss"` if there is
-            one, else `"loss"`.
-        mode: `"min"`, `"max"`, or `"auto"`: as the metric itself says.
+        metrics: The metrics to report: a name or a list of names in the logs, or a dict
+            `{reported name: name in the logs}`. Defaults to `None`, which reports all of Keras'
+            logs.
+        report: When to report: an int n above 0 reports after every n-th epoch, `"end"` after the
+            last epoch only. Defaults to `1`.
+        checkpoint: When to save. `"best"` saves after every epoch in which `monitor` improves, an
+            int n above 0 after every n-th epoch, and `"end"` after the last epoch. `None` never
+            saves. To resume where a training was interrupted, checkpoint every n epochs. With
+            `"best"`, it resumes after the best epoch and compares scores from scratch. Defaults to
+            `"best"`.
+        monitor: For `checkpoint="best"`, the name of a metric in the logs. Defaults to `None`,
+            which means `"val_loss"` if it is logged, else `"loss"`.
+        mode: `"min"`, `"max"`, or `"auto"` to take the direction from the metric itself. Defaults
+            to `"auto"`.
 
     Raises:
-        ValueError: If an argument is not one of the above.
+        ValueError: If `metrics`, `report`, `checkpoint` or `mode` is not one of the values above.
 
     Example:
         def train(config):
@@ -94,16 +98,17 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
 
     @staticmethod
     def restore(model: Any, checkpoint: tune.Checkpoint | None = None) -> int:
-        """Loads weights and the optimizer's state into a compiled model.
+        """Load weights and the optimizer's state into a compiled model.
 
         Args:
-            model: Built as in the training that saved it. It may be unbuilt only if Keras can build
-                it from its own record (a `Sequential` without input shape); build other subclassed
-                models by calling them on a batch first.
-            checkpoint: By default the one that Ray Tune gives this trial, if any.
+            model: A compiled model, built as in the training that saved the checkpoint. It may be
+                unbuilt only if Keras can build it from its own record (a `Sequential` without input
+                shape). Build other subclassed models first by calling them on a batch.
+            checkpoint: The checkpoint to load. Defaults to `None`, which means the one that Ray
+                Tune gives this trial, if any.
 
         Returns:
-            The number of epochs done, to be passed to `fit` as `initial_epoch`; 0 without a
+            The number of completed epochs, to pass to `fit` as `initial_epoch`; 0 without a
             checkpoint.
         """
         checkpoint = checkpoint or tune.get_checkpoint()
@@ -134,13 +139,13 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
 
     @property
     def waits_for_next_epoch(self) -> bool:
-        """Whether an epoch is reported only when the next begins, because the last one is reported
-        differently.
+        """Return whether an epoch is reported only when the next one begins, because the last one
+        is reported differently.
         """
         return "end" in (self.report, self.checkpoint)
 
     def improves(self, logs: Mapping[str, float]) -> bool:
-        """Whether the monitored metric is better than ever before; remembers it if so.
+        """Return whether the monitored metric is better than ever before, and if so remember it.
 
         Raises:
             ObjectiveError: If `monitor` is not in the logs, or its direction is unknown.
@@ -154,9 +159,7 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
         return True
 
     def save(self, epoch: int) -> pathlib.Path:
-        """Writes a checkpoint of the model after `epoch` and returns its directory, which `deliver`
-        gets.
-        """
+        """Write a checkpoint of the model after `epoch`, and return its directory for `deliver`."""
         directory = scratch.make()
         model_weights.save(self.model, directory, checkpoints.Checkpoint(epoch, has_optimizer=True))
         return directory
@@ -164,7 +167,7 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
     def deliver(
         self, epoch: int, metrics: dict[str, float], directory: pathlib.Path | None
     ) -> None:
-        """Reports an epoch's metrics, with the checkpoint in `directory` if there is one."""
+        """Report an epoch's metrics, with the checkpoint in `directory` if there is one."""
         if directory is None:
             tune.report(metrics)
             return
@@ -174,7 +177,7 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
             shutil.rmtree(directory, ignore_errors=True)
 
     def flush(self) -> None:
-        """Delivers the epoch that is over and not reported yet, if it is due."""
+        """Deliver the last finished epoch if it is due and not reported yet."""
         held, self._held = self._held, None
         if held is not None and (held.due or held.checkpoint is not None):
             self.deliver(held.epoch, self._renamed(held.logs), held.checkpoint)
@@ -202,7 +205,9 @@ class TuneReportCheckpoint(keras.callbacks.Callback):
 
 
 def scalars(logs: Mapping[str, Any]) -> dict[str, float]:
-    """Logs that are single numbers, as floats; vectors such as per-class scores are left out."""
+    """Return the logs that are single numbers, as floats. Vectors such as per-class scores are left
+    out.
+    """
     return {name: float(value) for name, value in logs.items() if np.size(value) == 1}
 
 

@@ -1,7 +1,7 @@
-"""Code of the user's own that is run for a look before the search, unseen. Runs in the worker.
+"""Runs the user's code before the search without showing its output. Runs in the worker.
 
-What it prints is not shown. So a debugger's prompt would not be either, while it waits for an
-answer: breakpoints are passed over, and stop in the trials.
+A debugger's prompt would not be shown either, while it waits for an answer. So breakpoints are
+skipped here, and stop in the trials only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from unittest import mock
 
 @contextlib.contextmanager
 def unseen() -> Iterator[None]:
-    """Has what the block prints not shown, and its breakpoints passed over."""
+    """Hide the block's output, and skip its breakpoints."""
     with (
         contextlib.redirect_stdout(io.StringIO()),
         mock.patch.object(sys, "breakpointhook", _pass_over),
@@ -27,4 +27,4 @@ def unseen() -> Iterator[None]:
 
 
 def _pass_over(*args: Any, **kwargs: Any) -> None:
-    """Stand in for what begins to debug."""
+    """Replace a function that starts the debugger, and do nothing."""

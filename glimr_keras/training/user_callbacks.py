@@ -1,4 +1,4 @@
-"""The user's callbacks, made those of one trial: each writes to a place of its own. Runs in the
+"""Adapts the user's callbacks to one trial, so that each writes to a separate place. Runs in the
 worker.
 """
 
@@ -21,27 +21,27 @@ from glimr_keras.trials.layout import execution_directory
 
 
 def logs_directory(log_dir: Any, trial_id: str, execution: int) -> str:
-    """`log_dir/<trial>/execution<number>`, as in KerasTuner; `log_dir` may be a URI."""
+    """Return `log_dir/<trial>/execution<number>`, as in KerasTuner; `log_dir` may be a URI."""
     return os.path.join(str(log_dir), str(trial_id), f"execution{execution}")  # noqa: PTH118
 
 
 def of_trial(
     callbacks: Sequence[keras.callbacks.Callback], spec: ExecutionSpec, config: HyperParameters
 ) -> list[keras.callbacks.Callback]:
-    """The callbacks with paths that no other training writes to.
+    """Return the callbacks with paths that no other training writes to.
 
-    `TensorBoard`, which `place_logs` gives its directory, also writes the hyperparameters for the
-    tab of that name, where the package tensorboard is installed. `ModelCheckpoint`, `CSVLogger` and
-    `BackupAndRestore` write into a folder `trial_<trial>` (and in it `execution_<number>`, but for
-    the first) beside where they would have. What `CSVLogger` and `ModelCheckpoint` wrote is copied
-    to where they would have when the training has ended, so the last training's is there; of a
-    `ModelCheckpoint(save_best_only=True)` the best of all trainings.
+    `TensorBoard` gets its directory from `place_logs`. If the package tensorboard is installed, it
+    also writes the hyperparameters for the HParams tab. `ModelCheckpoint`, `CSVLogger` and
+    `BackupAndRestore` write into a folder `trial_<trial>` beside the user's path, and in it into
+    `execution_<number>`, except for the first execution. When the training ends, the output of
+    `CSVLogger` and `ModelCheckpoint` is copied to the user's path. There the last training's output
+    stays, or the best of all trainings with `ModelCheckpoint(save_best_only=True)`.
 
     Args:
-        callbacks: Copies that belong to this training; they are changed, but for those that were
+        callbacks: Copies that belong to this training. They are changed, except for those that were
             given here before.
         spec: The execution.
-        config: Its hyperparameters, which may still be asked for.
+        config: Its hyperparameters; more may be asked for later.
     """
     found: list[keras.callbacks.Callback] = []
     for callback in callbacks:
@@ -65,8 +65,8 @@ def place_logs(
     execution: int,
     directory: Callable[[Any, str, int], str] = logs_directory,
 ) -> None:
-    """Gives each `TensorBoard` among the callbacks a directory of this execution, which `directory`
-    names.
+    """Give each `TensorBoard` among the callbacks a directory of this execution, named by
+    `directory`.
     """
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.TensorBoard):
@@ -76,11 +76,11 @@ def place_logs(
 def _place(
     callback: keras.callbacks.Callback, attribute: str, place: Callable[[str], str]
 ) -> tuple[str, bool]:
-    """Has a callback write to another place. It, and each copy of it, remembers where the user
-    wanted it, so this may be done again.
+    """Redirect a callback to another path. It and its copies remember the user's path, so this may
+    be repeated.
 
     Returns:
-        Where the user wanted it, and whether its place is another than before.
+        The user's path, and whether the new path differs from the one before.
     """
     wanted, placed = vars(callback).get(_REMEMBERED, ("", None))
     now = os.fspath(getattr(callback, attribute))
@@ -92,7 +92,7 @@ def _place(
         for name, path in vars(callback).items()
         if isinstance(path, str) and path.startswith(before)
     }
-    for name, path in inside.items():  # paths that a callback made of it already
+    for name, path in inside.items():  # paths that the callback has already derived from it
         setattr(callback, name, own + os.sep + path.removeprefix(before))
     setattr(callback, attribute, own)
     setattr(callback, _REMEMBERED, (wanted, own))
@@ -109,7 +109,7 @@ _PATHS: dict[type[keras.callbacks.Callback], str] = {
 
 
 def _own(path: str, spec: ExecutionSpec) -> str:
-    """The path in a folder of the trial's own, which is made."""
+    """Return the path in a folder of the trial, which is created."""
     place = pathlib.Path(path)
     folder = execution_directory(place.parent, spec.trial_id, spec.execution)
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,8 +117,8 @@ def _own(path: str, spec: ExecutionSpec) -> str:
 
 
 def knows(callback: Any) -> bool:
-    """Whether a callback runs no code of the user's, and so changes nothing of a model's but the
-    values of variables.
+    """Return whether a callback runs no user code, and so changes nothing of a model but the values
+    of variables.
     """
     kind = type(callback)
     is_ours = kind.__module__.startswith(("glimr_keras.training.", "glimr_keras.models."))
@@ -129,10 +129,10 @@ def knows(callback: Any) -> bool:
 
 
 class _Published(keras.callbacks.Callback):
-    """Copies what a callback wrote in a training to where the user looks for it.
+    """Copy a callback's output in a training to the path where the user expects it.
 
-    Of a callback that keeps the best model only, it is there if no training of the project has had
-    a better one. A hidden file beside it has how good the one that is there is.
+    If the callback saves the best model only, it is copied unless another training of the project
+    had a better one. A hidden file beside it records the value of the current best.
     """
 
     def __init__(
@@ -166,11 +166,11 @@ class _Published(keras.callbacks.Callback):
                 )
 
     def _is_better(self, record: str) -> bool:
-        """Whether it is better than what a record says, if that is of this project."""
+        """Return whether it is better than the record, or the record is of another project."""
         try:
             said = json.loads(record)
             return said["project"] != self._project or bool(
                 self._writer.monitor_op(float(self._writer.best), said["best"])
             )
-        except (ValueError, KeyError, TypeError):  # there is none, or not a whole one
+        except (ValueError, KeyError, TypeError):  # there is no record, or an incomplete one
             return True

@@ -1,5 +1,5 @@
-"""Runs of Weights & Biases, to which `wandb.integration.keras.WandbMetricsLogger` logs: one for
-each execution, in the script's project. Runs in driver and worker.
+"""Weights & Biases runs to which `wandb.integration.keras.WandbMetricsLogger` logs: one for each
+execution, in the script's project. Runs in driver and worker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _GLOBALS = (
     *("run", "config", "summary", "log", "save", "define_metric", "alert", "mark_preempting"),
     *("watch", "unwatch", "use_artifact", "log_artifact", "use_model", "log_model", "link_model"),
 )
-"""What `wandb` has of the active run, which the callbacks log to."""
+"""The attributes of `wandb` that belong to the active run, which the callbacks log to."""
 _NOT_IN_IDS = re.compile(r"[/\\#?%:]")
 
 
@@ -27,10 +27,10 @@ class Wandb:
     """Where the script logs to.
 
     Attributes:
-        settings: Of the script's run, as `wandb.init` takes them.
-        base_url: Of the server; `None` for the usual one.
-        run: The id of the script's run, which stays as it is.
-        process: The script's.
+        settings: The settings of the script's run, as arguments of `wandb.init`.
+        base_url: The URL of the server; `None` for the default one.
+        run: The id of the script's run, which stays unchanged; `None` if there is none.
+        process: The script's process.
     """
 
     settings: Mapping[str, Any]
@@ -43,11 +43,11 @@ class Wandb:
         """Return where the script logs to now.
 
         Args:
-            project: The name of the tuner's project: the runs' group, unless the script's run has
-                one.
+            project: The name of the tuner's project, which is the group of the runs unless the
+                script's run has one.
 
         Raises:
-            ImportError: If W&B is too old to have a run beside the script's.
+            ImportError: If W&B is too old for a second run beside the script's.
         """
         import wandb
 
@@ -74,17 +74,17 @@ class Wandb:
         return cls(settings, its.base_url, wandb.run.id)
 
     def is_taken(self) -> bool:
-        """Return whether another run than the script's is active in this process."""
+        """Return whether a run other than the script's is active in this process."""
         import wandb
 
         return wandb.run is not None and wandb.run.id != self.run
 
     def begin(self, spec: ExecutionSpec, callbacks: Sequence[Any]) -> WandbRun:
-        """Begin the run of an execution, or go on with the one that it has."""
+        """Begin the run of an execution, or resume its existing one."""
         import wandb
 
         machine = self.process.rpartition(":")[0]
-        if this_worker().rpartition(":")[0] != machine:  # which does not reach the script's
+        if this_worker().rpartition(":")[0] != machine:  # its service is not reachable
             os.environ.pop("WANDB_SERVICE", None)
         server = {} if self.base_url is None else {"base_url": self.base_url}
         run = wandb.init(
@@ -101,7 +101,7 @@ class Wandb:
 
 
 class WandbRun:
-    """A run that is the active one until it ends, in the place of the script's."""
+    """A run that replaces the script's as the active one until it ends."""
 
     def __init__(self, run: Any) -> None:
         import wandb
@@ -112,11 +112,11 @@ class WandbRun:
             setattr(wandb, name, run if name == "run" else getattr(run, name))
 
     def log(self, values: Mapping[str, Any]) -> None:
-        """Have the run's configuration be the hyperparameters."""
+        """Set the hyperparameters as the run's configuration."""
         self._run.config.update(dict(values), allow_val_change=True)
 
     def end(self, status: str) -> None:
-        """End the run; one that failed or was interrupted is shown as such."""
+        """End the run, and mark it as failed if the execution failed or was interrupted."""
         import wandb
 
         if status != TrialStatus.RUNNING:
@@ -130,8 +130,8 @@ class WandbRun:
 
 
 def _define_steps(run: Any, callback: Any) -> None:
-    """Have metrics be shown by epoch, or by batch, as `WandbMetricsLogger` has it when it is made:
-    there it speaks to the script's run.
+    """Define the steps of metrics, by epoch or by batch, as `WandbMetricsLogger` does when it is
+    created: there it uses the script's run.
     """
     if not hasattr(callback, "logging_batch_wise"):
         return
