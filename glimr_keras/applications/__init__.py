@@ -1,5 +1,6 @@
-"""Hypermodels that are ready to use: image classifiers, and how to augment images. Worker;
-constructors, driver.
+"""Ready-made hypermodels: image classifiers and image augmentation.
+
+Models are built in the worker, hypermodels in the driver.
 """
 
 from glimr_keras.applications.augment import HyperImageAugment

@@ -1,5 +1,6 @@
-"""`HyperImageAugment`: how images are changed at random in training. Worker; its constructor,
-driver.
+"""`HyperImageAugment`: random changes to images in training.
+
+Models are built in the worker, the hypermodel in the driver.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from glimr_keras.applications.images import ImageHyperModel, image_input
 from glimr_keras.space.hyperparameters import HyperParameters
 
 FACTOR_STEP = 0.05
-"""What factors are multiples of where each transform is tuned by itself."""
+"""The step of the factors if each transform is tuned separately."""
 
 _TRANSFORMS = {
     "rotate": layers.RandomRotation,
@@ -26,17 +27,15 @@ _TRANSFORMS = {
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
 class RandomTransform(layers.Layer):
-    """In training, each image goes through one of several random transforms, all equally likely;
-    else nothing changes.
+    """In training, apply one of several random transforms to each image, all equally likely.
+
+    At inference, images are unchanged. Takes and returns images of shape `(batch, height, width,
+    channels)`; the output has the layer's compute dtype.
 
     Args:
-        factors: How strong each transform is, from 0 to 1, by its name: `"rotate"`,
-            `"translate_x"`, `"translate_y"` or `"contrast"`. With 0, an image that it is chosen for
-            stays as it is.
+        factors: The strength of each transform, from 0 to 1, by name: `"rotate"`, `"translate_x"`,
+            `"translate_y"` or `"contrast"`. A transform with strength 0 leaves the image unchanged.
         **kwargs: Arguments of every Keras layer.
-
-    Takes and returns images of shape `(batch, height, width, channels)`; what comes out has the
-    layer's compute dtype.
     """
 
     def __init__(self, factors: Mapping[str, float], **kwargs: Any) -> None:
@@ -50,7 +49,7 @@ class RandomTransform(layers.Layer):
         self.built = True
 
     def call(self, images: Any, training: bool = False) -> Any:
-        """Returns the images, changed if `training`."""
+        """Return the images, transformed if `training`."""
         images = keras.ops.cast(images, self.compute_dtype)
         if not training:
             return images
@@ -64,62 +63,62 @@ class RandomTransform(layers.Layer):
         return changed
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns `input_shape`."""
+        """Return `input_shape`."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, JSON types only."""
+        """Return the arguments of the constructor, as JSON types only."""
         return {**super().get_config(), "factors": dict(self.factors)}
 
 
 class HyperImageAugment(ImageHyperModel):
-    """Searches for the random changes of images, rotations and the like, that make a network
-    generalise best.
+    """Search for the random image transforms that make a network generalise best.
 
     Models take images of shape `(batch, *input_shape)`, with values from 0 to 255, and return
-    images of the same shape. They change them in training only, and are not compiled: they are a
+    images of the same shape. They transform images only in training, and are not compiled. They are
     part of another model, such as the `augmentation_model` of `HyperEfficientNet` or the
     `input_tensor` of `HyperResNet`.
 
-    Hyperparameters: `augment_layers`, unless it is off, and a `factor_…` for each transform, which
-    says how strong it is.
+    Hyperparameters: `augment_layers`, unless it is off, and `factor_…` for each transform, its
+    strength.
 
     Args:
-        input_shape: Shape of one image, without the batch, such as `(256, 256, 3)`.
-        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead
-            of `input_shape`. Every model has its own copy of these layers, with their weights. It
-            is used where both are given.
+        input_shape: The shape of one image without the batch axis, such as `(256, 256, 3)`.
+            Defaults to `None`, which requires `input_tensor`.
+        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers after it; it takes
+            precedence over `input_shape`. Every model has its own copy of these layers, with their
+            weights. Defaults to `None`.
         rotate: The range of `factor_rotate`, numbers from 0 to 1: `high`, which means from 0, or
-            `[low, high]`. `None` or 0 turns the transform off. Images are turned by up to that
-            fraction of a full turn, either way.
-        translate_x: The same of `factor_translate_x`. Images are moved sideways by up to that
-            fraction of their width.
-        translate_y: The same of `factor_translate_y`. Images are moved up or down by up to that
-            fraction of their height.
-        contrast: The same of `factor_contrast`. The contrast is multiplied by up to one plus or
-            minus that number.
-        augment_layers: The range of the hyperparameter of that name, integers: `high`, which means
-            from 1, or `[low, high]`. A model then has so many steps, and in each an image goes
-            through one of the transforms, chosen at random. With `None` or 0, there is no such
-            choice: images go through all transforms, one after the other, and factors are multiples
-            of 0.05.
-        **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
+            `[low, high]`. `None` or 0 turns the transform off. Images are rotated by up to this
+            fraction of a full turn, either way. Defaults to `0.5`.
+        translate_x: The range of `factor_translate_x`, as for `rotate`. Images are shifted
+            horizontally by up to this fraction of their width. Defaults to `0.4`.
+        translate_y: The range of `factor_translate_y`, as for `rotate`. Images are shifted
+            vertically by up to this fraction of their height. Defaults to `0.4`.
+        contrast: The range of `factor_contrast`, as for `rotate`. The contrast is multiplied by up
+            to one plus or minus this number. Defaults to `0.3`.
+        augment_layers: The range of `augment_layers`, integers: `high`, which means from 1, or
+            `[low, high]`. A model has this many steps, and each applies one transform, chosen at
+            random, to an image. With `None` or 0, images go through all transforms, one after the
+            other, and factors are multiples of 0.05. Defaults to `3`.
+        **kwargs: `name` and `tunable`; see `glimr_keras.HyperModel`.
 
     Attributes:
         transforms: `(name, (low, high))` of each transform that is not off.
-        model_name: What models are called: `"image_rand_augment"`, or `"image_augment"` without
+        model_name: The name of the models: `"image_rand_augment"`, or `"image_augment"` without
             `augment_layers`.
 
     Raises:
-        ValueError: If both `input_shape` and `input_tensor` are missing, or a range is none.
-
-    References: Cubuk et al., arXiv:1909.13719 (RandAugment).
+        ValueError: If both `input_shape` and `input_tensor` are missing, or a range is invalid.
 
     Example:
         augment = HyperImageAugment(
             input_shape=(32, 32, 3), rotate=[0.1, 0.2], translate_x=0.1, contrast=None
         )
         HyperEfficientNet(input_shape=(32, 32, 3), classes=10, augmentation_model=augment)
+
+    References:
+        Cubuk et al., arXiv:1909.13719 (RandAugment).
     """
 
     def __init__(
@@ -148,7 +147,7 @@ class HyperImageAugment(ImageHyperModel):
             )
 
     def build(self, hp: HyperParameters) -> Any:
-        """Returns a model that augments images; it is not compiled."""
+        """Return a model that augments images; it is not compiled."""
         inputs, images = image_input(self)
         augment = (
             self._one_at_random if self.model_name == "image_rand_augment" else self._all_in_turn
@@ -186,7 +185,7 @@ def _factors(name: str, value: Any) -> tuple[float, float]:
 
 
 def _range(name: str, value: Any, lowest: Any, kinds: Any) -> tuple[Any, Any]:
-    """What `high`, which means from `lowest`, or `[low, high]` says."""
+    """Return `(low, high)` from `high`, which means from `lowest`, or from `[low, high]`."""
     pair = tuple(value) if isinstance(value, Sequence) else (lowest, value)
     if (
         len(pair) != 2

@@ -1,4 +1,7 @@
-"""`HyperEfficientNet`: EfficientNets of `keras.applications`. Worker; its constructor, driver."""
+"""`HyperEfficientNet`: the EfficientNets of `keras.applications`.
+
+Models are built in the worker, the hypermodel in the driver.
+"""
 
 from __future__ import annotations
 
@@ -22,42 +25,43 @@ IMAGE_SIZES = {
     "B6": 528,
     "B7": 600,
 }
-"""Height and width, in pixels, that images are resized to for each version."""
+"""The height and width, in pixels, to which images are resized for each version."""
 
 
 class HyperEfficientNet(ImageHyperModel):
     """An EfficientNet, B0 to B7, with a new top.
 
-    Models take images with values from 0 to 255, of shape `(batch, *input_shape)`, resize them to
-    what the version needs, and return the probabilities of the classes, of shape `(batch,
-    classes)`; they are compiled for one-hot labels.
+    Models take images of shape `(batch, *input_shape)`, with values from 0 to 255, and resize them
+    for the version. They return class probabilities of shape `(batch, classes)` and are compiled
+    for one-hot labels.
 
     Hyperparameters: those of `augmentation_model`, `version`, `pooling`, `top_dropout_rate` and
     `learning_rate`.
 
-    Unlike in KerasTuner, where every model starts from weights that are downloaded, weights begin
-    at random unless `weights` says otherwise. To have KerasTuner's models, pass
-    `weights="imagenet"`.
+    Weights start at random unless `weights` is given. In KerasTuner, every model starts from
+    downloaded weights; to get its models, pass `weights="imagenet"`.
 
     Args:
-        input_shape: Shape of one image, without the batch, such as `(256, 256, 3)`.
-        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead
-            of `input_shape`. Every model has its own copy of these layers, with their weights. It
-            is used where both are given.
-        classes: How many classes there are. Needed.
-        augmentation_model: What images go through first: a Keras model, of which every network gets
-            a copy, or a `HyperModel` such as `HyperImageAugment`, whose hyperparameters are then
-            tuned as well.
-        weights: `None` for random weights, `"imagenet"` for those trained on ImageNet, which Keras
-            downloads once per machine (images must have three channels), or the path of a file with
-            the weights of the same network without its top.
-        **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
+        input_shape: The shape of one image without the batch axis, such as `(256, 256, 3)`.
+            Defaults to `None`, which requires `input_tensor`.
+        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers after it; it takes
+            precedence over `input_shape`. Every model has its own copy of these layers, with their
+            weights. Defaults to `None`.
+        classes: The number of classes, which is required. Defaults to `None`, which is an error.
+        augmentation_model: A model that images go through first. A Keras model is copied for every
+            network. The hyperparameters of a `HyperModel`, such as `HyperImageAugment`, are tuned
+            as well. Defaults to `None`: no augmentation.
+        weights: `"imagenet"`, or the path of a file with the weights of the same network without
+            its top. Keras downloads ImageNet weights once per machine; they need images with three
+            channels. Defaults to `None`: random weights.
+        **kwargs: `name` and `tunable`; see `glimr_keras.HyperModel`.
 
     Raises:
-        ValueError: If `classes` is missing, both `input_shape` and `input_tensor` are, or
+        ValueError: If `classes` is missing, or both `input_shape` and `input_tensor` are; or if
             `augmentation_model` is neither a model nor a `HyperModel`.
 
-    References: Tan and Le, arXiv:1905.11946.
+    References:
+        Tan and Le, arXiv:1905.11946.
     """
 
     def __init__(
@@ -84,7 +88,7 @@ class HyperEfficientNet(ImageHyperModel):
         self.weights = None if weights is None else os.fspath(weights)
 
     def build(self, hp: HyperParameters) -> Any:
-        """Returns a compiled network."""
+        """Return a compiled network."""
         inputs, images = image_input(self)
         images = self._augmented(images, hp)
         version = hp.Choice("version", list(IMAGE_SIZES), default="B0")
@@ -101,8 +105,9 @@ class HyperEfficientNet(ImageHyperModel):
         return model
 
     def _compile(self, model: Any, hp: HyperParameters) -> None:
-        """Compiles a network. Override it to choose another optimizer, loss or metrics; it may ask
-        `hp` for values.
+        """Compile a network.
+
+        Override it to choose another optimizer, loss or metrics; it may request values from `hp`.
         """
         learning_rate = hp.Choice("learning_rate", [0.1, 0.01, 0.001], default=0.01)
         optimizer = keras.optimizers.SGD(learning_rate, momentum=0.1)

@@ -1,5 +1,6 @@
-"""What the hypermodels of images share: where images come in, and layers that several use. Worker;
-constructors, driver.
+"""Shared parts of the image hypermodels: their input, and layers that several use.
+
+Models are built in the worker, hypermodels in the driver.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from glimr_keras.models.hypermodel import HyperModel
 
 
 class ImageHyperModel(HyperModel):
-    """A hypermodel whose models take images, `input_shape` or whatever leads to `input_tensor`.
-    Abstract.
+    """A hypermodel whose models take images of `input_shape`, or the inputs of `input_tensor`.
 
-    It can be pickled and copied with its `input_tensor`, which Keras' tensors alone cannot: they
-    lose their layers.
+    Abstract. It can be pickled and copied with its `input_tensor`. Keras tensors alone cannot,
+    because they lose their layers.
 
     Args:
-        input_shape: Shape of one image, without the batch, such as `(256, 256, 3)`.
-        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead
-            of `input_shape`. Every model has its own copy of these layers, with their weights. It
-            is used where both are given.
-        **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
+        input_shape: The shape of one image without the batch axis, such as `(256, 256, 3)`.
+            Defaults to `None`, which requires `input_tensor`.
+        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers after it; it takes
+            precedence over `input_shape`. Every model has its own copy of these layers, with their
+            weights. Defaults to `None`.
+        **kwargs: `name` and `tunable`; see `glimr_keras.HyperModel`.
 
     Raises:
-        ValueError: If there is neither of the two, or `input_tensor` is no Keras tensor.
+        ValueError: If both inputs are missing, or if `input_tensor` is not a Keras tensor.
     """
 
     def __init__(
@@ -63,19 +64,21 @@ class ImageHyperModel(HyperModel):
 
 
 class ImageClassifier(ImageHyperModel):
-    """A hypermodel that tells `classes` kinds of images apart, or without its top describes an
-    image by a vector. Abstract.
+    """A hypermodel that classifies images, or without its top returns a vector for each image.
+
+    Abstract.
 
     Args:
-        include_top: Whether models end in a `Dense` layer with the probabilities of the classes,
-            and are compiled.
-        input_shape: See `ImageHyperModel`.
-        input_tensor: See `ImageHyperModel`.
-        classes: How many classes there are; needed with `include_top`, without meaning else.
-        **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
+        include_top: Whether models end in a `Dense` layer with the class probabilities and are
+            compiled. Defaults to `True`.
+        input_shape: See `ImageHyperModel`. Defaults to `None`.
+        input_tensor: See `ImageHyperModel`. Defaults to `None`.
+        classes: The number of classes; required with `include_top`, otherwise it has no effect.
+            Defaults to `None`.
+        **kwargs: `name` and `tunable`; see `glimr_keras.HyperModel`.
 
     Raises:
-        ValueError: If `classes` is missing, or the input is.
+        ValueError: If `classes` or the input is missing.
     """
 
     def __init__(
@@ -97,25 +100,26 @@ class ImageClassifier(ImageHyperModel):
 
 
 def image_input(hypermodel: ImageHyperModel) -> tuple[Any, Any]:
-    """Returns the input of one new model, and the images, a symbolic tensor of shape `(batch,
-    *input_shape)`.
+    """Return the input of one new model, and its images.
 
-    The two differ where `input_tensor` has layers before it. None of them are the hypermodel's own,
-    so that no model trains another's layers.
+    The images are a symbolic tensor of shape `(batch, *input_shape)`. They differ from the input if
+    `input_tensor` has layers before it. These layers are copied, so that no model trains another's
+    layers.
     """
     if hypermodel.input_tensor is None:
         images = keras.Input(shape=hypermodel.input_shape)
         return images, images
     tensor = hypermodel.input_tensor
     if any(each is tensor for each in keras.utils.get_source_inputs(tensor)):
-        return tensor, tensor  # with no layers to train
+        return tensor, tensor  # without layers to train
     front = copy_of(_model_of(tensor))
     return front.inputs[0] if len(front.inputs) == 1 else front.inputs, front.output
 
 
 def copy_of(model: Any) -> Any:
-    """A model with the same layers and weights that is trained by itself; a class that Keras cannot
-    copy stays shared.
+    """Return an independent copy of a model, with the same layers and weights.
+
+    A model of a class that Keras cannot copy stays shared.
     """
     try:
         copied = keras.models.clone_model(model)
@@ -130,13 +134,14 @@ def copy_of(model: Any) -> Any:
 
 
 def channel_axis() -> int:
-    """Which axis of a batch of images has the channels."""
+    """Return the channel axis of a batch of images."""
     return 1 if keras.config.image_data_format() == "channels_first" else -1
 
 
 def pooled(images: Any, pooling: str) -> Any:
-    """Makes a vector of each image, of shape `(batch, features)`, by `"avg"`, `"max"` or
-    `"flatten"`.
+    """Return a vector for each image, of shape `(batch, features)`.
+
+    The pooling is `"avg"`, `"max"` or `"flatten"`.
     """
     layers = {
         "avg": keras.layers.GlobalAveragePooling2D,
@@ -147,5 +152,5 @@ def pooled(images: Any, pooling: str) -> Any:
 
 
 def _model_of(tensor: Any) -> Any:
-    """All that leads to a Keras tensor."""
+    """Return a model of everything that leads to a Keras tensor."""
     return keras.Model(keras.utils.get_source_inputs(tensor), tensor)

@@ -1,5 +1,6 @@
-"""`HyperResNet`: residual networks of three versions and several depths. Worker; its constructor,
-driver.
+"""`HyperResNet`: residual networks of three versions and several depths.
+
+Models are built in the worker, the hypermodel in the driver.
 """
 
 from __future__ import annotations
@@ -15,43 +16,44 @@ from glimr_keras.applications.images import ImageClassifier, channel_axis, image
 from glimr_keras.space.hyperparameters import HyperParameters
 
 GROUPS = 32
-"""Into how many groups ResNeXt divides the channels of its 3x3 convolutions."""
+"""The number of groups into which ResNeXt divides the channels of its 3x3 convolutions."""
 
 
 class HyperResNet(ImageClassifier):
-    """A residual network: ResNet (`"v1"`), ResNet with activations first (`"v2"`) or ResNeXt
-    (`"next"`).
+    """A residual network: ResNet (`"v1"`), pre-activation ResNet (`"v2"`) or ResNeXt (`"next"`).
 
-    Models take float images of shape `(batch, *input_shape)` and return the probabilities of the
-    classes, of shape `(batch, classes)`; they are compiled for one-hot labels. Weights begin at
-    random.
+    Models take float images of shape `(batch, *input_shape)` and return class probabilities of
+    shape `(batch, classes)`. They are compiled for one-hot labels and start from random weights.
 
     Hyperparameters: `version`, `conv3_depth`, `conv4_depth` (residual blocks in two of the four
     stages), `pooling`, and with `include_top` also `optimizer` and `learning_rate`.
 
     Args:
-        include_top: Whether models end in a `Dense` layer with the probabilities of the classes,
-            and are compiled. Without it they return the pooled features, of shape `(batch,
-            features)`.
-        input_shape: Shape of one image, without the batch, such as `(256, 256, 3)`.
-        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead
-            of `input_shape`. Every model has its own copy of these layers, with their weights. It
-            is used where both are given.
-        classes: How many classes there are; needed with `include_top`.
-        **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
+        include_top: Whether models end in a `Dense` layer with the class probabilities and are
+            compiled. If `False`, they return the pooled features, of shape `(batch, features)`.
+            Defaults to `True`.
+        input_shape: The shape of one image without the batch axis, such as `(256, 256, 3)`.
+            Defaults to `None`, which requires `input_tensor`.
+        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers after it; it takes
+            precedence over `input_shape`. Every model has its own copy of these layers, with their
+            weights. Defaults to `None`.
+        classes: The number of classes; required with `include_top`. Defaults to `None`.
+        **kwargs: `name` and `tunable`; see `glimr_keras.HyperModel`.
 
     Raises:
         ValueError: If `classes` is missing, or both `input_shape` and `input_tensor` are.
 
-    References: He et al., arXiv:1512.03385 and arXiv:1603.05027; Xie et al., arXiv:1611.05431.
-
     Example:
         hypermodel = HyperResNet(input_shape=(32, 32, 3), classes=10)
         tuner = glimr_keras.RandomSearch(hypermodel, "val_accuracy", max_trials=10)
+
+    References:
+        He et al., arXiv:1512.03385 and arXiv:1603.05027.
+        Xie et al., arXiv:1611.05431.
     """
 
     def build(self, hp: HyperParameters) -> Any:
-        """Returns a network, compiled if it has its top."""
+        """Return a network, compiled if it has its top."""
         name = hp.Choice("version", ["v1", "v2", "next"], default="v2")
         version = _VERSIONS[name]
         depths = (3, hp.Choice("conv3_depth", [4, 8]), hp.Choice("conv4_depth", [6, 23, 36]), 3)
@@ -82,8 +84,9 @@ def _optimizer(hp: HyperParameters) -> Any:
 
 
 def _block_v1(x: Any, filters: int, stride: int, is_first: bool, name: str) -> Any:
-    """1x1, 3x3 and 1x1 convolutions, each normalised, beside a shortcut; four times as many
-    channels come out.
+    """Add 1x1, 3x3 and 1x1 convolutions, each normalised, with a shortcut.
+
+    The output has four times as many channels as `filters`.
     """
     shortcut = x
     if is_first:
@@ -97,9 +100,7 @@ def _block_v1(x: Any, filters: int, stride: int, is_first: bool, name: str) -> A
 
 
 def _block_v2(x: Any, filters: int, stride: int, is_first: bool, name: str) -> Any:
-    """As `_block_v1`, but what comes in is normalised and activated, so that nothing follows the
-    sum.
-    """
+    """Add a block as `_block_v1`, but normalise and activate its input, not its sum."""
     active = _activated(x, f"{name}_preact")
     shortcut = x
     if is_first:
@@ -114,7 +115,7 @@ def _block_v2(x: Any, filters: int, stride: int, is_first: bool, name: str) -> A
 
 
 def _block_next(x: Any, filters: int, stride: int, is_first: bool, name: str) -> Any:
-    """As `_block_v1` with a grouped 3x3 convolution; twice as many channels come out."""
+    """Add a block as `_block_v1`, with a grouped 3x3 convolution and `2 * filters` channels."""
     shortcut = x
     if is_first:
         shortcut = layers.Conv2D(
@@ -132,11 +133,10 @@ def _block_next(x: Any, filters: int, stride: int, is_first: bool, name: str) ->
 
 
 def _grouped_convolution(x: Any, filters: int, stride: int, name: str) -> Any:
-    """A 3x3 convolution of `filters` channels within each of `GROUPS` groups, without bias or
-    padding.
+    """Add a 3x3 convolution of `filters` channels in `GROUPS` groups, without bias or padding.
 
-    It is a depthwise convolution whose results are added up in each group. `Conv2D(groups=...)` is
-    the same, but on CPUs TensorFlow takes 15 to 100 times as long for it.
+    It is a depthwise convolution whose results are summed in each group. `Conv2D(groups=...)` is
+    equivalent, but takes TensorFlow 15 to 100 times as long on CPUs.
     """
     size = filters // GROUPS
     x = layers.DepthwiseConv2D(
@@ -161,12 +161,12 @@ def _grouped_convolution(x: Any, filters: int, stride: int, name: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class _Version:
-    """What a version is made of.
+    """The parts of a version.
 
     Attributes:
-        block: Adds a residual block.
+        block: A function that adds a residual block.
         filters: The channels inside the blocks of each stage.
-        strides: What each stage divides height and width by.
+        strides: The factor by which each stage divides height and width.
         activates_first: Whether a block begins with its activation; its stages then reduce in their
             last block.
         uses_bias: Whether the first convolution has a bias.
@@ -187,7 +187,7 @@ _VERSIONS = {
 
 
 def _stem(images: Any, version: _Version) -> Any:
-    """A wide convolution and a pooling, which both halve height and width."""
+    """Add a wide convolution and a pooling; each halves height and width."""
     x = layers.ZeroPadding2D(3, name="conv1_pad")(images)
     x = layers.Conv2D(64, 7, strides=2, use_bias=version.uses_bias, name="conv1_conv")(x)
     if not version.activates_first:
@@ -197,7 +197,7 @@ def _stem(images: Any, version: _Version) -> Any:
 
 
 def _stage(x: Any, version: _Version, filters: int, depth: int, stride: int, name: str) -> Any:
-    """`depth` blocks in a row, of which one reduces height and width."""
+    """Add `depth` consecutive blocks; one of them reduces height and width."""
     reducing = depth if version.activates_first else 1
     for number in range(1, depth + 1):
         x = version.block(

@@ -1,5 +1,6 @@
-"""`HyperXception`: separable convolutions with residual connections. Worker; its constructor,
-driver.
+"""`HyperXception`: separable convolutions with residual connections.
+
+Models are built in the worker, the hypermodel in the driver.
 """
 
 from __future__ import annotations
@@ -14,34 +15,37 @@ from glimr_keras.space.hyperparameters import HyperParameters
 
 
 class HyperXception(ImageClassifier):
-    """A network of separable convolutions, after Xception, with either batch normalisation or SELU.
+    """A network of separable convolutions, after Xception, with batch normalisation or SELU.
 
-    Models take float images of shape `(batch, *input_shape)` and return the probabilities of the
-    classes, of shape `(batch, classes)`; they are compiled for one-hot labels. Weights begin at
-    random.
+    Models take float images of shape `(batch, *input_shape)` and return class probabilities of
+    shape `(batch, classes)`. They are compiled for one-hot labels and start from random weights.
 
     Hyperparameters: `activation`, `conv2d_num_filters`, `kernel_size` and `initial_strides` (the
     first convolution), `sep_num_filters`, `num_residual_blocks`, `pooling`, and with `include_top`
     also `num_dense_layers`, `dropout_rate`, `dense_use_bn` and `learning_rate`.
 
     Args:
-        include_top: Whether models end in `Dense` layers and the probabilities of the classes, and
-            are compiled. Without it they return the pooled features, of shape `(batch, features)`.
-        input_shape: Shape of one image, without the batch, such as `(256, 256, 3)`.
-        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers behind it, instead
-            of `input_shape`. Every model has its own copy of these layers, with their weights. It
-            is used where both are given.
-        classes: How many classes there are; needed with `include_top`.
-        **kwargs: `name` and `tunable`, see `glimr_keras.HyperModel`.
+        include_top: Whether models end in `Dense` layers with the class probabilities and are
+            compiled. If `False`, they return the pooled features, of shape `(batch, features)`.
+            Defaults to `True`.
+        input_shape: The shape of one image without the batch axis, such as `(256, 256, 3)`.
+            Defaults to `None`, which requires `input_tensor`.
+        input_tensor: A Keras tensor, the output of `keras.Input()` or of layers after it; it takes
+            precedence over `input_shape`. Every model has its own copy of these layers, with their
+            weights. Defaults to `None`.
+        classes: The number of classes; required with `include_top`. Defaults to `None`.
+        **kwargs: `name` and `tunable`; see `glimr_keras.HyperModel`.
 
     Raises:
         ValueError: If `classes` is missing, or both `input_shape` and `input_tensor` are.
 
-    References: Chollet, arXiv:1610.02357; Klambauer et al., arXiv:1706.02515.
+    References:
+        Chollet, arXiv:1610.02357.
+        Klambauer et al., arXiv:1706.02515.
     """
 
     def build(self, hp: HyperParameters) -> Any:
-        """Returns a network, compiled if it has its top."""
+        """Return a network, compiled if it has its top."""
         activation = hp.Choice("activation", ["relu", "selu"])
         inputs, images = image_input(self)
         x = _convolution(
@@ -99,8 +103,9 @@ def _separable_convolution(x: Any, activation: str, filters: int) -> Any:
 
 
 def _residual_block(x: Any, activation: str, filters: int) -> Any:
-    """Two separable convolutions beside a shortcut, which has a convolution where the number of
-    channels changes.
+    """Add two separable convolutions with a shortcut.
+
+    The shortcut has a convolution if the number of channels changes.
     """
     shortcut = x
     if x.shape[channel_axis()] != filters:
@@ -111,7 +116,7 @@ def _residual_block(x: Any, activation: str, filters: int) -> Any:
 
 
 def _reducing_block(x: Any, activation: str, filters: int) -> Any:
-    """As `_residual_block`; half the height and width comes out."""
+    """Add a block as `_residual_block` that halves height and width."""
     shortcut = layers.Conv2D(filters, 1, strides=2, padding="same")(x)
     for _ in range(2):
         x = _separable_convolution(x, activation, filters)

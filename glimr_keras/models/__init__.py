@@ -1,3 +1,4 @@
-"""What is built and what it is trained on: hypermodels, tasks, optimizers, data, folds, ensembles.
-Knows the space.
+"""Models and their training data: hypermodels, tasks, optimizers, data, folds, ensembles.
+
+Depends on the space.
 """

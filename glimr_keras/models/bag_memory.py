@@ -1,5 +1,6 @@
-"""Where bags are in memory when they are pickled, so that large arrays go apart. Runs in driver and
-worker.
+"""The memory layout of pickled bags, so that large arrays are sent separately.
+
+Runs in driver and worker.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from typing import Any
 import numpy as np
 
 _SMALL = 2**20
-"""Arrays of fewer bytes would be part of the pickle, of which each worker has a copy."""
+"""Arrays of fewer bytes would be part of the pickle, which each worker copies."""
 
 
 def joined(bags: list[Any]) -> list[Any]:
-    """The bags with small ones as parts of one large array of their type; those that are so already
-    are as they are.
+    """Return the bags, with small ones joined into one large array per type.
+
+    Bags that are already joined stay unchanged.
     """
     parts = _parts(bags)
     groups = collections.defaultdict(list)
@@ -33,8 +35,10 @@ def joined(bags: list[Any]) -> list[Any]:
 
 
 def apart(bags: list[Any]) -> tuple[list[Any], list[tuple[int, Any]]]:
-    """The arrays that bags are parts of, each once, and for each bag the number of its array and
-    which part it is: its first byte, shape and type; `None` for the whole.
+    """Return the arrays that contain the bags, each once, and the location of each bag.
+
+    A location is the number of its array and its first byte, shape and type there; `None` for the
+    whole array.
     """
     parts = _parts(bags)
     wholes: list[Any] = []
@@ -53,7 +57,7 @@ def apart(bags: list[Any]) -> tuple[list[Any], list[tuple[int, Any]]]:
 
 
 def together(wholes: list[Any], places: list[tuple[int, Any]]) -> list[Any]:
-    """The bags of what `apart` returned."""
+    """Return the bags from the result of `apart`."""
     return [
         wholes[number] if part is None else np.ndarray(part[1], part[2], wholes[number], part[0])
         for number, part in places
@@ -61,8 +65,9 @@ def together(wholes: list[Any], places: list[tuple[int, Any]]) -> list[Any]:
 
 
 def _parts(bags: list[Any]) -> dict[int, np.ndarray]:
-    """The larger array of each bag that is rows of one which is sent in its place: of a file that
-    is mapped, or of memory of which the bags are at least half.
+    """Return the larger array of each bag that is sent in its place.
+
+    It is a memory-mapped file, or memory that consists of bags by at least half.
     """
     found = {place: whole for place, bag in enumerate(bags) if (whole := _whole(bag)) is not None}
     used: collections.Counter[int] = collections.Counter()
@@ -76,7 +81,10 @@ def _parts(bags: list[Any]) -> dict[int, np.ndarray]:
 
 
 def _whole(bag: Any) -> np.ndarray | None:
-    """The array that a bag is rows of; `None` if it is none, or not in one piece."""
+    """Return the array that contains a bag as rows.
+
+    `None` if there is no such array, or if the bag is not contiguous.
+    """
     whole = bag
     while isinstance(whole, np.ndarray) and isinstance(whole.base, np.ndarray):
         if type(whole.base) not in (np.ndarray, np.memmap):

@@ -24,39 +24,44 @@ class Bags(keras.utils.PyDataset):
     """Bags of any size, such as the tiles of each patient's slides, with labels.
 
     It is a `keras.utils.PyDataset`: `fit`, `evaluate`, `predict`, `search` and `validation_data`
-    take it on every backend. A model gets `{"bag": …, "mask": …}`, shapes (batch, tiles, features)
-    and (batch, tiles): the bags of a batch, padded with zeros, and `True` where there is a tile.
-    The batch is padded to its largest bag, rounded up to one of the numbers 8, 12, 16, 24, 32, …,
-    so that graphs are compiled for few shapes. What is beyond a bag is nothing to a model that uses
+    take it on every backend. A model receives `{"bag": …, "mask": …}`, shapes (batch, tiles,
+    features) and (batch, tiles). These are the bags of a batch, padded with zeros, and `True` for
+    each tile. The batch is padded to its largest bag, rounded up to one of 8, 12, 16, 24, 32 and
+    so on. Graphs are therefore compiled for few shapes. Padding has no effect on a model that uses
     the mask, as `glimr_keras.layers.GatedAttentionPooling` does.
 
-    Bags stay as they are given, also memory-mapped or in float16, until they are in a batch. In a
-    search they are in shared memory once. `cv_folds` splits by bag, `groups` has an entry for each
-    bag, and the training part is shuffled anew in each epoch, unless `shuffle=False`. Elsewhere
-    they come in the order in which they are given, but for Keras' `fit`, which shuffles batches.
+    Bags stay as given, also memory-mapped or in float16, until they are put into a batch. In a
+    search, they are in shared memory once. `cv_folds` splits by bag, and `groups` has an entry for
+    each bag. The training part is reshuffled in each epoch, unless `shuffle=False`. Elsewhere bags
+    keep their order, except in Keras' `fit`, which shuffles batches.
 
     Args:
-        bags: An array for each bag, shape (tiles, features) or (tiles, …); only tiles may differ.
-        y: Labels, with one for each bag on the first axis: an array, or a dict of one for each
-            output. `None` in the dict stands for an output that is no task, such as attention
-            weights. Defaults to no labels.
-        sample_weight: Likewise, weights. Defaults to none.
-        inputs: Further inputs of the model by name, with a row for each bag. Defaults to none.
-        batch_size: Bags in a batch. Defaults to 8.
-        pad_to: Pads each batch to so many tiles, or with `"largest"` to those of the largest bag,
-            so that there is one shape; `predict` needs it for outputs with an entry for each tile.
-            Defaults to the largest bag of each batch, rounded up.
-        kwargs: Those of `keras.utils.PyDataset`, such as `workers`.
+        bags: An array for each bag, shape (tiles, features) or (tiles, …); only the number of tiles
+            may differ.
+        y: Labels, one for each bag on the first axis: an array, or a dict with an array for each
+            output. `None` in the dict marks an output that is not a task, such as attention
+            weights. Defaults to `None`: no labels.
+        sample_weight: Sample weights, in the same form. Defaults to `None`: no weights.
+        inputs: Further inputs of the model by name, with a row for each bag. Defaults to `None`: no
+            further inputs.
+        batch_size: The number of bags in a batch. Defaults to `8`.
+        pad_to: The number of tiles to which each batch is padded, or `"largest"` for the size of
+            the largest bag, so that there is one shape. `predict` needs it for outputs with an
+            entry for each tile. Defaults to `None`, which means the largest bag of each batch,
+            rounded up.
+        **kwargs: Arguments of `keras.utils.PyDataset`, such as `workers`.
 
     Attributes:
-        bags, y, sample_weight, inputs, batch_size, pad_to: As they were given.
-        sizes: The tiles of each bag, shape (bags,), int.
-        num_bags: How many bags there are.
+        bags, y, sample_weight, inputs, batch_size, pad_to: The arguments, with labels, weights and
+            inputs as arrays.
+        sizes: The number of tiles of each bag, shape (bags,), int.
+        num_bags: The number of bags.
 
     Raises:
-        DataError: If there are no bags, one is empty or is no array of numbers, they differ in more
-            than tiles, or labels, weights or inputs have another number.
-        ValueError: If `batch_size` is no count, or a bag is larger than `pad_to`.
+        DataError: If there are no bags, or one is empty or not an array of numbers. Also if bags
+            differ in more than the number of tiles, or if the number of labels, weights or inputs
+            differs.
+        ValueError: If `batch_size` is not a count, or a bag is larger than `pad_to`.
 
     Example:
         bags = gk.Bags(features, {"grade": grade, "survival": target}, batch_size=16)
@@ -95,19 +100,19 @@ class Bags(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int:
-        """How many batches there are, of which the last may be smaller."""
+        """Return the number of batches; the last may be smaller."""
         return math.ceil(self.num_bags / self.batch_size)
 
     def __len__(self) -> int:
-        """The same, as of every `PyDataset`."""
+        """Return the number of batches, as every `PyDataset` does."""
         return self.num_batches
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        """Yields each batch once."""
+        """Yield each batch once."""
         return (self[index] for index in range(self.num_batches))
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        """Returns a batch: `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
+        """Return a batch: `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
         chosen = self._of_batch(index)
         tiles = self._padded(index)
         first = self.bags[chosen[0]]
@@ -123,12 +128,12 @@ class Bags(keras.utils.PyDataset):
         return batch if weight is None else (*batch, _rows(weight, chosen, 1.0))
 
     def on_epoch_end(self) -> None:
-        """Shuffles the bags, if they are `shuffled`."""
+        """Shuffle the bags, if they are `shuffled`."""
         self._epoch += 1
         self._shuffle()
 
     def replace(self, **changes: Any) -> Bags:
-        """Returns the same bags with other arguments of the constructor, such as `batch_size=4`."""
+        """Return the same bags with other constructor arguments, such as `batch_size=4`."""
         given = {
             "bags": self.bags,
             "y": self.y,
@@ -144,7 +149,7 @@ class Bags(keras.utils.PyDataset):
         return found
 
     def taken(self, chosen: Any) -> Bags:
-        """Returns some of the bags, which are not copied, with their labels.
+        """Return some of the bags, with their labels, without copying the bags.
 
         Args:
             chosen: Their positions, or a boolean for each bag.
@@ -159,24 +164,28 @@ class Bags(keras.utils.PyDataset):
         )
 
     def shuffled(self, seed: int) -> Bags:
-        """Returns the same bags in an order that is drawn anew for each epoch, under `seed`."""
+        """Return the same bags, reshuffled in each epoch under `seed`.
+
+        Args:
+            seed: The seed of the order.
+        """
         found = self.replace()
         found._seed = int(seed)
         found._shuffle()
         return found
 
     def unpadded(self, values: Any) -> list[np.ndarray]:
-        """Returns what a model predicts for each tile, such as attention weights, by bag.
+        """Return a model's predictions for each tile, such as attention weights, by bag.
 
         Args:
             values: Shape (bags, tiles, …), in the order of the bags, as `predict` returns it with
                 `pad_to="largest"`.
 
         Returns:
-            An array for each bag, shape (its tiles, …).
+            An array for each bag, shape (tiles of the bag, …).
 
         Raises:
-            ValueError: If `values` have fewer bags or tiles.
+            ValueError: If `values` has another number of bags, or too few tiles.
         """
         values = np.asarray(values)
         if values.ndim < 2 or len(values) != self.num_bags or values.shape[1] < self._largest():
@@ -192,10 +201,10 @@ class Bags(keras.utils.PyDataset):
         return self._order[index * self.batch_size : (index + 1) * self.batch_size]
 
     def _padded(self, index: int) -> int:
-        """How many tiles a batch has.
+        """Return the number of tiles in a batch.
 
-        TensorFlow takes an axis for one of a fixed size if Keras finds the same in the first two
-        batches. So these differ, unless all batches are of one size.
+        TensorFlow fixes the size of an axis if the first two batches have the same one. So these
+        differ, unless all batches are of one size.
         """
         if self.pad_to is not None:
             return self._largest() if self.pad_to == LARGEST else int(self.pad_to)
@@ -254,8 +263,9 @@ class Bags(keras.utils.PyDataset):
             raise DataError(f"`y` must have labels of a task. Received: {self.y!r}")
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: small bags in one large array, and parts of a file that is mapped as
-        parts of it.
+        """Return the state to pickle.
+
+        Small bags are in one large array, and parts of a mapped file stay parts of it.
         """
         self.bags = bag_memory.joined(self.bags)
         return {**vars(self), "bags": bag_memory.apart(self.bags)}
@@ -266,7 +276,7 @@ class Bags(keras.utils.PyDataset):
 
 
 def rounded(tiles: int) -> int:
-    """The number of tiles that so many are padded to: 8, 12, 16, 24, 32, 48, …"""
+    """Return the padded number of tiles: 8, 12, 16, 24, 32, 48, …"""
     size = _FIRST_SIZE
     while size < tiles:
         if size + size // 2 >= tiles:
@@ -276,12 +286,14 @@ def rounded(tiles: int) -> int:
 
 
 def bags_hint(x: Any, y: Any = None) -> str:
-    """How bags are to be given, for who gave a list of arrays, or an array of arrays, that differ
-    in their first axis only; `""` where it cannot be bags.
+    """Return a hint to use `Bags`; `""` if the data cannot be bags.
+
+    It is for a list of arrays, or an array of arrays, that differ in their first axis only.
 
     Args:
-        y: The labels, if there are any. If there is one for each array in the list and not for
-            each row of these, arrays of one size are bags too.
+        x: The data.
+        y: The labels, if any. If there is one label for each array in the list, not for each of
+            their rows, arrays of one size are bags too. Defaults to `None`.
     """
     if not isinstance(x, (list, tuple)) and not (
         isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1
@@ -302,7 +314,7 @@ def bags_hint(x: Any, y: Any = None) -> str:
 
 
 def _checked(bag: Any, place: int) -> Any:
-    """A bag as something with NumPy's type, which may be read later."""
+    """Return a bag as an object with NumPy's type, which may be read later."""
     if not isinstance(getattr(bag, "dtype", None), np.dtype) or hasattr(bag, "iloc"):
         bag = np.asarray(bag)
     if len(bag.shape) < 2 or not samples.is_plain(np.dtype(bag.dtype)):
@@ -316,13 +328,14 @@ def _checked(bag: Any, place: int) -> Any:
 
 
 def _floats(dtype: Any) -> Any:
-    """The type of a batch: that of the bags, or Keras' float for what is in double precision."""
+    """Return the type of a batch: the bags' type, or Keras' float type for double precision."""
     return keras.config.floatx() if dtype == np.float64 else dtype
 
 
 def _arrays(part: Any) -> Any:
-    """The structure with an array in the place of each frame or tensor, of Keras' float where it is
-    of double precision.
+    """Return the structure with each frame or tensor as an array.
+
+    Double precision becomes Keras' float type.
     """
 
     def array(leaf: Any) -> Any:
@@ -335,10 +348,11 @@ def _arrays(part: Any) -> Any:
 
 
 def _rows(part: Any, chosen: np.ndarray, instead: float | None = None) -> Any:
-    """The chosen rows of each array in a structure.
+    """Return the chosen rows of each array in a structure.
 
     Args:
-        instead: What a batch has in the place of `None`.
+        instead: The value in a batch in the place of `None`. Defaults to `None`, which keeps
+            `None`.
     """
 
     def rows(leaf: Any) -> Any:

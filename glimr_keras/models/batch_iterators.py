@@ -1,9 +1,10 @@
-"""Iterators that can be read again, such as those of Keras' `ImageDataGenerator`. Runs in driver
-and worker.
+"""Iterators that can be read again, such as Keras' `ImageDataGenerator`'s.
 
-They give batches without an end, but know their number and each batch by its own; so each trial
-reads its own copy from the beginning. What Python cannot copy of them, a lock and a half-read
-generator, is made anew.
+Runs in driver and worker.
+
+They yield batches endlessly, but know their number and can index each one. So each trial reads its
+own copy from the beginning. Python cannot copy their locks and half-read generators, so these are
+recreated.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ _LOCKS = type(threading.Lock()), type(threading.RLock())
 
 
 def can_be_reread(value: Any) -> bool:
-    """Whether it is an iterator whose batches can also be had by their numbers."""
+    """Return whether it is an iterator whose batches can also be indexed."""
     kind = type(value)
     return isinstance(value, Iterator) and hasattr(kind, "__getitem__") and hasattr(kind, "__len__")
 
 
 def reduced(value: Any) -> tuple[Any, ...] | None:
-    """How such an iterator is pickled; `None` if Python can do that itself."""
+    """Return how such an iterator is pickled; `None` if Python can pickle it itself."""
     attributes = getattr(value, "__dict__", {})
     locks = {name: part for name, part in attributes.items() if isinstance(part, _LOCKS)}
     generators = {
@@ -45,14 +46,13 @@ def reduced(value: Any) -> tuple[Any, ...] | None:
 def rebuilt(
     kind: type, state: dict[str, Any], locks: dict[str, bool], generators: dict[str, str]
 ) -> Any:
-    """The iterator at its beginning.
+    """Return the iterator at its beginning.
 
     Args:
         kind: Its class.
         state: Its other attributes.
-        locks: Names of attributes that are locks, and whether each may be taken again by who has
-            it.
-        generators: By attribute, the name of the method that makes a generator.
+        locks: Names of attributes that are locks, and whether each is reentrant.
+        generators: By attribute, the name of the method that makes the generator.
     """
     made: Any = object.__new__(kind)
     vars(made).update(state)

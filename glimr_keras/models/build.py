@@ -1,4 +1,4 @@
-"""How a configuration becomes a compiled model. Runs in driver and worker."""
+"""Build a compiled model from a configuration. Runs in driver and worker."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from glimr_keras.space.hyperparameters import HyperParameters
 def build(
     hypermodel: HyperModel, config: HyperParameters, compile_overrides: CompileOverrides
 ) -> Any:
-    """Builds the model of a configuration, compiles it if it is not compiled and the configuration
-    says how, and checks it.
+    """Build the model of a configuration, compile it if needed, and check it.
+
+    It is compiled here if it is not compiled yet and the configuration describes how.
 
     Raises:
         NoModelError: If `build` returns no Keras model.

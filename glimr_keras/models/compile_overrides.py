@@ -1,5 +1,6 @@
-"""How models are made beyond what `build` says: other optimizers, losses, metrics, strategies. Runs
-in driver and worker.
+"""Overrides of what `build` sets: optimizer, loss, metrics and distribution strategy.
+
+Runs in driver and worker.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import keras
 
 @contextlib.contextmanager
 def maybe_distribute(distribution_strategy: Any) -> Iterator[None]:
-    """The scope of a `tf.distribute.Strategy`, or none where it is `None`."""
+    """Enter the scope of a `tf.distribute.Strategy`, or none if it is `None`."""
     with (
         contextlib.nullcontext() if distribution_strategy is None else distribution_strategy.scope()
     ):
@@ -25,16 +26,16 @@ def maybe_distribute(distribution_strategy: Any) -> Iterator[None]:
 
 
 class CompileOverrides:
-    """How models are made beyond what `build` says.
+    """Overrides of what `build` sets.
 
     A Keras object is kept as its class and configuration, so that each trial has its own.
 
     Args:
-        optimizer, loss, metrics: In the place of those that the model was compiled with; `None` for
-            the model's own.
-        strategy: A `tf.distribute.Strategy`, in whose scope models are built. In a worker, which
-            has devices of its own, it is made anew, with all of them (a `OneDeviceStrategy` with
-            the same).
+        optimizer, loss, metrics: Replacements for those that the model was compiled with. Defaults
+            to `None`, which keeps the model's own.
+        strategy: A `tf.distribute.Strategy` in whose scope models are built. In a worker, which has
+            its own devices, it is recreated with all of them (a `OneDeviceStrategy` with the same
+            device). Defaults to `None`.
     """
 
     def __init__(
@@ -50,16 +51,18 @@ class CompileOverrides:
         return {**vars(self), "_strategy": strategy}
 
     def over_all_gpus(self) -> CompileOverrides:
-        """The same for a process whose GPUs all train one model, each on a part of every batch,
-        unless the user's own code has a strategy.
+        """Return the same for a process whose GPUs all train one model.
+
+        Each GPU trains on a part of every batch, unless the user's code has a strategy.
         """
         other = copy.copy(self)
         other._takes_all_gpus = self._strategy is None
         return other
 
     def gives_way(self, error: Exception) -> bool:
-        """Whether a model could not be built since the user's own code has another strategy, which
-        then is the one that counts.
+        """Return whether a model could not be built because the user's code has another strategy.
+
+        If so, drop this strategy in favour of that one.
         """
         if not self._takes_all_gpus or "tf.distribute.Strategy" not in str(error):
             return False
@@ -68,14 +71,15 @@ class CompileOverrides:
 
     @classmethod
     def of(cls, tuner: Any) -> CompileOverrides:
-        """As the attributes of a tuner say, which may have been set since it was made. What it
-        lacks, or has empty, counts for nothing, as in KerasTuner.
+        """Return the overrides in the attributes of a tuner, which users may change.
+
+        Missing or empty attributes are ignored, as in KerasTuner.
         """
         return cls(*(_given(getattr(tuner, name, None)) for name in OF_TUNER))
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
-        """Where models are built, and their weights loaded."""
+        """Enter the scope in which models are built and their weights loaded."""
         self._strategy = _thawed(self._strategy)
         if self._takes_all_gpus and self._strategy is None:
             self._strategy = _over_all_gpus()
@@ -83,9 +87,7 @@ class CompileOverrides:
             yield
 
     def apply(self, model: Any) -> None:
-        """Compiles a model anew, if something is to be in the place of its own. All else that it
-        was compiled with is kept.
-        """
+        """Recompile a model, if there are overrides; keep all other compile arguments."""
         if not self._given:
             return
         before = (
@@ -101,8 +103,9 @@ class CompileOverrides:
 
 
 def _over_all_gpus() -> Any:
-    """A strategy that has all GPUs of this process train one model, as the backend does it; `None`
-    where that is said once for the process.
+    """Return a strategy that has all GPUs of this process train one model.
+
+    `None` if the backend sets it once for the process.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf  # heavy, and not needed on the other backends
@@ -114,15 +117,14 @@ def _over_all_gpus() -> Any:
 
 
 OF_TUNER = ("optimizer", "loss", "metrics", "distribution_strategy")
-"""The attributes by which tuners have it, in the order of the arguments."""
+"""The attributes of tuners that hold these, in the order of the arguments."""
 
 
 class MadeAnew:
-    """A value on its way to a worker, in which Keras objects and strategies are made anew when it
-    arrives.
+    """A value to send to a worker, whose Keras objects and strategies are recreated there.
 
-    In its place the pickle has what they are made of, since they cannot be pickled, or would bring
-    their variables along.
+    The pickle holds their classes and configurations. The objects cannot be pickled, or would bring
+    along their variables.
     """
 
     def __init__(self, value: Any) -> None:
@@ -153,7 +155,7 @@ class _Frozen:
 
 @dataclasses.dataclass(frozen=True)
 class _FrozenLoss:
-    """A loss whose class has no configuration of its own, as its attributes."""
+    """A loss whose class does not define its configuration, as its attributes."""
 
     kind: Any
     attributes: dict[str, Any]
@@ -189,7 +191,7 @@ def _thawed(value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class _Strategy:
-    """A distribution strategy on its way to a worker."""
+    """A distribution strategy to send to a worker."""
 
     kind: type
     device: str | None

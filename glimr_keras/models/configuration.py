@@ -1,6 +1,4 @@
-"""How values become the configuration that `data`, `build` and `fit` get. Runs in driver and
-worker.
-"""
+"""Make the configuration that `data`, `build` and `fit` receive. Runs in driver and worker."""
 
 from __future__ import annotations
 
@@ -20,16 +18,17 @@ def configuration(
     num_folds: int | None = None,
     hypermodel: HyperModel | None = None,
 ) -> HyperParameters:
-    """The object that a trial's `data`, `build` and `fit` get: the declared space filled in, and
-    define-by-run beyond it.
+    """Return the object that a trial's `data`, `build` and `fit` receive.
+
+    It is the declared space filled in, with define-by-run beyond it.
 
     Args:
-        space: The declared space, maybe empty.
-        values: By full name; declared parameters that are missing are sampled, or default without
-            `sampling_key`.
-        sampling_key: Seeds what is sampled; `None` for defaults.
-        fold, num_folds: As `HyperParameters` has them.
-        hypermodel: Declares hyperparameters of its own.
+        space: The declared space, which may be empty.
+        values: Value by full name. Missing declared parameters are sampled, or take their default
+            without `sampling_key`.
+        sampling_key: The seed of sampled values; `None` for defaults.
+        fold, num_folds: As in `HyperParameters`. Defaults to `None`.
+        hypermodel: A hypermodel that declares its own hyperparameters. Defaults to `None`.
     """
     values = space.completed(values, sampling_key)
     existing = [parameter.name for parameter in space.parameters if parameter.exists(values)]

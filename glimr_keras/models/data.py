@@ -1,7 +1,8 @@
-"""The data plane: what is trained on, from `search()` or from `HyperModel.data`. Runs in driver and
-worker.
+"""The data plane: training data from `search()` or `HyperModel.data`.
 
-It reads a first batch, of the size that Keras would make it, from which a model's log names and the
+Runs in driver and worker.
+
+It reads a first batch, in the size that Keras would use. From it, a model's log names and the
 shapes of its inputs are found.
 """
 
@@ -28,12 +29,12 @@ _OF_FIT = tuple(inspect.signature(keras.Model.fit).parameters)[1:]
 """The arguments of Keras' `fit`, by position."""
 
 _BATCH_SIZE = 32
-"""Keras' own."""
+"""Keras' default."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FitArguments:
-    """What `HyperModel.fit` gets after `config` and `model`."""
+    """The arguments of `HyperModel.fit` after `config` and `model`."""
 
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -47,7 +48,7 @@ class FitArguments:
         return self.args[1] if len(self.args) > 1 else self.kwargs.get("y")
 
     def value(self, name: str) -> Any:
-        """What Keras' `fit` gets as its argument of this name; `None` if it is not given."""
+        """Return the argument of Keras' `fit` with this name; `None` if it is not given."""
         position = _OF_FIT.index(name)
         return self.args[position] if position < len(self.args) else self.kwargs.get(name)
 
@@ -56,7 +57,7 @@ class FitArguments:
         return self.value("validation_data") is not None or bool(self.value("validation_split"))
 
     def named(self) -> Iterator[tuple[str, Any]]:
-        """Each argument with a name for messages, such as `"search()'s validation_data"`."""
+        """Yield each argument with a name for messages, such as `"search()'s validation_data"`."""
         yield from (
             (f"search()'s argument {number}", value)
             for number, value in enumerate(self.args, start=1)
@@ -64,7 +65,7 @@ class FitArguments:
         yield from ((f"search()'s {name}", value) for name, value in self.kwargs.items())
 
     def check_repeatable(self) -> None:
-        """Refuses data that can be read once only, while every trial reads it.
+        """Reject data that can be read only once, since every trial reads it.
 
         Raises:
             ShippingError: If a generator or another iterator is among the arguments.
@@ -81,8 +82,7 @@ class FitArguments:
 
 
 def with_data(hypermodel: HyperModel, config: HyperParameters, given: FitArguments) -> FitArguments:
-    """Adds what `hypermodel.data(config)` returns, if the class has `data`, to the arguments given
-    to `search()`.
+    """Add what `hypermodel.data(config)` returns, if overridden, to the arguments of `search()`.
 
     Raises:
         ModelError: If `data` does not return a pair.
@@ -106,8 +106,9 @@ def with_data(hypermodel: HyperModel, config: HyperParameters, given: FitArgumen
 
 
 def with_batches_of_bags(arguments: FitArguments) -> FitArguments:
-    """The same data with `validation_split` done, and shuffled in each epoch, where it is `Bags`,
-    which Keras does with arrays only.
+    """Return the same data, with `Bags` split by `validation_split` and shuffled in each epoch.
+
+    Keras itself does so for arrays only.
     """
     bags = arguments.x
     if not isinstance(bags, Bags):
@@ -129,10 +130,10 @@ def with_batches_of_bags(arguments: FitArguments) -> FitArguments:
 
 
 def check_one_source(hypermodel: HyperModel, given: FitArguments) -> None:
-    """Refuses a search with no data, or with data from two places.
+    """Reject a search without data, or with data from two places.
 
     Raises:
-        ValueError: In both cases, and if there is data where `run` takes none.
+        ValueError: In both cases, and if data is given although `run` takes none.
     """
     if overrides(hypermodel, "run"):
         received = [name for name, _ in given.named() if name != "search()'s verbose"]
@@ -159,8 +160,9 @@ def check_one_source(hypermodel: HyperModel, given: FitArguments) -> None:
 
 
 def labels(arguments: FitArguments) -> Any:
-    """The labels of the training data, or only their specification; `None` if they cannot be looked
-    at.
+    """Return the labels of the training data, or only their specification.
+
+    `None` if they cannot be read.
     """
     if tf_datasets.is_dataset(arguments.x):
         return keras.utils.unpack_x_y_sample_weight(arguments.x.element_spec)[1]
@@ -168,31 +170,36 @@ def labels(arguments: FitArguments) -> Any:
 
 
 def is_at_hand(arguments: FitArguments) -> bool:
-    """Whether a first batch can be read without any work: the data is arrays, tensors or frames,
-    and not a source of them.
+    """Return whether a first batch can be read without any work.
+
+    The data is then arrays, tensors or frames, not a source of them.
     """
     return arguments.y is not None
 
 
 def first_batch(arguments: FitArguments, reads_once: bool = False) -> tuple[Any, Any, Any] | None:
-    """The first batch of the training data, as Keras shows it to a model: `(x, y, sample_weight)`.
-    It is `None` if it cannot be read.
+    """Return the first batch of the training data, as Keras passes it to a model.
 
     Args:
-        arguments: Of Keras' `fit`.
-        reads_once: Whether to read from an iterator, which has no first batch any more then.
+        arguments: The arguments of Keras' `fit`.
+        reads_once: Whether to read from an iterator, which then loses its first batch. Defaults to
+            `False`.
+
+    Returns:
+        `(x, y, sample_weight)`, or `None` if it cannot be read.
 
     Raises:
-        DataError: If there is none.
-        Exception: Whatever a source of batches raises.
+        DataError: If the data is empty.
+        Exception: Any error of a source of batches.
     """
     batch = _first_batch(arguments, reads_once)
     return None if batch is None else samples.as_keras_has_it(batch)
 
 
 def first_validation_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | None:
-    """Likewise, of the validation data; `None` also if there is none, or it is a part of the
-    training data.
+    """Return the first batch of the validation data, as `first_batch`.
+
+    `None` also if there is no such data, or if it is a part of the training data.
     """
     given = arguments.value("validation_data")
     if given is None:
@@ -204,8 +211,9 @@ def first_validation_batch(arguments: FitArguments) -> tuple[Any, Any, Any] | No
 
 
 def batch_sizes(arguments: FitArguments) -> Iterator[tuple[str, int, int]]:
-    """Yield the batches that Keras makes of arrays: whose, of how many samples, and of how many a
-    batch has. What sources of batches give is not known, nor what only some steps of an epoch are.
+    """Yield the name, sample count and batch size of data that Keras itself splits into batches.
+
+    Sources of batches are left out, and so are epochs limited to some steps.
     """
     size = _size_or(arguments.value("batch_size"), _BATCH_SIZE)
     given, count = arguments.value("validation_data"), _count_of(arguments.x)
@@ -227,7 +235,7 @@ def _batches_of(name: str, count: int, size: int) -> Iterator[tuple[str, int, in
 
 
 def _count_of(x: Any) -> int | None:
-    """How many samples arrays have; `None` of what is none, or a source of batches."""
+    """Return the number of samples of arrays; `None` for a source of batches or no data."""
     if x is None or is_source(x):
         return None
     leaves = samples.leaves(x)
@@ -235,7 +243,7 @@ def _count_of(x: Any) -> int | None:
 
 
 def is_source(x: Any) -> bool:
-    """Whether it gives whole batches, with labels and weights, as a `PyDataset` does."""
+    """Return whether it yields whole batches, with labels and weights, like a `PyDataset`."""
     return (
         isinstance(x, (keras.utils.PyDataset, Iterator))
         or tf_datasets.is_dataset(x)
@@ -248,17 +256,15 @@ def is_source(x: Any) -> bool:
 
 
 _LOADERS = ("torch.utils.data.dataloader", "grain.")
-"""Where loaders of other libraries are, of which Keras takes batches."""
+"""Modules of loaders of other libraries whose batches Keras takes."""
 
 
 def num_batches(source: Any) -> int | None:
-    """How many batches a source has; `None` if it does not say."""
+    """Return the number of batches of a source; `None` if unknown."""
     if tf_datasets.is_dataset(source):
         count = int(source.cardinality())
         return count if count >= 0 else None
-    with contextlib.suppress(
-        TypeError, NotImplementedError
-    ):  # what has no end, or does not know it
+    with contextlib.suppress(TypeError, NotImplementedError):  # it has no end, or does not know it
         if isinstance(source, keras.utils.PyDataset):
             return source.num_batches
         return len(source)
@@ -294,16 +300,16 @@ def _batch_of(
 
 
 def _from_source(source: Any) -> Any:
-    """A first batch.
+    """Return a first batch.
 
     Raises:
-        DataError: If there is none.
+        DataError: If the source is empty.
     """
     if num_batches(source) != 0:
         if isinstance(source, keras.utils.PyDataset):
             try:
                 return source[0]
-            except Exception:  # one that makes itself ready where an epoch begins
+            except Exception:  # it may prepare itself at the start of an epoch
                 source.on_epoch_begin()
                 return source[0]
         batches = source.take(1) if tf_datasets.is_dataset(source) else source
@@ -322,8 +328,9 @@ def _size_or(given: Any, usual: int) -> int:
 
 
 def describe(arguments: FitArguments) -> Any:
-    """The structure of the model's inputs, for `checkpoints.Checkpoint.inputs`; `None` if it cannot
-    be found.
+    """Return the structure of the model's inputs, for `checkpoints.Checkpoint.inputs`.
+
+    `None` if it cannot be found.
     """
     batch = _a_batch(arguments)
     if tf_datasets.is_dataset(arguments.x):
@@ -335,9 +342,10 @@ def describe(arguments: FitArguments) -> Any:
 
 
 def shapes_of(arguments: FitArguments) -> dict[str, Any]:
-    """The structure of `"inputs"` and `"labels"`, as far as it is known and will be the same for
-    the same data: of sources of batches, such as a `PyDataset`, the last axes only, since batches
-    may be padded.
+    """Return the structure of `"inputs"` and `"labels"`, as far as known and stable.
+
+    It is the same for the same data. For sources of batches, such as a `PyDataset`, it has the last
+    axes only, since batches may be padded.
     """
     batch = _a_batch(arguments)
     if batch is not None:
@@ -349,7 +357,7 @@ def shapes_of(arguments: FitArguments) -> dict[str, Any]:
         for name, shape in found.items()
         if shape is not None
     }
-    if isinstance(arguments.x, Bags):  # whose last axis is of the tiles in one batch
+    if isinstance(arguments.x, Bags):  # the last axis counts the tiles of one batch
         found["inputs"]["dict"][MASK]["shape"] = [None]
     return found
 
@@ -364,9 +372,10 @@ def _last_axes(shapes: Any) -> Any:
 
 
 def _a_batch(arguments: FitArguments) -> Any:
-    """A first batch as it is, or of a pipeline, whose first batch may cost a whole shuffle buffer,
-    its specification; `None` of what Keras itself would not take: a `fit` of the user's own may
-    take anything.
+    """Return a first batch, or the specification of a pipeline.
+
+    A pipeline's first batch may cost a whole shuffle buffer. `None` for data that Keras would not
+    take; a user-defined `fit` may take anything.
     """
     if tf_datasets.is_dataset(arguments.x):
         return keras.utils.unpack_x_y_sample_weight(arguments.x.element_spec)
@@ -387,7 +396,7 @@ def _leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, dict):
         for branch in value.values():
             yield from _leaves(branch)
-    elif type(value) in (list, tuple) and len(value) < 1000:  # longer ones are data by the row
+    elif type(value) in (list, tuple) and len(value) < 1000:  # longer ones are rows of data
         for branch in value:
             yield from _leaves(branch)
     else:

@@ -1,8 +1,8 @@
-"""What Keras' own `fit` cannot train on, or with, is refused before any training. Runs in driver
-and worker.
+"""Reject arguments that Keras' own `fit` cannot train with, before any training.
 
-Keras finds some of it only when an epoch is over, and some of it says nothing of the argument that
-is wrong.
+Runs in driver and worker.
+
+Keras finds some of them only after an epoch, and some of its errors do not name the argument.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _AT_LEAST = {
     "validation_steps": None,
     "validation_batch_size": 0,
 }
-"""The integers that `fit` takes, with the smallest; a batch size of 0 is Keras' own. Steps of any
-number below 1 are those of all data.
+"""The integers that `fit` takes, with their minimum; a batch size of 0 means Keras' default. Any
+number of steps below 1 means all data.
 """
 
 _ENCODE = (
@@ -40,14 +40,16 @@ _ENCODE = (
 
 
 def check_fit(model: keras.Model, arguments: FitArguments) -> None:
-    """Refuses what Keras' own `fit` cannot train with. A model with a `fit` of its own may take
-    anything.
+    """Reject arguments that Keras' own `fit` cannot train with.
+
+    A model with its own `fit` may take anything.
 
     Args:
-        arguments: What the model's `fit` is called with.
+        model: The model.
+        arguments: The arguments of the model's `fit`.
 
     Raises:
-        DataError: If it is found without a look at a batch.
+        DataError: If a problem is found without reading a batch.
     """
     if type(model).fit is keras.Model.fit:
         for name, at_least in _AT_LEAST.items():
@@ -56,10 +58,14 @@ def check_fit(model: keras.Model, arguments: FitArguments) -> None:
 
 
 def check_data(model: keras.Model, arguments: FitArguments) -> None:
-    """Likewise, of data and names of arguments only, where code of the user's own chose numbers.
+    """Reject unsuitable data and argument names, but not numbers, which user code chose.
+
+    Args:
+        model: The model.
+        arguments: The arguments of the model's `fit`.
 
     Raises:
-        DataError: If it is found without a look at a batch.
+        DataError: If a problem is found without reading a batch.
     """
     _check_names(model, arguments.kwargs)
     if type(model).fit is keras.Model.fit:
@@ -71,7 +77,7 @@ def check_data(model: keras.Model, arguments: FitArguments) -> None:
 
 
 def _check_names(model: keras.Model, given: Mapping[str, Any]) -> None:
-    """Refuses arguments that the model's `fit` does not have."""
+    """Reject arguments that the model's `fit` does not have."""
     taken = arguments_of(type(model).fit)
     if taken is None:
         return
@@ -95,7 +101,7 @@ def _check_number(name: str, value: Any, at_least: int | None) -> None:
 
 
 def _check_bags(arguments: FitArguments) -> None:
-    """Refuses a size of batches beside bags, which Keras would ignore."""
+    """Reject a batch size together with bags, which Keras would ignore."""
     validation = arguments.value("validation_data")
     for name, x in (("batch_size", arguments.x), ("validation_batch_size", validation)):
         size = arguments.value(name)
@@ -108,7 +114,7 @@ def _check_bags(arguments: FitArguments) -> None:
 
 
 def _check_source(name: str, x: Any, y: Any, weight: Any) -> None:
-    """Refuses labels beside a source of batches, which has its own."""
+    """Reject labels together with a source of batches, which has its own."""
     if data.is_source(x):
         for other, part in (("y", y), ("sample_weight", weight)):
             if part is not None:
@@ -122,7 +128,7 @@ def _check_source(name: str, x: Any, y: Any, weight: Any) -> None:
 
 
 def _check_samples(parts: dict[str, Any]) -> None:
-    """Refuses arrays that Keras does not take, or with different numbers of samples."""
+    """Reject arrays that Keras does not take, or with different numbers of samples."""
     given = {name: part for name, part in parts.items() if part is not None}
     if not given or data.is_source(next(iter(given.values()))):
         return
@@ -149,9 +155,9 @@ def _check_samples(parts: dict[str, Any]) -> None:
 
 
 def _check_kind(name: str, leaf: Any) -> None:
-    """Refuses an array, a frame or a tensor of which Keras makes no numbers."""
+    """Reject an array, frame or tensor that Keras cannot convert to numbers."""
     if not samples.has_samples(leaf):
-        if type(leaf).__module__ != "builtins":  # what only a Keras of another version may take
+        if type(leaf).__module__ != "builtins":  # another version of Keras may take it
             return
         raise DataError(
             f"`{name}` must be arrays, frames or tensors, or lists and dicts of those. Received: "
@@ -179,7 +185,7 @@ def _check_kind(name: str, leaf: Any) -> None:
 
 
 def _odd_columns(leaf: Any) -> Iterator[str]:
-    """The columns that are no plain numbers, with their types."""
+    """Yield the columns that are not plain numbers, with their types."""
     if isinstance(leaf, np.ndarray):
         if not samples.is_plain(leaf.dtype):
             yield f"an array of {_named(leaf.dtype, leaf)}"

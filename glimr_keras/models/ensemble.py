@@ -1,4 +1,4 @@
-"""One model of several: the mean of their outputs. Keras; runs in the driver."""
+"""An ensemble: one model that averages the outputs of several. Keras; runs in the driver."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from glimr_keras.errors import ModelError
 
 
 def ensemble(models: Sequence[keras.Model]) -> Ensemble:
-    """One model whose outputs are the means of those of several models, such as the fold models of
-    a cross validation.
+    """Return one model that averages the outputs of several models.
+
+    They may be the fold models of a cross validation.
 
     Args:
-        models: Keras models with the same inputs and outputs, such as those of
+        models: Keras models with the same inputs and outputs, such as those from
             `tuner.get_best_models()`. They are shared, not copied.
 
     Returns:
-        A Keras model that predicts, evaluates (it is compiled like the first, where Keras can make
-        that one's loss and metrics again from their names) and, after `import glimr_keras`, is
-        loaded by `keras.saving.load_model`.
+        A Keras model that predicts and evaluates. It is compiled like the first model, if Keras can
+        restore the loss and metrics from their names. After `import glimr_keras`,
+        `keras.saving.load_model` loads it.
 
     Raises:
-        ModelError: If there are no models, or something else is among them.
+        ModelError: If there are no models, or if one of them is not a Keras model.
 
     Example:
         model = ensemble(tuner.get_best_models())
@@ -41,7 +42,7 @@ def ensemble(models: Sequence[keras.Model]) -> Ensemble:
         with (
             contextlib.suppress(ValueError, TypeError),
             warnings.catch_warnings(),
-        ):  # of a loss that is not registered
+        ):  # from a loss that is not registered
             warnings.simplefilter("ignore", UserWarning)
             made.compile_from_config(members[0].get_compile_config())
     return made
@@ -50,6 +51,10 @@ def ensemble(models: Sequence[keras.Model]) -> Ensemble:
 @keras.saving.register_keras_serializable("glimr_keras")
 class Ensemble(keras.Model):
     """The mean of the outputs of several models; see `ensemble`.
+
+    Args:
+        models: Keras models with the same inputs and outputs.
+        **kwargs: Arguments of `keras.Model`, such as `name`.
 
     Attributes:
         models: The models.
@@ -61,22 +66,23 @@ class Ensemble(keras.Model):
         self.built = all(model.built for model in self.models)
 
     def build(self, input_shape: Any) -> None:
-        """Builds the models that are not built."""
+        """Build the models that are not built."""
         for model in self.models:
             if not model.built:
                 model.build(input_shape)
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The mean of the models' outputs, in their structure."""
+        """Return the mean of the models' outputs, in their structure."""
         outputs = [model(inputs, training=training) for model in self.models]
         return keras.tree.map_structure(
             lambda *parts: keras.ops.mean(keras.ops.stack(parts), axis=0), *outputs
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The models, serialized; how they were compiled, with optimizers whose state is not saved,
-        is left out.
+        """Return the configuration with the serialized models.
+
+        Their compilation is left out, because the state of their optimizers is not saved.
         """
         members = [keras.saving.serialize_keras_object(model) for model in self.models]
         members = [
@@ -87,7 +93,7 @@ class Ensemble(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Ensemble:
-        """The ensemble that `get_config` was called on, without its weights."""
+        """Return the ensemble on which `get_config` was called, without its weights."""
         models = [
             keras.saving.deserialize_keras_object(model, custom_objects)
             for model in config["models"]

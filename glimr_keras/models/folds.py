@@ -1,5 +1,6 @@
-"""Cross validation: data given to `search()` is split into folds. Made in the driver, split in the
-worker.
+"""Cross validation: split the data of `search()` into folds.
+
+Folds are made in the driver; the data is split in the worker.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ _EXTRA = (
 
 @dataclasses.dataclass(frozen=True)
 class Folds:
-    """Which samples a model of a cross validation is validated on.
+    """The assignment of samples to the folds of a cross validation.
 
     Attributes:
-        count: How many folds there are; fold i is validated on a part i, and trained on the others.
-        parts: The part of each sample, shape (samples,), int; `None` where a sample's part follows
-            from its position, or the user's own loader knows.
+        count: The number of folds. Fold i is validated on part i and trained on the others.
+        parts: The part of each sample, shape (samples,), int; `None` if a sample's part follows
+            from its position, or if the user's own loader splits.
         groups: The group of each sample as an integer, shape (samples,); `None` without groups.
     """
 
@@ -45,27 +46,27 @@ def make(
     stratify: Any = "auto",
     folds: Any = None,
 ) -> Folds:
-    """Assigns the samples to folds, shuffled under `seed`.
+    """Assign the samples to folds, shuffled under `seed`.
 
     Args:
-        arguments: With arrays, frames or tensors whose first axis counts the samples, in any
-            nesting; with `Bags`, or another `PyDataset`, of which each batch is a sample here; or
-            with a `tf.data.Dataset`, whose elements are dealt out by position.
-        count: How many folds; at least 2.
-        seed: The same seed makes the same folds of the same labels.
-        groups: Of each sample, shape (samples,), such as its patient; no group is on both sides of
-            a split.
-        stratify: Classes, shape (samples,), which each fold has in the proportions of the whole;
-            `"auto"` for those of the labels if they are classes (strings, booleans, integers, 0 and
-            1, one-hot rows), of several labels together where each combination is frequent enough
-            and else of the first; `None` to leave them alone.
-        folds: The fold of each sample, shape (samples,), from 0 to `count - 1`, instead of all
-            this.
+        arguments: The data: arrays, frames or tensors whose first axis counts the samples, in any
+            nesting; or `Bags`; or another `PyDataset`, whose batches are the samples here; or a
+            `tf.data.Dataset`, whose elements are assigned by position.
+        count: The number of folds, at least 2.
+        seed: The seed. The same seed makes the same folds for the same labels.
+        groups: The group of each sample, such as its patient, shape (samples,); no group is on both
+            sides of a split. Defaults to `None`: no groups.
+        stratify: Classes, shape (samples,), which each fold has in their overall proportions;
+            `None` for no stratification. Defaults to `"auto"`, which uses the labels if they are
+            classes (strings, booleans, integers, 0 and 1, one-hot rows). Several labels are
+            combined if each combination is frequent enough; otherwise the first one is used.
+        folds: The fold of each sample, shape (samples,), from 0 to `count - 1`, instead of an
+            assignment here. Defaults to `None`.
 
     Raises:
-        ValueError: If there is validation data as well, sizes differ, a class or the number of
-            groups is smaller than `count`, a group is in two of `folds`, or the data cannot be
-            split.
+        ValueError: If there is also validation data, if sizes differ, or if the data cannot be
+            split. Also if a class or the number of groups is smaller than `count`, or a group is in
+            two of `folds`.
         ModuleNotFoundError: If scikit-learn is needed and missing.
     """
     if arguments.has_validation:
@@ -93,7 +94,7 @@ def make(
 
 
 def split(arguments: FitArguments, folds: Folds, fold: int) -> FitArguments:
-    """The data of one fold: the training part, with the other as `validation_data`."""
+    """Return the data of one fold: the training part, with the rest as `validation_data`."""
     weight = arguments.kwargs.get("sample_weight")
     if folds.parts is None:
         train, validation = tf_datasets.split(arguments.x, folds.count, fold)
@@ -120,7 +121,7 @@ def split(arguments: FitArguments, folds: Folds, fold: int) -> FitArguments:
 
 
 def _batches(dataset: keras.utils.PyDataset, chosen: np.ndarray) -> keras.utils.PyDataset:
-    """The chosen bags, or the chosen batches of another dataset."""
+    """Return the chosen bags, or the chosen batches of another dataset."""
     if isinstance(dataset, Bags):
         return dataset.taken(chosen)
     return py_datasets.Part(dataset, chosen)
@@ -143,7 +144,7 @@ def _dealt(
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", UserWarning
-        )  # of rare classes, which groups may make unavoidable
+        )  # about rare classes, which groups may make unavoidable
         labels = np.zeros(size, int) if classes is None else classes
         for fold, (_, chosen) in enumerate(splitter.split(np.empty((size, 0)), labels, groups)):
             parts[chosen] = fold
@@ -190,7 +191,7 @@ def _checked_parts(parts: np.ndarray, count: int, groups: np.ndarray | None) -> 
 
 
 def _check_dataset(dataset: Any, groups: Any, stratify: Any, folds: Any) -> None:
-    """Refuses a pipeline that cannot be dealt out by position."""
+    """Reject a pipeline whose elements cannot be assigned by position."""
     automatic = isinstance(stratify, str) and stratify == "auto"
     if groups is not None or folds is not None or not (automatic or stratify is None):
         raise ValueError(
@@ -232,10 +233,10 @@ def _size(arguments: FitArguments) -> int:
 
 
 def _size_of_source(dataset: keras.utils.PyDataset, y: Any, weight: Any) -> int:
-    """How many bags there are, or batches.
+    """Return the number of bags or batches.
 
     Raises:
-        ValueError: If a batch of another dataset does not stay what it is.
+        ValueError: If the batches of another dataset may change.
     """
     kind = type(dataset).__name__
     if y is not None or weight is not None:
@@ -272,7 +273,10 @@ def _vector(name: str, values: Any, size: int) -> np.ndarray:
 
 
 def _classes(labels: Any, count: int) -> np.ndarray | None:
-    """The classes of the labels as integers, shape (samples,); `None` if they are none."""
+    """Return the classes of the labels as integers, shape (samples,).
+
+    `None` if the labels are not classes.
+    """
     found = [classes for classes in map(_classes_of, samples.leaves(labels)) if classes is not None]
     if len(found) < 2:
         return found[0] if found else None

@@ -1,4 +1,4 @@
-"""`HyperModel`: what to build. Users subclass it; its methods run in the worker."""
+"""`HyperModel`: the model to build. Users subclass it; its methods run in the worker."""
 
 from __future__ import annotations
 
@@ -18,12 +18,23 @@ from glimr_keras.space.hyperparameters import HyperParameters
 
 
 class HyperModel:
-    """What a search builds and trains. Subclass it and override `build`, and what else the model
-    needs.
+    """Build and train the models of a search. Subclass it and override `build`.
 
-    In every trial a fresh copy of the object (where trials run inline, the object itself) runs
-    `data(config)`, then `build(config)`, then `fit(config, model, …)` with the same `config`. Where
-    there is no Keras model to build, override `run(config)` alone.
+    Override other methods as the model needs. In every trial, a fresh copy of the object runs
+    `data(config)`, then `build(config)`, then `fit(config, model, …)` with the same `config`.
+    Inline trials use the object itself. Without a Keras model to build, override `run(config)`
+    alone.
+
+    Args:
+        name: A name for display only. Defaults to `None`.
+        tunable: Whether the hyperparameters that `build` requests are searched; if `False`, they
+            keep their defaults. Defaults to `True`.
+
+    Attributes:
+        name, tunable: The arguments.
+        logs_validation_only: For models with `tasks` in their space: whether a metric's name
+            without `val_` means its value on validation data, as in glimr. The value in training is
+            then called `train_…`.
 
     Example:
         class Digits(HyperModel):
@@ -34,37 +45,30 @@ class HyperModel:
                 ])
                 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
                 return model
-
-    Args:
-        name: For people only.
-        tunable: Whether what `build` asks for is searched. If not, it has its defaults.
-
-    Attributes:
-        name, tunable: As they were given.
-        logs_validation_only: For models with `tasks` in their space: whether a metric's name
-            without `val_` means what was found on validation data, as in glimr; what was found in
-            training is then called `train_…`.
     """
 
     logs_validation_only = False
     name: str | None = None
-    tunable = True  # these two hold also where a subclass does not call this constructor
+    tunable = True  # both also apply if a subclass does not call this constructor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = inspect.getattr_static(cls, "build")  # or that of another base
+        own = inspect.getattr_static(cls, "build")  # or another base's
         is_own = own is not HyperModel.build and not hasattr(own, _WRAPPED)
-        if is_own and inspect.isfunction(own):  # others, such as static ones, are as they are
+        if is_own and inspect.isfunction(own):  # others, such as static ones, stay unchanged
             cls.build = _wrapped(own)  # type: ignore[method-assign]
 
     def __init__(self, name: str | None = None, tunable: bool = True) -> None:
         self.name, self.tunable = name, tunable
 
     def build(self, config: HyperParameters) -> Any:
-        """Returns a compiled Keras model for one configuration. Must be overridden.
+        """Return a compiled Keras model for one configuration. Must be overridden.
 
-        Where the space has sections `tasks` and `optimization`, the model may be returned as it is,
-        or as `(model, losses, loss_weights, metrics)`, and is compiled as they say.
+        If the space has sections `tasks` and `optimization`, it may return an uncompiled model, or
+        `(model, losses, loss_weights, metrics)`. The model is then compiled from the sections.
+
+        Args:
+            config: The hyperparameters of the trial.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must override `build(config)` and return a compiled Keras "
@@ -72,10 +76,10 @@ class HyperModel:
         )
 
     def _build_wrapper(self, hp: HyperParameters, *args: Any, **kwargs: Any) -> Any:
-        """Builds by `build`; what calls `build` comes here first, as in KerasTuner.
+        """Call `build`; every call of `build` comes here first, as in KerasTuner.
 
-        Override it to do something around each `build`, such as to open a name scope, and call
-        `super()._build_wrapper`. It is not called again for a `super().build` inside of it.
+        Override it to do something around each `build`, such as opening a name scope, and call
+        `super()._build_wrapper`. A `super().build` inside of it does not call it again.
         """
         if not self.tunable and isinstance(hp, HyperParameters):
             hp = hp.untuned()
@@ -85,55 +89,71 @@ class HyperModel:
             return build(hp, *args, **kwargs)
 
     def declare_hyperparameters(self, config: HyperParameters) -> None:
-        """Asks for hyperparameters that are searched whether `build` asks for them or not.
+        """Request hyperparameters that are searched whether `build` requests them or not.
+
         Optional.
         """
 
     def data(self, config: HyperParameters) -> tuple[Any, Any]:
-        """Returns `(train, validation)` for one configuration. Optional: without it, data is given
-        to `search()`.
+        """Return `(train, validation)` for one configuration.
 
-        Each of the two is what Keras' `fit` takes as `x` (a `tf.data.Dataset`, a
-        `keras.utils.PyDataset`, …) or a tuple `(x, y)` or `(x, y, sample_weight)`; `validation` may
-        be `None`. In a cross validation it returns the data of fold `config.fold` of
-        `config.num_folds`.
+        Optional: without it, data is passed to `search()`. Each of the two is what Keras' `fit`
+        takes as `x` (a `tf.data.Dataset`, a `keras.utils.PyDataset`, …), or a tuple `(x, y)` or
+        `(x, y, sample_weight)`. `validation` may be `None`. In a cross validation, it returns the
+        data of fold `config.fold` of `config.num_folds`.
+
+        Args:
+            config: The hyperparameters of the trial.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override `data(config)`.")
 
     def space(self) -> dict[str, Any] | None:
-        """Returns the declared search space, a nested dict of fixed values and `ray.tune` domains.
+        """Return the declared search space: nested dicts of fixed values and `ray.tune` domains.
+
         Optional.
         """
         return None
 
     def fit(self, config: HyperParameters, model: Any, *args: Any, **kwargs: Any) -> Any:
-        """Trains the model, by default with `model.fit(*args, **kwargs)`.
+        """Train the model, by default with `model.fit(*args, **kwargs)`.
 
-        Override it to tune arguments of `fit` or to write a training loop of your own; pass
-        `callbacks` on, they report and checkpoint. A training that was interrupted goes on with
-        `initial_epoch`, if `fit` takes it. Before a search it is called some times with a model
-        that does not train, up to where it looks at a result, to see which hyperparameters it asks
-        for. May return Keras' `History`, a dict of metrics, the objective's value, or a list of
-        those, of which the mean counts.
+        Override it to tune arguments of `fit` or to write a custom training loop. Pass on
+        `callbacks`, which report and checkpoint. An interrupted training resumes with
+        `initial_epoch`, if `fit` takes it. Before a search, it is called a few times with a model
+        that does not train, up to where it reads a result. These calls show which hyperparameters
+        it requests.
+
+        Args:
+            config: The hyperparameters of the trial.
+            model: The model from `build`.
+            *args, **kwargs: Arguments of Keras' `fit`, with the data and callbacks.
+
+        Returns:
+            Keras' `History`, a dict of metrics, the objective's value, or a list of these, whose
+            mean counts.
         """
         return model.fit(*args, **kwargs)
 
     def run(self, config: HyperParameters) -> Any:
-        """A whole trial of your own, instead of `data`, `build` and `fit`: for anything that is no
-        Keras model. Optional.
+        """Run a whole trial instead of `data`, `build` and `fit`, without a Keras model.
+
+        Optional.
+
+        Args:
+            config: The hyperparameters of the trial.
 
         Returns:
-            The objective's value, or a dict of metrics with the objective among them.
+            The objective's value, or a dict of metrics that includes the objective.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override `run(config)`.")
 
 
 _WRAPPED = "_glimr_is_wrapped"
-"""Attribute of a `build` that goes through the wrapper already."""
+"""The attribute of a `build` that already goes through the wrapper."""
 _INSIDE: contextvars.ContextVar[frozenset[int]] = contextvars.ContextVar(
     "_INSIDE", default=frozenset()
 )
-"""The hypermodels, by their ids, that are inside of their wrappers."""
+"""The ids of hypermodels that are inside their wrappers."""
 
 
 def _wrapped(build: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,21 +172,22 @@ def _wrapped(build: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _name_of_config(kwargs: dict[str, Any]) -> str:
-    """Return under which name a `build` is given its configuration."""
+    """Return the argument name under which a `build` receives its configuration."""
     found = (name for name, value in kwargs.items() if isinstance(value, HyperParameters))
     return next(found, next(iter(kwargs)))
 
 
 def _is_inside(hypermodel: HyperModel) -> bool:
-    """Return whether a hypermodel is inside of its wrapper. (A function, since what a script has is
-    sent to workers with the variables that it looks at.)
+    """Return whether a hypermodel is inside its wrapper.
+
+    A function, since objects of a script are sent to workers with the variables they use.
     """
     return id(hypermodel) in _INSIDE.get()
 
 
 @contextlib.contextmanager
 def _building(hypermodel: HyperModel) -> Iterator[None]:
-    """Say that a hypermodel is inside of its wrapper."""
+    """Mark a hypermodel as inside its wrapper."""
     token = _INSIDE.set(_INSIDE.get() | {id(hypermodel)})
     try:
         yield
@@ -189,10 +210,11 @@ class FunctionHyperModel(HyperModel):
 
 
 def as_hypermodel(hypermodel: Any, is_needed: bool = True) -> HyperModel:
-    """The `HyperModel` that a user's argument means; an instance is returned as it is.
+    """Return the `HyperModel` for a user's argument; an instance is returned unchanged.
 
     Args:
-        is_needed: If not, `None` means one that builds nothing.
+        hypermodel: An instance, or a function `build(config)`.
+        is_needed: If `False`, `None` means a hypermodel that builds nothing. Defaults to `True`.
 
     Raises:
         HyperModelError: If it is neither an instance of `HyperModel` nor a function.
@@ -223,8 +245,9 @@ def as_hypermodel(hypermodel: Any, is_needed: bool = True) -> HyperModel:
 
 
 def method_name(hypermodel: HyperModel, method: str) -> str:
-    """How the user calls a method, for messages: `Digits.build(config)`, or a plain function's own
-    name.
+    """Return a method as the user calls it, for messages.
+
+    For example `Digits.build(config)`, or a plain function's own name.
     """
     if isinstance(hypermodel, FunctionHyperModel):
         return f"`{getattr(hypermodel.function, '__qualname__', hypermodel.function)}(config)`"
@@ -232,10 +255,10 @@ def method_name(hypermodel: HyperModel, method: str) -> str:
 
 
 def overrides(hypermodel: HyperModel, method: str) -> bool:
-    """Whether the user's class, or object, has its own `method`.
+    """Return whether the user's class or object has its own `method`.
 
-    One that is called `data`, `run` or `space` and does not take what that would be given is
-    another's, and does not count.
+    A `data`, `run` or `space` that does not take the arguments it would receive has another
+    purpose, and does not count.
     """
     if not is_overridden(hypermodel, method, HyperModel):
         return False
@@ -244,9 +267,9 @@ def overrides(hypermodel: HyperModel, method: str) -> bool:
 
 
 _ARGUMENTS = {"data": 1, "run": 1, "space": 0}
-"""How many they are called with."""
+"""The number of arguments each is called with."""
 
 
 def declared_space(hypermodel: HyperModel) -> dict[str, Any] | None:
-    """The space that the user's class declares, if it does."""
+    """Return the space that the user's class declares, or `None`."""
     return hypermodel.space() if overrides(hypermodel, "space") else None

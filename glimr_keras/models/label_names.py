@@ -1,5 +1,6 @@
-"""Labels under the names that Keras takes: none for a model with one output, and one for each of
-several. Keras; runs in driver and worker.
+"""Labels under the names that Keras takes: none for one output, one for each of several.
+
+Keras; runs in driver and worker.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from glimr_keras.models.data import FitArguments
 from glimr_keras.space.hyperparameters import HyperParameters
 
 _Named = Callable[[Any, Any], tuple[Any, Any]]
-"""Labels and weights under their new names, of those of all samples or of a batch."""
+"""A function that renames labels and weights, of all samples or of a batch."""
 
 
 def adapted(config: HyperParameters, model: Any, arguments: FitArguments) -> FitArguments:
-    """The data in the form that the model takes.
+    """Return the data in the form that the model takes.
 
     Raises:
         ModelError: If the model's tasks are not those that have labels.
@@ -38,8 +39,9 @@ def adapted(config: HyperParameters, model: Any, arguments: FitArguments) -> Fit
 
 
 def with_bare_labels(arguments: FitArguments) -> FitArguments:
-    """The same data with labels that are not in a dict, where there is a dict with one label.
-    Loaders name labels after tasks, but Keras takes no names for the label of a model with one
+    """Return the same data, with a single label taken out of its dict.
+
+    Loaders name labels after tasks, but Keras takes no name for the label of a model with one
     output.
     """
     return _renamed(arguments, _bare)
@@ -48,15 +50,17 @@ def with_bare_labels(arguments: FitArguments) -> FitArguments:
 def with_all_names(
     arguments: FitArguments, tasks: Sequence[str], others: Sequence[str]
 ) -> FitArguments:
-    """The same data with a placeholder in the place of the label of each output that is no task,
-    since Keras takes labels only for all outputs.
+    """Return the same data, with placeholder labels for outputs that are not tasks.
+
+    Keras takes labels only for all outputs.
 
     Args:
-        tasks: The outputs that have a loss.
-        others: Those that have none.
+        arguments: The data.
+        tasks: The outputs with a loss.
+        others: The outputs without a loss.
 
     Raises:
-        ModelError: If labels have no names, and there are several tasks.
+        ModelError: If labels have no names and there are several tasks.
     """
     return _renamed(arguments, functools.partial(_all_named, tuple(tasks), tuple(others)))
 
@@ -93,8 +97,8 @@ def _all_named(
 
 
 def _placeholder(label: Any) -> Any:
-    """Zeros for as many samples as a label has, shape (samples, 1)."""
-    if samples.is_of(label, "tensorflow"):  # maybe in the graph of a pipeline
+    """Return zeros, one for each sample of a label, shape (samples, 1)."""
+    if samples.is_of(label, "tensorflow"):  # perhaps in the graph of a pipeline
         import tensorflow as tf
 
         return tf.zeros((tf.shape(label)[0], 1))

@@ -1,5 +1,6 @@
-"""Losses and metrics of the samples whose label is known, for several tasks of which each has its
-own gaps. Runs in the worker; constructors, driver.
+"""Losses and metrics of samples with a known label, if several tasks each lack some labels.
+
+Runs in the worker; constructors, in the driver.
 """
 
 from __future__ import annotations
@@ -22,27 +23,29 @@ _AMBIGUOUS = ("accuracy", "acc", "crossentropy", "ce")
 class MaskedLoss(keras.losses.Loss):
     """A loss of the samples whose label is known.
 
-    A label is missing where it is nan, or with `missing=-1` also where it is -1; of several numbers
-    a sample has, where one of them is. The inner loss gets 0 in its place and the weight 0. So a
-    loss of samples together, such as `survival.CoxPartialLikelihood`, leaves these samples out.
+    A label is missing if it is nan, or with `missing=-1` also if it is -1. If a sample has several
+    numbers, it is missing if one of them is. The inner loss receives 0 in its place and the weight
+    0. So a loss over samples together, such as `survival.CoxPartialLikelihood`, leaves these
+    samples out.
 
-    The mean is over the samples of the batch that have a label: with `n` of them, it is the sum of
-    their losses, each times its weight, divided by `n`. A batch without any has the loss 0 and
-    gradients of 0. What Keras logs for an epoch is the mean over its batches, as always.
+    The mean is over the samples of the batch that have a label. With `n` of them, it is the sum of
+    their losses, each times its weight, divided by `n`. A batch without any labels has the loss 0
+    and gradients of 0. Keras' log for an epoch is the mean over its batches, as always.
 
     Args:
-        loss: The inner loss: one of Keras or of `glimr_keras.survival`, its name, or a function
-            `(y_true, y_pred)` with a loss for each sample. Its own reduction counts for nothing.
-        missing: Another number that stands for a missing label, such as -1. Defaults to none.
+        loss: The inner loss: a loss of Keras or of `glimr_keras.survival`, its name, or a function
+            `(y_true, y_pred)` that returns a loss for each sample. Its own reduction is ignored.
+        missing: Another finite number that marks a missing label, such as -1. Defaults to `None`:
+            only nan does.
         reduction: `"sum_over_batch_size"` or `"mean"`, the mean described above;
             `"mean_with_sample_weight"`, divided by the sum of weights instead; `"sum"`; or `None`
-            for one loss a sample. Defaults to `"sum_over_batch_size"`.
-        name: Defaults to the inner loss's.
-        dtype: Of the computation. Defaults to Keras' float.
+            for one loss per sample. Defaults to `"sum_over_batch_size"`.
+        name: The loss's name. Defaults to `None`, which means the inner loss's name.
+        dtype: The dtype of the computation. Defaults to `None`, which means Keras' float type.
 
     Raises:
-        TypeError: If `loss` is none.
-        ValueError: If there is no loss of this name.
+        TypeError: If `loss` is not a loss.
+        ValueError: If there is no loss with this name, or `missing` is not a finite number.
 
     Example:
         model.compile("adam", {
@@ -65,7 +68,7 @@ class MaskedLoss(keras.losses.Loss):
         self.missing = _checked_missing(missing)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Returns the reduced loss."""
+        """Return the reduced loss."""
         with keras.name_scope(self.name):
             y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
             y_true, known = _known(y_true, self.missing)
@@ -74,12 +77,12 @@ class MaskedLoss(keras.losses.Loss):
             return self._reduced(losses, ops.cast(known, self.dtype), weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each sample, 0 of those without a label."""
+        """Return the loss of each sample, 0 for those without a label."""
         y_true, known = _known(ops.convert_to_tensor(y_true, dtype=self.dtype), self.missing)
         return self._weighted(y_true, y_pred, ops.cast(known, self.dtype))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, JSON types only."""
+        """Return the arguments of the constructor, as JSON types only."""
         return {
             "name": self.name,
             "reduction": self.reduction,
@@ -89,12 +92,13 @@ class MaskedLoss(keras.losses.Loss):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> MaskedLoss:
-        """The loss that `get_config` was called on."""
+        """Return the loss on which `get_config` was called."""
         return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
 
     def _weighted(self, y_true: Any, y_pred: Any, weight: Any) -> Any:
-        """The loss of each sample, times its weight; one whose class has a way of its own with
-        weights is given them.
+        """Return the loss of each sample, times its weight.
+
+        A loss whose class handles weights itself receives them.
         """
         if type(self.loss).__call__ is not keras.losses.Loss.__call__:
             return ops.cast(self.loss(y_true, y_pred, weight), self.dtype)
@@ -109,7 +113,7 @@ class MaskedLoss(keras.losses.Loss):
         if self.reduction == "sum":
             return total
         counts = weight if self.reduction == "mean_with_sample_weight" else known
-        # of each sample there may be several, such as one for each step of a sequence
+        # a sample may have several, such as one for each step of a sequence
         each = ops.size(losses) / ops.maximum(ops.shape(losses)[0], 1)
         return ops.divide_no_nan(total, ops.sum(counts) * ops.cast(each, self.dtype))
 
@@ -118,19 +122,23 @@ class MaskedLoss(keras.losses.Loss):
 class MaskedMetric(keras.metrics.Metric):
     """A metric of the samples whose label is known, over a whole epoch or validation.
 
-    What is missing is as for `MaskedLoss`; the inner metric gets such samples with the weight 0.
+    Missing labels are as for `MaskedLoss`; the inner metric receives such samples with the weight
+    0.
 
     Args:
-        metric: The inner metric: one of Keras or of `glimr_keras.survival`, its name, or a function
-            `(y_true, y_pred)` of each sample whose mean is taken. `"accuracy"` is not enough, since
-            Keras chooses by the shapes which one that is.
-        missing: Another number that stands for a missing label, such as -1. Defaults to none.
-        name: Defaults to the inner metric's.
-        dtype: Of the computation. Defaults to the inner metric's.
+        metric: The inner metric: a metric of Keras or of `glimr_keras.survival`, its name, or a
+            function `(y_true, y_pred)` of each sample whose mean is taken. `"accuracy"` is
+            ambiguous, since Keras chooses the metric by the shapes.
+        missing: Another finite number that marks a missing label, such as -1. Defaults to `None`:
+            only nan does.
+        name: The metric's name. Defaults to `None`, which means the inner metric's name.
+        dtype: The dtype of the computation. Defaults to `None`, which means the inner metric's
+            dtype.
 
     Raises:
-        TypeError: If `metric` is none.
-        ValueError: If there is no metric of this name, or several.
+        TypeError: If `metric` is not a metric.
+        ValueError: If there is no metric with this name, if there are several, or if `missing` is
+            not a finite number.
     """
 
     def __init__(
@@ -144,7 +152,7 @@ class MaskedMetric(keras.metrics.Metric):
         found = _of_keras("metric", metric, keras.metrics, keras.metrics.Metric)
         if not isinstance(found, keras.metrics.Metric):
             found = keras.metrics.MeanMetricWrapper(found, name=_name(found))
-        else:  # its own, since it holds state
+        else:  # a separate copy, since it holds state
             found = type(found).from_config(found.get_config())
         super().__init__(name=name or found.name, dtype=dtype or found.dtype)
         self._given = metric
@@ -153,33 +161,33 @@ class MaskedMetric(keras.metrics.Metric):
         self._direction = getattr(found, "_direction", None)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Takes in a batch."""
+        """Add a batch."""
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
         y_true, known = _known(y_true, self.missing)
         self.metric.update_state(y_true, y_pred, _weights(known, sample_weight, self.dtype))
 
     def result(self) -> Any:
-        """Returns the inner metric's value of all samples so far."""
+        """Return the inner metric's value for all samples so far."""
         return self.metric.result()
 
     def reset_state(self) -> None:
-        """Forgets all samples."""
+        """Forget all samples."""
         self.metric.reset_state()
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, JSON types only."""
+        """Return the arguments of the constructor, as JSON types only."""
         is_made = isinstance(self._given, keras.metrics.Metric)
         given = self.metric if is_made else self._given
         return {"name": self.name, "metric": _serialized(given), "missing": self.missing}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> MaskedMetric:
-        """The metric that `get_config` was called on."""
+        """Return the metric on which `get_config` was called."""
         return cls(**{**config, "metric": keras.saving.deserialize_keras_object(config["metric"])})
 
 
 def _known(y_true: Any, missing: float | None) -> tuple[Any, Any]:
-    """Labels with 0 for those that are missing, and which samples have theirs, shape (batch,)."""
+    """Return labels with 0 for missing ones, and whether each is known, shape (batch,)."""
     gone = ops.isnan(y_true)
     if missing is not None:
         gone = ops.logical_or(gone, y_true == missing)
@@ -191,7 +199,7 @@ def _known(y_true: Any, missing: float | None) -> tuple[Any, Any]:
 
 
 def _weights(known: Any, sample_weight: Any, dtype: Any) -> Any:
-    """The weight of each sample, 0 without a label."""
+    """Return the weight of each sample, 0 without a label."""
     weight = ops.cast(known, dtype)
     if sample_weight is None:
         return weight
@@ -200,7 +208,7 @@ def _weights(known: Any, sample_weight: Any, dtype: Any) -> Any:
 
 
 def _by_sample(loss: Any) -> Any:
-    """A copy of a loss that returns that of each sample."""
+    """Return a copy of a loss that returns the loss of each sample."""
     if not isinstance(loss, keras.losses.Loss):
         return _FunctionLoss(loss)
     copied = copy.copy(loss)
@@ -220,7 +228,7 @@ class _FunctionLoss(keras.losses.Loss):
 
 
 def _of_keras(what: str, given: Any, module: Any, base: type) -> Any:
-    """An instance of Keras' class, or a function."""
+    """Return an instance of Keras' class, or a function."""
     found = given
     if isinstance(given, str):
         try:
@@ -241,7 +249,7 @@ def _of_keras(what: str, given: Any, module: Any, base: type) -> Any:
 
 
 def _name(function: Any) -> str:
-    """What Keras takes as a name: that of a lambda it does not."""
+    """Return a name that Keras accepts; a lambda's own is not."""
     return re.sub(r"\W", "", getattr(function, "__name__", type(function).__name__))
 
 

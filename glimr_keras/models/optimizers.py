@@ -1,5 +1,6 @@
-"""Optimizers as part of a search space: glimr's `optimization` section. Keras; runs in driver and
-worker.
+"""Optimizers in a search space: glimr's `optimization` section.
+
+Keras; runs in driver and worker.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from glimr_keras.errors import did_you_mean
 
 _ALIASES = {"rms": "rmsprop"}
 _WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer")
-"""Optimizers of other optimizers."""
+"""Optimizers that wrap other optimizers."""
 _OF_TRAINING = ("epochs", "method", "schedule", "batch", "batch_size")
-"""What may stand in the section and is nothing that an optimizer takes."""
+"""Keys that the section may have and that no optimizer takes."""
 
 
 class _Domain:
-    """A default that is one of `ray.tune`'s domains; it is made when it is wanted, since who has
-    optimizers of their own need not import Ray Tune.
+    """A default that is a `ray.tune` domain, made only when needed.
+
+    Users with their own optimizers therefore need not import Ray Tune.
     """
 
     def __init__(self, kind: str, *arguments: Any) -> None:
@@ -49,22 +51,23 @@ def _is_choice(value: Any) -> bool:
 
 
 def keras_optimizer(config: Mapping[str, Any]) -> keras.optimizers.Optimizer:
-    """The optimizer that the `optimization` section of a configuration describes.
+    """Return the optimizer that the `optimization` section of a configuration describes.
 
     Args:
-        config: The section of one configuration. `"method"` is the name of any optimizer of Keras,
+        config: The section of one configuration. `"method"` is the name of any optimizer of Keras
             in any spelling (`"adam"`, `"AdamW"`, `"sgd"`, `"rms"` or `"rmsprop"`, …), a registered
-            one of your own, a class, or a dict `{"name": method, hyperparameter: value, …}`. Every
-            other key is a hyperparameter, such as `"learning_rate"`, `"momentum"`, `"clipnorm"` or
-            `"weight_decay"`; the method gets those that it takes, and the others are ignored, as is
-            `"epochs"`. `"schedule"` is `None` or a learning-rate schedule: `{"name":
-            "cosine_decay", "decay_steps": 1000}` (steps are batches), which begins at
-            `"learning_rate"`.
+            user-defined one, a class, or a dict `{"name": method, hyperparameter: value, …}`.
+            Every other key is a hyperparameter, such as `"learning_rate"`, `"momentum"`,
+            `"clipnorm"` or `"weight_decay"`. The method receives those that it takes; the others
+            are ignored, as is `"epochs"`.
+            `"schedule"` is `None` or a learning-rate schedule, such as `{"name": "cosine_decay",
+            "decay_steps": 1000}` (steps are batches), which begins at `"learning_rate"`.
 
     Raises:
-        ValueError: If there is no such method or schedule, the section has a key that no optimizer
-            takes, or the dict of a method or schedule one that this one does not take.
-        TypeError: If the section is no dict, or `"method"` no name, class or dict.
+        ValueError: If there is no such method or schedule; if the section has a key that no
+            optimizer takes; or if the dict of a method or schedule has a key that this one does not
+            take.
+        TypeError: If the section is not a dict, or `"method"` is not a name, class or dict.
     """
     if not isinstance(config, Mapping):
         raise TypeError(f"The `optimization` section must be a dict. Received: {config!r}")
@@ -108,35 +111,42 @@ def optimization_space(
     schedule: Any = None,
     **others: Any,
 ) -> dict[str, Any]:
-    """The `optimization` section of a search space, of which each configuration has only what its
-    method uses.
+    """Return the `optimization` section of a search space.
 
-    Every argument is a fixed value or a `ray.tune` domain.
+    Each configuration has only the part that its method uses. Every argument is a fixed value or a
+    `ray.tune` domain.
 
     Args:
-        epochs: Up to how many epochs a model is trained; a scheduler or stopper may end it earlier.
-        method: Names of optimizers as `keras_optimizer` knows them, one or a `tune.choice` of
-            several.
-        learning_rate: Of all methods.
-        rho, momentum, beta_1, beta_2: Of the methods that have such a hyperparameter.
-        use_ema: Whether the weights are averaged over batches. Where it is true, with:
-        ema_momentum: The weight of earlier batches in the average.
-        ema_overwrite_frequency: After how many batches the weights become their average; `None` for
-            once at the end.
-        schedule: A learning-rate schedule, `None` or `{"name": "cosine_decay", "decay_steps":
-            1000}` (batches); or a `tune.choice` of those, whose dicts may hold domains.
+        epochs: The maximum number of epochs; a scheduler or stopper may end training earlier.
+            Defaults to `100`.
+        method: The name of an optimizer as in `keras_optimizer`, or a `tune.choice` of several.
+            Defaults to `tune.choice(["rms", "sgd", "adadelta", "adagrad", "adam"])`.
+        learning_rate: The learning rate of all methods. Defaults to `tune.loguniform(1e-5, 1e-2)`.
+        rho: For methods that have it. Defaults to `tune.quniform(0.5, 0.99, 0.01)`.
+        momentum: For methods that have it. Defaults to `tune.quniform(0.0, 0.99, 0.01)`.
+        beta_1: For methods that have it. Defaults to `tune.quniform(0.5, 0.99, 0.01)`.
+        beta_2: For methods that have it. Defaults to `tune.uniform(0.9, 0.9999)`.
+        use_ema: Whether the weights are averaged over batches; if so, the next two apply. Defaults
+            to `False`.
+        ema_momentum: The weight of earlier batches in the average. Defaults to
+            `tune.quniform(0.9, 0.99, 0.01)`.
+        ema_overwrite_frequency: The number of batches after which the average replaces the weights;
+            `None` for once at the end. Defaults to `tune.choice([None, 1, 2, 3, 4, 5])`.
+        schedule: A learning-rate schedule such as `{"name": "cosine_decay", "decay_steps": 1000}`
+            (batches), or a `tune.choice` of schedules, whose dicts may hold domains. Defaults to
+            `None`: no schedule.
         **others: Further hyperparameters of optimizers, such as `weight_decay`, `clipnorm`,
-            `global_clipnorm`, `clipvalue`, `amsgrad`, `nesterov`; each method gets those that it
-            takes.
+            `global_clipnorm`, `clipvalue`, `amsgrad`, `nesterov`. Each method receives those that
+            it takes.
 
     Returns:
-        The section, to be put into a search space as `space["optimization"]`. In a configuration,
-        `"method"` is a dict with the method's `"name"` and its own hyperparameters; what all
-        methods have stands beside it.
+        The section, to be used as `space["optimization"]`. In a configuration, `"method"` is a dict
+        with the method's `"name"` and its own hyperparameters. Hyperparameters that all methods
+        have are next to it.
 
     Raises:
-        ValueError: If there is no such optimizer, or one of `others` is a hyperparameter of none of
-            the methods.
+        ValueError: If there is no such optimizer, or if none of the methods has a hyperparameter in
+            `others`.
 
     Example:
         method = tune.choice(["adamw", "sgd"])
@@ -191,7 +201,7 @@ def optimization_space(
 
 
 def _method(method: Any) -> tuple[type, dict[str, Any]]:
-    """The class of an optimizer, and the hyperparameters that are its own."""
+    """Return the class of an optimizer, and its own hyperparameters."""
     if isinstance(method, Mapping):
         return _method(method.get("name"))[0], {
             name: value for name, value in method.items() if name != "name"
@@ -217,7 +227,7 @@ def _method(method: Any) -> tuple[type, dict[str, Any]]:
 
 
 def _schedule(schedule: Any, learning_rate: Any) -> Any:
-    """A learning-rate schedule that begins at `learning_rate`."""
+    """Return a learning-rate schedule that begins at `learning_rate`."""
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         return schedule
     if not isinstance(schedule, Mapping) or "name" not in schedule:
@@ -243,7 +253,7 @@ def _schedule(schedule: Any, learning_rate: Any) -> Any:
 
 
 def _hyperparameters(kind: type) -> frozenset[str]:
-    """What can be searched of an optimizer."""
+    """Return the hyperparameters of an optimizer that can be searched."""
     return named_arguments_of(kind) - {"name"}
 
 
@@ -254,7 +264,7 @@ def _optimizers() -> dict[str, type]:
 
 
 def _kinds(module: Any, base: type) -> dict[str, type]:
-    """The subclasses of `base` that a module of Keras offers, by squeezed name."""
+    """Return the subclasses of `base` in a module of Keras, by squeezed name."""
     found = [
         kind
         for kind in vars(module).values()

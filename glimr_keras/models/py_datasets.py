@@ -1,4 +1,4 @@
-"""Some of the batches of a `PyDataset`, for folds. Keras; runs in driver and worker."""
+"""A subset of the batches of a `PyDataset`, for folds. Keras; runs in driver and worker."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Part(keras.utils.PyDataset):
     """The chosen batches of a dataset.
 
     Args:
-        dataset: Whose batches they are.
-        chosen: Their numbers, shape (chosen,), int.
+        dataset: The dataset.
+        chosen: The numbers of the batches, shape (chosen,), int.
     """
 
     def __init__(self, dataset: keras.utils.PyDataset, chosen: np.ndarray) -> None:
@@ -32,8 +32,10 @@ class Part(keras.utils.PyDataset):
 
 
 def mixes(dataset: keras.utils.PyDataset) -> bool:
-    """Whether a batch may have other samples later: the class does something between epochs, or
-    gives another batch when it is asked twice for its first one.
+    """Return whether a batch may have other samples later.
+
+    This is so if the class does something between epochs, or if its first batch differs when read
+    twice.
     """
     kind = type(dataset)
     if any(
@@ -46,7 +48,7 @@ def mixes(dataset: keras.utils.PyDataset) -> bool:
 
 
 def _labels(batch: Any) -> Any:
-    """What tells samples: their labels, since inputs may be augmented."""
+    """Return what identifies samples: their labels, since inputs may be augmented."""
     x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
     return x if y is None else y
 

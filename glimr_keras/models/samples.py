@@ -1,9 +1,10 @@
-"""Samples of any data that Keras' `fit` takes: counted, cut, and as Keras shows them to a model.
+"""Samples of any data that Keras' `fit` takes: count, slice, and convert as Keras does.
+
 Runs in driver and worker.
 
-Data is any structure that Keras takes apart (`keras.tree`), of NumPy arrays, frames and series of
-pandas, SciPy's sparse matrices, and tensors of any backend, dense, sparse or ragged. What is cut is
-of the same kind as before.
+Data is any structure that Keras can flatten (`keras.tree`). Its leaves are NumPy arrays, pandas
+frames and series, SciPy sparse matrices, and tensors of any backend, dense, sparse or ragged.
+Slicing keeps the kind.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import numpy as np
 
 
 def leaves(part: Any) -> list[Any]:
-    """The arrays, frames and tensors of a structure, without what is `None`."""
+    """Return the arrays, frames and tensors of a structure, without `None`."""
     return [leaf for leaf in keras.tree.flatten(part) if leaf is not None]
 
 
 def has_samples(leaf: Any) -> bool:
-    """Whether something is an array, a frame or a tensor, whose first axis counts samples."""
+    """Return whether an object is an array, a frame or a tensor with a first axis of samples."""
     return (
         hasattr(leaf, "shape")
         and len(leaf.shape) > 0
@@ -30,25 +31,25 @@ def has_samples(leaf: Any) -> bool:
 
 
 def count(leaf: Any) -> int:
-    """How many samples an array, a frame or a tensor has."""
+    """Return the number of samples of an array, a frame or a tensor."""
     return int(leaf.shape[0])
 
 
 def taken(part: Any, chosen: slice | np.ndarray) -> Any:
-    """The chosen samples of each array in a structure; frames keep their index.
+    """Return the chosen samples of each array in a structure; frames keep their index.
 
     Args:
         part: Any structure of arrays, frames and tensors; `None` stays `None`.
         chosen: Their positions, shape (chosen,), int, or a slice with a step of 1.
 
     Raises:
-        TypeError: If something in it has no samples.
+        TypeError: If a part has no samples.
     """
     return keras.tree.map_structure(lambda leaf: _taken(leaf, chosen), part)
 
 
 def as_keras_has_it(part: Any) -> Any:
-    """The structure with what Keras' adapters make of each array, frame or tensor.
+    """Return the structure with each array, frame or tensor as Keras' adapters convert it.
 
     Raises:
         ValueError: If Keras does not take it.
@@ -57,20 +58,21 @@ def as_keras_has_it(part: Any) -> Any:
 
 
 def plain(part: Any) -> Any:
-    """The structure with the values of frames and series in their place."""
+    """Return the structure with frames and series replaced by their values."""
     return keras.tree.map_structure(
         lambda leaf: leaf.to_numpy() if hasattr(leaf, "iloc") else leaf, part
     )
 
 
 def is_plain(dtype: Any) -> bool:
-    """Whether it is a NumPy type of booleans or numbers."""
+    """Return whether it is a NumPy type of booleans or numbers."""
     return isinstance(dtype, np.dtype) and dtype.kind in "biufc"
 
 
 def rows_of_entries(leaf: Any) -> np.ndarray | None:
-    """The row of each entry that a sparse matrix of SciPy's or a `SparseTensor` holds, in the order
-    in which it holds them, shape (entries,), int; `None` of what is not sparse.
+    """Return the row of each entry of a sparse matrix of SciPy or a `SparseTensor`.
+
+    In its order of storage, shape (entries,), int. `None` for data that is not sparse.
     """
     if hasattr(leaf, "tocsr"):
         return np.asarray(leaf.tocoo().row)
@@ -86,17 +88,17 @@ def _taken(leaf: Any, chosen: slice | np.ndarray) -> Any:
         raise TypeError(f"Data must be arrays, frames or tensors. Received: {type(leaf).__name__}")
     if hasattr(leaf, "iloc"):
         return leaf.iloc[chosen]
-    if hasattr(leaf, "tocsr"):  # of SciPy, whose other formats cannot be cut
+    if hasattr(leaf, "tocsr"):  # of SciPy, whose other formats cannot be sliced
         return leaf.tocsr()[chosen].asformat(leaf.format)
     if is_of(leaf, "tensorflow"):
         return _taken_by_tensorflow(leaf, chosen)
-    if hasattr(leaf, "update_layout"):  # a sparse array of JAX, which may come back in batches
+    if hasattr(leaf, "update_layout"):  # a sparse array of JAX, whose slices may become batched
         return leaf[chosen].update_layout(n_batch=leaf.n_batch, n_dense=leaf.n_dense)
     return leaf[chosen]
 
 
 def _taken_by_tensorflow(tensor: Any, chosen: slice | np.ndarray) -> Any:
-    import tensorflow as tf  # there, since there is a tensor of it
+    import tensorflow as tf  # installed, since this is a tensor of it
 
     if not isinstance(tensor, tf.SparseTensor):
         return tensor[chosen] if isinstance(chosen, slice) else tf.gather(tensor, chosen)
@@ -124,7 +126,7 @@ def _as_keras_has_it(leaf: Any) -> Any:
             return values[:, None] if values.ndim == 1 else values
     elif keras.ops.is_tensor(leaf) or is_of(leaf, keras.backend.backend()):
         return leaf
-    with contextlib.suppress(ImportError):  # a Keras that has its adapters elsewhere
+    with contextlib.suppress(ImportError):  # a Keras with its adapters elsewhere
         from keras.src.trainers.data_adapters import get_data_adapter
 
         return next(iter(_batches(get_data_adapter(leaf, batch_size=max(count(leaf), 1)))))
@@ -132,7 +134,7 @@ def _as_keras_has_it(leaf: Any) -> Any:
 
 
 def _batches(adapter: Any) -> Any:
-    """What a model is trained on, of an adapter of Keras'."""
+    """Return the training batches of a Keras adapter."""
     match keras.backend.backend():
         case "tensorflow":
             return adapter.get_tf_dataset()
@@ -144,5 +146,5 @@ def _batches(adapter: Any) -> Any:
 
 
 def is_of(leaf: Any, library: str) -> bool:
-    """Whether a library made it; tells without importing the library."""
+    """Return whether an object is from a library, without importing the library."""
     return any(kind.__module__.split(".")[0] == library for kind in type(leaf).__mro__)

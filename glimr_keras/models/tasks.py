@@ -1,7 +1,8 @@
-"""Tasks as part of a search space, with losses, weights and metrics: glimr's `tasks` section.
+"""Tasks in a search space, with losses, weights and metrics: glimr's `tasks` section.
+
 Keras; runs in the worker.
 
-A task is one thing that a model predicts. Its name is that of the model's output and of the label.
+A task is one prediction of a model. Its name is the name of the model's output and of the label.
 """
 
 from __future__ import annotations
@@ -23,23 +24,22 @@ _NAMED_BY_KERAS = ("accuracy", "acc", "crossentropy", "ce")
 
 
 def keras_losses(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-    """The losses and their weights that a configuration's tasks describe, as `model.compile` takes
-    them.
+    """Return the losses and loss weights of a configuration's tasks, for `model.compile`.
 
     Args:
         config: A configuration with `config["tasks"][task]["loss"]` and `["loss_weight"]` for each
             task. A loss is a class, an instance, a function `(y_true, y_pred, **kwargs)`, the name
-            of one of Keras' or of a registered one, or a dict `{"name": name, "loss": any of these,
-            "kwargs": {…}}`, where without `"loss"` the name says which. A task that is `None` is
-            none: it names an output without a loss.
+            of a loss of Keras or a registered one, or a dict `{"name": name, "loss": any of these,
+            "kwargs": {…}}`. Without `"loss"`, the name identifies it. A task that is `None` names
+            an output without a loss.
 
     Returns:
-        Losses and weights by task; `None` and 0 of an output without.
+        Losses and weights by task; `None` and 0 for an output without a loss.
 
     Raises:
-        ValueError: If a task has no loss or weight, there is no such loss, or it does not take its
-            kwargs.
-        TypeError: If something is no loss.
+        ValueError: If a task has no loss or weight, if there is no such loss, or if it does not
+            take its kwargs.
+        TypeError: If an entry is not a loss.
     """
     losses: dict[str, Any] = {}
     weights: dict[str, float] = {}
@@ -53,21 +53,22 @@ def keras_losses(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, f
 
 
 def keras_metrics(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics that a configuration's tasks describe, as `model.compile` takes them.
+    """Return the metrics of a configuration's tasks, for `model.compile`.
 
     Args:
         config: A configuration with `config["tasks"][task]["metrics"]` for each task, one or a
-            list. A metric is a class, an instance, a function `(y_true, y_pred, **kwargs)` whose
-            mean is taken, the name of one of Keras' or of a registered one, or a dict `{"name":
-            name, "metric": any of these, "kwargs": {…}}`, where without `"metric"` the name tells.
+            list. A metric is a class, an instance, or the name of a metric of Keras or a registered
+            one. It may also be a function `(y_true, y_pred, **kwargs)`, whose mean is taken, or a
+            dict `{"name": name, "metric": any of these, "kwargs": {…}}`. Without `"metric"`, the
+            name identifies it.
 
     Returns:
-        A list of metrics by task. With `"name"`, they have that name.
+        A list of metrics by task. Those with a `"name"` are named so.
 
     Raises:
-        ValueError: If a task has no metric or two of one name, there is no such metric, or it does
-            not take its kwargs.
-        TypeError: If something is no metric.
+        ValueError: If a task has no metric or two with the same name. Also if there is no such
+            metric, or it does not take its kwargs.
+        TypeError: If an entry is not a metric.
     """
     metrics = {}
     for name, task in _tasks(config).items():
@@ -95,14 +96,17 @@ def compile_tasks(
     loss_weights: Any = None,
     metrics: Any = None,
 ) -> None:
-    """Compiles a model for the tasks of a configuration, with the optimizer that its `optimization`
-    section describes.
+    """Compile a model for the tasks and the optimizer of a configuration.
+
+    The optimizer is the one that the `optimization` section describes.
 
     Args:
-        model: With one output for each task, named like it (or in a dict with it as the key); one
-            alone may have any name. An output that is no task has the loss `None` under its name.
+        model: A model with one output for each task, with the task's name (or in a dict with it as
+            the key); a single output may have any name. An output that is not a task has the loss
+            `None` under its name.
         config: The configuration.
-        losses, loss_weights, metrics: By task; by default those that `config["tasks"]` describes.
+        losses, loss_weights, metrics: By task. Defaults to `None`, which means those in
+            `config["tasks"]`.
 
     Raises:
         ModelError: If the names of tasks and outputs differ.
@@ -126,18 +130,18 @@ def compile_tasks(
 
 
 def can_compile(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration says how to compile a model."""
+    """Return whether a configuration describes how to compile a model."""
     return SECTION in config and _OPTIMIZATION in config
 
 
 def epochs_of(config: Mapping[str, Any]) -> int | None:
-    """The epochs that the `optimization` section says, if it does."""
+    """Return the epochs in the `optimization` section, or `None`."""
     section = config.get(_OPTIMIZATION, None)
     return section.get("epochs") if isinstance(section, Mapping) else None
 
 
 def task_names(config: Mapping[str, Any]) -> list[str]:
-    """The names of a configuration's tasks; none where it has no such section."""
+    """Return the names of a configuration's tasks; empty without such a section."""
     section = config.get(SECTION, None)
     if not isinstance(section, Mapping):
         return []
@@ -145,10 +149,12 @@ def task_names(config: Mapping[str, Any]) -> list[str]:
 
 
 def check_labels(tasks: Iterable[str], labels: Any, bare: Iterable[str] = ()) -> None:
-    """Refuses labels whose names are not those of the tasks.
+    """Reject labels whose names differ from the tasks' names.
 
     Args:
-        bare: Names of outputs that are no task, and may be among the labels.
+        tasks: The names of the tasks.
+        labels: The labels; only those in a dict have names.
+        bare: Names of outputs that are not tasks, and may be among the labels. Defaults to `()`.
 
     Raises:
         ModelError: If they are in a dict with other keys.
@@ -163,22 +169,25 @@ def check_labels(tasks: Iterable[str], labels: Any, bare: Iterable[str] = ()) ->
 
 
 def takes_bare_labels(model: Any) -> bool:
-    """Whether Keras takes a single label without its name: where the model has one output, or does
-    not say what it has, as a `Sequential` or subclassed one. (With the name it may not.)
+    """Return whether Keras takes a single label without its name.
+
+    It does if the model has one output or does not declare its outputs, like a `Sequential` or
+    subclassed model. With the name, Keras may reject it.
     """
     names = _output_names(model)
     return (names is None or len(names) == 1) and not outputs_without_task(model)
 
 
 def outputs_without_task(model: Any) -> list[str]:
-    """The names of outputs that a model is compiled without a loss for, where it says so: with
-    `None` in a dict of losses.
+    """Return the names of outputs that a model is compiled without a loss for.
+
+    They have `None` in a dict of losses.
     """
     return names_of_none(_compiled_losses(model))
 
 
 def outputs_with_loss(model: Any) -> list[str]:
-    """The names of the other outputs, where losses are in a dict."""
+    """Return the names of the other outputs, if losses are in a dict."""
     losses = _compiled_losses(model) or {}
     return [name for name, loss in losses.items() if loss is not None]
 
@@ -190,23 +199,22 @@ def _compiled_losses(model: Any) -> Mapping[str, Any] | None:
 
 
 def names_of_none(losses: Any) -> list[str]:
-    """The names of what has no loss among others that have one."""
+    """Return the names of the losses in a dict that are `None`."""
     if not isinstance(losses, Mapping):
         return []
     return [name for name, loss in losses.items() if loss is None]
 
 
 class TaskLogs(keras.callbacks.Callback):
-    """Adds names with the task's to what Keras logs of a model with one output, as it logs them of
-    several.
+    """Add names with the task's name to Keras' logs of a model with one output.
 
-    `accuracy` is also `task_accuracy`, and `val_loss` also `val_task_loss`. It comes before
-    callbacks that read the logs.
+    Keras itself does so for several outputs. `accuracy` is also `task_accuracy`, and `val_loss`
+    also `val_task_loss`. It comes before callbacks that read the logs.
 
     Args:
         tasks: The names of all tasks.
-        of_validation: Whether the names without `val_` mean what was found on validation data, as
-            in glimr; what was found in training is then called `train_…`.
+        of_validation: Whether names without `val_` mean values on validation data, as in glimr;
+            values in training are then called `train_…`. Defaults to `False`.
     """
 
     def __init__(self, tasks: Iterable[str], of_validation: bool = False) -> None:
@@ -218,7 +226,7 @@ class TaskLogs(keras.callbacks.Callback):
             logs.update(self.named(logs))
 
     def named(self, logs: Mapping[str, Any]) -> dict[str, Any]:
-        """The logs with the names that are added."""
+        """Return the logs with the added names."""
         named = dict(logs)
         if len(self._tasks) == 1:
             task = self._tasks[0]
@@ -286,7 +294,7 @@ def _metric(whose: str, described: Any) -> Any:
     kind = _resolved(whose, metric, keras.metrics)
     if isinstance(
         kind, keras.metrics.Metric
-    ):  # one of its own for each model, since it holds state
+    ):  # a separate one for each model, since it holds state
         _check_no_kwargs(whose, kwargs)
         return type(kind).from_config(kind.get_config() | ({} if name is None else {"name": name}))
     if inspect.isclass(kind):
@@ -298,8 +306,9 @@ def _metric(whose: str, described: Any) -> Any:
 
 
 def name_of(described: Any) -> str | None:
-    """The name of a metric as far as its description says it: the given one, or that by which Keras
-    knows a function.
+    """Return the name of a metric as far as its description contains it.
+
+    This is the given name, or Keras' name of a function.
     """
     if isinstance(described, Mapping):
         return described.get("name")
@@ -312,7 +321,7 @@ def name_of(described: Any) -> str | None:
 
 
 def _parts(whose: str, key: str, described: Any) -> tuple[str | None, Any, dict[str, Any]]:
-    """The name, the loss or metric, and its keyword arguments."""
+    """Return the name, the loss or metric, and its keyword arguments."""
     if not isinstance(described, Mapping):
         return None, described, {}
     unknown = set(described) - {"name", key, "kwargs"}
@@ -329,7 +338,7 @@ def _parts(whose: str, key: str, described: Any) -> tuple[str | None, Any, dict[
 
 
 def _resolved(whose: str, described: Any, module: Any) -> Any:
-    """A class, an instance or a function."""
+    """Return a class, an instance or a function."""
     if not isinstance(described, str):
         if callable(described):
             return described
@@ -365,7 +374,7 @@ def _made(whose: str, kind: type, kwargs: dict[str, Any], base: type) -> Any:
 def _with_kwargs(
     whose: str, function: Callable[..., Any], kwargs: dict[str, Any], name: str | None
 ) -> Callable[..., Any]:
-    """The function with keyword arguments given, under its own name or `name`."""
+    """Return the function with its keyword arguments bound, under its own name or `name`."""
     own = getattr(function, "__name__", type(function).__name__)
     check_taken(kwargs, arguments_of(function), f"{whose}, {own}")
     if not kwargs and hasattr(function, "__name__"):
@@ -409,7 +418,7 @@ def _check_outputs(model: Any, given: Mapping[str, Any], what: str, bare: Iterab
 
 
 def _output_names(model: Any) -> list[str] | None:
-    """The names of a functional model's outputs; `None` of another, which does not have any."""
+    """Return the names of a functional model's outputs; `None` for other models."""
     names = getattr(model, "output_names", None)
     if names is None:
         return None

@@ -1,10 +1,11 @@
-"""`tf.data` pipelines as something that can be sent: a pipeline's own graph. TensorFlow; runs in
-driver and worker.
+"""`tf.data` pipelines in a form that can be sent: as their graphs.
 
-A pipeline travels, not its elements: it is rebuilt in the worker and reads its files, shuffles and
-augments there, as often as it is iterated. Tensors, lookup tables and variables in it travel along,
-with the values that they have now; Python functions of the process that made it cannot, and are
-refused.
+TensorFlow; runs in driver and worker.
+
+A pipeline is sent, not its elements. It is rebuilt in the worker and reads its files, shuffles and
+augments there, each time it is iterated. Its tensors, lookup tables and variables are sent along
+with their current values. Python functions of the process that made it cannot be sent, and are
+rejected.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from glimr_keras.errors import ShippingError
 
 _PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 _IGNORE_STATE = 1
-"""TensorFlow's policy for random operations: they start anew where the pipeline is rebuilt, each
-time it is iterated.
+"""TensorFlow's policy for random operations: they restart in the rebuilt pipeline at each
+iteration.
 """
 
 _ADVICE = """\
@@ -33,7 +34,7 @@ and call `search()` without data."""
 
 
 def is_dataset(value: Any) -> bool:
-    """Whether it is a `tf.data.Dataset`; tells without importing TensorFlow."""
+    """Return whether it is a `tf.data.Dataset`, without importing TensorFlow."""
     return any(
         kind.__name__ == "DatasetV2" and "tensorflow" in kind.__module__
         for kind in type(value).__mro__
@@ -41,14 +42,15 @@ def is_dataset(value: Any) -> bool:
 
 
 def graph_of(dataset: Any) -> bytes:
-    """The graph of a pipeline, from which `rebuilt` makes it again; it holds tensors in memory, but
-    no files.
+    """Return the graph of a pipeline, from which `rebuilt` restores it.
+
+    The graph holds tensors in memory, but no files.
 
     Raises:
-        ShippingError: If a part of the pipeline lives in this process only. The message is to
-            follow the pipeline's name.
+        ShippingError: If a part of the pipeline exists only in this process. The message continues
+            the pipeline's name.
     """
-    import tensorflow as tf  # there, since there is a dataset
+    import tensorflow as tf  # installed, since there is a dataset
 
     try:
         graph = _serialized(dataset)
@@ -68,8 +70,9 @@ def graph_of(dataset: Any) -> bytes:
 
 
 def attributes_of(dataset: Any) -> dict[str, Any]:
-    """What was written to a pipeline beside TensorFlow's own, such as the `class_names` and
-    `file_paths` of `image_dataset_from_directory`.
+    """Return the attributes that were added to a pipeline.
+
+    For example the `class_names` and `file_paths` of `image_dataset_from_directory`.
     """
     return {name: value for name, value in vars(dataset).items() if not name.startswith("_")}
 
@@ -77,17 +80,17 @@ def attributes_of(dataset: Any) -> dict[str, Any]:
 def rebuilt(
     graph: Any, element_spec: Any, attributes: Mapping[str, Any] = MappingProxyType({})
 ) -> Any:
-    """The pipeline whose graph was taken.
+    """Return the pipeline of a graph.
 
     Args:
-        graph: As bytes, or as an array of them.
+        graph: The graph as bytes, or as an array of them.
         element_spec: The pipeline's `element_spec`.
-        attributes: As `attributes_of` gives them.
+        attributes: The attributes from `attributes_of`. Defaults to `MappingProxyType({})`.
     """
     import tensorflow as tf
     from tensorflow.python.data.ops import (
         dataset_ops,
-    )  # the only place that makes a dataset of a variant
+    )  # the only way to make a dataset from a variant
 
     dataset = dataset_ops._VariantDataset(
         tf.raw_ops.DatasetFromGraph(graph_def=bytes(graph)), element_spec
@@ -98,21 +101,23 @@ def rebuilt(
 
 
 def mixes(dataset: Any) -> bool:
-    """Whether a pipeline shuffles or repeats, so that one element is at several positions, as far
-    as it can be looked into.
+    """Return whether a pipeline shuffles or repeats, as far as can be detected.
+
+    One element is then at several positions.
     """
     return _has(dataset, "Shuffle", "RepeatDataset")
 
 
 def shuffles(dataset: Any) -> bool:
-    """Whether a pipeline shuffles, so that its elements come in another order each time, as far as
-    it can be looked into.
+    """Return whether a pipeline shuffles, as far as can be detected.
+
+    Its elements then have another order each time.
     """
     return _has(dataset, "Shuffle")
 
 
 def _has(dataset: Any, *words: str) -> bool:
-    """Whether the name of an operation of a pipeline has one of these in it."""
+    """Return whether the name of any operation of a pipeline contains one of these words."""
     import tensorflow as tf
 
     try:
@@ -123,8 +128,9 @@ def _has(dataset: Any, *words: str) -> bool:
 
 
 def split(dataset: Any, count: int, fold: int) -> tuple[Any, Any]:
-    """The elements of a pipeline whose position modulo `count` is not `fold`, and those where it
-    is.
+    """Return the elements of a pipeline outside a fold, and those in it.
+
+    An element is in the fold if its position modulo `count` is `fold`.
     """
 
     def taken(is_of_fold: bool) -> Any:

@@ -1,5 +1,8 @@
-"""Oracles: what to try next. Ask and tell over a search space; usable without Ray. Runs in the
-driver.
+"""Oracles, which choose what to try next by ask and tell over a search space.
+
+Usable without Ray.
+
+Runs in the driver.
 """
 
 from glimr_keras.oracles.base import Oracle

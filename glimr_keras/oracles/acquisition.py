@@ -1,4 +1,4 @@
-"""What a point is expected to gain, and where that is most. NumPy; runs in the driver."""
+"""The expected gain of a point, and where it is highest. NumPy; runs in the driver."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from glimr_keras.oracles.ascent import ascend
 from glimr_keras.oracles.gaussian_process import GaussianProcess
 
 _FAR = -25.0
-"""So many deviations above the best, an expansion takes the place of the formula."""
+"""Beyond this many deviations above the best, an expansion replaces the formula."""
 
 
 @dataclasses.dataclass
 class Gain:
-    """The logarithm of the expected improvement, also where that is next to nothing.
+    """The logarithm of the expected improvement, accurate also if it is close to 0.
 
-    (Ament et al., "Unexpected Improvements to Expected Improvement for Bayesian Optimization",
-    NeurIPS 2023.) Of several processes it is the mean (Snoek et al., "Practical Bayesian
-    Optimization of Machine Learning Algorithms", NeurIPS 2012).
+    For several processes, it is the logarithm of the mean (Snoek et al.).
 
     Args:
-        processes: Of the same points and costs, with other settings.
-        bests: For each, the lowest cost so far, in its unit.
+        processes: Processes of the same points and costs, with different settings.
+        bests: The lowest cost so far for each process, in its unit.
+
+    References:
+        Ament et al., "Unexpected Improvements to Expected Improvement for Bayesian Optimization",
+        NeurIPS 2023.
+        Snoek et al., "Practical Bayesian Optimization of Machine Learning Algorithms", NeurIPS
+        2012.
     """
 
     processes: Sequence[GaussianProcess]
     bests: list[float]
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """The gain at each of `points`, shape (points, columns)."""
+        """Return the gain at each of `points`, shape (points, columns)."""
         gains = [
             _gain(best, mean, deviation)
             for best, (mean, deviation) in zip(
@@ -42,13 +46,14 @@ class Gain:
         return _log_mean(np.stack(gains))[0]
 
     def several(self, points: np.ndarray, count: int, apart: float) -> list[int]:
-        """The numbers of points that gain most, each when those before count as if they had the
-        costs that are expected.
+        """Return the numbers of the points with the highest gain, chosen one after the other.
+
+        The points chosen before count as if they had their expected costs.
 
         Args:
             points: Shape (points, columns).
-            count: How many; there are fewer if no others are apart.
-            apart: So much they differ in a column at least.
+            count: The number of points to choose; fewer if there are no others far enough apart.
+            apart: The minimum distance between them in some column.
         """
         expected = [
             _Expected(*process.joint(points), process.noise, best, count)
@@ -68,12 +73,12 @@ class Gain:
     def climb(
         self, points: np.ndarray, free: np.ndarray, steps: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Moves points to where the gain is highest nearby.
+        """Move points to where the gain is highest nearby.
 
         Args:
             points: Shape (points, columns), each from 0 to 1.
             free: Which columns may change, shape (points, columns).
-            steps: How many at most.
+            steps: The maximum number of steps.
 
         Returns:
             The points, and the gain at each.
@@ -96,14 +101,14 @@ class Gain:
 
 
 class _Expected:
-    """What one process expects of some points, as some of them are taken.
+    """The expectations of one process for some points, as some of them are taken.
 
     Args:
         mean: Shape (points,).
         covariance: Shape (points, points).
         noise: The variance of a cost at one place.
         best: The lowest cost.
-        count: How many will be taken at most.
+        count: The maximum number of points to take.
     """
 
     def __init__(
@@ -111,16 +116,16 @@ class _Expected:
     ) -> None:
         self._mean, self._covariance, self._noise, self._best = mean, covariance, noise, best
         self._variance = np.diag(covariance).copy()
-        self._factors = np.zeros((count, len(mean)))  # of what is known by those that were taken
+        self._factors = np.zeros((count, len(mean)))  # the knowledge from the taken points
         self._taken = 0
 
     @property
     def gain(self) -> np.ndarray:
-        """What each of the points gains now."""
+        """Return the present gain of each of the points."""
         return _gain(self._best, self._mean, np.sqrt(np.maximum(self._variance, 1e-14)))
 
     def take(self, number: int) -> None:
-        """Has a point count as if it had the cost that is expected."""
+        """Count a point as if it had its expected cost."""
         known = self._factors[: self._taken]
         shared = self._covariance[number] - known[:, number] @ known
         factor = shared / np.sqrt(max(self._variance[number], 0.0) + self._noise)
@@ -131,12 +136,12 @@ class _Expected:
 
 
 def _gain(best: float, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """The logarithm of the expected improvement of one process."""
+    """Return the logarithm of the expected improvement of one process."""
     return np.log(deviation) + _log_gain((best - mean) / deviation)[0]
 
 
 def _log_mean(logarithms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The logarithm of a mean over the first axis, and its slopes by what was given."""
+    """Return the logarithm of a mean over the first axis, and its slopes by the inputs."""
     highest = logarithms.max(axis=0)
     powers = np.exp(logarithms - highest)
     total = powers.sum(axis=0)
@@ -144,9 +149,9 @@ def _log_mean(logarithms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _log_gain(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The logarithm of the expected improvement in deviations, and its slope by `gain`."""
+    """Return the logarithm of the expected improvement in deviations, and its slope by `gain`."""
     density = np.exp(-0.5 * gain**2) / math.sqrt(2 * math.pi)
-    below = (-gain / math.sqrt(2)).tolist()  # faster so than one by one, and the same to the bit
+    below = (-gain / math.sqrt(2)).tolist()  # faster than item by item, and bitwise the same
     share = 0.5 * np.array(list(map(math.erfc, below)))
     near = np.maximum(gain * share + density, 1e-300)
     far = np.minimum(gain, _FAR)

@@ -1,4 +1,4 @@
-"""What is made in a thread before it is asked for. Pure Python; runs in the driver."""
+"""Results that a thread computes before they are requested. Pure Python; runs in the driver."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Made = TypeVar("Made")
 
 
 class Ahead(Generic[Made]):
-    """Makes one thing while others run.
+    """Compute one result in the background.
 
-    Who asks for it waits until it is there, so it is never known whether it was. A copy has
-    nothing: it makes it when asked.
+    A request waits until the result is ready, so timing makes no difference. A copy is empty and
+    computes the result on request.
     """
 
     def __init__(self) -> None:
@@ -25,35 +25,35 @@ class Ahead(Generic[Made]):
         return Ahead, ()
 
     def begin(self, key: Hashable, make: Callable[[], Made]) -> None:
-        """Begins to make it, in the place of what was made before.
+        """Start computing a result, which replaces the one before.
 
         Args:
-            key: Of all that it depends on.
-            make: Called in a thread; changes nothing that others see.
+            key: All that it depends on.
+            make: A function called in a thread; it must have no visible side effects.
         """
         self._work = _Work(key, make)
         self._work.start()
 
     def take(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What was made for this key, or else is made now.
+        """Return the result for this key, computed ahead or now.
 
         Args:
-            key, make: As of `begin`.
+            key, make: As for `begin`.
 
         Raises:
-            Exception: What went wrong when it was made.
+            Exception: Any error of the computation.
         """
         work, self._work = self._work, None
         return make() if work is None or work.key != key else work.result()
 
     def share(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What was made for this key, or else is made now; it is kept for who asks again.
+        """Return the result for this key, computed ahead or now, and keep it for later requests.
 
         Args:
-            key, make: As of `begin`.
+            key, make: As for `begin`.
 
         Raises:
-            Exception: What went wrong when it was made.
+            Exception: Any error of the computation.
         """
         if self._work is None or self._work.key != key:
             self._work = _Work(key, make)
@@ -62,7 +62,7 @@ class Ahead(Generic[Made]):
 
 
 class _Work(threading.Thread):
-    """A thread that makes something; a process is not forked before it is done."""
+    """A thread that computes a result; the process does not fork before it is done."""
 
     def __init__(self, key: Hashable, make: Callable[[], object]) -> None:
         super().__init__(name="proposals", daemon=True)
@@ -72,7 +72,7 @@ class _Work(threading.Thread):
         _works.add(self)
 
     def result(self) -> Any:
-        """What was made, when it is there."""
+        """Return the result, once it is ready."""
         if self.ident is not None:
             self.join()
         if self.error is not None:

@@ -1,5 +1,7 @@
-"""Climbing several hills at once, within bounds: a quasi-Newton method (BFGS; Nocedal and Wright,
-"Numerical Optimization", 2006, chapter 6) with projected steps. NumPy; runs in the driver.
+"""Gradient ascent from several starts at once, within bounds. NumPy; runs in the driver.
+
+A quasi-Newton method (BFGS; Nocedal and Wright, "Numerical Optimization", 2006, chapter 6) with
+projected steps.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ _ENOUGH = 1e-4
 _SHRINK = 0.25
 _MAX_SHRINKS = 6
 _MAX_MOVE = 0.3
-"""The longest step along a coordinate, in its range, while nothing is known of the curvature."""
+"""The longest step along a coordinate, relative to its range, while the curvature is unknown."""
 
 Hill = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -26,23 +28,25 @@ def ascend(
     steps: int = 30,
     tolerance: float = 1e-7,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Walks uphill from every start.
+    """Ascend from every start.
 
     Args:
-        hill: Of points, shape (starts, columns), the heights, shape (starts,), and the slopes,
-            shape (starts, columns).
+        hill: A function of points, shape (starts, columns), that returns the heights, shape
+            (starts,), and the slopes, shape (starts, columns).
         starts: Shape (starts, columns), within the bounds.
         low, high: The bounds, inclusive, shape (columns,).
-        free: Which coordinates may change, shape (starts, columns). Defaults to all.
-        steps: How many at most.
-        tolerance: A step that gains less ends the walk from its start.
+        free: Which coordinates may change, shape (starts, columns). Defaults to `None`, which means
+            all.
+        steps: The maximum number of steps. Defaults to `30`.
+        tolerance: The ascent from a start ends when a step gains less than this. Defaults to
+            `1e-7`.
 
     Returns:
-        Where the walks ended, shape (starts, columns), and the heights, shape (starts,).
+        The final points, shape (starts, columns), and their heights, shape (starts,).
     """
     at, free = starts.copy(), np.ones(starts.shape, bool) if free is None else free
     heights, slopes = hill(at)
-    moving = np.flatnonzero(free.any(axis=0))  # of the other columns no curvature is kept
+    moving = np.flatnonzero(free.any(axis=0))  # the other columns need no curvature
     curvature = np.zeros((len(at), len(moving), len(moving)))
     is_fresh = np.ones(len(at), bool)
     walking = np.isfinite(heights)
@@ -68,7 +72,7 @@ def ascend(
         step, bend = (moved - at)[:, moving], (slopes - new_slopes)[:, moving]
         _update(curvature, is_fresh, step, bend, won)
         at, heights, slopes = moved, new_heights, new_slopes
-        # where a step along the curvature does not help, the slope is tried once more
+        # if a step along the curvature does not help, the slope is tried once more
         walking &= np.where(won, gained > tolerance, ~lost)
         is_fresh |= ~won
     return at, heights
@@ -85,7 +89,7 @@ def _line_search(
     low: np.ndarray,
     high: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Ever shorter steps, until they gain enough; and which did."""
+    """Try ever shorter steps until they gain enough, and return which did."""
     moved, new_heights, new_slopes = at.copy(), heights.copy(), slopes.copy()
     won, length = np.zeros(len(at), bool), 1.0
     for _ in range(_MAX_SHRINKS):
@@ -110,7 +114,7 @@ def _update(
     bend: np.ndarray,
     won: np.ndarray,
 ) -> None:
-    """Takes in what the last step tells of the inverse of the curvature, in place."""
+    """Update the inverse curvature from the last step, in place."""
     product = (step * bend).sum(axis=1)
     for number in np.flatnonzero(won & (product > 1e-12)):
         s, y, rho = step[number], bend[number], 1 / product[number]

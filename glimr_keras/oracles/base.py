@@ -1,8 +1,9 @@
-"""The base of all oracles: what is tried next, what is told of it, and the budget. Subclasses
-choose values. Runs in the driver.
+"""The base class of all oracles: the next trial, its results and the budget.
 
-A search asks and tells. A loop of the user's own, without a tuner, does so by KerasTuner's verbs:
-`create_trial`, `update_trial`, `end_trial`.
+Subclasses choose values. Runs in the driver.
+
+Oracles have an ask-and-tell interface. A user-defined loop without a tuner uses KerasTuner's
+methods: `create_trial`, `update_trial`, `end_trial`.
 """
 
 from __future__ import annotations
@@ -42,40 +43,48 @@ _WHILE_OTHERS_RUN = (
 
 
 class Oracle(TrialRecord):
-    """Decide which configuration is tried next, and keep the record of every trial.
+    """Choose the next configuration, and keep the record of every trial.
 
-    A subclass overrides `populate_space`, and maybe `score_trial`. An oracle knows neither Ray nor
-    Keras: a search asks it by `next_trial` and tells it by `end_trial`. All that it knows is in its
-    arguments and in the trials, so one that is told the trials of an earlier session
-    (`restore_trial`, and `trial_ended` for those that ended) goes on as that session would have.
+    A subclass overrides `populate_space`, and optionally `score_trial`. An oracle depends on
+    neither Ray nor Keras: a search calls `next_trial` and reports results with `end_trial`. Its
+    state follows from its arguments and its trials alone. An oracle that receives the trials of an
+    earlier session therefore resumes as that session would have continued. It receives them by
+    `restore_trial`, and by `trial_ended` for those that ended.
 
     Args:
-        objective: What is optimised: a metric's name, an `Objective`, or a list of them; `None`
-            where `fit` or `run_trial` returns one number, which is then minimised.
-        max_trials: How many trials the project may have, failed ones included; `None` for no bound.
-        hyperparameters: Hyperparameters that win over those of the same name that a model asks for.
-        allow_new_entries: Whether a model may ask for others. If not, that is an error.
-        tune_new_entries: Whether those others are searched. If not, they have their defaults.
-        seed: Two oracles with the same seed, told the same, choose the same.
-        max_retries_per_trial: How often a training that failed is begun again, except by
-            `FailedTrialError`.
-        max_consecutive_failed_trials: So many failed trials in a row stop the search.
-        space: The hyperparameters that are known so far; a `SearchSpace` also knows where each
-            exists.
-        initial_points: Configurations that are tried first: value by name, flat or nested. What
-            they leave out is drawn at random.
+        objective: The objective to optimise: a metric's name, an `Objective`, or a list of them.
+            Defaults to `None`, which means that `fit` or `run_trial` returns one number, which is
+            minimised.
+        max_trials: The maximum number of trials in the project, failed ones included. Defaults to
+            `None`, which means no limit.
+        hyperparameters: Hyperparameters that override a model's hyperparameters of the same name.
+            Defaults to `None`: no overrides.
+        allow_new_entries: Whether a model may request other hyperparameters; if `False`, that is an
+            error. Defaults to `True`.
+        tune_new_entries: Whether those other hyperparameters are searched; if `False`, they keep
+            their defaults. Defaults to `True`.
+        seed: The random seed. Two oracles with the same seed and the same results make the same
+            choices. Defaults to `None`: derived from the state of Python's `random`.
+        max_retries_per_trial: The number of times a failed training is restarted, unless it raised
+            `FailedTrialError`. Defaults to `0`.
+        max_consecutive_failed_trials: Stop the search after this many consecutive failed trials.
+            Defaults to `3`.
+        space: The hyperparameters known so far; a `SearchSpace` also knows when each one exists.
+            Defaults to `()`.
+        initial_points: Configurations to try first: value by name, flat or nested. Missing values
+            are drawn at random. Defaults to `()`.
 
     Attributes:
-        trials: By id, in the order of their creation.
-        start_order, end_order: Ids of the trials in the order in which they began, and ended.
-        ongoing_trials: Those that have not ended, by who runs them.
-        own_entries: Hyperparameters that `update_space` was told of before a search.
-        has_own_state: Whether it goes on with projects of its own kind only, as in KerasTuner.
-        learns: Whether results of earlier trials change what is chosen next.
+        trials: The trials by id, in order of creation.
+        start_order, end_order: Ids of the trials in the order in which they started and ended.
+        ongoing_trials: The trials that have not ended, by the tuner that runs each one.
+        own_entries: Hyperparameters that `update_space` received before a search.
+        has_own_state: Whether it resumes only projects of its own kind, as in KerasTuner.
+        learns: Whether results of earlier trials change later choices.
 
     Raises:
-        ValueError: If an initial point has an unknown name, or a value that its hyperparameter
-            cannot have; or new hyperparameters are not allowed and no others given.
+        ValueError: If an initial point has an unknown name or a value that its hyperparameter
+            cannot have; or if new hyperparameters are not allowed and no others are given.
     """
 
     learns = False
@@ -122,12 +131,12 @@ class Oracle(TrialRecord):
         self.begin(self.wanted.inferred(), drawn, known)
 
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
-        """Ready the oracle for a search: without any trial, and with what is known now.
+        """Prepare the oracle for a search: without trials, and with the space known now.
 
         Args:
-            objective: With its direction.
-            seed: Of the project.
-            space: What there is to search.
+            objective: The objective, with its direction.
+            seed: The project's seed.
+            space: The search space.
 
         Raises:
             ValueError: If an initial point does not fit the space.
@@ -136,11 +145,11 @@ class Oracle(TrialRecord):
         self._initial_points = [checked_point(point, space) for point in self.initial_points]
 
     def restore_trials(self, trials: Mapping[str, Trial], end_order: Iterable[str]) -> None:
-        """Take in the trials of an earlier session, and learn from those that ended.
+        """Restore the trials of an earlier session, and learn from those that ended.
 
         Args:
-            trials: By id.
-            end_order: Ids of those that ended.
+            trials: The trials by id.
+            end_order: Ids of the trials that ended, in that order.
         """
         for trial in trials.values():
             self.restore_trial(trial)
@@ -155,13 +164,12 @@ class Oracle(TrialRecord):
         trials: Mapping[str, Trial],
         end_order: Iterable[str],
     ) -> None:
-        """Go on with the trials of a project, in a loop of the user's own. Those that have not
-        ended are run again.
+        """Resume the trials of a project in a user-defined loop. Unfinished trials run again.
 
         Args:
             objective, seed, space: As for `begin`.
-            trials: By id.
-            end_order: Ids of those that ended.
+            trials: The trials by id.
+            end_order: Ids of the trials that ended, in that order.
         """
         self.begin(objective, seed, space)
         self.restore_trials(trials, end_order)
@@ -170,7 +178,7 @@ class Oracle(TrialRecord):
 
     @property
     def verbose(self) -> int:
-        """How much is shown by a search that is not told."""
+        """Return the default verbosity of a search."""
         return self._display.verbose
 
     @verbose.setter
@@ -180,7 +188,7 @@ class Oracle(TrialRecord):
     # Asking
 
     def ask(self) -> Trial | Nothing:
-        """Answer a search: by `next_trial`, or by the `create_trial` that a subclass overrides."""
+        """Return a trial for a search from `next_trial`, or from an overridden `create_trial`."""
         self._is_asked_by_search = True
         try:
             if not is_overridden(self, "create_trial", Oracle):
@@ -197,7 +205,7 @@ class Oracle(TrialRecord):
         )
 
     def next_trial(self) -> Trial | Nothing:
-        """Return a new trial to run, or why there is none."""
+        """Return a new trial to run, or the reason for not having one."""
         if self.remaining_trials() == 0:
             return Nothing.LEFT
         trial_id = str(len(self.trials)).zfill(
@@ -223,19 +231,20 @@ class Oracle(TrialRecord):
         """Choose the values of a new trial.
 
         Args:
-            trial_id: Its id; `int(trial_id)` is its index in the project.
+            trial_id: The trial's id; `int(trial_id)` is its index in the project.
 
         Returns:
-            A dict, as KerasTuner's, with `"status"` (`"RUNNING"`, or `"IDLE"` where there is
-            nothing to try before a running trial has ended, or `"STOPPED"`) and `"values"`.
-            Values that are left out are drawn at random. Or a `Suggestion`, or `Nothing`.
+            A dict as in KerasTuner, with `"status"` and `"values"`, or a `Suggestion`, or
+            `Nothing`.
+            The status is `"RUNNING"`; `"IDLE"` if no trial can start before a running one has
+            ended; or `"STOPPED"` at the end. Missing values are drawn at random.
         """
         if not self._is_asked_by_search:
             self._take_in_hyperparameters()
         return Response(self._propose(trial_id))
 
     def _propose(self, trial_id: str) -> Suggestion | Nothing:
-        """Choose the values of a new trial, in the oracles that are here."""
+        """Choose the values of a new trial, in this package's oracles."""
         raise NotImplementedError(
             f"{type(self).__name__} must override `populate_space(trial_id)`."
         )
@@ -247,7 +256,7 @@ class Oracle(TrialRecord):
         return self.populate_space(trial_id)
 
     def _random_values(self) -> dict[str, Any] | None:
-        """Draw values that were not tried; `None` where none are found."""
+        """Draw values that have not been tried; return `None` if none are found."""
         for _ in range(self._max_collisions + 1):
             self._seed_state += 1
             key, count = [self.seed, self._seed_state], itertools.count()
@@ -258,20 +267,22 @@ class Oracle(TrialRecord):
         return None
 
     def remaining_trials(self) -> int | None:
-        """Return how many trials may still be started; `None` for any number."""
+        """Return how many more trials may start; `None` means no limit."""
         return None if self.max_trials is None else max(self.max_trials - len(self.trials), 0)
 
     @property
     def num_trials_planned(self) -> int | None:
-        """Return how many trials the project will have, as far as is known now; `None` if that is
-        not known. A search may end earlier.
+        """Return the number of trials planned for the project, as far as known; `None` if unknown.
+
+        A search may end earlier.
         """
         return self.max_trials
 
     @property
     def num_epochs_planned(self) -> int | None:
-        """Return how many epochs these trials will train in all, where the oracle says how many
-        each does; else `None`.
+        """Return the total number of epochs of the planned trials.
+
+        `None` unless the oracle sets the number of epochs of each trial.
         """
         return None
 
@@ -280,9 +291,9 @@ class Oracle(TrialRecord):
     def score_trial(self, trial: Trial) -> None:
         """Score a trial that has ended, by setting `trial.score` and `trial.best_step`.
 
-        By default the score is the objective at its best step: the mean over executions, as the
-        trial itself says where it was trained by a tuner, or else the best of what `update_trial`
-        was told.
+        By default, the score is the objective at its best step. For a trial that a tuner trained,
+        it is the mean over executions, which the trial itself holds. Otherwise it is the best of
+        the values that `update_trial` received.
         """
         if trial.executions:
             return
@@ -301,17 +312,18 @@ class Oracle(TrialRecord):
 
     @synchronized
     def end_trial(self, trial: Trial | str, status: str | None = None) -> None:
-        """Tell the oracle that a trial ended, and give it its score.
+        """Report to the oracle that a trial ended, and score it.
 
-        A trial that a loop of the user's own ran, and that failed (`"INVALID"`), is run again as
-        often as `max_retries_per_trial` says.
+        If a trial fails (`"INVALID"`) in a user-defined loop, it is run again, up to
+        `max_retries_per_trial` times.
 
         Args:
-            trial: With its final values and status.
-            status: Deprecated, with an id in the place of the trial.
+            trial: The trial, with its final values and status.
+            status: Deprecated: the status, if `trial` is an id. Defaults to `None`, which means
+                `"COMPLETED"` for an id.
 
         Raises:
-            RuntimeError: If a loop of the user's own has too many failed trials in a row.
+            RuntimeError: If too many consecutive trials failed in a user-defined loop.
         """
         own = self._own(trial, status)
         if own.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED):
@@ -332,38 +344,42 @@ class Oracle(TrialRecord):
             self._save_if_due()
 
     def _tell_own_update(self, trial: Trial) -> None:
-        """Call an `update_trial` that a subclass overrides, as a loop of the user's own does."""
+        """Call an overridden `update_trial`, as a user-defined loop does."""
         means = {
             name: history.get_history()[0].mean() for name, history in trial.metrics.metrics.items()
         }
         self.update_trial(trial.trial_id, means, step=trial.best_step)
 
     def is_continued(self, trial: Trial) -> bool:
-        """Tell whether a later trial may go on from this one, whose state is then kept."""
+        """Return whether a later trial may continue this one, so that its state is kept."""
         return False
 
     def ends_of_continuation(self, trial_ids: Set[str]) -> list[str]:
-        """Return which of these trials no later one may go on from any more.
+        """Return which of these trials no later trial can continue any more.
 
         Args:
-            trial_ids: All of which that was not returned before.
+            trial_ids: All trials for which this was not returned before.
         """
         return [each for each in trial_ids if not self.is_continued(self.trials[each])]
 
     def learn(self, trial: Trial) -> None:
-        """Tell the oracle of a trial of another project, which counts for no budget. For oracles
-        that learn.
+        """Learn from a trial of another project, which uses up no budget.
+
+        For oracles that learn.
         """
 
-    # A loop of the user's own, by KerasTuner's verbs
+    # A user-defined loop, with KerasTuner's methods
 
     @synchronized
     def create_trial(self, tuner_id: str) -> Trial:
-        """Return a trial to run: what `tuner_id` already runs, one to be tried again, or a new one.
+        """Return a trial to run: the one `tuner_id` already runs, one to retry, or a new one.
+
+        Args:
+            tuner_id: The id of whoever runs the trial.
 
         Returns:
-            A trial whose status is `"RUNNING"`; or `"IDLE"` where there is nothing to try before
-            another has ended, or `"STOPPED"` where there is nothing any more.
+            A trial whose status is `"RUNNING"`; `"IDLE"` if no trial can start before another has
+            ended; or `"STOPPED"` if none will start any more.
         """
         if not self._is_asked_by_search:
             self._begin_own_loop()
@@ -394,15 +410,15 @@ class Oracle(TrialRecord):
 
     @synchronized
     def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Trial:
-        """Add what was measured.
+        """Record metrics of a running trial.
 
         Args:
-            trial_id: Of a trial that is running.
-            metrics: Value by name, with the objective among them.
-            step: Such as the epoch, counted from 0.
+            trial_id: The id of a running trial.
+            metrics: Value by name, including the objective.
+            step: The step, such as the epoch, counted from 0. Defaults to `0`.
 
         Raises:
-            ValueError: If the objective is not among them.
+            ValueError: If the objective is missing.
         """
         trial = self.trials[trial_id]
         self._check_objective_found(metrics)
@@ -416,7 +432,7 @@ class Oracle(TrialRecord):
         return trial
 
     def _own(self, trial: Trial | str, status: str | None) -> Trial:
-        """Return the oracle's own trial, with what a copy of it says that was run."""
+        """Return the oracle's own trial, updated with what a copy of it reports."""
         if isinstance(trial, str):
             warnings.warn(
                 "Call `end_trial(trial)` with the trial instead of its id and status.",
@@ -438,14 +454,14 @@ class Oracle(TrialRecord):
         return own
 
     def _is_retried(self, trial: Trial) -> bool:
-        """Tell whether a trial of the user's own loop that has been run is to be run again."""
+        """Return whether a trial that ran in a user-defined loop is to run again."""
         if trial.status == TrialStatus.COMPLETED and trial.score is None:
-            trial.status = TrialStatus.INVALID  # it has no score, or is nan
+            trial.status = TrialStatus.INVALID  # its score is missing or nan
         self._run_times[trial.trial_id] += 1
         return self._retry(trial)
 
     def _retry(self, trial: Trial) -> bool:
-        """Queue an invalid trial to be run again, if that is allowed, and tell whether it is."""
+        """Queue an invalid trial to run again, if allowed, and return whether it was queued."""
         if trial.status != TrialStatus.INVALID:
             return False
         if self._run_times[trial.trial_id] > self.max_retries_per_trial:
@@ -464,10 +480,10 @@ class Oracle(TrialRecord):
             )
 
     def _check_consecutive_failures(self) -> None:
-        """End the user's loop when too many trials in a row have failed.
+        """Stop the user's loop if too many consecutive trials failed.
 
         Raises:
-            RuntimeError: If so.
+            RuntimeError: If that is the case.
         """
         last = [
             self.trials[trial_id]
@@ -484,7 +500,7 @@ class Oracle(TrialRecord):
 
 
 def kind_of(oracle: Oracle) -> str:
-    """Return the name of the oracle of this package that an oracle is, or is made of."""
+    """Return the name of the class of this package that an oracle is, or inherits from."""
     package = f"{__name__.partition('.')[0]}."
     return next(
         kind.__name__ for kind in type(oracle).__mro__ if kind.__module__.startswith(package)
@@ -492,9 +508,10 @@ def kind_of(oracle: Oracle) -> str:
 
 
 def _drawn_seed() -> int:
-    """A seed that the state of Python's `random` decides, as in KerasTuner: a script that seeds it
-    searches the same again. It is left as KerasTuner leaves it, so what the script draws next is
-    the same too.
+    """Return a seed that depends on the state of Python's `random`, as in KerasTuner.
+
+    A script that seeds `random` therefore repeats the same search. The state is left as KerasTuner
+    leaves it, so the script's next draws are also the same.
     """
     seed = zlib.crc32(repr(random.getstate()).encode())
     random.randint(1, 10_000)

@@ -1,4 +1,4 @@
-"""Bayesian optimisation: by a Gaussian process, or by Optuna's samplers. Runs in the driver."""
+"""Bayesian optimisation, by a Gaussian process or by Optuna's samplers. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -32,28 +32,36 @@ _INITIAL_POINTS = 5
 
 
 class BayesianOptimizationOracle(Oracle):
-    """Chooses configurations that a model of the results so far expects to be better.
+    """Choose configurations that a model of the results so far expects to be better.
 
-    By default the model is a Gaussian process over all hyperparameters, and what is chosen has the
+    By default, the model is a Gaussian process over all hyperparameters, and the choice has the
     highest expected improvement (`glimr_keras.oracles.gaussian_process`). A hyperparameter that
-    exists in some configurations only is learned from those. Trials that are running count as if
-    they had the result that is expected, so parallel trials spread out; failed ones count as the
-    worst. A configuration is never tried twice while others remain.
+    exists in some configurations only is learned from those. Running trials count as if they had
+    their expected result, so parallel trials spread out. Failed trials count as the worst. A
+    configuration is never tried twice while others remain.
+
+    The other arguments are as for `Oracle`, but `max_trials` defaults to `10`.
 
     Args:
-        alpha, beta: Of KerasTuner's Gaussian process; have no meaning here.
-        num_initial_points: So many trials fill the space evenly before the model is used; by
-            default 5, and 10 random ones for Optuna's samplers.
-        sampler: `"gp"`, the Gaussian process; `"tpe"`, a tree of Parzen estimators over the
-            hyperparameters that exist together (Bergstra et al., "Algorithms for Hyper-Parameter
-            Optimization", NeurIPS 2011), which stays fast with thousands of trials; `"cmaes"` (for
-            real numbers without conditions; needs the package cmaes); `"nsga2"` (a genetic
-            algorithm, for several objectives); or a sampler of `optuna.samplers`. By default
-            `"gp"`, and for a list of objectives `"tpe"`.
+        alpha, beta: Parameters of KerasTuner's Gaussian process, which have no effect here.
+            Defaults to `None`.
+        num_initial_points: The number of trials that fill the space evenly before the model is
+            used. Defaults to `None`, which means 5, or 10 random trials for Optuna's samplers.
+        sampler: The sampler, one of the following. Defaults to `None`, which means `"gp"`, or
+            `"tpe"` for a list of objectives.
+            `"gp"`: the Gaussian process.
+            `"tpe"`: a tree of Parzen estimators over the hyperparameters that exist together
+            (Bergstra et al.), which stays fast with thousands of trials.
+            `"cmaes"`: CMA-ES, for real numbers without conditions; needs the package cmaes.
+            `"nsga2"`: a genetic algorithm, for several objectives.
+            A sampler of `optuna.samplers`.
 
     Raises:
-        ValueError: If the sampler is unknown, or `"gp"` is to find a Pareto front.
+        ValueError: If the sampler is unknown, or if `"gp"` is to find a Pareto front.
         ImportError: If the sampler needs a package that is not installed.
+
+    References:
+        Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
     """
 
     learns = True
@@ -149,8 +157,9 @@ class BayesianOptimizationOracle(Oracle):
         return trial
 
     def _chosen(self, trial_id: str) -> Iterator[dict[str, Any]]:
-        """Configurations, the most promising first: of the model, or while there are too few
-        results, one of those that fill the space.
+        """Yield configurations, the most promising first.
+
+        They come from the model; while there are too few results, one space-filling point.
         """
         if not self.space.num_searched:
             return
@@ -164,16 +173,17 @@ class BayesianOptimizationOracle(Oracle):
         yield self._cube.configuration(self._cube.snapped(point[None])[0])
 
     def _batch_of_next(self, number: int) -> Batch:
-        """What the next proposal is made with, and what it knows: the trials as they are. Where
-        many run, it is made ahead, and knows them as they were when the last one began; unless too
-        many ended since.
+        """Return the batch of the next proposal, which knows the trials as they are.
+
+        If many trials run, the proposal is made ahead. It then knows the trials as of the start of
+        the last one, unless too many have ended since.
         """
         batch = self._batches.of_next() if self._is_asked_by_search else None
         started, ended = len(self.start_order), len(self.end_order)
         return batch or Batch(number, 1, ended, started, is_ahead=False)
 
     def _has_model(self, batch: Batch) -> bool:
-        """Whether there are enough results for a model."""
+        """Return whether there are enough results for a model."""
         surrogate, wanted = self._surrogates.by_kind.get(0), self.num_initial_points
         if wanted is None:
             wanted = _INITIAL_POINTS
@@ -183,11 +193,11 @@ class BayesianOptimizationOracle(Oracle):
         return surrogate.num_scored(count) >= max(1, wanted)
 
     def _modelled(self, number: int, batch: Batch) -> Iterator[dict[str, Any]]:
-        """What the model proposes for a trial of a batch.
+        """Return the model's proposals for a trial of a batch.
 
         Args:
-            number: Of the trial.
-            batch: It.
+            number: The trial's number.
+            batch: The batch.
         """
         key = self._key(number, batch)
         if batch.size == 1:
@@ -203,7 +213,7 @@ class BayesianOptimizationOracle(Oracle):
         return self._shared.share(key, several).of(number - batch.first)
 
     def _begin_ahead(self, batch: Batch) -> None:
-        """Begins to make the proposals of a batch."""
+        """Start making the proposals of a batch."""
         key = self._key(batch.first, batch)
         if batch.size == 1:
             self._ahead.begin(key, self._maker(key[0], batch))
@@ -211,22 +221,22 @@ class BayesianOptimizationOracle(Oracle):
             self._shared.begin(key, self._several_maker(key[0], batch))
 
     def _key(self, number: int, batch: Batch) -> tuple[tuple[int, int], Hashable, Hashable]:
-        """What the proposals of a batch depend on; the first is their seed."""
+        """Return all that the proposals of a batch depend on; the first item is their seed."""
         seed = (self.seed, number if batch.size == 1 else batch.first)
         return seed, batch, conditions_in(self.space)
 
     def _maker(self, seed: tuple[int, int], batch: Batch) -> Callable[[], Iterator[dict[str, Any]]]:
-        """How one proposal is made, by what is known now."""
+        """Return a function that makes one proposal from what is known now."""
         prepared = self._prepared(batch)
         return lambda: prepared.ranked(np.random.default_rng(seed))
 
     def _several_maker(self, seed: tuple[int, int], batch: Batch) -> Callable[[], Several]:
-        """How the proposals of a batch are made, by what is known now."""
+        """Return a function that makes a batch's proposals from what is known now."""
         prepared = self._prepared(batch)
         return lambda: prepared.several(np.random.default_rng(seed), batch.size)
 
     def _prepared(self, batch: Batch) -> Prepared:
-        """What a batch knows."""
+        """Return what a batch knows."""
         running = [trial.suggested for trial in self._batches.running(batch)]
         count = self._surrogates.told_after(batch.num_ended)
         return self._surrogates.by_kind[0].prepared(running, count)

@@ -1,4 +1,4 @@
-"""When trials began, as KerasTuner's oracles keep it. Runs in the driver."""
+"""The start times of trials, in the form of KerasTuner's oracles. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _UNIT = datetime.timedelta(microseconds=1)
 
 
 class _HasTrials(Protocol):
-    """What a display needs of its oracle."""
+    """The part of an oracle that a display needs."""
 
     trials: dict[str, Trial]
 
 
 class Display:
-    """What KerasTuner's oracles keep to show a search, and write down.
+    """The state that KerasTuner's oracles keep and save to display a search.
 
     Args:
-        oracle: Whose trials are counted.
-        verbose: As for `search`, which takes it where it is given none.
+        oracle: The oracle whose trials are counted.
+        verbose: The default verbosity of `search`. Defaults to `1`.
 
     Attributes:
-        search_start: When the first trial began in this process; `None` before.
+        search_start: The start time of the first trial in this process; `None` before it.
     """
 
     def __init__(self, oracle: _HasTrials, verbose: int = 1) -> None:
@@ -41,32 +41,32 @@ class Display:
 
     @property
     def trial_start(self) -> Mapping[str, datetime.datetime]:
-        """When each trial began in this process, by id; the last time, where it did so again."""
+        """Return the start time of each trial by id; for a restarted trial, the latest."""
         starts = (_FIRST + start * _UNIT for start in self._starts)
         begun = dict(zip(self._begun, starts, strict=True))
         return types.MappingProxyType({**self._starts_before, **begun})
 
     @property
     def trial_number(self) -> Mapping[str, int]:
-        """Which of the project's trials each of those was at first, counted from 1, by id."""
+        """Return each of these trials' first number in the project, counted from 1, by id."""
         known = dict(self._numbers_before)
         for trial_id, number in zip(self._begun, self._numbers, strict=True):
             known.setdefault(trial_id, number)
         return types.MappingProxyType(known)
 
     def on_trial_begin(self, trial: Trial) -> None:
-        """Note that a trial begins, which is one of the oracle's."""
+        """Record that a trial of the oracle starts."""
         now = datetime.datetime.now()
         self.search_start = self.search_start or now
-        self._begun.append(trial.trial_id)  # in few bytes, as there may be a hundred thousand
+        self._begun.append(trial.trial_id)  # compact, as there may be a hundred thousand
         self._starts.append((now - _FIRST) // _UNIT)
         self._numbers.append(len(self.oracle.trials))
 
     def on_trial_end(self, trial: Trial) -> None:
-        """Show nothing: that is the search's."""
+        """Display nothing: the search does that."""
 
     def get_state(self) -> dict[str, Any]:
-        """Return all but `verbose`, as JSON types."""
+        """Return all state but `verbose`, as JSON types."""
         starts, numbers = self.trial_start, self.trial_number
         return {
             "search_start": None if self.search_start is None else self.search_start.isoformat(),
@@ -77,7 +77,7 @@ class Display:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what `get_state` returned."""
+        """Restore what `get_state` returned."""
         start = state["search_start"]
         self.search_start = None if start is None else datetime.datetime.fromisoformat(start)
         self._starts_before = {

@@ -1,4 +1,7 @@
-"""Which configurations were tried, so that none is tried twice. Pure Python; runs in the driver."""
+"""The configurations that were tried, so that none is tried twice.
+
+Pure Python; runs in the driver.
+"""
 
 from __future__ import annotations
 
@@ -19,35 +22,35 @@ HashOf = Callable[[Mapping[str, Any]], str]
 class TriedConfigurations:
     """The configurations that an oracle does not propose again, by hashes of their values.
 
-    A trial may have asked for a part of its values only. Then all configurations that agree in
-    those are the same to its code, and count as tried.
+    A trial may have requested only some of its values. Then all configurations that agree in those
+    are equivalent to its code, and count as tried.
 
     Args:
-        besides: Hashes that no trial has, and that count as well.
+        besides: Further hashes that count as tried, without a trial. Defaults to `()`.
 
     Attributes:
-        hashes: Of all values that are not to be tried again; whoever adds one has it respected.
-        by_trial: The hash of each trial's values, by its id; `None` for an id that is not known.
+        hashes: The hashes of all values not to try again; others may add to it.
+        by_trial: The hash of each trial's values, by its id; `None` for an unknown id.
     """
 
     def __init__(self, besides: Iterable[str] = ()) -> None:
         self.hashes = set(besides)
         self.by_trial: dict[str, str | None] = collections.defaultdict(type(None))
         self._counted: collections.Counter[str] = collections.Counter()
-        self._uncounted: list[str] = []  # which few searches ever count, and a list is smaller
+        self._uncounted: list[str] = []  # few searches ever count them, and a list is smaller
         self._names: dict[frozenset[str], None] = {}
-        """The sets of names that trials had values for, in the order of their coming."""
+        """The sets of names for which trials had values, in order of appearance."""
 
     def without_trials(self) -> TriedConfigurations:
-        """Return what is left when all trials are forgotten: the hashes that were added besides."""
+        """Return the configurations without all trials: only the hashes added besides."""
         return TriedConfigurations(self.hashes - self._times().keys())
 
     def has(self, values: Mapping[str, Any], hash_of: HashOf) -> bool:
-        """Tell whether values were tried, or those of them that a trial asked for.
+        """Return whether values were tried, or the part of them that a trial requested.
 
         Args:
             values: Value by name.
-            hash_of: The hash of values; all calls are given the same.
+            hash_of: The hash function of values, the same in all calls.
         """
         own = values.keys() - Stage.NAMES
         asked = [names for names in self._names if names <= own]
@@ -55,13 +58,13 @@ class TriedConfigurations:
         return any(hash_of(some) in self.hashes for some in (values, *parts))
 
     def record(self, trial: Trial, hash_of: HashOf, is_narrowed: bool = True) -> None:
-        """Count as tried what a trial was given; when called again, what it asked for.
+        """Mark as tried the values that a trial received; when called again, those it requested.
 
         Args:
-            trial: One that begins, or has ended.
+            trial: A trial that starts, or has ended.
             hash_of: As for `has`.
-            is_narrowed: Whether what it was given may be tried again when it asked for more: with
-                other values of what it met late.
+            is_narrowed: Whether its received values may be tried again if it requested more: with
+                other values for what it met late. Defaults to `True`.
         """
         before = self.by_trial.get(trial.trial_id)
         chosen, asked_for = trial.values_to_read()
@@ -85,14 +88,14 @@ class TriedConfigurations:
             self.hashes.add(values_hash)
 
     def _times(self) -> collections.Counter[str]:
-        """Return of how many trials each hash is."""
+        """Return the number of trials of each hash."""
         self._counted.update(self._uncounted)
         self._uncounted.clear()
         return self._counted
 
 
 def values_hash(values: Mapping[str, Any]) -> str:
-    """Return what tells configurations apart, whichever part of a training they are."""
+    """Return a hash that identifies a configuration, whichever stage of a training it is."""
     own = sorted((name, value) for name, value in values.items() if name not in Stage.NAMES)
     text = json.dumps(
         own, default=lambda value: value.item() if isinstance(value, np.generic) else str(value)

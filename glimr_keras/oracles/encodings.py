@@ -1,5 +1,6 @@
-"""Hyperparameters as search algorithms know them: categories, integers and reals. Nothing is lost
-on the way. Pure Python; runs in the driver.
+"""Lossless encodings of hyperparameters for search algorithms: categories, integers and reals.
+
+Pure Python; runs in the driver.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from glimr_keras.space.hp_types import Choice, Fixed, Float, HyperParameter, Int
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """What an algorithm chooses, and the way to the hyperparameter's value and back.
+    """An algorithm's view of a hyperparameter, with the conversion to values and back.
 
-    A range with a step is an integer, the index of the value, since algorithms differ in what a
-    step means.
+    A range with a step is encoded as an integer, the index of the value, since algorithms interpret
+    steps differently.
 
     Attributes:
-        kind: A category is an integer too, without an order.
-        low: The smallest, inclusive.
-        high: The largest, inclusive.
-        log: Whether the scale is logarithmic.
+        kind: The kind; a category is also an integer, without an order.
+        low: The minimum, inclusive.
+        high: The maximum, inclusive.
+        decode: The function from codes to values.
+        encode: The function from values to codes.
+        log: Whether the scale is logarithmic. Defaults to `False`.
     """
 
     kind: Literal["category", "integer", "real"]
@@ -34,7 +37,7 @@ class Encoding:
 
 
 def encoding_of(parameter: HyperParameter) -> Encoding:
-    """Return how a hyperparameter is chosen."""
+    """Return the encoding of a hyperparameter."""
     match parameter:
         case Choice(ordered=True):
             return _index("integer", sorted(parameter.values))  # ordered values are numbers
@@ -73,7 +76,7 @@ def encoding_of(parameter: HyperParameter) -> Encoding:
 
 
 def unit_encoding(parameter: HyperParameter) -> Encoding:
-    """A hyperparameter as a real number from 0 to 1, on its own scale."""
+    """Return the encoding of a hyperparameter as a real number from 0 to 1, on its own scale."""
 
     def decode(drawn: Any) -> Any:
         return parameter.prob_to_value(min(float(drawn), 1 - 1e-12))

@@ -1,11 +1,11 @@
 """A Gaussian process of costs: the model of Bayesian optimisation. NumPy; runs in the driver.
 
 The kernel is a Matérn 5/2 with a length scale for each hyperparameter (Snoek et al., "Practical
-Bayesian Optimization of Machine Learning Algorithms", NeurIPS 2012), whose prior grows with the
-square root of their number (Hvarfner et al., "Vanilla Bayesian Optimization Performs Great in High
-Dimensions", ICML 2024). Costs may be seen on a logarithmic scale from the lowest (Snelson et al.,
-"Warped Gaussian Processes", NeurIPS 2003). Length scales, noise and scale are those that are most
-probable.
+Bayesian Optimization of Machine Learning Algorithms", NeurIPS 2012). The prior of the length scales
+grows with the square root of their number (Hvarfner et al., "Vanilla Bayesian Optimization Performs
+Great in High Dimensions", ICML 2024). Costs may be on a logarithmic scale from the lowest (Snelson
+et al., "Warped Gaussian Processes", NeurIPS 2003). Length scales, noise and cost scale are the most
+probable ones.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _JITTER = 1e-10
 _ROOT_5 = math.sqrt(5)
 _STEPS = 30
 _STEP = 0.1
-"""Of the logarithms of length scales and noise, to measure curvature."""
+"""The step in the logarithms of length scales and noise for measuring curvature."""
 _SOFTNESS = (1.0, 0.1, 0.01)
-"""How far above the lowest cost, in quartile ranges, a scale of costs becomes logarithmic."""
+"""Distances above the lowest cost, in quartile ranges, at which the scale becomes logarithmic."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CostScale:
-    """How a model sees costs: as they are, or on a logarithmic scale from the lowest.
+    """The scale on which a model sees costs: linear, or logarithmic from the lowest.
 
     Attributes:
         lowest: The lowest cost.
-        softness: How far above it the scale becomes logarithmic, in the unit of costs; `inf` for
-            costs as they are.
+        softness: The distance above it at which the scale becomes logarithmic, in the unit of
+            costs; `inf` for a linear scale.
     """
 
     lowest: float
@@ -48,7 +48,7 @@ class CostScale:
         return np.log((costs - self.lowest) / self.softness + 1)
 
     def log_slope(self, costs: np.ndarray) -> float:
-        """The sum over costs of the logarithm of how fast what is seen grows."""
+        """Return the sum over costs of the logarithm of the scale's slope."""
         if math.isinf(self.softness):
             return 0.0
         return -float(np.log(costs - self.lowest + self.softness).sum())
@@ -56,12 +56,12 @@ class CostScale:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a Gaussian process has learned beside its data.
+    """The settings that a Gaussian process has learned besides its data.
 
     Attributes:
         scales: The length scale of each hyperparameter, shape (groups,).
-        noise: The variance of the noise, in that of the costs.
-        softness: Of how it sees costs, above the lowest that it knows.
+        noise: The variance of the noise, relative to the variance of the costs.
+        softness: The softness of its cost scale, above the lowest cost it knows.
     """
 
     scales: np.ndarray
@@ -70,7 +70,7 @@ class Settings:
 
 
 def learned(points: np.ndarray, costs: np.ndarray, groups: np.ndarray) -> Settings:
-    """The most probable settings.
+    """Return the most probable settings.
 
     Args:
         points: Shape (points, columns), each from 0 to 1.
@@ -87,7 +87,7 @@ def learned(points: np.ndarray, costs: np.ndarray, groups: np.ndarray) -> Settin
         scale = CostScale(lowest, softness)
         seen, _, deviation = _standardized(scale.seen(costs))
         probability, at = fit.best(seen)
-        # what is seen is divided by its deviation, which is a part of the slope
+        # scaled costs are divided by their deviation, which is a part of the slope
         evidence = probability + scale.log_slope(costs) - len(costs) * math.log(deviation)
         found.append((evidence, -len(found), at, softness))
     _, _, at, softness = max(found, key=lambda entry: entry[:2])
@@ -97,15 +97,15 @@ def learned(points: np.ndarray, costs: np.ndarray, groups: np.ndarray) -> Settin
 def drawn(
     settings: Settings, points: np.ndarray, costs: np.ndarray, groups: np.ndarray, count: int
 ) -> list[Settings]:
-    """Other settings, drawn by how probable they are: what few results cannot tell differs.
+    """Draw other settings by their probability.
 
-    The probability is taken to be normal near the highest one (MacKay, "Information Theory,
-    Inference, and Learning Algorithms", 2003, chapter 27).
+    They differ where few results leave them open. The probability is taken to be normal near its
+    maximum (MacKay, "Information Theory, Inference, and Learning Algorithms", 2003, chapter 27).
 
     Args:
-        settings: As learned from these points.
-        points, costs, groups: As of `learned`.
-        count: How many.
+        settings: The settings learned from these points.
+        points, costs, groups: As for `learned`.
+        count: The number of settings to draw.
     """
     at = np.log(np.append(settings.scales, settings.noise))
     seen = _standardized(CostScale(float(costs.min()), settings.softness).seen(costs))[0]
@@ -122,10 +122,10 @@ class GaussianProcess:
         points: Shape (points, columns), each from 0 to 1.
         costs: Shape (points,).
         groups: The number of the length scale of each column, shape (columns,), from 0.
-        settings: As learned from these points, or some of them.
+        settings: The settings learned from these points, or from some of them.
 
     Attributes:
-        settings: Those it was given.
+        settings: The argument.
     """
 
     def __init__(
@@ -145,16 +145,16 @@ class GaussianProcess:
         self._variance = max(float(self._costs @ self._weights) / len(costs), 1e-12)
 
     def seen(self, costs: np.ndarray) -> np.ndarray:
-        """Costs in the unit of predictions."""
+        """Return costs in the unit of predictions."""
         return (self._cost_scale.seen(costs) - self._mean) / self._deviation
 
     @property
     def lowest(self) -> float:
-        """The lowest cost that it knows or fantasizes, in the unit of `seen`."""
+        """Return the lowest cost that it knows or fantasizes, in the unit of `seen`."""
         return float(self._costs.min())
 
     def fantasize(self, points: np.ndarray) -> None:
-        """Takes in points whose costs are not known yet, as if they were those that are expected.
+        """Add points with unknown costs, as if they had their expected costs.
 
         Args:
             points: Shape (points, columns).
@@ -178,8 +178,10 @@ class GaussianProcess:
         self._weights = whitening.T @ (whitening @ self._costs)
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation at each of `points`, shape (points, columns), in the unit of
-        `seen`.
+        """Return mean and standard deviation at each of `points`, in the unit of `seen`.
+
+        Args:
+            points: Shape (points, columns).
         """
         covariance = _matern(_squares(points / self._scales, self._points))[0]
         half = covariance @ self._whitening.T
@@ -187,9 +189,7 @@ class GaussianProcess:
         return covariance @ self._weights, np.sqrt(np.maximum(variance, 1e-14))
 
     def joint(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `predict`, with the covariance of `points`, shape (points, points), instead of their
-        deviations.
-        """
+        """Return the mean of `predict`, and the covariance of `points`, shape (points, points)."""
         scaled = points / self._scales
         covariance = _matern(_squares(scaled, self._points))[0]
         half = covariance @ self._whitening.T
@@ -198,11 +198,11 @@ class GaussianProcess:
 
     @property
     def noise(self) -> float:
-        """The variance of a cost at one place, in the unit of `seen`."""
+        """Return the variance of a cost at one place, in the unit of `seen`."""
         return self._variance * (self.settings.noise + _JITTER)
 
     def slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """As `predict`, and the slopes of mean and deviation, shape (points, columns) each."""
+        """Return the results of `predict` and their slopes, shape (points, columns) each."""
         scaled = points / self._scales
         covariance, slope = _matern(_squares(scaled, self._points))
         half = covariance @ self._whitening.T
@@ -216,7 +216,7 @@ class GaussianProcess:
         return mean, deviation, mean_slope, deviation_slope
 
     def _against(self, weights: np.ndarray, scaled: np.ndarray) -> np.ndarray:
-        """The slope of the sum over known points of the kernel times weights."""
+        """Return the slope of the sum over known points of the kernel times weights."""
         return -(weights.sum(axis=1)[:, None] * scaled - weights @ self._points) / self._scales
 
 
@@ -235,7 +235,7 @@ class _Fit:
         self._bounds = np.array([_SCALE_BOUNDS] * self._groups_count + [_NOISE_BOUNDS]).T
 
     def best(self, costs: np.ndarray) -> tuple[float, np.ndarray]:
-        """The logarithm of the probability, and those of length scales and noise.
+        """Return the logarithms of the probability, and of length scales and noise.
 
         Args:
             costs: Shape (points,), with mean 0 and deviation 1.
@@ -250,12 +250,12 @@ class _Fit:
         return float(values[0]), at[0]
 
     def drawn(self, costs: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:
-        """Logarithms of length scales and noise, shape (count, groups + 1).
+        """Draw logarithms of length scales and noise, shape (count, groups + 1).
 
         Args:
-            costs: As of `best`.
-            at: What `best` found.
-            count: How many.
+            costs: As for `best`.
+            at: The result of `best`.
+            count: The number to draw.
         """
         size = len(at)
         curvature = np.empty((size, size))
@@ -292,14 +292,16 @@ class _Fit:
 
 
 def _standardized(costs: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Costs with mean 0 and deviation 1, and what these were."""
+    """Return costs with mean 0 and deviation 1, and their mean and deviation."""
     mean, deviation = float(costs.mean()), float(costs.std()) or 1.0
     return (costs - mean) / deviation, mean, deviation
 
 
 def _centred(costs: np.ndarray, whitening: np.ndarray) -> tuple[np.ndarray, float]:
-    """Costs without the level that the process returns to far from all points, and that level: the
-    most probable one, to which many results next to each other add no more than one.
+    """Return costs minus their level, and that level.
+
+    The process returns to this level far from all points. It is the most probable one; many results
+    close together add no more to it than one.
     """
     ones = whitening.sum(axis=1)
     level = float(ones @ (whitening @ costs) / (ones @ ones))
@@ -307,13 +309,13 @@ def _centred(costs: np.ndarray, whitening: np.ndarray) -> tuple[np.ndarray, floa
 
 
 def _squares(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The squared distances between two sets of points."""
+    """Return the squared distances between two sets of points."""
     squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * (left @ right.T)
     return np.maximum(squares, 0.0)
 
 
 def _matern(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel, and its slope by half of the squared distance, without the sign."""
+    """Return the kernel, and its slope by half of the squared distance, without the sign."""
     distance = _ROOT_5 * np.sqrt(squares)
     decay = np.exp(-distance)
     return (1 + distance + distance**2 / 3) * decay, 5 / 3 * (1 + distance) * decay

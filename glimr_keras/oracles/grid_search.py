@@ -1,4 +1,4 @@
-"""Grid search: every configuration that is different, once. Pure Python; runs in the driver."""
+"""Grid search: every distinct configuration, once. Pure Python; runs in the driver."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ _Path = tuple[tuple[str, Any], ...]
 
 
 class GridSearchOracle(Oracle):
-    """Tries every configuration once: all values of stepped ranges and options; of ranges without a
-    step the default and ten values that are spread over the range.
+    """Try every configuration once.
 
-    Which hyperparameters there are depends on the values of others, so the grid is walked as the
-    tree that it is. A trial shows one path: the hyperparameters in the order in which it asked for
-    them, with their values. For each of them, the same path up to there with another of its values
-    leads to configurations that were not tried, and to none that another path leads to. So each
-    distinct model is trained once, whatever conditions, loops and branches the user's code has. The
-    longest path that waits is gone first, so the hyperparameter that was asked for last varies
-    fastest.
+    Options and ranges with a step contribute all their values. A range without a step contributes
+    its default and ten values spread over the range.
+
+    Which hyperparameters exist depends on the values of others, so the grid is traversed as a tree.
+    A trial reveals one path: its hyperparameters in the order in which it requested them, with
+    their values. At each of them, the path up to there with another value leads to untried
+    configurations, which no other path reaches. So each distinct model is trained once, whatever
+    conditions, loops and branches the user's code has. The longest waiting path comes first, so the
+    hyperparameter that was requested last varies fastest.
+
+    The arguments are as for `Oracle`.
     """
 
-    learns = True  # what a trial asked for, and not its score
+    learns = True  # from the hyperparameters a trial requested, not from its score
 
     def __init__(
         self,
@@ -63,14 +66,14 @@ class GridSearchOracle(Oracle):
         super().begin(objective, seed, space)
         self._waiting: list[tuple[int, int, _Path]] = [
             (0, 0, ())
-        ]  # a heap: the longest first, of those the earliest
+        ]  # a heap: the longest first, then the earliest
         self._numbers = itertools.count(1)
         self._found: set[str] = {_canonical(())}  # paths that are or were waiting
-        self._taken: set[str] = set()  # paths that a trial has gone
+        self._taken: set[str] = set()  # paths that a trial has taken
         self._under_way: dict[str, _Path] = {}
-        # running ones of an earlier session, whose place in the tree is not known
+        # running trials of an earlier session, whose place in the tree is unknown
         self._restored: dict[str, Trial] = {}
-        self._texts: dict[Hashable, list[str]] = {}  # of the values of each hyperparameter
+        self._texts: dict[Hashable, list[str]] = {}  # texts of the values, by hyperparameter
 
     def _propose(self, trial_id: str) -> Suggestion | Nothing:
         while self._waiting:
@@ -89,7 +92,7 @@ class GridSearchOracle(Oracle):
         super().trial_ended(trial)
         self._under_way.pop(trial.trial_id, None)
         asked = trial.values
-        if trial.status != TrialStatus.COMPLETED:  # it may have ended before it had asked for all
+        if trial.status != TrialStatus.COMPLETED:  # it may have ended before its last request
             asked = asked | self._completed(trial.suggested | asked)
         path: _Path = ()
         texts: tuple[str, ...] = ()
@@ -106,7 +109,7 @@ class GridSearchOracle(Oracle):
         self._restored.pop(trial.trial_id, None)
 
     def _texts_of(self, definition: HyperParameter, values: Iterable[Any]) -> list[str]:
-        """What each value of a hyperparameter is in a path's text."""
+        """Return the text of each value of a hyperparameter in a path."""
         if definition.key not in self._texts:
             self._texts[definition.key] = [json.dumps((definition.name, each)) for each in values]
         return self._texts[definition.key]
@@ -117,16 +120,14 @@ class GridSearchOracle(Oracle):
             heapq.heappush(self._waiting, (-len(path), next(self._numbers), path))
 
     def _is_restored(self, path: _Path) -> bool:
-        """Whether a trial of an earlier session is on this path already."""
+        """Return whether a trial of an earlier session is already on this path."""
         return any(
             all(trial.suggested.get(name) == value for name, value in path)
             for trial in self._restored.values()
         )
 
     def _completed(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The values, and the default of every other hyperparameter that is expected to exist with
-        them.
-        """
+        """Return the values, with the default of every other hyperparameter expected to exist."""
         return values | self.space.walk(lambda found: values.get(found.name, found.default_value))
 
     def _definition(self, name: str, values: Mapping[str, Any]) -> HyperParameter | None:
@@ -139,5 +140,5 @@ def _canonical(path: Iterable[tuple[str, Any]]) -> str:
 
 
 def _joined(texts: Iterable[str]) -> str:
-    """The text of a path whose parts have these."""
+    """Return the text of a path from the texts of its parts."""
     return f"[{', '.join(texts)}]"

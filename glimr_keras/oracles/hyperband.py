@@ -34,11 +34,11 @@ class _Rung:
     """Trials of one bracket that are trained for equally many epochs.
 
     Attributes:
-        size: How many trials there are at the end.
-        epochs: To how many epochs they are trained.
-        trials: Those that were started.
-        ended: Those of them that have ended, with their score.
-        promoted: Those of them that go on in the next rung.
+        size: The final number of trials.
+        epochs: The epoch up to which they are trained.
+        trials: The started trials.
+        ended: The scores of the trials that have ended.
+        promoted: The trials that continue in the next rung.
     """
 
     size: int
@@ -50,14 +50,13 @@ class _Rung:
 
 @dataclasses.dataclass(frozen=True)
 class _Outlook:
-    """What is to come in a bracket, as it is.
+    """The outlook of a bracket in its present state.
 
     Attributes:
-        promotion: The rung of the next promotion, and the trial that is promoted; `None` where
-            none may be.
-        is_filled: Whether all configurations were begun.
+        promotion: The rung of the next promotion and the promoted trial; `None` if none is allowed.
+        is_filled: Whether all configurations were started.
         is_over: Whether all trials have ended.
-        trials, epochs: How many it will have in all, as far as is known.
+        trials, epochs: The total numbers it will have, as far as known.
     """
 
     promotion: tuple[int, str] | None = None
@@ -68,31 +67,38 @@ class _Outlook:
 
 
 class HyperbandOracle(Oracle):
-    """Trains many configurations for a few epochs and goes on with the best of them, in brackets of
-    different thrift.
+    """Train many configurations for a few epochs, and continue the best ones.
 
-    Brackets and their sizes are those of Hyperband (Li et al., "Hyperband: A Novel Bandit-Based
-    Approach to Hyperparameter Optimization", JMLR 2018). A configuration is promoted as soon as it
-    is among the best 1/`factor` of those that have ended in its rung, so no worker waits for the
-    slowest of them (Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys
-    2020). Each promotion is a trial of its own, which continues the training of the promoted one
-    from its weights and its optimizer's state. Its values say so: `tuner/epochs`,
+    The search runs in brackets, which differ in how early they stop trials; they and their sizes
+    are as in Hyperband (Li et al., 2018). A configuration is promoted as soon as it is among the
+    best 1/`factor` of those that have ended in its rung. So no worker waits for the slowest of them
+    (Li et al., 2020). Each promotion is a separate trial. It continues the training of the promoted
+    trial from its weights and its optimizer's state. Its values record this: `tuner/epochs`,
     `tuner/initial_epoch`, `tuner/bracket`, `tuner/round`, `tuner/iteration`, and `tuner/trial_id`
     for the trial that it continues.
 
-    New configurations are random until there are enough results; then two of three are what the
-    model of `BayesianOptimizationOracle` proposes, told the results of the longest trainings of
-    which there are enough (as in Falkner et al., "BOHB: Robust and Efficient Hyperparameter
-    Optimization at Scale", ICML 2018).
+    New configurations are random until there are enough results. After that, the model of
+    `BayesianOptimizationOracle` proposes two of every three. It learns from the longest trainings
+    that have enough results (as in Falkner et al.).
+
+    The other arguments are as for `Oracle`.
 
     Args:
-        max_epochs: Epochs of the longest training.
-        factor: What the number of configurations is divided by from rung to rung, and the epochs
-            are multiplied by.
-        hyperband_iterations: How often all brackets are run; 0 or `None` for no end.
+        max_epochs: The number of epochs of the longest training, at least 1. Defaults to `100`.
+        factor: From rung to rung, the number of configurations is divided by it and the number of
+            epochs multiplied; at least 2. Defaults to `3`.
+        hyperband_iterations: The number of times all brackets are run; 0 or `None` for no end.
+            Defaults to `1`.
 
     Raises:
-        ValueError: If `factor` is below 2, or another number is below 1.
+        ValueError: If `factor` is below 2 or `max_epochs` is below 1.
+
+    References:
+        Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization", JMLR
+        2018.
+        Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020.
+        Falkner et al., "BOHB: Robust and Efficient Hyperparameter Optimization at Scale", ICML
+        2018.
     """
 
     learns = True
@@ -138,21 +144,21 @@ class HyperbandOracle(Oracle):
         super().begin(objective, seed, space)
         self._brackets: list[list[_Rung]] = []
         self._outlooks: list[_Outlook] = []
-        self._changed: set[int] = set()  # brackets whose outlook is to be found again
+        self._changed: set[int] = set()  # brackets whose outlook must be recomputed
         self._promoting: set[int] = set()
         self._unfilled: set[int] = set()
         self._going: set[int] = set()
         self._trials_due = self._epochs_due = 0
         self._continuing: dict[str, list[Trial]] = {}  # by the trial that each continues
-        self._forgotten_in: set[int] = set()  # brackets in which less may be continued than before
+        self._forgotten_in: set[int] = set()  # brackets with fewer trials to continue than before
         self._surrogates = TrialSurrogates(self, _epochs_of)
-        self._batches = Batches(self, share=8)  # of which not all are of the model
+        self._batches = Batches(self, share=8)  # the model proposes only some of them
         self._shared: Ahead[Several | None] = Ahead()
         self._is_exhausted = False
         self._points, self._initial_points = (
             self._initial_points,
             [],
-        )  # they have their places in the lowest rungs
+        )  # they take places in the lowest rungs
 
     def _propose(self, trial_id: str) -> Suggestion | Nothing:
         self._look()
@@ -170,8 +176,9 @@ class HyperbandOracle(Oracle):
 
     @property
     def num_trials_planned(self) -> int | None:
-        """Return how many trials all brackets have, less those that failures and an exhausted space
-        leave no room for; with `max_trials`, no more than these.
+        """Return the number of trials in all brackets, at most `max_trials`.
+
+        Trials are subtracted that failures or an exhausted space leave no room for.
         """
         if self.hyperband_iterations is None:
             return self.max_trials
@@ -181,8 +188,9 @@ class HyperbandOracle(Oracle):
 
     @property
     def num_epochs_planned(self) -> int | None:
-        """Return how many epochs all brackets train, where `max_trials` does not end them before;
-        else `None`.
+        """Return the number of epochs in all brackets; `None` if `max_trials` ends them earlier.
+
+        Also `None` for an endless number of iterations.
         """
         if self.hyperband_iterations is None:
             return None
@@ -207,7 +215,7 @@ class HyperbandOracle(Oracle):
         bracket, number = self._place(trial)
         is_whole = (
             trial.status == TrialStatus.COMPLETED
-        )  # one that was stopped has left nothing to continue from
+        )  # a stopped trial leaves nothing to continue from
         bracket[number].ended[trial.trial_id] = (
             trial.score if is_whole and trial.is_scored else None
         )
@@ -237,12 +245,12 @@ class HyperbandOracle(Oracle):
     # Brackets
 
     def _touch(self, number: int) -> None:
-        """Something becomes of a bracket."""
+        """Mark a bracket as changed."""
         self._changed.add(number)
         self._forgotten_in.add(number)
 
     def _look(self) -> None:
-        """Finds out what is to come in brackets that have changed."""
+        """Update the outlook of the brackets that have changed."""
         for number in self._changed:
             before, now = self._outlooks[number], self._outlook(self._brackets[number])
             self._outlooks[number] = now
@@ -257,7 +265,7 @@ class HyperbandOracle(Oracle):
         self._changed.clear()
 
     def _outlook(self, rungs: list[_Rung]) -> _Outlook:
-        """What is to come in a bracket."""
+        """Return the outlook of a bracket."""
         promotions = (
             (index, self._promotable(rungs, index - 1)) for index in reversed(range(1, len(rungs)))
         )
@@ -271,7 +279,7 @@ class HyperbandOracle(Oracle):
         )
 
     def _bracket_of(self, trial: Trial) -> int:
-        """The number of a trial's bracket."""
+        """Return the number of a trial's bracket."""
         return int(
             trial.suggested.get(Stage.ITERATION, 0) * (self._first + 1)
             + self._first
@@ -279,9 +287,7 @@ class HyperbandOracle(Oracle):
         )
 
     def _sizes(self, bracket: int) -> Iterator[tuple[int, int]]:
-        """How many trials each rung has and to how many epochs they are trained, from the lowest
-        rung.
-        """
+        """Yield the number of trials and the final epoch of each rung, from the lowest rung."""
         levels = next(
             number
             for number in itertools.count(1)
@@ -295,8 +301,9 @@ class HyperbandOracle(Oracle):
             )  # both rounded up
 
     def _open(self) -> int:
-        """Opens the next bracket: from the one with the most rungs down to the one that trains
-        everything to the end.
+        """Open the next bracket, and return its number.
+
+        The first bracket has the most rungs; the last trains everything to the end.
         """
         number = len(self._brackets)
         self._brackets.append(self._bracket(number))
@@ -317,20 +324,21 @@ class HyperbandOracle(Oracle):
         ) < self.hyperband_iterations * (self._first + 1)
 
     def _planned_unopened(self) -> Iterator[tuple[int, int]]:
-        """Yield how many trials each rung of every bracket will have that was not opened, and how
-        many epochs each of them trains there; brackets that are alike are taken together.
+        """Yield the size and the epochs per trial of each rung of every unopened bracket.
+
+        Identical brackets are taken together.
         """
         if self._is_exhausted:
             return
         opened, kinds = len(self._brackets), self._first + 1
         last = (self.hyperband_iterations or 0) * kinds
         for number in range(opened, min(opened + kinds, last)):
-            times = len(range(number, last, kinds))  # so many are alike
+            times = len(range(number, last, kinds))  # the number of identical brackets
             for size, epochs in self._planned_in(self._bracket(number)):
                 yield size * times, epochs
 
     def _planned_in(self, rungs: list[_Rung]) -> Iterator[tuple[int, int]]:
-        """Yield it for each rung of one bracket."""
+        """Yield the size of each rung of one bracket, and the epochs each trial trains there."""
         size, before = rungs[0].size, 0
         for number, rung in enumerate(rungs):
             yield size, rung.epochs - before
@@ -339,7 +347,7 @@ class HyperbandOracle(Oracle):
                 size, before = min(rungs[number + 1].size, size - failed), rung.epochs
 
     def _due(self, rungs: list[_Rung], index: int) -> int:
-        """How many trials a rung will have, given how many failed below it."""
+        """Return the number of trials a rung will have, given the failures below it."""
         if index == 0:
             return rungs[0].size
         below = rungs[index - 1]
@@ -351,13 +359,13 @@ class HyperbandOracle(Oracle):
         return min(rungs[index].size, usable)
 
     def _is_settled(self, rungs: list[_Rung], index: int) -> bool:
-        """Whether a rung has all the trials that it will have, and all have ended."""
+        """Return whether a rung has all the trials that it will have, and all have ended."""
         rung = rungs[index]
         below_is = index == 0 or self._is_settled(rungs, index - 1)
         return below_is and len(rung.ended) == len(rung.trials) >= self._due(rungs, index)
 
     def _promotable(self, rungs: list[_Rung], index: int) -> str | None:
-        """The best trial of a rung that may go on now."""
+        """Return the best trial of a rung that may be promoted now."""
         below, above = rungs[index], rungs[index + 1]
         room = (
             above.size
@@ -372,15 +380,16 @@ class HyperbandOracle(Oracle):
         )
 
     def _best(self, rung: _Rung, count: int) -> list[str]:
-        """So many of a rung's trials that have ended, best first."""
+        """Return this many of a rung's ended trials, best first."""
         scored = [trial_id for trial_id, score in rung.ended.items() if score is not None]
         return sorted(scored, key=lambda trial_id: self.objective.sort_key(rung.ended[trial_id]))[
             :count
         ]
 
     def _place(self, trial: Trial) -> tuple[list[_Rung], int]:
-        """The bracket and the rung of a trial; brackets are found again in the order in which they
-        were opened.
+        """Return the bracket and the rung of a trial.
+
+        Brackets are reopened in the order in which they were opened.
         """
         number = self._bracket_of(trial)
         while len(self._brackets) <= number:
@@ -406,8 +415,9 @@ class HyperbandOracle(Oracle):
         return dataclasses.replace(chosen, values=chosen.values | self._stage(number, 0))
 
     def _new(self, trial_id: str) -> Suggestion | Nothing:
-        """A configuration that a model of the longest trainings expects to be good; every third is
-        random.
+        """Return a configuration that a model of the longest trainings expects to be good.
+
+        Every third one is random.
         """
         key = (self.seed, int(trial_id))
         for values in self._modelled(key) if _has_model(trial_id) else ():
@@ -416,8 +426,10 @@ class HyperbandOracle(Oracle):
         return untried(self, trial_id, RandomSearchOracle.max_collisions)
 
     def _modelled(self, key: tuple[int, int]) -> Iterable[dict[str, Any]]:
-        """Configurations that a model proposes, the most promising first; none while there are too
-        few results. Where many trials run, several proposals are made at once.
+        """Return configurations that a model proposes, the most promising first.
+
+        Empty while there are too few results. If many trials run, several proposals are made at
+        once.
         """
         batch = self._batches.of_next() if self._is_asked_by_search else None
         if batch is None or batch.size == 1:
@@ -435,7 +447,7 @@ class HyperbandOracle(Oracle):
         return () if made is None else made.of(number)
 
     def _several(self, batch: Batch) -> Several | None:
-        """What is proposed to the trials of a batch; `None` while there are too few results."""
+        """Return the proposals for a batch's trials; `None` while there are too few results."""
         epochs = self._learned_epochs(batch.num_ended)
         if epochs is None:
             return None
@@ -445,9 +457,7 @@ class HyperbandOracle(Oracle):
         return prepared.several(np.random.default_rng((self.seed, batch.first)), batch.size)
 
     def _learned_epochs(self, num_ended: int) -> int | None:
-        """The most epochs of which there were enough results when so many trials had ended; `None`
-        if there were none.
-        """
+        """Return the most epochs with enough results after this many ended trials, or `None`."""
         searched = self.space.num_searched
         wanted = max(_MIN_RESULTS, 2 * searched)
         counts = {
@@ -471,16 +481,16 @@ class HyperbandOracle(Oracle):
             Stage.BRACKET: len(rungs) - 1,
             Stage.ROUND: rung,
         }
-        if number > self._first:  # KerasTuner has no such value
+        if number > self._first:  # KerasTuner lacks this value
             stage[Stage.ITERATION] = number // (self._first + 1)
         return stage if parent is None else {**stage, Stage.PARENT: parent.trial_id}
 
 
 def _has_model(trial_id: str) -> bool:
-    """Whether a new configuration is one that a model proposes, where there is one."""
+    """Return whether a model, if there is one, proposes this new configuration."""
     return int(trial_id) % _RANDOM_EVERY != 0
 
 
 def _epochs_of(trial: Trial) -> int:
-    """After how many epochs a trial has its result."""
+    """Return the number of epochs after which a trial has its result."""
     return int(trial.suggested[Stage.EPOCHS])

@@ -13,7 +13,7 @@ _LOCKS: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDiction
 
 
 def synchronized(method: _Method) -> _Method:
-    """Let one thread at a time into the methods of an oracle that are decorated with it."""
+    """Decorate an oracle's method so that only one thread at a time runs it."""
 
     @functools.wraps(method)
     def locked(oracle: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,5 +1,6 @@
-"""A study of Optuna: its samplers choose values in a search space with conditions. Optuna; runs in
-the driver.
+"""An Optuna study, whose samplers choose values in a search space with conditions.
+
+Uses Optuna; runs in the driver.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ if TYPE_CHECKING:  # heavy, and not needed in workers; imported where it is used
 
 
 class Study:
-    """What Optuna knows of a search: the space, and the results of trials by what they used.
+    """Optuna's view of a search: the space, and results by the values that trials used.
 
     Args:
-        objective: A list of several becomes as many values of a trial; otherwise there is one, the
-            score.
-        space: The hyperparameters, which may become more.
+        objective: A list of objectives to find a Pareto front becomes as many values of a trial;
+            otherwise a trial has one value, the score.
+        space: The hyperparameters, which may grow.
         sampler: As for `sampler_maker`.
-        num_initial_points: So many trials are random before the sampler's model is used; `None` for
-            10.
+        num_initial_points: The number of random trials before the sampler's model is used. Defaults
+            to `None`, which means 10.
 
     Raises:
-        ValueError, ImportError: As `sampler_maker` does.
+        ValueError, ImportError: As for `sampler_maker`.
     """
 
     def __init__(
@@ -53,12 +54,10 @@ class Study:
         self._make_sampler = sampler_maker(sampler, num_initial_points)
         self._encodings: dict[str, tuple[HyperParameter, Encoding, BaseDistribution]] = {}
         self._under_way: dict[str, optuna.Trial] = {}
-        self._to_learn: list[
-            Trial
-        ] = []  # of other projects, until there is something known to learn of
+        self._to_learn: list[Trial] = []  # of other projects, until something in the space is known
         logging.getLogger("optuna").setLevel(
             logging.ERROR
-        )  # else it prints a line for every study, and for every condition
+        )  # otherwise it prints a line for every study and every condition
         self._parts = (
             objective.parts
             if isinstance(objective, MultiObjective) and objective.pareto
@@ -73,13 +72,12 @@ class Study:
     def proposals(
         self, trial_id: str, key: tuple[int, ...], attempts: int
     ) -> Iterator[dict[str, Any]]:
-        """Values for a trial, which may be repetitions; the one that is taken is the last that was
-        given out.
+        """Yield values for a trial, which may repeat others; the trial takes the last ones yielded.
 
         Args:
-            trial_id: Of the trial.
-            key: Seeds what is chosen, with the number of the attempt.
-            attempts: How many are given out at most.
+            trial_id: The trial's id.
+            key: The seed of the choice, together with the number of the attempt.
+            attempts: The maximum number of proposals.
         """
         self._take_in_space()
         while self._encodings and self._to_learn:
@@ -98,7 +96,7 @@ class Study:
         self._fail(self._under_way.pop(trial_id))
 
     def end(self, trial: Trial) -> None:
-        """Takes in how a trial ended."""
+        """Record how a trial ended."""
         asked = self._under_way.pop(trial.trial_id, None)
         if asked is not None and trial.is_scored and asked.params == self._encoded(trial)[0]:
             self._study.tell(asked, self._results(trial))
@@ -110,13 +108,11 @@ class Study:
             self.add(trial)
 
     def learn(self, trial: Trial) -> None:
-        """Takes in a trial of another project, when something of the space is known."""
+        """Add a trial of another project, once something in the space is known."""
         self._to_learn.append(trial)
 
     def add(self, trial: Trial) -> None:
-        """Takes in a finished trial that was not proposed here, or made something else of what was
-        proposed.
-        """
+        """Add a finished trial that was not proposed here, or that deviated from its proposal."""
         import optuna
 
         params, distributions = self._encoded(trial)
@@ -155,7 +151,7 @@ class Study:
         return self._space.walk(choose)
 
     def _encoded(self, trial: Trial) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-        """What a trial used, as Optuna knows it; what it did not ask for is not there."""
+        """Return what a trial used in Optuna's terms, without what it did not request."""
         params, distributions = {}, {}
         for label, (parameter, encoding, distribution) in self._encodings.items():
             value = trial.values.get(parameter.name)
@@ -172,8 +168,15 @@ class Study:
 def sampler_maker(
     sampler: str | optuna.samplers.BaseSampler, num_initial_points: int | None
 ) -> Callable[[int], optuna.samplers.BaseSampler]:
-    """Makes a sampler for a seed; a new one for each trial, so what is chosen does not depend on
-    what was chosen before it.
+    """Return a function that makes a sampler for a seed.
+
+    Each trial has a new sampler, so its values do not depend on earlier choices. A sampler of
+    `optuna.samplers` is copied once and ignores the seed.
+
+    Args:
+        sampler: `"tpe"`, `"cmaes"`, `"nsga2"`, or a sampler of `optuna.samplers`.
+        num_initial_points: The number of random trials before the sampler's model is used; `None`
+            means 10. Has no effect on `"nsga2"` and samplers of `optuna.samplers`.
 
     Raises:
         ValueError: If there is no such sampler.
@@ -223,18 +226,19 @@ _OF_VALUES = {
         "constraints on them. Raise `FailedTrialError` in `build` for what is not wanted"
     ),
 }
-"""What samplers of Optuna are given in terms of values, by attribute, and what to do instead."""
+"""Arguments of Optuna's samplers that hold values, by attribute, and what to do instead."""
 
 
 def check_sampler(sampler: Any) -> None:
-    """Refuses a sampler that was given values of hyperparameters: Optuna is shown numbers of
-    options and steps, and would take the values for such numbers.
+    """Reject a sampler that was given values of hyperparameters.
+
+    Optuna sees the numbers of options and steps, and would mistake the values for such numbers.
 
     Args:
-        sampler: Of `optuna.samplers`, or `None`.
+        sampler: A sampler of `optuna.samplers`, or `None`.
 
     Raises:
-        ValueError: If it was given some.
+        ValueError: If it was given values.
     """
     for name, instead in _OF_VALUES.items():
         is_grid_of_another = name == "_search_space" and type(sampler).__name__ != "GridSampler"
@@ -247,7 +251,7 @@ def check_sampler(sampler: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Optuna's warnings that options, which have been there for years, are experimental."""
+    """Silence Optuna's warnings that long-standing options are experimental."""
     from optuna.exceptions import ExperimentalWarning
 
     with warnings.catch_warnings():
@@ -256,7 +260,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _label(parameter: HyperParameter) -> str:
-    """A name for Optuna; in two branches of a condition, one name may be two hyperparameters."""
+    """Return a name for Optuna; in two branches, one name may be two hyperparameters."""
     return (
         parameter.name if not parameter.conditions else f"{parameter.name} {parameter.conditions}"
     )

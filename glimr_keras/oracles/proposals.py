@@ -1,4 +1,4 @@
-"""The search for configurations that are expected to gain most. NumPy; runs in the driver."""
+"""The search for configurations with the highest expected gain. NumPy; runs in the driver."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from glimr_keras.oracles.unit_cube import Axis, UnitCube
 
 _RANDOM = 1000
 TOP = 10
-"""So many are climbed from, and around so many of the best results more is looked at."""
+"""The number of points to climb from, and of best results whose neighbours are considered."""
 _CHANGED = 40
-"""So many neighbours of each of the best results are looked at."""
+"""The number of neighbours of each of the best results."""
 _SHIFTS = 0.3, 0.1, 0.03, 0.01
 _STEPS = 20
 _ROUNDS = 3
 _MAX_OPTIONS = 20
-"""So many options are tried in the place of one."""
+"""The number of options that are tried in place of one."""
 _FEW = 5
-"""A number with fewer values is not climbed, but stepped through."""
+"""Numbers with fewer values are not climbed, but stepped through."""
 _CANDIDATES = 500
-"""Several at once are chosen from so many of the most promising ones."""
+"""Several simultaneous proposals are chosen from this many of the most promising ones."""
 _APART = 0.01
-"""Trials that run at once differ so much in a hyperparameter at least, where they can: what is
-nearer is as good as the same.
+"""The minimum distance of concurrent trials in some hyperparameter, if possible; anything nearer is
+practically the same.
 """
 
 
 @dataclasses.dataclass
 class Model:
-    """What is expected of configurations.
+    """The expected results of configurations.
 
     Attributes:
-        gain: What a point is expected to gain.
-        best_rows: The best configurations so far, around which more is looked at.
-        running: The points of what runs, shape (points, columns).
+        gain: The expected gain of a point.
+        best_rows: The best configurations so far, whose neighbours are considered.
+        running: The points of the running trials, shape (points, columns).
     """
 
     gain: Gain
@@ -46,19 +46,19 @@ class Model:
 
 
 class Proposals:
-    """The search for configurations that are expected to gain most.
+    """The search for configurations with the highest expected gain.
 
     Args:
         cube: The space.
-        model: Says what is expected.
-        generator: Decides on what is looked at.
+        model: The model of the results.
+        generator: The source of the random candidates.
     """
 
     def __init__(self, cube: UnitCube, model: Model, generator: np.random.Generator) -> None:
         self._cube, self._model, self._generator = cube, model, generator
 
     def ranked(self) -> np.ndarray:
-        """Rows, the most promising first, and last those next to what runs."""
+        """Return rows, the most promising first, and those near running trials last."""
         drawn = self._generator.random((_RANDOM, len(self._cube.axes)))
         pool = self._cube.snapped(np.vstack([drawn, self._changed(self._model.best_rows)]))
         order = np.argsort(-self._gains(pool), kind="stable")
@@ -70,10 +70,10 @@ class Proposals:
         return np.vstack([best[~is_near], best[is_near]])
 
     def several(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows that are proposed at once, the most promising first, and all rows as `ranked`.
+        """Return rows to propose at once, the most promising first, and all rows as `ranked`.
 
         Args:
-            count: How many; there are fewer if no others are apart.
+            count: The number of proposals; fewer if there are no others far enough apart.
         """
         ranked = self.ranked()
         best = ranked[:_CANDIDATES]
@@ -81,7 +81,7 @@ class Proposals:
         return best[self._model.gain.several(points, count, _APART)], ranked
 
     def _is_near(self, rows: np.ndarray) -> np.ndarray:
-        """Which are next to what runs, shape (rows,)."""
+        """Return which rows are near a running trial, shape (rows,)."""
         points = self._cube.points(rows, self._cube.existing(rows))
         is_near = np.zeros(len(points), bool)
         for point in self._model.running:
@@ -93,7 +93,7 @@ class Proposals:
         return self._model.gain.at(points)
 
     def _changed(self, best_rows: np.ndarray) -> np.ndarray:
-        """Neighbours of the best configurations: some numbers are near, and some options others."""
+        """Return neighbours of the best rows, with some numbers moved and options replaced."""
         generator = self._generator
         rows = np.repeat(best_rows, _CHANGED, axis=0)
         existing = self._cube.existing(rows)
@@ -106,7 +106,7 @@ class Proposals:
         return np.where(existing, np.where(is_changed, changed, rows), others)
 
     def _climbed(self, rows: np.ndarray) -> np.ndarray:
-        """Rows whose numbers are moved to where more is expected."""
+        """Return rows whose numbers are moved to a higher expected gain."""
         existing = self._cube.existing(rows)
         points = self._cube.points(rows, existing)
         axes = self._cube.axes
@@ -128,7 +128,7 @@ class Proposals:
         return self._cube.snapped(climbed)
 
     def _stepped(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of which one option or integer is another, where that is expected to gain most."""
+        """Return rows with one option or integer replaced, if the expected gain grows."""
         origins, neighbours = [], []
         for origin, row in enumerate(rows):
             for number, axis in enumerate(self._cube.axes):
@@ -151,8 +151,9 @@ class Proposals:
         return best
 
     def _steps(self, axis: Axis, at: int) -> Iterable[int]:
-        """The values of an axis that are tried in the place of one: its neighbours, or of options
-        all, or of many some.
+        """Return the values of an axis to try in place of one.
+
+        They are its neighbours for numbers; all options, or some if there are many.
         """
         if not axis.is_category:
             return at - 1, at + 1

@@ -13,18 +13,20 @@ from glimr_keras.trials.objective import Goal
 
 
 class RandomSearchOracle(Oracle):
-    """Draws every value independently from its range, and draws again what a finished or running
-    trial already tried.
+    """Draw every value independently from its range, without repeating a configuration.
 
-    A value depends on the seed, the trial's index and the parameter's name only, so a search can be
-    continued at any point and draws what it would have drawn (Bergstra and Bengio, "Random Search
-    for Hyper-Parameter Optimization", JMLR 2012).
+    A configuration that a finished or running trial already tried is drawn again. A value depends
+    only on the seed, the trial's index and the parameter's name. A search can therefore be resumed
+    at any point and draws the same values as without the interruption.
+
+    The arguments are as for `Oracle`, but `max_trials` defaults to `10`.
+
+    References:
+        Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012.
     """
 
     max_collisions = 1000
-    """After so many draws in a row that were tried before, what is left of a finite space is looked
-    for one by one.
-    """
+    """After this many consecutive draws of tried values, search the rest of a finite space."""
 
     def __init__(
         self,
@@ -51,7 +53,9 @@ class RandomSearchOracle(Oracle):
         )
 
     def _propose(self, trial_id: str) -> Suggestion | Nothing:
-        if is_overridden(self, "_random_values", RandomSearchOracle):  # it draws in its own way
+        if is_overridden(
+            self, "_random_values", RandomSearchOracle
+        ):  # a subclass draws differently
             values = self._random_values()
             return (
                 Nothing.LEFT
@@ -62,8 +66,9 @@ class RandomSearchOracle(Oracle):
 
 
 def untried(oracle: Oracle, trial_id: str, max_collisions: int) -> Suggestion | Nothing:
-    """A configuration drawn at random that was not tried; the last ones of a finite space are found
-    for certain.
+    """Return a configuration drawn at random that was not tried.
+
+    In a finite space, the last configurations are certain to be found.
     """
     for attempt in range(max_collisions):
         key = (oracle.seed, int(trial_id), attempt)
@@ -82,5 +87,5 @@ def untried(oracle: Oracle, trial_id: str, max_collisions: int) -> Suggestion | 
             None,
         )
     if left is None and oracle.is_running:
-        return Nothing.YET  # what is running may meet hyperparameters that are not known
+        return Nothing.YET  # a running trial may meet hyperparameters that are still unknown
     return Nothing.LEFT if left is None else Suggestion(left, key)

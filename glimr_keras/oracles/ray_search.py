@@ -31,16 +31,16 @@ else:
 
 
 class RaySearchOracle(Oracle):
-    """Lets a Ray search algorithm choose among the hyperparameters that are known when the search
-    starts.
+    """Let a Ray search algorithm choose the hyperparameters known when the search starts.
 
-    The algorithm sees every parameter as an encoding that it supports exactly: a step or a list of
-    values as an index. Parameters that a trial meets later are sampled at random.
+    The algorithm sees every parameter in an encoding that it supports exactly: a step or a list of
+    values becomes an index. Parameters that a trial meets later are sampled at random. The other
+    arguments are as for `Oracle`.
 
     Args:
-        searcher: Such as `ray.tune.search.optuna.OptunaSearch()`, new and without a space of its
-            own; each search has a copy. Its `points_to_evaluate` are configurations with the
-            hyperparameters' own values, as `initial_points` are.
+        searcher: A search algorithm such as `ray.tune.search.optuna.OptunaSearch()`, new and
+            without its own space; each search copies it. Its `points_to_evaluate` hold the
+            hyperparameters' own values, like `initial_points`.
     """
 
     learns = True
@@ -62,14 +62,14 @@ class RaySearchOracle(Oracle):
         kind = type(innermost(searcher)).__name__
         self._searched: dict[str, tuple[HyperParameter, Encoding]] = {}
         for parameter in self.space.parameters:
-            key = parameter.name.replace("/", ".")  # Ray takes a slash for nesting
+            key = parameter.name.replace("/", ".")  # Ray reads a slash as nesting
             while key in self._searched:
                 key += "'"
             self._searched[key] = (parameter, _fitting_encoding(parameter, kind))
         self._asked: set[str] = set()
         self._points = self._taken_points()
         domains = {key: _domain(encoding) for key, (_, encoding) in self._searched.items()}
-        logging.getLogger("optuna").setLevel(logging.WARNING)  # else every new search prints a line
+        logging.getLogger("optuna").setLevel(logging.WARNING)  # otherwise each search prints a line
         try:
             is_taken = not domains or searcher.set_search_properties(
                 objective.name, objective.direction, domains
@@ -88,17 +88,20 @@ class RaySearchOracle(Oracle):
             )
 
     def _taken_points(self) -> list[dict[str, Any]]:
-        """Take in the algorithm's own points, as soon as it is known what they are of."""
+        """Encode the algorithm's own points, once their hyperparameters are known."""
         try:
             return encode_points(self._searcher, self.space, self._searched, (self.seed, 0))
         except UnknownPointError:
             if self._is_made:
                 raise
-            drop_points(self._searcher)  # the search, which knows the model, looks again
+            drop_points(self._searcher)  # the search, which knows the model, tries again
             return []
 
     def restore_trial(self, trial: Trial) -> None:
-        """Take a trial into the record; one that is the algorithm's next point is that one."""
+        """Add a trial to the record.
+
+        If it matches the algorithm's next point, use up that point.
+        """
         super().restore_trial(trial)
         if trial.trial_id in self._asked or not self._points:
             return
@@ -106,7 +109,7 @@ class RaySearchOracle(Oracle):
             self._suggested(trial.trial_id)
 
     def _suggested(self, trial_id: str) -> Any:
-        """Ask the algorithm, which gives its points first."""
+        """Ask the algorithm, which suggests its points first."""
         config = self._searcher.suggest(trial_id)
         if config is not None and config != tune.search.Searcher.FINISHED:
             self._asked.add(trial_id)
@@ -152,7 +155,7 @@ class RaySearchOracle(Oracle):
             ) from None
 
     def _learn(self, trial: Trial) -> None:
-        """Tells the algorithm of a trial that it did not choose, if all values are there."""
+        """Pass the algorithm a trial that it did not choose, if it has all values."""
         known = trial.suggested | trial.values
         if any(
             not parameter.allows(known.get(parameter.name))
@@ -173,11 +176,12 @@ _LINEAR_ONLY = {"BayesOptSearch", "ZOOptSearch"}
 
 
 def _fitting_encoding(parameter: HyperParameter, searcher: str) -> Encoding:
-    """Return how an algorithm is shown a hyperparameter: some know no logarithms, some
-    nothing but real numbers.
+    """Return the encoding of a hyperparameter that an algorithm supports.
+
+    Some support no logarithmic scales, some only real numbers.
 
     Raises:
-        ValueError: If the algorithm cannot choose it.
+        ValueError: If the algorithm cannot choose the hyperparameter.
     """
     encoding = encoding_of(parameter)
     if searcher in _REALS_ONLY and encoding.kind == "category" and encoding.low < encoding.high:

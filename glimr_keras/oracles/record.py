@@ -1,8 +1,9 @@
-"""What an oracle knows: a project's trials, the hyperparameters, what was tried; and the files that
-say so. Runs in the driver.
+"""The record of an oracle: trials, hyperparameters and tried configurations, and their files.
+
+Runs in the driver.
 
 The files and their names are KerasTuner's: `oracle.json`, and a `trial.json` for each trial. A
-search reads the journal and not them, so they may be behind it.
+search reads the journal instead of them, so they may lag behind it.
 """
 
 from __future__ import annotations
@@ -28,33 +29,35 @@ from glimr_keras.trials.ranking import by_id, ranked
 from glimr_keras.trials.trial import Trial
 
 _GROWTH = 1.1
-"""A search writes `oracle.json` when so many times as many trials have begun and ended."""
+"""In a search, write `oracle.json` when the number of starts and ends has grown by this factor."""
 _IN_JOURNAL = "ongoing_trials", "start_order", "end_order"
-"""What a search knows of its trials, whatever a file says."""
+"""The trial state that a search takes from the journal, whatever a file says."""
 
 
 class Recorder(Protocol):
-    """Writes down the trials of a loop of the user's own over an oracle that a tuner has."""
+    """Record the trials of a user-defined loop over a tuner's oracle."""
 
     def begin(self) -> None:
-        """Open the project, and have the oracle know its trials; where that was done, see that
-        nobody else has written to it. Called before each trial.
+        """Open the project and load its trials into the oracle. Called before each trial.
+
+        If the project is already open, check that nobody else has written to it.
         """
 
     def trial_begins(self, trial: Trial) -> None:
-        """Write down a trial that is new, or to be run again."""
+        """Record a trial that is new, or to be run again."""
 
     def trial_ends(self, trial: Trial) -> None:
-        """Write down what came of a trial, or that it is to be run again."""
+        """Record the result of a trial, or that it is to be run again."""
 
 
 class TrialRecord:
-    """The trials of a project, and what is known of its space. The base of `Oracle`, which
-    describes the arguments and attributes.
+    """The trials of a project, and what is known of its space.
+
+    The base class of `Oracle`, which documents the arguments and attributes.
     """
 
     directory: Any = None
-    """Has no meaning, as in KerasTuner; nor have the next three."""
+    """Has no effect, as in KerasTuner; nor do the next three."""
     project_name: Any = None
     multi_worker = False
     should_report = True
@@ -72,7 +75,7 @@ class TrialRecord:
         self._tried = TriedConfigurations()
 
     def begin(self, objective: Objective, seed: int, space: SearchSpace) -> None:
-        """Forget all trials, and take over what is to be searched."""
+        """Forget all trials, and take over the objective, the seed and the space to search."""
         self.objective, self.seed, self.space = objective, seed, space
         self._discover = None
         self._hyperparameters.merge(space.parameters, overwrite=False)
@@ -93,7 +96,7 @@ class TrialRecord:
         trials: Mapping[str, Trial],
         end_order: Iterable[str],
     ) -> None:
-        """Take in the trials of a project to be looked at, whichever oracle chose them."""
+        """Load the trials of a project for inspection, whichever oracle chose them."""
         TrialRecord.begin(self, objective, self.seed, space)
         for trial in trials.values():
             TrialRecord.restore_trial(self, trial)
@@ -103,23 +106,23 @@ class TrialRecord:
     # Trials
 
     def restore_trial(self, trial: Trial) -> None:
-        """Take a trial into the record: a new one, or one of an earlier session."""
+        """Add a trial to the record: a new one, or one of an earlier session."""
         self.trials[trial.trial_id] = self.ongoing_trials[trial.trial_id] = trial
         self.start_order.append(trial.trial_id)
         self._record_values(trial)
 
     def trial_ended(self, trial: Trial) -> None:
-        """Learn from a trial that has ended, and has its score."""
+        """Learn from a trial that has ended and has its score."""
         self._leaves(trial)
         self.end_order.append(trial.trial_id)
-        if trial.status == TrialStatus.COMPLETED or (  # others may not have asked for all
-            trial.status == TrialStatus.RUNNING and not trial.executions  # as of an own loop
+        if trial.status == TrialStatus.COMPLETED or (  # others may not have requested everything
+            trial.status == TrialStatus.RUNNING and not trial.executions  # in a user-defined loop
         ):
             self.space.observe(trial.values_to_read()[1])
             self._record_values(trial)
 
     def _leaves(self, trial: Trial) -> None:
-        """Take a trial from those that run; a search has them by their ids."""
+        """Remove a trial from the ongoing ones; a search keeps them by their ids."""
         if self.ongoing_trials.get(trial.trial_id) is trial:
             del self.ongoing_trials[trial.trial_id]
             return
@@ -129,7 +132,7 @@ class TrialRecord:
 
     @property
     def running_trials(self) -> list[Trial]:
-        """Those that run, in the order of their ids."""
+        """Return the running trials, in the order of their ids."""
         running = (
             trial for trial in self.ongoing_trials.values() if trial.status == TrialStatus.RUNNING
         )
@@ -137,7 +140,7 @@ class TrialRecord:
 
     @property
     def is_running(self) -> bool:
-        """Whether a trial has not ended."""
+        """Return whether any trial is still running."""
         if any(trial.status == TrialStatus.RUNNING for trial in self.ongoing_trials.values()):
             return True
         ended = set(self.end_order)
@@ -147,7 +150,7 @@ class TrialRecord:
         )
 
     def get_trial(self, trial_id: str) -> Trial:
-        """Return the trial of this id, with or without its leading zeros.
+        """Return the trial with this id, with or without its leading zeros.
 
         Raises:
             KeyError: If there is none.
@@ -159,18 +162,21 @@ class TrialRecord:
         return next(found, None) or self.trials[trial_id]
 
     def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
-        """Return the best trials, best first; where there are fewer with a score, then others."""
+        """Return the best trials, best first; if too few have a score, others follow.
+
+        Args:
+            num_trials: The maximum number of trials to return. Defaults to `1`.
+        """
         return ranked(list(self.trials.values()), self.objective)[:num_trials]
 
     # Hyperparameters
 
     @property
     def hyperparameters(self) -> HyperParameters:
-        """All that is known to be searched: the object that was passed, if any, with what models
-        ask for.
+        """Return the known hyperparameters, including those that models request.
 
-        Before the first search a model is built in this process to find that out, when this is
-        looked at.
+        This is the object that was passed, if any. Before the first search, reading it builds a
+        model in this process to discover the hyperparameters.
         """
         discover, self._discover = self._discover, None
         if discover is not None:
@@ -182,23 +188,21 @@ class TrialRecord:
         self._hyperparameters = hyperparameters
 
     def discover_by(self, discover: Callable[[], None]) -> None:
-        """Say how `hyperparameters` learn what models ask for, if that is wanted before a
-        search.
-        """
+        """Set the function that discovers the hyperparameters of models before a search."""
         self._discover = discover
 
     def recorded_by(self, recorder: Recorder) -> None:
-        """Say who writes down the trials of a loop of the user's own, without a search."""
+        """Set the recorder for the trials of a user-defined loop, without a search."""
         self._recorder = recorder
 
     def _begin_own_loop(self) -> None:
-        """Ready the oracle for a loop of the user's own, where no search has."""
+        """Prepare the oracle for a user-defined loop, without a search."""
         if self._recorder is not None:
             self._recorder.begin()
         self._take_in_hyperparameters()
 
     def _take_in_hyperparameters(self) -> None:
-        """Search what the user's own code has put into `hyperparameters`."""
+        """Add to the space what the user's code has put into `hyperparameters`."""
         self.space.update(self.hyperparameters.space)
 
     def _record_begin(self, trial: Trial) -> None:
@@ -216,10 +220,10 @@ class TrialRecord:
     def update_space(
         self, hyperparameters: HyperParameters | Iterable[HyperParameter]
     ) -> list[HyperParameter]:
-        """Add hyperparameters that a trial met, and return those that were new.
+        """Add hyperparameters that a trial met, and return the new ones.
 
         Raises:
-            RuntimeError: If there are new ones, and `allow_new_entries` is `False`.
+            RuntimeError: If some are new and `allow_new_entries` is `False`.
         """
         found = (
             hyperparameters.space
@@ -239,14 +243,15 @@ class TrialRecord:
     # What was tried
 
     def is_tried(self, values: Mapping[str, Any]) -> bool:
-        """Tell whether a trial agrees with these values in all that it asked for, so that it would
-        only be repeated.
+        """Return whether a trial agrees with these values in all that it requested.
+
+        Such values would only repeat the trial.
         """
         return self._duplicate(values)
 
     @property
     def _tried_so_far(self) -> set[str]:
-        """Hashes of values that are not to be tried again; what a subclass adds counts as well."""
+        """Return hashes of values not to try again; those that a subclass adds count as well."""
         return self._tried.hashes
 
     @_tried_so_far.setter
@@ -258,21 +263,21 @@ class TrialRecord:
         return self._tried.by_trial
 
     def _duplicate(self, values: Mapping[str, Any]) -> bool:
-        """Tell whether values were tried; a subclass may refuse others as well."""
+        """Return whether values were tried; a subclass may reject others as well."""
         return self._tried.has(values, self._compute_values_hash)
 
     def _compute_values_hash(self, values: Mapping[str, Any]) -> str:
-        """Return what is the same for values that count as the same; a subclass may say which."""
+        """Return a hash that is equal for equivalent values; a subclass may define which are."""
         return values_hash(values)
 
     def _record_values(self, trial: Trial) -> None:
-        """Count as tried what a trial was given, or has asked for."""
+        """Mark as tried the values that a trial received or has requested."""
         self._tried.record(trial, self._compute_values_hash, self.tune_new_entries)
 
     # Files
 
     def _set_project_dir(self, directory: str | os.PathLike[str], project_name: str) -> None:
-        """Have `oracle.json` and each trial's `trial.json` written into a project's directory."""
+        """Set the project directory, for `oracle.json` and the `trial.json` of each trial."""
         self._project_dir = pathlib.Path(directory, project_name)
 
     def _get_oracle_fname(self) -> str:
@@ -282,7 +287,7 @@ class TrialRecord:
         return str(execution_directory(self._project_dir or pathlib.Path(), trial_id, 0))
 
     def save_trial(self, trial: Trial) -> None:
-        """Write `trial.json`, if the oracle has a project's directory."""
+        """Write `trial.json`, if the oracle has a project directory."""
         if self._project_dir is not None:
             path = pathlib.Path(self._get_trial_dir(trial.trial_id), stored_trial.FILE)
             write_json(path, trial.get_state(), is_forced=trial.status != TrialStatus.RUNNING)
@@ -291,14 +296,18 @@ class TrialRecord:
         self.save_trial(trial)
 
     def save(self, fname: str | os.PathLike[str] | None = None) -> None:
-        """Write the oracle's state to a JSON file, by default `oracle.json` in the project's
-        directory, if there is one.
+        """Write the oracle's state to a JSON file.
 
-        An oracle writes it at each change in a loop of the user's own, where it is the only record
-        of how trials ran. A search has its journal, and writes it at its end, and when a tenth more
-        trials have begun and ended: it grows with them, and must not be written for each. Where a
-        subclass overrides `get_state`, `set_state` or `save`, a search writes it for each trial
-        nonetheless, so that a search that was killed goes on with that state.
+        In a user-defined loop, an oracle writes the file at each change, as the only record of how
+        trials ran. A search has its journal. It writes the file at its end, and whenever the number
+        of trial starts and ends has grown by a tenth. The file grows with the trials, so it must
+        not be written for each. If a subclass overrides `get_state`, `set_state` or `save`, a
+        search writes it for each trial nonetheless. A search that was killed then resumes with that
+        state.
+
+        Args:
+            fname: The file. Defaults to `None`, which means `oracle.json` in the project directory,
+                if there is one.
         """
         self._changes_saved = self._changes
         if fname is None and self._project_dir is not None:
@@ -307,7 +316,7 @@ class TrialRecord:
             write_json(pathlib.Path(fname), self.get_state(), is_forced=True)
 
     def _save_if_due(self) -> None:
-        """Write `oracle.json` in a search, if it is time."""
+        """Write `oracle.json` in a search, if it is due."""
         is_due = self._changes >= _GROWTH * self._changes_saved
         if is_due or self._has_own("get_state", "set_state", "save"):
             self.save()
@@ -317,14 +326,14 @@ class TrialRecord:
         return len(self.start_order) + len(self.end_order)
 
     def _has_own(self, *names: str) -> bool:
-        """Tell whether a subclass overrides one of these methods."""
+        """Return whether a subclass overrides one of these methods."""
         return any(is_overridden(self, name, TrialRecord) for name in names)
 
     def reload(self) -> None:
-        """Read the oracle's state, and all trials, from the project's directory.
+        """Read the oracle's state and all trials from the project directory.
 
         Raises:
-            RuntimeError: If the oracle has none.
+            RuntimeError: If the oracle has no project directory.
             ProjectError: If a file there is damaged.
         """
         if self._project_dir is None:
@@ -336,8 +345,10 @@ class TrialRecord:
         self.set_state(stored_trial.read_object(self._project_dir / "oracle.json"))
 
     def restore_state(self) -> None:
-        """When a search goes on, give a subclass with a `set_state` of its own what its `get_state`
-        returned before, beside what the search knows of the trials.
+        """Pass the saved state to a subclass's `set_state` when a search resumes.
+
+        It receives what its `get_state` returned before, updated with the search's knowledge of the
+        trials.
         """
         path = pathlib.Path(self._get_oracle_fname())
         if self._project_dir is None or not path.exists() or not self._has_own("set_state"):
@@ -347,8 +358,9 @@ class TrialRecord:
         self._hyperparameters.merge(self.space.parameters, overwrite=False)
 
     def get_state(self) -> dict[str, Any]:
-        """Return the oracle's state as JSON types, without its trials, under the names that
-        KerasTuner's `oracle.json` has.
+        """Return the oracle's state as JSON types, without its trials.
+
+        The names are the same as in KerasTuner's `oracle.json`.
         """
         return {
             "ongoing_trials": {
@@ -367,7 +379,7 @@ class TrialRecord:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what `get_state` returned; the trials must be there."""
+        """Restore what `get_state` returned; the trials must already be loaded."""
         self.ongoing_trials = {
             tuner_id: self.trials[trial_id]
             for tuner_id, trial_id in state["ongoing_trials"].items()

@@ -1,8 +1,9 @@
-"""Configurations that a user gave to one of Ray's search algorithms, as the algorithm knows them.
+"""Encode the configurations that a user gave to a Ray search algorithm.
+
 Runs in the driver.
 
-An algorithm sees most hyperparameters by numbers, such as the index of an option. What it was
-given by its user (`points_to_evaluate`) has the hyperparameters' own values.
+An algorithm sees most hyperparameters as numbers, such as the index of an option. The user's points
+(`points_to_evaluate`) hold the hyperparameters' own values.
 """
 
 from __future__ import annotations
@@ -24,30 +25,30 @@ if TYPE_CHECKING:
 
 _NAMES = ("_points_to_evaluate", "points_to_evaluate")
 _IGNORED = ("ZOOptSearch",)
-"""Algorithms that take points and do not try them."""
+"""Algorithms that accept points and do not try them."""
 
 Searched = Mapping[str, tuple[HyperParameter, Encoding]]
-"""What an algorithm chooses, by its own name for it."""
+"""The hyperparameters that an algorithm chooses, by its own names for them."""
 
 
 class UnknownPointError(ValueError):
-    """A point has a value of something that the algorithm does not choose, or not yet."""
+    """A point has a hyperparameter that the algorithm does not choose, or not yet."""
 
 
 def encode_points(
     searcher: Searcher, space: SearchSpace, searched: Searched, key: tuple[int, ...]
 ) -> list[dict[str, Any]]:
-    """Puts the points of an algorithm that has not begun into the numbers that it is shown.
+    """Encode the points of a new algorithm as the numbers that it sees.
 
     Args:
-        searcher: A copy of the user's, which is changed.
-        space: Of which the points are.
-        searched: What it chooses.
-        key: Seeds what the points leave out.
+        searcher: A copy of the user's algorithm, which is changed.
+        space: The space of the points.
+        searched: The hyperparameters that it chooses.
+        key: The seed of missing values.
 
     Returns:
-        The points that it will suggest first, in that order, by hyperparameters' names; none of
-        which the results were given as well.
+        The points that it will suggest first, in order, by hyperparameter name; empty if their
+        results were given as well.
 
     Raises:
         UnknownPointError: If a point has a hyperparameter that is not searched.
@@ -74,7 +75,7 @@ def encode_points(
 
 
 def drop_points(searcher: Searcher) -> None:
-    """Has an algorithm forget its points, while it is not known what they are of."""
+    """Remove an algorithm's points while their hyperparameters are unknown."""
     inner = innermost(searcher)
     for name in (*_NAMES, "_evaluated_rewards"):
         if getattr(inner, name, None):
@@ -82,7 +83,7 @@ def drop_points(searcher: Searcher) -> None:
 
 
 def innermost(searcher: Any) -> Any:
-    """The algorithm itself, inside of what bounds or repeats what it suggests."""
+    """Return the algorithm inside wrappers that limit or repeat its suggestions."""
     while isinstance(
         getattr(searcher, "searcher", None), if_imported("ray.tune.search.searcher", "Searcher")
     ):

@@ -1,8 +1,8 @@
 """Points that fill the unit cube evenly: a Sobol sequence. NumPy; runs in the driver.
 
-Direction numbers are those of Joe and Kuo, "Constructing Sobol Sequences with Better
-Two-Dimensional Projections", SIAM J. Sci. Comput. 30 (2008). A random digital shift makes another
-sequence for each seed, which fills the cube as evenly.
+The direction numbers are from Joe and Kuo, "Constructing Sobol Sequences with Better
+Two-Dimensional Projections", SIAM J. Sci. Comput. 30 (2008). A random digital shift gives another
+sequence for each seed, which fills the cube equally evenly.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 _BITS = 30
-_DIRECTIONS = (  # of the dimensions after the first: the polynomial's coefficients, first numbers
+_DIRECTIONS = (  # from the second dimension on: the polynomial's coefficients, first numbers
     (0, (1,)),
     (1, (1, 3)),
     (1, (1, 3, 1)),
@@ -36,12 +36,12 @@ MAX_DIMENSIONS = len(_DIRECTIONS) + 1
 
 
 def sobol_point(index: int, dimensions: int, seed: int) -> np.ndarray:
-    """One point of a sequence.
+    """Return one point of a sequence.
 
     Args:
-        index: Which, from 0.
-        dimensions: Of the cube. Those beyond `MAX_DIMENSIONS` are random.
-        seed: Of the sequence; points of one seed belong together.
+        index: The number of the point, from 0.
+        dimensions: The number of dimensions of the cube. Those beyond `MAX_DIMENSIONS` are random.
+        seed: The seed of the sequence; points of one seed belong together.
 
     Returns:
         Shape (dimensions,), each from 0, inclusive, to 1, exclusive.
@@ -60,7 +60,7 @@ def sobol_point(index: int, dimensions: int, seed: int) -> np.ndarray:
 
 
 def _numbers(dimension: int) -> list[int]:
-    """The direction numbers of a dimension, the highest bit first."""
+    """Return the direction numbers of a dimension, the highest bit first."""
     if dimension == 0:
         return [1 << (_BITS - 1 - place) for place in range(_BITS)]
     coefficients, first = _DIRECTIONS[dimension - 1]

@@ -1,4 +1,4 @@
-"""What oracles propose, and configurations that users give. Pure Python; runs in the driver."""
+"""The proposals of oracles, and configurations from users. Pure Python; runs in the driver."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Suggestion:
     """A configuration to try.
 
     Attributes:
-        values: Value by name for the known hyperparameters that exist in this configuration.
-        sampling_key: From which the trial samples names that are not known yet.
+        values: Value by name, for the known hyperparameters that exist in this configuration.
+        sampling_key: The key from which the trial samples names that are still unknown.
     """
 
     values: dict[str, Any]
@@ -34,11 +34,12 @@ class Suggestion:
 
 
 class Response(dict[str, Any]):
-    """What an oracle proposes as the dict that KerasTuner's return, which a subclass may change:
-    `"status"` (`"RUNNING"`, `"IDLE"` or `"STOPPED"`) and `"values"`.
+    """An oracle's proposal as KerasTuner's dict, which a subclass may change.
+
+    It has `"status"` (`"RUNNING"`, `"IDLE"` or `"STOPPED"`) and `"values"`.
 
     Args:
-        proposed: What is proposed.
+        proposed: The proposal.
     """
 
     def __init__(self, proposed: Suggestion | Nothing) -> None:
@@ -52,22 +53,24 @@ class Response(dict[str, Any]):
 
     @property
     def sampling_key(self) -> tuple[int, ...] | None:
-        """Of what was proposed; `None` where nothing was."""
+        """Return the sampling key of the proposal; `None` if nothing was proposed."""
         return self._proposed.sampling_key if isinstance(self._proposed, Suggestion) else None
 
     @property
     def unchanged(self) -> Suggestion | Nothing | None:
-        """What was proposed, if nobody has changed it since."""
+        """Return the proposal, if nobody has changed it since."""
         return self._proposed if self == Response(self._proposed) else None
 
 
 def suggested(
     response: Mapping[str, Any], space: SearchSpace, key: tuple[int, ...]
 ) -> Suggestion | Nothing:
-    """What a dict means that `populate_space` returned; values that it leaves out are drawn.
+    """Convert the dict that `populate_space` returned; missing values are drawn.
 
     Args:
-        key: Seeds what is drawn, where nothing was proposed.
+        response: The dict.
+        space: The search space.
+        key: The seed of drawn values, if nothing was proposed.
     """
     unchanged = response.unchanged if isinstance(response, Response) else None
     if unchanged is not None:
@@ -81,7 +84,7 @@ def suggested(
 
 
 def completed(point: Mapping[str, Any], space: SearchSpace, key: tuple[int, ...]) -> Suggestion:
-    """A configuration with these values, and the others drawn at random."""
+    """Return a configuration with these values, and the others drawn at random."""
     known = space.walk(
         lambda found: point[found.name] if found.name in point else sample(found, key)
     )
@@ -94,10 +97,12 @@ def completed(point: Mapping[str, Any], space: SearchSpace, key: tuple[int, ...]
 def checked_point(
     point: Mapping[str, Any], space: SearchSpace, argument: str = "initial_points"
 ) -> dict[str, Any]:
-    """A user's configuration by full names, with its values as they are stored.
+    """Return a user's configuration by full names, with its values as they are stored.
 
     Args:
-        argument: By which the user gave it, for messages.
+        point: The configuration, flat or nested.
+        space: The search space.
+        argument: The name of the user's argument, for messages. Defaults to `"initial_points"`.
 
     Raises:
         ValueError: If it has an unknown name, or a value that its hyperparameter cannot have.
@@ -110,7 +115,7 @@ def checked_point(
         if name in named:
             checked[name] = _checked(name, value, named[name], argument)
         elif not space.is_whole or name in space.drawn:
-            checked[name] = value  # it may be met in a trial
+            checked[name] = value  # a trial may request it
         else:
             raise ValueError(
                 f"`{argument}` has the unknown hyperparameter "
@@ -131,7 +136,10 @@ def _checked(name: str, value: Any, definitions: Iterable[HyperParameter], argum
 
 
 def _flat(point: Mapping[str, Any], known: Mapping[str, Any], scope: str = "") -> dict[str, Any]:
-    """Value by full name; a dict that is no option of a known hyperparameter is a scope."""
+    """Return value by full name.
+
+    A dict that is not an option of a known hyperparameter is a scope.
+    """
     flat: dict[str, Any] = {}
     for key, value in point.items():
         name = f"{scope}{key}"

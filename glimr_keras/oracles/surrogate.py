@@ -1,5 +1,6 @@
-"""What is known of a search space, and what a Gaussian process proposes in it. NumPy; runs in the
-driver.
+"""Results in a search space, and the proposals of a Gaussian process from them.
+
+NumPy; runs in the driver.
 """
 
 from __future__ import annotations
@@ -20,66 +21,65 @@ from glimr_keras.oracles.unit_cube import UnitCube
 from glimr_keras.space.search_space import SearchSpace
 
 _DRAWN = 7
-"""With few results, so many other settings of the process are as good as the most probable."""
+"""With few results, this many settings of the process are used besides the most probable."""
 _MAX_RESULTS = 300
 _MAX_RUNNING = 100
 _MAX_LEARNED = 100
-"""So many points decide on length scales and noise, which takes longest."""
+"""The number of points that determine length scales and noise, which takes longest."""
 _CUT = 4.0
-"""Costs that are so many times further above the median than the lower quartile is below it count
-as that much.
-"""
+"""Costs are limited to the median plus this many times its distance from the lower quartile."""
 
 
 class Surrogate:
-    """Proposes configurations of a space in which a Gaussian process expects low costs.
+    """Propose configurations in which a Gaussian process expects low costs.
 
     A hyperparameter that does not exist in a configuration counts as being in the middle of its
-    range, so configurations differ in it only where both have it. What is proposed depends on
-    what was told, in its order, and on nothing else.
+    range. So configurations differ in it only if both have it. The proposals depend only on the
+    results and their order.
 
     Args:
-        space: The hyperparameters, and where each exists. It may become larger.
+        space: The hyperparameters, and when each exists. It may grow.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._told: list[Mapping[str, Any]] = []
         self._costs = array.array("d")
-        self._num_scored = array.array("l", [0])  # among the first so many results
+        self._num_scored = array.array("l", [0])  # by the number of results
         self._cube = UnitCube(space)
         self._known_rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._learned: dict[int, list[Settings]] = {}
 
     def tell(self, values: Mapping[str, Any], cost: float) -> None:
-        """Takes in a result.
+        """Add a result.
 
         Args:
             values: Value by name, of a finished trial.
-            cost: Smaller is better; infinite for one that failed.
+            cost: The cost; smaller is better, and infinite means a failed trial.
         """
         self._told.append(values)
         self._costs.append(cost)
         self._num_scored.append(self._num_scored[-1] + math.isfinite(cost))
 
     def num_scored(self, count: int | None = None) -> int:
-        """How many results it was told, of trials that did not fail.
+        """Return the number of results of trials that did not fail.
 
         Args:
-            count: Among the first so many. Defaults to all.
+            count: Only the first `count` results are counted. Defaults to `None`, which means all.
         """
         return self._num_scored[-1 if count is None else count]
 
     def prepared(self, running: Sequence[Mapping[str, Any]], count: int | None = None) -> Prepared:
-        """What is proposed now. Another thread may ask for it: what is told here later makes no
-        difference.
+        """Return all that the proposals depend on now.
+
+        Another thread may use it: later results make no difference.
 
         Args:
             running: Value by name, of trials without a result.
-            count: Only so many results are known, the first. Defaults to all.
+            count: Only the first `count` results are used. Defaults to `None`, which means all.
 
         Raises:
-            ValueError: If nothing was told, or nothing can be searched.
+            ValueError: If there are no results, or nothing can be searched.
         """
         if not self._cube.is_of(self._space):
             before, self._cube = self._cube, UnitCube(self._space)
@@ -100,7 +100,7 @@ class Surrogate:
         )
 
     def _of(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and points of some of the results."""
+        """Return rows and points of some of the results."""
         known = self._known_rows
         new = [number for number in numbers.tolist() if number not in known]
         found = zip(*self._cube.rows([self._told[number] for number in new]), strict=True)
@@ -111,7 +111,7 @@ class Surrogate:
         return rows, self._cube.points(rows, existing)
 
     def _lesson(self, costs: np.ndarray) -> Callable[[], list[Settings]]:
-        """What is learned from results, ever more seldom as they become more."""
+        """Return a function that learns from results, less often as their number grows."""
         count = _last_learned(len(costs))
         known = self._learned
         if count in known:
@@ -133,15 +133,15 @@ class Surrogate:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """All that proposals depend on, as it was at one time.
+    """All that proposals depend on, at one point in time.
 
     Attributes:
         cube: The space.
-        points: Of the results, shape (points, columns).
-        costs: Of the results, shape (points,).
-        best_rows: The best results' rows.
-        running: The points of what runs, shape (points, columns).
-        lesson: The settings of the model.
+        points: The points of the results, shape (points, columns).
+        costs: The costs of the results, shape (points,).
+        best_rows: The rows of the best results.
+        running: The points of the running trials, shape (points, columns).
+        lesson: A function that returns the settings of the model.
     """
 
     cube: UnitCube
@@ -152,25 +152,25 @@ class Prepared:
     lesson: Callable[[], list[Settings]]
 
     def ranked(self, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
-        """Configurations, the most promising first. They are found at once.
+        """Return configurations, the most promising first. They are computed at once.
 
         Args:
-            generator: Decides on what is looked at.
+            generator: The source of the random candidates.
         """
         rows = Proposals(self.cube, self.model(), generator).ranked()
         return map(self.cube.configuration, rows)
 
     def several(self, generator: np.random.Generator, count: int) -> Several:
-        """Configurations for trials that begin one after the other, as they are found now.
+        """Return configurations for consecutive trials, computed now.
 
         Args:
-            generator: As of `ranked`.
-            count: For so many trials.
+            generator: As for `ranked`.
+            count: The number of trials.
         """
         return Several(self.cube, *Proposals(self.cube, self.model(), generator).several(count))
 
     def model(self) -> Model:
-        """What is expected."""
+        """Return the model."""
         groups = self.cube.groups
         processes = [
             GaussianProcess(self.points, self.costs, groups, settings) for settings in self.lesson()
@@ -187,8 +187,8 @@ class Several:
 
     Attributes:
         cube: The space.
-        rows: One for each of the trials, which are apart; the last ones may have none.
-        ranked: All that were looked at, the most promising first.
+        rows: One row for each trial, apart from each other; the last trials may have none.
+        ranked: All candidates, the most promising first.
     """
 
     cube: UnitCube
@@ -196,17 +196,17 @@ class Several:
     ranked: np.ndarray
 
     def of(self, number: int) -> Iterator[dict[str, Any]]:
-        """Configurations for one of the trials, the most promising first.
+        """Return configurations for one of the trials, the most promising first.
 
         Args:
-            number: Of the trial, counted from 0.
+            number: The number of the trial, counted from 0.
         """
         own = self.rows[number : number + 1]
         return map(self.cube.configuration, itertools.chain(own, self.ranked))
 
 
 def _last_learned(count: int) -> int:
-    """From how many of `count` results it was learned last: from 30 on after ever more new ones."""
+    """Return at which of `count` results it learned last: from 30 on, at growing intervals."""
     last = min(count, 30)
     while (following := last + max(1, last // 10)) <= count:
         last = following
@@ -214,8 +214,9 @@ def _last_learned(count: int) -> int:
 
 
 def _most_telling(costs: np.ndarray) -> np.ndarray:
-    """The numbers of the results that are used, the best first: all, or the better half of the room
-    and the last ones.
+    """Return the numbers of the results to use, the best ones first.
+
+    If they exceed the limit, half of it is for the best results, and half for the latest others.
     """
     order = np.argsort(costs, kind="stable")
     if len(costs) <= _MAX_RESULTS:
@@ -226,8 +227,9 @@ def _most_telling(costs: np.ndarray) -> np.ndarray:
 
 
 def _limited(costs: np.ndarray) -> np.ndarray:
-    """Costs without the extreme ones, as of trainings that diverged, beside which all others would
-    look alike.
+    """Return costs with extreme ones limited.
+
+    Next to them, such as from trainings that diverged, all others would look alike.
     """
     finite = costs[np.isfinite(costs)]
     costs = np.where(np.isfinite(costs), costs, finite.max() if len(finite) else 0.0)

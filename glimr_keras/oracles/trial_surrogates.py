@@ -1,4 +1,4 @@
-"""Surrogates that know the trials of an oracle. Pure Python; runs in the driver."""
+"""Surrogates built from the trials of an oracle. Pure Python; runs in the driver."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from glimr_keras.trials.trial import Trial
 
 
 class TrialSurrogates:
-    """Surrogates of the trials that have ended, in their order; failed ones count as the worst.
+    """Surrogates of the ended trials, in their order; failed ones count as the worst.
 
-    What they know is the record's whenever they are asked, also of an oracle that was reloaded.
+    They always match the record, even after the oracle is reloaded.
 
     Args:
         record: The oracle.
-        kind_of: Results of different kinds, such as after so many epochs, are not compared: each
-            kind has a surrogate. Defaults to one kind, 0.
+        kind_of: Returns the kind of a trial, such as its number of epochs. Results of different
+            kinds are not compared: each kind has a surrogate. Defaults to `None`: one kind, 0.
     """
 
     def __init__(self, record: TrialRecord, kind_of: Callable[[Trial], int] | None = None) -> None:
         self._record, self._kind_of = record, kind_of
         self._others: list[Trial] = []
         self._told: list[str] = []
-        self._ends: dict[int, array.array[int]] = {}  # of each kind, when its results came
+        self._ends: dict[int, array.array[int]] = {}  # by kind, when its results arrived
         self._by_kind: dict[int, Surrogate] = {}
         self._ended: list[str] | None = None
         self._forget()
 
     def learn(self, trial: Trial) -> None:
-        """Takes in a trial of another project, before those of this one."""
+        """Add a trial of another project, before the trials of this one."""
         self._others.append(trial)
         self._forget()
 
     @property
     def by_kind(self) -> Mapping[int, Surrogate]:
-        """A surrogate for each kind of which a trial has ended."""
+        """Return a surrogate for each kind with an ended trial."""
         ended = self._record.end_order
         if self._record.space is not self._space or not self._goes_on(ended):
             self._forget()
@@ -54,12 +54,18 @@ class TrialSurrogates:
         return self._by_kind
 
     def told_after(self, num_ended: int, kind: int = 0) -> int:
-        """How many results a kind had when so many trials had ended."""
+        """Return the number of results of a kind after this many ended trials.
+
+        Args:
+            num_ended: The number of ended trials.
+            kind: The kind. Defaults to `0`.
+        """
         return bisect.bisect_right(self._ends[kind], num_ended)
 
     def _goes_on(self, ended: list[str]) -> bool:
-        """Whether these are the trials that were told, and maybe more. A list that was looked at
-        before is only added to, so its last one tells.
+        """Return whether these trials continue the ones that were told.
+
+        A list that was seen before only grows, so its last trial decides.
         """
         count = len(self._told)
         if ended is self._ended:
@@ -71,7 +77,7 @@ class TrialSurrogates:
         self._told, self._ends, self._by_kind = [], {}, {}
 
     def _tell(self, trial: Trial) -> None:
-        """Takes in a result, if the trial has one."""
+        """Add a result, if the trial has one."""
         if not trial.is_scored and trial.status != TrialStatus.FAILED:
             return
         cost = self._record.objective.sort_key(trial.score) if trial.is_scored else math.inf

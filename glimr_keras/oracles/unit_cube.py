@@ -1,7 +1,8 @@
 """A search space with conditions as the unit cube, in arrays. NumPy; runs in the driver.
 
-A configuration is a row: a number from 0 to 1 for each hyperparameter, also for those that do not
-exist in it. A model sees it as a point, in which what does not exist is the same everywhere.
+A configuration is a row: a number from 0 to 1 for each hyperparameter, even for those that do not
+exist in it. A model sees it as a point, in which hyperparameters that do not exist have a fixed
+value.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from glimr_keras.space.hp_types import Choice, Condition, HyperParameter
 from glimr_keras.space.search_space import SearchSpace
 
 _MAX_CODES = 10_000
-"""A number with more values counts as a real one."""
+"""Numbers with more values count as real."""
 _MAX_COLUMNS = 32
-"""Of a category with more options, each is a direction; all are about as far from each other."""
+"""Options of larger categories are directions, all about equally far from each other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +28,12 @@ class Axis:
     """A hyperparameter in rows and points.
 
     Attributes:
-        values: All that it can have, in the order of `codes`; empty for a real number.
-        codes: Where each of its values is in a row, ascending; `None` for a real number.
-        column: The first of its columns in a point; `None` if it has one value only.
-        directions: Of a category, how its values are in a point, shape (values, columns): each has
-            a column of its own, or if they are many, a direction. `None` for a number, which has
-            one column.
+        parameter: The hyperparameter.
+        values: All its values, in the order of `codes`; empty for a real number.
+        codes: The position of each value in a row, ascending; `None` for a real number.
+        column: The first of its columns in a point; `None` if it has only one value.
+        directions: For a category, its values in a point, shape (values, columns): each has its own
+            column, or if there are many, a direction. `None` for a number, which has one column.
     """
 
     parameter: HyperParameter
@@ -43,18 +44,18 @@ class Axis:
 
     @property
     def is_category(self) -> bool:
-        """Whether its values have no order."""
+        """Return whether its values have no order."""
         return self.directions is not None
 
     @property
     def width(self) -> int:
-        """How many columns of a point it has."""
+        """Return the number of its columns in a point."""
         if self.column is None:
             return 0
         return 1 if self.directions is None else self.directions.shape[1]
 
     def encode(self, value: Any) -> float:
-        """Where one of its values is in a row."""
+        """Return the position of a value in a row."""
         if self.codes is None:
             return self.parameter.value_to_prob(value)
         code = self.parameter.value_to_prob(value)
@@ -63,18 +64,18 @@ class Axis:
         return code
 
     def decode(self, place: float) -> Any:
-        """The value at a place of a row."""
+        """Return the value at a position in a row."""
         if self.codes is None:
             return self.parameter.prob_to_value(min(float(place), 1 - 1e-12))
         return self.values[int(self.index(np.array([place]))[0])]
 
     @property
     def is_ranked(self) -> bool:
-        """Whether its values have another order than the one in which they are listed."""
+        """Return whether its values are sorted instead of in their listed order."""
         return isinstance(self.parameter, Choice) and not self.is_category
 
     def index(self, row: np.ndarray) -> np.ndarray:
-        """The number of the value at each place, of an axis with codes."""
+        """Return the number of the value at each position, for an axis with codes."""
         codes = np.empty(0) if self.codes is None else self.codes
         return np.searchsorted((codes[1:] + codes[:-1]) / 2, row, side="right")
 
@@ -83,10 +84,10 @@ class UnitCube:
     """The hyperparameters of a space as axes of the unit cube.
 
     Args:
-        space: As it is known now; what becomes known later is in another cube.
+        space: The space as known now; later hyperparameters need another cube.
 
     Attributes:
-        axes: One for each hyperparameter, in the space's order.
+        axes: One axis for each hyperparameter, in the space's order.
         groups: For each column of a point, the number of its hyperparameter among those with
             columns.
     """
@@ -106,15 +107,15 @@ class UnitCube:
         ]
 
     def is_of(self, space: SearchSpace) -> bool:
-        """Whether no more is known of a space than is here."""
+        """Return whether the cube covers all that is known of a space."""
         return self._conditions == conditions_in(space)
 
     def has_axes_of(self, other: UnitCube) -> bool:
-        """Whether rows and points of another cube are those of this one."""
+        """Return whether another cube has the same rows and points."""
         return [axis.parameter for axis in self.axes] == [axis.parameter for axis in other.axes]
 
     def snapped(self, rows: np.ndarray) -> np.ndarray:
-        """The rows of configurations that are nearest.
+        """Return the rows of the nearest configurations.
 
         Args:
             rows: Shape (rows, axes).
@@ -126,9 +127,9 @@ class UnitCube:
         return snapped
 
     def existing(self, rows: np.ndarray) -> np.ndarray:
-        """Which hyperparameters exist in each configuration, shape (rows, axes)."""
+        """Return which hyperparameters exist in each configuration, shape (rows, axes)."""
         existing = np.zeros(rows.shape, bool)
-        taken: dict[str, np.ndarray] = {}  # the names that a configuration has already
+        taken: dict[str, np.ndarray] = {}  # the names that a configuration already has
         for number, axis in enumerate(self.axes):
             exists = np.ones(len(rows), bool)
             for condition in self._tests[number]:
@@ -143,9 +144,10 @@ class UnitCube:
         return existing
 
     def points(self, rows: np.ndarray, existing: np.ndarray) -> np.ndarray:
-        """Rows as a model sees them, shape (rows, columns).
+        """Return rows as a model sees them, shape (rows, columns).
 
-        A number that does not exist is in the middle of its range, and a category is 0 everywhere.
+        A number that does not exist is in the middle of its range; a category that does not exist
+        is 0 everywhere.
         """
         points = np.empty((len(rows), len(self.groups)))
         for number, axis in enumerate(self.axes):
@@ -160,10 +162,11 @@ class UnitCube:
         return points
 
     def rows(self, configurations: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        """Rows, and which hyperparameters exist in each; both of shape (configurations, axes).
+        """Return rows and which hyperparameters exist, both of shape (configurations, axes).
 
         Args:
-            configurations: Value by name. What is none of the space's counts as not existing.
+            configurations: Value by name. A value that the space does not have counts as not
+                existing.
         """
         rows = np.full((len(configurations), len(self.axes)), 0.5)
         existing = np.zeros(rows.shape, bool)
@@ -181,7 +184,7 @@ class UnitCube:
         return rows, existing
 
     def configuration(self, row: np.ndarray) -> dict[str, Any]:
-        """Value by name, of those hyperparameters that exist.
+        """Return value by name, for the hyperparameters that exist.
 
         Args:
             row: Shape (axes,).
@@ -193,7 +196,7 @@ class UnitCube:
         }
 
     def _tests_of(self, condition: Condition, before: int) -> list[_Test]:
-        """Of the axes that a condition is about."""
+        """Return tests on the axes that a condition depends on."""
         return [
             _Test(condition, number, axis)
             for number, axis in enumerate(self.axes[:before])
@@ -202,10 +205,10 @@ class UnitCube:
 
 
 class _Test:
-    """Says at which places of an axis a condition on its value holds.
+    """Test at which positions of an axis a condition on its value holds.
 
     Attributes:
-        number: Of the axis.
+        number: The number of the axis.
     """
 
     def __init__(self, condition: Condition, number: int, axis: Axis) -> None:
@@ -223,8 +226,9 @@ class _Test:
 
 
 def conditions_in(space: SearchSpace) -> tuple[tuple[Any, tuple[Condition, ...]], ...]:
-    """What is known of where each hyperparameter exists; a space has the cube of another one of
-    which the same is known.
+    """Return what is known of when each hyperparameter exists.
+
+    Spaces for which it is equal have the same cube.
     """
     return tuple((parameter.key, space.conditions(parameter)) for parameter in space.parameters)
 
@@ -247,7 +251,7 @@ def _axis(parameter: HyperParameter, column: int) -> Axis:
 
 
 def _directions(count: int) -> np.ndarray:
-    """Of unit length, shape (count, columns)."""
+    """Return vectors of unit length, shape (count, columns)."""
     if count <= _MAX_COLUMNS:
         return np.eye(count)
     drawn = np.random.default_rng(0).normal(size=(count, _MAX_COLUMNS))
