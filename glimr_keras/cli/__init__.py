@@ -1,1 +1,1 @@
-"""The command `glimr-keras`: looks at projects, and never changes one nor runs its code."""
+"""The command `glimr-keras`: inspects projects, without changing them or running their code."""

@@ -1,4 +1,4 @@
-"""Kinds of arguments that several commands have. Runs anywhere."""
+"""Argument types that several commands share. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def seconds(text: str) -> float:
 
 
 def port(text: str) -> int:
-    """Return a port, or 0 for any that is free."""
+    """Return a port, or 0 for any free port."""
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"must be from 0 to 65535. Received: {text!r}")
     return int(text)

@@ -1,4 +1,4 @@
-"""What commands write to a terminal: lines, some of which have a style. Rich; runs anywhere."""
+"""Terminal output of commands: lines of text, optionally with a style. Uses Rich; runs anywhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 WIDTH_OF_FILES, HEIGHT = 120, 24
-"""Of what is no terminal."""
+"""The size that is used if the output is not a terminal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,55 +21,56 @@ class Line:
     """A line of text, without control characters.
 
     Attributes:
-        text: What is written.
-        style: How, in Rich's words, where that can be seen.
+        text: The text.
+        style: The Rich style, used where styles can be shown.
     """
 
     text: str = ""
     style: str = ""
 
     def rich(self) -> Text:
-        """Return it as Rich has it; what stands in brackets is text."""
+        """Return the line as Rich text; brackets are not markup."""
         return Text(self.text, self.style, no_wrap=True, overflow="ellipsis")
 
 
 class _Console(Console):
-    """Leaves a broken pipe to `main`."""
+    """A console that leaves a broken pipe to `main`."""
 
     def on_broken_pipe(self) -> None:
-        """Let it out, and do not end the process."""
-        raise  # noqa: PLE0704  # Rich calls this while it handles it
+        """Re-raise the error instead of ending the process."""
+        raise  # noqa: PLE0704  # Rich calls this while it handles the error
 
 
 def width() -> int:
-    """Return how many columns there are to write in."""
+    """Return the number of columns of the terminal."""
     return shutil.get_terminal_size((WIDTH_OF_FILES, HEIGHT)).columns
 
 
 def height() -> int:
-    """Return how many lines there are to write in."""
+    """Return the number of lines of the terminal."""
     return shutil.get_terminal_size((WIDTH_OF_FILES, HEIGHT)).lines
 
 
 def tell(sentence: str, place: str | os.PathLike[str] | None) -> None:
-    """Say what was written: on standard error where that is a stream, such as `/dev/stdout`, in
-    which the sentence would be more of it.
+    """Print what was written: on standard error if the content itself went to a stream.
+
+    Otherwise, with a stream such as `/dev/stdout`, the sentence would end up in the content.
 
     Args:
-        sentence: What is said.
-        place: What was written to; `None` for what the tool itself knows.
+        sentence: The sentence to print.
+        place: The location that was written to; `None` for the tool's own default.
     """
     print(sentence, file=sys.stderr if place is not None and _is_stream(place) else sys.stdout)
 
 
 def _is_stream(place: str | os.PathLike[str]) -> bool:
     path = pathlib.Path(place)
-    is_device = path.is_relative_to("/dev")  # which may lead to a file
+    is_device = path.is_relative_to("/dev")  # may be a link to a file
     return is_device or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def write(lines: Iterable[Line]) -> None:
-    """Write lines to standard output, whole, with their styles where it is a terminal."""
+    """Write whole lines to standard output, with their styles if it is a terminal."""
     console = _Console(width=width(), highlight=False)
     for line in lines:
         console.print(Text(line.text, line.style), soft_wrap=True)

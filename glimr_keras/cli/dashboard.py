@@ -1,7 +1,7 @@
-"""`glimr-keras dashboard`: Optuna's dashboard over a project, live. Optuna; runs anywhere.
+"""`glimr-keras dashboard`: Optuna's dashboard for a project, live. Uses Optuna; runs anywhere.
 
-The dashboard looks at a study in memory, which is brought up to date from the project; what its
-user changes there, such as notes, is in memory only.
+The dashboard shows an in-memory study that is kept up to date with the project. Changes that the
+user makes there, such as notes, are kept in memory only.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Serve it."""
+    """Serve the dashboard."""
     with needed("optuna_dashboard", "'glimr_keras[dashboard]'"):
         import optuna_dashboard
     import optuna
@@ -75,11 +75,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 class Follower:
-    """Brings a study up to date while a search runs.
+    """Keep a study up to date while a search runs.
 
     Args:
         opened: The project.
-        storage: What has the study.
+        storage: The storage of the study.
     """
 
     def __init__(self, opened: Opened, storage: optuna.storages.BaseStorage) -> None:
@@ -87,7 +87,7 @@ class Follower:
         self._stamp: Any = None
 
     def look(self) -> bool:
-        """Take in what is new, and tell whether there was anything."""
+        """Add what is new to the study, and return whether there was anything."""
         stamp = self._opened.stamp()
         if stamp == self._stamp:
             return False
@@ -97,7 +97,7 @@ class Follower:
 
     @contextlib.contextmanager
     def following(self, interval: float) -> Iterator[None]:
-        """Look now and then, in a thread of its own, while a block runs."""
+        """Update the study periodically in a separate thread while the block runs."""
         done = threading.Event()
 
         def follow() -> None:
@@ -117,13 +117,13 @@ class Follower:
 
 
 class _Server(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServer):
-    """Answers several requests at a time, as a browser has them."""
+    """A server that handles several requests at once, since browsers send them so."""
 
     daemon_threads = True
 
 
 class _Quiet(wsgiref.simple_server.WSGIRequestHandler):
-    """Does not write a line for each request."""
+    """A request handler that does not log each request."""
 
     def log_message(self, format: str, *args: Any) -> None:
         """Write nothing."""

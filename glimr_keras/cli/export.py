@@ -1,4 +1,4 @@
-"""`glimr-keras export`: a project for other tools. Runs anywhere."""
+"""`glimr-keras export`: export a project to other tools. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def add_to(commands: Any) -> None:
 
 
 def _tracked(items: Sequence[Any]) -> Iterable[Any]:
-    """Yield what is written; a bar shows how far that is, where standard error is a terminal."""
+    """Yield the items to write, with a progress bar if standard error is a terminal."""
     errors = Console(stderr=True)
     if not errors.is_terminal:
         return items
@@ -60,7 +60,7 @@ def _places() -> list[str]:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """End with a usage error where the tool does not take what it is given."""
+    """Exit with a usage error if the tool does not support an argument."""
     if arguments.output is None and tools.TOOLS[arguments.to].needs_place:
         arguments.parser.error(
             f"--to {arguments.to} needs -o WHERE: {tools.TOOLS[arguments.to].where}"
@@ -74,7 +74,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write it."""
+    """Export the project."""
     _check(arguments)
     opened = Opened.of(arguments)
     content = Content(

@@ -1,4 +1,4 @@
-"""Figures that go into files. Matplotlib; runs anywhere."""
+"""Figures that are written to files. Uses Matplotlib; runs anywhere."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from glimr_keras.visualization.backends import figure_of
 
 @contextlib.contextmanager
 def drawn(name: str, project: Project, backend: str = "matplotlib") -> Iterator[Any]:
-    """Lend a figure, without a window, also where there is a screen.
+    """Provide a figure without opening a window.
 
     Args:
-        name: One of `FIGURES`.
-        project: What it shows.
+        name: The name of the figure, one of `FIGURES`.
+        project: The project to show.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Raises:
-        ValueError: If the project has nothing for it.
+        ValueError: If the project has no data for the figure.
         ImportError: If the backend is not installed.
     """
     os.environ["MPLBACKEND"] = "Agg"  # read when Matplotlib is imported

@@ -1,6 +1,4 @@
-"""`glimr-keras`: its commands, messages and exit codes. Runs anywhere; needs neither Keras nor
-Ray.
-"""
+"""`glimr-keras`: its commands, messages and exit codes. Runs anywhere, without Keras or Ray."""
 
 from __future__ import annotations
 
@@ -16,17 +14,17 @@ from glimr_keras.version import __version__
 
 COMMANDS = (show, watch, plot, report, export, dashboard)
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
-"""Exit codes; a wrong usage has 2, as `argparse` has it."""
+"""Exit codes. Wrong usage has 2, as in `argparse`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: Its arguments. Defaults to those of the process.
+        argv: The command's arguments. Defaults to `None`, which means the arguments of the process.
 
     Returns:
-        The exit code: 0 if all went well, 1 if the request cannot be met, 130 after Ctrl-C.
+        The exit code: 0 for success, 1 if the request cannot be met, 130 after Ctrl-C.
 
     Raises:
         SystemExit: With 2 if the arguments are wrong.
@@ -37,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments.run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # as of `glimr-keras show runs/digits | head`
+    except BrokenPipeError:  # as with `glimr-keras show runs/digits | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:
@@ -49,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _take_any_text(stream: Any) -> None:
-    """Have what a stream's encoding lacks be a question mark in it, and no error; standard error
-    has an escape there already.
+    """Make a stream replace characters that its encoding lacks by `?` instead of failing.
+
+    Standard error already escapes them.
     """
     if getattr(stream, "errors", None) in ("strict", "surrogateescape"):
         stream.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""A project as a command is given it: found, read, and read again when it has grown. Runs
+"""The project that a command works on: found, read, and read again when it has grown. Runs
 anywhere.
 """
 
@@ -21,24 +21,25 @@ from glimr_keras.trials.objective import DIRECTIONS, Objective
 
 _SECONDS_OF_REMOTE = 10.0
 _SHOWN = 20
-"""Projects that a message names."""
+"""The number of projects that a message names."""
 
 
 class Opened:
     """A project that a command looks at.
 
     Args:
-        place: Its directory or URI, as the user wrote it.
-        objective: Another metric than what was optimised. Defaults to what was.
+        place: The project's directory or URI, as the user typed it.
+        objective: A metric to use instead of the optimised objective. Defaults to `None`, which
+            means the optimised objective.
 
     Attributes:
-        place: As it was given, without the keys that a URI may have.
-        name: The project's.
-        directory: Where it is on this machine.
-        is_remote: Whether that is a copy of what is elsewhere.
+        place: The directory or URI, without any keys in the URI.
+        name: The project's name.
+        directory: The project's directory on this machine.
+        is_remote: Whether `directory` is a copy of a project at a URI.
 
     Raises:
-        ProjectError: If there is none.
+        ProjectError: If there is no project.
     """
 
     def __init__(self, place: str, objective: Objective | None = None) -> None:
@@ -56,32 +57,32 @@ class Opened:
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Opened:
-        """Open the project that a command was given."""
+        """Open the project that a command's arguments name."""
         return cls(arguments.place, arguments.objective)
 
     def read(self) -> Project:
-        """Return the project as it is now; at a URI, as it was when `stamp` was asked for last."""
+        """Return the current project; at a URI, its state at the last call of `stamp`."""
         return project_of(self.directory, self.objective)
 
     def stamp(self) -> tuple[Any, ...]:
-        """Return what is another when the project has grown, without reading it.
+        """Return a value that changes when the project grows, without reading the project.
 
         Raises:
             ProjectError: If it is no longer at its URI.
-            StorageError: If that cannot be told.
+            StorageError: If the URI cannot be accessed.
         """
         if self._mirror is not None:
             self._pull(self._mirror)
         return tuple(_stamps(self.directory))
 
     def pause(self, seconds: float) -> float:
-        """Return how many seconds are between two looks: those that are wanted, or of a server
-        more.
+        """Return the seconds between two looks: the requested number, or more for a remote
+        project.
         """
         return max(seconds, _SECONDS_OF_REMOTE) if self.is_remote else seconds
 
     def _pull(self, mirror: Mirror) -> None:
-        """Bring the journal here, if another is there than when it was brought last."""
+        """Download the journal if it has changed since the last download."""
         there = mirror.stamp()
         if there is None or there != self._there:
             mirror.pull_existing()
@@ -91,7 +92,7 @@ class Opened:
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which project is looked at."""
+    """Add the arguments that select the project."""
     parser.add_argument(
         "place",
         metavar="DIR",
@@ -108,7 +109,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def objective_of(text: str) -> Objective:
-    """Return the objective that an argument means: `val_loss`, or `my_metric:max`."""
+    """Return the objective that an argument names: `val_loss`, or `my_metric:max`."""
     name, colon, direction = text.rpartition(":")
     if colon and direction in DIRECTIONS:
         return Objective(name, direction)
@@ -121,13 +122,13 @@ def _stamps(directory: pathlib.Path) -> Iterator[tuple[int, int]]:
     for file in [journal] if is_ours else stored_trial.files_in(directory):
         try:
             found = file.stat()
-        except OSError:  # removed meanwhile
+        except OSError:  # removed in the meantime
             continue
         yield found.st_size, found.st_mtime_ns
 
 
 def _nothing_in(opened: Opened) -> str:
-    """Return why there is no project, and where there are some."""
+    """Return a message that there is no project, and where there are some."""
     directory = pathlib.Path(opened.place)
     if not directory.exists():
         return f"There is no directory {opened.place}."
@@ -145,7 +146,7 @@ def _nothing_in(opened: Opened) -> str:
 
 
 def _projects_below(directory: pathlib.Path, depth: int = 2) -> Iterator[pathlib.Path]:
-    """Yield the projects in a directory and in its folders."""
+    """Yield the projects in a directory and its subdirectories."""
     try:
         folders = sorted(path for path in directory.iterdir() if path.is_dir())
     except OSError:

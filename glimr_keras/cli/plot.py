@@ -1,4 +1,4 @@
-"""`glimr-keras plot`: one figure of a project, in a file. Runs anywhere."""
+"""`glimr-keras plot`: write one figure of a project to a file. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_to(commands: Any) -> None:
 
 
 def figure_name(text: str) -> str:
-    """Return the name of a figure, also of `plot_edf` or `learning-curves`."""
+    """Return the name of a figure; `plot_edf` or `learning-curves` are accepted too."""
     name = text.replace("-", "_").removeprefix("plot_")
     if name not in FIGURES:
         raise argparse.ArgumentTypeError(
@@ -48,7 +48,7 @@ def figure_name(text: str) -> str:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Draw it."""
+    """Draw the figure."""
     file = outside_projects(arguments.output or pathlib.Path(f"{arguments.name}.png"))
     backend = "plotly" if file.suffix.lower() == ".html" else "matplotlib"
     with drawn(arguments.name, Opened.of(arguments).read(), backend) as drawing:

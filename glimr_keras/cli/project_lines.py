@@ -1,6 +1,4 @@
-"""A project in lines: what was searched, how far it is, the best trials, and what failed. Runs
-anywhere.
-"""
+"""A project as lines of text: its search, progress, best trials and failures. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ _MARKS = "▁▂▃▄▅▆▇█"
 
 
 def facts(opened: Opened, project: Project, width: int) -> list[Line]:
-    """Return what a project is, and how far."""
+    """Return a project's main facts and its progress."""
     rows = [
         ("Objective", objective_in_words(project.objective)),
         ("Search", search_in_words(project)),
@@ -42,7 +40,7 @@ def facts(opened: Opened, project: Project, width: int) -> list[Line]:
 
 
 def search_in_words(project: Project) -> str:
-    """Return how trials were chosen and trained."""
+    """Return a text that says how trials were chosen and trained."""
     oracle = (project.oracle or "").removesuffix("Oracle")
     folds = "" if project.cv_folds is None else f"{project.cv_folds} folds"
     number = project.executions_per_trial
@@ -53,7 +51,7 @@ def search_in_words(project: Project) -> str:
 
 
 def best_in_words(project: Project) -> str:
-    """Return the best score and whose it is; empty without one."""
+    """Return the best score and its trial; empty without a score."""
     trial = next(iter(best_of(project, 1)), None)
     if trial is None or trial.score is None:
         return ""
@@ -66,15 +64,13 @@ def best_in_words(project: Project) -> str:
 
 
 def best_of(project: Project, number: int | None = None) -> list[Trial]:
-    """Return the best trials, best first; those without a score are not among them."""
+    """Return the best trials with a score, best first."""
     scored = [trial for trial in project.trials.values() if trial.is_scored]
     return ranked(scored, project.objective)[:number]
 
 
 def time_in_words(project: Project) -> str:
-    """Return when it was, in this machine's time, and how long trainings took; empty where that is
-    not known.
-    """
+    """Return when the search ran, in local time, and the total training time; empty if unknown."""
     times = times_of(project)
     by = f" by {times.workers} workers" if times.workers > 1 else ""
     training = f"{duration(times.trained)} of training{by}" if times.trained else ""
@@ -89,14 +85,14 @@ def time_in_words(project: Project) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """When a search was.
+    """The times of a search.
 
     Attributes:
-        began: The first training, in seconds since 1970; `None` where that is not known.
-        ended: The last one, likewise.
-        trained: Seconds, summed over trainings.
-        workers: How many processes trained.
-        is_running: Whether trials have not ended.
+        began: The first start, in seconds since 1970; `None` if unknown.
+        ended: The last end, in seconds since 1970; `None` if unknown.
+        trained: The training time in seconds, summed over training runs.
+        workers: The number of processes that trained.
+        is_running: Whether there are trials that have not ended.
     """
 
     began: float | None
@@ -107,7 +103,7 @@ class Times:
 
 
 def times_of(project: Project) -> Times:
-    """Return when a search was."""
+    """Return the times of a search."""
     trials = project.trials.values()
     workers = {e.worker for trial in trials for e in trial.executions.values() if e.worker}
     return Times(
@@ -120,7 +116,7 @@ def times_of(project: Project) -> Times:
 
 
 def moment(seconds: float) -> str:
-    """Return a time in this machine's time zone: `2025-11-29 14:03`."""
+    """Return a time in the local time zone: `2025-11-29 14:03`."""
     return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
@@ -129,10 +125,10 @@ def best_lines(project: Project, number: int, width: int, height: int | None = N
 
     Args:
         project: The project.
-        number: How many of them.
-        width: How many columns there are.
-        height: How many lines there are; where they do not take all, there are fewer trials, but
-            one. Defaults to any number.
+        number: The number of trials.
+        width: The number of columns of the terminal.
+        height: The maximum number of lines. If not all trials fit, fewer are shown, but at least
+            one. Defaults to `None`, which means no maximum.
     """
     best = best_of(project, number if height is None else max(min(number, height), 1))
     if not best:
@@ -151,13 +147,13 @@ def _table(project: Project, best: list[Trial], width: int) -> list[Line]:
 
 
 def failure_lines(project: Project, width: int, most: int = 10, height: int = 4) -> list[Line]:
-    """Return why trials failed; nothing where none did.
+    """Return the reasons why trials failed; empty if none failed.
 
     Args:
         project: The project.
-        width: How many columns there are.
-        most: How many reasons.
-        height: How many lines a reason may have.
+        width: The number of columns of the terminal.
+        most: The maximum number of reasons. Defaults to `10`.
+        height: The maximum number of lines per reason. Defaults to `4`.
     """
     reasons = failures(list(project.trials.values()), most)
     if not reasons:
@@ -174,8 +170,9 @@ def failure_lines(project: Project, width: int, most: int = 10, height: int = 4)
 
 
 def trend(project: Project, width: int) -> str:
-    """Return the best score so far as a row of bars, by trial in the order in which they ended;
-    empty where fewer than two have a part in it, or there is no room.
+    """Return the best score so far as a row of bars, by trial in the order in which they ended.
+
+    It is empty if fewer than two trials count for it, or there is no room.
     """
     trials = [project.trials[each] for each in project.end_order or list(project.trials)]
     key = project.objective.sort_key

@@ -1,6 +1,4 @@
-"""`glimr-keras report`: what came out of a search, as one HTML file for colleagues. Runs
-anywhere.
-"""
+"""`glimr-keras report`: the results of a search as one HTML file to share. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -39,7 +37,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write it."""
+    """Write the report."""
     opened = Opened.of(arguments)
     project, title = opened.read(), arguments.title or opened.name
     sections = [

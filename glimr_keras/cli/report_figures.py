@@ -1,4 +1,4 @@
-"""The figures of a report, inside its page. Runs anywhere."""
+"""The figures of a report, embedded in its page. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from glimr_keras.project.journal import Project
 from glimr_keras.visualization import FIGURES, applicable
 
 _LARGEST_DRAWING = 250_000
-"""Bytes of a drawing of lines; of more, an image of dots is smaller and shown faster."""
+"""The maximum size of an SVG drawing in bytes. Beyond it, a PNG image is smaller and faster to
+show.
+"""
 _DPI = 170
 
 
 def figures(project: Project) -> str:
-    """Return all figures that a project has something for, each with what it shows. In place of
-    one that cannot be drawn is a line that says why.
+    """Return all figures that a project has data for, each with a caption.
+
+    If a figure cannot be drawn, a line in its place says why.
 
     Raises:
         ImportError: If Matplotlib is not installed.
@@ -32,7 +35,7 @@ def _figure(name: str, project: Project) -> str:
     try:
         with drawn(name, project) as figure:
             kind, content = _image(figure)
-    except ImportError:  # of each of them
+    except ImportError:  # would be the same for every figure
         raise
     except Exception as error:
         why = f"The figure {name} cannot be drawn. {type(error).__name__}: {error}"
@@ -44,7 +47,7 @@ def _figure(name: str, project: Project) -> str:
 
 
 def _image(figure: Any) -> tuple[str, bytes]:
-    """Return the kind and the content of an image: sharp at any size where that is small enough."""
+    """Return the media type and content of an image: SVG if small enough, otherwise PNG."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     if file.tell() <= _LARGEST_DRAWING:
@@ -55,7 +58,7 @@ def _image(figure: Any) -> tuple[str, bytes]:
 
 
 def caption(name: str) -> str:
-    """Return what a figure shows: the first sentence that its function says of itself."""
+    """Return the caption of a figure: the first sentence of its function's docstring."""
     first = (inspect.getdoc(FIGURES[name]) or "").split("\n\n")[0]
     said = " ".join(first.split()).removeprefix("Plot ").replace("`", "")
     return said[:1].upper() + said[1:]

@@ -1,7 +1,7 @@
-"""The page that a report is: its style, for screens and for paper, and its only script, which sorts
-tables. Knows nothing of tuning; runs anywhere.
+"""The HTML page of a report: its style for screen and print, and its only script, which sorts
+tables. Independent of tuning; runs anywhere.
 
-Nothing is loaded from elsewhere, and a browser is told to run this script only.
+The page loads nothing from elsewhere, and tells the browser to run only this script.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def page(title: str, sections: Iterable[str]) -> str:
     """Return a whole page.
 
     Args:
-        title: Of the window.
-        sections: HTML, in which all text is escaped; empty ones are left out.
+        title: The title of the window.
+        sections: HTML in which all text is escaped; empty sections are left out.
     """
     digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     policy = (
@@ -128,26 +128,26 @@ def page(title: str, sections: Iterable[str]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """Return a part of the page with its heading; empty where it has nothing."""
+    """Return a section of the page with its heading; empty if it has no content."""
     inner = "\n".join(filter(None, parts))
     return f"<section>\n<h2>{escaped(title)}</h2>\n{inner}\n</section>" if inner else ""
 
 
 def tile(number: str, said: str, is_first: bool = False) -> str:
-    """Return what is to be seen at once: something short, and below it what it is."""
+    """Return a tile for a key figure: a short value with a description below it."""
     kind = "tile first" if is_first else "tile"
     return f'<div class="{kind}"><b>{escaped(number)}</b><span>{escaped(said)}</span></div>'
 
 
 def table(columns: Sequence[Column]) -> str:
-    """Return a table, which on paper is as large as fits on a page."""
+    """Return a table that is scaled to fit the page in print."""
     words = ((*column.cells, *re.findall("[^/_ ]+[/_ ]?", column.name)) for column in columns)
     letters = sum(2 + max(map(len, each), default=0) for each in words)
     return f'<div style="--letters:{letters}">{html.table(columns)}</div>'
 
 
 def described(rows: Iterable[tuple[str, str]]) -> str:
-    """Return names with what they are; those of which nothing is known are left out."""
+    """Return pairs of names and descriptions; pairs without a description are left out."""
     known = [(name, said) for name, said in rows if said]
     inner = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(said)}</dd>" for name, said in known)
     return f"<dl>{inner}</dl>" if known else ""

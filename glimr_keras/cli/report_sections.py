@@ -1,4 +1,4 @@
-"""What a report says of a project, in HTML. Runs anywhere."""
+"""The sections of a report, as HTML. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from glimr_keras.version import __version__
 
 _LIBRARIES = ("keras", "tensorflow", "torch", "jax", "ray", "optuna", "numpy", "pandas")
 _IDS = 30
-"""Trials that are named with a reason of failures."""
+"""The number of trials that are named with each reason for failures."""
 
 
 def head(title: str, project: Project, now: float) -> str:
-    """Return what is to be seen at once."""
+    """Return the key figures at the top of the report."""
     trials = list(project.trials.values())
     best = next(iter(best_of(project, 1)), None)
     name = project.objective.name if len(project.objective.parts) == 1 else "score"
@@ -39,7 +39,7 @@ def head(title: str, project: Project, now: float) -> str:
     times = times_of(project)
     if times.trained:
         workers = "1 worker" if times.workers == 1 else f"{times.workers} workers"
-        by = f" by {workers}" if times.workers else ""  # else that is not recorded
+        by = f" by {workers}" if times.workers else ""  # otherwise not recorded
         tiles.append(tile(duration(times.trained), f"of training{by}"))
     if times.began is not None:
         day, _, clock = moment(times.began).partition(" ")
@@ -104,7 +104,7 @@ def setting(place: str, project: Project) -> str:
 
 
 def failed(project: Project) -> str:
-    """Return why trials failed, each reason once, with one traceback."""
+    """Return the reasons why trials failed, each once and with one traceback."""
     reasons: dict[str, list[Trial]] = {}
     for trial in project.failed:
         reason = reason_of(trial.message or "") or "unknown reason"
@@ -131,7 +131,7 @@ def _failure(reason: str, trials: Sequence[Trial]) -> str:
 
 
 def trials(project: Project) -> str:
-    """Return all trials as a table that is sorted by a click."""
+    """Return all trials as a table that can be sorted by clicking."""
     everything = ranked(list(project.trials.values()), project.objective)
     if not everything:
         return ""
@@ -141,7 +141,7 @@ def trials(project: Project) -> str:
 
 
 def versions() -> str:
-    """Return what this report was made with."""
+    """Return the versions that this report was made with."""
     found = {"glimr_keras": __version__, "Python": platform.python_version()}
     for library in _LIBRARIES:
         try:

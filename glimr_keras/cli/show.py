@@ -1,4 +1,4 @@
-"""`glimr-keras show`: what a project is, its best trials and its failures. Runs anywhere."""
+"""`glimr-keras show`: a project's main facts, best trials and failures. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write it."""
+    """Print the project."""
     opened = Opened.of(arguments)
     project, columns = opened.read(), width()
     write(

@@ -1,4 +1,6 @@
-"""`glimr-keras watch`: a project, live, while a search runs anywhere. Rich; runs anywhere."""
+"""`glimr-keras watch`: a live view of a project while a search runs elsewhere. Uses Rich; runs
+anywhere.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,9 @@ from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.trial import Trial
 
 _SHARE = 10
-"""There is no other look before so many times the seconds have passed that one takes."""
+"""The minimum pause between two looks, as a multiple of the time that a look takes."""
 _RUNNING = 8
-"""Trainings that are shown."""
+"""The maximum number of training runs that are shown."""
 
 
 def add_to(commands: Any) -> None:
@@ -60,7 +62,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Watch it."""
+    """Watch the project."""
     opened = Opened.of(arguments)
     if arguments.once:
         project = opened.read()
@@ -76,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _watch_screen(opened: Opened, arguments: argparse.Namespace) -> None:
-    """Show it on a screen of its own; what was last there stays in the terminal at the end."""
+    """Show the project on an alternate screen; the last view stays in the terminal at the end."""
     shown: list[Line] = []
     try:
         with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
@@ -90,11 +92,11 @@ def _watch_screen(opened: Opened, arguments: argparse.Namespace) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Look:
-    """What is there at a look.
+    """A snapshot of the project.
 
     Attributes:
-        project: As it was when it could be read last.
-        trouble: Why it cannot be read now; empty where it can.
+        project: The project as it was last read.
+        trouble: The reason why it cannot be read now; empty if it can.
     """
 
     project: Project
@@ -102,8 +104,10 @@ class _Look:
 
 
 def _looks(opened: Opened, interval: float) -> Iterator[_Look]:
-    """Yield each look; the project is read again only where it has grown. Once it was there, what
-    keeps it from being read is taken to pass: a file that is half written, a network.
+    """Yield snapshots; the project is read again only when it has grown.
+
+    Once it has been read, later errors count as temporary, such as a half-written file or a network
+    failure.
     """
     stamp, look = None, None
     while True:
@@ -118,12 +122,12 @@ def _looks(opened: Opened, interval: float) -> Iterator[_Look]:
             if look is None:
                 raise
             look = _Look(look.project, one_line(said_by(error)))
-        yield look  # whoever shows it takes time as well
+        yield look  # the time to show it counts too
         time.sleep(max(opened.pause(interval), _SHARE * (time.monotonic() - began)))
 
 
 def _changes(opened: Opened, interval: float) -> Iterator[_Look]:
-    """Yield a look whenever the project has grown, or cannot be read for another reason."""
+    """Yield a snapshot whenever the project has grown, or fails to be read for another reason."""
     before = None
     for look in _looks(opened, interval):
         is_new = before is None or look.project is not before.project
@@ -133,7 +137,7 @@ def _changes(opened: Opened, interval: float) -> Iterator[_Look]:
 
 
 def in_one_line(project: Project) -> str:
-    """Return how far a project is, for what is no terminal."""
+    """Return a project's progress in one line, for output that is not a terminal."""
     best = best_in_words(project)
     said = counts(list(project.trials.values()))
     return f"{_clock(time.time())}  {said}" + (f"; best {best}" if best else "")
@@ -147,15 +151,15 @@ def view(
     height: int | None,
     trouble: str = "",
 ) -> list[Line]:
-    """Return what is shown.
+    """Return the lines to show.
 
     Args:
-        opened: The project's place.
-        project: As it is now.
-        best: How many of the best trials, where there is room.
-        width: How many columns there are.
-        height: How many lines there are; `None` for any number.
-        trouble: Why it cannot be read now. Defaults to nothing.
+        opened: The opened project.
+        project: The current project.
+        best: The number of best trials, if there is room.
+        width: The number of columns of the terminal.
+        height: The number of lines of the terminal; `None` for no limit.
+        trouble: The reason why the project cannot be read now. Defaults to `""`, which means none.
     """
     lines = facts(opened, project, width)
     row = trend(project, width - 11)
@@ -173,7 +177,7 @@ def view(
 
 
 def _running_lines(project: Project, width: int) -> list[Line]:
-    """Return the trainings that are not over, those that began last first."""
+    """Return the training runs that have not ended, latest start first."""
     running = [
         (trial, number, execution)
         for trial in project.trials.values()
@@ -218,7 +222,7 @@ def _since(started: float | None) -> str:
 
 
 def _last_record(project: Project) -> str:
-    """Return how long ago something was written down last."""
+    """Return how long ago the project was last written to."""
     times = [
         moment
         for trial in project.trials.values()

@@ -1,1 +1,1 @@
-"""A project in the files and stores of other tools, from CSV to MLflow."""
+"""Export a project to the files and stores of other tools, from CSV to MLflow."""

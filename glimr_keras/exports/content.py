@@ -1,4 +1,4 @@
-"""What is exported: a project, and what it is called. Runs anywhere."""
+"""The content of an export: a project and its name. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ class Content:
     """A project to export.
 
     Args:
-        project: As it was read.
-        name: What other tools call it.
-        directory: Where it is on this machine.
-        uri: Where that is a copy of. Defaults to nowhere.
-        epochs: Whether a table is to have a row for each epoch, and not for each trial.
-        online: Whether it is sent to a server that could also take it later.
-        track: Is given what is written one after the other, and yields it, so that it can be seen
-            how far that is. Defaults to showing nothing.
+        project: The project.
+        name: The name that other tools show.
+        directory: The project's directory on this machine.
+        uri: The URI that `directory` is a local copy of. Defaults to `None`, which means that it is
+            not a copy.
+        epochs: Whether a table has one row per epoch instead of one per trial. Defaults to `False`.
+        online: Whether to send the runs to a server now, if the tool can also send them later.
+            Defaults to `False`.
+        track: A function that receives the items to write and yields them, for example to show
+            progress. Defaults to `iter`, which shows nothing.
     """
 
     project: Project
@@ -36,17 +38,19 @@ class Content:
 
     @property
     def per_trial(self) -> int:
-        """How many runs a trial has, when all of them are done."""
+        """Return the number of runs of a trial once all are done."""
         return max(self.project.executions_per_trial, 1) * (self.project.cv_folds or 1)
 
     @property
     def owner(self) -> str:
-        """Letters and digits that no other project has: its id; of one without, of its place."""
+        """Return a unique identifier of letters and digits: the project's id, or a hash of its
+        location.
+        """
         place = self.uri or str(self.directory.resolve())
         return self.project.project_id or hashlib.sha256(place.encode()).hexdigest()[:32]
 
     @property
     def amount(self) -> str:
-        """What it is, in words: `1 trial`, `20 trials`."""
+        """Return the number of trials as text: `1 trial`, `20 trials`."""
         number = len(self.project.trials)
         return f"{number} trial{'' if number == 1 else 's'}"

@@ -15,14 +15,14 @@ from glimr_keras.trials.objective import objective_config
 from glimr_keras.trials.trial import Trial, fold_of
 
 FORMAT = 1
-"""Of the document. A later one has another number where a name's meaning is another."""
+"""The version of the format. It increases when the meaning of a name changes."""
 
 
 def write_json(content: Content, where: str) -> str:
-    """Write the document into a file.
+    """Write the document to a file.
 
     Returns:
-        What was written, in a sentence.
+        A sentence that says what was written.
     """
     text = json.dumps(document(content), indent=1, ensure_ascii=False, allow_nan=False)
     put(pathlib.Path(where), text.encode())
@@ -30,10 +30,10 @@ def write_json(content: Content, where: str) -> str:
 
 
 def document(content: Content) -> dict[str, Any]:
-    """Return all that is known of a project, as JSON types.
+    """Return everything known about a project, as JSON types.
 
-    Times are texts in ISO 8601, UTC. A number that JSON does not have is the text `"nan"`, `"inf"`
-    or `"-inf"`.
+    Times are ISO 8601 strings in UTC. Numbers that JSON cannot represent are the strings `"nan"`,
+    `"inf"` and `"-inf"`.
     """
     project = content.project
     return {

@@ -1,4 +1,4 @@
-"""Libraries that only some users have. Runs anywhere."""
+"""Optional libraries. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def needed(library: str, package: str) -> Iterator[None]:
-    """Say of an import inside how the library is installed.
+    """Explain how to install a library if its import inside the block fails.
 
     Args:
-        library: As it is imported.
-        package: As pip installs it; maybe an extra of this one.
+        library: The name to import.
+        package: The name to install with pip; possibly an extra of this package.
 
     Raises:
-        ImportError: If it, or a part of it, is not there.
+        ImportError: If the library or a part of it is missing.
     """
     try:
         yield

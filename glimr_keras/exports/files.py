@@ -1,4 +1,4 @@
-"""Files that a user named. Runs anywhere."""
+"""Write files to paths that the user chose. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from glimr_keras.exports.places import outside_projects
 
 
 def put(path: pathlib.Path, content: bytes) -> None:
-    """Write a file whole, and make its directory. A link leads to the file that is written, and
-    what is no file, such as `/dev/stdout`, is written into.
+    """Write a file atomically, and create its directory.
+
+    If the path is a link, its target is written. If it is not a regular file, such as
+    `/dev/stdout`, the content is written into it directly.
 
     Raises:
-        ProjectError: If it is inside a project.
+        ProjectError: If the path is inside a project.
     """
     place = outside_projects(path).resolve()
     if path.exists() and not path.is_file():

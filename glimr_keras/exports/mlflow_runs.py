@@ -1,9 +1,9 @@
-"""A project as runs of MLflow. MLflow; runs anywhere.
+"""A project as MLflow runs. Uses MLflow; runs anywhere.
 
-A trial is a run of the experiment that has the project's name; where it has several trainings, each
-is a run nested in it. A run that goes on is brought up to date. One that had ended, or whose
-training began anew, is replaced where something else is said of it now. What is written of a run is
-told last, so one that an export did not finish is replaced by the next.
+A trial is a run of the experiment with the project's name. If it has several training runs, each of
+them is a nested run. A run that is still going is updated. A run that had ended, or whose training
+restarted, is replaced if its content has changed. The state tag is written last, so the next export
+replaces a run that an earlier export did not finish.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
     import mlflow.tracking
 
 PROJECT, KEY, STATE = "glimr_keras.project", "glimr_keras.run", "glimr_keras.state"
-"""Tags: whose a run is, which one it is, and what of it is written, once all of that is."""
+"""Tags: the run's project, its key in the project, and its state once it is fully written."""
 _PARENT = "mlflow.parentRunId"
 _OF_ONE = ("execution", "fold", "worker", "attempt")
-"""Tags that a trial of several trainings does not have."""
+"""Tags that a trial with several training runs does not have."""
 _STATUS = {TrialStatus.RUNNING: "RUNNING", TrialStatus.FAILED: "FAILED"}
 _LONGEST = 5000
-"""Characters of a tag that every version takes."""
+"""The maximum number of characters of a tag that every MLflow version accepts."""
 _METRICS, _PARAMETERS = 1000, 100
-"""What it takes at once."""
+"""The maximum numbers that MLflow accepts in one batch."""
 
 
 def write_runs(content: Content, where: str | None) -> str:
-    """Write the runs, or bring those that are there up to date.
+    """Write the runs, or update existing ones.
 
     Args:
-        content: What is written.
-        where: The tracking URI; or a file (`.db`, `.sqlite`), which is a database of SQLite, or a
-            directory. Defaults to the tracking URI that MLflow itself has.
+        content: The content to write.
+        where: The tracking URI, an SQLite file (`.db`, `.sqlite` or `.sqlite3`), or a directory.
+            `None` means MLflow's own tracking URI.
 
     Returns:
-        What was written, in a sentence.
+        A sentence that says what was written.
 
     Raises:
-        ProjectError: If the place is inside a project.
+        ProjectError: If the location is inside a project.
         StorageError: If it cannot be written to.
     """
     with needed("mlflow", "mlflow"):
@@ -80,7 +80,7 @@ def _uri_of(where: str) -> str:
 
 
 def _check(uri: str) -> None:
-    """Raise a `ProjectError` if it is a file or a directory inside a project."""
+    """Raise a `ProjectError` if the URI is a file or directory inside a project."""
     parts = urllib.parse.urlsplit(uri)
     file = pathlib.Path(urllib.parse.unquote(parts.path)) if parts.scheme == "file" else None
     if (place := file or file_of(uri)) is not None:
@@ -89,7 +89,7 @@ def _check(uri: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the lines on tables that MLflow makes in a new database."""
+    """Silence MLflow's log lines about the tables that it creates in a new database."""
     loggers = [logging.getLogger(name) for name in ("alembic", "mlflow")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -102,11 +102,11 @@ def _quiet() -> Iterator[None]:
 
 
 class _Writer:
-    """Writes the trials of a project.
+    """Write the trials of a project.
 
     Args:
-        client: Of the store.
-        content: What is written.
+        client: The client of the store.
+        content: The content to write.
     """
 
     def __init__(self, client: mlflow.tracking.MlflowClient, content: Content) -> None:
@@ -117,14 +117,14 @@ class _Writer:
 
     @property
     def said(self) -> str:
-        """What was done, in words."""
+        """Return a text that says what was done."""
         return (
             f"{self._written} runs written, {self._extended} brought up to date, "
             f"{self._left} as they were"
         )
 
     def write(self, trial: Trial) -> None:
-        """Write the runs of a trial, or bring them up to date."""
+        """Write the runs of a trial, or update them."""
         runs = list(runs_of(self._content, trial))
         if runs[0].is_alone:
             self._put(runs[0].key, _Said.of_run(runs[0]))
@@ -135,7 +135,7 @@ class _Writer:
             self._put(run.key, _Said.of_run(run), parent)
 
     def _put(self, key: str, said: _Said, parent: str | None = None) -> str:
-        """Have a run be there, and return its id."""
+        """Write, update or keep a run, and return its id."""
         there = self._known.get(key)
         if there is not None and there.data.tags.get(STATE) == said.state:
             self._left += 1
@@ -153,7 +153,7 @@ class _Writer:
         return run_id
 
     def _below(self, parent: str | None, run: mlflow.entities.Run) -> str:
-        """Have a run be below its parent, which may have been replaced, and return its id."""
+        """Set the parent of a run, which may have been replaced, and return the run's id."""
         if parent is not None and run.data.tags.get(_PARENT) != parent:
             self._client.set_tag(run.info.run_id, _PARENT, parent)
         return run.info.run_id
@@ -168,7 +168,7 @@ class _Writer:
         return run.info.run_id
 
     def _tell(self, run_id: str, said: _Said, told: int) -> None:
-        """Write what is new of a run, of which so many epochs are there."""
+        """Write what is new in a run that already has `told` epochs."""
         from mlflow.entities import Metric, Param, RunTag
 
         metrics = [Metric(*each) for each in said.metrics(told)]
@@ -194,7 +194,7 @@ class _Writer:
         return there.experiment_id
 
     def _runs_there(self) -> dict[str, mlflow.entities.Run]:
-        """Return the runs of this project by their keys."""
+        """Return the existing runs of this project by key."""
         found: dict[str, mlflow.entities.Run] = {}
         token = None
         while True:
@@ -208,12 +208,12 @@ class _Writer:
 
 
 def number_of_steps(run: mlflow.entities.Run) -> int:
-    """Return how many epochs a run has."""
+    """Return the number of epochs of a run."""
     return int(run.data.tags[STATE].split(" ")[0])
 
 
 class _Said:
-    """What MLflow is told of a run."""
+    """The content of an MLflow run."""
 
     def __init__(
         self,
@@ -235,8 +235,9 @@ class _Said:
         self.tags["status"] = status
 
     def goes_on_from(self, run: mlflow.entities.Run) -> bool:
-        """Tell whether a run in the store was whole, had not ended, and all that it has is still
-        so.
+        """Return whether a run in the store can be extended.
+
+        It can if it was fully written, had not ended, and everything in it still holds.
         """
         if STATE not in run.data.tags or run.info.status != _STATUS[TrialStatus.RUNNING]:
             return False
@@ -245,7 +246,7 @@ class _Said:
         return is_same and run.data.params.items() <= self.params.items()
 
     def metrics(self, told: int) -> Iterator[tuple[str, float, int, int]]:
-        """Yield name, value, time and epoch of what is measured, after the epochs that are told."""
+        """Yield name, value, time and epoch of each metric, after the first `told` epochs."""
         measured = (name for step in self._steps for name in step.metrics)
         names = _names([*measured, *self._score])
         for step in self._steps[told:]:
@@ -257,12 +258,12 @@ class _Said:
 
     @classmethod
     def of_run(cls, run: Run) -> _Said:
-        """Return what is said of a training."""
+        """Return the content of a training run."""
         return cls(run, run.name, run.status, run.score, (run.started, run.ended), run.steps)
 
     @classmethod
     def of_trial(cls, runs: Sequence[Run]) -> _Said:
-        """Return what is said of a trial that has several trainings."""
+        """Return the content of a trial with several training runs."""
         trial = runs[0].trial
         score = {} if trial.score is None or not trial.is_scored else {"score": trial.score}
         is_over = trial.status != TrialStatus.RUNNING
@@ -280,8 +281,9 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _names(names: Any) -> dict[str, str]:
-    """Return names as MLflow takes them: of letters, digits and a few others, and no path that
-    leads elsewhere; those that are then the same have a number behind them.
+    """Return names that MLflow accepts: of letters, digits and a few others, without `..` in paths.
+
+    Names that become equal get a number as suffix.
     """
     found: dict[str, str] = {}
     for name in dict.fromkeys(names):

@@ -1,4 +1,4 @@
-"""A project as a study in a storage of Optuna's. Optuna; runs anywhere."""
+"""A project as a study in an Optuna storage. Uses Optuna; runs anywhere."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from glimr_keras.results.study import to_study
 
 
 def write_study(content: Content, where: str) -> str:
-    """Write the study, or bring the one that is there up to date.
+    """Write the study, or update an existing one.
 
     Args:
-        content: What is written.
-        where: The storage's URL, such as `"sqlite:///study.db"` or `"journal:///study.log"`; or a
-            file, which is a database of SQLite by its suffix (`.db`, `.sqlite`, `.sqlite3`), and
-            else a journal of Optuna's.
+        content: The content to write.
+        where: The storage's URL, such as `"sqlite:///study.db"` or `"journal:///study.log"`, or a
+            file. A file with the suffix `.db`, `.sqlite` or `.sqlite3` is an SQLite database; any
+            other file is an Optuna journal.
 
     Returns:
-        What was written, in a sentence.
+        A sentence that says what was written.
 
     Raises:
-        ProjectError: If there is a study of this name of something else, or it is inside a project.
-        StorageError: If it cannot be written to.
+        ProjectError: If a study of this name belongs to something else, or the file is inside a
+            project.
+        StorageError: If the storage cannot be written to.
     """
     from optuna.exceptions import StorageInternalError
 
@@ -39,7 +40,7 @@ def write_study(content: Content, where: str) -> str:
 
 
 def storage_of(where: str) -> Any:
-    """Return the storage that is meant, as `to_study` takes it."""
+    """Return the storage for a URL or file, in a form that `to_study` accepts."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 

@@ -1,6 +1,4 @@
-"""Places that a user named: outside of projects, and what is said of those that cannot be written
-to. Runs anywhere.
-"""
+"""Checks and errors for the locations that a user chose to write to. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -15,12 +13,12 @@ from glimr_keras.project.journal import Journal
 
 
 def is_project(directory: pathlib.Path) -> bool:
-    """Tell whether a directory is a project, also one of KerasTuner."""
+    """Return whether a directory is a project, including a KerasTuner project."""
     return Journal(directory).exists() or keras_tuner_files.exists(directory)
 
 
 def outside_projects(place: pathlib.Path) -> pathlib.Path:
-    """Return a place in which something may be written.
+    """Return a location if it may be written to.
 
     Raises:
         ProjectError: If it is a project, or inside one.
@@ -37,8 +35,9 @@ def outside_projects(place: pathlib.Path) -> pathlib.Path:
 
 
 def shown(where: str) -> str:
-    """Return a place as others may see it: `postgresql://me:secret@host/db?sslkey=…` is
-    `postgresql://host/db`.
+    """Return a location without its secrets.
+
+    For example, `postgresql://me:secret@host/db?sslkey=…` becomes `postgresql://host/db`.
     """
     if "://" not in where:
         return where
@@ -47,15 +46,15 @@ def shown(where: str) -> str:
 
 @contextlib.contextmanager
 def telling(tool: str, where: str, *errors: type[Exception]) -> Iterator[None]:
-    """Say of a tool's errors, and of those of its database, where they are from.
+    """Replace errors of a tool and of its database by a `StorageError` that names the location.
 
     Args:
-        tool: Its name.
-        where: What it writes to.
-        *errors: The tool's own.
+        tool: The tool's name.
+        where: The location that it writes to.
+        *errors: The tool's own error types.
 
     Raises:
-        StorageError: In place of them.
+        StorageError: Instead of these errors.
     """
     try:
         yield
@@ -72,7 +71,7 @@ def _of_databases() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what an error says; of a database's, without the statement and its values."""
+    """Return an error's message; for database errors, without the statement and its values."""
     if isinstance(error, _of_databases()):
         return str(getattr(error, "orig", None) or error).partition("\n")[0]
     cause = error.__cause__

@@ -1,5 +1,5 @@
-"""A project as trackers have it: one run for each training, with parameters, metrics by epoch and
-times. Runs anywhere; needs neither Ray nor a model.
+"""A project as experiment trackers represent it: one run per training run, with parameters, metrics
+by epoch and times. Runs anywhere, without Ray or a model.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Step:
 
     Attributes:
         epoch: Counted from 1.
-        time: When it ended, in seconds since 1970, UTC; 0 where that is not known.
-        metrics: By name.
+        time: The end of the epoch, in seconds since 1970 (UTC); 0 if unknown.
+        metrics: The metrics by name.
     """
 
     epoch: int
@@ -34,13 +34,13 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A training of a trial.
+    """A training run of a trial.
 
     Args:
-        content: What is exported.
-        trial: Whose training it is.
-        number: Of the training, counted from 0.
-        execution: What is known of it.
+        content: The exported content.
+        trial: The trial.
+        number: The number of the training run, counted from 0.
+        execution: The recorded execution.
     """
 
     content: Content
@@ -50,15 +50,16 @@ class Run:
 
     @property
     def key(self) -> str:
-        """What it is called where only letters, digits and a few others may be: `trial_0042` or
-        `trial_0042_1`. No other run of the project has it.
+        """Return a unique key within the project: `trial_0042` or `trial_0042_1`.
+
+        It has only letters, digits, `_` and `-`.
         """
         trial_id = re.sub(r"[^\w-]", "_", self.trial.trial_id)
         return f"trial_{trial_id}" + ("" if self.is_alone else f"_{self.number}")
 
     @property
     def name(self) -> str:
-        """What people read: `trial 0042, fold 1`."""
+        """Return a readable name: `trial 0042, fold 1`."""
         title = f"trial {self.trial.trial_id}"
         if self.is_alone:
             return title
@@ -74,33 +75,36 @@ class Run:
 
     @property
     def is_alone(self) -> bool:
-        """Whether its trial has no other."""
+        """Return whether this is the trial's only run."""
         return set(self.trial.executions) <= {0} and self.content.per_trial == 1
 
     @property
     def fold(self) -> int | None:
-        """Which fold it is validated on, counted from 0; `None` without cross validation."""
+        """Return the validation fold, counted from 0; `None` without cross validation."""
         return fold_of(self.number, self.content.project.cv_folds)
 
     @property
     def unique_id(self) -> str:
-        """Sixteen letters and digits that no run of another project has either."""
+        """Return an identifier of 16 letters and digits that is unique across projects."""
         return hashlib.sha256(f"{self.content.owner}/{self.key}".encode()).hexdigest()[:16]
 
     @property
     def status(self) -> str:
-        """One of `TrialStatus`; where its trial ended without its end being known, the trial's."""
+        """Return the status, one of `TrialStatus`.
+
+        If the trial has ended but the end of the run is unknown, it is the trial's status.
+        """
         return self.trial.status_of(self.execution)
 
     @property
     def started(self) -> float:
-        """Seconds since 1970, UTC; 0 where that is not known."""
+        """Return the start time in seconds since 1970 (UTC); 0 if unknown."""
         created = self.content.project.created
         return self.execution.started or self.trial.started or created or 0.0
 
     @property
     def ended(self) -> float | None:
-        """Likewise; `None` of a run that goes on."""
+        """Return the end time in seconds since 1970 (UTC); `None` if the run has not ended."""
         if self.status == TrialStatus.RUNNING:
             return None
         known = self.execution
@@ -109,12 +113,12 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The configuration, by full name, as its user declared it."""
+        """Return the configuration by full name, as the user declared it."""
         return {n: value for n, value in self.trial.values.items() if n not in Stage.NAMES}
 
     @property
     def steps(self) -> list[Step]:
-        """The epochs; none where nothing was reported."""
+        """Return the epochs; empty if nothing was reported."""
         times = self.execution.epoch_times
         return [
             Step(epoch, times.get(epoch, self.started), metrics)
@@ -123,8 +127,9 @@ class Run:
 
     @property
     def score(self) -> dict[str, float]:
-        """The score and its epoch, by name, and what the user's code returned that no epoch was
-        reported with; nothing without a score.
+        """Return the score and its epoch by name; empty without a score.
+
+        Values that the user's code returned but did not report in any epoch are included.
         """
         known = self.execution
         if known.score is None or self.status == TrialStatus.FAILED:
@@ -136,7 +141,7 @@ class Run:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What else is known, by name."""
+        """Return other known facts by name."""
         stage = {name: self.trial.values.get(name) for name in Stage.NAMES}
         message = self.execution.message or self.trial.message
         known = {
@@ -153,19 +158,19 @@ class Run:
 
 
 def runs_of(content: Content, trial: Trial) -> Iterator[Run]:
-    """Yield the runs of a trial: one at least, also where nothing was trained."""
+    """Yield the runs of a trial: at least one, even if nothing was trained."""
     executions = trial.executions or {0: Execution(trial.status, message=trial.message)}
     for number, execution in sorted(executions.items()):
         yield Run(content, trial, number, execution)
 
 
 def all_runs(content: Content) -> Iterator[Run]:
-    """Yield the runs of all trials, in the order in which these were created."""
+    """Yield the runs of all trials, in order of creation."""
     for trial in content.project.trials.values():
         yield from runs_of(content, trial)
 
 
 def digest(steps: list[Step]) -> str:
-    """Return a short text that other epochs do not have."""
+    """Return a short hash of the epochs."""
     said = [(step.epoch, sorted(step.metrics.items())) for step in steps]
     return hashlib.sha256(repr(said).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""New databases of SQLite that other tools fill by thousands of small writes. SQLAlchemy; runs
+"""New SQLite databases that other tools fill with thousands of small writes. Uses SQLAlchemy; runs
 anywhere.
 """
 
@@ -13,11 +13,11 @@ from typing import Any
 from glimr_keras.exports.places import outside_projects
 
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
-"""Of files that are such databases."""
+"""The suffixes of SQLite files."""
 
 
 def file_of(where: str) -> pathlib.Path | None:
-    """Return the file of a database by its URL; `None` of what is no file of SQLite."""
+    """Return the file of an SQLite URL; `None` for any other URL."""
     driver, _, path = where.partition(":///")
     is_file = driver.partition("+")[0] == "sqlite" and path and path != ":memory:"
     return pathlib.Path(path.partition("?")[0]) if is_file else None
@@ -25,17 +25,17 @@ def file_of(where: str) -> pathlib.Path | None:
 
 @contextlib.contextmanager
 def filled_at_once(where: str | None) -> Iterator[None]:
-    """Have a database that is not there yet be put on the disk once, at the end, and not after each
-    write, which takes most of the time. Its directory is made.
+    """Flush a new database to disk once at the end instead of after each write.
 
-    A power cut leaves a damaged file then, which an export makes again. A database that is there
-    already, with what else it has, is written to as ever.
+    Flushing after each write would take most of the time. The database's directory is created. A
+    power cut during the export leaves a damaged file, and the export must be repeated. An existing
+    database is written to as usual.
 
     Args:
-        where: The URL; of what is no new database of SQLite nothing is changed.
+        where: The URL. If it is not a new SQLite database, nothing changes.
 
     Raises:
-        ProjectError: If it is inside a project.
+        ProjectError: If the file is inside a project.
     """
     file = None if where is None else file_of(where)
     if file is None or outside_projects(file).exists():

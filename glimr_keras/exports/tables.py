@@ -1,6 +1,4 @@
-"""A project as tables of other programs: CSV and Parquet. Runs anywhere; needs neither Ray nor a
-model.
-"""
+"""A project as CSV and Parquet files. Runs anywhere, without Ray or a model."""
 
 from __future__ import annotations
 
@@ -28,11 +26,12 @@ def write_parquet(content: Content, where: str) -> str:
 def _write(
     content: Content, where: str, suffix: str, as_bytes: Callable[[pd.DataFrame], bytes]
 ) -> str:
-    """Write the table of the trials, or with `content.epochs` that of the epochs, into a file of
-    this suffix; or both into a directory.
+    """Write the table of trials to a file, or both tables to a directory.
+
+    With `content.epochs`, the file has the table of epochs instead.
 
     Returns:
-        What was written, in a sentence.
+        A sentence that says what was written.
     """
     place = pathlib.Path(where)
     if place.suffix == suffix or (place.exists() and not place.is_dir()):
@@ -47,18 +46,19 @@ def _write(
 
 
 def trials(content: Content) -> pd.DataFrame:
-    """Return one row for each trial, best first, as `results_dataframe` has them."""
+    """Return one row per trial, best first, as `results_dataframe` does."""
     return results_dataframe(content.project, content.name)
 
 
 def epochs(content: Content) -> pd.DataFrame:
-    """Return one row for each epoch, as `experiment_table` has them."""
+    """Return one row per epoch, as `experiment_table` does."""
     return epochs_table(content.project, content.directory, content.name)
 
 
 def _as_parquet(table: pd.DataFrame) -> bytes:
-    """Return a table as Parquet has it, in which a column has one type: where values have several,
-    or are larger than any integer there, they are texts.
+    """Return a table in Parquet format, in which a column has one type.
+
+    Columns with several types, or with integers too large for Parquet, become strings.
     """
     texts = {str(name): _as_text(table[name]) for name in table if _is_mixed(table[name])}
     file = io.BytesIO()

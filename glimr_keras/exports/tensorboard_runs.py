@@ -1,8 +1,8 @@
-"""A project as event files of TensorBoard, with its HParams tab. TensorBoard without TensorFlow;
-runs anywhere.
+"""A project as TensorBoard event files, including the HParams tab. Uses TensorBoard without
+TensorFlow; runs anywhere.
 
-`<where>/<name>/trial_0042/` is a run: a training, with a scalar for each metric by epoch. The runs
-of one trial are one row of the HParams tab, with means over them.
+`<where>/<name>/trial_0042/` is a run: one training run, with a scalar for each metric by epoch. The
+runs of a trial are one row of the HParams tab, which shows their means.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
 SCORE = "score"
 _MOST_VALUES = 100
-"""So many values of a hyperparameter have a box each in the HParams tab."""
+"""Up to this many values of a hyperparameter have a checkbox each in the HParams tab."""
 
 
 def write_events(content: Content, where: str) -> str:
-    """Write the event files. A file that is there is gone on with, where what it has still holds.
+    """Write the event files. An existing file is extended if its content still holds.
 
     Args:
-        content: What is written.
-        where: The directory that TensorBoard is given as `--logdir`.
+        content: The content to write.
+        where: The directory that is TensorBoard's `--logdir`.
 
     Returns:
-        What was written, in a sentence.
+        A sentence that says what was written.
 
     Raises:
-        ProjectError: If the directory has the events of another project of this name, or would be
+        ProjectError: If the directory has the events of another project with this name, or would be
             inside a project.
     """
     with needed("tensorboard", "tensorboard"):
@@ -64,7 +64,7 @@ def write_events(content: Content, where: str) -> str:
 
 
 class _Hyperparameters:
-    """What the HParams tab is told of a project's hyperparameters."""
+    """The hyperparameters of a project for the HParams tab."""
 
     def __init__(self, content: Content) -> None:
         self._content = content
@@ -75,7 +75,7 @@ class _Hyperparameters:
 
     @property
     def summary(self) -> Summary:
-        """Names, domains and metrics; the score comes first."""
+        """Return names, domains and metrics, the score first."""
         from tensorboard.plugins.hparams import summary_v2
 
         metrics = dict.fromkeys(
@@ -92,7 +92,7 @@ class _Hyperparameters:
         )
 
     def values(self, run: Run) -> dict[str, Any]:
-        """Return a run's values, each of a type that its domain has."""
+        """Return a run's values, each of a type that its domain contains."""
         return {
             name: value if _is_plain(value) and not self._is_text(name) else str(value)
             for name, value in run.parameters.items()
@@ -103,7 +103,7 @@ class _Hyperparameters:
 
 
 def _domain(parameters: list[HyperParameter]) -> Any:
-    """Return the domain of hyperparameters that share a name; `None` where it is not known."""
+    """Return the domain of hyperparameters that share a name; `None` if unknown."""
     from tensorboard.plugins.hparams import summary_v2
 
     numbers = [each for each in parameters if isinstance(each, (Int, Float))]
@@ -128,7 +128,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _events(run: Run, hyperparameters: _Hyperparameters) -> Iterator[Event]:
-    """Yield the events of a run. Those of a later time only add to them."""
+    """Yield the events of a run. Later calls only add events at the end."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import summary_v2
 
@@ -175,8 +175,9 @@ def _event(time: float, summary: Summary, step: int = 0) -> Event:
 
 
 def _write(place: pathlib.Path, events: Iterable[Event]) -> None:
-    """Write a file of events; one that is the beginning of it gets what it lacks, which TensorBoard
-    reads while it runs.
+    """Write a file of events. If it already has the first of them, append the rest.
+
+    TensorBoard reads appended events while it runs.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter

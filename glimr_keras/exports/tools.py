@@ -1,5 +1,5 @@
-"""`export`: a project in the files or the store of another tool. Runs anywhere; needs neither Ray
-nor a model.
+"""`export`: write a project to the files or the store of another tool. Runs anywhere, without Ray
+or a model.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Tool:
     """A tool that a project can be exported to.
 
     Attributes:
-        write: Writes, and returns what it did, in a sentence.
-        where: What the place is, in words.
-        needs_place: Whether there is none that the tool itself knows.
-        takes: What of `Content` it takes that not every tool does: `"epochs"`, `"online"`.
+        write: The function that writes the content and returns a sentence about what it did.
+        where: A description of the location.
+        needs_place: Whether a location is required because the tool has no default one.
+        takes: The optional fields of `Content` that the tool supports: `"epochs"`, `"online"`.
     """
 
     write: Callable[[Content, Any], str]
@@ -59,24 +59,25 @@ TOOLS = MappingProxyType(
         ),
     }
 )
-"""By name."""
+"""The tools by name."""
 
 
 def export(content: Content, to: str, where: str | None = None) -> str:
-    """Write a project for another tool, or bring what is there up to date.
+    """Write a project for another tool, or update an existing export.
 
     Args:
-        content: What is written.
-        to: One of `TOOLS`.
-        where: The place, as its tool has places. Defaults to what the tool itself knows.
+        content: The content to write.
+        to: The tool, one of `TOOLS`.
+        where: The location, in the form that the tool expects. Defaults to `None`, which means the
+            tool's own default.
 
     Returns:
-        What was done, in a sentence.
+        A sentence that says what was done.
 
     Raises:
-        ValueError: If there is no such tool, or it must be given a place.
+        ValueError: If there is no such tool, or it requires a location.
         ImportError: If the tool is not installed.
-        ProjectError: If the place has something else, or is inside a project.
+        ProjectError: If the location belongs to something else, or is inside a project.
         StorageError: If it cannot be written to.
     """
     tool = TOOLS.get(to)

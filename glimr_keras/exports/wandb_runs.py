@@ -1,8 +1,8 @@
-"""A project as runs of W&B (Weights & Biases). W&B; runs anywhere.
+"""A project as W&B (Weights & Biases) runs. Uses W&B; runs anywhere.
 
-A training is a run, in the group and W&B's project that have the project's name. Without a server
-it is a directory that `wandb sync` sends. A run that is there and says the same is left alone, and
-another is replaced. A training that began anew is another run: W&B only adds epochs to one.
+A training run is a W&B run in the group and the W&B project with the project's name. Without a
+server it is a directory that `wandb sync` uploads. An unchanged run is kept; a changed one is
+replaced. A training that restarted becomes a new run, since W&B only appends epochs to a run.
 """
 
 from __future__ import annotations
@@ -33,23 +33,24 @@ _SETTINGS = {
     "x_disable_viewer": True,
     "x_save_requirements": False,
 }
-"""Nothing of this process and this machine is a part of a training that was elsewhere."""
+"""Keep data of this process and machine out of runs that were trained elsewhere."""
 
 
 def write_runs(content: Content, where: str | None) -> str:
-    """Write the runs, or those that are new or say something else than before.
+    """Write the runs that are new or have changed.
 
     Args:
-        content: What is written.
-        where: The directory in which W&B makes its own, `wandb`. Defaults to the working directory.
+        content: The content to write.
+        where: The directory in which W&B creates its `wandb` directory. `None` means the working
+            directory.
 
     Returns:
-        What was written, in a sentence.
+        A sentence that says what was written.
 
     Raises:
         ImportError: If W&B is too old.
-        ProjectError: If the place is inside a project.
-        StorageError: If W&B says that it cannot be.
+        ProjectError: If the directory is inside a project.
+        StorageError: If W&B reports an error.
     """
     with needed("wandb", "wandb"):
         import wandb
@@ -76,11 +77,11 @@ def write_runs(content: Content, where: str | None) -> str:
 
 
 class _Ledger:
-    """Knows what was written of each run, in a file beside W&B's directories.
+    """Track what was written of each run, in a file next to W&B's run directories.
 
     Args:
-        place: The directory that has W&B's own.
-        content: What is written.
+        place: The directory that contains W&B's `wandb` directory.
+        content: The content to write.
     """
 
     def __init__(self, place: pathlib.Path, content: Content) -> None:
@@ -93,18 +94,16 @@ class _Ledger:
 
     @property
     def number(self) -> int:
-        """Of the runs that are known."""
+        """Return the number of known runs."""
         return len(self._known)
 
     def is_new(self, run: Run) -> bool:
-        """Tell whether a run was not written as it is."""
+        """Return whether the current state of a run has not been written yet."""
         known = self._known.get(run.unique_id)
         return known is None or known["state"] != _state(run) or not self._place(known).exists()
 
     def begin(self, run: Run) -> str:
-        """Remove the directories of a run, also those that an export did not finish, and return the
-        id that W&B is given.
-        """
+        """Remove the directories of a run, including unfinished ones, and return the id for W&B."""
         for directory in self._file.parent.glob(f"{self._kind}-*-{run.unique_id}*"):
             shutil.rmtree(directory, ignore_errors=True)
         known = self._known.get(run.unique_id)
@@ -117,7 +116,7 @@ class _Ledger:
         return f"{run.unique_id}-{number}" if number else run.unique_id
 
     def end(self, run: Run, directory: pathlib.Path) -> None:
-        """Write down that a run is whole, and where."""
+        """Record that a run is fully written, and where."""
         self._known[run.unique_id] |= {"state": _state(run), "directory": directory.name}
 
     def close(self) -> None:
@@ -129,7 +128,7 @@ class _Ledger:
 
 
 def _goes_on(run: Run, known: dict[str, Any]) -> bool:
-    """Tell whether the epochs that were written are still the first ones."""
+    """Return whether the written epochs are still the first ones."""
     steps = run.steps[: known["steps"]]
     return len(steps) == known["steps"] and digest(steps) == known["digest"]
 
@@ -139,7 +138,7 @@ def _state(run: Run) -> str:
 
 
 def _write(run: Run, run_id: str, place: pathlib.Path) -> pathlib.Path:
-    """Write a run, and return its directory."""
+    """Write a run and return its directory."""
     import wandb
 
     with wandb.init(
@@ -157,7 +156,7 @@ def _write(run: Run, run_id: str, place: pathlib.Path) -> pathlib.Path:
         settings=_settings(run.started),
     ) as written:
         directory = pathlib.Path(written.dir).parent
-        first = written.step  # of a run that goes on
+        first = written.step  # not 0 if the run is resumed
         for step in run.steps:
             if step.epoch >= first:
                 written.log({**step.metrics, "_timestamp": step.time}, step=step.epoch)
@@ -167,7 +166,7 @@ def _write(run: Run, run_id: str, place: pathlib.Path) -> pathlib.Path:
 
 
 def _settings(started: float) -> Any:
-    """Return W&B's settings, as far as the version that is installed has them."""
+    """Return the settings that the installed version of W&B supports."""
     import wandb
 
     wanted = {**_SETTINGS, "x_start_time": started}

@@ -1,1 +1,1 @@
-"""What came out, read from a project: tables, summaries, best models."""
+"""Read the results of a search from its project: tables, summaries, best models."""

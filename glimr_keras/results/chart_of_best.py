@@ -15,19 +15,21 @@ from glimr_keras.trials.trial import Trial
 _WIDTH, _HEIGHT, _EDGE = 320, 64, 4
 _MANY_POINTS, _MOST_POINTS = 100, 300
 _Point = tuple[int, float]
-"""The number of a trial, and its score."""
+"""The number of a trial and its score."""
 
 
 def chart_of_best(trials: Sequence[Trial], objective: Objective) -> str:
-    """Return a small chart of trials' scores in the order in which they ended, with a line of the
-    best so far; empty where fewer than two have a score.
+    """Return a small chart of the trials' scores, with a line for the best score so far.
 
-    What is far worse than the others is drawn at the edge. Those that a scheduler stopped have no
-    part in the line, as they rank below the others.
+    Scores that are far worse than the others are drawn at the edge. Trials that a scheduler stopped
+    do not count for the line, since they rank below the others.
 
     Args:
-        trials: In the order in which they ended.
-        objective: What was optimised.
+        trials: The trials in the order in which they ended.
+        objective: The optimised objective.
+
+    Returns:
+        The HTML; an empty string if fewer than two trials have a score.
     """
     points = _points(trials, (TrialStatus.COMPLETED, TrialStatus.STOPPED))
     if len(points) < 2:
@@ -53,15 +55,16 @@ def chart_of_best(trials: Sequence[Trial], objective: Objective) -> str:
 
 
 def points_of_best(trials: Sequence[Trial]) -> list[_Point]:
-    """Return number and score of the trials that have a part in the best so far: those that are
-    completed, and only where none is, those that a scheduler stopped.
+    """Return the number and score of the trials that count for the best score so far.
+
+    These are the completed trials; if there are none, those that a scheduler stopped.
     """
     stopped = (TrialStatus.STOPPED,)
     return _points(trials, (TrialStatus.COMPLETED,)) or _points(trials, stopped)
 
 
 def _points(trials: Sequence[Trial], statuses: Sequence[str]) -> list[_Point]:
-    """Return the trials of these statuses that have a finite score."""
+    """Return the number and score of the trials with these statuses and a finite score."""
     found = ((number, trial, scored(trial)) for number, trial in enumerate(trials))
     return [
         (number, score)
@@ -71,12 +74,13 @@ def _points(trials: Sequence[Trial], statuses: Sequence[str]) -> list[_Point]:
 
 
 class _Scale:
-    """Where scores are in the chart: from the best to about the worst but the outliers.
+    """The scale of the chart's score axis: from the best score to about the worst, without
+    outliers.
 
     Args:
-        points: Number and score of trials.
+        points: The number and score of each trial.
         last: The number of the last trial.
-        objective: Says which end is the best; more is at the top.
+        objective: The objective, which decides which end is the best. High scores are at the top.
     """
 
     def __init__(self, points: Sequence[_Point], last: int, objective: Objective) -> None:
@@ -90,16 +94,16 @@ class _Scale:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The scores at the top and at the bottom."""
+        """Return the scores at the top and at the bottom."""
         return self._high, self._low
 
     def dots(self, points: Sequence[_Point]) -> str:
-        """Return a path of dots; of very many trials, of some."""
+        """Return an SVG path of dots. If there are many trials, only some of them have a dot."""
         every = -(-len(points) // _MOST_POINTS)
         return "".join(f"M{self._at(*point)}h0" for point in points[::every])
 
     def steps(self, best: Sequence[_Point]) -> str:
-        """Return a path of steps, up to the last trial."""
+        """Return an SVG path of steps, up to the last trial."""
         first, *others = best
         path = "".join(f"H{self._x(number):.1f}V{self._y(score):.1f}" for number, score in others)
         return f"M{self._at(*first)}{path}H{self._x(self._last):.1f}"
@@ -117,7 +121,7 @@ class _Scale:
 
 
 def _best_so_far(points: Sequence[_Point], objective: Objective) -> list[_Point]:
-    """Return the points that are better than all before them."""
+    """Return the points that are better than all earlier ones."""
     best: list[_Point] = []
     for number, score in points:
         if not best or objective.better_than(score, best[-1][1]):

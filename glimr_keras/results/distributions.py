@@ -1,6 +1,4 @@
-"""Hyperparameters as Optuna's distributions, with what each trial had of them. Optuna; runs
-anywhere.
-"""
+"""Hyperparameters as Optuna distributions, with each trial's values. Uses Optuna; runs anywhere."""
 
 from __future__ import annotations
 
@@ -18,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Distributions:
-    """The distributions of a project's hyperparameters, by a label that no two of them share.
+    """The distributions of a project's hyperparameters, each under a unique label.
 
-    A label never changes, since a study has it with each trial: what trials meet later leaves those
-    that were known before as they are.
+    A label never changes, since a study stores it with each trial. Hyperparameters that later
+    trials add do not change the labels of earlier ones.
     """
 
     def __init__(self, project: Project) -> None:
@@ -33,8 +31,10 @@ class Distributions:
             self._of.setdefault(parameter.name, []).append((label, parameter, found))
 
     def split(self, trial: Trial) -> tuple[dict[str, tuple[Any, BaseDistribution]], dict[str, Any]]:
-        """Return what a trial had, by label with the distribution, and by name what no distribution
-        has.
+        """Split a trial's values into those that a distribution covers and the others.
+
+        Returns:
+            The covered values by label, each with its distribution; and the other values by name.
         """
         known, others = {}, {}
         for name, value in trial.values.items():
@@ -54,8 +54,11 @@ class Distributions:
 
 
 def labelled(project: Project) -> dict[str, HyperParameter]:
-    """Return a project's hyperparameters by label: the name, or, of one that shares it, the name
-    with the conditions. Of those that trials met later, the first that has a name has it alone.
+    """Return a project's hyperparameters by label.
+
+    The label is the name. If several hyperparameters share a name, their conditions are appended.
+    Among those that only later trials added, the first one with a name has the plain name as its
+    label.
     """
     found: dict[str, HyperParameter] = {}
     parameters = project.parameters
@@ -75,22 +78,22 @@ def labelled(project: Project) -> dict[str, HyperParameter]:
 
 
 def distribution_of(parameter: HyperParameter, values: Iterable[Any]) -> BaseDistribution:
-    """Return the distribution that a hyperparameter has.
+    """Return the Optuna distribution of a hyperparameter.
 
-    A log scale that is dense at its other end, or whose steps multiply, has none in Optuna: it is
-    the range, on a linear or a log scale.
+    Optuna has no equivalent for a reversed log scale or for a log scale with steps. These become a
+    plain range on a linear or log scale.
 
     Args:
         parameter: The hyperparameter.
-        values: Those that trials had. A range is widened to them, as schedulers change values
-            beyond it, and one that is not known is what they span.
+        values: The trials' values. A range is widened to include them, since schedulers may move
+            values beyond it. If the range is unknown, it is the span of these values.
     """
     from optuna.distributions import CategoricalDistribution
 
     numbers = [value for value in values if type(value) in (int, float)]
     if isinstance(parameter, (Int, Float)):
         return _range(parameter, numbers)
-    if parameter.count is None:  # a domain of Ray's, of which a project has the description only
+    if parameter.count is None:  # a Ray domain, of which a project stores only the description
         is_log = "LogUniform" in getattr(parameter, "definition", "")
         return _spanned(numbers, is_log and min(numbers, default=0) > 0)
     options: Sequence[Any] = list(parameter.every_value())
@@ -98,7 +101,7 @@ def distribution_of(parameter: HyperParameter, values: Iterable[Any]) -> BaseDis
 
 
 def has(distribution: BaseDistribution, value: Any) -> bool:
-    """Tell whether a distribution has a value."""
+    """Return whether a distribution contains a value."""
     try:
         return distribution._contains(distribution.to_internal_repr(value))
     except (ValueError, TypeError):
@@ -130,7 +133,7 @@ def _spanned(numbers: list[Any], is_log: bool) -> BaseDistribution:
 
 
 def _label(parameter: HyperParameter) -> str:
-    """Return a name for one of several hyperparameters that share theirs."""
+    """Return a label for a hyperparameter that shares its name with others."""
     conditions = (
         f"{condition.name}={'|'.join(map(str, condition.values))}"
         for condition in parameter.conditions

@@ -1,5 +1,5 @@
-"""Tables and summaries of a project as HTML, for notebooks and pages. Runs anywhere; needs neither
-Ray nor a model.
+"""Tables and summaries of a project as HTML, for notebooks and pages. Runs anywhere, without Ray or
+a model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHOWN = 10
 
 
 def overview_html(overview: Overview) -> str:
-    """Return what a notebook shows of a tuner, or of results."""
+    """Return the HTML that a notebook shows for a tuner or for results."""
     goal = (
         "" if overview.objective is None else f"objective {objective_in_words(overview.objective)}"
     )
@@ -41,15 +41,16 @@ def overview_html(overview: Overview) -> str:
 
 
 def trials_table(trials: Sequence[Trial], objective: Objective, cv_folds: int | None = None) -> str:
-    """Return trials as a table, in their order; empty where there are none.
+    """Return trials as an HTML table, in their order; an empty string if there are none.
 
     Args:
-        trials, objective, cv_folds: As for `trial_columns`.
+        trials, objective: See `trial_columns`.
+        cv_folds: See `trial_columns`. Defaults to `None`, which means no cross validation.
     """
     return table(trial_columns(trials, objective, cv_folds)) if trials else ""
 
 
 def failures_html(trials: Sequence[Trial]) -> str:
-    """Return why trials failed; empty where none did."""
+    """Return the reasons why trials failed; an empty string if none failed."""
     lines = failures(trials)
     return paragraph("Failed:") + listed(lines) if lines else ""

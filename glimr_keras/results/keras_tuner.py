@@ -1,4 +1,4 @@
-"""`open_keras_tuner_project`: what KerasTuner found, with a tuner's verbs. Runs in the driver."""
+"""`open_keras_tuner_project`: the results of a KerasTuner project. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from glimr_keras.trials.trial import Trial
 
 
 class KerasTunerReader(ProjectReader):
-    """Reads a project of KerasTuner, from its files each time.
+    """Read a KerasTuner project. Its files are read on every call.
 
     Args:
-        directory, objective: As for `open_keras_tuner_project`.
+        directory, objective: See `open_keras_tuner_project`.
     """
 
     def __init__(self, directory: pathlib.Path, objective: Objective | None) -> None:
@@ -46,40 +46,44 @@ class KerasTunerReader(ProjectReader):
 
 
 class KerasTunerResults(Results):
-    """The results of a project of KerasTuner."""
+    """The results of a KerasTuner project."""
 
     def get_trial_dir(self, trial_id: str) -> str:
-        """The directory of a trial in the project, in which KerasTuner has all of them."""
+        """Return the directory of a trial in the project, where KerasTuner keeps all its
+        executions.
+        """
         return os.path.join(self.project_dir, f"trial_{trial_id}")  # noqa: PTH118  # keeps `./`
 
     def get_trials(self) -> list[Trial]:
-        """All trials, in the order in which they began."""
+        """Return all trials, in the order in which they began."""
         return list(self._glimr.read().trials.values())
 
 
 def open_keras_tuner_project(
     path: str | os.PathLike[str], hypermodel: Any = None, objective: Goal = None
 ) -> KerasTunerResults:
-    """Opens a project of KerasTuner to read its results. KerasTuner is not needed, and nothing in
-    the project is changed.
+    """Open a KerasTuner project to read its results.
 
-    To go on from it, give the directory, or what is returned, to a tuner as `warm_start=`, or its
-    best configurations as `initial_points=`.
+    KerasTuner need not be installed, and the project is not changed.
+
+    To continue from the project, pass its directory or the returned object to a tuner as
+    `warm_start=`. Alternatively, pass its best configurations as `initial_points=`.
 
     Args:
-        path: The project's directory, the one with `oracle.json`.
-        hypermodel: What was given to KerasTuner's tuner; only `get_best_models` needs it.
-        objective: What was optimised: an `Objective`, or the name of one of Keras' metrics. By
-            default the metric that the trials' scores are of.
+        path: The project's directory, which contains `oracle.json`.
+        hypermodel: The hypermodel that KerasTuner's tuner received. Only `get_best_models` needs
+            it. Defaults to `None`, which means that no models can be loaded.
+        objective: The optimised objective: an `Objective`, or the name of a Keras metric. Defaults
+            to `None`, which means the metric of the trials' scores.
 
     Returns:
         An object with `get_best_models`, `get_best_hyperparameters`, `results_dataframe`,
-        `results_summary` and `get_trials`. `experiment_table` takes it as well.
+        `results_summary` and `get_trials`. `experiment_table` accepts it too.
 
     Raises:
-        ProjectError: If there is no such project, it is damaged, or it cannot be told what its
-            objective was.
-        ObjectiveError: If `objective` is a name whose direction is not known.
+        ProjectError: If there is no such project, it is damaged, or its objective cannot be
+            determined.
+        ObjectiveError: If `objective` is a name whose direction is unknown.
 
     Example:
         earlier = open_keras_tuner_project("runs/digits", build_model)

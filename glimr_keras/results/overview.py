@@ -1,5 +1,5 @@
-"""What is shown of a tuner or of results: what was searched, and what came out. Runs anywhere;
-needs neither Ray nor a model, and changes nothing.
+"""The overview of a tuner or of results: what is searched, and the results so far. Runs anywhere,
+without Ray or a model, and changes nothing.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.ranking import ranked
 from glimr_keras.trials.trial import Trial
 
-if TYPE_CHECKING:  # which imports Keras
+if TYPE_CHECKING:  # imports Keras
     from glimr_keras.results.reader import ProjectReader
 
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
-    """A tuner or results, as they are now.
+    """The current state of a tuner or of results.
 
     Attributes:
-        kind: The name of their class.
-        name: The project's.
-        place: Its directory, as a person writes it.
-        objective: What is optimised; `None` where nothing says it.
-        planned: How many trials the search will have; `None` where that is not known.
-        project: What is recorded; `None` before the first search.
-        space: The hyperparameters that are known.
-        note: Why there is no project, in a sentence.
+        kind: The name of the class.
+        name: The project's name.
+        place: The project's directory or URI, in readable form.
+        objective: The optimised objective; `None` if unknown.
+        planned: The planned number of trials; `None` if unknown.
+        project: The recorded project; `None` before the first search.
+        space: The known hyperparameters.
+        note: A sentence that says why there is no project.
     """
 
     kind: str
@@ -48,15 +48,15 @@ class Overview:
     note: str | None = None
 
     def best(self, count: int) -> list[Trial]:
-        """Return the best trials, best first; those without a score are not among them."""
+        """Return the best trials with a score, best first."""
         trials = [] if self.project is None else list(self.project.trials.values())
         scored = [trial for trial in trials if trial.is_scored]
         return [] if self.project is None else ranked(scored, self.project.objective)[:count]
 
     @property
     def ended(self) -> list[Trial]:
-        """The trials that have ended, in that order; where it is not recorded, in that of their
-        beginnings.
+        """Return the trials that have ended, ordered by end time, or by start time if none is
+        recorded.
         """
         if self.project is None:
             return []
@@ -66,11 +66,12 @@ class Overview:
 
 
 def overview_of(results: Any) -> Overview:
-    """Return what there is to show of a tuner, or of what `open` returned; nothing is built, and no
-    directory is made.
+    """Return the overview of a tuner or of results from `open`.
+
+    Nothing is built, and no directory is created.
 
     Args:
-        results: A `Results`; of a tuner, its oracle says what is planned.
+        results: A `Results`. If it is a tuner, its oracle gives the planned number of trials.
     """
     reader: ProjectReader = results._glimr
     oracle = getattr(results, "oracle", None)
@@ -90,7 +91,7 @@ def overview_of(results: Any) -> Overview:
 
 
 def in_short(results: Any) -> str:
-    """Return a tuner or results in one line, without reading anything: what `repr` shows."""
+    """Return the `repr` of a tuner or of results, without reading anything."""
     reader = getattr(results, "_glimr", None)
     if reader is None:  # its constructor has not run
         return object.__repr__(results)
@@ -103,21 +104,22 @@ def in_short(results: Any) -> str:
 
 
 def shown_place(reader: ProjectReader) -> str:
-    """Return where a project is, as a person writes it: its URI, or its directory, relative where
-    it is below the working directory.
+    """Return where a project is, in readable form.
+
+    This is its URI or its directory, which is relative if it is below the working directory.
     """
     if reader.mirror is not None:
         return without_keys(reader.mirror.uri)
     place = reader.place
     try:
         here = pathlib.Path.cwd()
-    except OSError:  # which is gone
+    except OSError:  # it no longer exists
         return str(place)
     return os.path.relpath(place, here) if place.is_relative_to(here) else str(place)
 
 
 def _read(reader: ProjectReader) -> tuple[Project | None, str | None]:
-    """Return the project, or why there is none."""
+    """Return the project, or the reason why there is none."""
     try:
         return reader.read(), None
     except StorageError as error:

@@ -1,6 +1,4 @@
-"""A project as results are read from it: its trials, and the weights of a training in a model. Runs
-in the driver.
-"""
+"""Read a project: its trials, and the weights of a training run. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -27,13 +25,13 @@ from glimr_keras.trials.trial import Trial, fold_of
 
 
 class ProjectReader:
-    """Reads a project, from its journal each time; a running search may be writing to it.
+    """Read a project. Its journal is read on every call, so a search may still be running.
 
     Args:
-        space: The declared space, maybe empty.
+        space: The declared space; it may be empty.
         place: The project's directory.
-        mirror: What keeps it the same as a project at a URI; `None` of a project that is there
-            alone.
+        mirror: The mirror that keeps `place` in sync with a project at a URI. Defaults to `None`,
+            which means that the project is in `place` only.
     """
 
     def __init__(
@@ -43,14 +41,14 @@ class ProjectReader:
 
     @property
     def name(self) -> str:
-        """Return what the project is called."""
+        """Return the project's name."""
         return project_name(self.place if self.mirror is None else self.mirror.uri)
 
     def read(self) -> Project:
-        """The project as it is now.
+        """Return the current state of the project.
 
         Raises:
-            ProjectError: If there is none, or it is damaged.
+            ProjectError: If there is no project, or it is damaged.
         """
         if self.mirror is not None:
             self.mirror.pull_to_read()
@@ -58,14 +56,14 @@ class ProjectReader:
         return Journal(self.place).read()
 
     def directory_of(self, trial_id: str, execution: int) -> pathlib.Path:
-        """The folder of an execution's checkpoint."""
+        """Return the directory of an execution's checkpoint."""
         return execution_directory(self.place, trial_id, execution)
 
     def best(self, project: Project, count: int) -> list[Trial]:
-        """The best trials, best first.
+        """Return the best trials, best first.
 
         Raises:
-            ProjectError: If none has a score.
+            ProjectError: If no trial has a score.
         """
         trials = [trial for trial in project.trials.values() if trial.is_scored]
         if not trials:
@@ -76,10 +74,10 @@ class ProjectReader:
         return ranked(trials, project.objective)[:count]
 
     def trial(self, trial_id: str | None) -> Trial:
-        """Return a trial; without an id, the best one.
+        """Return a trial by id; for `None`, the best one.
 
         Raises:
-            ProjectError: If there is none.
+            ProjectError: If there is no such trial.
         """
         project = self.read()
         if trial_id is None:
@@ -92,7 +90,7 @@ class ProjectReader:
         return project.trials[trial_id]
 
     def no_weights(self, errors: Mapping[str, CheckpointError]) -> CheckpointError:
-        """The error of trials, by id, none of which has its weights."""
+        """Return the error for trials (by id) that all lack weights."""
         first = next(iter(errors.values()))
         places = (self.directory_of(trial_id, 0) for trial_id in errors)
         hint = (
@@ -117,11 +115,12 @@ class ProjectReader:
         project: Project,
         execution: int,
     ) -> keras.Model:
-        """The model of a training, which `build` makes of its configuration, with its weights.
+        """Return the model of an execution, built by `build` from its configuration, with its
+        weights.
 
         Raises:
-            CheckpointError: If the weights are damaged, or not there.
-            ModelError: If there is no model to be built, or the weights do not fit it.
+            CheckpointError: If the weights are damaged or missing.
+            ModelError: If there is no model to build, or the weights do not fit it.
         """
         model, _ = self.built(hypermodel, build, trial, project, execution)
         with compile_overrides.scope():
@@ -136,10 +135,10 @@ class ProjectReader:
         project: Project,
         execution: int,
     ) -> tuple[keras.Model, HyperParameters]:
-        """Return the model of a training, without its weights, and its configuration.
+        """Return the model of an execution, without its weights, and its configuration.
 
         Raises:
-            ModelError: If there is no model to be built.
+            ModelError: If there is no model to build.
         """
         if hypermodel is None:
             raise ModelError(
@@ -160,8 +159,9 @@ class ProjectReader:
         return build(config), config
 
     def values_of(self, trial: Trial, execution: int) -> dict[str, Any]:
-        """The configuration that an execution's weights are of; a scheduler may have changed it
-        since.
+        """Return the configuration that an execution's weights were trained with.
+
+        A scheduler may have changed the trial's configuration since then.
         """
         place = self.directory_of(trial.trial_id, execution)
         if self.mirror is not None:
@@ -171,12 +171,14 @@ class ProjectReader:
         return trial.values | (checkpoints.describe(place).values or {})
 
     def predictions(self, trial_id: str, execution: int) -> KeptPredictions | None:
-        """What an execution's model predicted for its validation samples after each epoch; `None`
-        if that was not kept.
+        """Return an execution's predictions for its validation samples after each epoch.
+
+        Returns:
+            The predictions; `None` if they were not kept.
 
         Raises:
-            CheckpointError: If it is damaged.
-            StorageError: If it cannot be read from the project's URI.
+            CheckpointError: If they are damaged.
+            StorageError: If they cannot be read from the project's URI.
         """
         place = self.directory_of(trial_id, execution)
         if self.mirror is not None:
@@ -184,7 +186,7 @@ class ProjectReader:
         return predictions.read(place)
 
     def read_weights(self, model: keras.Model, trial: Trial, execution: int) -> None:
-        """Loads the weights of an execution's best epoch into a model."""
+        """Load the weights of an execution's best epoch into a model."""
         place = self.directory_of(trial.trial_id, execution)
         if checkpoints.are_of_own_loop(place):
             model_weights.load_weights(model, place / checkpoints.WEIGHTS)

@@ -1,6 +1,4 @@
-"""What came out of a search: the best configurations, models and tables of a project. Runs in the
-driver.
-"""
+"""The results of a project: its best configurations, models and tables. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -39,15 +37,16 @@ if TYPE_CHECKING:
 
 
 class Results:
-    """The results of a project, read from its journal each time; a running search may be writing to
-    it.
+    """The results of a project. The journal is read on every call, so a search may still be
+    running.
 
-    Tuners are results too, and users subclass tuners: so nothing here has a name that a user might
-    choose, but the one attribute that has all else.
+    Tuners inherit from this class, and users subclass tuners. To avoid name clashes, all internal
+    state is in the single attribute `_glimr`.
 
     Args:
-        hypermodel: What the project's trials built; `None` if no models are to be loaded.
-        reader: Reads the project.
+        hypermodel: The hypermodel that built the trials' models; `None` if no models will be
+            loaded.
+        reader: The reader of the project.
     """
 
     def __init__(self, hypermodel: HyperModel | None, reader: ProjectReader) -> None:
@@ -55,29 +54,32 @@ class Results:
 
     @property
     def project_dir(self) -> str:
-        """The project's directory; of one at a URI, its local copy."""
+        """Return the project's directory; for a project at a URI, its local copy."""
         return str(self._glimr.place)
 
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
-        """Builds the models of the best trials and loads the weights of their best epoch.
+        """Build the models of the best trials and load the weights of their best epochs.
 
-        Each is compiled, and evaluates on the validation data to the score of its trial (with
-        several executions, of the best one). Where `score_at` has trials scored at another epoch,
-        weights are still those of each training's own best epoch; `weights_epoch` in
-        `results_dataframe()` says which that is. As in a trial, `data` runs before `build`. A trial
-        whose weights are damaged is left out, with a warning.
+        Each model is compiled. Evaluating it on the validation data gives the score of its trial
+        (with several executions, the score of the best one).
+
+        If `score_at` scores trials at another epoch, the weights are still from the best epoch of
+        each training run. The column `weights_epoch` of `results_dataframe()` gives that epoch. As
+        in a trial, `data` runs before `build`. A trial with damaged weights is skipped with a
+        warning.
 
         Args:
-            num_models: Of how many trials; fewer if fewer have a score.
+            num_models: The number of trials to load, at least 1. Fewer are loaded if fewer have a
+                score. Defaults to `1`.
 
         Returns:
-            Models from best to worst. With `cv_folds`, there are so many of each trial, one for
-            each fold, in the order of the folds; `glimr_keras.ensemble` makes one model of them.
+            The models from best to worst. With `cv_folds`, each trial has one model per fold, in
+            the order of the folds; `glimr_keras.ensemble` combines them into one.
 
         Raises:
-            ProjectError: If there is no finished trial with a score.
-            CheckpointError: If none of them has its weights.
-            ModelError: If the weights do not fit the model that `build` returns now.
+            ProjectError: If no trial has finished with a score.
+            CheckpointError: If no trial has weights to load.
+            ModelError: If the weights do not fit the model that `build` now returns.
         """
         project = self._glimr.read()
         checked_count("num_models", num_models)
@@ -111,13 +113,20 @@ class Results:
         return models
 
     def load_model(self, trial: Trial) -> keras.Model:
-        """Builds the model of a trial and loads the weights of its best epoch, with several
-        executions those of the best one. As in `get_best_models`, it is the training's own best
-        epoch, whatever `score_at` is.
+        """Build the model of a trial and load the weights of its best epoch.
+
+        With several executions, the weights are from the best one. As in `get_best_models`, they
+        are from the best epoch of the training run, regardless of `score_at`.
+
+        Args:
+            trial: The trial.
+
+        Returns:
+            The compiled model.
 
         Raises:
-            CheckpointError: If the weights are damaged, or not there.
-            ModelError: If they do not fit the model that `build` returns now.
+            CheckpointError: If the weights are damaged or missing.
+            ModelError: If they do not fit the model that `build` now returns.
         """
         project = self._glimr.read()
         known = project.trials[trial.trial_id]
@@ -135,16 +144,23 @@ class Results:
         return self._build_hypermodel(hp)
 
     def _build_hypermodel(self, hp: HyperParameters) -> keras.Model:
-        """Builds and compiles the model of a configuration."""
+        """Build and compile the model of a configuration."""
         return build(as_hypermodel(self.hypermodel, is_needed=False), hp, CompileOverrides.of(self))
 
     def get_trial_dir(self, trial_id: str) -> str:
-        """The directory of a trial in the project."""
+        """Return the directory of a trial in the project."""
         return os.path.join(self.project_dir, execution_directory(pathlib.Path(), trial_id, 0))  # noqa: PTH118  # keeps `./`
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[HyperParameters]:
-        """The configurations of the best trials, best first; each can be given to
-        `hypermodel.build`.
+        """Return the configurations of the best trials, best first.
+
+        Each can be passed to `hypermodel.build`.
+
+        Args:
+            num_trials: The number of trials, at least 1. Defaults to `1`.
+
+        Raises:
+            ProjectError: If no trial has finished with a score.
         """
         found = []
         for trial in self._glimr.best(self._glimr.read(), checked_count("num_trials", num_trials)):
@@ -154,18 +170,20 @@ class Results:
         return found
 
     def results_dataframe(self) -> pd.DataFrame:
-        """A table with one row a trial; see `results.tables.results_dataframe` for its
-        columns.
+        """Return a table with one row per trial.
+
+        For its columns, see `results.tables.results_dataframe`.
         """
         return tables.results_dataframe(self._glimr.read(), self._glimr.name)
 
     def pareto_front(self) -> pd.DataFrame:
-        """The best compromises between several objectives: trials that no other beats in one
-        without being worse in another.
+        """Return the trials on the Pareto front of several objectives.
+
+        No other trial is better than one of these in one objective without being worse in another.
 
         Returns:
-            The rows of `results_dataframe()` that these trials have, from best to worst in the
-            first objective, with a column for each objective after `score`.
+            The rows of `results_dataframe()` for these trials, from best to worst in the first
+            objective. The columns after `score` hold the objectives, one column each.
         """
         return tables.pareto_front(self._glimr.read(), self._glimr.name)
 
@@ -174,27 +192,39 @@ class Results:
         storage: str | optuna.storages.BaseStorage | None = None,
         study_name: str | None = None,
     ) -> optuna.Study:
-        """Return the project as a study of Optuna, for its figures, dashboard and other tools.
+        """Return the project as an Optuna study, for Optuna's figures, dashboard and other tools.
 
-        A trial has its hyperparameters with their distributions, its objectives, the objective by
-        epoch (the mean over executions; of one objective only), and when it began and ended. One
-        that was stopped early is pruned. As user attributes it has its `trial_id`, `best_epoch`,
-        `weights_epoch` (that of the checkpoint, where it is another), `duration` (seconds),
-        `worker`, `checkpoint` (a directory), `failure`, and the scores of `folds` and `executions`,
-        as far as there are such; of Hyperband, its bracket and round.
+        Each trial has its hyperparameters with their distributions, its objectives, and its start
+        and end times. With a single objective, it also has the objective by epoch (the mean over
+        executions). A trial that was stopped early is pruned.
 
-        Called again with the same storage, also while a search runs, it adds what is new: each
-        trial is there once, if one process at a time does so. One that was there before it ended
-        has ended when the study was brought up to date, and `ended` says when it did. A failed
-        trial that is run again is another one. One that has not begun is not there yet.
+        The user attributes of a trial are, where they exist:
+
+        - `trial_id` and `best_epoch`
+        - `weights_epoch`: the epoch of the checkpoint, if it is another one
+        - `duration`: in seconds
+        - `worker`
+        - `checkpoint`: a directory
+        - `failure`
+        - the scores of its `folds` and `executions`
+        - its bracket and round, for Hyperband
+
+        Calling this again with the same storage adds only what is new, even while a search runs.
+        Each trial is added once, if only one process at a time does this. If a trial was added
+        before it ended, its end time in Optuna is the time of the update; its attribute `ended` has
+        the true time. A failed trial that is run again becomes a new trial. Trials that have not
+        started are not added.
 
         Args:
-            storage: Where the study is kept: a URL such as `"sqlite:///study.db"`, or a storage of
-                Optuna. Defaults to memory.
-            study_name: Defaults to the project's name.
+            storage: The storage of the study: a URL such as `"sqlite:///study.db"`, or an Optuna
+                storage. Defaults to `None`, which means in memory.
+            study_name: The name of the study. Defaults to `None`, which means the project's name.
+
+        Returns:
+            The study.
 
         Raises:
-            ProjectError: If the storage has a study of this name that is of something else.
+            ProjectError: If the storage has a study of this name that belongs to something else.
 
         Example:
             study = tuner.to_study("sqlite:///study.db")
@@ -210,30 +240,31 @@ class Results:
         confidence: float = 0.95,
         seed: int = 0,
     ) -> Estimate:
-        """Estimate what the best configuration scores on new data.
+        """Estimate the score of the best configuration on new data.
 
-        The score of the best trial is too good: its epoch and its configuration were chosen by the
-        same samples. By bootstrap bias-corrected cross validation (Tsamardinos, Greasidou and
-        Borboudakis 2018, doi:10.1007/s10994-018-5714-4), both are chosen again by samples that are
-        drawn with replacement, within folds and by whole groups, and scored on those left out. It
-        needs a search with `keep_predictions=True`, and trains nothing.
+        The score of the best trial is optimistic: the same samples chose its epoch and its
+        configuration. This method uses bootstrap bias-corrected cross validation (Tsamardinos,
+        Greasidou and Borboudakis 2018, doi:10.1007/s10994-018-5714-4). It draws samples with
+        replacement, within folds and in whole groups. The drawn samples choose the epoch and the
+        configuration again; the others score them. The search must have run with
+        `keep_predictions=True`; no model is trained.
 
         Args:
-            metric: `metric(labels, predictions)` computes the objective of arrays, or of dicts or
-                tuples of them, in the structure of the model's outputs. It is called for each
-                resample, epoch and training. Defaults to the metric or loss that the model is
-                compiled with.
-            resamples: How often samples are drawn, at least 1. Defaults to 500.
-            confidence: Of the interval, between 0 and 1. It is rather too wide than too narrow.
-                Defaults to 0.95.
-            seed: Draws the same samples again. Defaults to 0.
+            metric: The function `metric(labels, predictions)` that computes the objective. It
+                receives arrays, or dicts or tuples of arrays, in the structure of the model's
+                outputs. It is called for each resample, epoch and training run. Defaults to `None`,
+                which means the metric or loss that the model is compiled with.
+            resamples: The number of bootstrap resamples, at least 1. Defaults to `500`.
+            confidence: The confidence level of the interval, between 0 and 1. The interval tends to
+                be too wide rather than too narrow. Defaults to `0.95`.
+            seed: The seed of the resampling; the same seed draws the same samples. Defaults to `0`.
 
         Returns:
-            The estimate with its interval; printing it shows them beside the reported score.
+            The estimate with its interval. Printing it shows both next to the reported score.
 
         Raises:
             ProjectError: If predictions of a trial with a score were not kept, trials were
-                validated on different samples, or these have no labels.
+                validated on different samples, or the samples have no labels.
             ObjectiveError: If the objective is not among the model's metrics.
             ValueError: If an argument is out of its range.
 
@@ -245,7 +276,7 @@ class Results:
             print(tuner.estimate())
         """
         project = self._glimr.read()
-        self._glimr.best(project, 1)  # if there is one
+        self._glimr.best(project, 1)  # raises if no trial has a score
         trials = kept_trials(project, self._glimr.predictions)
         measure: Metric | CompiledMetric | None = metric
         if measure is None:
@@ -257,16 +288,17 @@ class Results:
         return estimate(trials, goal, rule, scorer, labelled, resamples, confidence, seed)
 
     def out_of_fold_predictions(self, trial_id: str | None = None) -> OutOfFold:
-        """Return what the models of a trial predicted for the samples that they were validated on,
-        each at the epoch at which it is scored.
+        """Return the predictions of a trial's models for their validation samples.
 
-        It needs a search with `keep_predictions=True`.
+        Each model's predictions are from the epoch at which it is scored. The search must have run
+        with `keep_predictions=True`.
 
         Args:
-            trial_id: Such as `"0007"`. Defaults to the best trial.
+            trial_id: The id of the trial, such as `"0007"`. Defaults to `None`, which means the
+                best trial.
 
         Returns:
-            Predictions, labels and folds; with `cv_folds`, of all samples in their order.
+            Predictions, labels and folds; with `cv_folds`, for all samples in their original order.
 
         Raises:
             ProjectError: If there is no such trial, or its predictions were not kept.
@@ -275,10 +307,10 @@ class Results:
         return out_of_fold(kept_trial(project, self._glimr.predictions, trial))
 
     def results_summary(self, num_trials: int = 10) -> None:
-        """Prints the best trials: a table, and then each of them as KerasTuner prints it.
+        """Print the best trials: first a table, then each trial as KerasTuner prints it.
 
         Args:
-            num_trials: Of how many trials, at least 1. Defaults to `10`.
+            num_trials: The number of trials to print, at least 1. Defaults to `10`.
         """
         project = self._glimr.read()
         print(
@@ -311,5 +343,5 @@ def open_results(
     model = None if hypermodel is None else as_hypermodel(hypermodel)
     if space is None and model is not None:
         space = declared_space(model)
-    Journal(directory).read()  # whether that is possible
+    Journal(directory).read()  # raises if the project cannot be read
     return Results(model, ProjectReader(DeclaredSpace(space), directory, mirror))

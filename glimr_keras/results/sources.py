@@ -1,5 +1,5 @@
-"""What figures, exports and studies are made of: a project, read from wherever it is given. Runs
-anywhere; needs neither Ray nor a model.
+"""Read a project from any source, for figures, exports and studies. Runs anywhere, without Ray or a
+model.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from glimr_keras.trials.trial import Trial
 
 
 class HasProject(Protocol):
-    """Has a project: a tuner, or what `open` returns."""
+    """An object with a project: a tuner, or the results that `open` returns."""
 
     @property
     def project_dir(self) -> str: ...
 
 
 Source = str | os.PathLike[str] | pd.DataFrame | HasProject
-"""What a project is read from."""
+"""The source of a project."""
 
 
 def project_of(source: Source, objective: Goal = None) -> Project:
-    """Return the project that a source has, as it is now.
+    """Return the current project of a source.
 
     Args:
-        source: A project's directory or URI, also one of KerasTuner; a tuner, or what `open`
-            returns; or a table that `results_dataframe` or `experiment_table` returned, or some of
-            its rows.
-        objective: Another metric than what was optimised: each execution has then its value at the
-            epoch of the score. Defaults to what was optimised. A table that was read from a file
-            does not say that.
+        source: A project's directory or URI, also of a KerasTuner project; a tuner, or the results
+            that `open` returns; or a table from `results_dataframe` or `experiment_table`, or some
+            of its rows.
+        objective: A metric to use instead of the optimised objective. Each execution then has its
+            value at the epoch of the score. A table that was read from a file does not know its
+            objective and may need this. Defaults to `None`, which means the optimised objective.
 
     Raises:
         ProjectError: If there is no project.
-        ObjectiveError: If no trial has measured `objective`, its direction is not known, or a table
-            does not say what was optimised.
-        ValueError: If a table is none of those.
-        TypeError: If `source` is something else.
+        ObjectiveError: If no trial has measured `objective`, its direction is unknown, or a table
+            does not know what was optimised.
+        ValueError: If `source` is any other table.
+        TypeError: If `source` is of another type.
     """
     goal = None if objective is None else as_objective(objective)
     if isinstance(source, pd.DataFrame):
@@ -62,7 +62,7 @@ def project_of(source: Source, objective: Goal = None) -> Project:
 
 
 def name_of(source: Source) -> str:
-    """Return what a source is called: the name of its project; "Trials" where it has none."""
+    """Return the name of a source: its project's name, or "Trials" if it has none."""
     if isinstance(source, pd.DataFrame):
         return stored_tables.about(source).get("name") or "Trials"
     reader = getattr(source, "_glimr", None)
@@ -70,11 +70,12 @@ def name_of(source: Source) -> str:
 
 
 def with_objective(project: Project, objective: Objective) -> Project:
-    """Return a project as one of another objective: each execution is scored by the metric's value
-    at the epoch of its score.
+    """Return a project with another objective.
+
+    Each execution is scored by the metric's value at the epoch of its score.
 
     Raises:
-        ObjectiveError: If no trial has measured it, or its direction is not known.
+        ObjectiveError: If no trial has measured it, or its direction is unknown.
     """
     known = sorted(set().union(*map(_metrics, project.trials.values())))
     name = objective.missing(dict.fromkeys(known, 0.0))
@@ -105,13 +106,15 @@ def _place(source: Any) -> str:
 
 
 def _whole(objective: Objective | None) -> Objective | None:
-    """Return an objective if its name tells its direction, or it was given."""
+    """Return an objective if its direction is given or follows from its name, and `None`
+    otherwise.
+    """
     inferred = None if objective is None else objective.inferred()
     return inferred if inferred and all(part.direction for part in inferred.parts) else None
 
 
 def _metrics(trial: Trial) -> set[str]:
-    """Return the names of what a trial has measured."""
+    """Return the names of the metrics that a trial has measured."""
     executions = trial.executions.values()
     logs = (log for execution in executions for log in execution.history.values())
     return set().union(*logs, *(execution.returned for execution in executions))

@@ -1,8 +1,7 @@
-"""Tables of a project, and the way back: a project from a table. Runs anywhere; needs neither Ray
-nor a model.
+"""Convert a project's tables back to a project. Runs anywhere, without Ray or a model.
 
-A table remembers in its `attrs` what its rows cannot say: the objective and the hyperparameters.
-Pandas keeps them when rows are chosen or sorted, and in Parquet files, but not in CSV files.
+A table keeps in its `attrs` what its rows cannot hold: the objective and the hyperparameters.
+Pandas keeps `attrs` when rows are selected or sorted, and in Parquet files, but not in CSV files.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from glimr_keras.trials.score_epochs import choose_epochs
 from glimr_keras.trials.trial import Trial
 
 ABOUT = "glimr_keras"
-"""The attribute of a table in which all of that is."""
+"""The key in a table's `attrs` that holds all of this."""
 CONFIG = "config/"
-"""What the names of hyperparameters have before them in a table of epochs."""
+"""The prefix of hyperparameter columns in a table of epochs."""
 OF_TRIALS = ("trial_id", "status", "score", "best_epoch", "epochs", "duration", "std_score")
 OF_TIMES = ("started", "ended", "worker")
 OF_EPOCHS = (
@@ -39,11 +38,11 @@ OF_EPOCHS = (
     "checkpoint_path",
 )
 CLASH = "hyperparameters/"
-"""What a hyperparameter has before its name that has the name of another column."""
+"""The prefix of a hyperparameter whose name equals that of another column."""
 
 
 def with_about(frame: pd.DataFrame, project: Project, name: str) -> pd.DataFrame:
-    """Return the table with what it is about."""
+    """Return the table with the project's metadata in its `attrs`."""
     frame.attrs[ABOUT] = {
         "name": name,
         "objective": objective_config(project.objective),
@@ -57,21 +56,22 @@ def with_about(frame: pd.DataFrame, project: Project, name: str) -> pd.DataFrame
 
 
 def about(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return what a table is about; nothing of one that was read from a CSV file."""
+    """Return a table's metadata; empty for a table that was read from a CSV file."""
     found: dict[str, Any] = frame.attrs.get(ABOUT, {})
     return found
 
 
 def project_of(frame: pd.DataFrame, objective: Objective | None = None) -> Project:
-    """Return the project that a table shows, as far as it does.
+    """Return the project of a table, as far as the table describes it.
 
     Args:
-        frame: As `results_dataframe` or `experiment_table` returns it, or some of its rows.
-        objective: What is optimised, where the table does not say that.
+        frame: A table from `results_dataframe` or `experiment_table`, or some of its rows.
+        objective: The objective, if the table does not name it. Defaults to `None`, which means the
+            objective that the table names.
 
     Raises:
-        ValueError: If it is another table.
-        ObjectiveError: If it is not known what was optimised.
+        ValueError: If it is any other table.
+        ObjectiveError: If the optimised objective is unknown.
     """
     frame = frame.rename(columns=str)
     is_of_epochs = {"trial_id", "execution", "training_iteration", "status"} <= set(frame.columns)
@@ -182,16 +182,16 @@ def _trials_of_epochs(frame: pd.DataFrame, goal: Objective, score_at: str) -> li
 
 
 _WORST_FIRST = ("FAILED", "RUNNING", "STOPPED")
-"""What a trial is if one of its executions is it."""
+"""A trial has the first of these statuses that one of its executions has."""
 
 
 class Configurations:
-    """Reads the configurations that rows of a table have.
+    """Read the configurations from the rows of a table.
 
-    An empty cell is of a hyperparameter that the configuration does not have, or of one whose value
-    is `None`. Only a table that knows its space tells which: where the conditions hold and `None`
-    is an option, it is the value. What says which part of a training a trial is, becomes the
-    integers and the id that it was before it was in a file.
+    An empty cell means that the configuration lacks the hyperparameter, or that its value is
+    `None`. Only a table that knows its space can distinguish the two. The value is `None` if the
+    conditions hold and `None` is an option. Reserved values, which say which part of a training a
+    trial is, become integers and ids again, as before they were saved.
 
     Args:
         frame: The table.
@@ -209,7 +209,7 @@ class Configurations:
 
     @classmethod
     def in_epochs(cls, frame: pd.DataFrame) -> Configurations:
-        """Return those of a table of epochs."""
+        """Return the reader for a table of epochs."""
         columns = [name for name in frame.columns if str(name).startswith(CONFIG)]
         return cls(frame, {name: name.removeprefix(CONFIG) for name in columns})
 
@@ -227,7 +227,9 @@ class Configurations:
         return {name: values[name] for name in cells if name in values}
 
     def _id(self, cell: Any) -> str:
-        """Return the id that a cell means, as the table has it: `7.0` may be `"7"` or `"0007"`."""
+        """Return the trial id of a cell as the table spells it: `7.0` may mean `"7"` or
+        `"0007"`.
+        """
         number = _integer(cell)
         return self._ids.get(str(cell)) or self._ids.get(number) or str(number)
 
@@ -236,8 +238,9 @@ _NUMBERS = [name for name in Stage.NAMES if name != Stage.PARENT]
 
 
 def _integer(value: Any) -> Any:
-    """Return the integer that a number or a text is, such as `7` for `7.0` and `"0007"`; anything
-    else as it is.
+    """Return a number or text as an integer where possible (`7` for `7.0` and `"0007"`).
+
+    Any other value is returned unchanged.
     """
     try:
         number = float(value)
@@ -257,7 +260,7 @@ def _trial(
 
 
 def _is_there(value: Any) -> bool:
-    """Tell whether a cell has something; a list in it has."""
+    """Return whether a cell has a value. A list counts as a value."""
     missing = pd.isna(value)
     return not (isinstance(missing, bool) and missing)
 
@@ -271,7 +274,7 @@ def _seconds(row: Mapping[str, Any], name: str) -> float | None:
 
 
 def _inferred(trials: Iterable[Trial]) -> list[HyperParameter]:
-    """Return hyperparameters that could have had the values that trials have."""
+    """Return hyperparameters whose ranges or options cover the trials' values."""
     values: dict[str, list[Any]] = {}
     for trial in trials:
         for name, value in trial.values.items():

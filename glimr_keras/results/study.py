@@ -1,5 +1,5 @@
-"""A project as a study of Optuna, whose figures, dashboard and other tools then show it. Optuna;
-runs anywhere.
+"""Convert a project to an Optuna study, for Optuna's figures, dashboard and other tools. Uses
+Optuna; runs anywhere.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:  # heavy; imported where it is used
     from optuna.trial import FrozenTrial
 
 PROJECT = "glimr_keras:project"
-"""The study's attribute with the id of the project that it is of."""
+"""The study attribute that holds the project's id."""
 TRIAL_ID = "trial_id"
-"""The attribute with the id that a trial has in its project."""
+"""The trial attribute that holds the trial's id in its project."""
 _STARTED = "started"
 
 
@@ -40,16 +40,18 @@ def to_study(
     name: str | None = None,
     directory: pathlib.Path | None = None,
 ) -> optuna.Study:
-    """Return a project as a study; see `Results.to_study`.
+    """Return a project as an Optuna study; see `Results.to_study`.
 
     Args:
-        project: What is shown.
-        storage: Where the study is kept, by URL or as an object. Defaults to memory.
-        name: Of the study. Defaults to `"glimr_keras"`.
-        directory: The project's, for the paths of checkpoints.
+        project: The project.
+        storage: The storage of the study, as a URL or an object. Defaults to `None`, which means in
+            memory.
+        name: The name of the study. Defaults to `None`, which means `"glimr_keras"`.
+        directory: The project's directory, for the paths of checkpoints. Defaults to `None`, which
+            means that the study has no paths.
 
     Raises:
-        ProjectError: If the storage has a study of this name that is of something else.
+        ProjectError: If the storage has a study of this name that belongs to something else.
     """
     import optuna
 
@@ -76,7 +78,7 @@ def to_study(
 
 
 class _View:
-    """How Optuna is shown a project's trials."""
+    """Convert a project's trials to Optuna trials."""
 
     def __init__(self, project: Project, directory: pathlib.Path | None) -> None:
         self._project, self._directory = project, directory
@@ -88,14 +90,15 @@ class _View:
         self.parts: tuple[Objective, ...] = parts if has_all else (project.objective,)
 
     def has_begun(self, trial: Trial) -> bool:
-        """Tell whether it is known when a trial began, which a study cannot learn later; in
-        projects of earlier versions it is known of none.
+        """Return whether a trial can be added to a study, which cannot change its start time later.
+
+        Projects of earlier versions have no start times; their trials can always be added.
         """
         has_times = self._project.created is not None
         return trial.status != TrialStatus.RUNNING or trial.started is not None or not has_times
 
     def shown(self, trial: Trial) -> FrozenTrial:
-        """Return a trial as Optuna has it."""
+        """Return a trial as an Optuna trial."""
         from optuna.trial import FrozenTrial, TrialState
 
         states = {
@@ -111,7 +114,7 @@ class _View:
         known, others = self._distributions.split(trial)
         began = trial.started or self._project.created or 0.0
         return FrozenTrial(
-            number=-1,  # which the storage gives
+            number=-1,  # assigned by the storage
             trial_id=-1,
             state=state,
             value=None,
@@ -137,8 +140,9 @@ class _View:
         return list(trial.objective_values(self._project.objective) or ())
 
     def _intermediate_values(self, trial: Trial) -> dict[int, float]:
-        """Return the mean over executions by epoch, counted from 1; Optuna has them for one
-        objective only.
+        """Return the objective by epoch, counted from 1, as the mean over executions.
+
+        Optuna supports this for a single objective only, so it is empty for several.
         """
         found: dict[int, list[float]] = {}
         objective = self._project.objective
@@ -149,7 +153,7 @@ class _View:
         return {epoch: statistics.fmean(values) for epoch, values in sorted(found.items())}
 
     def _attributes(self, trial: Trial, others: dict[str, Any]) -> dict[str, Any]:
-        """Return what Optuna has no place for, without what is not known."""
+        """Return the known facts that Optuna has no field for."""
         project = self._project
         number = trial.best_execution(project.objective)
         folds = {} if project.cv_folds is None else trial.fold_scores(project.cv_folds)
@@ -175,7 +179,7 @@ class _View:
         return {name: value for name, value in known.items() if value is not None} | stage
 
     def _checkpoint(self, trial: Trial, number: int | None) -> str | None:
-        """Return the directory with the weights of the best epoch, if they are there."""
+        """Return the directory with the weights of the best epoch, if they exist."""
         if self._directory is None or number is None:
             return None
         place = execution_directory(self._directory, trial.trial_id, number, self._is_flat)
@@ -183,7 +187,7 @@ class _View:
 
 
 def _claim(study: optuna.Study, project: Project, view: _View, directions: list[Any]) -> None:
-    """Have a study be a project's; one that has trials must be already."""
+    """Mark a study as the project's; fail if it has trials of something else."""
     names = [part.name for part in view.parts]
     theirs = study.user_attrs.get(PROJECT, study.metric_names)
     mine = project.project_id or names
@@ -200,16 +204,17 @@ def _claim(study: optuna.Study, project: Project, view: _View, directions: list[
 
 
 def _is_settled(known: FrozenTrial | None, trial: Trial) -> bool:
-    """Tell whether a study has all that will ever be known of a trial."""
+    """Return whether a study has the final state of a trial."""
     if known is None or not known.state.is_finished():
         return False
     return known.user_attrs.get(_STARTED) == trial.started
 
 
 def _bring_up_to_date(study: optuna.Study, known: FrozenTrial | None, now: FrozenTrial) -> None:
-    """Write a trial into a study, or what is new of it. A trial that was run again is another
-    trial, and the one before has failed. The first value of a hyperparameter stays; one that a
-    scheduler has changed is an attribute.
+    """Add a trial to a study, or update it there.
+
+    A trial that was run again becomes a new trial, and the earlier one fails. Optuna keeps the
+    first value of a hyperparameter; values that a scheduler changed go into an attribute.
     """
     from optuna.trial import TrialState
 
@@ -239,8 +244,9 @@ def _bring_up_to_date(study: optuna.Study, known: FrozenTrial | None, now: Froze
 
 
 def _began_anew(known: FrozenTrial, now: FrozenTrial) -> bool:
-    """Tell whether a trial that runs in a study has an epoch that is void, or began at another
-    time; a study can take back neither.
+    """Return whether a running trial of a study has restarted.
+
+    It has if one of its epochs is void or its start time differs; a study can undo neither.
     """
     is_void = not known.intermediate_values.keys() <= now.intermediate_values.keys()
     return is_void or known.user_attrs.get(_STARTED) != now.user_attrs.get(_STARTED)
@@ -248,9 +254,7 @@ def _began_anew(known: FrozenTrial, now: FrozenTrial) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Optuna's line on each study, and its warnings of what has been experimental for
-    years.
-    """
+    """Silence Optuna's log lines about studies and its warnings about experimental features."""
     import optuna
 
     logger = logging.getLogger("optuna")

@@ -1,6 +1,4 @@
-"""Summaries of a project and of a search space, as text. Runs anywhere; needs neither Ray nor a
-model.
-"""
+"""Summaries of a project and of a search space as text. Runs anywhere, without Ray or a model."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ _WIDTH_OF_FILES = 120
 
 
 def results_summary(project: Project, directory: str, num_trials: int) -> str:
-    """Return the best trials in words: KerasTuner's lines, and before those on single trials a
-    table.
-    """
+    """Return the best trials as text: KerasTuner's lines, with a table before the single trials."""
     trials = list(project.trials.values())
     scored = [trial for trial in trials if trial.is_scored]
     best = ranked(scored, project.objective)[:num_trials]
@@ -42,7 +38,7 @@ def results_summary(project: Project, directory: str, num_trials: int) -> str:
 
 
 def overview_text(overview: Overview) -> str:
-    """Return what `print(tuner)` shows: what is searched, how far it is, and the best trials."""
+    """Return what `print(tuner)` shows: what is searched, the progress, and the best trials."""
     project = overview.project
     lines = [f"{overview.kind} {overview.name!r} in {overview.place}"]
     if overview.objective is not None:
@@ -59,7 +55,7 @@ def overview_text(overview: Overview) -> str:
 
 
 def search_space_summary(space: Iterable[HyperParameter]) -> str:
-    """Return the hyperparameters in words: KerasTuner's lines, and below them a table."""
+    """Return the hyperparameters as text: KerasTuner's lines, followed by a table."""
     parameters = list(space)
     stored = [serialize(parameter) for parameter in parameters]
     lines = ["Search space summary", f"Default search space size: {len(stored)}"]
@@ -72,7 +68,7 @@ def search_space_summary(space: Iterable[HyperParameter]) -> str:
 
 
 def objective_in_words(objective: Objective) -> str:
-    """Return what is optimised: `val_accuracy (max)`; of several objectives, each."""
+    """Return the objective as text, such as `val_accuracy (max)`; several are joined by commas."""
     return ", ".join(
         part.name if part.direction is None else f"{part.name} ({part.direction})"
         for part in objective.parts
@@ -80,7 +76,7 @@ def objective_in_words(objective: Objective) -> str:
 
 
 def _outcome(project: Project, best: Sequence[Trial], planned: int | None = None) -> list[str]:
-    """Return what became of a project's trials: how many there are, the best, and what failed."""
+    """Return lines with the number of trials, the best ones, and the failures."""
     trials = list(project.trials.values())
     lines = [f"  {counts(trials, planned)}"]
     if best:
@@ -93,5 +89,5 @@ def _outcome(project: Project, best: Sequence[Trial], planned: int | None = None
 
 
 def _width() -> int:
-    """Return how many columns there are to write in."""
+    """Return the number of columns of the terminal."""
     return shutil.get_terminal_size((_WIDTH_OF_FILES, 24)).columns

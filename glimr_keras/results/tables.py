@@ -1,7 +1,7 @@
-"""Tables of a project over trials, folds and epochs: DataFrames in, DataFrames out. Runs anywhere;
-needs neither Ray nor a model.
+"""Tables of a project's trials, folds and epochs: DataFrames in, DataFrames out. Runs anywhere,
+without Ray or a model.
 
-A *configuration* is a trial of the search; with cross validation it is trained once for each fold.
+A *configuration* is a trial of the search. With cross validation it is trained once per fold.
 """
 
 from __future__ import annotations
@@ -41,21 +41,28 @@ _ABSENT = float("nan")
 
 
 def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
-    """One row for each epoch of each training of a project.
+    """Return a table with one row per epoch of each training run of a project.
 
     Args:
-        source: The project's directory, its URI (then all checkpoints are brought here), or its
-            tuner. A search may be running in it. Of a project of KerasTuner there is one row for
-            each training, without its weights.
-        checkpointed: Only the epochs whose weights are there: the best one of each training.
+        source: The project's directory, its URI, or its tuner. A search may still be running in it.
+            For a URI, all checkpoints are downloaded. A KerasTuner project has one row per training
+            run, without its weights.
+        checkpointed: Whether to return only the epochs whose weights exist: the best epoch of each
+            training run. Defaults to `False`.
 
     Returns:
-        Columns `config_enum` (the number of the configuration, the same in all folds, counted from
-        0), `trial_id` (str), `execution` (counted from 0), with cross validation `cv_index` (the
-        fold, counted from 0), `status` (of the training), `training_iteration` (the epoch, counted
-        from 1), where a training used graphs of an earlier one `reused_graph` (bool), one column
-        for each metric, `config/…` for each hyperparameter, empty where a configuration does not
-        have it, and `checkpoint_path` (the directory with the weights of this epoch, or `None`).
+        A table with these columns:
+
+        - `config_enum`: The number of the configuration, counted from 0; the same in all folds.
+        - `trial_id` (str)
+        - `execution`: Counted from 0.
+        - `cv_index`: The fold, counted from 0; only with cross validation.
+        - `status`: The status of the training run.
+        - `training_iteration`: The epoch, counted from 1.
+        - `reused_graph` (bool): Only if a training run reused graphs of an earlier one.
+        - One column per metric.
+        - `config/…`: One column per hyperparameter, empty if a configuration does not have it.
+        - `checkpoint_path`: The directory with the weights of this epoch, or `None`.
 
     Raises:
         ProjectError: If there is no project.
@@ -72,13 +79,13 @@ def experiment_table(source: Any, checkpointed: bool = False) -> pd.DataFrame:
 def epochs_table(
     project: Project, directory: pathlib.Path, name: str, checkpointed: bool = False
 ) -> pd.DataFrame:
-    """One row for each epoch of each training of a project that was read; see `experiment_table`.
+    """Return a project's table of epochs; see `experiment_table`.
 
     Args:
-        project: What is shown.
-        directory: Where its weights are on this machine.
-        name: What it is called.
-        checkpointed: As for `experiment_table`.
+        project: The project.
+        directory: The directory of its weights on this machine.
+        name: The project's name.
+        checkpointed: See `experiment_table`. Defaults to `False`.
     """
     with without_garbage_collection():
         trainings = list(_trainings(project, directory, checkpointed))
@@ -109,7 +116,7 @@ def epochs_table(
 
 
 def _frame(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
-    """A table in which integers of hyperparameters stay integers."""
+    """Return a table that keeps integer hyperparameters as integers."""
     frame = pd.DataFrame(rows, columns=columns)
     for place, column in enumerate(columns):
         if column.startswith(CONFIG):
@@ -121,14 +128,14 @@ def _frame(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Training:
-    """What rows of a training say.
+    """The contents of a training run's rows.
 
     Attributes:
-        about: What is the same in all of them, by column.
+        about: The values that all its rows share, by column.
         values: The hyperparameters, by column.
-        epochs: Metrics by epoch, of those that have a row.
-        path: Where its weights are.
-        saved: The epoch that these are of; `None` without any.
+        epochs: The metrics of each epoch that has a row.
+        path: The directory of its weights.
+        saved: The epoch of its weights; `None` if there are none.
     """
 
     about: dict[str, Any]
@@ -139,13 +146,13 @@ class _Training:
 
 
 def _lasting(training: _Training, columns: list[str]) -> tuple[Any, ...]:
-    """What is the same in all rows of a training."""
+    """Return the values that all rows of a training run share."""
     known = training.about | training.values
     return tuple([known.get(column, _ABSENT) for column in columns])
 
 
 def _epochs(training: _Training, columns: list[str]) -> Iterator[tuple[Any, ...]]:
-    """What is another in each row of a training: its epoch and its metrics."""
+    """Yield the values that differ between the rows of a training run: its epochs and metrics."""
     for epoch, metrics in training.epochs.items():
         row = {**training.about, _EPOCH: epoch, **metrics, **training.values}
         yield tuple([row.get(column, _ABSENT) for column in columns])
@@ -154,7 +161,7 @@ def _epochs(training: _Training, columns: list[str]) -> Iterator[tuple[Any, ...]
 def _trainings(
     project: Project, directory: pathlib.Path, checkpointed: bool
 ) -> Iterator[_Training]:
-    """Yield what rows say of each training; as for `epochs_table`."""
+    """Yield the contents of each training run's rows; see `epochs_table`."""
     is_flat = keras_tuner_files.exists(directory)
     for index, trial in enumerate(map(Trial.to_read, project.trials.values())):
         values = {f"{CONFIG}{name}": value for name, value in trial.values.items()}
@@ -173,7 +180,7 @@ def _trainings(
 
 
 def _names_in(trainings: Iterable[_Training]) -> Iterator[str]:
-    """Yield the names that rows have, in the order of their coming; some may come again."""
+    """Yield the column names of the rows in order of appearance; some may repeat."""
     seen = set()
     for training in trainings:
         before, after = tuple(training.about), tuple(training.values)
@@ -185,10 +192,10 @@ def _names_in(trainings: Iterable[_Training]) -> Iterator[str]:
 
 
 def default_checkpoints(df: pd.DataFrame) -> pd.DataFrame:
-    """The row of each training whose weights are there: its best epoch by the objective.
+    """Return the row of each training run whose weights exist: its best epoch by the objective.
 
     Args:
-        df: As `experiment_table` returns it.
+        df: A table from `experiment_table`.
     """
     return df[df["checkpoint_path"].notna()].reset_index(drop=True)
 
@@ -201,18 +208,21 @@ def top_k_trials(
     fold: int | None = None,
     config_filter: Callable[[dict[str, Any]], bool] | None = None,
 ) -> pd.DataFrame:
-    """The best trainings, each with its best epoch, from best to worst. Failed ones are left out.
+    """Return the best training runs from best to worst, each with its best epoch.
+
+    Failed training runs are left out.
 
     Args:
-        df: As `experiment_table` returns it, or some of its rows.
-        metric: Of the columns.
-        mode: `"max"` or `"min"`.
-        k: How many; `None` for all.
-        fold: Only those of this fold, counted from 0; `None` for all folds.
-        config_filter: Only those for whose configuration, nested dicts, it returns true.
+        df: A table from `experiment_table`, or some of its rows.
+        metric: The column to rank by.
+        mode: `"max"` or `"min"`. Defaults to `"max"`.
+        k: The number of training runs, at least 1; `None` for all. Defaults to `10`.
+        fold: The only fold to include, counted from 0. Defaults to `None`, which means all folds.
+        config_filter: A function that receives a configuration as nested dicts; only those for
+            which it returns true are included. Defaults to `None`, which means all.
 
     Raises:
-        ValueError: If there is no such metric or fold, `mode` is something else, or `k` is below 1.
+        ValueError: If there is no such metric or fold, `mode` is invalid, or `k` is below 1.
     """
     _check(df, metric, mode, k)
     if fold is not None:
@@ -237,25 +247,34 @@ def top_k_trials(
 def config_table(
     df: pd.DataFrame, metric: str, mode: str = "max", statistic: Callable[[Any], float] = np.mean
 ) -> pd.DataFrame:
-    """One row for each configuration, from best to worst, with what its folds (or executions)
-    scored.
+    """Return one row per configuration, from best to worst, with the values of its folds.
+
+    Without cross validation, the values are those of its executions. Each training run counts with
+    its own best epoch, regardless of `score_at`; failed ones do not count.
 
     Args:
-        df: As `experiment_table` returns it, or some of its rows. Of each training its own best
-            epoch counts, whatever `score_at` was; failed ones do not count.
-        metric: Of the columns.
-        mode: `"max"` or `"min"`.
-        statistic: Of the folds' values, shape (folds,), by which configurations are ranked.
+        df: A table from `experiment_table`, or some of its rows.
+        metric: The column to rank by.
+        mode: `"max"` or `"min"`. Defaults to `"max"`.
+        statistic: The function that ranks configurations. It receives the values of the folds,
+            shape (folds,). Defaults to `np.mean`.
 
     Returns:
-        Columns `config_enum`, `trial_id`, `rank_<metric>` (from 1, equal ones share the better
-        rank), `mean_<metric>`, `std_<metric>` (of the population, as in scikit-learn), for another
-        statistic also `<its name>_<metric>`, then `fold0_<metric>`, … (`execution0_<metric>`, …
-        without cross validation), and the columns `config/…`. Configurations of which a training
-        was stopped come after the others, and last those that lack folds which others have.
+        A table with these columns:
+
+        - `config_enum` and `trial_id`
+        - `rank_<metric>`: Counted from 1; equal configurations share the better rank.
+        - `mean_<metric>`
+        - `std_<metric>`: Of the population, as in scikit-learn.
+        - `<its name>_<metric>`: The statistic, if it is not the mean.
+        - `fold0_<metric>`, …: Without cross validation, `execution0_<metric>`, ….
+        - `config/…`: The hyperparameters.
+
+        Configurations with a stopped training run come after the others. Last are those that lack
+        folds which others have.
 
     Raises:
-        ValueError: If there is no such metric, or `mode` is something else.
+        ValueError: If there is no such metric, or `mode` is invalid.
     """
     _check(df, metric, mode)
     best = _best_epochs(df, metric, mode)
@@ -287,22 +306,24 @@ def top_k_configs(
     k: int | None = 10,
     statistic: Callable[[Any], float] = np.median,
 ) -> pd.DataFrame:
-    """The trainings of the best configurations, each with its best epoch, configurations from best
-    to worst.
+    """Return the training runs of the best configurations, each with its best epoch.
+
+    Configurations are ordered from best to worst.
 
     Args:
-        df: As `experiment_table` returns it, or some of its rows.
-        metric: Of the columns.
-        mode: `"max"` or `"min"`.
-        k: How many configurations; `None` for all.
-        statistic: Of the folds' values, shape (folds,), by which configurations are ranked.
+        df: A table from `experiment_table`, or some of its rows.
+        metric: The column to rank by.
+        mode: `"max"` or `"min"`. Defaults to `"max"`.
+        k: The number of configurations, at least 1; `None` for all. Defaults to `10`.
+        statistic: The function that ranks configurations. It receives the values of the folds,
+            shape (folds,). Defaults to `np.median`.
 
     Returns:
-        One row for each training of these configurations, in the order of the folds, with the
-        columns of `experiment_table` and those that `config_table` has besides.
+        One row per training run of these configurations, in the order of the folds. The columns are
+        those of `experiment_table` and the additional ones of `config_table`.
 
     Raises:
-        ValueError: If there is no such metric, `mode` is something else, or `k` is below 1.
+        ValueError: If there is no such metric, `mode` is invalid, or `k` is below 1.
     """
     _check(df, metric, mode, k)
     ranked = config_table(df, metric, mode, statistic)
@@ -317,9 +338,7 @@ def top_k_configs(
 
 
 def _best_epochs(df: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
-    """The best row of each training, the best first. A failed one has no best, whatever its epochs
-    were.
-    """
+    """Return the best row of each training run, best first. Failed training runs are left out."""
     ordered = (
         df[df["status"] != TrialStatus.FAILED]
         .dropna(subset=[metric])
@@ -351,27 +370,36 @@ COLUMNS = ("trial_id", "status", "score", "best_epoch", "epochs", "duration")
 
 
 def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
-    """One row a trial, from best to worst: those that were completed, then those that were stopped
-    early, and last those without a score.
+    """Return one row per trial, from best to worst.
+
+    Completed trials come first, then trials that were stopped early, then trials without a score.
 
     Args:
-        project: What is shown.
-        name: What it is called.
+        project: The project.
+        name: The project's name. Defaults to `""`.
 
     Returns:
-        Columns `trial_id` (str), `status` (str), `score` (float, nan without one; with cross
-        validation the mean, followed by `std_score`, of the population as in scikit-learn, and
-        `fold0_score`, …), `best_epoch` (the epoch of the score in the best execution, counted from
-        1), where a trial was scored at another epoch than the best one of a training
-        `weights_epoch` (the epoch that the weights of the best execution are of; `experiment_table`
-        has that of each), `epochs` (that the model has seen, with those of the trial that it
-        continues, in the longest execution), `duration` (seconds, summed over executions), where a
-        trial had a GPU `gpu_memory` (the most bytes on one GPU), where a training used graphs of an
-        earlier one `reused_graph` (bool, whether one of the trial did), then one column for each
-        hyperparameter, by full name, empty where a trial did not have it, and last `started` and
-        `ended` (UTC) and `worker` (the process that trained it, as `"host:pid"`; several are joined
-        by commas), empty where that is not known. A hyperparameter that has the name of another
-        column gets `hyperparameters/` before its name.
+        A table with these columns:
+
+        - `trial_id` (str)
+        - `status` (str)
+        - `score` (float): NaN without one. With cross validation the mean, followed by `std_score`
+          (of the population, as in scikit-learn) and `fold0_score`, ….
+        - `best_epoch`: The epoch of the score in the best execution, counted from 1.
+        - `weights_epoch`: The epoch of the weights of the best execution. Only if a trial was
+          scored at another epoch than a training run's best one. `experiment_table` has it for each
+          execution.
+        - `epochs`: The number of epochs that the model has seen in the longest execution, including
+          those of the trial that it continues.
+        - `duration`: In seconds, summed over executions.
+        - `gpu_memory`: The most bytes on one GPU. Only if a trial had a GPU.
+        - `reused_graph` (bool): Whether a training run of the trial reused graphs of an earlier
+          one. Only if one did.
+        - One column per hyperparameter, by full name, empty if a trial did not have it. A name that
+          equals another column's gets the prefix `hyperparameters/`.
+        - `started` and `ended`: In UTC, empty if unknown.
+        - `worker`: The process that trained the trial, as `"host:pid"`, empty if unknown. Several
+          are joined by commas.
     """
     of_folds = (
         []
@@ -422,10 +450,12 @@ def results_dataframe(project: Project, name: str = "") -> pd.DataFrame:
 
 
 def _keep_integers(frame: pd.DataFrame, name: str, present: Sequence[Any]) -> None:
-    """Has integers of a column stay integers where some rows have none: 32, and not 32.0.
+    """Keep integers of a column as integers where some rows are empty: 32 instead of 32.0.
 
     Args:
-        present: What those rows have that have something.
+        frame: The table, which is changed.
+        name: The name of the column.
+        present: The values of the rows that have one.
     """
     is_integer = all(type(value) is int and abs(value) < 2**63 for value in present)
     if len(present) < len(frame) and is_integer:
@@ -433,9 +463,7 @@ def _keep_integers(frame: pd.DataFrame, name: str, present: Sequence[Any]) -> No
 
 
 def pareto_front(project: Project, name: str = "") -> pd.DataFrame:
-    """The rows of `results_dataframe` of the trials on the Pareto front, with a column for each
-    objective.
-    """
+    """Return the rows of `results_dataframe` on the Pareto front, with one column per objective."""
     front = ranked_front(list(project.trials.values()), project.objective)
     frame = (
         results_dataframe(project, name)
@@ -455,7 +483,7 @@ def pareto_front(project: Project, name: str = "") -> pd.DataFrame:
 
 
 def _row(trial: Trial, project: Project) -> dict[str, Any]:
-    """What a row says of a trial, but for its hyperparameters."""
+    """Return a trial's row, without its hyperparameters."""
     number = trial.best_execution(project.objective)
     best = None if number is None else trial.executions[number]
     row = {

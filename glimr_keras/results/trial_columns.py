@@ -1,4 +1,4 @@
-"""Trials as columns of a compact table, for texts and for HTML. Runs anywhere."""
+"""Trials as columns of a compact table, for text and for HTML. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -18,19 +18,27 @@ from glimr_keras.trials.trial import Trial
 def trial_columns(
     trials: Sequence[Trial], objective: Objective, cv_folds: int | None = None
 ) -> list[Column]:
-    """Return trials as a table, one row each, in their order.
+    """Return the columns of a table with one row per trial, in the order of the trials.
 
     Args:
-        trials: Any, also those that run or have failed.
-        objective: What was optimised.
-        cv_folds: Of the cross validation. Defaults to none.
+        trials: The trials, including running and failed ones.
+        objective: The optimised objective.
+        cv_folds: The number of cross-validation folds. Defaults to `None`, which means no cross
+            validation.
 
     Returns:
-        `trial`, `status` where one is not completed, the objective (with several objectives the
-        `score`, and each of them), `std` over folds or executions, `best_epoch`,
-        `weights_epoch` where one was scored at another epoch than its weights are of, `seconds`,
-        and the hyperparameters that one of them has. What says which part of a training a trial of
-        Hyperband is, is left out, but for the `epochs` that it was trained to.
+        These columns; all but the first may be missing:
+
+        - `trial`: The id.
+        - `status`: If a trial is not completed.
+        - The objective; with several objectives, `score` and each objective.
+        - `std`: The standard deviation over folds or executions.
+        - `best_epoch`
+        - `weights_epoch`: If a trial was scored at another epoch than the one of its weights.
+        - `epochs`: The epoch that a trial of Hyperband was trained to. Its other reserved values,
+          which say which part of a training it is, are left out.
+        - `seconds`
+        - The hyperparameters that at least one trial has.
     """
     columns = [Column.of("trial", [trial.trial_id for trial in trials])]
 
@@ -59,16 +67,17 @@ def trial_columns(
 
 
 def scored(trial: Trial) -> float | None:
-    """Return the score of a trial that has one."""
+    """Return the score of a trial, or `None` if it has none."""
     return trial.score if trial.is_scored else None
 
 
 def failures(trials: Sequence[Trial], most: int = 5) -> list[str]:
-    """Return why trials failed, each reason in a line with the trials that it is of.
+    """Return the reasons why trials failed, one line per reason with the trials' ids.
 
     Args:
-        trials: Any; those that did not fail are left out.
-        most: How many reasons; of others it is said that there are some.
+        trials: The trials; those that did not fail are ignored.
+        most: The maximum number of reasons. A last line counts the trials with other reasons.
+            Defaults to `5`.
     """
     reasons: dict[str, list[str]] = {}
     for trial in trials:
@@ -80,10 +89,11 @@ def failures(trials: Sequence[Trial], most: int = 5) -> list[str]:
 
 
 def counts(trials: Sequence[Trial], planned: int | None = None) -> str:
-    """Return how many trials there are of each status: `23 of 50 trials: 20 completed, 3 failed`.
+    """Return the number of trials of each status: `23 of 50 trials: 20 completed, 3 failed`.
 
     Args:
-        planned: How many there will be. Defaults to any number.
+        trials: The trials.
+        planned: The planned number of trials. Defaults to `None`, which means unknown.
     """
     number = len(trials)
     of_all = "" if planned is None or planned <= number else f" of {planned}"
@@ -111,7 +121,7 @@ def _part(trial: Trial, objective: Objective, number: int) -> float | None:
 
 
 def _deviation(trial: Trial, cv_folds: int | None) -> float | None:
-    """Return the standard deviation over folds, or over executions, of the population."""
+    """Return the population standard deviation over folds or executions."""
     if not trial.is_scored:
         return None
     scores = [

@@ -1,6 +1,6 @@
-"""Figures of a search, drawn by Matplotlib or by Plotly.
+"""Figures of a search, drawn with Matplotlib or Plotly.
 
-Each function takes a tuner or what `open` returns, a project's directory, or a table.
+Each function takes a tuner or the results that `open` returns, a project's directory, or a table.
 """
 
 from glimr_keras.visualization.backends import save

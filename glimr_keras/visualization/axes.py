@@ -1,4 +1,4 @@
-"""Hyperparameters' axes: how much is written at them, so that nothing overlaps. Runs anywhere."""
+"""Axes of hyperparameters: labels and ticks that do not overlap. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from glimr_keras.visualization.dimensions import Dimension
 from glimr_keras.visualization.picture import Axis
 
 _LETTER = 0.08
-"""Width of a letter, in inches."""
+"""The width of a letter, in inches."""
 GOLDEN, SILVER = (math.sqrt(5) - 1) / 2, math.sqrt(2) - 1
 
 
 def labels(dimensions: Sequence[Dimension], inches: float) -> list[str]:
-    """Return what is written at the axes of hyperparameters that are so long: names in at most two
-    lines, or three where it takes that to tell them apart.
+    """Return the labels of hyperparameters for axes of this length.
+
+    Names take at most two lines, or three if they cannot be told apart otherwise.
     """
     length = max(8, int(inches / _LETTER))
     names = style.shortened_all([each.name for each in dimensions], 2 * length - 4)
@@ -26,8 +27,9 @@ def labels(dimensions: Sequence[Dimension], inches: float) -> list[str]:
 
 
 def horizontal(dimension: Dimension, label: str, inches: float, is_hidden: bool = False) -> Axis:
-    """Return the x axis of a hyperparameter in a panel that is so wide; texts that do not fit
-    beside each other are oblique.
+    """Return the x axis of a hyperparameter in a panel of this width.
+
+    Labels that do not fit next to each other are rotated.
     """
     room = inches / max(1, len(dimension.options))
     fits = all((len(option) + 1) * _LETTER <= room for option in dimension.options)
@@ -36,7 +38,7 @@ def horizontal(dimension: Dimension, label: str, inches: float, is_hidden: bool 
 
 
 def vertical(dimension: Dimension, label: str, inches: float, is_hidden: bool = False) -> Axis:
-    """Return the y axis of a hyperparameter in a panel that is so high."""
+    """Return the y axis of a hyperparameter in a panel of this height."""
     return _axis(dimension, label, _ticks(dimension, inches / 0.17, 9), 0, is_hidden)
 
 
@@ -62,7 +64,7 @@ def _axis(
 
 
 def _ticks(dimension: Dimension, most: float, length: int) -> list[tuple[float, str]] | None:
-    """Return the options that have a text: all of them, or every second, third, … one."""
+    """Return the labelled options: all of them, or every second, third, … one."""
     if not dimension.options:
         return None
     every = math.ceil(len(dimension.options) / max(1, int(most)))
@@ -71,15 +73,16 @@ def _ticks(dimension: Dimension, most: float, length: int) -> list[tuple[float, 
 
 
 def jittered(dimension: Dimension, width: float = 0.5, irrational: float = GOLDEN) -> np.ndarray:
-    """Return the trials' positions, those of one option beside each other. Shape (trials,)."""
+    """Return the trials' positions, with trials of the same option spread out. Shape (trials,)."""
     if not dimension.options:
         return dimension.positions
     return dimension.positions + width * spread(len(dimension.positions), irrational)
 
 
 def spread(count: int, irrational: float = GOLDEN) -> np.ndarray:
-    """Return numbers from -0.5 to 0.5 that look random and are always the same; others of another
-    irrational number. Shape (count,).
+    """Return numbers from -0.5 to 0.5 that look random but are reproducible. Shape (count,).
+
+    Another irrational number gives other numbers.
     """
     return (np.arange(1, count + 1) * irrational) % 1 - 0.5
 
@@ -87,13 +90,13 @@ def spread(count: int, irrational: float = GOLDEN) -> np.ndarray:
 def round_ticks(
     low: float, high: float, is_log: bool = False, is_int: bool = False, most: int = 5
 ) -> list[float]:
-    """Return round numbers between two ends, at least two where there are such.
+    """Return round numbers between two ends, at least two if there are any.
 
     Args:
-        low, high: The ends; on a log scale logarithms.
-        is_log: Whether only powers of ten are round.
-        is_int: Whether only integers are.
-        most: How many at most.
+        low, high: The ends; on a log scale, their logarithms.
+        is_log: Whether only powers of ten are round. Defaults to `False`.
+        is_int: Whether only integers are round. Defaults to `False`.
+        most: The maximum number of ticks. Defaults to `5`.
     """
     if is_log:
         step = float(max(1, math.ceil((high - low) / most)))

@@ -1,4 +1,4 @@
-"""Which library draws a figure, and files of what it drew. Runs anywhere."""
+"""The libraries that draw figures, and saving of figures to files. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ BACKENDS = ("matplotlib", "plotly")
 
 
 def check_backend(backend: str) -> None:
-    """Check that there is such a backend, and that it is installed.
+    """Check that a backend exists and is installed.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no such backend.
         ImportError: If it is not installed.
     """
     if backend not in BACKENDS:
@@ -42,7 +42,7 @@ def check_backend(backend: str) -> None:
 
 
 def drawn(picture: Picture, backend: str) -> Any:
-    """Return what a backend draws of a picture."""
+    """Draw a picture with a backend and return the result."""
     library = on_matplotlib if backend == "matplotlib" else on_plotly
     return library.drawn(picture)
 
@@ -51,16 +51,16 @@ def save(figure: Any, path: str | os.PathLike[str]) -> pathlib.Path:
     """Write a figure to a file.
 
     Args:
-        figure: What a function that plots returned, or a figure of Matplotlib or Plotly.
-        path: Of Matplotlib's `.png`, `.svg`, `.pdf`, or what else Matplotlib writes; of Plotly's
-            `.html`, one file that needs no network.
+        figure: The return value of a plot function, or a Matplotlib or Plotly figure.
+        path: The path of the file. For Matplotlib, `.png`, `.svg`, `.pdf`, or another format that
+            Matplotlib writes. For Plotly, `.html`: one file that works offline.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: If such a figure cannot be written so.
-        TypeError: If it is no figure.
+        ValueError: If the figure cannot be written in this format.
+        TypeError: If `figure` is not a figure.
     """
     place = pathlib.Path(path)
     is_plotly = hasattr(figure, "write_html")
@@ -80,10 +80,10 @@ def save(figure: Any, path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def figure_of(drawing: Any) -> Any:
-    """Return the figure of Matplotlib that axes are in.
+    """Return the Matplotlib figure that contains the axes.
 
     Raises:
-        TypeError: If it is nothing of Matplotlib's.
+        TypeError: If it is not a Matplotlib object.
     """
     first = drawing.flat[0] if hasattr(drawing, "flat") else drawing
     figure = first if hasattr(first, "savefig") else getattr(first, "figure", None)

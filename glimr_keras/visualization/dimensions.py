@@ -1,4 +1,4 @@
-"""Hyperparameters as axes: where each trial is on one, its options and its scale. Optuna; runs
+"""Hyperparameters as axes: the trials' positions, the options and the scale. Uses Optuna; runs
 anywhere.
 """
 
@@ -25,10 +25,10 @@ class Dimension:
     """A hyperparameter as an axis.
 
     Attributes:
-        name: Of the hyperparameter, as Optuna's study has it.
-        positions: Of the trials: numbers, of a category the number of the option counted from 0,
-            nan where a trial does not have it. Shape (trials,).
-        options: What is written for each option; empty for a number.
+        name: The name of the hyperparameter, as in Optuna's study.
+        positions: The position of each trial, NaN if it does not have the hyperparameter. A number
+            is its own position; an option has its index, counted from 0. Shape (trials,).
+        options: The label of each option; empty for a number.
         is_log: Whether it is sampled on a log scale.
         is_int: Whether its numbers are integers.
     """
@@ -41,40 +41,38 @@ class Dimension:
 
     @property
     def is_there(self) -> np.ndarray:
-        """Which trials have it. Shape (trials,), booleans."""
+        """Return which trials have the hyperparameter. Shape (trials,), booleans."""
         return np.isfinite(self.positions)
 
     def scale(self, positions: Any) -> np.ndarray:
-        """Return positions as they are drawn: logarithms on a log scale."""
+        """Return positions as drawn: logarithms on a log scale."""
         return np.log10(positions) if self.is_log else np.asarray(positions, float)
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The ends of the axis, as they are drawn."""
+        """Return the ends of the axis, as drawn."""
         if self.options:
             return -0.5, len(self.options) - 0.5
         return limits(self.scale(self.positions))
 
     def unit(self, positions: Any) -> np.ndarray:
-        """Return positions as parts of the axis, from 0 to 1."""
+        """Return positions as fractions of the axis, from 0 to 1."""
         low, high = self.ends
         return (self.scale(positions) - low) / (high - low)
 
     def at(self, unit: Any) -> np.ndarray:
-        """Return the positions at parts of the axis, from 0 to 1."""
+        """Return the positions at fractions of the axis, from 0 to 1."""
         low, high = self.ends
         drawn = low + np.asarray(unit, float) * (high - low)
         return 10**drawn if self.is_log else drawn
 
     def text(self, position: float) -> str:
-        """Return what is written at a position."""
+        """Return the label of a position."""
         return self.options[int(position)] if self.options else number(position)
 
 
 def all_dimensions(scores: Scores) -> dict[str, Dimension]:
-    """Return the hyperparameters that trials with a score had, by name, in the order in which they
-    were declared.
-    """
+    """Return the hyperparameters of the trials with a score, by name, in order of declaration."""
     distributions = Distributions(scores.project)
     had = [
         distributions.split(trial)[0] if is_shown else {}
@@ -89,8 +87,9 @@ def all_dimensions(scores: Scores) -> dict[str, Dimension]:
 
 
 def is_of(label: str, name: str) -> bool:
-    """Tell whether a label is of the hyperparameter of this name; where two share a name, their
-    labels go on with their conditions.
+    """Return whether a label belongs to the hyperparameter of this name.
+
+    If several hyperparameters share a name, their conditions follow it in the label.
     """
     return label == name or label.startswith(f"{name} (")
 
@@ -113,5 +112,5 @@ def _dimension(label: str, distribution: BaseDistribution, values: list[Any]) ->
 
 
 def _exactly(value: Any) -> tuple[bool, Any]:
-    """Return a key that tells `True` from `1`, but not `1` from `1.0`."""
+    """Return a key that distinguishes `True` from `1`, but not `1` from `1.0`."""
     return isinstance(value, bool), value

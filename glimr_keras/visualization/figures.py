@@ -1,4 +1,4 @@
-"""All figures by name, and which of them a project has. Runs anywhere."""
+"""All figures by name, and the figures that apply to a project. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FIGURES: Mapping[str, Callable[..., Any]] = types.MappingProxyType(
         "timeline": timeline.plot_timeline,
     }
 )
-"""The functions that plot, by name; each takes a source and `backend=`."""
+"""The plot functions by name. Each takes a source and `backend=`."""
 
 _CHECKS: Mapping[str, Callable[[Scores], None]] = {
     "optimization_history": history.check_optimization_history,
@@ -57,10 +57,11 @@ _CHECKS: Mapping[str, Callable[[Scores], None]] = {
 
 
 def applicable(source: Source | Project) -> list[str]:
-    """Return the names of the figures for which a source has something, as `FIGURES` orders them.
+    """Return the names of the figures that a source has data for, in the order of `FIGURES`.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
     """
     scores = scores_of(source)
 

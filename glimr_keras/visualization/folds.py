@@ -1,4 +1,4 @@
-"""The score of each fold by configuration, with their mean. Runs anywhere."""
+"""The score of each fold by configuration, with the mean. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -27,24 +27,26 @@ def plot_folds(
     objective: Goal = None,
     backend: str = "matplotlib",
 ) -> Drawing:
-    """Plot the score of each fold of the best configurations, with their mean; without cross
-    validation that of each execution.
+    """Plot the score of each fold (or execution) of the best configurations, with their mean.
 
-    Of several executions of a fold there is the mean. Configurations of which a scheduler stopped a
-    training come last; their means are rings.
+    Without cross validation, each execution has its own score. With several executions per fold, a
+    fold's score is their mean. Configurations with a training run that a scheduler stopped come
+    last, and their means are drawn as rings.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
-        k: How many configurations. Defaults to 20.
-        objective: A metric instead of what was optimised, at the epoch of the score.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
+        k: The number of configurations. Defaults to `20`.
+        objective: The metric to use instead of the optimised objective, with its values at the
+            epoch of the score. Defaults to `None`, which means the optimised objective.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure.
 
     Raises:
         ProjectError: If there is nothing to plot yet.
-        ValueError: If each configuration is trained once only, or there is no such backend.
+        ValueError: If each configuration is trained only once, or there is no such backend.
 
     Example:
         >>> glimr_keras.visualization.plot_folds(tuner, k=10)
@@ -57,7 +59,7 @@ def plot_folds(
 
 
 def check_folds(scores: Scores) -> None:
-    """Check that there are folds, or several executions, and a configuration with a score."""
+    """Check that there are folds or several executions, and a configuration with a score."""
     if _parts(scores) < 2:
         raise ValueError(
             "There are no folds: the project has no cross validation (`cv_folds=` of the tuner), "
@@ -74,7 +76,7 @@ def _parts(scores: Scores) -> int:
 
 
 def fold_scores(scores: Scores, trial: Trial) -> dict[int, float]:
-    """Return the score of each fold, or of each execution, without infinite ones."""
+    """Return the finite score of each fold or execution."""
     found = trial.fold_scores(_parts(scores))
     return {part: score for part, score in found.items() if np.isfinite(score)}
 
@@ -97,7 +99,9 @@ def _folds(scores: Scores, k: int) -> Picture:
 def _parts_of(
     scores: Scores, places: list[int], of: list[dict[int, float]], word: str
 ) -> list[Layer]:
-    """Return a dot for each fold; more folds than there are colours have one colour."""
+    """Return a dot for each fold. If there are more folds than colours, all have the same
+    colour.
+    """
     count = _parts(scores)
     layers: list[Layer] = []
     for part in range(count):

@@ -1,4 +1,4 @@
-"""Scores over time, and how many trials reach which. Runs anywhere."""
+"""Scores over time, and their distribution. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 def plot_optimization_history(
     source: Source | Project, *, objective: Goal = None, backend: str = "matplotlib"
 ) -> Drawing:
-    """Plot the score of each trial, and the best one so far.
+    """Plot the score of each trial and the best score so far.
 
-    Trials that a scheduler stopped are rings, failed ones are crosses at the bad end of the axis.
-    Neither counts for the best. Scores that are far worse than most are triangles at that end.
+    Trials that a scheduler stopped are rings. Failed trials are crosses at the bad end of the axis.
+    Neither counts for the best score. Scores that are far worse than most are triangles at that
+    end.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
-        objective: A metric instead of what was optimised, at the epoch of the score.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
+        objective: The metric to use instead of the optimised objective, with its values at the
+            epoch of the score. Defaults to `None`, which means the optimised objective.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure.
 
     Raises:
         ProjectError: If there is nothing to plot yet.
@@ -67,8 +70,9 @@ def _history(scores: Scores) -> Picture:
 
 
 def best_so_far(scores: Scores) -> np.ndarray:
-    """Return the best score of completed trials up to each; nan before there is one. Shape
-    (trials,).
+    """Return the best score of completed trials up to each trial; NaN before there is one.
+
+    Shape (trials,).
     """
     best = np.fmin if scores.is_min else np.fmax
     values: np.ndarray = np.where(scores.completed, scores.values, np.nan)
@@ -82,21 +86,23 @@ def plot_edf(
     objective: Goal = None,
     backend: str = "matplotlib",
 ) -> Drawing:
-    """Plot which part of the completed trials scores up to each value: their empirical distribution
-    function.
+    """Plot the empirical distribution function of the scores of completed trials.
+
+    For each score, it shows the fraction of completed trials that score at most this.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table; or a list
-            of several to compare, of one objective.
-        objective: A metric instead of what was optimised, at the epoch of the score.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table. To compare several searches with the same objective, pass a list of these.
+        objective: The metric to use instead of the optimised objective, with its values at the
+            epoch of the score. Defaults to `None`, which means the optimised objective.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure.
 
     Raises:
         ProjectError: If there is nothing to plot yet.
-        ValueError: If there is no such backend, or the searches optimised different things.
+        ValueError: If there is no such backend, or the searches have different objectives.
 
     Example:
         >>> glimr_keras.visualization.plot_edf([random_search, hyperband])

@@ -1,4 +1,4 @@
-"""The brackets of `Hyperband`: who was promoted from round to round. Runs anywhere."""
+"""The brackets of `Hyperband`: which trials were promoted from round to round. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Stay(NamedTuple):
     """A trial in a round of a bracket.
 
     Attributes:
-        place: Of the trial.
-        bracket, round: As Hyperband counts them: the bracket with most rounds has the highest
+        place: The index of the trial.
+        bracket, round: As numbered by Hyperband: the bracket with the most rounds has the highest
             number.
-        epochs: Up to which it trained.
-        parent: The place of the trial that it continues; `None` in the first round.
+        epochs: The epoch up to which it trained.
+        parent: The index of the trial that it continues; `None` in the first round.
     """
 
     place: int
@@ -41,18 +41,20 @@ class Stay(NamedTuple):
 def plot_hyperband(
     source: Source | Project, *, objective: Goal = None, backend: str = "matplotlib"
 ) -> Drawing:
-    """Plot the brackets of `Hyperband`: the scores of the trials in each round, with lines from
-    those that were promoted to the trials that went on with them.
+    """Plot the brackets of `Hyperband`: the trials' scores in each round, with lines from promoted
+    trials to their continuations.
 
-    Several iterations of a bracket are in one panel. A dot in grey was not promoted.
+    All iterations of a bracket share one panel. Trials that were not promoted are grey.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
-        objective: A metric instead of what was optimised, at the epoch of the score.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
+        objective: The metric to use instead of the optimised objective, with its values at the
+            epoch of the score. Defaults to `None`, which means the optimised objective.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, several as an array, or a figure of Plotly.
+        Matplotlib axes (an array if there are several) or a Plotly figure.
 
     Raises:
         ProjectError: If there is nothing to plot yet.
@@ -68,7 +70,7 @@ def plot_hyperband(
 
 
 def check_hyperband(scores: Scores) -> None:
-    """Check that `Hyperband` chose the trials, and that one has a score."""
+    """Check that `Hyperband` chose the trials, and that a trial has a score."""
     if scores.trials and not stays(scores):
         raise ValueError(
             "There are no brackets: the trials were not chosen by the tuner `Hyperband`. See "
@@ -78,7 +80,7 @@ def check_hyperband(scores: Scores) -> None:
 
 
 def stays(scores: Scores) -> list[Stay]:
-    """Return where the trials of `Hyperband` are."""
+    """Return the bracket and round of each trial of `Hyperband`."""
     places = {trial.trial_id: place for place, trial in enumerate(scores.trials)}
     return [
         Stay(
@@ -124,7 +126,7 @@ def _tick(found: list[Stay]) -> str:
 
 
 def _across(scores: Scores, found: list[Stay]) -> np.ndarray:
-    """Return where each trial is on the x axis: in its round, beside others. Shape (trials,)."""
+    """Return each trial's x position: within its round, next to the others. Shape (trials,)."""
     x = np.full(len(scores.trials), np.nan)
     for number in {stay.round for stay in found}:
         places = [stay.place for stay in found if stay.round == number]
@@ -135,9 +137,7 @@ def _across(scores: Scores, found: list[Stay]) -> np.ndarray:
 def _promotions(
     scores: Scores, found: list[Stay], x: np.ndarray, ends: tuple[float, float]
 ) -> list[Layer]:
-    """Return the lines from trials to those that went on with them, the best configuration's on
-    top.
-    """
+    """Return the lines from trials to their continuations, the best configuration on top."""
     best = [place for place in scores.best_first if np.isfinite(x[place])][:1]
     ids = {each.trial_id for place in best for each in lineage(scores, scores.trials[place])}
     y = np.clip(scores.values, *ends)

@@ -1,4 +1,4 @@
-"""How much each hyperparameter matters, and so which of many are worth a figure. Optuna; runs
+"""The importance of hyperparameters, and the choice of those that a figure shows. Uses Optuna; runs
 anywhere.
 """
 
@@ -39,26 +39,30 @@ def plot_param_importances(
     objective: Goal = None,
     backend: str = "matplotlib",
 ) -> Drawing:
-    """Plot how much each hyperparameter matters for the score; all together are 1.
+    """Plot the importance of each hyperparameter for the score; the importances sum to 1.
 
-    By default Optuna's PED-ANOVA tells what sets the best tenth of the trials apart (Watanabe et
-    al., "PED-ANOVA", IJCAI 2023). It takes a second for thousands of trials. Of few it is rough.
-    Trials that a scheduler stopped count, as worse than those that completed. Which values are good
-    is in `plot_slice`.
+    By default, Optuna's PED-ANOVA determines what distinguishes the best tenth of the trials
+    (Watanabe et al., "PED-ANOVA", IJCAI 2023). It takes a second for thousands of trials. With few
+    trials it is rough. Trials that a scheduler stopped count as worse than completed ones. To see
+    which values are good, use `plot_slice`.
 
-    From Optuna 5 on, PED-ANOVA knows hyperparameters that only some trials have. Other evaluators
-    leave these out, unless `params` names them: then only trials that have all of `params` count.
+    From Optuna 5 on, PED-ANOVA supports hyperparameters that only some trials have. Other
+    evaluators leave these out, unless `params` names them. Then only trials that have all of
+    `params` count.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
-        params: Names of hyperparameters. Defaults to all that were varied.
-        evaluator: Of `optuna.importance`, such as `FanovaImportanceEvaluator()`, which explains the
-            variance over all trials, needs scikit-learn, and takes longer. Defaults to PED-ANOVA.
-        objective: A metric instead of what was optimised, at the epoch of the score.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
+        params: The names of hyperparameters. Defaults to `None`, which means all that were varied.
+        evaluator: An evaluator of `optuna.importance`. For example, `FanovaImportanceEvaluator()`
+            explains the variance over all trials, but needs scikit-learn and takes longer. Defaults
+            to `None`, which means PED-ANOVA.
+        objective: The metric to use instead of the optimised objective, with its values at the
+            epoch of the score. Defaults to `None`, which means the optimised objective.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure.
 
     Raises:
         ProjectError: If there is nothing to plot yet.
@@ -79,7 +83,7 @@ def plot_param_importances(
 
 
 def check_param_importances(scores: Scores) -> None:
-    """Check that trials differ in their score and in a hyperparameter."""
+    """Check that the trials differ in their score and in a hyperparameter."""
     scores.needs_ended()
     if np.ptp(scores.values[scores.ended]) == 0:
         raise nothing(scores, "all trials have the same score, so nothing matters")
@@ -91,16 +95,17 @@ def param_importances(
     names: Sequence[str] | None = None,
     evaluator: BaseImportanceEvaluator | None = None,
 ) -> dict[str, float]:
-    """Return the importance of each hyperparameter, the highest first; their sum is 1.
+    """Return the importance of each hyperparameter, highest first; they sum to 1.
 
     Args:
-        scores: Of which at least two differ.
-        names: Those of an evaluator that knows no conditions are judged by the trials that have
-            them all. Defaults to all, and with such an evaluator to those that all trials have.
-        evaluator: Defaults to PED-ANOVA.
+        scores: The scores, of which at least two differ.
+        names: The names of hyperparameters. An evaluator without support for conditions uses only
+            the trials that have all of them. Defaults to `None`, which means all; for such an
+            evaluator, those that all trials have.
+        evaluator: The evaluator. Defaults to `None`, which means PED-ANOVA.
 
     Raises:
-        ProjectError: If no trial has them all.
+        ProjectError: If no trial has all of them.
     """
     from optuna import importance
 
@@ -111,13 +116,14 @@ def param_importances(
         raise nothing(scores, f"no trial has all of {', '.join(names)}, which this way needs")
     study, way = _study(scores), evaluator or importance.PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of few trials; the figure says how many they are
+        warnings.simplefilter("ignore")  # about few trials; the figure shows their number
         found = importance.get_param_importances(study, evaluator=way, params=list(names))
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def _knows_conditions(evaluator: BaseImportanceEvaluator | None) -> bool:
-    """Tell whether an evaluator uses all trials, also those without some of the hyperparameters:
+    """Return whether an evaluator also uses trials that lack some of the hyperparameters.
+
     PED-ANOVA does, from Optuna 5 on.
     """
     import optuna
@@ -131,7 +137,7 @@ def _knows_conditions(evaluator: BaseImportanceEvaluator | None) -> bool:
 def _used(
     scores: Scores, names: Sequence[str], evaluator: BaseImportanceEvaluator | None
 ) -> np.ndarray:
-    """Return by which trials hyperparameters are judged. Shape (trials,), booleans."""
+    """Return which trials are used to judge hyperparameters. Shape (trials,), booleans."""
     if _knows_conditions(evaluator):
         return scores.ended
     known = all_dimensions(scores)
@@ -145,10 +151,9 @@ def _in_all_trials(scores: Scores, names: Sequence[str]) -> list[str]:
 
 
 def _study(scores: Scores) -> optuna.Study:
-    """Return a study of the one score that is shown, also where several objectives make it up.
+    """Return a study of the plotted score, also if several objectives are combined in it.
 
-    Trials that a scheduler stopped count, with their score, but as no better than any that
-    completed.
+    Stopped trials count with their score, but as no better than any completed trial.
     """
     one = Objective(scores.metric, "min" if scores.is_min else "max")
     worst = max(map(one.sort_key, scores.values[scores.completed]), default=-np.inf)
@@ -162,7 +167,7 @@ def _study(scores: Scores) -> optuna.Study:
 
 
 def varied(scores: Scores, at_least: int = 1) -> dict[str, Dimension]:
-    """Return the hyperparameters of which trials with a score had several values, by name.
+    """Return the hyperparameters with several values among the trials with a score, by name.
 
     Raises:
         ProjectError: If there are fewer than `at_least`.
@@ -182,13 +187,16 @@ def varied(scores: Scores, at_least: int = 1) -> dict[str, Dimension]:
 def chosen(
     scores: Scores, params: Sequence[str] | None, most: int | None = None, at_least: int = 1
 ) -> list[Dimension]:
-    """Return the hyperparameters of a figure.
+    """Return the hyperparameters that a figure shows.
 
     Args:
-        scores: Of a project.
-        params: Their names. Defaults to all that were varied, in the order of their declaration.
-        most: If there are more than that, the most important ones, the most important first.
-        at_least: How many the figure needs.
+        scores: The scores of a project.
+        params: The names. Defaults to `None`, which means all that were varied, in order of
+            declaration.
+        most: The maximum number of varied hyperparameters. If there are more, only the most
+            important ones are returned, most important first. Defaults to `None`, which means no
+            maximum.
+        at_least: The number of hyperparameters that the figure needs. Defaults to `1`.
 
     Raises:
         ValueError: If one of `params` is unknown, or there are too few.

@@ -1,4 +1,4 @@
-"""A metric by epoch: the best trials over all others. Runs anywhere."""
+"""A metric by epoch: the best trials in front of all others. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A metric of one trial by epoch, over its executions. Each of shape (epochs,).
+    """A metric of one trial by epoch, over its executions. Each array has shape (epochs,).
 
     Attributes:
-        epochs: Counted from 1; of a trial that continues another from that one's first.
+        epochs: Counted from 1. For a trial that continues another, they start with the first epoch
+            of that one.
         mean, low, high: Over the executions that reached the epoch.
     """
 
@@ -51,24 +52,25 @@ def plot_learning_curves(
     objective: Goal = None,
     backend: str = "matplotlib",
 ) -> Drawing:
-    """Plot a metric by epoch: the best trials in colours, with a dot at their best epoch, and all
-    others in grey.
+    """Plot a metric by epoch: the best trials in colour with a dot at their best epoch, all others
+    in grey.
 
-    Of several executions or folds there is the mean of those that reached the epoch, and a band
-    from the lowest to the highest. A trial of `Hyperband` that continues others begins with them.
-    Rings are where schedulers stopped trials, crosses where trials failed.
+    With several executions or folds, the line is the mean over those that reached the epoch. A band
+    spans their lowest to highest values. The curve of a `Hyperband` trial that continues others
+    begins with theirs. Rings mark where schedulers stopped trials, crosses where trials failed.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table of
-            `experiment_table`.
-        metric: Its name in Keras' logs. Defaults to the objective, the first of several that is in
-            the logs, and else to the loss.
-        k: How many trials are in colours, up to 8. Defaults to 5.
-        objective: What ranks the trials, instead of what was optimised.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a table
+            of `experiment_table`.
+        metric: The name of the metric in Keras' logs. Defaults to `None`, which means the first
+            objective in the logs, or else the loss.
+        k: The number of coloured trials, from 1 to 8 (both included). Defaults to `5`.
+        objective: The metric or metrics that rank the trials instead of the optimised objective.
+            Defaults to `None`, which means the optimised objective.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure.
 
     Raises:
         ProjectError: If there is nothing to plot yet.
@@ -90,8 +92,8 @@ def check_learning_curves(scores: Scores, metric: str | None = None) -> None:
     """Check that a trial has logged the metric in several epochs.
 
     Raises:
-        ValueError: If the trials have logged others.
-        ProjectError: If they have logged none, or one epoch each.
+        ValueError: If the trials have logged only other metrics.
+        ProjectError: If they have logged none, or only one epoch each.
     """
     name = _usual_metric(scores) if metric is None else metric
     known = _metrics(scores)
@@ -109,7 +111,9 @@ def check_learning_curves(scores: Scores, metric: str | None = None) -> None:
 
 
 def _metrics(scores: Scores) -> dict[str, int]:
-    """Return the metrics in the logs, with the most epochs in which a training has a number."""
+    """Return the logged metrics, with the largest number of epochs in which a training run has a
+    number.
+    """
     most: dict[str, int] = {}
     for trial in scores.trials:
         for execution in trial.executions.values():
@@ -127,9 +131,7 @@ def _usual_metric(scores: Scores) -> str:
 
 
 def curve_of(scores: Scores, trial: Trial, metric: str) -> Curve | None:
-    """Return the curve of a trial, with those of the trials that it continues; `None` without any
-    epoch.
-    """
+    """Return the curve of a trial and of those that it continues; `None` without any epoch."""
     values: dict[int, list[float]] = {}
     for part in lineage(scores, trial):
         begun = min(values, default=None)
@@ -153,7 +155,7 @@ def curve_of(scores: Scores, trial: Trial, metric: str) -> Curve | None:
 
 
 def lineage(scores: Scores, trial: Trial) -> list[Trial]:
-    """Return a trial and those that it continues, the latest first."""
+    """Return a trial and those that it continues, latest first."""
     found = [trial]
     trials = scores.project.trials
     while (parent := trials.get(str(found[-1].values.get(Stage.PARENT)))) is not None:
@@ -164,8 +166,9 @@ def lineage(scores: Scores, trial: Trial) -> list[Trial]:
 
 
 def best_lineages(scores: Scores, k: int) -> list[int]:
-    """Return the places of the best trials, each configuration once though several of `Hyperband`'s
-    trials go on with it.
+    """Return the indices of the best trials, one per configuration.
+
+    Several trials of `Hyperband` may continue the same configuration.
     """
     places: list[int] = []
     seen: set[str] = set()
@@ -235,7 +238,7 @@ def _best(scores: Scores, place: int, curve: Curve, colour: str) -> list[Layer]:
 
 
 def _ends(scores: Scores, curves: dict[int, Curve]) -> list[Layer]:
-    """Return a mark where a curve ends early, and why."""
+    """Return a mark where each curve was stopped or failed, with the reason."""
     size = marks.fitting(len(curves), 4.5)
     looks = {
         TrialStatus.STOPPED: Dots([], [], "stopped by the scheduler", style.GREY, "ring", size),

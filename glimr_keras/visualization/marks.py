@@ -1,4 +1,4 @@
-"""Trials as dots: completed, stopped and failed ones never look the same. Runs anywhere."""
+"""Trials as marks: completed, stopped and failed ones always look different. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from glimr_keras.visualization.picture import Dots, Layer
 from glimr_keras.visualization.scores import Scores
 
 MARGIN = 0.015
-"""How far from its end marks are that stand for what is beyond an axis, as a part of it."""
+"""The distance from the axis end of marks for values beyond it, as a fraction of the axis."""
 
 
 def scored(
@@ -23,16 +23,19 @@ def scored(
     name: str = "",
     about: Sequence[str] | None = None,
 ) -> list[Layer]:
-    """Return a dot for each trial with a score, at its score: a ring where a scheduler stopped it,
-    a triangle at the end of the axis where the score is beyond it.
+    """Return a mark at the score of each trial with a score.
+
+    Completed trials are dots. Trials that a scheduler stopped are rings. A triangle at the end of
+    the axis stands for a score beyond it.
 
     Args:
-        scores: On the y axis.
-        x: Where trials are on the x axis; nan where they are not. Shape (trials,).
-        ends: Of the y axis.
-        colour: Of the completed ones, or a number for each trial. Shape (trials,).
-        name: Of the completed ones, in the legend. Defaults to none.
-        about: What is said of each where a pointer is. Defaults to its number and its score.
+        scores: The scores on the y axis.
+        x: The x positions of the trials, NaN for those not shown. Shape (trials,).
+        ends: The ends of the y axis.
+        colour: The colour of completed trials, or a number for each trial, shape (trials,).
+            Defaults to `style.BLUE`.
+        name: The name of completed trials in the legend. Defaults to `""`, which means none.
+        about: The hover text of each trial. Defaults to `None`, which means its number and score.
     """
     low, high = ends
     is_beyond = (scores.values < low) | (scores.values > high)
@@ -52,12 +55,12 @@ def scored(
 
 
 def failed(scores: Scores, x: np.ndarray, ends: tuple[float, float]) -> list[Layer]:
-    """Return a cross for each trial that failed, at the bad end of the y axis.
+    """Return a cross for each failed trial, at the bad end of the y axis.
 
     Args:
-        scores: On the y axis.
-        x: Where trials are on the x axis; nan where they are not. Shape (trials,).
-        ends: Of the y axis.
+        scores: The scores on the y axis.
+        x: The x positions of the trials, NaN for those not shown. Shape (trials,).
+        ends: The ends of the y axis.
     """
     bad, good = reversed(ends) if scores.is_min else ends
     y = np.full(len(x), bad + (good - bad) * MARGIN)
@@ -74,15 +77,15 @@ def chosen(
     about: Sequence[str],
     **look: Any,
 ) -> list[Layer]:
-    """Return dots for some of the trials; no layer for none.
+    """Return a layer of dots for some of the trials; no layer if there are none.
 
     Args:
-        which: Shape (trials,), booleans.
-        x, y: Where the trials are; nan where they are not. Shape (trials,).
-        colour: Of all, or a number for each trial. Shape (trials,).
-        name: In the legend.
-        about: What is said of each where a pointer is, for each trial.
-        **look: As for `Dots`.
+        which: The trials to draw. Shape (trials,), booleans.
+        x, y: The positions of the trials, NaN for those not shown. Shape (trials,).
+        colour: The colour of all, or a number for each trial, shape (trials,).
+        name: The name in the legend.
+        about: The hover text of each trial.
+        **look: See `Dots`.
     """
     places = np.flatnonzero(which & np.isfinite(x) & np.isfinite(y)).tolist()
     if not len(places):
@@ -93,5 +96,5 @@ def chosen(
 
 
 def fitting(count: int, largest: float = 5.0) -> float:
-    """Return the size of so many dots in one panel: from 200 on they are smaller."""
+    """Return the dot size for this number of dots in one panel; from 200 on, dots are smaller."""
     return float(np.clip(largest * (200 / max(count, 1)) ** 0.35, 2.0, largest))

@@ -1,4 +1,4 @@
-"""The scores of outer folds beside those that their searches reported. Runs anywhere."""
+"""The scores of outer folds next to the scores that their searches reported. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 
 def plot_nested(result: NestedResult, *, backend: str = "matplotlib") -> Drawing:
-    """Plot the score of each outer fold of a nested cross validation, joined to the score that its
-    search reported, and the means of both.
+    """Plot the score of each outer fold of a nested cross validation next to the score that its
+    search reported.
+
+    A line joins both scores of a fold. The means of both are shown too.
 
     Args:
-        result: What `nested_cross_validation` returned.
+        result: The return value of `nested_cross_validation`.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure.
 
     Raises:
         ValueError: If there is no such backend.

@@ -1,4 +1,4 @@
-"""Pictures drawn by Matplotlib. Runs anywhere."""
+"""Draw pictures with Matplotlib. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -51,14 +51,15 @@ _SETTINGS: Any = {
     "legend.fontsize": 9,
     "legend.frameon": False,
 }
-"""Fonts, and the colours of paper and ink, stay the user's."""
+"""Fonts and the colours of background and text remain the user's."""
 
 _DAY = 86400.0
 
 
 def drawn(picture: Picture) -> Any:
-    """Return a picture's axes, of a grid as an array, in a figure that pyplot knows. The user's
-    settings are as before.
+    """Return a picture's axes, as an array for a grid, in a figure registered with pyplot.
+
+    The user's settings are restored afterwards.
     """
     with _settings() as plt:
         rows, columns = len(picture.panels), len(picture.panels[0])
@@ -76,7 +77,7 @@ def drawn(picture: Picture) -> Any:
 
 @contextlib.contextmanager
 def _settings() -> Iterator[Any]:
-    """Lend `matplotlib.pyplot` with the settings of this room."""
+    """Provide `matplotlib.pyplot` with this package's settings."""
     import matplotlib.pyplot as plt
 
     with plt.rc_context(_SETTINGS):
@@ -84,9 +85,7 @@ def _settings() -> Iterator[Any]:
 
 
 def _colours(scale: Scale) -> Any:
-    """Return what maps the numbers of a scale to colours; on dark paper, what is dark else is
-    bright.
-    """
+    """Return a map from the numbers of a scale to colours; reversed on a dark background."""
     from matplotlib import rcParams
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize, to_rgb
@@ -110,7 +109,7 @@ def _add_colours(figure: Any, axes: Any, scale: Scale) -> None:
 
 
 def _add_legend(figure: Any, axes: Any) -> None:
-    """Put one legend below all panels, where it covers nothing."""
+    """Add one legend below all panels, where it covers nothing."""
     found: dict[str, Any] = {}
     for ax in axes.flat:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -149,7 +148,7 @@ def _draw(ax: Any, panel: Panel | None, scale: Scale | None, ink: str) -> None:
 
 
 def _in_days(panel: Panel) -> Panel:
-    """Return a panel of bars in time as Matplotlib has it: in days, and at the local time."""
+    """Return a panel of bars over time in Matplotlib's units: days, in local time."""
     bars = [
         dataclasses.replace(
             layer,
@@ -165,7 +164,7 @@ def _in_days(panel: Panel) -> Panel:
 
 
 def _local_days(seconds: float) -> float:
-    """Return a time since 1970, UTC, as the days that the local clock shows."""
+    """Return a time in seconds since 1970 (UTC) as days in local time."""
     shown = datetime.datetime.fromtimestamp(seconds).replace(tzinfo=datetime.timezone.utc)
     return shown.timestamp() / _DAY
 
@@ -184,7 +183,7 @@ def _set_axis(ax: Any, letter: str, axis: Axis) -> None:
         mine.set_minor_locator(ticker.NullLocator())
     elif axis.is_time:
         kinds: Any = dates
-        zone = datetime.timezone.utc  # as `_local_days` has it
+        zone = datetime.timezone.utc  # as in `_local_days`
         mine.set_major_locator(kinds.AutoDateLocator(tz=zone))
         mine.set_major_formatter(kinds.ConciseDateFormatter(mine.get_major_locator(), tz=zone))
     elif axis.is_count and not axis.is_log:
@@ -278,7 +277,7 @@ def _places_and_texts(ticks: Sequence[tuple[float, str]]) -> tuple[list[float], 
 
 
 def _plain(text: str) -> str:
-    """Return a text that Matplotlib does not take for a formula."""
+    """Return a text without anything that Matplotlib reads as a formula."""
     return text.replace("$", r"\$")
 
 
@@ -289,5 +288,5 @@ def _line_colour(layer: Lines, scale: Scale | None, ink: str) -> Any:
 
 
 def _own(colour: str, ink: str) -> str:
-    """Return a colour; what is in ink is dark on light paper and light on dark."""
+    """Return a colour; ink becomes the user's text colour."""
     return ink if colour == style.INK else colour

@@ -1,4 +1,4 @@
-"""Pictures drawn by Plotly. Runs anywhere."""
+"""Draw pictures with Plotly. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _SYMBOLS = {
     "dash": "line-ew-open",
 }
 _PIXELS = 96
-"""Of an inch."""
+"""Pixels per inch."""
 _TOP, _BOTTOM = 0.7, 0.95
 _MARGINS = _TOP + _BOTTOM
 """Above and below the panels, in inches."""
 
 
 def drawn(picture: Picture) -> Any:
-    """Return a picture as a figure, as wide as the page that shows it."""
+    """Return a picture as a figure that is as wide as the page that shows it."""
     from plotly.subplots import make_subplots
 
     rows, columns = len(picture.panels), len(picture.panels[0])
@@ -76,7 +76,7 @@ def drawn(picture: Picture) -> Any:
 
 
 def _dress(figure: Any, picture: Picture) -> None:
-    """Give a figure the style of this room."""
+    """Apply this package's style to a figure."""
     figure.update_layout(
         template="plotly_white",
         title={
@@ -104,7 +104,7 @@ def _colours(scale: Scale) -> dict[str, Any]:
 
 
 def _nothing_coloured() -> Any:
-    """Return a trace that shows nothing; Plotly shows the scale only where a trace has colours."""
+    """Return an invisible trace: Plotly shows a colour scale only if a trace uses it."""
     import plotly.graph_objects as go
 
     marker = {"color": [0.0], "coloraxis": "coloraxis"}
@@ -267,12 +267,12 @@ def _about(texts: Any) -> dict[str, Any]:
 
 
 def _times(seconds: Any) -> list[str]:
-    """Return times as Plotly has them: in local time, without a zone."""
+    """Return times in Plotly's format: local time without a time zone."""
     return [datetime.datetime.fromtimestamp(float(each)).isoformat() for each in seconds]
 
 
 def _plain(text: str) -> str:
-    """Return a text that Plotly does not take for HTML, in its lines."""
+    """Return a text without anything that Plotly reads as HTML, with line breaks."""
     return html.escape(text, quote=False).replace("\n", "<br>")
 
 

@@ -1,4 +1,4 @@
-"""Scores over pairs of hyperparameters: as a map of colours, and by rank. Runs anywhere."""
+"""Scores over pairs of hyperparameters: as a colour map, and by rank. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -31,23 +31,26 @@ def plot_contour(
     objective: Goal = None,
     backend: str = "matplotlib",
 ) -> Drawing:
-    """Plot a map of the scores over each pair of hyperparameters, good scores dark, with the
+    """Plot a colour map of the scores over each pair of hyperparameters, good scores dark, with
     completed trials as dots.
 
-    A place has the mean score of the trials near it, nearer ones counting more (a Gaussian of about
-    a tenth of each axis). Where no trial is near, there is no colour. Options of a category are not
-    near each other.
+    The colour at a point is the weighted mean score of nearby trials. The weights are Gaussian,
+    with a width of about a tenth of each axis. Points without a trial nearby have no colour.
+    Options of a category are not near each other.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
-        params: Names of at least two hyperparameters. Defaults to those that were varied, and to
-            the 4 most important ones (see `plot_param_importances`) where there are more.
-        objective: A metric instead of what was optimised, at the epoch of the score.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
+        params: The names of at least two hyperparameters. Defaults to `None`, which means those
+            that were varied; if there are more than 4, the 4 most important (see
+            `plot_param_importances`).
+        objective: The metric to use instead of the optimised objective, with its values at the
+            epoch of the score. Defaults to `None`, which means the optimised objective.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, several as an array with a row for each but the first hyperparameter and
-        a column for each but the last, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure. Several axes are an array with a row for each
+        hyperparameter but the first and a column for each but the last.
 
     Raises:
         ProjectError: If there is nothing to plot yet.
@@ -72,18 +75,21 @@ def plot_rank(
     """Plot the trials over each pair of hyperparameters, coloured by the rank of their score, the
     best ones dark.
 
-    Trials that a scheduler stopped are rings, and rank after those that completed.
+    Trials that a scheduler stopped are rings and rank after completed ones.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
-        params: Names of at least two hyperparameters. Defaults to those that were varied, and to
-            the 4 most important ones (see `plot_param_importances`) where there are more.
-        objective: A metric instead of what was optimised, at the epoch of the score.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
+        params: The names of at least two hyperparameters. Defaults to `None`, which means those
+            that were varied; if there are more than 4, the 4 most important (see
+            `plot_param_importances`).
+        objective: The metric to use instead of the optimised objective, with its values at the
+            epoch of the score. Defaults to `None`, which means the optimised objective.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, several as an array with a row for each but the first hyperparameter and
-        a column for each but the last, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure. Several axes are an array with a row for each
+        hyperparameter but the first and a column for each but the last.
 
     Raises:
         ProjectError: If there is nothing to plot yet.
@@ -132,13 +138,14 @@ def _contour(scores: Scores, dimensions: Sequence[Dimension]) -> Picture:
 
 
 def smoothed(scores: Scores, x: Dimension, y: Dimension) -> Cells:
-    """Return the mean score of the completed trials near each place of a pair of axes; nan where
-    none is near.
+    """Return the mean score of completed trials near each point of a pair of axes.
+
+    It is NaN if no trial is near.
     """
     which = scores.completed & x.is_there & y.is_there
     low, high = style.limits(scores.values[scores.completed], scores.is_min)
     values = np.clip(scores.values[which], low, high)
-    width = 0.3 * max(1, which.sum()) ** (-1 / 6)  # of a kernel in two dimensions, Scott's rule
+    width = 0.3 * max(1, which.sum()) ** (-1 / 6)  # a two-dimensional kernel, by Scott's rule
     columns, of_x = _weights(x, x.positions[which], width)
     rows, of_y = _weights(y, y.positions[which], width)
     weights = of_y @ of_x.T
@@ -150,8 +157,9 @@ def smoothed(scores: Scores, x: Dimension, y: Dimension) -> Cells:
 def _weights(
     dimension: Dimension, positions: np.ndarray, width: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return places on an axis, shape (places,), and how much each trial counts there, shape
-    (places, trials).
+    """Return points on an axis, shape (places,), and each trial's weight there.
+
+    The weights have shape (places, trials).
     """
     if dimension.options:
         places = np.arange(len(dimension.options))
@@ -186,8 +194,10 @@ def _rank(scores: Scores, dimensions: Sequence[Dimension]) -> Picture:
 
 
 def ranked_parts(scores: Scores) -> np.ndarray:
-    """Return the rank of each trial with a score, from 0 for the best to 1 for the worst, stopped
-    ones after completed ones. Equal ones have their mean rank, others nan. Shape (trials,).
+    """Return the rank of each trial with a score, from 0 for the best to 1 for the worst.
+
+    Stopped trials rank after completed ones. Equal trials have their mean rank; trials without a
+    score have NaN. Shape (trials,).
     """
     costs = scores.values * (1 if scores.is_min else -1)
     keys = np.column_stack([scores.stopped, costs])[scores.ended]
@@ -207,7 +217,7 @@ def _dots(
     name: str = "",
     **look: Any,
 ) -> list[Layer]:
-    """Return those of some trials that have both, the best on top."""
+    """Return dots for the given trials that have both hyperparameters, the best on top."""
     shown = which & x.is_there & y.is_there
     places = [place for place in reversed(scores.best_first) if shown[place]]
     if not places:

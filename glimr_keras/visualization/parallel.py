@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST = 8
 _SHADES = 16
 _ABSENT = -0.12
-"""Where a line passes the axis of a hyperparameter that its trial does not have."""
+"""The height at which a line passes the axis of a hyperparameter that its trial lacks."""
 
 
 def plot_parallel_coordinate(
@@ -32,18 +32,21 @@ def plot_parallel_coordinate(
     objective: Goal = None,
     backend: str = "matplotlib",
 ) -> Drawing:
-    """Plot each completed trial as a line across an axis for its score and one for each
-    hyperparameter, good trials dark and on top.
+    """Plot each completed trial as a line across axes for its score and its hyperparameters, good
+    trials dark and on top.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
-        params: Names of hyperparameters, from left to right. Defaults to those that were varied,
-            and to the 8 most important ones (see `plot_param_importances`) where there are more.
-        objective: A metric instead of what was optimised, at the epoch of the score.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
+        params: The names of hyperparameters, from left to right. Defaults to `None`, which means
+            those that were varied; if there are more than 8, the 8 most important (see
+            `plot_param_importances`).
+        objective: The metric to use instead of the optimised objective, with its values at the
+            epoch of the score. Defaults to `None`, which means the optimised objective.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure.
 
     Raises:
         ProjectError: If there is nothing to plot yet.
@@ -86,13 +89,16 @@ def _parallel(scores: Scores, dimensions: Sequence[Dimension]) -> Picture:
 
 
 def _heights(dimension: Dimension) -> np.ndarray:
-    """Return how high the lines pass an axis, from 0 to 1. Shape (trials,)."""
+    """Return the heights at which the lines pass an axis, from 0 to 1. Shape (trials,).
+
+    A trial without the hyperparameter has `_ABSENT`.
+    """
     units = dimension.unit(axes.jittered(dimension, 0.35))
     return np.where(np.isfinite(units), units, _ABSENT)
 
 
 def _shaded(scores: Scores, heights: np.ndarray, shown: np.ndarray) -> list[Layer]:
-    """Return the lines in some shades of their scores, the worst ones lowest."""
+    """Return the lines, grouped into a few shades by score, the worst at the bottom."""
     places = np.array(scores.best_first)[::-1]
     places = places[scores.completed[places]]
     low, high = np.nanmin(shown[places]), np.nanmax(shown[places])
@@ -117,7 +123,7 @@ def _lines(heights: np.ndarray, colour: float, opacity: float, about: list[str])
 
 
 def _written(dimension: Dimension) -> tuple[list[float], list[str]]:
-    """Return how high there is which text at an axis."""
+    """Return the heights and texts of an axis' tick labels."""
     if dimension.options:
         every = -(-len(dimension.options) // 12)
         positions = [float(place) for place in range(0, len(dimension.options), every)]

@@ -21,20 +21,22 @@ if TYPE_CHECKING:
 def plot_pareto_front(
     source: Source | Project, *, objective: Goal = None, backend: str = "matplotlib"
 ) -> Drawing:
-    """Plot the trials over each pair of objectives, and those on the Pareto front: no other is
-    better in one without being worse in another.
+    """Plot the trials over each pair of objectives, with the Pareto front: trials that no other
+    beats without being worse in another objective.
 
-    The whole front is on the axes, one of which may be logarithmic for that. Triangles are trials
-    that are far worse, beyond an end.
+    The axes always include the whole front and may therefore be logarithmic. Triangles are trials
+    that are far worse, beyond an end of the axis.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
-        objective: A list of metrics instead of what was optimised, at the epoch of the score.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
+        objective: A list of metrics to use instead of the optimised objectives, with the values at
+            the epoch of the score. Defaults to `None`, which means the optimised objectives.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, of more than two objectives an array with a row for each but the first
-        and a column for each but the last, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure. With more than two objectives, the axes are an array. It
+        has a row for each objective but the first and a column for each but the last.
 
     Raises:
         ProjectError: If there is nothing to plot yet.
@@ -64,7 +66,8 @@ def check_pareto_front(scores: Scores) -> None:
 
 
 def objective_values(scores: Scores) -> np.ndarray:
-    """Return what the trials with a score measured of each objective; nan where that is not known.
+    """Return the objectives' values of trials with a score; NaN if unknown.
+
     Shape (trials, objectives).
     """
     objective = scores.objective
@@ -77,10 +80,12 @@ def objective_values(scores: Scores) -> np.ndarray:
 
 
 def is_on_front(values: np.ndarray, parts: tuple[Objective, ...]) -> np.ndarray:
-    """Return which trials no other beats in one objective without being worse in another.
+    """Return which trials are on the Pareto front.
+
+    No other trial is better than one of these in one objective without being worse in another.
 
     Args:
-        values: As `objective_values` returns them.
+        values: The values, as `objective_values` returns them.
         parts: The objectives.
 
     Returns:
@@ -113,11 +118,11 @@ def _pareto(scores: Scores) -> Picture:
 
 
 class _Placed(NamedTuple):
-    """The trials on an axis. Each of shape (trials,).
+    """The trials on an axis. Each array has shape (trials,).
 
     Attributes:
-        positions: What is beyond the axis is near its end.
-        way: Beyond which end: -1 for the low one, 1 for the high one, 0 for those in between.
+        positions: The positions; values beyond the axis are near its end.
+        way: The end that the value is beyond: -1 for the low end, 1 for the high end, 0 for none.
     """
 
     positions: np.ndarray
@@ -125,8 +130,10 @@ class _Placed(NamedTuple):
 
 
 def _axis(part: Objective, values: np.ndarray, front: np.ndarray, is_hidden: bool) -> Axis:
-    """Return the axis of an objective. The whole front is on it, also what is far worse than
-    others, as the best in one objective are in the next; then its scale may be logarithmic.
+    """Return the axis of an objective, which includes the whole front.
+
+    The best trials in one objective may be far worse than others in the next. In this case the
+    scale may be logarithmic.
     """
     way = "maximised" if part.direction == "max" else "minimised"
     low, high = style.limits(values, part.direction != "max")
@@ -142,15 +149,16 @@ def _axis(part: Objective, values: np.ndarray, front: np.ndarray, is_hidden: boo
 
 
 def _is_crowded(values: np.ndarray) -> bool:
-    """Tell whether half of the values would be in a tenth of a linear axis, and are told apart on a
-    logarithmic one.
+    """Return whether a linear axis would crowd the values but a logarithmic one would not.
+
+    A linear axis is crowded if half of the values are in a tenth of it.
     """
     low, middle, high = np.quantile(values, [0.0, 0.5, 1.0])
     return bool(0 < 100 * low <= high and middle - low < (high - low) / 10)
 
 
 def _placed(axis: Axis, values: np.ndarray) -> _Placed:
-    """Return where trials are on an axis; nan where that is not known."""
+    """Return the positions of trials on an axis; NaN if unknown."""
     low, high = axis.limits or (0.0, 1.0)
     way = np.where(values < low, -1, np.where(values > high, 1, 0))
     ends = np.log10([low, high]) if axis.is_log else np.array([low, high])

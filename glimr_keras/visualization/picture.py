@@ -1,7 +1,7 @@
-"""What a figure is made of, whichever library draws it: panels with axes, and layers of dots,
-lines, bars and cells. Runs anywhere; draws nothing.
+"""The parts of a figure, for any backend: panels with axes, and layers of dots, lines, bars and
+cells. Runs anywhere; draws nothing.
 
-A figure is computed once, as a `Picture`, and is so the same in Matplotlib and in Plotly.
+A figure is computed once, as a `Picture`, so it is the same in Matplotlib and in Plotly.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ class Axis:
     """An axis of a panel.
 
     Attributes:
-        label: What is measured, with its unit.
-        limits: Its ends; `None` for what the layers need.
-        ticks: Where there are which texts; `None` for what the library chooses.
-        is_log: Whether its scale is logarithmic.
-        is_time: Whether positions are seconds since 1970, shown as local time.
+        label: The measured quantity, with its unit.
+        limits: The ends; `None` to fit the layers.
+        ticks: The positions and texts of the ticks; `None` to let the library choose.
+        is_log: Whether the scale is logarithmic.
+        is_time: Whether positions are seconds since 1970, shown in local time.
         is_count: Whether all positions are integers.
-        is_reversed: Whether it goes down, or to the left.
-        angle: Of the ticks' texts, in degrees.
-        has_grid: Whether lines continue the ticks.
-        is_hidden: Whether it has neither label nor texts, since a neighbour has the same.
+        is_reversed: Whether the axis goes down, or to the left.
+        angle: The rotation of the tick labels, in degrees.
+        has_grid: Whether there are grid lines at the ticks.
+        is_hidden: Whether label and tick labels are omitted, since a neighbour has the same ones.
     """
 
     label: str = ""
@@ -47,17 +47,17 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Dots:
-    """A mark for each of some points.
+    """A mark at each of some points.
 
     Attributes:
-        x, y: Shape (points,).
-        name: In the legend; empty for none.
-        colour: Of all, or for each a number of the picture's scale.
-        symbol: `"dot"`, `"ring"`, `"cross"`, `"dash"`, or for a triangle that points there `"up"`,
-            `"down"`, `"left"` or `"right"`.
+        x, y: The positions. Shape (points,).
+        name: The name in the legend; empty for none.
+        colour: The colour of all points, or a number of the picture's scale for each.
+        symbol: `"dot"`, `"ring"`, `"cross"`, `"dash"`, or for a triangle that points in this
+            direction `"up"`, `"down"`, `"left"` or `"right"`.
         size: In points of 1/72 inch.
         opacity: From 0 to 1.
-        about: What Plotly shows where the pointer is, for each; empty for nothing.
+        about: The hover text of each point in Plotly; empty for none.
     """
 
     x: Numbers
@@ -72,16 +72,16 @@ class Dots:
 
 @dataclasses.dataclass(frozen=True)
 class Lines:
-    """One line, or several of one look.
+    """One line, or several with the same look.
 
     Attributes:
-        x, y: Shape (points,); nan where one line ends and another begins.
-        name: In the legend; empty for none.
-        colour: Of all, or a number of the picture's scale.
+        x, y: The points; NaN separates lines. Shape (points,).
+        name: The name in the legend; empty for none.
+        colour: The colour of all lines, or a number of the picture's scale.
         width: In points of 1/72 inch.
         opacity: From 0 to 1.
-        has_steps: Whether a value stays until the next point.
-        about: What Plotly shows where the pointer is, for each point; empty for nothing.
+        has_steps: Whether a value stays constant until the next point.
+        about: The hover text of each point in Plotly; empty for none.
     """
 
     x: Numbers
@@ -96,7 +96,7 @@ class Lines:
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """What is between two lines. Each of shape (points,)."""
+    """The area between two lines. Each array has shape (points,)."""
 
     x: Numbers
     low: Numbers
@@ -110,14 +110,14 @@ class Bars:
     """Horizontal bars.
 
     Attributes:
-        y: Where they are. Shape (bars,).
-        start: Where they begin on the x axis. Shape (bars,).
-        length: How long they are. Shape (bars,).
-        name: In the legend; empty for none.
-        colour: Of all.
-        height: Of each, in units of the y axis.
-        texts: Written at their ends; empty for none.
-        about: What Plotly shows where the pointer is, for each.
+        y: The positions. Shape (bars,).
+        start: The starts on the x axis. Shape (bars,).
+        length: The lengths. Shape (bars,).
+        name: The name in the legend; empty for none.
+        colour: The colour of all bars.
+        height: The height of each bar, in units of the y axis.
+        texts: The texts at the ends of the bars; empty for none.
+        about: The hover text of each bar in Plotly.
     """
 
     y: Numbers
@@ -132,11 +132,11 @@ class Bars:
 
 @dataclasses.dataclass(frozen=True)
 class Cells:
-    """A map of colours.
+    """A colour map.
 
     Attributes:
-        x, y: The middles of the cells, shapes (columns,) and (rows,).
-        z: Numbers of the picture's scale, nan for no colour. Shape (rows, columns).
+        x, y: The centres of the cells, shapes (columns,) and (rows,).
+        z: Numbers of the picture's scale, NaN for no colour. Shape (rows, columns).
     """
 
     x: np.ndarray
@@ -146,7 +146,7 @@ class Cells:
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """A text to the right of each of some points. Each of shape (points,)."""
+    """A text to the right of each of some points. Each array has shape (points,)."""
 
     x: Numbers
     y: Numbers
@@ -158,7 +158,7 @@ Layer = Dots | Lines | Band | Bars | Cells | Texts
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """A pair of axes with what they show, the first layer lowest."""
+    """A pair of axes with their layers, the bottom layer first."""
 
     x: Axis
     y: Axis
@@ -168,13 +168,13 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """What the colours of a picture mean.
+    """The colour scale of a picture.
 
     Attributes:
-        label: What is measured.
-        low, high: The numbers of its ends.
-        is_reversed: Whether the highest is dark; else the lowest is.
-        ticks: Where there are which texts; `None` for what the library chooses.
+        label: The measured quantity.
+        low, high: The numbers at its ends.
+        is_reversed: Whether the highest number is dark instead of the lowest.
+        ticks: The positions and texts of the ticks; `None` to let the library choose.
         is_count: Whether all numbers are integers.
     """
 
@@ -191,10 +191,10 @@ class Picture:
     """A figure.
 
     Attributes:
-        title: What it shows, and of which project.
-        panels: Its grid by rows; `None` where there is none.
+        title: The subject of the figure, and the project.
+        panels: The grid by rows; `None` for an empty cell.
         height: In inches.
-        scale: Of the colours that are numbers.
+        scale: The scale of colours that are given as numbers.
     """
 
     title: str
@@ -204,7 +204,7 @@ class Picture:
 
 
 def in_grid(panels: Sequence[Panel], columns: int) -> list[list[Panel | None]]:
-    """Return panels in rows of so many columns, the last one filled with `None`."""
+    """Return panels in rows of this many columns; the last row is filled with `None`."""
     width = min(columns, len(panels))
     padded = [*panels, *[None] * (-len(panels) % width)]
     return [padded[start : start + width] for start in range(0, len(padded), width)]

@@ -1,4 +1,4 @@
-"""The trials of a project as figures show them: who has a score, who was stopped, who failed. Runs
+"""The trials of a project for figures: their scores, and which were stopped or failed. Runs
 anywhere.
 """
 
@@ -28,8 +28,8 @@ class Scores:
     """The trials of a project, in the order in which they were created.
 
     Attributes:
-        project: With the objective that is shown.
-        name: Of the project; empty where it has none.
+        project: The project, with the plotted objective.
+        name: The name of the project; empty if it has none.
     """
 
     project: Project
@@ -37,66 +37,73 @@ class Scores:
 
     @functools.cached_property
     def trials(self) -> list[Trial]:
-        """All of them."""
+        """Return all trials."""
         return list(self.project.trials.values())
 
     @functools.cached_property
     def numbers(self) -> np.ndarray:
-        """Their numbers, as their ids say, else counted from 0. Shape (trials,), integers."""
+        """Return the trials' numbers from their ids, or else counted from 0.
+
+        Shape (trials,), integers.
+        """
         ids = [trial.trial_id for trial in self.trials]
         return np.array([int(i) for i in ids] if _are_numbers(ids) else range(len(ids)), int)
 
     @functools.cached_property
     def values(self) -> np.ndarray:
-        """Their scores; nan without one, or where it is infinite. Shape (trials,)."""
+        """Return the trials' scores; NaN if missing or infinite. Shape (trials,)."""
         scores = [trial.score if trial.is_scored else None for trial in self.trials]
         values = np.array([np.nan if score is None else score for score in scores], float)
         return np.where(np.isfinite(values), values, np.nan)
 
     @functools.cached_property
     def completed(self) -> np.ndarray:
-        """Which of them completed, with a score. Shape (trials,), booleans."""
+        """Return which trials completed with a score. Shape (trials,), booleans."""
         return self.has_status(TrialStatus.COMPLETED) & np.isfinite(self.values)
 
     @functools.cached_property
     def stopped(self) -> np.ndarray:
-        """Which of them a scheduler stopped, with a score. Shape (trials,), booleans."""
+        """Return which trials a scheduler stopped, with a score. Shape (trials,), booleans."""
         return self.has_status(TrialStatus.STOPPED) & np.isfinite(self.values)
 
     @property
     def ended(self) -> np.ndarray:
-        """Which of them completed or were stopped, with a score. Shape (trials,), booleans."""
+        """Return which trials completed or were stopped, with a score. Shape (trials,),
+        booleans.
+        """
         return self.completed | self.stopped
 
     @functools.cached_property
     def failed(self) -> np.ndarray:
-        """Which of them failed. Shape (trials,), booleans."""
+        """Return which trials failed. Shape (trials,), booleans."""
         return self.has_status(TrialStatus.FAILED)
 
     def has_status(self, status: str) -> np.ndarray:
-        """Return which of them have a status. Shape (trials,), booleans."""
+        """Return which trials have a status. Shape (trials,), booleans."""
         return np.array([trial.status == status for trial in self.trials], bool)
 
     @functools.cached_property
     def best_first(self) -> list[int]:
-        """The places of the trials with a score, from best to worst, stopped ones last."""
+        """Return the indices of the trials with a score, from best to worst, stopped ones last."""
         places = {trial.trial_id: place for place, trial in enumerate(self.trials)}
         order = [places[trial.trial_id] for trial in ranked(self.trials, self.objective)]
         return [place for place in order if np.isfinite(self.values[place])]
 
     @property
     def objective(self) -> Objective:
-        """What is shown."""
+        """Return the plotted objective."""
         return self.project.objective
 
     @property
     def is_min(self) -> bool:
-        """Whether the lowest score is the best."""
+        """Return whether the lowest score is the best."""
         return self.objective.direction != "max"
 
     @property
     def metric(self) -> str:
-        """What the scores are: the objective's name, of several ones the sum that ranks trials."""
+        """Return the name of the scores: the objective's, or of the sum that ranks several
+        objectives.
+        """
         parts = sorted(self.objective.parts, key=lambda part: part.direction == "max")
         if len(parts) == 1:
             return parts[0].name
@@ -106,12 +113,12 @@ class Scores:
 
     @property
     def label(self) -> str:
-        """What is written at the axis of the scores."""
+        """Return the label of the score axis."""
         return f"{shortened(self.metric, 48)} ({'minimised' if self.is_min else 'maximised'})"
 
     @functools.cached_property
     def about(self) -> list[str]:
-        """What is said of each trial where a pointer is, in HTML."""
+        """Return the hover text of each trial, as HTML."""
         metric = html.escape(shortened(self.metric))
         return [
             f"trial {n}<br>{metric}: {style.number(value, 5)}"
@@ -122,7 +129,7 @@ class Scores:
 
     @functools.cached_property
     def about_fully(self) -> list[str]:
-        """The same with the configuration of each trial."""
+        """Return the hover text of each trial with its configuration, as HTML."""
         return [
             "<br>".join([about, *map(_said, trial.values.items())])
             for about, trial in zip(self.about, self.trials, strict=True)
@@ -136,7 +143,7 @@ class Scores:
         """Check that a trial has completed, or was stopped, with a score.
 
         Raises:
-            ProjectError: If none has.
+            ProjectError: If there is none.
         """
         if not self.ended.any():
             raise nothing(self, "no trial has ended with a score")
@@ -145,7 +152,7 @@ class Scores:
         """Check that a trial has completed with a score.
 
         Raises:
-            ProjectError: If none has.
+            ProjectError: If there is none.
         """
         if not self.completed.any():
             raise nothing(self, "no trial has completed with a score")
@@ -155,8 +162,8 @@ def scores_of(source: Source | Project, objective: Goal = None) -> Scores:
     """Return the trials of a source.
 
     Args:
-        source: As for `project_of`, or a project that was read.
-        objective: As for `project_of`.
+        source: See `project_of`; also a project that was already read.
+        objective: See `project_of`. Defaults to `None`.
     """
     if not isinstance(source, Project):
         return Scores(_in_order(project_of(source, objective)), name_of(source))
@@ -167,7 +174,7 @@ def scores_of(source: Source | Project, objective: Goal = None) -> Scores:
 
 
 def nothing(scores: Scores, why: str) -> ProjectError:
-    """Return the error of a figure that has nothing to show."""
+    """Return the error for a figure that has nothing to show."""
     whose = f" of {scores.name}" if scores.name else ""
     if not scores.trials:
         return ProjectError(f"There is nothing to plot{whose} yet: it has no trials.")
@@ -177,9 +184,7 @@ def nothing(scores: Scores, why: str) -> ProjectError:
 
 
 def _in_order(project: Project) -> Project:
-    """Return the project with its trials in the order of their numbers; tables have the best
-    first.
-    """
+    """Return the project with its trials ordered by number; tables list the best first."""
     if not _are_numbers(project.trials):
         return project
     trials = dict(sorted(project.trials.items(), key=lambda item: int(item[0])))

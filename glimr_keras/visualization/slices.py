@@ -28,19 +28,21 @@ def plot_slice(
     objective: Goal = None,
     backend: str = "matplotlib",
 ) -> Drawing:
-    """Plot the score of the trials against each hyperparameter, later trials darker.
+    """Plot the trials' scores against each hyperparameter, later trials darker.
 
     Trials that a scheduler stopped are rings. Trials without a hyperparameter are not in its panel.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
-        params: Names of hyperparameters. Defaults to those that were varied, and to the 12 most
-            important ones (see `plot_param_importances`) where there are more.
-        objective: A metric instead of what was optimised, at the epoch of the score.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
+        params: The names of hyperparameters. Defaults to `None`, which means those that were
+            varied; if there are more than 12, the 12 most important (see `plot_param_importances`).
+        objective: The metric to use instead of the optimised objective, with its values at the
+            epoch of the score. Defaults to `None`, which means the optimised objective.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, several as an array, or a figure of Plotly.
+        Matplotlib axes (an array if there are several) or a Plotly figure.
 
     Raises:
         ProjectError: If there is nothing to plot yet.

@@ -1,5 +1,5 @@
-"""How figures look: colours that colour-blind readers tell apart, sizes, names that fit, and the
-ends of axes. Runs anywhere.
+"""The style of figures: colours safe for colour-blind readers, sizes, shortened names, and axis
+limits. Runs anywhere.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import numpy as np
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
 INK = "ink"
-"""The colour of texts: dark on light paper and light on dark."""
+"""The colour of text: dark on a light background and light on a dark one."""
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW, INK)
-"""Of Okabe and Ito ("Color Universal Design", 2008), in the order in which they are used."""
+"""The palette of Okabe and Ito ("Color Universal Design", 2008), in order of use."""
 GREY, LIGHT_GREY = "#999999", "#C8C8C8"
 SCALE = "viridis"
-"""Of colours for numbers: dark for the lowest, and even, also for those who cannot tell red from
-green.
+"""The colour scale for numbers: perceptually uniform, dark for the lowest, and safe for red-green
+colour blindness.
 """
 WIDTH = 8.5
-"""Of a figure, in inches: what a notebook shows without scrolling."""
+"""The width of a figure, in inches; a notebook shows it without scrolling."""
 DPI, FILE_DPI = 100, 150
-"""Dots of an inch, on the screen and in files."""
+"""Dots per inch, on the screen and in files."""
 
 
 def shortened(name: Any, length: int = 24) -> str:
-    """Return a name of at most `length` characters; a longer one loses its middle."""
+    """Return a name of at most `length` characters; the middle of a longer name is cut out."""
     text = str(name)
     if len(text) <= length:
         return text
@@ -37,9 +37,7 @@ def shortened(name: Any, length: int = 24) -> str:
 
 
 def shortened_all(names: Iterable[Any], length: int = 24) -> list[str]:
-    """Return shortened names; those that would be the same are as long as it takes to tell them
-    apart.
-    """
+    """Return shortened names, each long enough to be told apart from the others."""
     full = list(map(str, names))
     short = [shortened(name, length) for name in full]
     while len(set(short)) < len(set(full)):
@@ -53,8 +51,9 @@ def shortened_all(names: Iterable[Any], length: int = 24) -> list[str]:
 
 
 def wrapped(text: str, length: int) -> str:
-    """Return a text in lines of at most `length` characters, broken after `/`, else after `_`,
-    where that is possible.
+    """Return a text in lines of at most `length` characters where possible.
+
+    Lines are broken after `/`, or else after `_`.
     """
     lines: list[str] = []
     while len(text) > length:
@@ -76,9 +75,10 @@ def limits(values: Sequence[float] | np.ndarray, is_min: bool | None = None) -> 
     """Return the ends of an axis for some values, with a margin.
 
     Args:
-        values: With at least one finite number; others are left out.
-        is_min: Whether they are scores of which the lowest is the best. Very bad ones may then be
-            beyond the end, so that the others can be told apart. Defaults to no scores.
+        values: The values, at least one of them finite; others are ignored.
+        is_min: Whether the lowest score is the best. Very bad scores may then be beyond the end, so
+            that the others can be told apart. Defaults to `None`, which means that the values are
+            not scores.
     """
     finite = np.asarray(values, float)[np.isfinite(values)]
     low, high = float(finite.min()), float(finite.max())
@@ -90,7 +90,7 @@ def limits(values: Sequence[float] | np.ndarray, is_min: bool | None = None) -> 
 
 
 def _worst_shown(costs: np.ndarray) -> float:
-    """Return the highest cost that is worth its room: much higher ones leave none to the others."""
+    """Return the highest cost that is worth showing; much higher ones would squeeze the others."""
     best, median, upper = np.quantile(costs, [0.0, 0.5, 0.75])
     bound = float(upper + 4 * max(upper - median, median - best))
     worst = float(costs.max())

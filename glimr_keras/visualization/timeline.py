@@ -1,4 +1,4 @@
-"""When each training began and ended. Runs anywhere."""
+"""When each training run began and ended. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLOURS = {
 
 
 class Training(NamedTuple):
-    """An execution in time; times in seconds since 1970, UTC."""
+    """The time span of an execution, in seconds since 1970 (UTC)."""
 
     number: int
     execution: int
@@ -40,15 +40,16 @@ def plot_timeline(
 ) -> Drawing:
     """Plot when each trial was trained, with a bar for each of its executions.
 
-    What is still running lasts until the last time that the project knows.
+    The bar of a running execution ends at the latest time that the project has recorded.
 
     Args:
-        source: A tuner or what `open` returns, a project's directory or URI, or a table.
-        objective: Only for a table that does not say what was optimised.
+        source: A tuner or the results that `open` returns, a project's directory or URI, or a
+            table.
+        objective: The objective; needed only for a table that does not name it. Defaults to `None`.
         backend: `"matplotlib"` or `"plotly"`. Defaults to `"matplotlib"`.
 
     Returns:
-        Axes of Matplotlib, or a figure of Plotly.
+        Matplotlib axes or a Plotly figure.
 
     Raises:
         ProjectError: If there is nothing to plot yet, or the project has no times.
@@ -64,14 +65,14 @@ def plot_timeline(
 
 
 def check_timeline(scores: Scores) -> None:
-    """Check that it is known when a training began."""
+    """Check that the start of a training run is known."""
     if not trainings(scores):
         why = "it is not known when trials began, as in projects of KerasTuner and earlier versions"
         raise nothing(scores, why if scores.trials else "no trial has begun")
 
 
 def trainings(scores: Scores) -> list[Training]:
-    """Return the executions of which it is known when they began."""
+    """Return the executions whose start is known."""
     begun = [
         (int(number), trial, place, execution)
         for number, trial in zip(scores.numbers, scores.trials, strict=True)
@@ -93,7 +94,7 @@ def trainings(scores: Scores) -> list[Training]:
 
 
 def _end_of(trial: Trial, execution: Execution) -> float | None:
-    """Return when an execution ended, as far as that is known; `None` of one that runs."""
+    """Return the end of an execution, as far as known; `None` if it is running."""
     if trial.status_of(execution) == TrialStatus.RUNNING:
         return None
     return execution.ended or execution.last_seen
@@ -102,7 +103,7 @@ def _end_of(trial: Trial, execution: Execution) -> float | None:
 def _timeline(scores: Scores) -> Picture:
     found = trainings(scores)
     first, last = min(each.started for each in found), max(each.ended for each in found)
-    height = max(0.75, len(scores.trials) / 120)  # of many, more than a hair's breadth
+    height = max(0.75, len(scores.trials) / 120)  # with many trials, still tall enough to see
     layers = []
     for status, colour in _COLOURS.items():
         mine = [each for each in found if each.status == status]
@@ -130,7 +131,7 @@ def _timeline(scores: Scores) -> Picture:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in the largest unit of which it has one, such as `3.2 minutes`."""
+    """Return a duration in the largest unit that fits, such as `3.2 minutes`."""
     for name, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= size:
             return f"{seconds / size:.1f} {name}"
