@@ -1,7 +1,7 @@
 """glimr_keras: tune Keras models on Ray.
 
-Subclass `HyperModel` (what to build), give it to a `RayTuner` (how to search), and ask the tuner
-for results.
+Subclass `HyperModel` to define what to build. Pass it to a `RayTuner`, which searches. Then ask the
+tuner for the results.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from glimr_keras import startup  # noqa: F401  # before Keras is imported
 from glimr_keras.version import __version__
 
-if TYPE_CHECKING:  # they import Keras and Ray, which the command line does without
+if TYPE_CHECKING:  # these modules import Keras and Ray, which the command line does without
     from glimr_keras import (
         applications,
         engine,
@@ -100,7 +100,7 @@ _PLACES = {
     "SklearnTuner": "glimr_keras.tuners.sklearn_tuner",
     "Tuner": "glimr_keras.tuners.tuner",
 }
-"""The module of each public name, or the public module itself; they are imported in this order."""
+"""The module of each public name, or the public module itself, in the order of import."""
 
 __all__ = [
     "Bags",
@@ -150,8 +150,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name, or a module. The first that is asked for brings all public ones, so
-    that what is there afterwards is always the same.
+    """Return a public name or a module.
+
+    The first access imports all public names, so the set of imported names is the same afterwards.
     """
     if name not in _PLACES and (
         name.startswith("__") or importlib.util.find_spec(f"{__name__}.{name}") is None
@@ -162,12 +163,12 @@ def __getattr__(name: str) -> Any:
             module = importlib.import_module(place)
             is_module = place == f"{__name__}.{public}"
             globals().setdefault(public, module if is_module else getattr(module, public))
-    except AttributeError as error:  # which Python would take for a name that is not there
+    except AttributeError as error:  # Python would report it as a missing name
         raise ImportError(f"{__name__} cannot be imported: {error}") from error
     found = globals().get(name)
     return importlib.import_module(f"{__name__}.{name}") if found is None else found
 
 
 def __dir__() -> list[str]:
-    """Return the public names also before they are imported."""
+    """Return the public names, including those not yet imported."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""`python -m glimr_keras`: the command `glimr-keras`."""
+"""Run the command `glimr-keras` with `python -m glimr_keras`."""
 
 import sys
 

@@ -1,27 +1,27 @@
-"""The errors that glimr_keras raises, and how a user's own error is shown. Runs in driver and
+"""The errors that glimr_keras raises, and how it shows an error from user code. Runs in driver and
 worker.
 
 Exception
 ├── FailedTrialError               raised by user code: this configuration failed, do not retry it
 ├── FatalError                     raised by user code: stop the whole search
 │   ├── FatalValueError            also a ValueError
-│   │   └── ShippingError          something cannot be sent to a worker; also a TypeError
+│   │   └── ShippingError          an object cannot be sent to a worker; also a TypeError
 │   ├── FatalTypeError             also a TypeError
-│   │   └── NoMetricsError         nothing said what the objective is
+│   │   └── NoMetricsError         the objective was not reported
 │   └── FatalRuntimeError          also a RuntimeError
-├── CheckpointError (ValueError)   a checkpoint is damaged, or gone
-├── ModelError (ValueError)        what `build`, `data` or `fit` returned cannot be used
+├── CheckpointError (ValueError)   a checkpoint is damaged or missing
+├── ModelError (ValueError)        the return value of `build`, `data` or `fit` cannot be used
 │   ├── DataError                  Keras cannot train on it; also a FatalValueError
-│   ├── HyperModelError            no `HyperModel`; also a FatalValueError
+│   ├── HyperModelError            not a `HyperModel`; also a FatalValueError
 │   └── NoModelError               `build` returned no model; also a FatalTypeError
 ├── ObjectiveError (ValueError)    no such metric, or its direction is unknown
-│   ├── MissingObjectiveError      not among the metrics returned; also a FatalValueError
-│   └── InvalidObjectiveError      no objective; also a TypeError
+│   ├── MissingObjectiveError      not among the reported metrics; also a FatalValueError
+│   └── InvalidObjectiveError      not an objective; also a TypeError
 ├── ProjectError (ValueError)      the project directory cannot be used for this search
-│   └── OtherOracleError           an oracle of another kind began it; also a RuntimeError
-├── ResourcesError (ValueError)    a trial asks for more than any machine has, or there is no Ray
+│   └── OtherOracleError           started by a different kind of oracle; also a RuntimeError
+├── ResourcesError (ValueError)    a trial needs more than any machine has, or Ray is unavailable
 ├── StorageError (RuntimeError)    the project cannot be written to, as on a full disk
-└── SearchError (RuntimeError)     too many trials failed in a row
+└── SearchError (RuntimeError)     too many consecutive trials failed
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from typing import Any
 
 
 class FailedTrialError(Exception):
-    """Raise it in `build`, `data` or `fit` to mark a configuration as failed without stopping the
+    """Raise this in `build`, `data` or `fit` to mark a configuration as failed and continue the
     search.
     """
 
 
 class FatalError(Exception):
-    """Raise it, or a subclass, in user code to stop the whole search.
+    """Raise this, or a subclass, in user code to stop the whole search.
 
-    A subclass comes out of the search as itself, with its attributes, also where its `__init__` has
-    arguments of its own.
+    The search raises a subclass unchanged, with its attributes, even if its `__init__` takes other
+    arguments.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -54,7 +54,7 @@ class FatalError(Exception):
 def _remade(
     kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
 ) -> BaseException:
-    """An error as it was, without another call of its `__init__`."""
+    """Recreate an error without calling its `__init__` again."""
     error = kind.__new__(kind, *args)
     error.args = args
     vars(error).update(attributes)
@@ -70,7 +70,7 @@ class FatalTypeError(FatalError, TypeError):
 
 
 class NoMetricsError(FatalTypeError):
-    """What `fit`, `run` or `run_trial` returned says nothing of the objective."""
+    """The return value of `fit`, `run` or `run_trial` does not contain the objective."""
 
 
 class FatalRuntimeError(FatalError, RuntimeError):
@@ -78,27 +78,27 @@ class FatalRuntimeError(FatalError, RuntimeError):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is damaged, or is not there any more."""
+    """A checkpoint is damaged or no longer exists."""
 
 
 class ModelError(ValueError):
-    """What `build`, `data` or `fit` returned cannot be used."""
+    """The return value of `build`, `data` or `fit` cannot be used."""
 
 
 class DataError(ModelError, FatalValueError):
-    """Keras' `fit` cannot train on the data, or with the arguments, that it would get."""
+    """Keras' `fit` cannot train on the data, or with the arguments, that it would receive."""
 
 
 class HyperModelError(ModelError, FatalValueError):
-    """What was given as `hypermodel` is none."""
+    """The value of `hypermodel` is not a hypermodel."""
 
 
 class NoModelError(ModelError, FatalTypeError):
-    """What `build` returned is no model."""
+    """The return value of `build` is not a model."""
 
 
 class ObjectiveError(ValueError):
-    """The objective is missing, unknown to the model, or its direction cannot be inferred."""
+    """The objective is missing or unknown to the model, or its direction cannot be inferred."""
 
 
 class MissingObjectiveError(ObjectiveError, FatalValueError):
@@ -106,7 +106,7 @@ class MissingObjectiveError(ObjectiveError, FatalValueError):
 
 
 class InvalidObjectiveError(ObjectiveError, TypeError):
-    """What was given as `objective` is no objective."""
+    """The value of `objective` is not an objective."""
 
 
 class ProjectError(ValueError):
@@ -114,12 +114,12 @@ class ProjectError(ValueError):
 
 
 class OtherOracleError(ProjectError, RuntimeError):
-    """The project was begun by an oracle of another kind."""
+    """The project was started by a different kind of oracle."""
 
 
 class ResourcesError(ValueError):
-    """A trial asks for more CPUs or GPUs than any machine of the cluster has, or Ray, which has the
-    machines, cannot be started or joined.
+    """A trial needs more CPUs or GPUs than any machine of the cluster has, or Ray cannot be started
+    or joined.
     """
 
 
@@ -128,17 +128,18 @@ class ShippingError(FatalValueError, TypeError):
 
 
 class StorageError(RuntimeError):
-    """The project directory cannot be written to, as on a full disk. What is in it is whole; the
-    search can be continued.
+    """The project directory cannot be written to, as on a full disk.
+
+    Its existing content is intact, and the search can be resumed.
     """
 
 
 class SearchError(RuntimeError):
-    """The search was stopped because too many trials failed in a row."""
+    """The search stopped because too many consecutive trials failed."""
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """Add a sentence to an error, which is shown below it."""
+    """Add a sentence to an error, shown below its message."""
     if hasattr(error, "add_note"):
         error.add_note(note)
     else:  # Python 3.10
@@ -147,22 +148,22 @@ def add_note(error: BaseException, note: str) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns ` Did you mean 'x'?` for the known name nearest to `name`, or an empty string."""
+    """Return ` Did you mean 'x'?` for the known name closest to `name`, or an empty string."""
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def user_traceback(error: BaseException, hidden: Sequence[str] = ("glimr_keras", "ray")) -> str:
-    """Formats an error's traceback as the user's own, without the frames of the packages in
-    `hidden`.
+    """Format an error's traceback without the frames of the packages in `hidden`.
 
     Args:
-        error: The error as it was caught, with its traceback.
-        hidden: Top-level names of installed packages whose frames are left out.
+        error: The caught error, with its traceback.
+        hidden: Top-level names of the installed packages whose frames are hidden. Defaults to
+            `("glimr_keras", "ray")`.
 
     Returns:
-        The text that Python would print. When every frame is hidden, only the error's own line is
-        left.
+        The text that Python would print without these frames. When all frames are hidden, only the
+        error's own line remains.
     """
     formatted = traceback.TracebackException.from_exception(error)
     chained: traceback.TracebackException | None = formatted
@@ -182,8 +183,10 @@ _HEAD = "Traceback (most recent call last):\n"
 
 
 def reason_of(text: str) -> str:
-    """Takes an error's type and its whole message, which may have several lines, out of a
-    traceback. Any other text is returned as it is.
+    """Extract an error's type and its whole message, which may have several lines, from a
+    traceback.
+
+    Return any other text unchanged, without the space around it.
     """
     _, head, last = text.rpartition(_HEAD)
     lines = last.splitlines()

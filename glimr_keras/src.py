@@ -1,5 +1,6 @@
-"""Where KerasTuner has its private modules. A door: `engine.private_paths` opens what is below, and
-takes the place of this module.
+"""The place of KerasTuner's private modules.
+
+An entry point only: `engine.private_paths` provides the modules below, and replaces this one.
 """
 
 from glimr_keras import engine  # noqa: F401

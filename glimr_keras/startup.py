@@ -1,9 +1,9 @@
-"""Has Keras and Ray imported without what they print and a fifth faster, whenever and by whomever
-that is. Imported first; runs in driver and worker.
+"""Make imports of Keras, TensorFlow, JAX and Ray quiet and a fifth faster, wherever they happen.
+Imported first; runs in driver and worker.
 
-No user can act on the lines that are printed. TensorFlow writes its own to the process' standard
-error before its log level counts, so they are taken out there; anything else that is written
-meanwhile is passed on.
+No user can act on their startup messages. TensorFlow writes its own to the process' standard error
+before its log level takes effect, so they are filtered out there. Anything else written meanwhile
+is passed on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STARTUP_LINE = re.compile(
 
 @contextlib.contextmanager
 def without_startup_lines() -> Iterator[None]:
-    """Takes TensorFlow's start-up lines out of what is written to standard error."""
+    """Remove TensorFlow's startup messages from standard error."""
     try:
         before = os.dup(2)
     except OSError:  # this process has no standard error
@@ -56,8 +56,9 @@ def without_startup_lines() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_looking_for_garbage() -> Iterator[None]:
-    """Leaves garbage where it is: what imports make is kept, and looking through it takes a fifth
-    of their time.
+    """Disable garbage collection during imports.
+
+    The objects that imports create stay alive, and scanning them takes a fifth of the import time.
     """
     with without_garbage_collection():
         try:
@@ -65,28 +66,29 @@ def without_looking_for_garbage() -> Iterator[None]:
         finally:
             if (
                 gc.get_freeze_count() == 0
-            ):  # counts all as looked through, or the first collection does it after all
+            ):  # marks all objects as scanned, or the first collection would scan them
                 gc.freeze()
                 gc.unfreeze()
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# A process takes a GPU's memory as it needs it, and not all there is: others may train beside it,
-# and the driver's own models are small
+# Allocate a GPU's memory as needed, not all of it: other processes may train on it, and the
+# driver's own models are small
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-# A lost worker is a failed trial with its reason; Ray would print a paragraph on it as well
+# A lost worker is a failed trial with its reason; Ray would print a paragraph about it as well
 os.environ.setdefault(
     "RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task"
 )
 
-# In a notebook without widgets, which are not used here, Ray and tqdm say so when they are imported
+# In a notebook without widgets, which are not used here, Ray and tqdm warn about it when imported
 logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
 
 
 class _Quiet:
-    """Keeps imports quiet, from the first that begins to the last that ends: threads may import at
-    once, and there is one standard error.
+    """Keep imports quiet, from the start of the first to the end of the last.
+
+    Threads may import concurrently, and there is only one standard error.
     """
 
     def __init__(self) -> None:
@@ -112,12 +114,12 @@ _quiet = _Quiet()
 
 
 class _Quietly(importlib.abc.MetaPathFinder):
-    """Has libraries imported quietly, whoever imports them, and by whichever finder."""
+    """Import libraries quietly, whichever code and finder imports them."""
 
     def find_spec(
         self, fullname: str, path: Any = None, target: Any = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Find one of these libraries, as the other finders do; nothing else."""
+        """Return the other finders' spec of one of these libraries; `None` for any other."""
         if fullname not in _LOUD:
             return None
         others = (finder for finder in sys.meta_path if not isinstance(finder, _Quietly))

@@ -1,1 +1,3 @@
-"""What every room may use: checks, files, nested dicts, signatures. Knows no other room."""
+"""Helpers for all subpackages: checks, files, nested dicts, signatures. Imports no other
+subpackage.
+"""

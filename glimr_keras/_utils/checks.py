@@ -1,5 +1,5 @@
-"""Checks of single arguments; each message says what was received and how to mend it. Runs
-anywhere.
+"""Checks of single arguments. Each error message shows the received value and the accepted ones.
+Runs anywhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _Kind = TypeVar("_Kind")
 
 
 def checked_count(name: str, value: Any, at_least: int = 1) -> int:
-    """An integer of at least `at_least`."""
+    """Return an integer of at least `at_least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
         raise ValueError(
             f"`{name}` must be an integer of at least {at_least}. Received: {name}={value!r}"
@@ -21,14 +21,14 @@ def checked_count(name: str, value: Any, at_least: int = 1) -> int:
 
 
 def checked_kind(name: str, value: Any, kind: type[_Kind], described: str) -> _Kind | None:
-    """`None`, or an instance of `kind`."""
+    """Return `None` or an instance of `kind`."""
     if value is not None and not isinstance(value, kind):
         raise TypeError(f"`{name}` must be {described}. Received: {name}={value!r}")
     return value
 
 
 def checked_seconds(name: str, value: Any) -> float:
-    """A positive number of seconds."""
+    """Return a positive number of seconds."""
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
@@ -41,10 +41,10 @@ def checked_seconds(name: str, value: Any) -> float:
 
 
 def optional_count(name: str, value: Any, at_least: int = 1) -> int | None:
-    """`None`, or an integer of at least `at_least`."""
+    """Return `None` or an integer of at least `at_least`."""
     return None if value is None else checked_count(name, value, at_least)
 
 
 def optional_seconds(name: str, value: Any) -> float | None:
-    """`None`, or a positive number of seconds."""
+    """Return `None` or a positive number of seconds."""
     return None if value is None else checked_seconds(name, value)

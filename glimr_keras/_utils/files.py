@@ -1,4 +1,4 @@
-"""Files that are never half written. Runs anywhere."""
+"""Atomic writes and file locks. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -23,22 +23,25 @@ except ImportError:
     msvcrt = None  # type: ignore[assignment]
 
 _FAR = 0x7FFFFFFE
-"""The byte of a file that is locked on Windows: others cannot read it then, so it is behind the end
-of all that is written.
+"""The byte that is locked on Windows.
+
+Other processes cannot read a locked byte there, so this one lies beyond the end of any content.
 """
 _PAUSE = 0.05
-"""Seconds between two tries where the system does not wait."""
+"""Seconds between two attempts where the system cannot wait."""
 
 
 def write_whole(path: pathlib.Path, content: bytes, is_forced: bool = False) -> None:
-    """Writes a file beside its place and renames it, so that there is never half of it. Its
-    directory is there.
+    """Write a file atomically: write a temporary file beside it, then rename that.
+
+    The directory must exist.
 
     Args:
-        is_forced: Whether that holds after a power cut, too, for which the disk is waited for.
+        is_forced: Whether to wait for the disk (fsync), so that it is atomic on power loss too.
+            Defaults to `False`.
     """
     beside = path.with_name(f".{path.name}")
-    with open(beside, "wb", opener=_not_through_a_link) as file:  # has an opener
+    with open(beside, "wb", opener=_not_through_a_link) as file:  # `Path.open` takes no opener
         file.write(content)
         if is_forced:
             file.flush()
@@ -51,16 +54,16 @@ def _not_through_a_link(path: str, flags: int) -> int:
 
 
 def force_file(path: pathlib.Path) -> None:
-    """Has the system put a file on the disk, as a power cut asks for."""
+    """Force a file to the disk (fsync), so that it survives power loss."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def write_json(path: pathlib.Path, content: Any, is_forced: bool = False) -> None:
-    """Writes a JSON file, and makes its directory.
+    """Write a JSON file atomically, and create its directory.
 
     Args:
-        is_forced: As for `write_whole`.
+        is_forced: As for `write_whole`. Defaults to `False`.
 
     Raises:
         StorageError: If it cannot be written, as on a full disk.
@@ -73,11 +76,12 @@ def write_json(path: pathlib.Path, content: Any, is_forced: bool = False) -> Non
 
 
 def lock(file: IO[Any], waits: bool) -> None:
-    """Keeps other processes from locking a file, where the system and the file system have such
-    locks; they end when it is closed, or the process.
+    """Lock a file against other processes, where the system and the file system support locks.
+
+    The lock ends when the file is closed or the process ends.
 
     Raises:
-        BlockingIOError: If another process has it locked, and `waits` is not set.
+        BlockingIOError: If another process has locked it, and `waits` is not set.
     """
     try:
         if fcntl is not None:
@@ -110,8 +114,10 @@ def _lock_on_windows(file: int, waits: bool) -> None:
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[TextIO]:
-    """A text file to read and write, made if it is not there, that no other process has so
-    meanwhile, where the system has such locks.
+    """Open a text file to read and write, create it if missing, and lock it against other
+    processes.
+
+    The lock needs a system that supports locks.
     """
     with path.open("a+", encoding="utf-8") as file:
         lock(file, waits=True)

@@ -1,4 +1,4 @@
-"""Python's garbage collection, where it is only in the way. Runs anywhere."""
+"""Control of Python's garbage collection. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Has no garbage looked for while very many objects are made that stay: each look goes through
-    all of them.
+    """Disable garbage collection while many long-lived objects are created.
+
+    Each collection would scan all of them.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,5 +1,5 @@
-"""Parts of an HTML page or a notebook's output: all text escaped, no scripts, legible on light and
-on dark ground. Knows nothing of tuning; runs anywhere.
+"""Parts of an HTML page or a notebook's output: escaped text, no scripts, legible on light and dark
+backgrounds. Knows nothing of tuning; runs anywhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from glimr_keras._utils.text import Column, plain
 
 ACCENT = "#2490e0"
-"""Of bars and lines: told from the ground, and from grey, on white and on black."""
+"""The color of bars and lines, distinct from grey and from a white or black background."""
 _CLASS = "glimr-keras"
 _STYLE = """<style>
 .X.X {font-variant-numeric: tabular-nums; line-height: 1.4}
@@ -30,28 +30,28 @@ _STYLE = """<style>
 
 
 def escaped(text: object) -> str:
-    """Return any text as HTML that shows it."""
+    """Escape a text for HTML."""
     return html.escape(plain(str(text)))
 
 
 def block(*parts: str) -> str:
-    """Return HTML as one output, with the style that its parts need."""
+    """Return HTML parts as one output, with the style they need."""
     return f'<div class="{_CLASS}">{_STYLE}{"".join(filter(None, parts))}</div>'
 
 
 def title(text: str, *others: str) -> str:
-    """Return a heading: bold, and what else is said in its line."""
+    """Return a heading: bold text, followed by other texts in the same line."""
     said = "".join(f' <span class="quiet">· {escaped(other)}</span>' for other in others if other)
     return f"<p><b>{escaped(text)}</b>{said}</p>"
 
 
 def paragraph(text: str) -> str:
-    """Return a line of quiet text."""
+    """Return a paragraph of muted text."""
     return f'<p class="quiet">{escaped(text)}</p>'
 
 
 def table(columns: Sequence[Column]) -> str:
-    """Return a table whose rows are one line tall; one that is too wide is scrolled."""
+    """Return a table with one line per row; a table that is too wide scrolls."""
     if not columns:
         return ""
     heads = "".join(_cell("th", _breakable(column.name), column) for column in columns)
@@ -69,7 +69,7 @@ def table(columns: Sequence[Column]) -> str:
 
 
 def bar(share: float | None) -> str:
-    """Return a bar that is filled up to a share from 0 to 1; `None` leaves it empty."""
+    """Return a bar filled to a share from 0 to 1; `None` leaves it empty."""
     filled = 100 * min(max(share or 0.0, 0.0), 1.0)
     return (
         '<div style="width:100%;max-width:32em;height:.5em;border-radius:.25em;margin:.3em 0;'
@@ -79,7 +79,7 @@ def bar(share: float | None) -> str:
 
 
 def listed(lines: Iterable[str]) -> str:
-    """Return texts below each other, each as it is."""
+    """Return texts below each other, each preformatted."""
     return "".join(f"<pre>{escaped(line)}</pre>" for line in lines)
 
 
@@ -89,5 +89,5 @@ def _cell(tag: str, inner: str, column: Column) -> str:
 
 
 def _breakable(name: str) -> str:
-    """Return a name that may be broken after a slash or an underscore."""
+    """Return a name that may wrap after a slash or an underscore."""
     return re.sub(r"(?<=[/_])(?=[^/_])", "<wbr>", escaped(name))

@@ -1,5 +1,5 @@
-"""The structure of what a model takes, as JSON types, and a model built from it. Keras; runs in
-driver and worker.
+"""The structure of a model's inputs as JSON types, and a model built from it. Keras; runs in driver
+and worker.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from glimr_keras.errors import ModelError
 
 
 def describe_inputs(x: Any) -> Any:
-    """The structure of a batch of inputs: nested dicts and lists with `{"shape": …, "dtype": …}` of
-    one sample at each leaf.
+    """Return the structure of a batch of inputs.
+
+    It is nested dicts and lists with `{"shape": …, "dtype": …}` of one sample at each leaf.
 
     Args:
-        x: A batch, of arrays, tensors or their specifications in nested dicts, lists or tuples; the
-            first axis of each counts samples. A size that is not known counts as 1.
+        x: A batch: arrays, tensors or their specifications, in nested dicts, lists or tuples. The
+            first axis of each counts samples. An unknown size counts as 1.
     """
     if isinstance(x, dict):
         return {"dict": {key: describe_inputs(value) for key, value in x.items()}}
@@ -31,15 +32,15 @@ def describe_inputs(x: Any) -> Any:
 
 
 def build_from(model: Any, inputs: Any, build_config: Any) -> None:
-    """Makes the variables of a model that has none yet.
+    """Create the variables of a model that is not built yet.
 
     Args:
-        model: Of any kind; one that is built is left alone.
-        inputs: As `describe_inputs` returns it; `None` if unknown.
-        build_config: What Keras itself knows of how such a model was built; for unknown `inputs`.
+        model: Any model; a built one is left unchanged.
+        inputs: The structure from `describe_inputs`; `None` if unknown.
+        build_config: Keras' own build config of such a model, used if `inputs` is `None`.
 
     Raises:
-        ModelError: If neither tells.
+        ModelError: If neither suffices to build the model.
     """
     if model.built:
         return

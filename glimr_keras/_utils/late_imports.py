@@ -1,4 +1,4 @@
-"""Libraries that are imported by those only who use them. Runs anywhere."""
+"""Libraries that are imported only when used. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 
 
 def if_imported(module: str, name: str) -> Any:
-    """Return a class of a library, for `isinstance`.
+    """Return a class of a library for `isinstance`, without importing the library.
 
     Args:
-        module: Where it is defined; not another that only has it too, which may not be imported.
-        name: Its name there.
+        module: The module that defines the class. Not one that only re-exports it, which may not be
+            imported.
+        name: The class's name in that module.
 
     Returns:
-        The class; where its module has not been imported, and so nothing can be of it, an empty
-        tuple, of which nothing is an instance.
+        The class. If its module is not imported, so no instance can exist, an empty tuple.
     """
     return getattr(sys.modules.get(module), name, ())
 
 
 class WhenUsed:
-    """A module that is imported when something of it is asked for, also by an annotation that
-    somebody resolves.
+    """A module that is imported on the first access to one of its attributes, even by resolving an
+    annotation.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # which inspection asks any object for
+        if name.startswith("__"):  # inspection requests these of any object
             raise AttributeError(name)
         return getattr(importlib.import_module(self._name), name)

@@ -1,8 +1,10 @@
-"""Spellings of one name that mean the same. Runs anywhere."""
+"""Equivalent spellings of a name. Runs anywhere."""
 
 from __future__ import annotations
 
 
 def squeezed(name: str) -> str:
-    """`MeanIoU` and `mean_io_u` alike, so that either spelling of a log name is found."""
+    """Normalize a name: `MeanIoU` and `mean_io_u` become the same, so that either finds a
+    metric.
+    """
     return name.replace("_", "").lower()

@@ -1,5 +1,5 @@
-"""Threads of this process that Python did not start: whose they may be, and with how many libraries
-of linear algebra compute. Linux.
+"""Threads of this process that Python did not start: which are unknown, and how many linear algebra
+libraries use. Linux.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator
 _TASKS = pathlib.Path("/proc/self/task")
 _MAPS = pathlib.Path("/proc/self/maps")
 _SAFE = frozenset({"jemalloc_bg_thd"})
-"""Names of threads whose library makes them anew in a fork."""
+"""Names of threads that their library restarts in a fork."""
 _BLAS = re.compile(r"/lib[^/]*openblas[^/]*\.so[^/]*$")
-"""Its pool has one thread fewer than there are CPUs, and is made anew in a fork."""
+"""The library's pool has one thread fewer than there are CPUs, and restarts in a fork."""
 _OPENMP = re.compile(r"/lib(gomp|iomp|omp)[^/]*\.so[^/]*$")
 _ARROW = re.compile(r"/libarrow\.so[^/]*$")
-"""Arrow's pool has as many threads as there are CPUs, and is made anew in a fork."""
+"""Arrow's pool has as many threads as there are CPUs, and restarts in a fork."""
 _SETTERS = (
     "scipy_openblas_set_num_threads64_",
     "scipy_openblas_set_num_threads",
@@ -32,7 +32,7 @@ _SETTERS = (
 
 
 def num_cpus() -> int:
-    """Return how many CPUs this process may use, by its affinity and the quota of its group."""
+    """Return the number of CPUs this process may use, from its affinity and its cgroup's quota."""
     count = len(os.sched_getaffinity(0))
     with contextlib.suppress(OSError, ValueError):
         quota, period = pathlib.Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
@@ -41,10 +41,10 @@ def num_cpus() -> int:
 
 
 def unknown() -> list[str]:
-    """Return the names of threads that neither Python nor a library of linear algebra started.
+    """Return the names of threads that neither Python nor a linear algebra library started.
 
-    Pools have no names of their own, so as many threads with the process' own name are known as the
-    pools of the libraries that are loaded may have.
+    Pool threads have the process' name. So as many of these are ignored as the pools of the loaded
+    libraries may have.
     """
     own = _name(os.getpid())
     of_python = {thread.native_id for thread in threading.enumerate()}
@@ -55,11 +55,12 @@ def unknown() -> list[str]:
 
 
 def end_openmp() -> None:
-    """End the threads of OpenMP, of which a fork has none but believes to have them. They are made
-    anew when they are needed.
+    """End the threads of OpenMP, which restart when needed.
+
+    A fork has none of them, but would assume that it does.
     """
     for library in filter(_OPENMP.search, _loaded()):
-        with contextlib.suppress(OSError, AttributeError):  # an old one has no such function
+        with contextlib.suppress(OSError, AttributeError):  # an old version lacks this function
             ctypes.CDLL(library).omp_pause_resource_all(_HARD)
 
 
@@ -68,8 +69,10 @@ _HARD = 2
 
 
 def limit(threads: int) -> None:
-    """Have libraries of linear algebra that are loaded compute with so many threads, as they do in
-    a process that begins with `OMP_NUM_THREADS`. What the environment says wins.
+    """Limit the threads of the loaded linear algebra libraries, as `OMP_NUM_THREADS` does at
+    process start.
+
+    Environment variables take precedence.
     """
     for library in _loaded():
         if not (_BLAS.search(library) or _OPENMP.search(library)):
@@ -93,7 +96,7 @@ def _allowance() -> int:
 
 
 def _loaded() -> Iterable[str]:
-    """The files of the libraries that are loaded."""
+    """Return the files of the loaded libraries."""
     with contextlib.suppress(OSError):
         lines = _MAPS.read_text("utf-8", "replace").splitlines()
         found = (line.split(maxsplit=5)[5:] for line in lines if ".so" in line)
@@ -107,6 +110,6 @@ def _tasks() -> Iterator[int]:
 
 
 def _name(task: int) -> str:
-    with contextlib.suppress(OSError):  # it has just ended
+    with contextlib.suppress(OSError):  # the thread has just ended
         return (_TASKS / str(task) / "comm").read_text("utf-8", "replace").strip()
     return ""

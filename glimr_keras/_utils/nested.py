@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 MISSING: Any = object()
-"""What is at a path where nothing is."""
+"""The result for a path that does not exist."""
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by full name as nested dicts; an option with hyperparameters of its own is a dict with
-    its label as `"name"`.
+    """Return values by full name as nested dicts.
+
+    An option with hyperparameters of its own becomes a dict with its label as `"name"`.
     """
     tree: dict[str, Any] = {}
     for name, value in values.items():
@@ -30,7 +31,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def at_path(tree: Any, path: str) -> Any:
-    """What is at a path such as `"layers/0/units"`, or `MISSING`."""
+    """Return the value at a path such as `"layers/0/units"`, or `MISSING`."""
     for step in path.split("/"):
         if isinstance(tree, Mapping) and step in tree:
             tree = tree[step]
@@ -42,7 +43,7 @@ def at_path(tree: Any, path: str) -> Any:
 
 
 def copied(tree: Any) -> Any:
-    """A copy of the nested dicts and lists; the objects in them are shared."""
+    """Return a copy of nested dicts and lists; it shares the objects in them."""
     if type(tree) is dict:
         return {key: copied(value) for key, value in tree.items()}
     if type(tree) is list:
@@ -51,7 +52,7 @@ def copied(tree: Any) -> Any:
 
 
 def is_json(value: Any) -> bool:
-    """Whether a value is what JSON has: a scalar, or lists and dicts of those."""
+    """Return whether a value can be JSON: a scalar, or lists and dicts of these."""
     if isinstance(value, Mapping):
         return all(isinstance(key, str) and is_json(each) for key, each in value.items())
     if isinstance(value, (list, tuple)):

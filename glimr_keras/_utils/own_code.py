@@ -1,4 +1,4 @@
-"""Which files are the user's own, and no library's."""
+"""Which files are the user's code and not a library's."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NEVER = ("glimr_keras", "keras", "tensorflow", "ray", "numpy")
 
 
 def is_own_file(file: str | None, name: str | None, packages: Container[str] = ()) -> bool:
-    """Return whether what is defined in a file, in a module of this name, is the user's.
+    """Return whether code in a file, in a module of this name, is the user's.
 
     Args:
-        packages: Names of installed packages whose code counts as the user's own.
+        packages: Names of installed packages whose code counts as the user's. Defaults to `()`.
     """
     if file is None or file.startswith("<frozen"):
         return False
@@ -35,7 +35,7 @@ def is_own_file(file: str | None, name: str | None, packages: Container[str] = (
 
 @functools.cache
 def _place(file: str, name: str) -> str:
-    """Return where a file is: nothing for what is the user's."""
+    """Return what a file belongs to; an empty string for the user's code."""
     if file.startswith(_OWN):
         return "here"
     if any(part in file for part in _INSTALLED):
@@ -50,11 +50,13 @@ def _place(file: str, name: str) -> str:
 
 @functools.cache
 def _installed_in(directory: str) -> frozenset[str]:
-    """Return the names of packages and modules that were installed into a directory of any name,
-    as by `pip install --target`. What else is there may be the user's.
+    """Return the names of packages and modules installed into any directory, as by `pip install
+    --target`.
+
+    Other files there may be the user's.
     """
     found: set[str] = set()
-    with contextlib.suppress(Exception):  # whatever is written there
+    with contextlib.suppress(Exception):  # the metadata there may be anything
         for installed in importlib.metadata.distributions(path=[directory]):
             for line in (installed.read_text("RECORD") or "").splitlines():
                 found.add(line.partition(",")[0].partition("/")[0].removesuffix(".py"))

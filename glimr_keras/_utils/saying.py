@@ -1,4 +1,4 @@
-"""Warnings of what is no fault of the user's code."""
+"""Warnings that user code did not cause."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 
 
 def say(text: str) -> None:
-    """Warn of something, also where the user's filters would make that an error."""
+    """Issue a warning, even where the user's filters turn warnings into errors."""
     try:
         warnings.warn(text, stacklevel=2)
     except UserWarning:

@@ -1,5 +1,5 @@
-"""Temporary directories that are found again, and removed, when the process that made them was
-killed. Runs anywhere.
+"""Temporary directories that are found and removed later if their process was killed. Runs
+anywhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PREFIX = "glimr_keras-"
 
 
 def make(prefix: str = PREFIX, within: pathlib.Path | None = None) -> pathlib.Path:
-    """Make a directory for this process, `within` another or where the system has such ones."""
+    """Make a directory for this process in `within`, or in the system's temporary directory."""
     return pathlib.Path(
         tempfile.mkdtemp(prefix=f"{prefix}{socket.gethostname()}-{os.getpid()}-", dir=within)
     )
@@ -25,7 +25,7 @@ def make(prefix: str = PREFIX, within: pathlib.Path | None = None) -> pathlib.Pa
 
 @contextlib.contextmanager
 def held() -> Iterator[pathlib.Path]:
-    """Make a directory that is removed in the end."""
+    """Make a temporary directory, removed on exit."""
     place = make()
     try:
         yield place
@@ -34,8 +34,10 @@ def held() -> Iterator[pathlib.Path]:
 
 
 def of_parent(name: str) -> pathlib.Path | None:
-    """Make a directory for all processes that this one's parent started, unless it is there; it is
-    removed as that of the parent. `None` if it is not this user's.
+    """Make a directory, unless it exists, that all child processes of this one's parent share.
+
+    It is removed with the parent's own temporary directories. Return `None` if it is not this
+    user's.
     """
     if not hasattr(os, "getuid"):
         return None
@@ -48,7 +50,7 @@ def of_parent(name: str) -> pathlib.Path | None:
 
 
 def tidy(prefix: str = PREFIX, within: pathlib.Path | None = None) -> None:
-    """Removes what `make` made for processes of this machine that are no more."""
+    """Remove directories from `make` whose processes on this machine have ended."""
     for left in pathlib.Path(within or tempfile.gettempdir()).glob(f"{prefix}*-*-*"):
         host, process, _ = left.name.removeprefix(prefix).rsplit("-", 2)
         if host == socket.gethostname() and process.isdigit() and not _is_alive(int(process)):
@@ -62,6 +64,6 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # it is somebody else's, or no process
+    except (PermissionError, OverflowError):  # it belongs to another user, or is not a process id
         return True
     return True

@@ -1,5 +1,5 @@
-"""Which arguments a class or function takes, so that a wrong one is found before it is called. Runs
-in driver and worker.
+"""Arguments that a class or function takes, to find a wrong one before the call. Runs in driver and
+worker.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from glimr_keras.errors import did_you_mean
 
 
 def arguments_of(function: Callable[..., Any]) -> frozenset[str] | None:
-    """The names of the keyword arguments that a function, or the constructor of a class, takes;
-    `None` if it takes any.
+    """Return the names of the keyword arguments of a function or a class's constructor.
+
+    Return `None` if it takes any.
     """
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (ValueError, TypeError):  # of a builtin, which does not say
+    except (ValueError, TypeError):  # a builtin without a signature
         return None
     if any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in parameters
@@ -27,31 +28,35 @@ def arguments_of(function: Callable[..., Any]) -> frozenset[str] | None:
 
 
 def needed_by(function: Callable[..., Any]) -> list[str]:
-    """The names of the keyword arguments without which a function cannot be called, as far as it
-    says them itself: a decorator may give some to what it wraps.
+    """Return the names of the keyword arguments that a function requires.
+
+    The function's own signature counts: a decorator may supply some arguments to the wrapped
+    function.
     """
     try:
         parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
-    except (ValueError, TypeError):  # of a builtin, which does not say
+    except (ValueError, TypeError):  # a builtin without a signature
         return []
     taken = _named(parameters)
     return [each.name for each in parameters if each.name in taken and each.default is each.empty]
 
 
 def takes(function: Callable[..., Any], count: int) -> bool:
-    """Whether a function can be called with so many positional arguments."""
+    """Return whether a function can be called with `count` positional arguments."""
     try:
         inspect.signature(function).bind(*[None] * count)
     except TypeError:
         return False
-    except ValueError:  # of a builtin, which does not say
+    except ValueError:  # a builtin without a signature
         return True
     return True
 
 
 def named_arguments_of(kind: type) -> frozenset[str]:
-    """The names of the arguments that a constructor is sure to take: its own, and where it has
-    `**kwargs`, those of the classes that it extends, to which it is taken to hand them on.
+    """Return the names of the arguments that a constructor certainly takes.
+
+    These are its own. If it has `**kwargs`, the arguments of its base classes count too, as it is
+    assumed to pass them on.
     """
     taken: frozenset[str] = frozenset()
     for base in kind.__mro__:
@@ -63,15 +68,15 @@ def named_arguments_of(kind: type) -> frozenset[str]:
 
 
 def check_taken(given: Iterable[str], taken: frozenset[str] | None, who: str) -> None:
-    """Refuses arguments that are not taken.
+    """Raise an error for arguments that are not accepted.
 
     Args:
         given: The names of the arguments.
-        taken: As `arguments_of` gives them.
-        who: Whose arguments they are, for the message, such as `"the optimizer SGD"`.
+        taken: The accepted names, as `arguments_of` returns them.
+        who: The owner of the arguments for the message, such as `"the optimizer SGD"`.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: If an argument is not accepted.
     """
     for name in given:
         if taken is not None and name not in taken:
@@ -90,8 +95,9 @@ def _named(parameters: Iterable[inspect.Parameter]) -> frozenset[str]:
 
 
 def _is_of_keras(function: Callable[..., Any]) -> bool:
-    """Whether `**kwargs` are only for arguments of earlier versions, which are refused when they
-    are passed.
+    """Return whether a function is Keras' own.
+
+    Its `**kwargs` only accept arguments of earlier versions, and it rejects any others.
     """
-    module = getattr(function, "__module__", None) or ""  # which what is written in C may not have
+    module = getattr(function, "__module__", None) or ""  # code in C may lack it
     return module.startswith("keras.")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 MISSING: Any = object()
-"""In a cell: there is no such value."""
+"""A cell without a value."""
 _NONE = "-"
 _WIDEST = 32
 _NARROW = 14
@@ -20,9 +20,9 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def plain(text: str) -> str:
-    """Return a text without colours and other control characters, but for ends of lines and tabs.
+    """Remove colors and other control characters from a text, except newlines and tabs.
 
-    Keras' messages have some.
+    Keras' messages contain some.
     """
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
 
@@ -34,7 +34,7 @@ def one_line(text: str, width: int | None = None) -> str:
 
 
 def four_digits(number: float) -> str:
-    """Return a number with about four digits that count: `0.9812`, `31.4200`, `1.234e-06`."""
+    """Format a number with about four significant digits: `0.9812`, `31.4200`, `1.234e-06`."""
     size = abs(number)
     if not math.isfinite(number) or number == 0 or 1e-3 <= size < 1e3:
         return f"{number:.4f}"
@@ -42,12 +42,12 @@ def four_digits(number: float) -> str:
 
 
 def short(value: Any) -> str:
-    """Return any value in one line, a float with four digits."""
+    """Return any value in one line, a float with four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
 
 
 def duration(seconds: float) -> str:
-    """Return a time as `h:mm:ss`, with as many hours as there are."""
+    """Format a duration as `h:mm:ss`, with any number of hours."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"
@@ -58,9 +58,9 @@ class Column:
     """A column of a table.
 
     Args:
-        name: Its heading.
-        cells: As they are shown.
-        is_number: Whether they are numbers, which are aligned at the right.
+        name: The heading.
+        cells: The cells as displayed.
+        is_number: Whether the cells are numbers, which are right-aligned. Defaults to `False`.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Column:
         """Return a column of any values.
 
         Args:
-            width: What longer texts are cut to; `None` to cut nothing.
+            width: The width to which longer texts are cut; `None` cuts nothing. Defaults to 32.
         """
         values = list(values)
         there = [value for value in values if value is not MISSING]
@@ -92,12 +92,13 @@ class Column:
 def text_table(columns: Sequence[Column], width: int, indent: str = "  ") -> list[str]:
     """Return the lines of a table with aligned columns.
 
-    Where they have no room side by side, long headings are broken, and long texts cut, if that
-    helps. Else columns go below the others, each part with the first column again.
+    If the table is too wide, long headings wrap, and long texts are cut if that suffices. Otherwise
+    the columns are split into parts below each other, each with the first column again.
 
     Args:
-        columns: At least one, with equally many cells.
-        width: What the lines are kept to where that is possible.
+        columns: At least one column, all with the same number of cells.
+        width: The maximum width of the lines, kept where possible.
+        indent: The start of each line. Defaults to `"  "`.
     """
     headings = [[column.name] for column in columns]
     if _width(columns, headings, indent) > width:
@@ -115,8 +116,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _shown_alike(numbers: Sequence[float]) -> Any:
-    """Return what shows the numbers of a column: with equally many decimals, so many that the
-    smallest has four digits, unless they are of very different sizes.
+    """Return a function that formats the numbers of a column.
+
+    All get the same number of decimals, such that the smallest has four digits, unless their
+    magnitudes differ too much.
     """
     sizes = [abs(number) for number in numbers if math.isfinite(number) and number]
     if sizes and all(math.isclose(number, round(number, 1)) for number in sizes):  # 0.1, 0.2, …
@@ -138,7 +141,7 @@ def _column_width(column: Column, heading: Sequence[str]) -> int:
 
 
 def _broken(column: Column) -> list[str]:
-    """Return a heading in several lines, broken after a slash or an underscore."""
+    """Wrap a heading into several lines, broken after a slash or an underscore."""
     room = max([_NARROW, *map(len, column.cells)])
     lines = [""]
     for piece in re.findall(r"[^/_ ]*[/_ ]?", column.name):
@@ -151,8 +154,9 @@ def _broken(column: Column) -> list[str]:
 def _cut(
     columns: Sequence[Column], headings: Sequence[Sequence[str]], width: int, indent: str
 ) -> Sequence[Column]:
-    """Return the columns with long texts cut, the longest first, if they fit then; as they are if
-    not. The first is not cut.
+    """Cut long texts, the longest first, if the columns then fit; otherwise return them unchanged.
+
+    The first column is never cut.
     """
     cut = list(columns)
     while (excess := _width(cut, headings, indent) - width) > 0:
@@ -170,7 +174,7 @@ def _cut(
 def _parts(
     columns: Sequence[Column], headings: Sequence[Sequence[str]], width: int, indent: str
 ) -> list[list[int]]:
-    """Return which columns are side by side; the first is in each part."""
+    """Return which columns share a part of the table; each part has the first column."""
     parts, used = [[0]], len(indent) + _column_width(columns[0], headings[0])
     first = used
     for index in range(1, len(columns)):

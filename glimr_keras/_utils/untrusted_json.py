@@ -1,5 +1,5 @@
-"""JSON of files that somebody else may have made: of a size, a depth and numbers that can be
-handled, or a `ValueError`. Runs anywhere.
+"""JSON of files that may come from someone else. Size, depth and numbers must be manageable, or it
+is a `ValueError`. Runs anywhere.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import pathlib
 from typing import Any
 
 LONGEST = 1 << 26
-"""Bytes of one text."""
+"""The maximum size of a text in bytes."""
 DEEPEST = 100
-"""Brackets that are open at once."""
+"""The maximum number of nested brackets."""
 LARGEST = 2**53
-"""Of what is counted, such as epochs."""
+"""The maximum of a count, such as epochs."""
 _DIGITS = 4000
-"""Of an integer; Python itself reads hardly more."""
+"""The maximum digits of an integer; Python itself reads hardly more."""
 
 
 def parsed(text: bytes, longest: int = LONGEST) -> Any:
-    """Return what a text says.
+    """Parse a JSON text.
 
     Args:
         text: The text.
-        longest: How many bytes it may have. Defaults to `LONGEST`.
+        longest: The maximum number of bytes. Defaults to `LONGEST`.
 
     Raises:
-        ValueError: If it is no JSON, or more than can be handled.
+        ValueError: If it is not JSON, or exceeds the limits.
     """
     if len(text) > longest:
         raise ValueError(f"it has more than {longest} bytes")
@@ -41,32 +41,34 @@ def parsed(text: bytes, longest: int = LONGEST) -> Any:
 
 
 def read(path: pathlib.Path, longest: int = LONGEST) -> Any:
-    """Return what a file says.
+    """Parse a JSON file.
 
     Args:
         path: The file.
-        longest: As for `parsed`.
+        longest: As for `parsed`. Defaults to `LONGEST`.
 
     Raises:
-        ValueError: If it is no file, no JSON, or more than can be handled.
+        ValueError: If it is not a file, not JSON, or exceeds the limits.
         OSError: If it cannot be read.
     """
-    if path.exists() and not path.is_file():  # as a pipe, which would be waited for
+    if path.exists() and not path.is_file():  # such as a pipe, which would block
         raise ValueError("it is no file")
-    with path.open("rb") as file:  # which makes room for as much as it is asked for
+    with path.open("rb") as file:  # `read` allocates all the bytes it may read
         size = os.fstat(file.fileno()).st_size
         return parsed(file.read(min(size, longest) + 1), longest)
 
 
 def is_step(value: Any) -> bool:
-    """Tell whether a value counts steps: a loop of the user's own may do so in floats."""
+    """Return whether a value counts steps; a user-defined loop may count in floats."""
     is_whole = type(value) is int or (type(value) is float and value.is_integer())
     return is_whole and abs(value) <= LARGEST
 
 
 def _decoded(text: str) -> Any:
-    """Return what a text says. Most are a line with one object and short numbers, which is read
-    without looking for space around it.
+    """Decode a JSON text.
+
+    Most are one line with one object and short numbers, decoded without searching for space around
+    it.
     """
     if len(text) > _DIGITS:
         return _CAREFUL.decode(text)
@@ -99,5 +101,5 @@ def _check_depth(content: Any) -> None:
 
 _CAREFUL = json.JSONDecoder(parse_int=_integer)
 _QUICK = json.JSONDecoder()
-"""Of texts that are too short for an integer with too many digits."""
+"""For texts too short for an integer with too many digits."""
 _TOO_DEEP = f"more than {DEEPEST} brackets are open at once"

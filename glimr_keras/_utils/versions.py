@@ -1,20 +1,20 @@
-"""Versions of libraries that only some users have. Knows nothing of tuning; runs anywhere."""
+"""Versions of optional libraries. Knows nothing of tuning; runs anywhere."""
 
 from __future__ import annotations
 
 import re
 
 WANDB = "0.19.10"
-"""The first version of W&B in which a run can begin while others are active."""
+"""The first version of W&B that can start a run while others are active."""
 
 
 def check_version(library: str, received: str, least: str) -> None:
-    """Refuse a version of a library that lacks what is used of it.
+    """Raise an error if a library's version is too old.
 
     Args:
-        library: As pip knows it.
-        received: Its `__version__`; what follows the numbers, such as `rc1`, does not count.
-        least: The first version that has it, in numbers.
+        library: The library's name for pip.
+        received: Its `__version__`. Anything after the numbers, such as `rc1`, is ignored.
+        least: The first sufficient version, in numbers.
 
     Raises:
         ImportError: If it is older.

@@ -1,3 +1,3 @@
-"""The record: journal, checkpoints, states of trainings, directories and URIs. Knows trials and
+"""The stored project: journal, checkpoints, training states, directories and URIs. Knows trials and
 space.
 """

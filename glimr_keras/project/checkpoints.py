@@ -1,14 +1,17 @@
-"""Checkpoints: where a model's weights are, and what is known of them. Runs in driver and worker;
-needs neither Keras nor a model, which `model_weights` has.
+"""Checkpoints: where a model's weights are, and their description. Runs in driver and worker; needs
+neither Keras nor a model, unlike `model_weights`.
 
-A checkpoint is a directory with `checkpoint.weights.h5` (Keras' own format, with or without the
-optimizer's state) and `checkpoint.json` (the epoch, the shapes of the model's inputs, from which a
-subclassed model is built again, and a digest of the weights). Neither holds code. The new weights
-are written beside the old ones, then the new description replaces the old one, then the weights
-follow; so at any moment the weights that the description's digest is of are in one of the two
-places.
+A checkpoint is a directory with two files, neither of which holds code:
 
-The states of a training, from which it can be continued, are in `training_states`.
+- `checkpoint.weights.h5`, in Keras' own format, with or without the optimizer's state.
+- `checkpoint.json`, with the epoch, a digest of the weights, and the shapes of the model's inputs.
+  A subclassed model is rebuilt from these shapes.
+
+First the new weights are written beside the old ones. Then the new description replaces the old
+one, and finally the new weights replace the old ones. So at any moment, one of the two places holds
+the weights that match the description's digest.
+
+The states of a training, from which it can be resumed, are in `training_states`.
 """
 
 from __future__ import annotations
@@ -32,28 +35,28 @@ from glimr_keras.errors import CheckpointError, StorageError
 WEIGHTS = "checkpoint.weights.h5"
 DESCRIPTION = "checkpoint.json"
 NEW = "new.weights.h5"
-"""Of weights that are to take the place of those before."""
+"""New weights, before they replace the old ones."""
 BEST = "best"
-"""Beside a state: the directory of the training's best weights then."""
+"""In a state: the directory of the training's best weights at that time."""
 _LARGEST_SAMPLE = 2**31
-"""Numbers that one sample may have."""
+"""The maximum number of values in one sample."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint says about itself.
+    """The description of a checkpoint.
 
     Attributes:
-        epoch: The number of epochs that the model was trained for.
+        epoch: The number of epochs for which the model was trained.
         inputs: The structure of the model's inputs, `{"shape": …, "dtype": …}` at each leaf with
             the shape of one sample; `None` if unknown.
         has_optimizer: Whether the state of the model's own optimizer is included.
-        build_config: What Keras itself knows of how the model was built; filled in by `save`.
-        values: The configuration that was trained, value by name.
-        score: That it was saved for.
-        metrics: Of its epoch.
-        digest: Of the weights' file; filled in by `save`.
-        attempt: How often its training had failed and was begun again.
+        build_config: Keras' own build config of the model; set by `save`.
+        values: The trained configuration, values by name.
+        score: The score for which it was saved.
+        metrics: The metrics of its epoch.
+        digest: The digest of the weights file; set by `save`.
+        attempt: The number of times that its training had failed and was restarted.
     """
 
     epoch: int
@@ -68,8 +71,8 @@ class Checkpoint:
 
 
 def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
-    """The content of a checkpoint's files by their names, and of those that a state has beside it;
-    for `put` and `put_state`.
+    """Return the content of a checkpoint's files by name, with a state's best weights, for `put`
+    and `put_state`.
 
     Raises:
         CheckpointError: If there is none, or it is damaged.
@@ -85,13 +88,13 @@ def packed(directory: str | os.PathLike[str]) -> dict[str, bytes]:
         files |= {f"{BEST}/{name}": content for name, content in packed(place / BEST).items()}
     if (
         _read(place / DESCRIPTION) != files[DESCRIPTION]
-    ):  # another took its place, or it is gone, and a part may be missing
+    ):  # it was replaced or removed meanwhile, and a part may be missing
         raise damaged(place)
     return files
 
 
 def age(description: bytes | None) -> tuple[int, int]:
-    """By which packed descriptions of a training's states are ordered: attempt and epoch."""
+    """Return the sort key of packed descriptions of a training's states: attempt and epoch."""
     try:
         described = _described(description or b"{}")
     except (ValueError, TypeError):
@@ -100,7 +103,7 @@ def age(description: bytes | None) -> tuple[int, int]:
 
 
 def fits(description: bytes, weights: bytes) -> bool:
-    """Whether a packed description is of these weights."""
+    """Return whether a packed description matches these weights."""
     try:
         digest = _described(description).digest
     except (ValueError, TypeError):
@@ -109,7 +112,7 @@ def fits(description: bytes, weights: bytes) -> bool:
 
 
 def put(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
-    """Writes a checkpoint that was packed elsewhere, as `save` does.
+    """Write a checkpoint that was packed elsewhere, as `save` does.
 
     Raises:
         StorageError: If it cannot be written.
@@ -122,20 +125,20 @@ def put(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
 
 
 def remove(directory: str | os.PathLike[str]) -> None:
-    """Removes a checkpoint, and nothing else in its directory."""
+    """Remove a checkpoint, and nothing else in its directory."""
     for name in (DESCRIPTION, WEIGHTS, NEW):
         (pathlib.Path(directory) / name).unlink(missing_ok=True)
 
 
 def describe(directory: str | os.PathLike[str]) -> Checkpoint:
-    """What the checkpoint in `directory` says about itself.
+    """Return the description of the checkpoint in `directory`.
 
     Raises:
-        CheckpointError: If there is none, or what it says cannot be read.
+        CheckpointError: If there is none, or its description cannot be read.
     """
     file = pathlib.Path(directory) / DESCRIPTION
     try:
-        with _opened(file) as content:  # which makes room for as much as it is asked for
+        with _opened(file) as content:  # `read` allocates all the bytes it may read
             size = os.fstat(content.fileno()).st_size
             return _described(content.read(min(size, LONGEST) + 1))
     except FileNotFoundError:
@@ -147,10 +150,10 @@ def describe(directory: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _described(text: bytes) -> Checkpoint:
-    """What a description says, which somebody else may have written.
+    """Parse a description, which may come from someone else.
 
     Raises:
-        ValueError, TypeError: If it says what no checkpoint can be.
+        ValueError, TypeError: If no checkpoint can have such a description.
     """
     described = Checkpoint(**untrusted_json.parsed(text))
     fields = {
@@ -186,29 +189,32 @@ def _is_structure(inputs: Any) -> bool:
 
 
 def are_of_own_loop(directory: str | os.PathLike[str]) -> bool:
-    """Whether a training of the user's own saved the weights in `directory`, as KerasTuner has it,
-    and nothing about them.
+    """Return whether a user-defined training loop saved the weights in `directory`.
+
+    As in KerasTuner, such weights have no description.
     """
     place = pathlib.Path(directory)
     return (place / WEIGHTS).exists() and not (place / DESCRIPTION).exists()
 
 
 def exists(directory: str | os.PathLike[str]) -> bool:
-    """Whether `directory` holds a checkpoint."""
+    """Return whether `directory` holds a checkpoint."""
     place = pathlib.Path(directory)
     return (place / DESCRIPTION).exists() and ((place / WEIGHTS).exists() or (place / NEW).exists())
 
 
 def is_whole(directory: str | os.PathLike[str]) -> bool:
-    """Whether `directory` holds a checkpoint as it was written."""
+    """Return whether `directory` holds an intact checkpoint."""
     with contextlib.suppress(CheckpointError):
         return intact(pathlib.Path(directory)).exists()
     return False
 
 
 def force(directory: str | os.PathLike[str]) -> None:
-    """Has the system put the checkpoint in `directory`, if there is one, on the disk, as a power
-    cut asks for. What a process that was killed has left beside it is put in its place, or removed.
+    """Force the checkpoint in `directory`, if any, to the disk (fsync), so that it survives power
+    loss.
+
+    New weights left by a killed process replace the old ones, or are removed.
 
     Raises:
         StorageError: If it cannot be written.
@@ -223,11 +229,11 @@ def force(directory: str | os.PathLike[str]) -> None:
 
 
 def _tidy(place: pathlib.Path) -> None:
-    """Leaves one file of weights, that of the description."""
+    """Keep only the weights file that matches the description."""
     new, is_described = place / NEW, False
     with contextlib.suppress(CheckpointError):
         is_described = intact(place) == new
-    with contextlib.suppress(FileNotFoundError):  # a process that was thought lost has moved it
+    with contextlib.suppress(FileNotFoundError):  # a process assumed lost has moved it
         if is_described:
             new.replace(place / WEIGHTS)
         else:
@@ -235,10 +241,10 @@ def _tidy(place: pathlib.Path) -> None:
 
 
 def intact(place: pathlib.Path) -> pathlib.Path:
-    """The file with the weights that the description in `place` is of.
+    """Return the weights file that matches the description in `place`.
 
     Raises:
-        CheckpointError: If it is not there as it was written.
+        CheckpointError: If there is no intact one.
     """
     digest = describe(place).digest
     for file in (
@@ -258,10 +264,10 @@ def damaged(place: pathlib.Path) -> CheckpointError:
 
 
 def _opened(file: pathlib.Path) -> BinaryIO:
-    """A file that is read.
+    """Open a file for reading.
 
     Raises:
-        OSError: If it cannot be, as a pipe, which would be waited for.
+        OSError: If it cannot be read, such as a pipe, which would block.
     """
     if file.exists() and not file.is_file():
         raise OSError(f"{file} is no file")
@@ -277,7 +283,7 @@ def _read(file: pathlib.Path) -> bytes:
 
 
 def digest_of(file: pathlib.Path) -> str:
-    """That of a file's content."""
+    """Return the digest of a file's content."""
     with _opened(file) as content:
         summed = hashlib.blake2b(digest_size=16)
         while block := content.read(1 << 20):
@@ -286,8 +292,8 @@ def digest_of(file: pathlib.Path) -> str:
 
 
 def link(checkpoint: pathlib.Path, to: pathlib.Path) -> None:
-    """Has a checkpoint at another place too, without a second copy where the file system can do
-    that.
+    """Put a checkpoint into another place too, as hard links where the file system supports
+    them.
     """
     to.mkdir(parents=True, exist_ok=True)
     for source, name in ((intact(checkpoint), WEIGHTS), (checkpoint / DESCRIPTION, DESCRIPTION)):
@@ -301,27 +307,27 @@ def link(checkpoint: pathlib.Path, to: pathlib.Path) -> None:
 
 
 def place_for_new(place: pathlib.Path) -> pathlib.Path:
-    """The file of weights that are to be written; not one that a link there leads to."""
+    """Return the file for new weights; an existing symbolic link there is removed."""
     if (place / NEW).is_symlink():
         (place / NEW).unlink()
     return place / NEW
 
 
 def settle(place: pathlib.Path, description: bytes) -> None:
-    """Puts a description, and the new weights that it is of, in the places of the old ones."""
+    """Replace the old description, and then the old weights, by the new ones."""
     write_whole(place / DESCRIPTION, description)
     (place / NEW).replace(place / WEIGHTS)
 
 
 @contextlib.contextmanager
 def storing(place: pathlib.Path) -> Iterator[None]:
-    """Says of errors inside that a checkpoint cannot be written."""
+    """Turn errors inside into a `StorageError` about a checkpoint."""
     try:
         yield
     except (OSError, RuntimeError) as error:
         if isinstance(error, StorageError) or not (
             isinstance(error, OSError) or "errno" in str(error)
-        ):  # as HDF5 says it
+        ):  # HDF5's form of the error
             raise
         raise StorageError(
             f"A checkpoint cannot be written to {place}: {type(error).__name__}: {error}"

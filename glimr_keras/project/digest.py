@@ -1,11 +1,12 @@
-"""The digest of a journal: what its first part comes to, in a file that is read much faster.
-Written by the driver that has the journal's lock; read anywhere.
+"""The digest of a journal: the state after its first part, in a file that is much faster to read.
+Written by the driver that holds the journal's lock; read anywhere.
 
-It is `<project>/.glimr_keras/digest.jsonl`, and holds nothing that the journal does not say. Its
-first line has how many bytes of the journal it covers and a hash of these, so it counts only where
-the journal begins with just them; then come what is no trial's, and the trials (`digest_lines`).
-One that is not as it may be is passed over, as if it were not there. It may be removed at any time,
-and is not sent to a URI.
+The file is `<project>/.glimr_keras/digest.jsonl`, and contains nothing that the journal does not.
+Its first line has the number of bytes of the journal that it covers, and their hash. So it is valid
+only if the journal starts with exactly these bytes. Then come the project's own parts, and the
+trials (`digest_lines`).
+
+An invalid digest is ignored. A digest may be removed at any time, and is not sent to a URI.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ from glimr_keras.version import __version__
 
 FILE = "digest.jsonl"
 MUCH = 20_000_000
-"""Bytes of a journal that are worth a new digest."""
+"""The uncovered bytes of a journal that justify a new digest."""
 _VERSION = [1, records.VERSION, __version__, sys.byteorder]
-"""Of what a digest says: its lines, the records, who replayed them, and the order of bytes."""
+"""The version of a digest: its lines, the records, the glimr_keras that replayed them, and the
+byte order.
+"""
 _BLOCK = _AT_LEAST = 1 << 20
 
 
@@ -43,8 +46,8 @@ class Covered:
     """The part of a journal that a digest covers.
 
     Attributes:
-        size: In bytes.
-        lines: How many it has.
+        size: Its size in bytes.
+        lines: Its number of lines.
     """
 
     size: int = 0
@@ -54,18 +57,21 @@ class Covered:
 def restore(
     journal: IO[bytes], directory: pathlib.Path, project: Replayed, packer: Packer
 ) -> Covered:
-    """Bring a project, of which only the description was read, to where a digest ends, if there is
-    one that fits; else it stays as it is.
+    """Restore a project from its digest, if there is a valid one, and return the part of the
+    journal it covers.
+
+    Only the project's description has been read before. Without a valid digest, the project is
+    unchanged.
 
     Args:
-        journal: The journal, open; where it is read is moved.
-        directory: In which the digest is.
-        project: As the description says.
+        journal: The open journal; its position is moved.
+        directory: The directory of the digest.
+        project: The project of the description.
         packer: Packs the trials.
     """
     try:
         path = directory / FILE
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # a pipe would block
             return Covered()
         with path.open("rb") as file:
             return _restore(journal, file, project, packer)
@@ -106,17 +112,17 @@ def _restore(journal: IO[bytes], file: IO[bytes], project: Replayed, packer: Pac
 
 
 def write(journal: pathlib.Path, project: Replayed, covered: Covered) -> None:
-    """Write a digest, if that is possible.
+    """Write a digest, if possible.
 
     Args:
         journal: The journal.
-        project: As it was read from there, and nothing else.
-        covered: What was read.
+        project: The project exactly as read from there.
+        covered: The part that was read.
     """
     body = list(_body(project))
     if max(map(len, body)) > LONGEST:
         return
-    with contextlib.suppress(OSError, ValueError):  # as on a full disk; the journal has all of it
+    with contextlib.suppress(OSError, ValueError):  # as on a full disk; the journal has everything
         with journal.open("rb") as file:
             found = _hashed(file, covered.size)
         content = b"".join(body)
@@ -130,7 +136,7 @@ def write(journal: pathlib.Path, project: Replayed, covered: Covered) -> None:
 
 
 def covered_size(directory: pathlib.Path) -> int:
-    """Return how much of the journal a digest says that it covers; 0 without one."""
+    """Return the number of bytes of the journal that a digest claims to cover; 0 without one."""
     try:
         if not (directory / FILE).is_file():
             return 0
@@ -150,7 +156,7 @@ def _body(project: Replayed) -> Iterator[bytes]:
 
 
 def _check_ends(trials: Mapping[str, Trial], end_order: list[Any]) -> None:
-    """Refuse ends of trials that are not there, and trials that have ended without an end."""
+    """Raise an error for ends of missing trials, and for ended trials without an end."""
     ended = set(end_order)
     if not ended <= trials.keys():
         raise ValueError("trials ended that are not there")
@@ -162,7 +168,7 @@ def _check_ends(trials: Mapping[str, Trial], end_order: list[Any]) -> None:
 
 
 def _ends_a_line(journal: IO[bytes], size: int) -> bool:
-    """Tell whether so many bytes are whole lines; the file is read from its beginning then."""
+    """Return whether `size` bytes are complete lines; moves to the start of the file."""
     journal.seek(size - 1)
     end = journal.read(1)
     journal.seek(0)
@@ -170,7 +176,7 @@ def _ends_a_line(journal: IO[bytes], size: int) -> bool:
 
 
 def _hashed(file: IO[bytes], size: int | None) -> str:
-    """Return the hash of what comes next in a file: so many bytes, or all.
+    """Return the hash of the next `size` bytes of a file, or of the rest for `None`.
 
     Raises:
         ValueError: If there are fewer.

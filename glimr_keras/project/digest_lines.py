@@ -1,8 +1,8 @@
-"""Trials as lines of a digest, which says in few lines what a journal says in many. Runs anywhere.
+"""Trials as lines of a digest, which needs far fewer lines than a journal. Runs anywhere.
 
-A trial that has ended is, as nearly all are, a JSON list: what it has in common with others is a
-line of its own before it, and metrics and times are doubles in base64, which are read without
-parsing them. Any other trial is a JSON object. What no journal can come to is refused.
+Nearly every ended trial is a JSON list. What it shares with others is a line of its own before it.
+Its metrics and times are doubles in base64, which need no parsing. Any other trial is a JSON
+object. A state that no journal can result in is rejected.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from glimr_keras.trials.trial import Trial
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 _FLOATS = frozenset({float, type(None)})
 _LATEST = 9e9
-"""Of times, as in `records`."""
+"""The latest time, as in `records`."""
 _WIDTH = 8
-"""Bytes of a double."""
+"""The bytes of a double."""
 _SCORE, _MESSAGE = SINGLE.index("score"), SINGLE.index("message")
 _WEIGHTS_SCORE = SINGLE.index("weights_score")
 _NUM_ENDED = list(records.STATES["trial"]).index("num_ended")
@@ -39,13 +39,13 @@ _Layout = tuple[_Names, _Names | None, tuple[_Names, ...], _Kept]
 
 
 class LineWriter:
-    """Makes lines of trials, in their order."""
+    """Write trials as lines, in their order."""
 
     def __init__(self) -> None:
         self._layouts: dict[_Layout, int] = {}
 
     def lines_of(self, trial: Trial) -> Iterator[bytes]:
-        """Yield the lines that say what a trial is; it stays packed."""
+        """Yield the lines that describe a trial, which stays packed."""
         packed = trial._packed
         plain = packed.plain() if isinstance(packed, Packed) else None
         if plain is None or not all(map(_is_bounded, plain.executions, plain.metrics)):
@@ -68,14 +68,14 @@ class LineWriter:
 
 
 class LineReader:
-    """Makes trials of lines.
+    """Read trials from lines.
 
     Args:
-        packer: Packs them.
-        directions: Of the project's metrics; all trials have this one object.
+        packer: Packs the trials.
+        directions: The directions of the project's metrics; all trials share this object.
 
     Attributes:
-        trials: By id.
+        trials: The trials by id.
     """
 
     def __init__(self, packer: Packer, directions: Mapping[str, str | None]) -> None:
@@ -86,11 +86,11 @@ class LineReader:
         self._counts: list[int] = []
 
     def add(self, said: Any) -> None:
-        """Take in what a line says.
+        """Add the content of a line.
 
         Raises:
             ValueError, TypeError, KeyError, LookupError, ArithmeticError, AttributeError: If it is
-                none.
+                invalid.
         """
         if type(said) is list:
             trial = self._packed(*said)
@@ -109,13 +109,14 @@ class LineReader:
         self.trials[trial.trial_id] = trial
 
     def check(self, lines: int) -> None:
-        """Refuse what cannot be the time of an epoch, and what so few records cannot come to.
+        """Raise an error for impossible epoch times, and for counts that exceed the number of
+        records.
 
         Args:
-            lines: How many the journal has.
+            lines: The number of lines of the journal.
 
         Raises:
-            ValueError: If there is such.
+            ValueError: If there are any.
         """
         if max(len(self.trials), max(self._counts, default=0)) > lines:
             raise ValueError("more is counted than there are records")
@@ -124,7 +125,7 @@ class LineReader:
             raise ValueError("an epoch has a time that cannot be")
 
     def _packed(self, place: Any, about: Any, chosen: Any, values: Any, executions: Any) -> Trial:
-        """Return a trial that has ended, as a list says it."""
+        """Return an ended trial from a list."""
         (names, asked, metrics, kept), has_stage = self._layouts[_index(place)]
         trial_id, num_ended, status, message, score, step, key = about
         _check_values(names, chosen)
@@ -159,7 +160,7 @@ class LineReader:
         )
 
     def _execution(self, said: Any, metrics: _Names) -> tuple[Any, ...]:
-        """Return an execution as `Plain` has it."""
+        """Return an execution in the form of `Plain`."""
         number, single, returned, epochs, numbers, timed, times = said
         if returned or type(number) is not int or not usual_records.is_ended_execution(single):
             records.check_state("training", number, dict(returned))
@@ -174,7 +175,7 @@ class LineReader:
             or not _FLOATS.issuperset(map(type, (single[_SCORE], single[_WEIGHTS_SCORE])))
             or not _FLOATS.issuperset(map(type, dict(returned).values()))
             or (timed is not None and type(timed) is not list)
-            or not (metrics or timed is None or type(epochs) is list)  # by what is it counted?
+            or not (metrics or timed is None or type(epochs) is list)  # what would count it?
         ):
             raise ValueError("an execution has more or fewer numbers than epochs")
         self._times += moments
@@ -204,7 +205,7 @@ def _layout(said: Any) -> _Layout:
 
 
 def _trial(said: Mapping[str, Any], directions: Mapping[str, str | None]) -> Trial:
-    """Return any trial, as an object says it."""
+    """Return any trial from an object."""
     about = trial_id, num_ended, status, message, score, step, suggested, values, key = said[
         "trial"
     ]
@@ -239,7 +240,7 @@ def _trial(said: Mapping[str, Any], directions: Mapping[str, str | None]) -> Tri
 
 
 def _checked(single: list[Any]) -> list[Any]:
-    """Return what there is one of in an execution, as records come to it."""
+    """Check and return the single values of an execution."""
     records.check_state("execution", *single)
     message = records.readable(single[_MESSAGE])
     return [*single[:_MESSAGE], message, *single[_MESSAGE + 1 :]]
@@ -268,12 +269,12 @@ def _state(trial: Trial) -> dict[str, Any]:
 
 
 def line_of(said: Any) -> bytes:
-    """Return what is said as a line."""
+    """Return content as a JSON line."""
     return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 
 def _is_bounded(execution: tuple[Any, ...], metrics: _Names) -> bool:
-    """Tell whether its numbers say how many epochs it has."""
+    """Return whether an execution's data determine its number of epochs."""
     return bool(metrics) or execution[5] is None or type(execution[3]) is not int
 
 
@@ -302,7 +303,7 @@ def _index(place: Any) -> int:
 
 
 def _count(epochs: Any) -> int:
-    """Return how many epochs there are."""
+    """Return the number of epochs."""
     if type(epochs) is int and 0 <= epochs <= LARGEST:
         return epochs
     if type(epochs) is not list or len(set(epochs)) != len(epochs) or not all(map(is_step, epochs)):

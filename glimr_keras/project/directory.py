@@ -1,5 +1,4 @@
-"""Directories of projects: whose they are, and whether a search may go on there. Runs in the
-driver."""
+"""Project directories: who owns them, and whether a search may resume there. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -24,16 +23,16 @@ _OURS = re.compile(rf"{re.escape(HIDDEN)}|trial_(\d+|[0-9a-f]{{32}})|oracle\.jso
 def open_project(
     directory: pathlib.Path, wanted: Project, overwrite: bool
 ) -> tuple[Journal, Project]:
-    """Opens the project in `directory` for a search, or starts it.
+    """Open the project in `directory` for a search, or start it.
 
     Args:
-        directory: Created if missing.
+        directory: The project's directory, created if missing.
         wanted: The project as the search would start it.
-        overwrite: Remove the trials that are there first. Files of others are left alone.
+        overwrite: Whether to remove the existing trials first. Other files are left unchanged.
 
     Raises:
         ProjectError: If the directory belongs to something else, to a search that differs from
-            `wanted`, or to one that is running now; nothing is changed then.
+            `wanted`, or to a search that is running. Nothing is changed then.
     """
     journal = Journal(directory)
     try:
@@ -59,12 +58,12 @@ def open_project(
 
 
 def check_place(directory: pathlib.Path, overwrite: bool) -> None:
-    """Refuses a directory that belongs to something else.
+    """Raise an error if a directory belongs to something else.
 
     Raises:
-        ProjectError: If it is a file, or has files with names of ours that are no project of
-            glimr_keras. Others stay as they are.
-        StorageError: If it is not there, and cannot be made.
+        ProjectError: If it is a file, or holds files named like ours without a glimr_keras project.
+            Other files are allowed.
+        StorageError: If it does not exist and cannot be created.
     """
     _check_can_be_made(directory)
     if directory.exists() and not directory.is_dir():
@@ -95,20 +94,24 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
 
 
 def _has_content(path: pathlib.Path) -> bool:
-    """Whether there is more than an empty folder, which is left by who only asked where it is."""
+    """Return whether a path is more than an empty folder.
+
+    An empty folder results from merely asking for its path.
+    """
     if is_shard(path.name):
         return any(map(_has_content, filter(is_in_shard, path.glob("trial_*"))))
     return not path.is_dir() or any(path.iterdir())
 
 
 def _check_can_be_made(directory: pathlib.Path) -> None:
-    """Refuses a directory that is not there and that this user cannot make, as far as that can be
-    told without making it.
+    """Raise an error if a directory does not exist and this user cannot create it.
+
+    Only checks what can be known without creating it.
     """
     try:
         places = (directory, *directory.parents)
         nearest = next((place for place in places if place.exists()), None)
-        if nearest is None:  # as of a drive that is not there
+        if nearest is None:  # such as one on a missing drive
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), directory.anchor)
         if nearest != directory and not nearest.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
@@ -119,16 +122,18 @@ def _check_can_be_made(directory: pathlib.Path) -> None:
 
 
 def check_oracle(directory: pathlib.Path, there: Project, kind: str, has_own_state: bool) -> None:
-    """Refuses a project that an oracle of another kind began, for one that goes on only with its
-    own, as KerasTuner does.
+    """Raise an error if an oracle cannot resume the project of a different kind of oracle.
+
+    This concerns oracles that resume only from their own state, as in KerasTuner.
 
     Args:
+        directory: The project's directory, for the message.
         there: The project in `directory`.
-        kind: Of the oracle that is to go on.
-        has_own_state: Whether it goes on only with its own.
+        kind: The kind of the oracle that would resume it.
+        has_own_state: Whether that oracle resumes only from its own state.
 
     Raises:
-        OtherOracleError: If so.
+        OtherOracleError: If the oracle cannot resume the project.
     """
     if has_own_state and there.oracle not in (None, kind):
         raise OtherOracleError(
@@ -139,12 +144,14 @@ def check_oracle(directory: pathlib.Path, there: Project, kind: str, has_own_sta
 
 
 def is_of_a_project(name: str) -> bool:
-    """Whether glimr_keras (or KerasTuner) gives a file or directory in a project such a name."""
+    """Return whether glimr_keras (or KerasTuner) gives such a name to a file or directory of a
+    project.
+    """
     return _OURS.fullmatch(name) is not None or is_shard(name)
 
 
 def _clear(directory: pathlib.Path) -> None:
-    """Removes what glimr_keras (or KerasTuner) wrote into a project, and nothing else."""
+    """Remove what glimr_keras (or KerasTuner) wrote into a project, and nothing else."""
     if not (directory / HIDDEN).exists() and not (directory / "oracle.json").exists():
         return
     for path in directory.iterdir():
@@ -153,7 +160,7 @@ def _clear(directory: pathlib.Path) -> None:
 
 
 def _remove(path: pathlib.Path) -> None:
-    """Removes what is of a project; in a folder of folders of trials, only these."""
+    """Remove a path of a project; in a folder of trial folders, remove only these."""
     is_folder = path.is_dir() and not path.is_symlink()
     if is_shard(path.name):
         for trial in path.glob("trial_*") if is_folder else ():
@@ -168,7 +175,7 @@ def _remove(path: pathlib.Path) -> None:
 
 
 def _check_links(directory: pathlib.Path) -> None:
-    """Refuses a project with links that lead out of it, through which a search would write."""
+    """Raise an error if a project has links out of it, through which a search would write."""
     folders, inside = [directory], os.path.realpath(directory)
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -205,7 +212,7 @@ def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> Non
 
 
 def _shown(shapes: Any) -> str:
-    """Shapes of one sample for people: `(8,) float32`."""
+    """Format the shapes of one sample for messages: `(8,) float32`."""
     if "dict" in shapes:
         return (
             "{"
@@ -220,8 +227,9 @@ def _shown(shapes: Any) -> str:
 def _space_differences(
     before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], is_known: bool
 ) -> list[str]:
-    """What differs between two spaces; where one of them may have more that was not looked at, only
-    in what both have.
+    """Return the differences between two spaces.
+
+    If either may have further parameters, compare only those that both have.
     """
     old, new = _definitions(before), _definitions(now)
     different = [
@@ -252,7 +260,7 @@ def _canonical(stored: dict[str, Any]) -> str:
         if name not in ("name", "conditions") and value is not None
     }
     if "min_value" in config and config.get("default") == config["min_value"]:
-        del config["default"]  # which it is also where none was given
+        del config["default"]  # equal to the value used when no default is given
     conditions = [
         condition.get("config", condition) for condition in stored["config"].get("conditions") or []
     ]

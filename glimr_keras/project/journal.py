@@ -1,13 +1,14 @@
 """The journal: every trial of a project, appended to one file as it happens. Written by the driver
 only; read anywhere.
 
-One JSON object a line, in `<project>/.glimr_keras/journal.jsonl`. The first line describes the
-project; then come new hyperparameters, new trials, starts, epochs, and ends of executions and
-trials. Every record says when it was written (`time`, in seconds since 1970, UTC). It is handed to
-the operating system before the search goes on, so a killed process loses none; the description and
-the begins and ends of trials (whose weights were before) are also forced to the disk (fsync), so a
-power cut loses at most epochs of trials that had not ended. All results are read from here; it
-holds no code.
+The file is `<project>/.glimr_keras/journal.jsonl`, with one JSON object per line. The first line
+describes the project. Then come new hyperparameters, new trials, starts, epochs, and ends of
+executions and trials. Every record has its time of writing (`time`, in seconds since 1970, UTC).
+
+A record is passed to the operating system before the search continues, so a killed process loses
+none. The description, and the starts and ends of trials, are also forced to the disk (fsync); a
+trial's weights are forced before its end. So power loss costs at most epochs of unfinished trials.
+All results are read from the journal; it holds no code.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from glimr_keras.errors import ProjectError, StorageError
 from glimr_keras.project import digest, records
 from glimr_keras.project.records import VERSION
 from glimr_keras.project.replay import replay, time_in
-from glimr_keras.space import ray_kinds  # noqa: F401  # kinds that a journal may have
+from glimr_keras.space import ray_kinds  # noqa: F401  # kinds that a journal may contain
 from glimr_keras.space.hp_types import HyperParameter, deserialize, serialize
 from glimr_keras.trials.execution import Execution, TrialStatus
 from glimr_keras.trials.objective import Objective, objective_config, objective_from_config
@@ -46,27 +47,30 @@ _BLOCK = 1 << 16
 
 
 def now() -> float:
-    """Return the time as the journal has it: seconds since 1970, UTC, to the millisecond."""
+    """Return the time as in the journal: seconds since 1970, UTC, to the millisecond."""
     return round(time.time(), 3)
 
 
 @dataclasses.dataclass
 class Project:
-    """What a journal says.
+    """The content of a journal.
 
     Attributes:
-        space: The hyperparameters that were known before the first trial, serialized.
-        is_whole: Whether every branch of the user's code was looked at for them.
-        late_space: Those that trials met later, serialized.
-        trials: By id, in the order of their creation.
-        cv_folds: Of the cross validation; `None` without.
-        score_at: At which epochs trials are scored (`trials.score_epochs`).
-        project_id: That no other project has; `None` of projects of the first version.
-        shapes: Of one sample of the inputs and of the labels, as far as they are known.
-        directions: Of the metrics, by name, as far as they are known.
-        end_order: Ids of the trials that ended, in that order.
-        oracle: The kind of oracle that began it; `None` of projects of earlier versions.
-        created: When it was begun, in seconds since 1970, UTC; `None` of projects of earlier
+        objective: The objective of the search.
+        seed: The seed of the search.
+        executions_per_trial: The number of executions of each trial.
+        space: The hyperparameters known before the first trial, serialized.
+        is_whole: Whether every branch of the user's code was searched for them.
+        late_space: The hyperparameters that trials discovered later, serialized.
+        trials: The trials by id, in the order of their creation.
+        cv_folds: The number of folds of the cross-validation; `None` without.
+        score_at: The epochs at which trials are scored (`trials.score_epochs`).
+        project_id: A unique id; `None` for projects of the first version.
+        shapes: The shapes of one sample of the inputs and of the labels, as far as known.
+        directions: The directions of the metrics by name, as far as known.
+        end_order: The ids of the ended trials, in the order of their ends.
+        oracle: The kind of oracle that started it; `None` for projects of earlier versions.
+        created: When it was started, in seconds since 1970, UTC; `None` for projects of earlier
             versions.
     """
 
@@ -90,23 +94,23 @@ class Project:
 
     @property
     def parameters(self) -> list[HyperParameter]:
-        """All hyperparameters that are known."""
+        """Return all known hyperparameters."""
         return [deserialize(stored) for stored in self.space + self.late_space]
 
     @property
     def failed(self) -> list[Trial]:
-        """The trials that failed, in the order of their creation."""
+        """Return the failed trials, in the order of their creation."""
         return [trial for trial in self.trials.values() if trial.status == TrialStatus.FAILED]
 
     def begin_again(self, trial: Trial) -> None:
-        """Forgets how a trial ended, so that it is one that runs."""
+        """Restart a trial: forget how it ended, so that it counts as running."""
         trial.begin_again()
         if trial.trial_id in self.end_order:
             self.end_order.remove(trial.trial_id)
 
 
 def serialized(space: Sequence[HyperParameter]) -> list[dict[str, Any]]:
-    """A space as JSON types, as a journal has it."""
+    """Return a space as JSON types, as in a journal."""
     stored: list[dict[str, Any]] = json.loads(
         json.dumps([serialize(parameter) for parameter in space])
     )
@@ -126,22 +130,22 @@ class Journal:
         self._covered = self._reached = digest.Covered()
 
     def exists(self) -> bool:
-        """Whether there is a project: a journal whose first line was written to its end."""
+        """Return whether there is a project: a journal whose first line is complete."""
         return self._first_line().endswith(b"\n")
 
     def _first_line(self) -> bytes:
-        """As far as a line may go; empty if there is no journal."""
-        if not self.path.is_file():  # a pipe would be waited for
+        """Return the first line, up to the maximum length; empty if there is no journal."""
+        if not self.path.is_file():  # a pipe would block
             return b""
         with self.path.open("rb") as file:
             return file.readline(LONGEST + 1)
 
     @property
     def project_id(self) -> str | None:
-        """The id of the project, without reading all of it; `None` if there is none.
+        """Return the id of the project without reading all of it; `None` if there is no project.
 
         Raises:
-            ProjectError: If its description is damaged.
+            ProjectError: If the project's description is damaged.
         """
         first = self._first_line()
         if not first.endswith(b"\n"):
@@ -152,7 +156,7 @@ class Journal:
         return project_id
 
     def is_of(self, project_id: str) -> bool:
-        """Whether this is the journal of that project; tells without reading it."""
+        """Return whether this is the journal of a given project, without parsing it."""
         try:
             return f'"project_id": "{project_id}"'.encode() in self._first_line()
         except OSError:
@@ -161,7 +165,7 @@ class Journal:
     # Writing
 
     def create(self, project: Project) -> None:
-        """Starts the journal of a new project."""
+        """Start the journal of a new project."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -188,7 +192,7 @@ class Journal:
         self._append("space", parameters=[serialize(parameter) for parameter in parameters])
 
     def add_directions(self, directions: dict[str, str | None]) -> None:
-        """Of metrics that were not known when the project was created."""
+        """Record the directions of metrics that were unknown when the project was created."""
         self._append("directions", directions=directions)
 
     def add_trial(self, trial: Trial) -> None:
@@ -198,10 +202,10 @@ class Journal:
             values=trial.suggested,
             sampling_key=list(trial.sampling_key),
         )
-        self._force()  # or a power cut might leave its folder, and no trial
+        self._force()  # or power loss might leave its folder without a trial
 
     def start_execution(self, trial_id: str, execution: int, started: float) -> None:
-        """A process began with it."""
+        """Record that a process started an execution."""
         self._append("start", started, trial_id=trial_id, execution=execution)
 
     def add_epoch(
@@ -212,10 +216,11 @@ class Journal:
         metrics: dict[str, float],
         worker: str | None = None,
     ) -> None:
-        """An epoch is over.
+        """Record the end of an epoch.
 
         Args:
-            worker: The process that trained it, where that is another than before.
+            worker: The process that trained it, if it differs from the one before. Defaults to
+                `None`, which means the same process.
         """
         self._append(
             "epoch",
@@ -227,15 +232,15 @@ class Journal:
         )
 
     def add_loss(self, trial_id: str, execution: int, message: str) -> None:
-        """The process that trained it was lost, and another goes on with it."""
+        """Record that the process of an execution was lost, and another one resumes it."""
         self._append("loss", trial_id=trial_id, execution=execution, message=message)
 
     def add_retry(self, trial_id: str, execution: int, message: str | None) -> None:
-        """It failed, and is begun again."""
+        """Record that an execution failed and restarts."""
         self._append("retry", trial_id=trial_id, execution=execution, message=message)
 
     def add_again(self, trial: Trial) -> None:
-        """It had failed for good, and is run again from its beginning."""
+        """Record that a trial whose failure was final is run again from the start."""
         self._append("again", trial_id=trial.trial_id)
 
     def end_execution(
@@ -245,10 +250,11 @@ class Journal:
         execution: Execution,
         values: Mapping[str, Any] | None = None,
     ) -> None:
-        """An execution has ended.
+        """Record the end of an execution.
 
         Args:
-            values: What its trial has asked for by now, where that is not what the oracle chose.
+            values: The values its trial has requested so far, if they differ from the oracle's.
+                Defaults to `None`, which means they do not differ.
         """
         self._append(
             "execution",
@@ -304,20 +310,20 @@ class Journal:
         self.extend(line)
 
     def extend(self, lines: bytes) -> None:
-        """Adds whole lines, as another machine wrote them."""
+        """Append complete lines that another machine wrote."""
         with self._storing():
             file = self.claim()
             size = os.fstat(file.fileno()).st_size
             try:
                 written = file.write(lines)
-                while written < len(lines):  # a disk that is nearly full takes a part
+                while written < len(lines):  # a nearly full disk takes only a part
                     written += file.write(lines[written:])
             except OSError:
                 file.truncate(size)
                 raise
 
     def _force(self) -> None:
-        """Has the system put on the disk what was handed to it."""
+        """Force the file to the disk (fsync)."""
         if self._file is not None:
             with self._storing():
                 os.fsync(self._file.fileno())
@@ -334,7 +340,7 @@ class Journal:
             ) from error
 
     def claim(self) -> io.FileIO:
-        """Opens the journal for writing, as the only writer.
+        """Open the journal for writing, as the only writer.
 
         Raises:
             ProjectError: If another search is writing to it.
@@ -347,7 +353,7 @@ class Journal:
         return self._file
 
     def _check_place(self) -> None:
-        """Refuses to write to what is no file of this project."""
+        """Raise an error for a journal that is not a regular file of this project."""
         for place in (self.path.parent, self.path):
             if place.is_symlink() or (place == self.path and place.exists() != place.is_file()):
                 raise ProjectError(
@@ -356,7 +362,7 @@ class Journal:
                 )
 
     def _lock(self, file: io.FileIO) -> None:
-        """Keeps a second search out of the project, where the system has locks."""
+        """Lock the project against a second search, where the system has locks."""
         try:
             lock(file, waits=False)
         except BlockingIOError:
@@ -367,7 +373,7 @@ class Journal:
             ) from None
 
     def _cut_torn_end(self) -> None:
-        """Removes a last line that was not written to its end when the process died."""
+        """Remove an incomplete last line, left by a killed process."""
         if not self.path.exists():
             return
         with self.path.open("rb+") as file:
@@ -385,7 +391,7 @@ class Journal:
     # Reading
 
     def read(self) -> Project:
-        """Reads the whole project.
+        """Read the whole project.
 
         Raises:
             ProjectError: If there is no journal, it is damaged, or a newer version of glimr_keras
@@ -395,15 +401,18 @@ class Journal:
         return project
 
     def keep_digest_of(self, project: Project) -> None:
-        """Writes a digest of a project that was just read, where much of it was read from none, so
-        that it is read faster the next time. Only who writes the journal may do so.
+        """Write a digest of a project just read, if much of it was not in a digest, to speed up the
+        next read.
+
+        Only the journal's writer may do so.
         """
         if self._reached.size - self._covered.size > digest.MUCH:
             digest.write(self.path, project, self._reached)
 
     def keep_digest(self) -> None:
-        """At the end of a search, writes a digest where much of the project is in none. That it is
-        not possible is no error.
+        """Write a digest at the end of a search if much of the project is not in one.
+
+        A failure to do so is not an error.
         """
         with contextlib.suppress(OSError, ProjectError):
             size, covered = self.path.stat().st_size, digest.covered_size(self.path.parent)
@@ -411,7 +420,7 @@ class Journal:
                 self.keep_digest_of(self.read())
 
     def _read(self) -> tuple[Project, digest.Covered, digest.Covered]:
-        """The project, what of it was read from a digest, and what was read in all."""
+        """Return the project, the part of it read from a digest, and all that was read."""
         if not self.exists():
             raise ProjectError(
                 f"There is no glimr_keras project in {self.path.parent.parent}. Call `search()` "
@@ -437,12 +446,13 @@ class Journal:
         return project, covered, digest.Covered(place.size, place.number)
 
     def check_version(self) -> None:
-        """Refuses a project that a newer version began, without reading all of it; nothing of such
-        a one may be changed.
+        """Raise an error if a newer version started the project, without reading all of it.
+
+        Nothing in such a project may be changed.
 
         Raises:
             ProjectError: If a newer version of glimr_keras wrote it, its description is damaged, or
-                it is no file.
+                it is not a file.
         """
         self._check_place()
         with self._damage() as place:
@@ -462,7 +472,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _damage(self) -> Iterator[_Place]:
-        """Says of errors inside in which line they are."""
+        """Add the line number to errors inside."""
         place = _Place()
         try:
             yield place
@@ -476,11 +486,11 @@ class Journal:
 
 @dataclasses.dataclass
 class _Place:
-    """Where a journal is being read.
+    """A position in a journal that is being read.
 
     Attributes:
-        number: Of the line, counted from 1.
-        size: Bytes of the whole lines before.
+        number: The line number, counted from 1.
+        size: The bytes of the complete lines before.
     """
 
     number: int = 0
@@ -488,25 +498,26 @@ class _Place:
 
 
 def _records(file: IO[bytes], place: _Place) -> Iterator[dict[str, Any]]:
-    """Yield the records from `place.size` on, each when `place` is at its line. At the end, `place`
-    is at the last whole line, and behind it.
+    """Yield the records from `place.size` on, with `place` at the line of each.
+
+    At the end, `place` is at the last complete line, and `place.size` is its end.
     """
     file.seek(place.size)
     while line := file.readline(LONGEST + 1):
         if not line.endswith(b"\n") and len(line) <= LONGEST:
-            break  # it was not written to its end
+            break  # it is incomplete
         place.number += 1
         yield records.parsed(line)
     place.size = file.tell() - len(line)
 
 
 def is_full(error: OSError) -> bool:
-    """Whether there is no room for what was to be written."""
+    """Return whether an error means that there is no space left."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def cannot_be_made(directory: pathlib.Path, error: OSError) -> StorageError:
-    """The error of a project whose directory is not there and cannot be made."""
+    """Return the error of a project whose directory cannot be created."""
     remedy = (
         "Make room there, or choose another `directory`."
         if is_full(error)
@@ -516,7 +527,7 @@ def cannot_be_made(directory: pathlib.Path, error: OSError) -> StorageError:
 
 
 def _begun(header: dict[str, Any]) -> Project:
-    """The project that a description is of, without its trials."""
+    """Return the project of a description, without its trials."""
     records.checked_space(header["space"])
     return Project(
         objective_from_config(header["objective"]),
@@ -535,8 +546,9 @@ def _begun(header: dict[str, Any]) -> Project:
 
 
 def _as_json(value: Any) -> Any:
-    """Numbers as JSON has them; nan and the infinities, which JSON lacks, as strings that `float`
-    reads back.
+    """Return numbers as JSON has them.
+
+    JSON lacks nan and the infinities; they become strings, which `float` parses.
     """
     if isinstance(value, dict):
         return {name: _as_json(number) for name, number in value.items()}

@@ -1,9 +1,9 @@
-"""What KerasTuner left in a project's directory, read as a `Project`. Runs in the driver; needs
-neither KerasTuner nor a model.
+"""A KerasTuner project's files, read as a `Project`. Runs in the driver; needs neither KerasTuner
+nor a model.
 
-A project of KerasTuner has an `oracle.json`, and in each `trial_<id>/` a `trial.json`; with Keras 3
-also the weights of the best epoch and the shape of the model's inputs. It does not say what the
-objective was.
+Such a project has an `oracle.json`, and a `trial.json` in each `trial_<id>/`. With Keras 3, it also
+has the weights of the best epoch and the shape of the model's inputs. It does not record the
+objective.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ _ORACLE, _BUILD = "oracle.json", "build_config.json"
 
 
 def exists(directory: pathlib.Path) -> bool:
-    """Whether KerasTuner has worked in a directory, and glimr_keras has not (which writes such
-    files too).
+    """Return whether a directory holds a project of KerasTuner and not of glimr_keras.
+
+    The latter writes such files too.
     """
     return (directory / _ORACLE).is_file() and not Journal(directory).exists()
 
 
 def read_any(directory: pathlib.Path, objective: Objective | None = None) -> Project:
-    """Reads a project, whoever wrote it.
+    """Read a project of glimr_keras or of KerasTuner.
 
     Args:
-        directory: Of the project.
-        objective: As for `read`.
+        directory: The project's directory.
+        objective: As for `read`. Defaults to `None`.
 
     Raises:
         ProjectError: If there is none, or it is damaged.
@@ -47,15 +48,15 @@ def read_any(directory: pathlib.Path, objective: Objective | None = None) -> Pro
 
 
 def read(directory: pathlib.Path, objective: Objective | None = None) -> Project:
-    """Reads a project of KerasTuner.
+    """Read a project of KerasTuner.
 
     Args:
-        directory: Of the project.
-        objective: What was optimised, with its direction. By default the metric that the scores are
-            of.
+        directory: The project's directory.
+        objective: The objective of the search, with its direction. Defaults to `None`, which means
+            the metric that matches the scores.
 
     Raises:
-        ProjectError: If there is none, it is damaged, or it cannot be told what the objective was.
+        ProjectError: If there is none, it is damaged, or its objective cannot be determined.
     """
     if not (directory / _ORACLE).is_file():
         raise ProjectError(f"There is no KerasTuner project in {directory}: it has no {_ORACLE}.")
@@ -96,7 +97,7 @@ def read(directory: pathlib.Path, objective: Objective | None = None) -> Project
         serialized(space),
         is_whole=False,
         trials=trials,
-        project_id=None,  # KerasTuner writes neither down
+        project_id=None,  # KerasTuner records neither
         created=None,
         directions={
             name: kept for trial in trials.values() for name, kept in trial.directions.items()
@@ -106,11 +107,11 @@ def read(directory: pathlib.Path, objective: Objective | None = None) -> Project
 
 
 def weights_in(directory: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any] | None]:
-    """Return the file with the weights of a trial's best epoch, and what Keras knows of how its
-    model was built, if that is there.
+    """Return the weights file of a trial's best epoch, and Keras' build config of its model if
+    available.
 
     Raises:
-        CheckpointError: If they are not there, or written by Keras 2.
+        CheckpointError: If the weights do not exist, or Keras 2 wrote them.
     """
     weights = directory / checkpoints.WEIGHTS
     if not weights.exists():
@@ -123,8 +124,8 @@ def weights_in(directory: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any] | 
 
 
 def _objective_of(scored: list[Trial], directory: pathlib.Path) -> Objective:
-    """The metric that all scores are of: where several have always been the same, the first of
-    them.
+    """Return the metric that matches all scores; the first one if several always had the same
+    values.
     """
     if not scored:
         return DEFAULT
@@ -148,8 +149,8 @@ def _objective_of(scored: list[Trial], directory: pathlib.Path) -> Objective:
 
 
 def _check_score(trial: Trial, objective: Objective, directory: pathlib.Path) -> None:
-    """Refuses an objective that the scores are not of; where the metrics do not tell, it is
-    believed.
+    """Raise an error for an objective that contradicts the scores; accept it if the metrics do
+    not tell.
     """
     values = trial.objective_values(objective)
     if values is None or trial.score is None:
@@ -171,7 +172,7 @@ def _is_score(observations: Iterable[MetricObservation], score: Any) -> bool:
 
 
 def _add_executions(trial: Trial, objective: Objective) -> None:
-    """Has a trial's metrics as those of its executions too, as trials of ours have them."""
+    """Add a trial's metrics to its executions, as in trials of glimr_keras."""
     if trial.status == TrialStatus.INVALID:
         trial.status = TrialStatus.FAILED
     metrics = trial.metrics.metrics

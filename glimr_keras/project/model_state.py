@@ -1,11 +1,13 @@
-"""The state of a training that Keras does not write with a model's weights. Keras; runs in the
+"""The state of a training that Keras does not save with a model's weights. Keras; runs in the
 worker.
 
-Keras writes the weights of a model, and the state of the one optimizer that it was compiled with.
-A training may have more: several optimizers, random seeds, metrics that are not reset, variables
-of schedules and of other objects, in attributes, lists and dicts. All that can be reached from the
-model is written into the file of the weights, by its path; optimizers with the variables that they
-were built for, since they have no state before they are built.
+Keras saves the weights of a model, and the state of the one optimizer it was compiled with. A
+training may have more: several optimizers, random seeds, metrics that are not reset, and variables
+of schedules and other objects. They may be in attributes, lists and dicts.
+
+All variables that can be reached from the model are written into the weights file, by path. For
+optimizers, the variables they were built for are recorded too, since an optimizer has no state
+before it is built.
 """
 
 from __future__ import annotations
@@ -43,26 +45,29 @@ _LIBRARIES = {
     *("keras", "tensorflow", "torch", "jax", "jaxlib"),
     *("numpy", "pandas", "ray", "h5py", "glimr_keras"),
 }
-"""Whose other objects hold nothing of a training, and much else."""
+"""Libraries whose other objects hold no state of a training, but much else."""
 _MANY = 10_000
-"""Lists and dicts with more hold data, and not what is trained."""
+"""Lists and dicts with more entries hold data, not trained state."""
 _MOST = 100_000
-"""So many entries are looked at in each kind of what is no object of Keras'."""
+"""The maximum number of entries visited in each kind of non-Keras objects."""
 _CONTAINERS = (dict, list, tuple)
 _DATA = (int, float, complex, str, bytes, np.generic, np.ndarray)
 _KERAS_RANK, _USERS_RANK, _NESTED_RANK, _INSTALLED_RANK, _OPTIMIZER_RANK = _RANKS = range(5)
-"""The order in which the walk goes: objects of Keras', and their lists and dicts; those of the
-user's, likewise; lists and dicts in others; objects of other libraries; optimizers.
+"""The order of the walk.
+
+First Keras objects with their lists and dicts, then the user's objects with theirs. Then come
+nested lists and dicts, objects of other libraries, and optimizers.
 """
 _PASSING = ("_compile_metrics", "_compile_loss", "_loss_tracker", "_self_")
-"""How names of attributes begin that hold nothing that outlives an epoch."""
+"""The prefixes of attribute names whose state does not outlive an epoch."""
 
 
 def optimizers_of(model: keras.Model, is_deep: bool = True) -> dict[str, Any]:
-    """All optimizers that can be reached from a model, by path.
+    """Return all optimizers that can be reached from a model, by path.
 
     Args:
-        is_deep: Whether to look into objects that are not Keras' too; Keras itself does not.
+        is_deep: Whether to look into non-Keras objects too; Keras itself does not. Defaults to
+            `True`.
     """
     return {
         path: part
@@ -72,11 +77,11 @@ def optimizers_of(model: keras.Model, is_deep: bool = True) -> dict[str, Any]:
 
 
 def write(model: keras.Model, file: pathlib.Path) -> None:
-    """Adds to a file of weights what Keras did not write.
+    """Add to a weights file the state that Keras did not save.
 
     Args:
-        model: That was trained.
-        file: As Keras wrote it, with the state of the model's own optimizer.
+        model: The trained model.
+        file: The file from Keras, with the state of the model's own optimizer.
     """
     parts = dict(_parts(model))
     paths = {id(part): path for path, part in parts.items()}
@@ -109,15 +114,18 @@ def write(model: keras.Model, file: pathlib.Path) -> None:
 def reading(
     model: keras.Model, file: pathlib.Path, is_changed: bool, late: dict[str, np.ndarray]
 ) -> Iterator[None]:
-    """Builds the optimizers of a model as they were when a file was written, so that Keras can
-    read it; after that, reads what `write` added.
+    """Build a model's optimizers as they were when a file was written, so that Keras can read it.
+
+    On exit, read the state that `write` added.
 
     Args:
-        is_changed: Whether the model is of another configuration, so that shapes may differ.
-        late: Takes in the values of variables that the model does not have, by path.
+        model: The model.
+        file: The weights file.
+        is_changed: Whether the model has a different configuration, so that shapes may differ.
+        late: Receives the values of variables that the model lacks, by path.
 
     Raises:
-        ModelError: If a variable has another shape, and the configuration is the same.
+        ModelError: If a variable has another shape with the same configuration.
     """
     described, arrays = _read(file)
     parts = dict(_parts(model))
@@ -132,22 +140,22 @@ def reading(
     yield
     kept = dict(zip(described["paths"], arrays, strict=True))
     missing = assigned(model, kept, is_changed)
-    seeds = described.get("seeds", ())  # as of a Dropout whose rate is 0 now, which needs none
+    seeds = described.get("seeds", ())  # such as of a Dropout whose rate is now 0, which needs none
     late |= {path: array for path, array in missing.items() if path not in seeds}
 
 
 def assigned(
     model: keras.Model, kept: dict[str, np.ndarray], is_changed: bool
 ) -> dict[str, np.ndarray]:
-    """Gives the variables of a model the values that they are to have, and returns those that it
-    has no variables for.
+    """Assign values to a model's variables, and return the values without a variable.
 
     Args:
+        model: The model.
         kept: The values, by path.
-        is_changed: Whether those of another shape are among what is returned.
+        is_changed: Whether to return values of another shape too, instead of raising an error.
 
     Raises:
-        ModelError: If a variable has another shape, and that is not so.
+        ModelError: If a variable has another shape, and `is_changed` is not set.
     """
     parts, missing = dict(_parts(model)) if kept else {}, {}
     for path, array in kept.items():
@@ -168,7 +176,7 @@ def assigned(
 
 
 def warn_of_missing(late: dict[str, np.ndarray]) -> None:
-    """Warns of variables that a training goes on without, if there are any."""
+    """Warn about saved variables that a resumed training lacks, if any."""
     if late:
         names = ", ".join(map(repr, sorted(late)[:3]))
         more = "" if len(late) <= 3 else f" and {len(late) - 3} more"
@@ -181,8 +189,9 @@ def warn_of_missing(late: dict[str, np.ndarray]) -> None:
 
 
 def learning_rates(model: keras.Model) -> list[tuple[Any, float]]:
-    """The optimizers of a model, each with its learning rate, without those that follow a schedule
-    or have none.
+    """Return a model's optimizers with their learning rates.
+
+    Optimizers that have none or follow a schedule are left out.
     """
     return [
         (optimizer, float(optimizer.learning_rate))
@@ -210,10 +219,10 @@ def _read(file: pathlib.Path) -> tuple[dict[str, Any], list[np.ndarray]]:
 
 
 def _check_description(described: Any) -> None:
-    """Refuses a description that `write` does not write.
+    """Raise an error for a description that `write` does not write.
 
     Raises:
-        TypeError: If it is one.
+        TypeError: If it is such a description.
     """
     match described:
         case {"built": dict(built), "paths": list(paths)}:
@@ -225,8 +234,10 @@ def _check_description(described: Any) -> None:
 
 
 def _beside_weights(model: keras.Model, parts: dict[str, Any]) -> dict[str, Any]:
-    """The variables that neither are weights, nor of the model's own optimizer, nor of metrics
-    that Keras resets in each epoch.
+    """Return the variables that Keras neither saves nor resets.
+
+    These exclude the weights, and the variables of the model's own optimizer and of metrics reset
+    each epoch.
     """
     own = getattr(getattr(model, "optimizer", None), "variables", ())
     reset = (variable for metric in model.metrics for variable in metric.variables)
@@ -237,11 +248,13 @@ def _beside_weights(model: keras.Model, parts: dict[str, Any]) -> dict[str, Any]
 
 
 def _parts(model: keras.Model, is_deep: bool = True) -> Iterator[tuple[str, Any]]:
-    """Variables, optimizers and seed generators that can be reached from a model, each once, with
-    its path. Optimizers come last, since they also hold the weights of the model.
+    """Yield variables, optimizers and seed generators that can be reached from a model, each once,
+    with its path.
+
+    Optimizers come last, since they also hold the model's weights.
 
     Args:
-        is_deep: Whether to look into objects that are not Keras' too.
+        is_deep: Whether to look into non-Keras objects too. Defaults to `True`.
     """
     seen: set[int] = set()
     waiting: list[collections.deque[tuple[str, Any]]] = [collections.deque() for _ in _RANKS]
@@ -269,7 +282,7 @@ def _parts(model: keras.Model, is_deep: bool = True) -> Iterator[tuple[str, Any]
 
 
 def _rank(child: Any, parent: Any, is_deep: bool) -> int | None:
-    """When something is looked at; `None` if nothing can be reached from it."""
+    """Return the rank of an object in the walk; `None` if it is not visited."""
     if isinstance(child, keras.optimizers.Optimizer):
         return _OPTIMIZER_RANK
     if isinstance(child, _KERAS) or _is_variable(child):
@@ -284,7 +297,7 @@ def _rank(child: Any, parent: Any, is_deep: bool) -> int | None:
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:
-    """What is in an object, or in a container."""
+    """Return the children of an object or a container."""
     if isinstance(value, _CONTAINERS) and len(value) > _MANY:
         return []
     if isinstance(value, dict):
@@ -298,7 +311,7 @@ def _children(value: Any) -> list[tuple[str, Any]]:
 
 
 def _copied(read: Callable[[], Iterable[Any]]) -> list[Any]:
-    """What a container has, which another thread of the user's may change meanwhile."""
+    """Return a container's entries, which another thread of the user's may change meanwhile."""
     for _ in range(3):
         with contextlib.suppress(RuntimeError):
             return list(read())
@@ -306,7 +319,7 @@ def _copied(read: Callable[[], Iterable[Any]]) -> list[Any]:
 
 
 def _is_of_others(value: Any) -> bool:
-    """Whether it is an object of a class of the user's own, or of a library that may be one."""
+    """Return whether an object's class is the user's, or of another library."""
     library = type(value).__module__.partition(".")[0]
     return (
         hasattr(value, "__dict__")
@@ -317,13 +330,13 @@ def _is_of_others(value: Any) -> bool:
 
 
 def _is_installed(module: str) -> bool:
-    """Whether a module is of an installed library; a notebook has no file."""
+    """Return whether a module belongs to an installed library; a notebook has no file."""
     file = getattr(sys.modules.get(module), "__file__", None)
     return file is not None and not is_own_file(file, module)
 
 
 def _is_variable(value: Any) -> bool:
-    """Whether it is a variable, of Keras or of TensorFlow."""
+    """Return whether it is a variable of Keras or TensorFlow."""
     if isinstance(value, keras.Variable):
         return True
     is_of_tensorflow = type(value).__module__.startswith("tensorflow.")
@@ -331,13 +344,13 @@ def _is_variable(value: Any) -> bool:
 
 
 def _array(variable: Any) -> np.ndarray | None:
-    """The value of a variable as HDF5 can hold it; `None` of what it cannot, such as strings."""
+    """Return the value of a variable for HDF5; `None` if HDF5 cannot hold it, such as strings."""
     array = np.asarray(
         keras.ops.convert_to_numpy(variable.value)
         if isinstance(variable, keras.Variable)
         else variable.numpy()
     )
-    if array.dtype.kind == "V":  # as bfloat16, which NumPy does not know
+    if array.dtype.kind == "V":  # such as bfloat16, which NumPy lacks
         return array.astype("float32")
     return array if _can_be_held(array) else None
 

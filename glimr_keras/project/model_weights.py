@@ -1,5 +1,5 @@
-"""A model's weights, written as a checkpoint, and read into a model that was built anew. Keras;
-runs in driver and worker.
+"""A model's weights, written as a checkpoint and read into a rebuilt model. Keras; runs in
+driver and worker.
 """
 
 from __future__ import annotations
@@ -33,22 +33,21 @@ from glimr_keras.project.training_states import new_state
 
 
 def save(model: Any, directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Writes the model's weights, and what `checkpoint` says of them, into `directory`, replacing
-    what is there.
+    """Write the model's weights and their description into `directory`, replacing an existing
+    checkpoint.
 
     Args:
         model: A built Keras model.
-        directory: Created if missing.
-        checkpoint: `has_optimizer` decides whether the whole state of the training is written too,
-            that of all its optimizers with it; for Adam that makes the file three times as large.
+        directory: The checkpoint's directory, created if missing.
+        checkpoint: The description. Its `has_optimizer` decides whether to write the whole training
+            state too, with all optimizers; for Adam that triples the file's size.
 
     Raises:
-        StorageError: If it cannot be written, as on a full disk; what was there is still there
-            then.
+        StorageError: If it cannot be written, as on a full disk. The old checkpoint remains then.
     """
     place = pathlib.Path(directory)
     is_state, optimizer = checkpoint.has_optimizer, getattr(model, "optimizer", None)
-    if not getattr(optimizer, "built", False):  # as of a model whose own steps train it by others
+    if not getattr(optimizer, "built", False):  # as when custom steps use other optimizers
         checkpoint = dataclasses.replace(checkpoint, has_optimizer=False)
     with storing(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -72,14 +71,15 @@ def save_state(
     checkpoint: Checkpoint,
     best: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Writes a state of a training into the directory of its states; earlier ones are removed when
-    it is whole.
+    """Write a state of a training into the directory of its states; remove earlier ones when it is
+    complete.
 
     Args:
         model: As for `save`.
-        directory: Of all states of this training.
-        checkpoint: Of this one.
-        best: Directory of the checkpoint that is the training's best now, if there is one.
+        directory: The directory of all states of this training.
+        checkpoint: The description of this state.
+        best: The directory of the training's best checkpoint so far. Defaults to `None`, which
+            means there is none.
 
     Raises:
         StorageError: If it cannot be written.
@@ -87,7 +87,7 @@ def save_state(
     with new_state(pathlib.Path(directory), checkpoint.epoch) as place:
         if best is not None and exists(best):
             link(pathlib.Path(best), place / BEST)
-        save(model, place, checkpoint)  # last, since what it writes says that there is a state
+        save(model, place, checkpoint)  # last, since its description makes the state valid
 
 
 def load(
@@ -96,19 +96,23 @@ def load(
     values: Mapping[str, Any] | None = None,
     late: dict[str, Any] | None = None,
 ) -> Checkpoint:
-    """Reads a checkpoint's weights into `model`, and the state of the training, such as that of its
-    optimizers, if it is there and the model is compiled.
+    """Load a checkpoint's weights into `model`.
 
-    A model that is not built yet is built from the checkpoint's record of its inputs.
+    If the checkpoint has the state of the training, such as the optimizers', and the model is
+    compiled, load that too. A model that is not built yet is built from the recorded structure of
+    its inputs.
 
     Args:
-        model: Built as the saved one was.
-        directory: With the checkpoint.
-        values: The configuration of `model`. If it differs from the saved one, as when a
-            population-based scheduler changed it, learning rates are the model's own, and not those
-            that the optimizers had.
-        late: Takes in what the model has no variables for yet, for `load_late`. By default that is
-            warned of.
+        model: A model built like the saved one.
+        directory: The directory of the checkpoint.
+        values: The configuration of `model`. If it differs from the saved one, as after a change by
+            a population-based scheduler, the model keeps its own learning rates. Defaults to
+            `None`: it counts as unchanged.
+        late: Receives the state for variables that the model does not have yet, for `load_late`.
+            Defaults to `None`, which means a warning about them.
+
+    Returns:
+        The description of the checkpoint.
 
     Raises:
         CheckpointError: If there is no checkpoint in `directory`, or it is damaged.
@@ -137,8 +141,10 @@ def load(
 
 
 def load_late(model: Any, late: dict[str, Any]) -> None:
-    """Gives variables that were made when a training began what `load` took in for them, and warns
-    of what the model still does not have.
+    """Assign the state that `load` collected in `late` to variables created at the start of the
+    training.
+
+    Warn about any that the model still lacks.
     """
     missing = model_state.assigned(model, late, is_changed=True)
     late.clear()
@@ -146,16 +152,16 @@ def load_late(model: Any, late: dict[str, Any]) -> None:
 
 
 def load_weights(model: Any, weights: pathlib.Path, build_config: Any = None) -> None:
-    """Reads weights that Keras wrote into `model`, without the optimizer's state.
+    """Load weights that Keras saved into `model`, without the optimizer's state.
 
     Args:
-        model: Built as the saved one was.
+        model: A model built like the saved one.
         weights: A `.weights.h5` file.
-        build_config: What Keras knows of how the saved model was built; needed where `model` is not
-            built yet.
+        build_config: Keras' build config of the saved model; required if `model` is not built yet.
+            Defaults to `None`.
 
     Raises:
-        CheckpointError: If the file leads out of itself, or is damaged.
+        CheckpointError: If the file refers to other files, or is damaged.
         ModelError: If the model cannot be built, or has other layers than the saved one.
     """
     weights_file.check(weights)
@@ -180,11 +186,13 @@ def _read_into(model: Any, weights: pathlib.Path, with_optimizer: bool) -> None:
 
 @contextlib.contextmanager
 def _own_optimizer_only(model: Any, is_kept: bool) -> Iterator[list[Any]]:
-    """Hides the model's own optimizer, whose state Keras would otherwise save and load with the
-    weights; and yields all others, which Keras is to skip.
+    """Hide the model's own optimizer, whose state Keras would otherwise save and load with the
+    weights.
+
+    Yield all other optimizers, which Keras must skip.
 
     Args:
-        is_kept: Whether the own one is not to be hidden.
+        is_kept: Whether to keep the model's own optimizer visible.
     """
     optimizer = getattr(model, "optimizer", None)
     found = model_state.optimizers_of(model, is_deep=False)

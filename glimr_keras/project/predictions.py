@@ -1,12 +1,12 @@
-"""What a training's model predicted for its validation samples after each epoch: one file in an
-execution's folder. Runs in driver and worker; needs no Keras.
+"""A training's predictions for its validation samples after each epoch: one file in an execution's
+folder. Runs in driver and worker; needs no Keras.
 
-The file begins with a head: a description in JSON, labels, weights, positions and groups, once, and
-a digest of all that. A record follows for each epoch, in ascending order: the epoch, the
-predictions, and a digest that is of this head's records only. All records have one size. So a
-record that is torn, or of an earlier attempt, is seen as none, and one is read without the others.
+The file starts with a head: a JSON description, the labels, weights, positions and groups, and a
+digest of these. Then comes a record per epoch, in ascending order: the epoch, the predictions, and
+a digest that also covers the head's. All records have the same size, so each can be read alone. A
+record that is incomplete, or of an earlier attempt, is recognised as invalid.
 
-A file may be somebody else's: nothing in it is executed, and no more is read than is stored.
+A file may come from someone else: nothing in it is executed, and no more is read than is stored.
 """
 
 from __future__ import annotations
@@ -48,17 +48,18 @@ _MAGIC = b"glimr_keras predictions 1\n"
 _LENGTH, _EPOCH = struct.Struct("<I"), struct.Struct("<Q")
 _DIGEST = 16
 _LONGEST = 1 << 20
-"""Bytes of a description."""
+"""The maximum size of a description in bytes."""
 _BLOCK = 1 << 20
 _MOST_BROKEN = 1000
-"""So many records in a row that are none are looked at before it is given up: a file that is mostly
-a hole can be longer than any disk.
+"""The maximum number of consecutive invalid records before reading stops.
+
+A sparse file can be longer than any disk.
 """
 _STORED = 20
-"""So many times as large may a file be as what the disk has of it, beside `_FREE` bytes."""
+"""The maximum ratio of a file's size to its size on disk, in addition to `_FREE` bytes."""
 _FREE = 1 << 26
 _POSITIONS = ("samples", "groups")
-"""What is stored as integers of 64 bits."""
+"""The fields stored as 64-bit integers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +67,12 @@ class Validation:
     """The validation samples of a training.
 
     Attributes:
-        labels: Of the samples; `None` without labels.
-        weights: Of the samples, for a mean over them; `None` if they count alike.
-        samples: Position of each sample in the data that `search` was given, int, shape (samples,);
-            `None` where that is not known.
-        groups: Of each sample, such as its patient, as integer codes; `None` without groups.
+        labels: The labels of the samples; `None` without labels.
+        weights: The weights of the samples, for a mean over them; `None` if they count equally.
+        samples: The position of each sample in the data passed to `search`, int, shape (samples,);
+            `None` if unknown.
+        groups: The group of each sample, such as its patient, as integer codes; `None` without
+            groups.
     """
 
     labels: Arrays = None
@@ -81,19 +83,20 @@ class Validation:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KeptPredictions:
-    """What a training's model predicted for its validation samples, epoch by epoch.
+    """A training's predictions for its validation samples, by epoch.
 
     Attributes:
-        epochs: The epochs whose predictions are there and whole, counted from 1, ascending.
-        labels: Of the validation samples: an array (samples, …), or a dict, list or tuple of such
-            by output; `None` without labels.
-        weights: Weights of the samples, likewise; `None` if they count alike.
-        samples: Position of each sample in the data that `search` was given, int, shape (samples,):
-            in `validation_data` where that was given, else in the training data. `None` where a
-            loader of the user's own made it.
-        groups: Group of each sample, such as its patient, as integer codes of the whole data;
+        epochs: The epochs with intact predictions, counted from 1, ascending.
+        labels: The labels of the validation samples: an array (samples, …), or a dict, list or
+            tuple of such arrays by output; `None` without labels.
+        weights: The weights of the samples, in the same form as `labels`; `None` if they count
+            equally.
+        samples: The position of each sample in the data passed to `search`, int, shape (samples,):
+            in `validation_data` if given, otherwise in the training data. `None` if a user-defined
+            loader made it.
+        groups: The group of each sample, such as its patient, as integer codes over the whole data;
             `None` without `search(groups=…)`.
-        attempt: How often the training had failed and was begun anew.
+        attempt: The number of times that the training had failed and was restarted.
     """
 
     epochs: tuple[int, ...]
@@ -107,12 +110,17 @@ class KeptPredictions:
     _places: Mapping[int, int] = dataclasses.field(repr=False)
 
     def at(self, epoch: int) -> Arrays:
-        """Return the predictions after an epoch, float32: an array (samples, …), or a dict, list or
-        tuple of such, as the model's outputs are.
+        """Return the predictions after an epoch as float32.
+
+        They are an array (samples, …), or a dict, list or tuple of such arrays, like the model's
+        outputs.
+
+        Args:
+            epoch: The epoch, one of `epochs`.
 
         Raises:
-            KeyError: If there are none of this epoch.
-            CheckpointError: If they are not there any more.
+            KeyError: If there are none for this epoch.
+            CheckpointError: If they no longer exist or cannot be read.
         """
         if epoch not in self._places:
             raise KeyError(f"There are no predictions of epoch {epoch}. Received: {self.epochs}")
@@ -127,10 +135,10 @@ class KeptPredictions:
 
 
 def read(directory: str | os.PathLike[str]) -> KeptPredictions | None:
-    """Return the predictions that were kept in an execution's folder; `None` if there are none.
+    """Return the predictions kept in an execution's folder; `None` if there are none.
 
     Raises:
-        CheckpointError: If the file is damaged, so that it says nothing of any epoch.
+        CheckpointError: If the file is too damaged to read any epoch.
     """
     file = pathlib.Path(directory) / FILE
     if not file.exists():
@@ -154,17 +162,17 @@ def read(directory: str | os.PathLike[str]) -> KeptPredictions | None:
 
 
 class PredictionsWriter:
-    """Writes the predictions of a training into its folder.
+    """Write the predictions of a training into its folder.
 
     Args:
-        directory: The execution's.
-        attempt: How often the training had failed and was begun anew. What an earlier attempt has
-            left is removed.
-        after: The epoch that the training goes on from; 0 from its beginning. Records of later
-            epochs are removed: they are of a training that was interrupted.
+        directory: The execution's folder.
+        attempt: The number of times that the training had failed and was restarted. Predictions of
+            earlier attempts are removed.
+        after: The epoch from which the training resumes; 0 from the start. Records of later epochs
+            are removed: an interrupted training left them. Defaults to `0`.
 
     Attributes:
-        last: The last epoch that is there; 0 for none.
+        last: The last epoch in the file; 0 for none.
 
     Raises:
         StorageError: If the folder cannot be written to.
@@ -186,12 +194,13 @@ class PredictionsWriter:
         self._path.unlink(missing_ok=True)
 
     def add(self, epoch: int, validation: Validation, predictions: Arrays) -> int:
-        """Write the predictions after an epoch, which is later than those before, and return how
-        many bytes that takes.
+        """Write the predictions after an epoch, which must be later than those written before.
+
+        Return the number of bytes written.
 
         Raises:
-            ValueError: If the samples are not those of the epochs before, or what is given cannot
-                be kept.
+            ValueError: If the samples differ from those of earlier epochs, or the values cannot be
+                stored.
             StorageError: If it cannot be written.
         """
         predictions = as_float32(predictions)
@@ -214,8 +223,8 @@ class PredictionsWriter:
         return len(record)
 
     def packed(self) -> dict[str, bytes]:
-        """Return what was written since this was last asked for, for `put` on another machine;
-        empty if nothing was.
+        """Return what was written since the last call, for `put` on another machine; empty if
+        nothing was.
         """
         if self._head is None or self.last <= self._after:
             return {}
@@ -233,7 +242,7 @@ class PredictionsWriter:
 
 
 def put(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
-    """Add what was packed elsewhere to what is there of the same training up to then.
+    """Add packed predictions to the existing ones of the same training.
 
     Raises:
         StorageError: If it cannot be written.
@@ -254,7 +263,7 @@ def put(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
 
 
 def put_whole(directory: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file of predictions as it is elsewhere.
+    """Write a whole file of predictions from its content.
 
     Raises:
         StorageError: If it cannot be written.
@@ -271,7 +280,7 @@ def remove(directory: str | os.PathLike[str]) -> None:
 
 
 def force(directory: str | os.PathLike[str]) -> None:
-    """Have the system put predictions on the disk, if there are any, as a power cut asks for.
+    """Force existing predictions to the disk (fsync), so that they survive power loss.
 
     Raises:
         StorageError: If they cannot be written.
@@ -283,14 +292,15 @@ def force(directory: str | os.PathLike[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Head:
-    """What a file begins with.
+    """The head of a file.
 
     Attributes:
-        content: All of it, with its digest.
-        count: How many samples there are.
+        content: All its bytes, with the digest.
+        attempt: The number of times that the training had failed and was restarted.
+        count: The number of samples.
         outputs: The structure of the predictions: `{"shape": …, "dtype": …}` at each leaf, with the
             shape of one sample.
-        record: Bytes of a record.
+        record: The size of a record in bytes.
     """
 
     content: bytes
@@ -326,7 +336,7 @@ class _Head:
         return _head(content + _digest(content), described)
 
     def validation(self) -> Validation:
-        """Return the samples that it says."""
+        """Return the validation samples stored in the head."""
         start = len(_MAGIC) + _LENGTH.size
         length = _LENGTH.unpack(self.content[len(_MAGIC) : start])[0]
         described = untrusted_json.parsed(self.content[start : start + length], _LONGEST)
@@ -342,7 +352,7 @@ class _Head:
         return content + _digest(self.content[-_DIGEST:], content)
 
     def epoch_of(self, record: bytes) -> int | None:
-        """Return the epoch of a record; `None` if it is not whole."""
+        """Return the epoch of a record; `None` if the record is invalid."""
         content = memoryview(record)
         if len(record) != self.record or content[-_DIGEST:] != _digest(
             self.content[-_DIGEST:], content[:-_DIGEST]
@@ -359,10 +369,10 @@ def _head(content: bytes, described: Mapping[str, Any]) -> _Head:
 
 
 def _read_head(file: BinaryIO, size: int) -> _Head:
-    """Return the head of a file, of which no more is read than it has.
+    """Return the head of a file; reads no more than the file's size.
 
     Raises:
-        CheckpointError: If it is none.
+        CheckpointError: If the head is invalid.
     """
     try:
         start = file.read(len(_MAGIC) + _LENGTH.size)
@@ -391,15 +401,15 @@ def _read_head(file: BinaryIO, size: int) -> _Head:
 
 
 def _parsed_head(content: bytes) -> _Head:
-    """Return the head that bytes begin with."""
+    """Return the head at the start of the content."""
     return _read_head(io.BytesIO(content), len(content))
 
 
 def _check(described: Any) -> None:
-    """Refuses a description that is not written here.
+    """Raise an error for a description that this module does not write.
 
     Raises:
-        ValueError, TypeError, KeyError: If it is one.
+        ValueError, TypeError, KeyError: If it is such a description.
     """
     if type(described) is not dict:
         raise TypeError(f"its description cannot be {reprlib.repr(described)}")
@@ -420,7 +430,7 @@ def _check(described: Any) -> None:
 
 
 def _records(file: BinaryIO, head: _Head, size: int) -> Iterator[tuple[int, int]]:
-    """The epochs whose records are whole, ascending, with their places."""
+    """Yield the epochs with intact records, ascending, and their positions."""
     broken, last = 0, 0
     for place in range(len(head.content), size - head.record + 1, head.record):
         file.seek(place)
@@ -436,7 +446,7 @@ def _records(file: BinaryIO, head: _Head, size: int) -> Iterator[tuple[int, int]
 
 
 def _is_whole(file: BinaryIO, head: _Head, start: bytes) -> bool:
-    """Whether a record is, of which the first bytes were read."""
+    """Return whether a record, whose first bytes were read, is intact."""
     summed = hashlib.blake2b(head.content[-_DIGEST:] + start, digest_size=_DIGEST)
     left = head.record - len(start) - _DIGEST
     while left > 0:
@@ -449,11 +459,11 @@ def _is_whole(file: BinaryIO, head: _Head, start: bytes) -> bool:
 
 
 def _cut(path: pathlib.Path, attempt: int, after: int) -> tuple[_Head, int]:
-    """Leaves in a file what is whole, of this attempt, and of no epoch after this one; returns its
-    head and last epoch.
+    """Truncate a file to the intact records of this attempt up to an epoch; return its head and
+    last epoch.
 
     Raises:
-        CheckpointError: If there is nothing of the kind.
+        CheckpointError: If the file is damaged or of another attempt.
         FileNotFoundError: If there is no file.
     """
     with path.open("r+b") as file:
@@ -478,10 +488,10 @@ def _digest(*parts: bytes | memoryview) -> bytes:
 
 
 def _size(file: BinaryIO) -> int:
-    """The bytes of a file.
+    """Return the size of a file in bytes.
 
     Raises:
-        CheckpointError: If it is mostly a hole, which can be larger than any memory.
+        CheckpointError: If it is mostly sparse; such a file can be larger than any memory.
     """
     found = os.fstat(file.fileno())
     stored = 512 * getattr(found, "st_blocks", 0)
@@ -495,13 +505,13 @@ def _size(file: BinaryIO) -> int:
 
 @contextlib.contextmanager
 def _reading(file: pathlib.Path) -> Iterator[BinaryIO]:
-    """A file that is read.
+    """Open a file for reading.
 
     Raises:
-        CheckpointError: If it cannot be.
+        CheckpointError: If it cannot be read.
     """
     try:
-        if file.exists() and not file.is_file():  # as a pipe, which would be waited for
+        if file.exists() and not file.is_file():  # such as a pipe, which would block
             raise OSError(f"{file} is no file")
         with file.open("rb") as content:
             yield content
@@ -511,7 +521,7 @@ def _reading(file: pathlib.Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _storing(file: pathlib.Path) -> Iterator[None]:
-    """Says of errors inside that predictions cannot be written."""
+    """Turn errors inside into a `StorageError` about predictions."""
     try:
         yield
     except OSError as error:

@@ -1,9 +1,9 @@
-"""What the records of a journal may say: types, ids and numbers, looked at before a record is
-replayed. Runs anywhere.
+"""Validation of a journal's records: types, ids and numbers, checked before a record is replayed.
+Runs anywhere.
 
-A project may be somebody else's, or damaged. Ids become parts of paths, numbers of times become
-dates, and counts are gone through, so what cannot be is refused where it is read, and nothing that
-reads a project has to expect it.
+A project may come from someone else, or be damaged. Ids become parts of paths, times become dates,
+and counts become loops. So impossible values are rejected on reading, and no reader of a project
+needs to expect them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from glimr_keras.trials.objective import DIRECTIONS
 from glimr_keras.trials.score_epochs import RULES
 
 VERSION = 2
-"""Of what is written. Version 1 had neither losses nor retries, no shapes of the data and no
-directions of metrics; it is read as well.
+"""The version of the format written.
+
+Version 1 had no losses, retries, data shapes or metric directions; it can be read too.
 """
 _LONGEST_MESSAGE = 1_000_000
 """In characters."""
@@ -35,18 +36,18 @@ _PROJECT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _NO_NUMBERS = ("nan", "inf", "-inf")
 MOST_EXECUTIONS, _MOST_FOLDS = 10**6, 10**5
 _LATEST = 9e9
-"""Of times, in seconds since 1970, UTC: the year 2255. Tables hold them in nanoseconds."""
+"""The latest time, in seconds since 1970, UTC: the year 2255. Tables hold times in nanoseconds."""
 _LONGEST_DURATION = 1e12
 _SCALARS = (bool, int, float, str, type(None))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Kind:
-    """What a field may be.
+    """A kind of field value.
 
     Attributes:
-        words: For messages.
-        has: Whether it may be a value.
+        words: The description for messages.
+        has: A function that tells whether a value is of this kind.
     """
 
     words: str
@@ -70,7 +71,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_stage(values: Any) -> bool:
-    """Tell whether values have names, and those that an oracle gives are of their kinds."""
+    """Return whether values have names, and the oracle's reserved ones have valid kinds."""
     if type(values) is not dict:
         return False
     return all(
@@ -163,7 +164,7 @@ _RECORDS: Mapping[str, Mapping[str, _Kind]] = {
     },
     "directions": {"directions": _DIRECTIONS},
 }
-"""By kind, what each record has. Others are passed over."""
+"""The required fields of each kind of record. Other kinds are ignored."""
 _MORE: Mapping[str, Mapping[str, _Kind]] = {
     "project": {
         "version": _int("a version", 0, LARGEST),
@@ -199,7 +200,7 @@ _MORE: Mapping[str, Mapping[str, _Kind]] = {
         "scored_at": _EPOCHS,
     },
 }
-"""What it may have beside that."""
+"""The optional fields of each kind of record."""
 _COUNT = _int("a count", 0, LARGEST)
 _EXECUTION_STATE = {
     **{name: _RECORDS["execution"][name] for name in ("status", "best_epoch", "score", "duration")},
@@ -234,7 +235,7 @@ STATES: Mapping[str, Mapping[str, _Kind]] = {
     "time": {"epoch": _EPOCH, "time": _TIME},
     "training": {"number": _EXECUTION, "returned": _NUMBERS},
 }
-"""By what it is of, what records that were replayed come to."""
+"""The fields of replayed state, by the part of a project that they describe."""
 _NEEDED, _OPTIONAL = (
     {
         kind: tuple((name, expected.has, expected) for name, expected in fields.items())
@@ -242,20 +243,20 @@ _NEEDED, _OPTIONAL = (
     }
     for table in (_RECORDS, _MORE)
 )
-"""Both as they are gone through."""
+"""Both tables in the form used for iteration."""
 
 
 def parsed(line: bytes) -> dict[str, Any]:
-    """Return the record that a line is.
+    """Parse a line and return its record.
 
     Raises:
-        ValueError: If it is no JSON, more than can be handled, or of another kind than it says.
-        TypeError: If it is no object.
+        ValueError: If it is not JSON, exceeds the limits, or has an invalid field.
+        TypeError: If it is not an object.
     """
     record = untrusted_json.parsed(line)
     if not isinstance(record, dict):
         raise TypeError(f"a record must be an object, not {type(record).__name__}")
-    kind = record.get("record", "")  # without which it is none, as who replays it finds
+    kind = record.get("record", "")  # a missing kind is found when it is replayed
     if type(kind) is not str:
         raise TypeError(f"`record` must be a text. Received: {reprlib.repr(kind)}")
     is_usual = USUAL.get(kind)
@@ -273,14 +274,14 @@ def parsed(line: bytes) -> dict[str, Any]:
 
 
 def check_state(kind: str, *values: Any) -> None:
-    """Refuse what no records can come to.
+    """Raise an error for a state that no records can result in.
 
     Args:
-        kind: One of `STATES`.
-        *values: Of its fields, in their order.
+        kind: A key of `STATES`.
+        *values: The values of its fields, in their order.
 
     Raises:
-        ValueError: If one cannot be, or there are more or fewer.
+        ValueError: If a value is impossible, or there are too many or too few.
     """
     for (name, expected), value in zip(STATES[kind].items(), values, strict=True):
         if not expected.has(value):
@@ -288,7 +289,7 @@ def check_state(kind: str, *values: Any) -> None:
 
 
 def is_newer(record: Mapping[str, Any]) -> bool:
-    """Whether the record is the description of a project that a later version began."""
+    """Return whether the record describes a project that a later version started."""
     version = record.get("version", 0)
     return record.get("record") == "project" and type(version) is int and version > VERSION
 
@@ -298,10 +299,10 @@ def _unlike(name: str, value: Any, kind: _Kind) -> ValueError:
 
 
 def checked_space(stored: list[Any]) -> list[HyperParameter]:
-    """Return stored hyperparameters, each of which can be asked for its values.
+    """Return stored hyperparameters, each able to compute its values.
 
     Raises:
-        ValueError, TypeError, ArithmeticError, KeyError, AttributeError: If one is none.
+        ValueError, TypeError, ArithmeticError, KeyError, AttributeError: If one is invalid.
     """
     parameters = [deserialize(each) for each in stored]
     for parameter in parameters:
@@ -316,7 +317,7 @@ def checked_space(stored: list[Any]) -> list[HyperParameter]:
 
 
 def shortened(message: str) -> str:
-    """A message without its middle, where it is very long."""
+    """Return a message, without its middle if it is very long."""
     if len(message) <= _LONGEST_MESSAGE:
         return message
     half = _LONGEST_MESSAGE // 2
@@ -324,5 +325,5 @@ def shortened(message: str) -> str:
 
 
 def readable(message: str | None) -> str | None:
-    """A message that any file takes: names of files in it may be no text."""
+    """Return a message that can be written to any file; file names in it may not be valid text."""
     return message and message.encode("utf-8", "backslashreplace").decode()

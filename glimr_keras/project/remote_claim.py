@@ -1,16 +1,15 @@
-"""The claim of a search to a project at a URI, which a second search sees before it writes. Runs in
-the driver.
+"""A search's claim to a project at a URI, which a second search sees before it writes. Runs in the
+driver.
 
-An object at the URI names the search, and is written again every 15 seconds while it runs. Stores
-that `pyarrow` knows have no conditional writes, so who claims looks again after a moment: the one
-that wrote last has the project. Two that begin within less than that moment may both think so; each
-looks at the claim again before it sends anything, and so the one that wrote first ends, seconds
-later.
+An object at the URI names the search, which rewrites it every 15 seconds while it runs. The stores
+that `pyarrow` supports have no conditional writes. So a claimant checks again after a moment: the
+last writer owns the project. Two that start within less than that moment may both believe they own
+it. Each checks the claim before it sends anything, so the first writer ends seconds later.
 
-A claim that is not written again for a minute is void, such as that of a search that was killed.
-How old it is follows from the store's times alone, since clocks of machines differ. Who finds a
-younger one waits, and sees whether it is written again. It is void at once for a search with the
-same local copy, which its journal's lock keeps for one.
+A claim expires if it is not rewritten for a minute, such as a killed search's. Its age
+follows from the store's times alone, since machines' clocks differ. A search that finds a younger
+claim waits to see whether it is rewritten. A search with the same local copy ignores the claim,
+since the journal's lock guards that copy.
 """
 
 from __future__ import annotations
@@ -32,25 +31,25 @@ from glimr_keras.project.remote_files import PART, Remote, without_keys
 
 NAME = "claim.json"
 SECONDS = 60.0
-"""After which a claim that was not written again is void."""
+"""The seconds until a claim expires that is not rewritten."""
 _BEAT = 15.0
-"""Seconds between two times that it is written."""
+"""The seconds between two writes."""
 _LOOK = 1.0
-"""Seconds between two looks at a claim whose end is waited for."""
+"""The seconds between two checks while waiting for a claim to end."""
 _MOMENT = 0.2
-"""Seconds after which it is looked whose the claim is."""
+"""The seconds between writing a claim and checking who owns it."""
 
 
 class Claim:
-    """The claim of one search.
+    """The claim of a search.
 
     Args:
         remote: The files at the URI.
-        name: That of the claim's file there.
+        name: The name of the claim's file there.
         directory: The search's local copy.
 
     Attributes:
-        owner: Names the search.
+        owner: The id of the search.
     """
 
     def __init__(self, remote: Remote, name: str, directory: Any) -> None:
@@ -61,11 +60,11 @@ class Claim:
         self._thread: threading.Thread | None = None
 
     def take(self) -> None:
-        """Claims the project, after a wait as by `wait`.
+        """Claim the project, after waiting as `wait` does.
 
         Raises:
             ProjectError: If another search runs in it.
-            StorageError: If that cannot be told.
+            StorageError: If that cannot be determined.
         """
         self.wait()
         self._write()
@@ -78,12 +77,12 @@ class Claim:
         self._thread.start()
 
     def wait(self) -> None:
-        """Waits where another search has claimed the project, for a minute at most, to see whether
-        it still runs.
+        """Wait for at most a minute to see whether another search that claimed the project still
+        runs.
 
         Raises:
             ProjectError: If it does.
-            StorageError: If that cannot be told.
+            StorageError: If that cannot be determined.
         """
         found = self._there()
         left = SECONDS - self._age(self._name) if self._is_of_another(found) else 0.0
@@ -104,13 +103,13 @@ class Claim:
                 raise self._is_running(now)
 
     def tidy(self, names: Iterable[str]) -> None:
-        """Removes what searches that were killed had begun to write beside the claim.
+        """Remove unfinished files that killed searches left beside the claim.
 
         Args:
-            names: All that there are.
+            names: The names of all files at the URI.
 
         Raises:
-            StorageError: If that cannot be done.
+            StorageError: If that fails.
         """
         place = self._name.rpartition("/")[0]
         begun = [each for each in names if each.rpartition("/")[0] == place and each.endswith(PART)]
@@ -119,17 +118,17 @@ class Claim:
                 self._remote.delete(name)
 
     def hold(self) -> None:
-        """Looks whether the project is still this search's.
+        """Check that this search still owns the project, and renew a missing claim.
 
         Raises:
             ProjectError: If another search has claimed it.
-            StorageError: If that cannot be told.
+            StorageError: If that cannot be determined.
         """
         if not self._check():
             self._write()
 
     def release(self) -> None:
-        """Gives the project back, if it is this search's.
+        """Release the project, if this search owns it.
 
         Raises:
             StorageError: If it cannot be reached.
@@ -142,15 +141,15 @@ class Claim:
             self._remote.delete(self._name)
 
     def _beat(self, ends: threading.Event) -> None:
-        """Says that the search runs, until it ends, also while a large file is sent."""
+        """Rewrite the claim until the search ends, even while a large file is sent."""
         while not ends.wait(_BEAT):
-            with contextlib.suppress(StorageError):  # which is said when something is sent
+            with contextlib.suppress(StorageError):  # sending raises the error
                 if self._there().get("owner") == self.owner:
                     self._write()
 
     def _age(self, name: str) -> float:
-        """For how many seconds a file that is there has not been written, by the times of the
-        store; 0 where it has none.
+        """Return the seconds since an existing file was written, by the store's times; 0 if it
+        has none.
         """
         beside = f"{self._name}.{self.owner}{PART}"
         self._remote.put(beside, b"")
@@ -162,7 +161,7 @@ class Claim:
         content = self._remote.content(self._name)
         try:
             claim = untrusted_json.parsed(content or b"{}")
-        except ValueError:  # of no search
+        except ValueError:  # not a search's claim
             return {}
         return claim if isinstance(claim, dict) else {}
 
@@ -171,7 +170,7 @@ class Claim:
         return not is_ours
 
     def _check(self) -> bool:
-        """Refuses to go on where another search has the claim, and tells whether there is one."""
+        """Raise an error if another search has the claim, and return whether there is a claim."""
         claim = self._there()
         if self._is_of_another(claim):
             raise self._is_running(claim)

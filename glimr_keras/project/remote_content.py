@@ -1,7 +1,7 @@
-"""Which of the names at a URI are of a project. Runs anywhere.
+"""Which names at a URI belong to a project. Runs anywhere.
 
-Others may have objects below the same URI, and an object's name may be any text, also one with `..`
-in it.
+Others may have objects below the same URI, and an object's name may be any text, even with `..` in
+it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,26 @@ _TRIAL = "trial_"
 
 
 def is_checkpoint(folder: str) -> bool:
-    """Whether a checkpoint is in a folder of this name."""
+    """Return whether a folder of this name is a checkpoint's."""
     found = _CHECKPOINT.fullmatch(folder)
     return found is not None and found["trial"] == trial_folder(found["id"])
 
 
 def whole(content: Callable[[str], bytes | None], folder: str) -> dict[str, bytes] | None:
-    """The files of a checkpoint that is there, and of the one that a state has beside it; by name,
-    as `packed` has them. `None` if it is not whole.
+    """Return the files of a remote checkpoint, with a state's best weights, by name as in `packed`.
+
+    Return `None` if it is not intact.
 
     Args:
-        content: Of a file that is there, by its name; `None` of one that is not.
+        content: Returns the content of a remote file by name; `None` if it does not exist.
+        folder: The checkpoint's folder.
     """
     files: dict[str, bytes] = {}
     for part in ("", f"{checkpoints.BEST}/"):
         description = content(f"{folder}/{part}{checkpoints.DESCRIPTION}")
         if description is None:
             continue
-        found = (  # the second if a machine was lost while it sent them
+        found = (  # the second if a machine was lost while sending
             content(f"{folder}/{part}{file}") for file in (checkpoints.WEIGHTS, checkpoints.NEW)
         )
         fitting = (
@@ -59,12 +61,13 @@ def whole(content: Callable[[str], bytes | None], folder: str) -> dict[str, byte
 
 
 def of_project(names: Iterable[str], journal: bytes | None) -> list[str]:
-    """Which names are of a project: what is of its trials, checkpoints that no journal tells of,
-    and its records.
+    """Return the names that belong to a project: its trials' files, checkpoints missing in the
+    journal, and its records.
 
     Args:
-        names: All that there are.
-        journal: The project's; `None` if there is none, and nothing is of a project.
+        names: All names at the URI.
+        journal: The project's journal. `None` if there is none, and then no name belongs to a
+            project.
     """
     names = list(names)
     if journal is None and f"{HIDDEN}/{FILE}" not in names:

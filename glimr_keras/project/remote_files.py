@@ -1,5 +1,5 @@
-"""Files at a URI: on this machine's file systems, object stores and whatever fsspec knows. Runs in
-the driver.
+"""Files at a URI: on local file systems, object stores and anything that fsspec supports. Runs
+in the driver.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from glimr_keras.errors import CheckpointError, ProjectError, StorageError
 _WITHOUT_DIRECTORIES = ("s3", "gcs", "abfs")
 """File systems whose names only look like paths."""
 _WITH_CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")
-"""URIs that have the container before the `@`, and not who reads it."""
+"""URIs with the container before the `@`, instead of the user."""
 
 PART = ".new"
-"""At the end of a file's name until it is whole."""
+"""The suffix of a file's name until it is complete."""
 
 
 def is_uri(place: Any) -> bool:
-    """Whether a place is given as a URI, and not as a path."""
+    """Return whether a place is a URI and not a path."""
     return isinstance(place, str) and "://" in place
 
 
 def without_keys(place: str) -> str:
-    """Return a URI as others may see it: `s3://key:secret@bucket/runs?region=…` is
-    `s3://bucket/runs`. The container of Azure's `abfs://container@account…` and a path stay as they
-    are.
+    """Return a URI without its secrets: `s3://key:secret@bucket/runs?region=…` becomes
+    `s3://bucket/runs`.
+
+    The container of Azure's `abfs://container@account…` is kept. A path is returned unchanged.
     """
     if not is_uri(place):
         return place
@@ -45,7 +46,7 @@ def without_keys(place: str) -> str:
 
 
 def project_name(place: str | os.PathLike[str]) -> str:
-    """Return what the project in a directory or at a URI is called: the last part of that."""
+    """Return the name of the project in a directory or at a URI: the last part of the path."""
     shown = without_keys(os.fspath(place))
     whole = shown if is_uri(shown) else os.path.abspath(shown)  # noqa: PTH100  # keeps links
     return (
@@ -57,13 +58,13 @@ class Remote:
     """The files below a URI, by their names relative to it.
 
     Args:
-        uri: Of a file system that `pyarrow.fs` or fsspec knows. Credentials and endpoints come from
-            the environment, as these read them.
-        local: What has all of the content too, for messages.
+        uri: A URI of a file system that `pyarrow.fs` or fsspec knows. They read credentials and
+            endpoints from the environment.
+        local: The place of a complete local copy, for messages.
 
     Raises:
-        StorageError: If there is no such file system; of every method, if the files cannot be read
-            or written.
+        StorageError: If there is no such file system. Every method raises it if the files cannot be
+            read or written.
     """
 
     def __init__(self, uri: str, local: Any) -> None:
@@ -71,7 +72,7 @@ class Remote:
         self._files, self._root = _file_system(uri)
 
     def names(self) -> Iterator[str]:
-        """The names of all files."""
+        """Yield the names of all files."""
         with self.storing():
             selector = pyarrow.fs.FileSelector(self._root, allow_not_found=True, recursive=True)
             for found in self._files.get_file_info(selector):
@@ -79,13 +80,15 @@ class Remote:
                     yield found.path.removeprefix(f"{self._root}/")
 
     def stamp(self, name: str) -> tuple[int, int] | None:
-        """A file's size in bytes and time of change; `None` if it is not there."""
+        """Return a file's size in bytes and its modification time in ns; `None` if it does not
+        exist.
+        """
         with self.storing():
             found = self._files.get_file_info(f"{self._root}/{name}")
             return None if found.type != pyarrow.fs.FileType.File else (found.size, found.mtime_ns)
 
     def content(self, name: str) -> bytes | None:
-        """A file's content; `None` if it is not there."""
+        """Return a file's content; `None` if it does not exist."""
         with self.storing():
             path = f"{self._root}/{name}"
             if self._files.get_file_info(path).type != pyarrow.fs.FileType.File:
@@ -98,7 +101,7 @@ class Remote:
             return content
 
     def put(self, name: str, content: bytes) -> None:
-        """Writes a file that nobody reads yet."""
+        """Write a file that nobody reads yet."""
         with self.storing():
             path = f"{self._root}/{name}"
             if self._files.type_name not in _WITHOUT_DIRECTORIES:
@@ -107,24 +110,24 @@ class Remote:
                 stream.write(content)
 
     def put_whole(self, name: str, content: bytes, by: str = "") -> None:
-        """Writes a file that others may read meanwhile.
+        """Write a file atomically, as others may read it meanwhile.
 
         Args:
-            by: Who writes it, where others may write it at the same time.
+            by: A name of the writer, needed if others may write at the same time. Defaults to `""`.
         """
-        if self._files.type_name in _WITHOUT_DIRECTORIES:  # where a file is there when it is whole
+        if self._files.type_name in _WITHOUT_DIRECTORIES:  # where a file appears only when complete
             self.put(name, content)
         else:
             self.put(f"{name}{by}{PART}", content)
             self.move(f"{name}{by}{PART}", name)
 
     def move(self, name: str, to: str) -> None:
-        """Renames a file; one that is there is replaced."""
+        """Rename a file, replacing an existing one."""
         with self.storing():
             self._files.move(f"{self._root}/{name}", f"{self._root}/{to}")
 
     def delete(self, name: str) -> None:
-        """Removes a file, if it is there."""
+        """Remove a file, if it exists."""
         with self.storing():
             path = f"{self._root}/{name}"
             if self._files.get_file_info(path).type == pyarrow.fs.FileType.File:
@@ -133,9 +136,7 @@ class Remote:
 
     @contextlib.contextmanager
     def storing(self) -> Iterator[None]:
-        """Says of errors inside, which each kind of file system has of its own, where they are
-        from.
-        """
+        """Turn errors inside, which differ by file system, into a `StorageError` with the URI."""
         try:
             yield
         except (CheckpointError, ProjectError, StorageError):
@@ -153,7 +154,7 @@ def _file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
         files, path = pyarrow.fs.FileSystem.from_uri(uri)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
         try:
-            import fsspec  # for what pyarrow does not know
+            import fsspec  # for what pyarrow does not support
 
             known, path = fsspec.core.url_to_fs(uri)
         except (ImportError, ValueError) as error:

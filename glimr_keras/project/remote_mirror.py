@@ -1,11 +1,11 @@
-"""A project at a URI, such as `s3://bucket/runs/digits`: worked on as a local copy, which is sent
-there. Runs in the driver.
+"""A project at a URI, such as `s3://bucket/runs/digits`: the search works on a local copy, which is
+sent there. Runs in the driver.
 
-What is at the URI is whole at any time. The states of trainings are read first, then the journal,
-then the best checkpoints: the journal tells of no weights that are not there, and no state is ahead
-of the journal, which would lack the epochs between them. They become valid in the other order:
-checkpoints (new weights, description, then the weights take their place), the journal, states. What
-is gone here is removed there at the end, a state only when there is a newer one or none is needed.
+The content at the URI is consistent at any time. Readers read training states first, then the
+journal, then the best checkpoints. So the journal refers to no missing weights, and no state is
+ahead of the journal, which would lack the epochs between. The parts become valid in reverse order:
+checkpoints (new weights, description, then the weights replace the old ones), the journal, states.
+Content removed here is removed there last, a state only if it is superseded or no longer needed.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ from glimr_keras.project.remote_files import Remote, is_uri, without_keys
 from glimr_keras.trials.layout import STATES, trial_directories
 
 SECONDS = 5.0
-"""Between two looks at what has changed."""
+"""The seconds between two checks for changes."""
 _JOURNAL = f"{HIDDEN}/{FILE}"
 _CLAIM = f"{HIDDEN}/{NAME}"
 _SENT = "sent.json"
 _PAUSES = (0.0, 0.05, 0.2)
-"""In seconds, before a checkpoint is read and read again."""
+"""The pauses in seconds before each attempt to read a checkpoint."""
 _WAITS = (0.0, *[0.1] * 20)
-"""Likewise, before it is looked again whether nobody writes to the journal."""
+"""The pauses in seconds before each check that nobody writes to the journal."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Checkpoint:
-    """One whose weights were sent.
+    """A checkpoint whose weights were sent.
 
     Attributes:
         folder: Its name.
-        stamps: Its files as they were before.
-        descriptions: That are to follow, by name in the folder.
+        stamps: The stamps of its files before it was sent.
+        descriptions: The descriptions still to send, by name in the folder.
     """
 
     folder: str
@@ -66,12 +66,12 @@ class Mirror:
     """The local copy of a project at a URI.
 
     Args:
-        uri: Of a file system that `pyarrow.fs` or fsspec knows. Credentials and endpoints come from
-            the environment, as these read them.
+        uri: A URI of a file system that `pyarrow.fs` or fsspec knows. They read credentials and
+            endpoints from the environment.
 
     Attributes:
         directory: The local copy, in `GLIMR_KERAS_CACHE`, or else in the user's cache directory.
-            For one that only reads, another beside it while it is of an earlier project.
+            For a reader, a directory beside it while the copy belongs to an earlier project.
 
     Raises:
         StorageError: If there is no such file system.
@@ -86,34 +86,35 @@ class Mirror:
         self.directory = self._home
         self._remote = Remote(self.uri, self.directory)
         self._claim = Claim(self._remote, _CLAIM, self._home)
-        self._sent: dict[str, list[int]] = {}  # size and time of change of each file as it was sent
-        # Names that were there when the search began, and those of them that are to be removed
+        self._sent: dict[str, list[int]] = {}  # size and modification time of each sent file
+        # Names that existed when the search began, and those among them that are to be removed
         self._found, self._removed = set[str](), set[str]()
-        self._there: Any = None  # the journal's stamp there when it was last known to be ours
+        self._there: Any = None  # the stamp of the remote journal when last known to be ours
         self._conflict: ProjectError | None = None
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
-    # From there
+    # Downloading
 
     def stamp(self) -> tuple[int, int] | None:
-        """What is another when the journal there has been written to, without reading it; `None` if
-        there is none.
+        """Return a stamp that changes whenever the remote journal is written, without reading it;
+        `None` if there is no journal.
 
         Raises:
-            StorageError: If that cannot be told.
+            StorageError: If it cannot be determined.
         """
         return self._remote.stamp(_JOURNAL)
 
     def pull(self) -> bool:
-        """Brings the journal up to date, for a search: what another machine has written there
-        since. A copy of another project than that which is there is put aside.
+        """Bring the local journal up to date with other machines' records, for a search.
+
+        A local copy of a different project is moved aside.
 
         Returns:
-            Whether there is a project there.
+            Whether there is a project at the URI.
 
         Raises:
-            ProjectError: If both were continued, each in its own way.
+            ProjectError: If the project and its copy were both continued separately.
             StorageError: If it cannot be read.
         """
         self.directory = self._home
@@ -123,15 +124,15 @@ class Mirror:
         return there is not None
 
     def pull_to_read(self) -> bool:
-        """Brings the journal up to date, for one that only reads it. A copy of another project
-        than that which is there stays as it is, and `directory` is one beside it. Nothing while a
-        search is running here.
+        """Bring the local journal up to date, for a reader, unless a search is running here.
+
+        A local copy of a different project is kept, and `directory` becomes one beside it.
 
         Returns:
-            Whether there is a project there.
+            Whether there is a project at the URI.
 
         Raises:
-            ProjectError: If both were continued, each in its own way.
+            ProjectError: If the project and its copy were both continued separately.
             StorageError: If it cannot be read.
         """
         self.directory = self._home
@@ -146,8 +147,8 @@ class Mirror:
         return True
 
     def _is_searched(self) -> bool:
-        """Whether a search writes to the journal here."""
-        for pause in _WAITS:  # for one that only reads, as this does
+        """Return whether a search writes to the local journal."""
+        for pause in _WAITS:  # in case the lock is a reader's, such as this one
             time.sleep(pause)
             journal = Journal(self.directory)
             with contextlib.suppress(ProjectError):
@@ -157,8 +158,8 @@ class Mirror:
         return True
 
     def _bring(self, there: bytes) -> None:
-        """Has the journal that is there here too, unless a search writes to it here."""
-        for pause in _WAITS:  # for one that only reads, as this does
+        """Fetch the remote journal, unless a search writes to the local one."""
+        for pause in _WAITS:  # in case the lock is a reader's, such as this one
             if self._journal_here().startswith(there):
                 break
             time.sleep(pause)
@@ -175,11 +176,11 @@ class Mirror:
             break
 
     def pull_existing(self) -> None:
-        """Brings the journal up to date for one that only reads it.
+        """Bring the local journal up to date, for a reader.
 
         Raises:
-            ProjectError: If there is no project there, but maybe a copy of one here; or if both
-                were continued, each in its own way.
+            ProjectError: If there is no project at the URI, though maybe a local copy; or if both
+                were continued separately.
             StorageError: If it cannot be read.
         """
         if self.pull_to_read():
@@ -191,7 +192,7 @@ class Mirror:
         )
 
     def _take_journal(self, journal: Journal, there: bytes) -> None:
-        """Has the journal here, which nobody else writes to, be the one that is there."""
+        """Replace the local journal, which only this process writes, by the remote one."""
         ours = self._journal_here()
         if ours.startswith(there):
             return
@@ -210,7 +211,7 @@ class Mirror:
             ours = b""
         for trial in trial_directories(self.directory):
             for states in list(trial.glob(f"**/{STATES}")):
-                training_states.remove_states(states)  # what is there went on from others
+                training_states.remove_states(states)  # the remote project has other states
         self._sent = {
             name: stamp
             for files in stamps.listed(self.directory).values()
@@ -220,7 +221,7 @@ class Mirror:
         journal.extend(there[len(ours) :])
 
     def pull_states(self) -> None:
-        """Brings what trainings go on from: of each the newest state, unless there is one here.
+        """Fetch the newest state of each training without a local one.
 
         Raises:
             StorageError: If it cannot be read.
@@ -246,12 +247,12 @@ class Mirror:
                 self.fetch_predictions(self.directory / training)
 
     def fetch(self, directory: pathlib.Path, score: float | None = None) -> None:
-        """Brings the checkpoint of an execution's folder, unless the right one is here.
+        """Fetch the checkpoint of an execution's folder, unless the right one is here.
 
         Args:
             directory: The execution's folder.
-            score: That it is of, by which one from before another machine went on is known; `None`
-                for any.
+            score: The checkpoint's score, to recognise an outdated one that another machine has
+                replaced. Defaults to `None`, which means any.
 
         Raises:
             StorageError: If it cannot be read.
@@ -265,7 +266,7 @@ class Mirror:
             known.get(file) != stamp
             for file, stamp in stamps.files_in(self.directory, name).items()
         ):
-            return  # it is newer than what was sent or brought
+            return  # it is newer than what was sent or fetched
         description = self._remote.content(f"{name}/{checkpoints.DESCRIPTION}")
         if description is None or (
             is_whole and (directory / checkpoints.DESCRIPTION).read_bytes() == description
@@ -279,7 +280,7 @@ class Mirror:
             self._remember(known | brought)
 
     def fetch_predictions(self, directory: pathlib.Path) -> None:
-        """Brings the predictions of an execution's folder, unless those here are newer.
+        """Fetch the predictions of an execution's folder, unless the local ones are newer.
 
         Raises:
             StorageError: If they cannot be read.
@@ -294,7 +295,7 @@ class Mirror:
             self._remember(known | brought)
 
     def fetch_all(self) -> None:
-        """Brings all checkpoints.
+        """Fetch all checkpoints.
 
         Raises:
             StorageError: If they cannot be read.
@@ -304,22 +305,23 @@ class Mirror:
                 self.fetch((self.directory / name).parent)
 
     def _descriptions(self) -> Iterator[str]:
-        """The names of the descriptions of checkpoints that are there."""
+        """Yield the names of the remote descriptions of checkpoints."""
         for name in self._remote.names():
             folder, _, file = name.rpartition("/")
             if file == checkpoints.DESCRIPTION and remote_content.is_checkpoint(folder):
                 yield name
 
-    # To there
+    # Uploading
 
     def begin(self, overwrite: bool) -> pathlib.Path:
-        """Brings what a search goes on from, when no other runs there, and returns where it works.
+        """Fetch what a search needs to resume, once no other one runs there, and return the local
+        directory.
 
         Args:
-            overwrite: Whether it goes on from nothing.
+            overwrite: Whether the search starts from nothing.
 
         Raises:
-            ProjectError: If another search runs there, or both were continued, each in its own way.
+            ProjectError: If another search runs there, or both were continued separately.
             StorageError: If it cannot be read.
         """
         self.directory = self._home
@@ -330,15 +332,14 @@ class Mirror:
         return self.directory
 
     def start(self, overwrite: bool = False) -> None:
-        """Claims the project there, and sends what changes, from now on, in the background.
+        """Claim the remote project, and from now on send changes in the background.
 
         Args:
-            overwrite: Whether this project takes the place of the one that is there, which is
-                removed.
+            overwrite: Whether to remove the existing remote project first. Defaults to `False`.
 
         Raises:
-            ProjectError: If another search runs in the project there, or it is not one that this
-                one continues.
+            ProjectError: If another search runs there, or this one does not continue the remote
+                project.
             StorageError: If it cannot be read.
         """
         self.directory = self._home
@@ -355,7 +356,7 @@ class Mirror:
         self._claim.tidy(there)
         if overwrite:
             old = remote_content.of_project(there, self._remote.content(_JOURNAL))
-            # the journal first, without which the others are nothing
+            # the journal first, without which the others are worthless
             for name in sorted(old, key=lambda name: name != _JOURNAL):
                 self._remote.delete(name)
                 there.discard(name)
@@ -366,9 +367,9 @@ class Mirror:
             if _JOURNAL in there:
                 self._check_journal(journal)
             else:
-                # the place is taken; the rest follows the weights
+                # this claims the place; the rest follows the weights
                 self._put_journal(journal[: journal.find(b"\n") + 1])
-            # states that others have sent, or this machine just before it was lost
+            # states sent by others, or by this machine just before it was lost
             unknown = filter(stamps.training_of, there.difference(self._sent))
             self._sent |= {name: [] for name in unknown}
         self._done.clear()
@@ -376,26 +377,26 @@ class Mirror:
         self._thread.start()
 
     def remove(self, directory: pathlib.Path) -> None:
-        """Removes the weights in an execution's folder, here and there, whoever has sent them."""
+        """Remove the weights in an execution's folder, locally and remotely, whoever sent them."""
         checkpoints.remove(directory)
         folder = directory.relative_to(self.directory).as_posix()
         files = (f"{folder}/{file}" for file in remote_content.OF_CHECKPOINTS)
         self._removed |= self._found.intersection(files)
 
     def check(self) -> None:
-        """Says if this search sends nothing more.
+        """Raise an error if this search has stopped sending.
 
         Raises:
-            ProjectError: If another search has written to the project there.
+            ProjectError: If another search has written to the remote project.
         """
         if self._conflict is not None:
             raise self._conflict
 
     def close(self) -> None:
-        """Sends the rest.
+        """Send the rest.
 
         Raises:
-            StorageError: If that is not possible.
+            StorageError: If that fails.
         """
         if self._thread is None:
             return
@@ -405,15 +406,15 @@ class Mirror:
             self._thread = None
             self.send()
         finally:
-            with contextlib.suppress(StorageError):  # after a minute it is void
+            with contextlib.suppress(StorageError):  # it expires after a minute
                 self._claim.release()
 
     def send(self) -> None:
-        """Sends what has changed since it was sent.
+        """Send what has changed since the last time.
 
         Raises:
-            ProjectError: If another search has written to the project there.
-            StorageError: If that is not possible; the local copy has all of it.
+            ProjectError: If another search has written to the remote project.
+            StorageError: If sending fails; the local copy has everything.
         """
         self.check()
         with self._remote.storing():
@@ -446,7 +447,7 @@ class Mirror:
             self._remember(self._sent)
 
     def _newest_state(self, training: str) -> str:
-        """The folder of a training's newest state now; it may be another than a moment ago."""
+        """Return the folder of a training's newest state now, which may change at any moment."""
         states = self.directory / training / STATES
         there = states.iterdir() if states.is_dir() else ()
         names = [path.name for path in there if not path.name.startswith(".")]
@@ -455,23 +456,22 @@ class Mirror:
     def _put_changed(
         self, candidates: Iterable[tuple[str, dict[str, list[int]]]]
     ) -> list[_Checkpoint]:
-        """Sends the weights of checkpoints that have changed, beside those that are there; but of
-        what is being removed.
+        """Send the changed weights of checkpoints, beside the remote ones; skip any being removed.
 
         Args:
-            candidates: Each with its files, looked at when it is its turn.
+            candidates: Folders with their files, evaluated one at a time.
         """
         found = []
         for folder, seen in candidates:
             if any(self._sent.get(name) != stamp for name, stamp in seen.items()):
                 descriptions = self._put_weights(folder)
                 found += [] if descriptions is None else [_Checkpoint(folder, seen, descriptions)]
-                self._hold()  # which may have taken long
+                self._hold()  # sending may have taken long
         return found
 
     def _delete_gone(self, before: Mapping[str, Mapping[str, list[int]]], ended: set[str]) -> None:
-        """Removes there what was gone here before the journal was read, but the last state of a
-        training that goes on.
+        """Remove remotely what was gone locally before the journal was read, except the last
+        state of a training that continues.
         """
         here = [
             name
@@ -486,7 +486,7 @@ class Mirror:
                 del self._sent[name]
 
     def _hold(self) -> None:
-        """Refuses to go on where another search has claimed the project."""
+        """Raise an error if another search has claimed the project."""
         try:
             self._claim.hold()
         except ProjectError as error:
@@ -494,7 +494,7 @@ class Mirror:
             raise
 
     def _check_journal(self, ours: bytes) -> None:
-        """Refuses to go on where another search has written, or has removed what was there."""
+        """Raise an error if another search has written to the remote journal or removed it."""
         if self._there is not None and self._remote.stamp(_JOURNAL) == self._there:
             return
         there = self._remote.content(_JOURNAL)
@@ -508,7 +508,7 @@ class Mirror:
         self._there = self._remote.stamp(_JOURNAL)
 
     def _journal_here(self) -> bytes:
-        """The journal's lines that are written to their end."""
+        """Return the complete lines of the local journal."""
         try:
             content = (self.directory / _JOURNAL).read_bytes()
         except FileNotFoundError:
@@ -522,7 +522,9 @@ class Mirror:
         self._there = self._remote.stamp(_JOURNAL)
 
     def _put_weights(self, folder: str) -> dict[str, bytes] | None:
-        """Sends what a description will be of, and returns that; `None` if nothing was sent."""
+        """Send weights and return their descriptions, still to be sent; `None` if nothing was
+        sent.
+        """
         if stamps.is_predictions(folder):
             with contextlib.suppress(FileNotFoundError):
                 self._remote.put_whole(folder, (self.directory / folder).read_bytes())
@@ -533,7 +535,7 @@ class Mirror:
                 files = checkpoints.packed(self.directory / folder)
                 break
             except CheckpointError:
-                continue  # it may just be written
+                continue  # it may be being written
         else:
             return None
         for name, content in files.items():
@@ -548,7 +550,7 @@ class Mirror:
         }
 
     def _describe(self, sent: Iterable[_Checkpoint]) -> None:
-        """Sends descriptions, and puts the weights that they are of in their place."""
+        """Send descriptions, and let their weights replace the old ones."""
         for checkpoint in sent:
             for name in sorted(
                 checkpoint.descriptions, key=len, reverse=True
@@ -563,10 +565,10 @@ class Mirror:
             try:
                 self.send()
             except Exception:
-                continue  # it may be possible again; if it is not at the end, that is said
+                continue  # it may work later; a failure at the end is raised
 
     def _remembered(self) -> dict[str, list[int]]:
-        """What was sent or brought, as this machine knows."""
+        """Return what this machine remembers as sent or fetched."""
         with contextlib.suppress(OSError, ValueError):
             known: dict[str, list[int]] = json.loads((self.directory / HIDDEN / _SENT).read_text())
             return known
@@ -577,9 +579,7 @@ class Mirror:
 
 
 def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror | None]:
-    """Where a project is on this machine, and what keeps it the same as the one at its URI, if it
-    is at one.
-    """
+    """Return a project's local directory, and its `Mirror` if it is at a URI."""
     if not is_uri(directory):
         return pathlib.Path(directory).absolute() / name, None
     mirror = Mirror(f"{directory.rstrip('/')}/{name}")
@@ -587,10 +587,10 @@ def project_place(directory: Any, name: str = "") -> tuple[pathlib.Path, Mirror 
 
 
 def place_to_read(directory: Any) -> tuple[pathlib.Path, Mirror | None]:
-    """The same of a project that is only read, which is as it is at its URI now.
+    """Return the same for a project that is only read, up to date with its URI.
 
     Raises:
-        ProjectError: If there is none at its URI.
+        ProjectError: If there is no project at its URI.
         StorageError: If it cannot be read.
     """
     place, mirror = project_place(directory)

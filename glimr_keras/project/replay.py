@@ -1,4 +1,4 @@
-"""What the records of a journal make of a project, one after the other. Runs anywhere."""
+"""Replay: apply the records of a journal to a project, one after the other. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glimr_keras.trials.trial import Trial
 
 
 class Replayed(Protocol):
-    """What changes by records; `Project` says what it is."""
+    """The parts of a project that records change; `Project` describes them."""
 
     late_space: list[dict[str, Any]]
     trials: dict[str, Trial]
@@ -24,11 +24,11 @@ class Replayed(Protocol):
     def objective(self) -> Objective: ...
 
     def begin_again(self, trial: Trial) -> None:
-        """Forget how a trial ended."""
+        """Restart a trial: forget how it ended."""
 
 
 def replay(project: Replayed, record: dict[str, Any]) -> None:
-    """Take in a record."""
+    """Apply a record to a project."""
     match record["record"]:
         case "epoch":
             _add_epoch(_execution(project, record), record, project.objective)
@@ -66,7 +66,7 @@ def replay(project: Replayed, record: dict[str, Any]) -> None:
 
 
 def _begin(project: Replayed, record: dict[str, Any]) -> None:
-    """Takes in a new trial."""
+    """Add a new trial."""
     key = tuple(record["sampling_key"])
     values = _named(record["values"])
     trial = Trial.of(record["trial_id"], values, key, directions=project.directions)
@@ -75,7 +75,7 @@ def _begin(project: Replayed, record: dict[str, Any]) -> None:
 
 
 def _add_epoch(execution: Execution, record: dict[str, Any], objective: Objective) -> None:
-    """Takes in an epoch. Names are one object in all records, which spares memory."""
+    """Add an epoch. Interned metric names save memory."""
     metrics = record["metrics"]
     numbers = map(float, metrics.values())
     named = dict(zip(map(sys.intern, metrics), numbers, strict=True))
@@ -87,12 +87,12 @@ def _add_epoch(execution: Execution, record: dict[str, Any], objective: Objectiv
 
 
 def _named(values: dict[str, Any]) -> dict[str, Any]:
-    """Values whose names are one object in all trials, which spares memory."""
+    """Return values with interned names, which saves memory."""
     return dict(zip(map(sys.intern, values), values.values(), strict=True))
 
 
 def _end(project: Replayed, record: dict[str, Any]) -> None:
-    """Takes in how an execution ended."""
+    """Record how an execution ended."""
     execution = _execution(project, record)
     if "values" in record:
         project.trials[record["trial_id"]].values = record["values"]
@@ -116,5 +116,5 @@ def _execution(project: Replayed, record: dict[str, Any]) -> Execution:
 
 
 def time_in(record: dict[str, Any], name: str) -> float | None:
-    """Return a time of a record, which records of earlier versions do not have."""
+    """Return a time of a record, which records of earlier versions lack."""
     return None if record.get(name) is None else float(record[name])

@@ -1,6 +1,6 @@
-"""Arrays of samples in dicts, lists and tuples, as bytes and a description of them. Runs anywhere.
+"""Arrays of samples in dicts, lists and tuples, as bytes and a description. Runs anywhere.
 
-A description may be somebody else's. What it says is looked at before anything is made of it.
+A description may come from someone else, so it is checked before any use.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from glimr_keras._utils.untrusted_json import LARGEST
 
 PREDICTED = "float32"
-"""The type of predictions."""
+"""The dtype of stored predictions."""
 _TYPES = frozenset(
     (
         *("bool", "float16", "float32", "float64"),
@@ -26,14 +26,16 @@ _MOST_AXES = 30
 _KINDS = (dict, list, tuple)
 
 Arrays = Any
-"""An array whose first axis counts samples, or any nesting of such in dicts, lists and tuples."""
+"""An array whose first axis counts samples, or a nesting of such arrays in dicts, lists and
+tuples.
+"""
 
 
 def check_structure(name: str, structure: Any) -> None:
-    """Refuse a description of a structure that `described_as` does not make.
+    """Raise an error for a description of a structure that `described_as` does not make.
 
     Raises:
-        ValueError: If it is one.
+        ValueError: If it is such a description.
     """
     match structure:
         case None:
@@ -58,12 +60,12 @@ def check_structure(name: str, structure: Any) -> None:
 
 
 def is_count(number: Any) -> bool:
-    """Whether it is an integer that counts something."""
+    """Return whether a value is an integer that can be a count."""
     return type(number) is int and 0 <= number <= LARGEST
 
 
 def leaves(part: Arrays) -> Iterator[np.ndarray]:
-    """The arrays of a structure, in the order in which they are stored."""
+    """Yield the arrays of a structure, in the order in which they are stored."""
     if part is None:
         return
     if not isinstance(part, _KINDS):
@@ -74,9 +76,7 @@ def leaves(part: Arrays) -> Iterator[np.ndarray]:
 
 
 def _mapped(change: Any, part: Arrays) -> Arrays:
-    """A structure with another array in the place of each; its dicts, lists and tuples are plain
-    ones.
-    """
+    """Return a structure with each array changed, in plain dicts, lists and tuples."""
     if isinstance(part, dict):
         return {name: _mapped(change, each) for name, each in part.items()}
     if isinstance(part, (list, tuple)):
@@ -85,10 +85,11 @@ def _mapped(change: Any, part: Arrays) -> Arrays:
 
 
 def as_float32(predictions: Arrays) -> Arrays:
-    """Predictions as they are kept.
+    """Return predictions as they are stored.
 
     Raises:
-        ValueError: If they would be others.
+        ValueError: If they are not real numbers, there are none, or float32 cannot hold the
+            integers.
     """
 
     def change(array: np.ndarray) -> np.ndarray:
@@ -106,10 +107,10 @@ def as_float32(predictions: Arrays) -> Arrays:
 
 
 def as_stored(part: Arrays) -> Arrays:
-    """Labels and the like as they are kept.
+    """Return labels, weights and the like as they are stored.
 
     Raises:
-        ValueError: If they are no numbers.
+        ValueError: If they are not numbers.
     """
 
     def change(array: np.ndarray) -> np.ndarray:
@@ -129,11 +130,10 @@ def _with_samples(array: np.ndarray) -> np.ndarray:
 
 
 def described_as(part: Arrays) -> Any:
-    """A structure as JSON has it: `{"shape": …, "dtype": …}` at each leaf, with the shape of one
-    sample.
+    """Return the description of a structure: `{"shape": …, "dtype": …}` of one sample at each leaf.
 
     Raises:
-        ValueError: If a name in it is no text.
+        ValueError: If a name in it is not a string.
     """
     if part is None:
         return None
@@ -148,7 +148,7 @@ def described_as(part: Arrays) -> Any:
 
 
 def leaves_of(structure: Any) -> Iterator[Mapping[str, Any]]:
-    """The leaves of a described structure."""
+    """Yield the leaves of a described structure."""
     match structure:
         case None:
             return
@@ -163,14 +163,14 @@ def leaves_of(structure: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def sample_size(structure: Any) -> int:
-    """Bytes of one sample of a structure."""
+    """Return the bytes of one sample of a structure."""
     return sum(
         np.dtype(leaf["dtype"]).itemsize * math.prod(leaf["shape"]) for leaf in leaves_of(structure)
     )
 
 
 def taken(structure: Any, count: int, content: memoryview) -> tuple[Arrays, memoryview]:
-    """The arrays of a described structure from the beginning of these bytes, and the rest."""
+    """Return the arrays of a described structure from the start of the content, and the rest."""
     match structure:
         case None:
             return None, content
@@ -192,8 +192,10 @@ def taken(structure: Any, count: int, content: memoryview) -> tuple[Arrays, memo
 
 
 def concatenated(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the samples of several arrays as one. Where the second axis differs, as of outputs
-    with an entry for each instance of a bag, the shorter ones are padded with zeros.
+    """Concatenate the samples of several arrays.
+
+    If the second axis differs, as for outputs with an entry for each instance of a bag, shorter
+    ones are padded with zeros.
 
     Raises:
         ValueError: If they differ otherwise.

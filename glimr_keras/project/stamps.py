@@ -1,5 +1,5 @@
-"""Checkpoints and predictions in a project by their files, with sizes and times of change, by which
-it is seen what has changed. Runs in the driver.
+"""Checkpoints and predictions in a project by file, with sizes and modification times to detect
+changes. Runs in the driver.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from glimr_keras.project import checkpoints, predictions
 from glimr_keras.trials.layout import STATES, trial_directories
 
 STATES_PART = f"/{STATES}/"
-"""In the name of each file of a state."""
+"""In the name of every file of a state."""
 _FILES = frozenset({checkpoints.WEIGHTS, checkpoints.DESCRIPTION})
 _LISTED = _FILES | {predictions.FILE}
 
 
 def listed(directory: pathlib.Path) -> dict[str, dict[str, list[int]]]:
-    """Checkpoints that are here: by folder, the files with sizes and times of change. A file of
-    predictions is a folder of its own.
+    """Return the local checkpoints by folder, each with its files' sizes and modification times.
+
+    A file of predictions counts as a folder of its own.
     """
     found: dict[str, dict[str, list[int]]] = {}
     trials = (each for each in trial_directories(directory) if not each.is_symlink())
@@ -29,13 +30,13 @@ def listed(directory: pathlib.Path) -> dict[str, dict[str, list[int]]]:
         name = pathlib.Path(place).relative_to(directory).as_posix()
         for file in _LISTED.intersection(names):
             seen = stamp(pathlib.Path(place, file))
-            if seen is not None:  # and not gone again
+            if seen is not None:  # and not removed meanwhile
                 found.setdefault(folder_of(f"{name}/{file}"), {})[f"{name}/{file}"] = seen
     return found
 
 
 def files_in(directory: pathlib.Path, folder: str) -> dict[str, list[int]]:
-    """The same of one checkpoint."""
+    """Return the same for one checkpoint."""
     is_state = STATES_PART in folder
     parts = (folder, f"{folder}/{checkpoints.BEST}") if is_state else (folder,)
     names = [f"{part}/{file}" for part in parts for file in _FILES]
@@ -44,7 +45,7 @@ def files_in(directory: pathlib.Path, folder: str) -> dict[str, list[int]]:
 
 
 def folder_of(name: str) -> str:
-    """That of a file's checkpoint; the best weights of a state are a part of it."""
+    """Return the folder of a file's checkpoint; a state's best weights belong to the state."""
     if is_predictions(name):
         return name
     folder = name.rpartition("/")[0]
@@ -52,18 +53,18 @@ def folder_of(name: str) -> str:
 
 
 def is_predictions(name: str) -> bool:
-    """Whether it is the name of a file of predictions."""
+    """Return whether a name is of a file of predictions."""
     return name.endswith(f"/{predictions.FILE}")
 
 
 def training_of(name: str) -> str:
-    """The training that a state's file is of; empty for other files."""
+    """Return the training of a state's file; empty for other files."""
     training, found, _ = name.partition(STATES_PART)
     return training if found else ""
 
 
 def stamp(path: pathlib.Path) -> list[int] | None:
-    """A file's size and time of change; `None` if it is not there."""
+    """Return a file's size in bytes and modification time in ns; `None` if it does not exist."""
     try:
         found = path.stat()
     except OSError:

@@ -1,7 +1,7 @@
-"""Training states, from which an interrupted execution goes on. Runs in driver and worker.
+"""Training states, from which an interrupted execution resumes. Runs in driver and worker.
 
-They are checkpoints in a directory of their own, one for an epoch. With each goes
-a link to what the best weights were then.
+They are checkpoints in a directory of their own, one per epoch. Each has a link to the best weights
+at that time.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from glimr_keras.project.checkpoints import (
 )
 
 _REMOVED = ".old_"
-"""Before the name of what is being removed, of which a part may be gone."""
+"""The prefix of a directory that is being removed and may be incomplete."""
 
 
 def save_best(directory: str | os.PathLike[str], best: str | os.PathLike[str]) -> None:
-    """Makes the best weights of a training, without its optimizer's state, the state that it goes
-    on from.
+    """Make the best weights of a training, without its optimizer's state, the state from which it
+    resumes.
 
     Args:
-        directory: Of all states of this training.
-        best: Directory of its best checkpoint.
+        directory: The directory of all states of this training.
+        best: The directory of its best checkpoint.
 
     Raises:
         StorageError: If it cannot be written.
@@ -49,7 +49,7 @@ def save_best(directory: str | os.PathLike[str], best: str | os.PathLike[str]) -
 
 
 def put_state(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
-    """Writes a state that was packed elsewhere, as `model_weights.save_state` does.
+    """Write a state that was packed elsewhere, as `model_weights.save_state` does.
 
     Raises:
         StorageError: If it cannot be written.
@@ -66,11 +66,13 @@ def put_state(directory: str | os.PathLike[str], files: Mapping[str, bytes]) -> 
 
 
 def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
-    """The whole checkpoint of the latest epoch in the directory of a training's states; `None` if
-    there is none.
+    """Return the intact checkpoint of the latest epoch among a training's states; `None` if there
+    is none.
+
+    The latest attempt comes first.
 
     Args:
-        directory: Also that of a single checkpoint, which is then the one.
+        directory: The directory of the states, or of a single checkpoint, which then counts too.
     """
     place = pathlib.Path(directory)
     found = []
@@ -89,24 +91,22 @@ def newest(directory: str | os.PathLike[str]) -> pathlib.Path | None:
 
 
 def force(directory: str | os.PathLike[str]) -> None:
-    """Has the system put the state of a training on the disk, from which another is to go on.
+    """Force a training's state, from which another is to resume, to the disk (fsync).
 
     Args:
-        directory: Of all states of this training.
+        directory: The directory of all states of this training.
 
     Raises:
         StorageError: If it cannot be written.
     """
     place = pathlib.Path(directory)
-    for state in place.glob("epoch_*"):  # there is one, unless it is just being replaced
+    for state in place.glob("epoch_*"):  # there is one, unless it is being replaced
         checkpoints.force(state)
         checkpoints.force(state / BEST)
 
 
 def go_back(directory: str | os.PathLike[str], state: pathlib.Path) -> None:
-    """Makes the best weights in a training's `directory` those that were the best when `state` was
-    saved.
-    """
+    """Restore the best weights in a training's `directory` to those from when `state` was saved."""
     place, kept = pathlib.Path(directory), state / BEST
     with contextlib.suppress(CheckpointError):
         if exists(kept) and describe(place) == describe(kept):
@@ -120,9 +120,7 @@ def go_back(directory: str | os.PathLike[str], state: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def new_state(states: pathlib.Path, epoch: int) -> Iterator[pathlib.Path]:
-    """A directory for a state that is to be written; it gets its place, and earlier ones are
-    removed, when it is whole.
-    """
+    """Yield a directory for a new state. On exit, move it into place and remove earlier states."""
     place = states / f"epoch_{epoch:06d}"
     beside = states / f".{place.name}"
     with storing(states):
@@ -137,13 +135,14 @@ def new_state(states: pathlib.Path, epoch: int) -> Iterator[pathlib.Path]:
 
 
 def remove_states(directory: pathlib.Path) -> None:
-    """Removes a training's state, or the directory of all of them, if it is there. Who looks
-    meanwhile finds all or nothing.
+    """Remove a training's state, or the directory of all its states, if it exists.
+
+    Concurrent readers find all of it or nothing.
     """
     hidden = directory.with_name(f"{_REMOVED}{directory.name}")
-    if not os.path.lexists(directory) and not os.path.lexists(hidden):  # as of most trainings
+    if not os.path.lexists(directory) and not os.path.lexists(hidden):  # as for most trainings
         return
     shutil.rmtree(hidden, ignore_errors=True)
-    with contextlib.suppress(OSError):  # it is not there
+    with contextlib.suppress(OSError):  # it does not exist
         directory.replace(hidden)
     shutil.rmtree(hidden, ignore_errors=True)

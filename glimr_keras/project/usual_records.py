@@ -1,8 +1,8 @@
-"""The records that a journal is made of, as a search writes them: told at once to be what they may
-be, since a journal has millions. Runs anywhere.
+"""Fast validation of the usual records that a search writes, since a journal has millions. Runs
+anywhere.
 
-Nothing is refused here. What is not as usual is held against the tables of `records`, which say
-what a record may be; whatever is usual is that as well.
+Nothing is rejected here. An unusual record is checked against the tables of `records`, which define
+what is valid. Every usual record is valid by these too.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _FLOAT, _INT = frozenset({float}), frozenset({int})
 
 
 def _is_training(record: Record) -> bool:
-    """Tell whether it says which execution of which trial it is of."""
+    """Return whether a record names a valid execution of a trial."""
     number = record.get("execution")
     return type(number) is int and 0 <= number <= _MOST and _is_trial(record)
 
 
 def _is_trial(record: Record) -> bool:
-    """Tell whether it has a trial's id, and a time."""
+    """Return whether a record has a trial's id and a time."""
     name, time = record.get("trial_id"), record.get("time")
     return (
         type(name) is str
@@ -64,7 +64,7 @@ def _is_beginning(record: Record) -> bool:
 def _is_execution(record: Record) -> bool:
     epoch, started = record.get("best_epoch"), record.get("started")
     return (
-        len(record) == 11  # none of those that few have
+        len(record) == 11  # none of the rare fields
         and _is_training(record)
         and _is_ending(record)
         and type(record.get("score")) is float
@@ -97,7 +97,7 @@ _OF_FOLD = [*_OF_EXECUTION[:-2], int, float]
 
 
 def is_ended_trial(about: Sequence[Any]) -> bool:
-    """Tell whether a line of a digest says what is usual of a trial, but for its values."""
+    """Return whether a digest's line describes a usual trial, apart from its values."""
     if list(map(type, about)) != _OF_TRIAL:
         return False
     name, num_ended, status, _, _, _, key = about
@@ -113,8 +113,8 @@ def is_ended_trial(about: Sequence[Any]) -> bool:
 
 
 def is_ended_execution(single: Sequence[Any]) -> bool:
-    """Tell whether a line of a digest says what is usual of an execution, but for its number and
-    what it measured.
+    """Return whether a digest's line describes a usual execution, apart from its number and
+    measurements.
     """
     if list(map(type, single)) not in (_OF_EXECUTION, _OF_FOLD):
         return False
@@ -147,4 +147,4 @@ USUAL: Mapping[str, Callable[[Record], bool]] = {
     "execution": _is_execution,
     "end": _is_end,
 }
-"""By kind, what tells of a record that it is a usual one."""
+"""The check for usual records, by kind of record."""

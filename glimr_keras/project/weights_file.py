@@ -1,8 +1,7 @@
-"""Files of weights, looked at before Keras reads them. HDF5; runs anywhere.
+"""Checks of weights files before Keras reads them. HDF5; runs anywhere.
 
-Such a file may be somebody else's. HDF5 can have datasets whose content is in other files, and
-datasets that are larger than what is stored of them, up to more than any memory. Keras writes
-neither.
+Such a file may come from someone else. HDF5 allows datasets whose content is in other files, and
+datasets larger than their stored content, even larger than any memory. Keras writes neither.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ import h5py
 from glimr_keras.errors import CheckpointError
 
 _COMPRESSED = 20
-"""So many times as large may a dataset be as its compressed content, beside `_FREE` bytes."""
+"""The maximum ratio of a dataset's size to its compressed size, in addition to `_FREE` bytes."""
 _FREE = 1 << 26
 
 
 def check(file: pathlib.Path) -> None:
-    """Refuses a file that is more than the arrays in it.
+    """Raise an error for a file that contains anything but plain datasets.
 
     Raises:
-        CheckpointError: If it is no file of HDF5, leads out of itself, or has a dataset of which
-            less is stored than it would be in memory.
+        CheckpointError: If it is not an HDF5 file, refers to other places, or has a dataset larger
+            in memory than its stored content. Compressed content may expand up to the limit above.
     """
     try:
         with h5py.File(file, "r") as content:
@@ -36,7 +35,7 @@ def check(file: pathlib.Path) -> None:
 
 
 def _datasets(content: h5py.File) -> Iterator[tuple[str, Any]]:
-    """All datasets, each once, with their paths."""
+    """Yield all datasets, each once, with their paths."""
     waiting, seen = [("", content)], set()
     while waiting:
         path, group = waiting.pop()
@@ -46,7 +45,7 @@ def _datasets(content: h5py.File) -> Iterator[tuple[str, Any]]:
                 raise ValueError(f"{place} is a link to another place")
             part = group[name]
             found = h5py.h5o.get_info(part.id)
-            if (found.fileno, found.addr) in seen:  # as of a group that is in itself
+            if (found.fileno, found.addr) in seen:  # such as a group that contains itself
                 continue
             seen.add((found.fileno, found.addr))
             if isinstance(part, h5py.Group):
