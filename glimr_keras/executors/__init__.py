@@ -1,5 +1,5 @@
-"""Where executions run: in this process or in Ray's workers, and the coordinator that hands them
-out. Ray Tune is imported when its executor is asked for.
+"""Executors, which run trials in this process, in forks or in Ray's workers, and the coordinator
+that gives them work. Ray Tune is imported only when its executor is used.
 """
 
 from typing import TYPE_CHECKING, Any

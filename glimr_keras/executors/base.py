@@ -1,4 +1,4 @@
-"""What an executor is: the protocol that all of them have. Runs in the driver."""
+"""The protocol of all executors. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from glimr_keras.training.context import TrialContext
 from glimr_keras.training.discovery import Probe
 
 Begin = Callable[[Probe], Coordinator | None]
-"""Begins a search with what was found by building the model once, or returns `None` where that was
-all that was wanted.
+"""Begin a search with the result of building the model once. Returns `None` if nothing is to be
+run.
 """
 
 
 class Executor(abc.ABC):
-    """Where the executions of a search run. A tuner takes one by name or as an instance.
+    """Run the executions of a search. A tuner takes an executor by name or as an instance.
 
-    A subclass builds the model once (`training.discovery.probe`), calls `begin` with what was
-    found, and then, until the coordinator has nothing left: takes an execution
-    (`coordinator.next_spec`), says that it begins (`on_start`), trains it
-    (`training.run_trial.run_trial`), and passes on each of its reports (`stops`, `on_report`,
-    `on_stopped`), or that its process is gone (`on_lost`). Executions may run side by side. The
-    coordinator is called from one thread only.
+    A subclass builds the model once (`training.discovery.probe`) and calls `begin` with the result.
+    It then repeats these steps until the coordinator has nothing left to start. It takes an
+    execution (`coordinator.next_spec`), announces its start (`on_start`) and trains it
+    (`training.run_trial.run_trial`). It passes on each report (`stops`, `on_report`, `on_stopped`),
+    or that the process was lost (`on_lost`). Executions may run in parallel. Call the coordinator
+    from one thread only.
 
     Attributes:
-        sends: Whether executions run in other processes, so that what is searched is sent there.
-        start_label: What is shown while `prepare` runs; `None` to show nothing.
-        line: What is shown when it is over, such as how many trials run at once; `None` for
-            nothing.
+        sends: Whether executions run in other processes, so that the search context is sent to
+            them.
+        start_label: The text to show while `prepare` runs; `None` to show nothing.
+        line: The text to show when `prepare` is over, such as how many trials run at once; `None`
+            to show nothing.
 
     Example:
         class MyExecutor(Executor):
@@ -44,29 +45,28 @@ class Executor(abc.ABC):
     line: str | None = None
 
     def prepare(self, context: TrialContext) -> None:  # noqa: B027  # there may be nothing to do
-        """Ready what executions need, such as a cluster. Called before `execute`.
+        """Prepare what executions need, such as a cluster. Called before `execute`.
 
         Args:
-            context: What is searched.
+            context: The context of the search.
 
         Raises:
-            ResourcesError: If there is no machine for them.
+            ResourcesError: If no machine has the resources that a trial needs.
         """
 
     def close(self) -> None:  # noqa: B027  # there may be nothing to end
-        """End what `prepare` and `execute` have begun, also where one of them has failed."""
+        """Release what `prepare` and `execute` have started, even if one of them failed."""
 
     @abc.abstractmethod
     def execute(self, context: TrialContext, begin: Begin) -> None:
-        """Build the model once, and run what the coordinator that `begin` makes gives out, to its
-        end.
+        """Build the model once, and run all executions of the coordinator that `begin` returns.
 
         Args:
-            context: What is searched.
-            begin: Called once, when the model has been built; returns `None` where nothing is to
-                be run.
+            context: The context of the search.
+            begin: Called once, after the model has been built; returns the coordinator, or `None`
+                if nothing is to be run.
 
         Raises:
             KeyboardInterrupt: If the user stopped the search.
-            Exception: What `begin` raised.
+            Exception: Any exception that `begin` raised.
         """

@@ -1,7 +1,7 @@
-"""The coordinator of one search: asks the oracle, hands executions to an executor and writes down
-what comes back. Runs in the driver.
+"""The coordinator of one search, which asks the oracle, hands executions to an executor and records
+the results. Runs in the driver.
 
-It knows nothing of Ray. An executor asks `next_spec` for work and passes on what the worker says.
+It is independent of Ray. An executor calls `next_spec` for work and passes on the worker's reports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from glimr_keras.trials.trial import Trial, fold_of
 
 
 class Observer(Protocol):
-    """What is told how a search goes on, to show it."""
+    """The interface through which the coordinator shows the progress of a search."""
 
     def on_running(self, running: int) -> None: ...
     def before_trial(self) -> None: ...
@@ -42,32 +42,37 @@ class Observer(Protocol):
 
 
 class Coordinator:
-    """Keeps a search's trials, executions and record together.
+    """Manage a search's trials and executions, and record them.
 
     Args:
         oracle: Chooses configurations; it already knows the project's earlier trials.
-        journal: Open for writing.
+        journal: The project's journal, open for writing.
         directory: The project's directory.
-        executions_per_trial: How often each configuration is trained, or each of its folds.
-        observer: Told of every change.
-        failure_policy: What is done about failures.
-        stopping_policy: What ends the search, or a trial, before its time.
-        cv_folds: Of the cross validation; `None` without.
-        project_id: Of the project.
-        directions: Of the metrics that will be logged, by name, as far as they are known; it is
-            added to.
-        draw: Draws what a new trial has beside its hyperparameters, by values and sampling key.
-        remove: Removes the weights in an execution's folder, also where they were sent to.
-        score_at: At which epochs a trial is scored (`trials.score_epochs`).
+        executions_per_trial: How often each configuration, or each of its folds, is trained.
+        observer: Notified of every change.
+        failure_policy: How failures are handled. Defaults to `None`, which means `FailurePolicy()`.
+        stopping_policy: When the search or a trial stops early. Defaults to `None`, which means
+            never.
+        cv_folds: The number of cross-validation folds. Defaults to `None`, which means no
+            cross-validation.
+        project_id: The project's ID. Defaults to `None`.
+        directions: The directions of the logged metrics by name, as far as they are known; the
+            coordinator adds to it. Defaults to `None`, which means an empty dict.
+        draw: Draws the values of a new trial that are not hyperparameters, given its values and
+            sampling key. Defaults to `None`, which means none.
+        remove: Removes the weights in an execution's folder, and any copies that were uploaded.
+            Defaults to `checkpoints.remove`.
+        score_at: The epochs at which a trial is scored (`trials.score_epochs`). Defaults to
+            `"best"`.
 
     Attributes:
         error: Why the search stopped early, or `None`.
-        finished: Whether nothing will be started any more.
-        all_given_out: Whether nothing is left to be started, unless a process is lost.
-        remark: Why it ended before its budget was spent, where there was no error.
-        shares_gpus: Whether several executions share a GPU, so that one which lacks memory is tried
-            once more alone.
-        gpu_use: What the executions of this session took of their GPUs.
+        finished: Whether nothing more will be started.
+        all_given_out: Whether nothing is left to start, unless a process is lost.
+        remark: Why the search ended before its budget was spent, if there was no error.
+        shares_gpus: Whether several executions share a GPU, so that one that ran out of memory is
+            retried alone, once.
+        gpu_use: The GPU memory that this session's executions used.
     """
 
     def __init__(
@@ -99,24 +104,24 @@ class Coordinator:
         self._directions: dict[str, str | None] = {} if directions is None else directions
         self._executions = executions_per_trial * (cv_folds or 1)
         self._failure_policy = failure_policy or FailurePolicy()
-        self._ended: set[str] = set()  # trials whose states may still be there
-        self._kept: list[Trial] = []  # those whose weights are there, where that is bounded
+        self._ended: set[str] = set()  # trials whose states may still exist
+        self._kept: list[Trial] = []  # trials whose weights are kept, if their number is limited
         self._observer = observer
         self._packer = Packer()
         self._failed_in_a_row = 0
         self._begun: set[str] = set()  # in this session
         self._waiting: collections.deque[ExecutionSpec] = collections.deque()
-        # Those that lacked memory beside others, with what they said then; those that run without
-        # others now; and those that have
+        # Executions that ran out of memory on a shared GPU, with their outcomes; those that now run
+        # alone; and those that have run alone
         self._alone: collections.deque[tuple[ExecutionSpec, Outcome]] = collections.deque()
         self._running_alone: dict[tuple[str, int], Outcome] = {}
         self._was_alone: set[tuple[str, int]] = set()
         self._open: set[tuple[str, int]] = set()  # given out and not ended
         self._running: set[tuple[str, int]] = set()
-        self._ends_as: dict[tuple[str, int], str] = {}  # status of those that are being stopped
+        self._ends_as: dict[tuple[str, int], str] = {}  # statuses of executions being stopped
 
     def resume(self) -> None:
-        """Queues what was running when an earlier session of this project ended."""
+        """Queue the executions that were running when an earlier session of this project ended."""
         for trial in self.oracle.trials.values():
             if trial.status != TrialStatus.RUNNING:
                 self._stopping_policy.observe(trial)
@@ -125,16 +130,16 @@ class Coordinator:
                 continue
             for execution in trial.executions.values():
                 if execution.status == TrialStatus.RUNNING and not execution.history:
-                    execution.started = None  # it begins anew, now
+                    execution.started = None  # it restarts now
             if not any(each.status == TrialStatus.FAILED for each in trial.executions.values()):
                 self._queue(trial)
             if not self._is_waiting(trial.trial_id):
-                self._end_trial(trial)  # all that was missing is the record of its end
+                self._end_trial(trial)  # only the record of its end was missing
         self._forget_states()
 
     def next_spec(self) -> ExecutionSpec | None:
-        """The next execution to start, or `None`: then `finished` says whether to ask again when
-        one has ended.
+        """Return the next execution to start, or `None`; then `finished` tells whether to ask again
+        after an execution has ended.
         """
         if self.error is not None:
             self.finished = True
@@ -150,7 +155,7 @@ class Coordinator:
             trial = self.oracle.ask()
             if isinstance(trial, Nothing):
                 self.all_given_out = trial is Nothing.LEFT
-                self.finished = not self._open  # one of those may have to be started again
+                self.finished = not self._open  # an open one may have to be restarted
                 return None
             trial.directions = self._directions
             trial.suggested |= self._drawn(trial.suggested, trial.sampling_key)
@@ -166,37 +171,35 @@ class Coordinator:
 
     @property
     def has_alone(self) -> bool:
-        """Whether an execution waits that lacked memory beside others."""
+        """Return whether an execution waits that ran out of memory on a shared GPU."""
         return self.error is None and bool(self._alone)
 
     @property
     def num_open(self) -> int:
-        """How many executions were given out and have not ended."""
+        """Return the number of executions that were given out and have not ended."""
         return len(self._open)
 
     @property
     def num_left(self) -> int | None:
-        """How many executions may still be given out; `None` for any number."""
+        """Return how many executions may still be given out; `None` if unlimited."""
         trials = self.oracle.remaining_trials()
         return None if trials is None else trials * self._executions + len(self._waiting)
 
     def goes_on(self) -> bool:
-        """Whether something may be left to be started when a part of the search is over; if so, it
-        is not finished.
-        """
+        """Return whether another phase may have work left; if so, reset `finished`."""
         if self.error is not None or self.remark is not None or self.all_given_out:
             return False
         self.finished = False
         return True
 
     def say(self, what: str | None) -> None:
-        """Has the user told something, if there is something."""
+        """Show the user a message, if there is one."""
         if what is not None:
             self._tell(self._observer.say, what)
 
     def next_alone(self) -> ExecutionSpec | None:
-        """The next execution that lacked memory beside others, for an executor that has ended those
-        and gives it a GPU of its own.
+        """Return the next execution that ran out of memory on a shared GPU. The executor must have
+        ended all others, and must give it its own GPU.
         """
         self.remark = self.remark or self._stopping_policy.reached()
         if self.error is not None or self.remark is not None or not self._alone:
@@ -206,7 +209,7 @@ class Coordinator:
         return self._given_out(spec)
 
     def end_alone(self) -> None:
-        """Ends those that lacked memory beside others and are not to be tried any more."""
+        """End the executions that ran out of memory on a shared GPU and are not retried."""
         while self.has_alone:
             spec, outcome = self._alone.popleft()
             self._was_alone.add(spec.key)
@@ -223,10 +226,10 @@ class Coordinator:
         return spec
 
     def on_start(self, spec: ExecutionSpec) -> None:
-        """A worker begins with the execution."""
+        """Record that a worker has started the execution."""
         self._running.add(spec.key)
         execution = self.oracle.trials[spec.trial_id].executions[spec.execution]
-        if execution.started is None:  # else it goes on
+        if execution.started is None:  # otherwise it resumes
             execution.started = now()
             self._write(
                 self._journal.start_execution, spec.trial_id, spec.execution, execution.started
@@ -234,7 +237,7 @@ class Coordinator:
         self._observer.on_running(len(self._running))
 
     def on_report(self, spec: ExecutionSpec, report: Report) -> None:
-        """Takes in what a worker says about an execution."""
+        """Record a worker's report on an execution."""
         trial = self.oracle.trials[spec.trial_id]
         trial.values = report.values
         trial.hyperparameters.define(report.parameters)
@@ -262,9 +265,7 @@ class Coordinator:
             self._end(spec, report.outcome)
 
     def _learn_directions(self, directions: Mapping[str, str | None]) -> None:
-        """Remembers of metrics that were not known before the search whether more of them is
-        better.
-        """
+        """Record the directions of metrics that were unknown before the search."""
         known = self._directions
         new = {name: each for name, each in directions.items() if name not in known}
         if new:
@@ -272,19 +273,19 @@ class Coordinator:
             self._write(self._journal.add_directions, new)
 
     def stops(self, spec: ExecutionSpec, report: Report) -> bool:
-        """Whether an execution is to end with this report, though it could go on."""
+        """Return whether an execution must stop with this report, although it could continue."""
         if report.outcome is not None or report.epoch is None:
             return False
         training = spec.trial_id if self._executions == 1 else f"{spec.trial_id}_{spec.execution}"
         status = self._stopping_policy.stops(training, report.epoch, report.metrics)
         if status is not None:
-            # one that a later trial was to continue has left nothing to continue from
+            # one that a later trial was to continue has left no state
             self._ends_as[spec.key] = TrialStatus.STOPPED if spec.keeps_state else status
         return status is not None
 
     def on_stopped(self, spec: ExecutionSpec, duration: float) -> None:
-        """The execution was stopped. Nothing if it has already ended, or if the whole search is
-        being stopped.
+        """Record that the execution was stopped. Do nothing if it has already ended, or if the
+        whole search is stopping.
         """
         if self.error is not None:
             return
@@ -293,8 +294,8 @@ class Coordinator:
         self._end(spec, Outcome(status, duration, execution.score, execution.best_epoch))
 
     def on_lost(self, spec: ExecutionSpec, duration: float, message: str) -> None:
-        """The process that ran it is gone: another goes on with it, unless that has happened too
-        often. Nothing if it has already ended, or if the whole search is being stopped.
+        """Record that the process of an execution was lost. Another continues it, unless that has
+        happened too often. Do nothing if it has already ended, or if the whole search is stopping.
         """
         if self.error is not None or spec.key not in self._open:
             return
@@ -316,8 +317,8 @@ class Coordinator:
             self._again(spec, resumes=True)
 
     def mutated(self, spec: ExecutionSpec, values: Mapping[str, Any]) -> ExecutionSpec:
-        """The execution with values that a population-based scheduler changed, each made one that
-        its hyperparameter can have.
+        """Return the execution with the values that a population-based scheduler changed, each
+        adjusted to one that its hyperparameter allows.
         """
         if all(values.get(name, value) == value for name, value in spec.values.items()):
             return spec
@@ -331,27 +332,29 @@ class Coordinator:
 
         mutated = spec.values | self.oracle.space.walk(choose)
         for name in self._drawn(mutated, spec.sampling_key):
-            mutated.pop(name, None)  # what is derived from a changed value changes with it
+            mutated.pop(name, None)  # values derived from a changed value change with it
         return dataclasses.replace(spec, values=mutated | self._drawn(mutated, spec.sampling_key))
 
     def _drawn(self, values: Mapping[str, Any], key: tuple[int, ...]) -> dict[str, Any]:
-        """What a configuration has beside its hyperparameters; where that cannot be drawn here, the
-        worker says why.
+        """Return a configuration's values that are not hyperparameters. If drawing fails here, the
+        worker reports why.
         """
         try:
             return {} if self._draw is None else self._draw(values, key)
         except FatalError as error:
             self.error = self.error or error
             return {}
-        except Exception:  # the user's, which fails the trial with its traceback
+        except Exception:  # from the user's code; it fails the trial with its traceback
             return {}
 
     def give_back(self, spec: ExecutionSpec) -> None:
-        """Nothing was done of the execution since it was given out or paused; it is the next."""
+        """Put back, at the front, an execution on which nothing was done since it was given out or
+        paused.
+        """
         self._open.discard(spec.key)
         self._running.discard(spec.key)
         trial = self.oracle.trials[spec.trial_id]
-        if trial.executions[spec.execution].started is not None:  # else it begins
+        if trial.executions[spec.execution].started is not None:  # otherwise it starts
             spec = self._spec_of(trial, spec.execution, resumes=True)
         if spec.key in self._running_alone:
             self._alone.appendleft((spec, self._running_alone.pop(spec.key)))
@@ -360,10 +363,11 @@ class Coordinator:
         self._reopen()
 
     def _again(self, spec: ExecutionSpec, resumes: bool, lacked: Outcome | None = None) -> None:
-        """The execution is the next to be started, from where it was or from its beginning.
+        """Queue the execution as the next one, to resume or to restart.
 
         Args:
-            lacked: What it said when it lacked memory beside others, if it is to be tried alone.
+            lacked: Its outcome when it ran out of memory on a shared GPU, if it is to be retried
+                alone.
         """
         self._open.discard(spec.key)
         self._running.discard(spec.key)
@@ -377,9 +381,7 @@ class Coordinator:
         self._observer.on_running(len(self._running))
 
     def _reopen(self) -> None:
-        """Something is to be started again; not if the search has come to a limit, after which Ray
-        asks for no more.
-        """
+        """Allow more starts, unless the search has reached a limit and Ray no longer asks."""
         if self.remark is None:
             self.finished = self.all_given_out = False
 
@@ -423,7 +425,7 @@ class Coordinator:
         execution = trial.executions[spec.execution]
         if spec.key in self._running_alone:
             self._was_alone.add(spec.key)
-        if outcome.status == TrialStatus.RUNNING:  # it goes on when the search is continued
+        if outcome.status == TrialStatus.RUNNING:  # it resumes when the search is resumed
             self.error = outcome.fatal
         elif outcome.status == TrialStatus.FAILED and (
             self._needs_room(spec, outcome) or self._may_retry(spec, execution, outcome)
@@ -474,9 +476,7 @@ class Coordinator:
         self._observer.on_running(len(self._running))
 
     def _write_end(self, trial: Trial, number: int) -> None:
-        """Writes down the end of an execution, and what its trial has asked for by now, when its
-        weights are safe.
-        """
+        """Record the end of an execution and its trial's values, once its weights are safe."""
         place = execution_directory(self._directory, trial.trial_id, number)
         self._write(checkpoints.force, place)
         self._write(predictions.force, place)
@@ -489,8 +489,8 @@ class Coordinator:
         return any(spec.trial_id == trial_id for spec in (*self._waiting, *alone))
 
     def _give_up(self, trial: Trial) -> None:
-        """Ends executions of a failed trial that had begun in an earlier session, and are not gone
-        on with; of those whose begin could not be recorded, nothing stays.
+        """End a failed trial's executions that began in an earlier session and will not resume.
+        Remove the files of those whose start could not be recorded.
         """
         for number in range(self._executions):
             execution = trial.executions.get(number)
@@ -537,9 +537,7 @@ class Coordinator:
             )
 
     def _forget_states(self) -> None:
-        """Removes what ended trainings would have gone on from, unless a later trial may go on from
-        there.
-        """
+        """Remove the states of ended trainings, unless a later trial may resume from them."""
         for trial_id in self.oracle.ends_of_continuation(self._ended):
             self._ended.discard(trial_id)
             for number in range(self._executions):
@@ -547,7 +545,9 @@ class Coordinator:
                 training_states.remove_states(states)
 
     def _needs_room(self, spec: ExecutionSpec, outcome: Outcome) -> bool:
-        """Whether it may have lacked memory only because others were on the same GPU."""
+        """Return whether the execution may have run out of memory only because others shared its
+        GPU.
+        """
         return (
             self.shares_gpus
             and outcome.lacks_memory
@@ -557,11 +557,11 @@ class Coordinator:
         )
 
     def _may_retry(self, spec: ExecutionSpec, execution: Execution, outcome: Outcome) -> bool:
-        tried = execution.attempt - (spec.key in self._was_alone)  # which is no failure of its own
+        tried = execution.attempt - (spec.key in self._was_alone)  # the shared GPU's failure
         return outcome.fatal is None and not outcome.final and tried < self._failure_policy.retries
 
     def _keep_best(self, trial: Trial) -> None:
-        """Removes the weights of trials that are not among the best, where only those are kept."""
+        """Remove the weights of trials that are not among the best, if only those are kept."""
         most = self._failure_policy.keep_top_k
         if most is None:
             return
@@ -572,7 +572,7 @@ class Coordinator:
                 self._remove(execution_directory(self._directory, other.trial_id, number))
 
     def _put(self, spec: ExecutionSpec, files: Mapping[str, Mapping[str, bytes]]) -> None:
-        """Writes the files in a report from a machine that does not see the project's directory."""
+        """Write the files in a report from a machine that does not see the project's directory."""
         if "best" in files:
             self._write(checkpoints.put, spec.directory, files["best"])
         if "latest" in files:
@@ -581,16 +581,14 @@ class Coordinator:
             self._write(predictions.put, spec.directory, files["predictions"])
 
     def _tell(self, tell: Callable[..., None], *what: Any) -> None:
-        """Tells the observer, in which code of the user's may run. Its error ends the search."""
+        """Notify the observer, which may run the user's code. An error in it ends the search."""
         try:
             tell(*what)
         except Exception as error:
             self.error = self.error or error
 
     def _write(self, write: Callable[..., None], *record: Any) -> None:
-        """Writes to the project. When that is not possible, the search ends, and nothing more is
-        written.
-        """
+        """Write to the project. If that fails, the search ends, and nothing more is written."""
         if isinstance(self.error, StorageError):
             return
         try:

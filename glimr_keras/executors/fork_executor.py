@@ -1,8 +1,8 @@
-"""The executor that a search begins with where it can: forks of the script's process, which have
-Keras and all else as it is there, so that the first trial begins at once. Runs in the driver.
+"""The executor with which a search begins where possible: forks of the script's process. They
+inherit Keras and all other state, so the first trial starts at once. Runs in the driver.
 
-Ray is started beside them where there is a good deal left to do, and takes over the rest; it also
-does where no fork can compute.
+If much work remains, Ray starts in the background and takes over the rest. Ray also runs the search
+where no fork can compute.
 """
 
 from __future__ import annotations
@@ -48,27 +48,31 @@ if TYPE_CHECKING:  # Ray Tune is imported where it is needed
 
 _TICK_S = 1.0
 _READY_S = 30.0
-"""A fork in which nothing was computed after that is taken for one that hangs."""
+"""A fork that has computed nothing after this many seconds counts as hung."""
 _UNWINDING_S = 10.0
-"""What a trial that is stopped gets to end by itself."""
+"""The seconds in which a stopped trial must end by itself."""
 _ALARM_S = 1.0
-"""What the alarm of a trial gets to end it, when it hangs."""
+"""The seconds in which a trial's alarm must end it if it hangs."""
 _WORTH_S = 300.0
-"""Ray is started where so much is left to do."""
+"""Start Ray only if at least this many seconds of work remain."""
 _WORTH_ROUNDS = 8
-"""Likewise, of trials for each process: Ray begins when those that run have ended."""
+"""Start Ray only if this many trials remain for each process: Ray begins after the running trials
+have ended.
+"""
 
 
 class ForkExecutor(Executor):
-    """Runs trials in forks of this process, side by side, and what is left of a long search on Ray.
+    """Run trials in forks of this process, in parallel, and the rest of a long search on Ray.
 
     Args:
-        on_ray: Makes the executor for that.
-        resources: Of one trial: `{"cpu": …}`; `None` for one CPU.
-        max_concurrent: An upper bound on trials that run at once; `None` for what there are CPUs
-            for.
-        time_budget_s: Seconds after which no trial is begun; `None` for no bound.
-        shows: Whether what trials write is shown.
+        on_ray: Makes the executor that runs the rest.
+        resources: The resources of one trial: `{"cpu": …}`. Defaults to `None`, which means one
+            CPU.
+        max_concurrent: An upper bound on the number of concurrent trials. Defaults to `None`, which
+            means as many as the CPUs allow.
+        time_budget_s: The time budget of the search in seconds; Ray is started only if enough of it
+            remains. Defaults to `None`, which means no limit.
+        shows: Whether to show the output of trials. Defaults to `False`.
     """
 
     def __init__(
@@ -89,17 +93,17 @@ class ForkExecutor(Executor):
         self.start_label = None if self._may_fork else "Starting Ray"
 
     def prepare(self, context: TrialContext) -> None:
-        """Fork the workers, or ready Ray where this process cannot be forked."""
+        """Fork the workers, or prepare Ray if this process cannot be forked."""
         self._team = self._forked(context)
         if self._team is None:
             self._prepare_ray(context)
 
     def execute(self, context: TrialContext, begin: Begin) -> None:
-        """Build the model once in a fork, and run what the coordinator then gives out to its end.
+        """Build the model once in a fork, and run all executions of the coordinator.
 
         Raises:
             KeyboardInterrupt: If the user stopped the search.
-            Exception: What `begin` raised.
+            Exception: Any exception that `begin` raised.
         """
         if self._team is not None and self._beginning is not None:
             start = functools.partial(_RayStart, self._make_ray, context)
@@ -117,7 +121,7 @@ class ForkExecutor(Executor):
         (self._ray or self._prepare_ray(context)).execute(context, begin)
 
     def close(self) -> None:
-        """End the forks, and what they have started."""
+        """End the forks and the processes that they have started."""
         if self._team is not None:
             self._team.close()
             self._team = None
@@ -129,7 +133,7 @@ class ForkExecutor(Executor):
         return self._ray
 
     def _forked(self, context: TrialContext) -> Team | None:
-        """The workers; `None` where there can be none."""
+        """Return the workers; `None` if this process cannot be forked."""
         if not self._may_fork:
             return None
         try:
@@ -154,12 +158,12 @@ class ForkExecutor(Executor):
 
 
 class _RayStart(threading.Thread):
-    """Starts Ray while trials run, and lives as long as this process: the system ends Ray's
-    processes with the thread that has started them.
+    """Start Ray while trials run. The thread lives as long as this process, because the system ends
+    Ray's processes with the thread that started them.
 
     Attributes:
-        executor: When it is there.
-        error: Why it could not be started.
+        executor: The executor, once it is ready.
+        error: The exception if Ray could not be started.
     """
 
     def __init__(self, make: Callable[[], RayExecutor], context: TrialContext) -> None:
@@ -177,7 +181,7 @@ class _RayStart(threading.Thread):
             executor = self._make()
             executor.prepare(self._context)
             self.executor = executor
-        except BaseException as error:  # the search goes on in forks
+        except BaseException as error:  # the search continues in forks
             self.error = error
         del self._context
         atexit.unregister(self._is_over.wait)
@@ -187,16 +191,16 @@ class _RayStart(threading.Thread):
 
 
 class _Search:
-    """One search with forked workers.
+    """Run one search with forked workers.
 
     Args:
         team: The workers.
-        start_ray: Starts Ray beside them.
-        beginning: What the search has begun with.
+        start_ray: Starts Ray in the background.
+        beginning: The data with which the search began.
         time_budget_s: As for `ForkExecutor`.
 
     Attributes:
-        ray: What the rest is left to; `None` where Ray was not started.
+        ray: The executor that runs the rest; `None` if Ray was not started.
     """
 
     def __init__(
@@ -217,10 +221,10 @@ class _Search:
         self._ended = 0
 
     def look(self) -> Probe | None:
-        """Build the model once, and return what was found; `None` if no fork comes to compute.
+        """Build the model once, and return the result; `None` if no fork is able to compute.
 
         Raises:
-            Exception: Why it could not be done.
+            Exception: Why the model could not be built.
         """
         stage, died = FIRST_STAGE, 0
         until = time.monotonic() + _READY_S
@@ -247,10 +251,10 @@ class _Search:
         return died_of(stage)
 
     def run(self, coordinator: Coordinator) -> bool:
-        """Run what the coordinator gives out.
+        """Run the executions of the coordinator.
 
         Returns:
-            Whether that is all; else Ray is to do the rest.
+            Whether all have run; otherwise Ray is to run the rest.
         """
         team = self._team
         self._begun = time.monotonic()
@@ -260,7 +264,7 @@ class _Search:
             if coordinator.error is not None:
                 break
             if not team.are_busy and team.idle and self.ray is None:
-                return True  # they were given nothing
+                return True  # the coordinator had no work for them
             if not team.are_busy and (self.ray or not list(team)):
                 is_over = not self._is_something_left(coordinator)
                 if not is_over and self.ray is None:
@@ -273,7 +277,7 @@ class _Search:
         return True
 
     def _over(self, member: Member, found: Probe) -> Probe:
-        """What a look has found, when its worker has nothing to do any more."""
+        """Return the result of a probe, once its worker is idle."""
         while member in list(self._team) and member.task is not None:
             for each, said in self._team.hear(_TICK_S):
                 if isinstance(said, Said):
@@ -324,7 +328,7 @@ class _Search:
                 self._ended += 1
 
     def _lose(self, coordinator: Coordinator, member: Member, death: Death) -> None:
-        """A worker's process is gone."""
+        """Handle the loss of a worker's process."""
         if not isinstance(member.task, Train):
             return
         spec = member.task.spec
@@ -352,7 +356,7 @@ class _Search:
                 self._team.end(member, "It was ended, since it did not end by itself.")
 
     def _consider_ray(self, coordinator: Coordinator) -> None:
-        """Start Ray if it is worth that, and leave it what follows when it is there."""
+        """Start Ray if that is worthwhile, and hand over to it once it is ready."""
         if self.ray is not None:
             return
         if self._starting is None:
@@ -370,7 +374,7 @@ class _Search:
             self._starting.error = None
 
     def _is_long(self, coordinator: Coordinator) -> bool:
-        """Whether a good deal is left to do, by what was done in this search."""
+        """Return whether much work remains, judging by what this search has done so far."""
         size, left = len(list(self._team)), coordinator.num_left
         took = time.monotonic() - self._begun
         if not self._may_leave or self._ended < size or self._ended == 0:
@@ -383,8 +387,8 @@ class _Search:
 
 
 def _hangs(member: Member, now: float) -> bool:
-    """Whether a worker has not come to be ready, or goes on with a trial that is to be over; it may
-    have changed the alarm by which it would end itself.
+    """Return whether a worker failed to become ready, or continues a trial that should have ended.
+    A trial may have changed the alarm that would end it.
     """
     if not member.is_ready:
         return now - member.made > _READY_S

@@ -1,5 +1,5 @@
-"""What makes a forked process one of its own: nothing that it does reaches the script's terminal,
-handlers, files or records. Runs in the process that was forked.
+"""Detach a forked process from the script: nothing it does reaches the script's terminal, handlers,
+files or records. Runs in the forked process.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ import numpy as np
 _DIES_WITH_PARENT = 1
 """`PR_SET_PDEATHSIG` of `prctl`."""
 _KEPT: list[Any] = []
-"""What the script has, which would write what it holds, or close something, when it is let go."""
+"""Objects of the script that would write their buffers, or close something, if they were
+released.
+"""
 
 
 def fork() -> int:
-    """Fork this process, and return the pid of the new one, in which it is 0.
+    """Fork this process, and return the new process' pid, or 0 in the new process.
 
     Raises:
-        OSError: If the system makes no process.
+        OSError: If the system cannot make a process.
     """
     with warnings.catch_warnings():
         # Python counts threads, and JAX knows no fork without them: `fork_safety` has looked
@@ -40,8 +42,8 @@ def fork() -> int:
 
 
 def beyond_streams(file: int) -> int:
-    """Return a file's descriptor that is none of a standard stream's, which may be closed; only
-    this process has it.
+    """Return a file's descriptor, moved beyond those of the standard streams, which may be closed.
+    Child programs do not inherit it.
     """
     moved = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
     os.close(file)
@@ -49,10 +51,10 @@ def beyond_streams(file: int) -> int:
 
 
 def leave_terminal(parent: int, dies_by: signal.Signals) -> None:
-    """Take this process out of the script's terminal and handlers, and have it end with its parent.
+    """Detach this process from the script's terminal and handlers, and let it end with its parent.
 
     Args:
-        dies_by: The signal that it is sent then.
+        dies_by: The signal that it receives when its parent ends.
     """
     with contextlib.suppress(OSError):  # it leads a group
         os.setsid()
@@ -68,11 +70,11 @@ def leave_terminal(parent: int, dies_by: signal.Signals) -> None:
 
 
 def become_worker(output: int | None, had_gc: bool) -> None:
-    """Have this process write to a file of its own, and forget what else is the script's.
+    """Let this process write to its own file, and forget the rest of the script's state.
 
     Args:
-        output: In the place of standard output and error; `None` for those of the script.
-        had_gc: Whether the script collects garbage.
+        output: The file that replaces standard output and error; `None` to keep the script's.
+        had_gc: Whether garbage collection is enabled in the script.
     """
     _open_streams(output)
     _reopen_files()
@@ -92,7 +94,7 @@ def become_worker(output: int | None, had_gc: bool) -> None:
 
 
 def end_worker() -> None:
-    """Do what a trial wants to be done at the end of its process."""
+    """Run what a trial registered for the end of its process."""
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()
     with contextlib.suppress(BaseException):
@@ -100,8 +102,8 @@ def end_worker() -> None:
 
 
 def _open_streams(output: int | None) -> None:
-    """Give this process standard streams of its own: those of the script may be held by another
-    thread, and have something to write that the script will write.
+    """Give this process its own standard streams. Another thread may hold the script's, and they
+    may hold text that the script will write.
     """
     _KEPT.extend((sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__))
     null = beyond_streams(os.open(os.devnull, os.O_RDWR))
@@ -133,8 +135,8 @@ def _is_open(file: int) -> bool:
 
 
 def _reopen_files() -> None:
-    """Open the files that the script reads once more: processes that share an open file share the
-    place at which it is read.
+    """Reopen the files that the script reads: processes that share an open file share its
+    position.
     """
     for entry in list(pathlib.Path("/proc/self/fd").iterdir()):
         file = int(entry.name)

@@ -1,4 +1,4 @@
-"""Whether this process can be forked, and the fork compute. Runs in the driver."""
+"""Check whether this process can be forked so that the fork can compute. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from glimr_keras._utils import native_threads
 from glimr_keras.training import runtimes
 
 _KNOWN = ("IPython.", "ipykernel.", "glimr_keras.oracles.ahead")
-"""Modules whose threads a fork does not miss: what they serve is the user, and not a training, or a
-fork waits for them.
+"""Modules whose threads a fork does not need: they serve the user and not a training, or a fork
+waits for them.
 """
 
 
 def may_fork() -> bool:
     """Return whether a fork of this process can compute with Keras.
 
-    It can where nothing computes yet and every other thread is known: a fork has only the thread
-    that made it, and waits forever for what another one held at that moment.
+    It can if nothing computes yet and every other thread is known. A fork has only the thread that
+    made it, and would wait forever for a lock that another thread held.
     """
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         return False
@@ -38,8 +38,8 @@ def may_fork() -> bool:
 
 
 def _is_connected() -> bool:
-    """Whether the script is connected to something, such as a database, which would hear two
-    processes at once.
+    """Return whether the script has a connection, such as to a database, which two processes would
+    share.
     """
     for entry in list(pathlib.Path("/proc/self/fd").iterdir()):
         with contextlib.suppress(OSError):  # it is none, or not connected
@@ -53,7 +53,7 @@ def _is_connected() -> bool:
 
 
 def _ports_of_kernel() -> set[int]:
-    """The ports by which a notebook speaks with its kernel, which is this process."""
+    """Return the ports on which a notebook talks to its kernel, which is this process."""
     module = sys.modules.get("ipykernel.kernelapp")
     if module is None or not module.IPKernelApp.initialized():
         return set()

@@ -1,4 +1,4 @@
-"""The forked workers of a search: who does what, and what they say. Runs in the driver."""
+"""The forked workers of a search, their tasks and their messages. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from glimr_keras.executors.fork_template import Death, Template
 from glimr_keras.executors.fork_worker import ForkedWorker, Look, Said, Train, say_task
 
 _MOST_KEPT = 2**22
-"""Bytes of what a worker wrote that are kept when a task is over."""
+"""The bytes of a worker's output that are kept after a task."""
 _LAST = 2000
-"""Bytes of what a worker wrote that are shown of one that has died."""
+"""The bytes of a worker's output that are shown after it has died."""
 _LEAVING_S = 2.0
-"""For so long workers that do nothing may do what trials want at the end of their process."""
+"""The seconds that idle workers have to run their trials' exit handlers."""
 _STUCK_S = 60
-"""For so long the rest of a message is waited for."""
+"""The seconds to wait for the rest of a message."""
 _MAX_UNFIT = 3
-"""So many workers in a row may die before they are ready."""
+"""The number of consecutive workers that may die before they are ready."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -35,14 +35,14 @@ class Member:
     """A forked worker.
 
     Attributes:
-        made: When, by `time.monotonic`.
-        task: What it does; `None` if it does nothing.
+        made: When it was made, by `time.monotonic`.
+        task: Its task; `None` if it is idle.
         has_ended: Whether the outcome of the execution is known.
         is_ready: Whether the backend has computed in it.
-        began: When it began with its task, by `time.monotonic`; `None` if it has not said so yet.
+        began: When it began its task, by `time.monotonic`; `None` if it has not reported that yet.
         stopped: When it was told to stop the trial; `None` if it was not.
-        reason: Why it could not begin with its task.
-        ended_for: Why the driver has ended it.
+        reason: Why it could not begin its task.
+        ended_for: Why the driver ended it.
     """
 
     number: int
@@ -64,13 +64,13 @@ class Member:
             self.connection = None
 
     def forget_words(self) -> None:
-        """Let go of what it wrote, if that is much: it does nothing now."""
+        """Discard its output if that is large; the worker is idle now."""
         if self.output is not None and self.output.seek(0, io.SEEK_END) > _MOST_KEPT:
             self.output.seek(0)
             self.output.truncate()
 
     def last_words(self) -> str:
-        """Return the end of what it wrote to standard output and error."""
+        """Return the end of its standard output and error."""
         if self.output is None:
             return ""
         size = self.output.seek(0, io.SEEK_END)
@@ -79,18 +79,18 @@ class Member:
 
 
 class Team:
-    """Forked workers of one search.
+    """The forked workers of one search.
 
     Args:
-        worker: What each of them is.
-        size: How many there are.
-        shows: Whether what they write is shown.
+        worker: The worker that each process runs.
+        size: The number of workers.
+        shows: Whether to show their output.
 
     Attributes:
-        is_gone: Whether no worker can be made any more, and all are gone.
+        is_gone: Whether no more workers can be made and all are gone.
 
     Raises:
-        OSError: If the system makes no process.
+        OSError: If the system cannot make a process.
     """
 
     def __init__(self, worker: ForkedWorker, size: int, shows: bool) -> None:
@@ -111,16 +111,16 @@ class Team:
 
     @property
     def idle(self) -> list[Member]:
-        """Those that are ready and do nothing."""
+        """Return the workers that are ready and have no task."""
         return [each for each in self if each.is_ready and each.task is None]
 
     @property
     def are_busy(self) -> bool:
-        """Whether one of them does something."""
+        """Return whether any worker has a task."""
         return any(each.task is not None for each in self)
 
     def give(self, member: Member, task: Look | Train) -> None:
-        """Give a worker a task. If it is gone, its death will be heard of."""
+        """Give a worker a task. If it is gone, its death will be reported."""
         member.task, member.began, member.stopped, member.has_ended = task, None, None, False
         if member.connection is not None:
             with contextlib.suppress(OSError):
@@ -133,20 +133,20 @@ class Team:
                 member.connection.send_bytes(answer)
 
     def end(self, member: Member, reason: str) -> None:
-        """End a worker at once; its death will be heard of.
+        """End a worker at once; its death will be reported.
 
         Args:
-            reason: Why.
+            reason: Why it is ended.
         """
         member.ended_for = member.ended_for or reason
         self._template.end(member.number)
 
     def hear(self, seconds: float) -> list[tuple[Member, Said | Death]]:
-        """Return what workers have said, and who has died, after what it said last. One that has
-        died is replaced.
+        """Return the workers' messages and deaths, each death after the worker's last message. Dead
+        workers are replaced.
 
         Args:
-            seconds: For how long something is waited for.
+            seconds: How long to wait for a message.
         """
         connections = {each.connection: each for each in self if each.connection is not None}
         heard: list[tuple[Member, Said | Death]] = []
@@ -161,7 +161,7 @@ class Team:
         return heard
 
     def close(self) -> None:
-        """End all workers, and what they have started; those that do nothing, in order."""
+        """End all workers and the processes that they have started; idle ones end in order."""
         try:
             leaving = [each.number for each in self.idle]
             for member in self.idle:
@@ -179,7 +179,7 @@ class Team:
             self.is_gone = True
 
     def _heard(self, member: Member) -> list[tuple[Member, Said | Death]]:
-        """The next message of a worker; nothing where it is at its end."""
+        """Return the next message of a worker; nothing if its connection has ended."""
         if member.connection is None:
             return []
         try:
@@ -214,7 +214,7 @@ class Team:
         member.hang_up()
 
     def _fill(self) -> None:
-        """Make workers in the place of those that have died, unless none comes to be ready."""
+        """Replace dead workers, unless too many died before they were ready."""
         while len(self._members) < self._size and self._unfit < _MAX_UNFIT and not self.is_gone:
             number = next(self._numbers)
             try:

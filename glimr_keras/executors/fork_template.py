@@ -1,8 +1,8 @@
-"""A still copy of the script's process, of which workers are forked.
+"""A dormant copy of the script's process, from which workers are forked.
 
-It is made before anything computes and does nothing but fork, so that a worker can be made at any
-moment of a search, whatever threads the script has by then. Runs in the driver, where `Template` is
-asked for workers, and in the process that it makes.
+It is made before anything computes and only forks, so that a worker can be made at any moment of a
+search, whatever threads the script then has. `Template` runs in the driver; the rest runs in the
+process that it makes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from typing import Any, NoReturn
 from glimr_keras.executors import fork_process
 
 _SIZE = 4096
-"""Bytes, more than any message has."""
+"""The size of the receive buffer in bytes, larger than any message."""
 _PATIENCE_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Death:
-    """A worker's process is gone.
+    """The end of a worker's process.
 
     Attributes:
-        worker: Its number.
-        status: As `os.waitpid` says it; `None` where it could not be made, or nobody knows.
+        worker: The worker's number.
+        status: The status from `os.waitpid`; `None` if the process could not be made, or if the
+            status is unknown.
     """
 
     worker: int
@@ -42,7 +43,7 @@ class Death:
 
     @property
     def is_killed(self) -> bool:
-        """Whether it was ended at once, by the driver or by the system."""
+        """Return whether it was killed, by the driver or by the system."""
         return (
             self.status is not None
             and os.WIFSIGNALED(self.status)
@@ -61,14 +62,14 @@ class Death:
 
 
 class Template:
-    """The process of which workers are forked.
+    """The process from which workers are forked.
 
     Args:
-        serve: What each worker does with its end of a connection.
-        ready: What the process does once, before it makes any.
+        serve: Called in each worker with its end of the connection.
+        ready: Called in the process once, before it makes any worker.
 
     Raises:
-        OSError: If the system makes no process.
+        OSError: If the system cannot make a process.
     """
 
     def __init__(self, serve: Callable[[Connection], None], ready: Callable[[], None]) -> None:
@@ -96,16 +97,16 @@ class Template:
             raise
 
     def fileno(self) -> int:
-        """What can be waited for: a death is there to be heard of."""
+        """Return the file descriptor to wait on for deaths."""
         return self._control.fileno()
 
     def make(self, worker: int, output: int | None) -> Connection:
-        """Have a worker made, and return this end of its connection.
+        """Make a worker, and return this end of its connection.
 
         Args:
-            worker: A number that no other has had.
-            output: The file that it writes to, in the place of the script's standard output and
-                error; `None` for these.
+            worker: A number that no other worker has had.
+            output: The file that replaces the script's standard output and error; `None` to keep
+                them.
 
         Raises:
             OSError: If the template is gone.
@@ -122,12 +123,14 @@ class Template:
         return Connection(here.detach())
 
     def end(self, worker: int) -> None:
-        """Have a worker ended at once."""
+        """End a worker at once."""
         with contextlib.suppress(OSError):  # then all are
             self._control.send(f"end {worker}".encode())
 
     def deaths(self) -> list[Death] | None:
-        """Return who has died since the last call, without waiting; `None` if the template has."""
+        """Return the deaths since the last call, without waiting; `None` if the template
+        has died.
+        """
         found: list[Death] = []
         while True:
             try:
@@ -142,7 +145,9 @@ class Template:
             found.append(Death(int(worker), None if status == "-" else int(status)))
 
     def close(self) -> None:
-        """End the process and all workers, with what these have started, and wait for that."""
+        """End the process, all workers and the processes that they have started, and wait
+        for that.
+        """
         with contextlib.suppress(OSError):  # what the script has forked may have it open
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()  # which is what it ends at
@@ -161,7 +166,7 @@ class Template:
 
 
 def _socketpair(kind: socket.SocketKind) -> tuple[socket.socket, socket.socket]:
-    """Two ends, neither of which is in the place of a standard stream that is closed."""
+    """Return two connected sockets, neither with the descriptor of a closed standard stream."""
     one, other = (
         socket.socket(fileno=fork_process.beyond_streams(end.detach()))
         for end in socket.socketpair(socket.AF_UNIX, kind)
@@ -171,7 +176,7 @@ def _socketpair(kind: socket.SocketKind) -> tuple[socket.socket, socket.socket]:
 
 @dataclasses.dataclass(frozen=True)
 class _Tasks:
-    """What the template is given to do.
+    """The template's tasks.
 
     Attributes:
         mask: The signals that the script has blocked.
@@ -185,7 +190,9 @@ class _Tasks:
 def _run_template(
     of_parent: socket.socket, control: socket.socket, parent: int, tasks: _Tasks
 ) -> NoReturn:
-    """Make workers until the driver is gone or closes its end; nothing of the script goes on."""
+    """Make workers until the driver is gone or closes its end; the script's own code never
+    continues.
+    """
     maker = _Maker(control, tasks)
     try:
         fork_process.leave_terminal(parent, signal.SIGTERM)
@@ -199,7 +206,7 @@ def _run_template(
 
 
 class _Maker:
-    """Makes workers, and says when one has died."""
+    """Make workers, and report when one has died."""
 
     def __init__(self, control: socket.socket, tasks: _Tasks) -> None:
         self._control, self._serve = control, tasks.serve
@@ -209,13 +216,13 @@ class _Maker:
         gc.freeze()  # so that no collection copies what is shared
 
     def leave(self, *signalled: Any) -> NoReturn:
-        """End the workers, with what they have started, and this process."""
+        """End the workers, the processes that they have started, and this process."""
         for pid, _ in list(self._workers.values()):
             _end_group(pid)
         os._exit(0)
 
     def run(self) -> None:
-        """Serve the driver to its end."""
+        """Serve the driver until it is gone."""
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         while True:
@@ -252,7 +259,7 @@ class _Maker:
         self._control.send(f"{worker} {status}".encode())
 
     def _made(self, files: list[int]) -> int | None:
-        """The pid of a new worker; `None` where the system makes no process."""
+        """Return the pid of a new worker; `None` if the system cannot make a process."""
         template = os.getpid()
         try:
             pid = fork_process.fork()
@@ -288,7 +295,7 @@ class _Maker:
 
 
 def _end_group(pid: int) -> None:
-    """End a process and all that it has started and not let go of."""
+    """Kill a process and all processes of its group."""
     for end in (os.killpg, os.kill):
         with contextlib.suppress(OSError):
             end(pid, signal.SIGKILL)

@@ -1,5 +1,5 @@
-"""What a forked worker does, one task after the other, and what it and the driver say to each
-other. Runs in the worker.
+"""The work of a forked worker, one task after the other, and its messages with the driver. Runs in
+the worker.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Said:
-    """What a worker says.
+    """A message of a worker.
 
     Attributes:
-        what: `"ready"` when the backend has computed here, `"begun"` with a task, `"over"` with it;
-            a `Report`, which is answered; what a look found, how far it is, or why it failed.
-        sayings: What the process has warned of since the last time.
+        what: `"ready"` when the backend has computed here, `"begun"` or `"over"` for a task; a
+            `Report`, which is answered; or the result, stage or error of a probe.
+        sayings: The warnings of the process since its last message.
     """
 
     what: Any
@@ -70,20 +70,20 @@ class Said:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """How far a look has come."""
+    """The stage of a probe."""
 
     name: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Broken:
-    """Why a task could not be begun in this process, which is then ended."""
+    """Why a task could not begin in this process, which is then ended."""
 
     reason: str
 
 
 def say(connection: Connection, what: Any, sayings: tuple[Saying, ...] = ()) -> None:
-    """Say something to the other side, in one piece."""
+    """Send a message to the other side in one piece."""
     connection.send_bytes(cloudpickle.dumps(Said(what, sayings)))
 
 
@@ -93,10 +93,10 @@ def say_task(connection: Connection, task: Look | Train) -> None:
 
 
 class ForkedWorker:
-    """A worker that is forked when it is needed.
+    """A worker that is forked when needed.
 
     Args:
-        parcel: What is searched.
+        parcel: The packed context.
         arrays: Its large arrays.
     """
 
@@ -105,13 +105,13 @@ class ForkedWorker:
         self._collector = Collector()
 
     def ready(self) -> None:
-        """Have the large arrays in memory that all workers share and none can write to, laid out so
-        that TensorFlow reads them where they are.
+        """Copy the large arrays into read-only memory that all workers share, aligned so that
+        TensorFlow reads them without a copy.
         """
         self._arrays = [_shared(array) for array in self._arrays]
 
     def serve(self, connection: Connection) -> None:
-        """Do what the driver says until it is gone."""
+        """Run the driver's tasks until it is gone."""
         threads = max(1, int(self._parcel.cpus))
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
         native_threads.limit(threads)
@@ -149,14 +149,14 @@ class ForkedWorker:
 
 
 class _StoppedError(SystemExit):
-    """Ends a trial that is to be stopped."""
+    """Raised to end a trial that is to be stopped."""
 
 
 class _Reporter:
-    """Reports to the driver, and goes on training while that takes the report in.
+    """Report to the driver, and continue training while it processes the report.
 
-    The answer may be that the trial is stopped. It is waited for during a small part of the time
-    that an epoch takes, and else with the next report.
+    The answer may stop the trial. The worker waits for it during a small fraction of an epoch's
+    duration, and otherwise with the next report.
     """
 
     def __init__(self, connection: Connection, collector: Collector) -> None:
@@ -180,7 +180,7 @@ class _Reporter:
         self._last = time.monotonic()
 
     def finish(self) -> None:
-        """Wait until the last report was taken in.
+        """Wait until the driver has processed the last report.
 
         Raises:
             SystemExit: If the trial is to stop.
@@ -193,7 +193,7 @@ class _Reporter:
 
 
 def _shared(array: np.ndarray) -> np.ndarray:
-    """A copy that cannot be written to, at the beginning of a page."""
+    """Return a copy that is read-only and begins at a page boundary."""
     memory = mmap.mmap(-1, max(array.nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     copy = np.frombuffer(memory, array.dtype, array.size)
     is_fortran = array.flags.f_contiguous and not array.flags.c_contiguous

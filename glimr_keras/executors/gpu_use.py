@@ -1,4 +1,4 @@
-"""What executions took of the GPUs that they ran on. Runs in the driver."""
+"""The GPU memory that executions used. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from glimr_keras.trials.execution import TrialStatus
 
 @dataclasses.dataclass
 class GpuUse:
-    """Of the executions of a session that did not fail.
+    """The GPU memory used by a session's executions that did not fail.
 
     Attributes:
-        peak: The most bytes that one of them may have taken; `None` where none was measured.
-        size: The bytes of the smallest GPU.
-        measured: How many executions that is known of.
+        peak: The upper bound, in bytes, on the memory that one execution used; `None` if none was
+            measured.
+        size: The memory of the smallest GPU in bytes.
+        measured: The number of executions measured.
     """
 
     peak: int | None = None
@@ -23,7 +24,7 @@ class GpuUse:
     measured: int = 0
 
     def add(self, outcome: Outcome) -> None:
-        """Takes in what an execution says at its end, if it was measured."""
+        """Record the outcome of an execution if its memory was measured."""
         if outcome.gpu_peak is None or outcome.status == TrialStatus.FAILED:
             return
         self.measured += 1

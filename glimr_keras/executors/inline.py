@@ -1,4 +1,6 @@
-"""The inline executor: executions one at a time, where breakpoints work. Runs in the driver."""
+"""The inline executor, which runs one execution at a time, so that breakpoints work. Runs in the
+driver.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,14 @@ _Found = TypeVar("_Found")
 
 
 class InlineExecutor(Executor):
-    """Runs trials in this process, in the order in which the oracle chooses them.
+    """Run trials in this process, in the order in which the oracle chooses them.
 
-    All trials share the user's one `HyperModel`; callbacks are copied for each. Keras' session is
-    cleared and the random generators are seeded here, in the user's process.
+    All trials share the user's `HyperModel` instance; callbacks are copied for each trial. Keras'
+    session is cleared and the random generators are seeded in the user's process.
 
     Args:
-        kept: State of the script's that trials keep from one to the next, which the look before the
-            first one leaves as it is.
+        kept: Script state that trials keep from one to the next; the probe before the first trial
+            leaves it unchanged. Defaults to `()`.
     """
 
     sends = False
@@ -44,13 +46,11 @@ class InlineExecutor(Executor):
         self._kept = kept
 
     def execute(self, context: TrialContext, begin: Begin) -> None:
-        """Builds the model once, and runs until the coordinator that `begin` then makes has nothing
-        left to start.
-        """
+        """Build the model once, and run all executions of the coordinator that `begin` returns."""
         scratch.tidy()
         prepare_process(context.session.backend, context.cpus)
         count = gpus.count(context.session.backend)
-        context = dataclasses.replace(context, gpus=min(count, 1))  # of which Keras takes the first
+        context = dataclasses.replace(context, gpus=min(count, 1))  # Keras uses the first one
         with out_of_garbage_collection():
             self._execute(context, begin)
 
@@ -68,14 +68,16 @@ class InlineExecutor(Executor):
 def looked_at(
     context: TrialContext, kept: Sequence[KeptState], look: Callable[[TrialContext], _Found]
 ) -> _Found:
-    """Return what a look that builds models finds, and leave what the script has as it was."""
+    """Return the result of a function that builds models, and restore the script's state
+    afterwards.
+    """
     with put_back(kept):
         return look(_with_own_hypermodel(context))
 
 
 def _with_own_hypermodel(context: TrialContext) -> TrialContext:
-    """The context with a copy of its hypermodel, where it can be copied, so that looking at it does
-    not change the user's own.
+    """Return the context with a copy of its hypermodel if it can be copied, so that the probe does
+    not change the user's.
     """
     with contextlib.suppress(Exception):
         return dataclasses.replace(context, hypermodel=copied(context.hypermodel))
@@ -83,7 +85,7 @@ def _with_own_hypermodel(context: TrialContext) -> TrialContext:
 
 
 def _with_own_callbacks(context: TrialContext) -> TrialContext:
-    """The context with copies of its callbacks."""
+    """Return the context with copies of its callbacks."""
     given = context.arguments
     if given.kwargs.get("callbacks"):
         given = FitArguments(
@@ -93,7 +95,7 @@ def _with_own_callbacks(context: TrialContext) -> TrialContext:
 
 
 class _StoppedError(SystemExit):
-    """Ends a trial that is to be stopped."""
+    """Raised to end a trial that is to be stopped."""
 
 
 def _take_in(coordinator: Coordinator, spec: ExecutionSpec, started: float, report: Report) -> None:

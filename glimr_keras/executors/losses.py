@@ -1,4 +1,4 @@
-"""What is said of a process that is gone. Runs in the driver."""
+"""Messages about lost processes. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from glimr_keras.training.discovery import Probe
 from glimr_keras.training.messages import ExecutionSpec
 
 FIRST_STAGE = "`data` and `build`"
-"""What a look runs first."""
+"""The first stage of a probe."""
 MAX_REFUSED = 3
-"""How often an execution is given to another process because the one that it was for did not begin
-with it.
-"""
+"""How often an execution moves to another process because its process did not start it."""
 
 
 def died_of(stage: str) -> Probe:
-    """Return what a look has found whose processes died, each of another configuration.
+    """Return the result of a probe whose processes all died, each with another configuration.
 
     Args:
-        stage: What the last one ran.
+        stage: The stage that the last process ran.
     """
     return Probe(
         error=f"The worker process died while it ran {stage} (out of memory, or a crash in a "
@@ -27,7 +25,7 @@ def died_of(stage: str) -> Probe:
 
 
 def stage_of(spec: ExecutionSpec | None, coordinator: Coordinator | None) -> str:
-    """Return how far an execution has come, as far as its process has said."""
+    """Return how far an execution had progressed, according to the reports of its process."""
     if spec is None or coordinator is None:
         return "before its first trial"
     history = coordinator.oracle.trials[spec.trial_id].executions[spec.execution].history
@@ -37,5 +35,5 @@ def stage_of(spec: ExecutionSpec | None, coordinator: Coordinator | None) -> str
 
 
 def lost(stage: str, reason: str) -> str:
-    """Return the message of an execution whose process is gone."""
+    """Return the message for an execution whose process was lost."""
     return f"The worker was lost {stage}:\n{reason}"

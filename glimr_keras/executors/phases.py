@@ -1,7 +1,7 @@
-"""The parts of a search: in each, every trial gets the same of the cluster. Runs in the driver.
+"""The phases of a search, in each of which every trial gets the same resources. Runs in the driver.
 
-Most searches have one. Where several trials share a GPU, those that lacked memory are tried once
-more in a part of their own, and how many may share it can be measured in the first one.
+Most searches have one phase. If trials share a GPU, those that ran out of memory are retried once,
+in a phase of their own. The first phase can measure how many trials may share a GPU.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from glimr_keras.training.messages import ExecutionSpec
 
 
 class Phase:
-    """A part of a search, up to the search's end.
+    """A phase that lasts until the search ends.
 
     Args:
-        share: What each trial gets.
+        share: The resources of each trial.
     """
 
     def __init__(self, share: Share) -> None:
@@ -32,12 +32,12 @@ class Phase:
         return coordinator.next_spec()
 
     def is_over(self, coordinator: Coordinator) -> bool:
-        """Whether nothing more is to be started."""
+        """Return whether nothing more is to be started."""
         return coordinator.finished
 
 
 class Alone(Phase):
-    """Those executions that lacked memory beside others, each with a whole GPU."""
+    """Run the executions that ran out of memory on a shared GPU, each with a whole GPU."""
 
     def next_spec(self, coordinator: Coordinator) -> ExecutionSpec | None:
         return coordinator.next_alone()
@@ -49,15 +49,15 @@ class Alone(Phase):
 
 
 class Measuring(Phase):
-    """The first executions, each with a whole GPU, up to where it is known how many fit on one. If
-    that is one, the rest of the search too.
+    """Run the first executions, each with a whole GPU, until it is known how many fit on one. If
+    only one fits, run the rest of the search too.
 
     Args:
-        share: What each trial gets.
-        most: How many trials may share a GPU.
+        share: The resources of each trial.
+        most: The maximum number of trials that may share a GPU.
 
     Attributes:
-        count: How many will share a GPU; `None` while that is not known.
+        count: How many trials will share a GPU; `None` while unknown.
     """
 
     def __init__(self, share: Share, most: int) -> None:
@@ -81,8 +81,8 @@ class Measuring(Phase):
         return coordinator.finished or self.count not in (None, 1)
 
     def _settle(self, coordinator: Coordinator) -> None:
-        """Says how many share a GPU, when enough executions have ended that were measured, or too
-        many that were not.
+        """Decide how many trials share a GPU, once enough executions were measured, or too many
+        ended without a measurement.
         """
         if coordinator.num_open > 0:
             return
@@ -99,20 +99,23 @@ class Measuring(Phase):
 
 
 _TRIES = 3
-"""So many times as many executions may end without a figure before it is given up."""
+"""Give up measuring after this many times as many executions as needed have ended without a
+measurement.
+"""
 _UNKNOWN = "What trials take of a GPU's memory could not be measured, so each has one for itself."
 
 
 class Plan:
-    """Which parts a search has, and what each trial gets in them.
+    """Plan the phases of a search and the resources of each trial in them.
 
     Args:
-        machines: Says what there is.
-        wanted: What a trial is to get, by name; `None` leaves the choice.
-        trials_per_gpu: How many trials share a GPU; `"auto"` for what the first ones show to fit;
-            `None` for one.
-        max_concurrent: An upper bound on trials that run at once; `None` for what there is room
-            for.
+        machines: Returns the resources of each machine.
+        wanted: The requested resources of a trial, by name. Defaults to `None`, which means
+            automatic.
+        trials_per_gpu: The number of trials that share a GPU, or `"auto"` to measure with the first
+            trials how many fit. Defaults to `None`, which means one.
+        max_concurrent: An upper bound on the number of concurrent trials. Defaults to `None`, which
+            means as many as fit.
     """
 
     def __init__(
@@ -127,7 +130,7 @@ class Plan:
         self._count = 1 if trials_per_gpu == "auto" else trials_per_gpu
 
     def first(self) -> Phase:
-        """Return the first part.
+        """Return the first phase.
 
         Raises:
             ResourcesError: If no machine has room for a trial.
@@ -139,11 +142,11 @@ class Plan:
         return Measuring(share, most) if is_measured else Phase(share)
 
     def may_go_on(self, first: Phase) -> bool:
-        """Whether parts may follow on the first one."""
+        """Return whether other phases may follow the first one."""
         return isinstance(first, Measuring) or 0 < first.share.gpus < 1
 
     def after(self, phase: Phase, coordinator: Coordinator) -> Phase | None:
-        """Return what follows on a part of the search; `None` at its end."""
+        """Return the phase that follows; `None` at the end of the search."""
         if coordinator.error is not None:
             return None
         if coordinator.remark is not None:
@@ -165,8 +168,8 @@ class Plan:
     def _share(
         self, before: Share, wanted: Mapping[str, float] | None, per_gpu: int | None = None
     ) -> Share:
-        """What each trial gets in another part of the search; what it got before where no machine
-        has a GPU any more, for which Ray then waits.
+        """Return the resources of each trial in another phase. If no machine has a GPU any more,
+        keep the previous ones; Ray then waits for one.
         """
         machines = self._machines()
         if not any(machine.get("GPU", 0) >= 1 for machine in machines):
@@ -186,18 +189,18 @@ class Plan:
         return workers, workers if is_bound else None
 
     def described(self, phase: Phase) -> str:
-        """Return what is said of a part of the search."""
+        """Return a description of a phase."""
         measures = isinstance(phase, Measuring)
         then = "; when their GPU memory is measured, as many as fit" if measures else ""
         return f"{phase.share.described(self.at_once(phase.share)[0])}{then}."
 
 
 def fitting(used: int | None, size: int | None) -> int | None:
-    """Return how many trials fit on one GPU; `None` where that is not known.
+    """Return how many trials fit on one GPU; `None` if unknown.
 
     Args:
-        used: The most bytes that a trial took.
-        size: The bytes of the GPU.
+        used: The most bytes that a trial used; `None` if unknown.
+        size: The GPU's memory in bytes; `None` if unknown.
     """
     if used is None or size is None:
         return None
@@ -205,11 +208,11 @@ def fitting(used: int | None, size: int | None) -> int | None:
 
 
 def hint(used: int | None, size: int | None, most: int) -> str | None:
-    """Return what is said of GPUs that were mostly empty; `None` if they were not.
+    """Return a hint if GPUs were mostly empty; otherwise `None`.
 
     Args:
         used, size: As for `fitting`.
-        most: How many trials may share a GPU.
+        most: The maximum number of trials that may share a GPU.
     """
     count = min(fitting(used, size) or 1, most)
     if count < 2 or used is None or size is None:

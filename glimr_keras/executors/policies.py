@@ -1,6 +1,4 @@
-"""What ends a search, or a trial, before its time, and what is done about failures. Runs in the
-driver.
-"""
+"""Policies that stop a search or a trial early, and that handle failures. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -18,18 +16,18 @@ from glimr_keras.trials.trial import Trial
 
 @dataclasses.dataclass(frozen=True)
 class FailurePolicy:
-    """What a search bears.
+    """The failures that a search tolerates.
 
     Attributes:
-        failed_in_a_row: So many failed trials in a row stop the search, not counting those that
-            diverged or raised `FailedTrialError`.
-        failures: How often a training is continued when its process was lost; below 0 for any
-            number.
-        retries: How often a training is begun again that failed by itself.
-        seconds: Wall-clock time that one training may take; `None` for any.
-        state_interval: Seconds between two states that are kept of a training in case it is
-            interrupted; `None` for none.
-        keep_top_k: Of so many trials the weights are kept; `None` for all.
+        failed_in_a_row: Stop the search after this many consecutive failed trials, not counting
+            those that diverged or raised `FailedTrialError`.
+        failures: The number of times a training continues after its process was lost; unlimited if
+            negative.
+        retries: The number of times a training that failed by itself is restarted.
+        seconds: The wall-clock time limit of one training, in seconds; `None` for no limit.
+        state_interval: The seconds between two saved states of a training, from which it resumes
+            after an interruption; `None` to save none.
+        keep_top_k: Keep the weights of this many of the best trials; `None` for all.
     """
 
     failed_in_a_row: int = 3
@@ -41,7 +39,7 @@ class FailurePolicy:
 
 
 class Stopper(Protocol):
-    """What `ray.tune.Stopper` is: asked after each epoch of each trial."""
+    """The interface of `ray.tune.Stopper`, called after each epoch of each trial."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool: ...
     def stop_all(self) -> bool: ...
@@ -49,14 +47,15 @@ class Stopper(Protocol):
 
 @dataclasses.dataclass
 class StoppingPolicy:
-    """Bounds of one search.
+    """The limits of one search.
 
     Args:
-        objective: Says which trial is better.
-        seconds: Wall-clock time from now; then running trials are stopped.
-        patience: So many trials in a row that are not better than the best before them end the
-            search.
-        stopper: Stops single trials, or everything.
+        objective: Decides which trial is better.
+        seconds: The wall-clock time from now, in seconds, after which running trials are stopped.
+            Defaults to `None`, which means no limit.
+        patience: Stop after this many consecutive trials without improvement. Defaults to `None`,
+            which means no limit.
+        stopper: Stops single trials or the whole search. Defaults to `None`, which means none.
     """
 
     objective: Objective
@@ -70,7 +69,7 @@ class StoppingPolicy:
         self._without_better = 0
 
     def observe(self, trial: Trial) -> None:
-        """A trial ended."""
+        """Record a trial that has ended."""
         score = trial.score if trial.is_scored else None
         if self.objective.better_than(score, self._best):
             self._best, self._without_better = score, 0
@@ -78,7 +77,7 @@ class StoppingPolicy:
             self._without_better += 1
 
     def reached(self) -> str | None:
-        """Why no trial is to be started any more; `None` while there is no reason."""
+        """Return why no more trials are started; `None` if there is no reason."""
         if self._is_late():
             return f"The time budget of {self.seconds:g} s is spent."
         if self.patience is not None and self._without_better >= self.patience:
@@ -88,9 +87,9 @@ class StoppingPolicy:
         return None
 
     def stops(self, trial_id: str, epoch: int, metrics: Mapping[str, float]) -> str | None:
-        """With which status a trial is to end after an epoch; `None` if it is to go on.
+        """Return the status with which a trial ends after an epoch; `None` if it continues.
 
-        A stopper that has seen enough of a training completes it, as Keras' `EarlyStopping` does.
+        A trial that the stopper ends counts as completed, as with Keras' `EarlyStopping`.
         """
         if self._is_late():
             return TrialStatus.STOPPED
@@ -108,9 +107,7 @@ class StoppingPolicy:
 
 
 def hung(execution: Execution, duration: float, limit: float, directory: str) -> Outcome:
-    """The end of a training that did not end by itself. Its best epoch may be one that was not
-    reported any more.
-    """
+    """Return the outcome of a training that hung. Its best epoch may not have been reported."""
     score, best_epoch = execution.score, execution.best_epoch
     if checkpoints.is_whole(directory):
         saved = checkpoints.describe(directory)

@@ -1,5 +1,5 @@
-"""What Ray Tune is given in a search: a searcher, callbacks and a stopper, which pass on what they
-hear. Runs in the driver.
+"""The searcher, callbacks and stopper given to Ray Tune, which pass on its events. Runs in the
+driver.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from glimr_keras.executors.ray_worker import REPORT, SAYINGS, TASK
 
 
 class BridgeSearcher(Searcher):
-    """Shows the coordinator to Ray Tune as a searcher."""
+    """Present the coordinator to Ray Tune as a searcher."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
@@ -37,17 +37,17 @@ class BridgeSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The listener, which hears of every end, tells the coordinator."""
+        """Do nothing: the listener is notified of every end and tells the coordinator."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the record."""
+        """Do nothing: the journal is the record."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the record."""
+        """Do nothing: the journal is the record."""
 
 
 class TrialListener(tune.Callback):
-    """Passes on what happens to Ray's trials."""
+    """Pass on the events of Ray's trials."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
@@ -61,7 +61,7 @@ class TrialListener(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        # Ray would keep both as long as the search lasts
+        # Ray would keep both for the whole search
         self._bridge.hear(result.pop(SAYINGS, ()))
         self._bridge.report(trial.trial_id, result.pop(REPORT))
 
@@ -74,7 +74,7 @@ class TrialListener(tune.Callback):
 
 
 class FilteredReporter(tune.ProgressReporter):
-    """A progress reporter of the user, shown the search's own trials only."""
+    """Show the search's own trials, and no others, to the user's progress reporter."""
 
     def __init__(self, reporter: tune.ProgressReporter, bridge: Bridge) -> None:
         self._reporter, self._bridge = reporter, bridge
@@ -93,8 +93,8 @@ class FilteredReporter(tune.ProgressReporter):
 
 
 class FinishedTrialCleaner(tune.Callback):
-    """Takes statistics and configuration, some 16 KB, out of each of Ray's trials that has ended;
-    Ray keeps the trials.
+    """Remove statistics and configuration, about 16 KB, from each finished Ray trial, since Ray
+    keeps the trials.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class FinishedTrialCleaner(tune.Callback):
         trial.run_metadata.last_result = {}
         trial.config.clear()
         trial.evaluated_params.clear()
-        self._first = self._first or trial  # what all of them have alike, it keeps for all
+        self._first = self._first or trial  # all trials share the first one's objects
         trial.placement_group_factory = self._first.placement_group_factory
         trial.storage.syncer, trial.storage.sync_config = (
             self._first.storage.syncer,
@@ -116,7 +116,7 @@ class FinishedTrialCleaner(tune.Callback):
 
 
 class SearchStopper(tune.Stopper):
-    """Ends the search when there is an error, and what stands by when it is needed no more."""
+    """Stop the search on an error, and standby trials when they are no longer needed."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge

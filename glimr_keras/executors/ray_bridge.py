@@ -1,10 +1,9 @@
-"""Where Ray's trials and ours meet: what Ray Tune asks and tells is passed to one coordinator. Runs
-in the driver.
+"""The bridge between Ray Tune and the coordinator: it maps Ray's trials to executions. Runs in the
+driver.
 
-The first Ray trials are no trials of ours. One on each worker makes the process ready (Keras
-imported, threads set), and one of them builds the model once; they stand by until the search has
-begun, and then leave their processes to its trials. Neither schedulers nor callbacks of the user
-see them.
+The first Ray trials are not executions. One on each worker prepares the process (Keras imported,
+threads set), and one of them builds the model once. They stand by until the search has begun, and
+then leave their processes to its trials. The user's schedulers and callbacks do not see them.
 """
 
 from __future__ import annotations
@@ -35,23 +34,27 @@ _PATIENCE_S = 60.0
 
 
 class Bridge:
-    """Which Ray trial is which execution, and what the processes do before there are any.
+    """Map Ray trials to executions, and control the processes before there are any.
 
     Args:
-        begin: Called once, when the model has been built.
-        workers: How many processes are made ready.
-        max_running: How many executions may be given out at once; `None` for what Ray has room for.
-        pauses: Whether a scheduler may pause executions, change their values and continue them.
-        shows: Whether Ray is to see the values of executions also where it changes none.
-        is_cluster: Says whether there are other machines now.
-        phase: Which executions are given out.
-        coordinator: Of a search that has begun, which goes on.
-        repeater: What workers have warned of in the search.
+        begin: Called once, after the model has been built.
+        workers: The number of processes to prepare.
+        max_running: The maximum number of concurrent executions; `None` for as many as fit in Ray.
+        pauses: Whether a scheduler may pause executions, change their values and resume them.
+            Defaults to `False`.
+        shows: Whether Ray sees the values of executions even if it changes none. Defaults to
+            `False`.
+        is_cluster: Returns whether there are other machines now. Defaults to a function that
+            returns `False`.
+        phase: Chooses the executions to give out. Defaults to `None`, which means a single phase.
+        coordinator: The coordinator of a search that has already begun. Defaults to `None`.
+        repeater: The workers' warnings so far in the search. Defaults to `None`, which means none.
 
     Attributes:
         coordinator: `None` until the search has begun.
-        error: Why it did not begin.
-        over: Whether nothing is to be done, or nothing any more.
+        error: Why the search failed outside the coordinator, such as before it began; otherwise
+            `None`.
+        over: Whether nothing is to be run, or nothing more.
     """
 
     def __init__(
@@ -76,11 +79,11 @@ class Bridge:
         self._ours: set[str] = set()
         self._standing_by: dict[str, None] = {}
         self._given = 0  # executions for which a process that stands by has to leave
-        self._missing = 0  # processes that are gone, for which no other was asked
+        self._missing = 0  # lost processes that were not replaced
         self._probing: str | None = None
         self._probes_lost, self._stage = 0, FIRST_STAGE
         self._repeater = repeater or Repeater()
-        # A search that goes on has no processes that stand by, and begins with all at once
+        # A resumed search has no standby processes, and starts all at once
         self._at_once = 0 if coordinator is None else workers
         self._started: dict[str, float] = {}
         self._is_cluster = is_cluster
@@ -89,7 +92,7 @@ class Bridge:
 
     @property
     def finished(self) -> bool:
-        """Whether no Ray trial is to be started any more."""
+        """Return whether no more Ray trials are to be started."""
         return (
             self.over
             or self.error is not None
@@ -98,7 +101,7 @@ class Bridge:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the search has ended before its end."""
+        """Return whether the search stopped before its end."""
         if self.over or self.error is not None:
             return False
         return self.coordinator is None or (
@@ -106,11 +109,11 @@ class Bridge:
         )
 
     def is_ours(self, ray_id: str) -> bool:
-        """Whether this Ray trial only makes a process ready."""
+        """Return whether this Ray trial only prepares a process."""
         return ray_id in self._ours
 
     def in_order(self) -> Iterator[str]:
-        """The Ray trials that are not over, in the order in which they were given out."""
+        """Yield the unfinished Ray trials, in the order in which they were given out."""
         if self.coordinator is None:
             yield from self._standing_by
         yield from self.specs
@@ -118,7 +121,7 @@ class Bridge:
             yield from self._standing_by
 
     def next_task(self, ray_id: str) -> dict[str, Any] | None:
-        """What a new Ray trial is to do; `None` if there is nothing to do now."""
+        """Return the task of a new Ray trial; `None` if there is nothing to do now."""
         if self.finished:
             return None
         if self.coordinator is None:
@@ -129,7 +132,7 @@ class Bridge:
             self._missing = max(self._missing - 1, 0)
             return self._stand_by(ray_id, None)
         if is_full or (waiting and self.coordinator.oracle.learns and self._at_once == 0):
-            return None  # what is chosen later is chosen with more results
+            return None  # later choices use more results
         spec = self._phase.next_spec(self.coordinator)
         if spec is None:
             return None
@@ -141,8 +144,8 @@ class Bridge:
         return self._task(self.specs[ray_id])
 
     def may_leave(self, ray_id: str) -> bool:
-        """Whether a process that stands by is to take on a trial; not before there is one, or Ray
-        would end the process.
+        """Return whether a standby process is to take on a trial. It must not leave before there is
+        one, or Ray would end the process.
         """
         if ray_id not in self._standing_by:
             return False
@@ -154,7 +157,7 @@ class Bridge:
         return True
 
     def check_begun(self) -> None:
-        """Says, once, that no process has begun for long."""
+        """Warn once if no process has started for a long time."""
         if not self._has_begun and time.monotonic() > self._patient_until:
             self._has_begun = True
             say(
@@ -175,11 +178,11 @@ class Bridge:
             )  # one that waits is for the process that has joined
 
     def prepare(self, ray_id: str, config: dict[str, Any]) -> None:
-        """A Ray trial is to be started, or to go on; takes in the values that a scheduler changed
-        in its configuration.
+        """Handle the start or resumption of a Ray trial, and take in the values that a scheduler
+        changed in its configuration.
 
-        A population-based scheduler copies whole configurations from one trial to another, with the
-        execution in them.
+        A population-based scheduler copies whole configurations from one trial to another,
+        including the execution.
         """
         self._started.pop(ray_id, None)
         if self.coordinator is not None and ray_id in self.specs:
@@ -187,7 +190,7 @@ class Bridge:
             config[TASK] = self._task(self.specs[ray_id])
 
     def wants_stop(self, ray_id: str, said: Any) -> bool:
-        """Whether the execution is to end with this report."""
+        """Return whether the execution must stop with this report."""
         coordinator, spec = self.coordinator, self.specs.get(ray_id)
         return (
             coordinator is not None
@@ -208,23 +211,23 @@ class Bridge:
                 self._stage = said
 
     def hear(self, sayings: Iterable[Saying]) -> None:
-        """Repeats what a worker warned of."""
+        """Repeat a worker's warnings."""
         self._repeater.repeat(sayings)
 
     def stage(self, ray_id: str) -> str:
-        """How far the execution of a Ray trial has come, as far as it has said."""
+        """Return how far the execution of a Ray trial had progressed, according to its reports."""
         return stage_of(self.specs.get(ray_id), self.coordinator)
 
     def end(self, ray_id: str) -> None:
-        """The Ray trial is over; if the worker said no outcome, a scheduler stopped it."""
+        """Handle the end of a Ray trial; without a reported outcome, a scheduler stopped it."""
         self._standing_by.pop(ray_id, None)
         spec = self.specs.pop(ray_id, None)
         if spec is not None and self.coordinator is not None:
             self.coordinator.on_stopped(spec, self._seconds(ray_id))
 
     def lose(self, ray_id: str, message: str) -> None:
-        """The Ray trial has failed, which errors of the user's code never do: its process is gone,
-        or takes no more trials.
+        """Handle the failure of a Ray trial, which the user's code never causes: its process was
+        lost, or takes no more trials.
         """
         self._standing_by.pop(ray_id, None)
         spec = self.specs.pop(ray_id, None)
@@ -242,9 +245,9 @@ class Bridge:
             self._stage = FIRST_STAGE
 
     def _waits_for_processes(self) -> bool:
-        """Whether a Ray trial is to wait for a machine that joins, or for room that a lost process
-        has left, and make a process ready there. The executions themselves would not: each would go
-        to a process that is ready sooner, and never let a new one start.
+        """Return whether a Ray trial is to wait for a new machine or for the room of a lost
+        process, and prepare a process there. Executions would not wait. Each would go to a process
+        that is ready sooner, so no new one would start.
         """
         coordinator = self.coordinator
         if coordinator is None or coordinator.all_given_out or self.pauses or self._standing_by:
@@ -252,8 +255,8 @@ class Bridge:
         return len(self._started) > 0 and (self._missing > 0 or self._is_cluster())
 
     def _task(self, spec: ExecutionSpec) -> dict[str, Any]:
-        """An execution for a worker, with what it goes on from if that may be on a machine that
-        does not see the project.
+        """Return an execution for a worker. Include the state from which it resumes if the worker's
+        machine may not see the project.
         """
         states = {
             "own": state_directory(spec.directory) if spec.resumes else None,
@@ -282,7 +285,7 @@ class Bridge:
     def _begin_with(self, found: Probe) -> None:
         try:
             self.coordinator = self._begin(found)
-        except Exception as error:  # raised again where Ray does not wrap it
+        except Exception as error:  # raised again outside Ray
             self.error = error
         self.over = self.coordinator is None
 
@@ -299,8 +302,8 @@ class Bridge:
 
 
 def nest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by full name as nested dicts, in which schedulers look for them; what is inside a
-    value's own name stays flat.
+    """Return values by full name as nested dicts, as schedulers expect; names inside a value stay
+    flat.
     """
     tree: dict[str, Any] = {}
     for name, value in values.items():
@@ -316,7 +319,9 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten(config: Mapping[str, Any], scope: str = "") -> dict[str, Any]:
-    """Values in nested dicts by full name; a dict is also a value, as an option may be one."""
+    """Return the values of nested dicts by full name; a dict is also a value, since an option may
+    be one.
+    """
     flat: dict[str, Any] = {}
     for key, value in config.items():
         flat[f"{scope}{key}"] = value

@@ -1,5 +1,5 @@
-"""The user's Ray Tune callbacks, such as loggers of MLflow, W&B, TensorBoard or CSV files: what
-they are told of a search. Runs in the driver.
+"""The user's Ray Tune callbacks, such as loggers for MLflow, W&B, TensorBoard or CSV files. Runs in
+the driver.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from glimr_keras.trials.trial import Trial
 
 
 class UserCallbacks(tune.Callback):
-    """Tells the user's callbacks of the search's own trials, each as a `LoggedTrial`.
+    """Call the user's callbacks for the search's own trials, each as a `LoggedTrial`.
 
-    A search is one experiment to them, whatever parts it has: they are set up once, and told once
-    that it is over. An execution starts once and ends once, also where a scheduler paused it or
-    where it was tried again. Of one whose hyperparameters are not all known before, they hear with
-    its first epoch. Their error ends the search.
+    To callbacks, a search is one experiment, however many phases it has: they are set up once and
+    ended once. An execution starts and ends once, even if a scheduler paused it or it was retried.
+    If its hyperparameters are not all known in advance, it starts with its first epoch. An error in
+    a callback ends the search.
 
-    Ray's state of callbacks is not kept: a search that goes on in another session is another
+    Ray's state of callbacks is not saved: a search that resumes in another session is a new
     experiment to them.
 
     Args:
-        callbacks: Of the user.
+        callbacks: The user's callbacks.
     """
 
     def __init__(self, callbacks: Sequence[tune.Callback]) -> None:
@@ -46,10 +46,10 @@ class UserCallbacks(tune.Callback):
 
     @contextlib.contextmanager
     def experiment(self) -> Iterator[None]:
-        """A whole search. Of what has not ended with it, callbacks hear that it failed.
+        """Run a whole search. Callbacks are notified that unfinished executions failed.
 
         Raises:
-            Exception: What a callback raises, unless the search has an error of its own.
+            Exception: Any exception that a callback raised, unless the search has its own error.
         """
         try:
             yield
@@ -61,7 +61,7 @@ class UserCallbacks(tune.Callback):
             raise self._error
 
     def follow(self, bridge: Bridge) -> None:
-        """Pass on what happens in the part of the search that begins."""
+        """Pass on the events of the phase that begins."""
         self._bridge = bridge
 
     def setup(self, *args: Any, **info: Any) -> None:
@@ -95,7 +95,7 @@ class UserCallbacks(tune.Callback):
         if seen is None or known is None:
             return
         if result["training_iteration"] not in known.executions[seen.spec.execution].history:
-            return  # it says how the training ended, and not of an epoch
+            return  # it reports the end of the training, not an epoch
         self._start(seen, known.values, iteration, **info)
         seen.take_in(result)
         self._tell("on_trial_result", iteration=iteration, trial=seen, result=result, **info)
@@ -112,13 +112,13 @@ class UserCallbacks(tune.Callback):
         self._pass_on("on_checkpoint", iteration, trial, checkpoint=checkpoint, **info)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Pass on how the execution has ended, which says the coordinator, and not Ray."""
+        """Pass on how the execution ended, according to the coordinator and not to Ray."""
         seen, known = self._of(trial)
         if seen is None or known is None:
             return
         execution = known.executions[seen.spec.execution]
-        goes_on = execution.status == TrialStatus.RUNNING  # or is tried again
-        if seen.has_started or not goes_on:  # else not all hyperparameters may be known yet
+        goes_on = execution.status == TrialStatus.RUNNING  # or is retried
+        if seen.has_started or not goes_on:  # otherwise hyperparameters may be unknown
             self._start(seen, known.values, iteration, **info)
         if goes_on:
             self._pass_on("on_trial_recover", iteration, trial, **info)
@@ -137,7 +137,7 @@ class UserCallbacks(tune.Callback):
         )  # Ray pickles callbacks into its snapshots, which are never read
 
     def _of(self, trial: Any) -> tuple[LoggedTrial | None, Trial | None]:
-        """An execution that a Ray trial runs, as callbacks see it and as the search knows it."""
+        """Return the execution of a Ray trial, as callbacks see it and as the search knows it."""
         seen = self._running.get(trial.trial_id)
         coordinator = None if self._bridge is None else self._bridge.coordinator
         if seen is None or coordinator is None:
@@ -147,11 +147,11 @@ class UserCallbacks(tune.Callback):
     def _start(
         self, seen: LoggedTrial, values: dict[str, Any], iteration: int, **info: Any
     ) -> None:
-        """Have an execution have these values, and say that it has started if that was not said."""
+        """Set an execution's values, and announce its start if that was not done."""
         seen.know(values)
         if not seen.has_started:
             seen.has_started = True
-            seen.init_local_path()  # where some loggers write at once
+            seen.init_local_path()  # some loggers write there at once
             self._tell("on_trial_start", iteration=iteration, trial=seen, **info)
 
     def _fail(self, seen: LoggedTrial, why: str | None, iteration: int, **info: Any) -> None:
@@ -192,11 +192,11 @@ class UserCallbacks(tune.Callback):
 
 
 def file_writers(callbacks: Sequence[tune.Callback]) -> list[str]:
-    """Return the names of those loggers that write files into the folders of trials."""
+    """Return the names of the loggers that write files into the trials' folders."""
     return [type(each).__name__ for each in callbacks if each._SAVED_FILE_TEMPLATES]
 
 
 def _go_on_with_runs(callback: tune.Callback) -> None:
-    """Have W&B go on with the run that a trial has from an earlier session, not overwrite it."""
+    """Let W&B resume a trial's run from an earlier session instead of overwriting it."""
     if any(kind.__name__ == "WandbLoggerCallback" for kind in type(callback).__mro__):
         callback.kwargs.setdefault("resume", "allow")

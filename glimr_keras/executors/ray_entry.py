@@ -1,5 +1,5 @@
-"""What Ray makes first in a process that runs trials: it sets variables that libraries read when
-they are imported, and only then imports Keras. Runs in the worker.
+"""The first object that Ray makes in a process that runs trials. It sets the variables that
+libraries read on import, and only then imports Keras. Runs in the worker.
 
 Nothing here may import this package, so the class is sent by value.
 """
@@ -17,23 +17,23 @@ from ray import cloudpickle
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
 _GPUS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-"""By these a process is told which GPUs are its own. Ray sets them for a trial that gets some, and
-leaves them for one that gets none, which would then see all.
+"""The variables that tell a process which GPUs it may use. Ray sets them for a trial with GPUs, and
+leaves them for one without, which would then see all.
 """
 _DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
-"""Where the system has a GPU of NVIDIA's or AMD's."""
+"""The devices that exist if the system has an NVIDIA or AMD GPU."""
 
 
 class Entry(FunctionTrainable):
-    """Becomes a `Worker` when the process is ready for it."""
+    """Become a `Worker` once the process is prepared."""
 
     def setup(self, config: dict[str, Any], order: Mapping[str, Any]) -> None:
-        """Ready the process.
+        """Prepare the process.
 
         Args:
-            order: `variables`, those of the environment, of which the user's own win but for the
-                backend; `has_gpu`, whether the process gets a GPU; `worker`, the module of
-                `Worker`; and `payload`, a list with the reference to what that is given.
+            order: `variables`, environment variables, which do not override the user's own except
+                for the backend; `has_gpu`, whether the process gets a GPU; `worker`, the module of
+                `Worker`; and `payload`, a list with the reference to the payload.
         """
         os.environ["KERAS_BACKEND"] = order["backend"]
         for name, value in order["variables"].items():
@@ -41,7 +41,7 @@ class Entry(FunctionTrainable):
         if not order["has_gpu"]:
             for name in _GPUS:
                 os.environ[name] = ""
-            if any(map(os.path.exists, _DEVICES)):  # which JAX looks at, whatever is hidden
+            if any(map(os.path.exists, _DEVICES)):  # JAX probes them even if hidden
                 os.environ["JAX_PLATFORMS"] = "cpu"
         worker = importlib.import_module(order["worker"])
         self.__class__ = worker.Worker

@@ -1,5 +1,5 @@
-"""The Ray executor: starts Ray if need be, sends what is searched to its workers, and runs Ray
-Tune. Runs in the driver.
+"""The Ray executor, which starts Ray if needed, sends the search context to its workers, and runs
+Ray Tune. Runs in the driver.
 """
 
 from __future__ import annotations
@@ -58,32 +58,34 @@ _QUIET_AND_FAST = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the record
     # relative paths mean in a trial what they mean in the user's script
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_GLOBAL_CHECKPOINT_S": "600",  # likewise: Ray's own snapshots are never read
+    "TUNE_GLOBAL_CHECKPOINT_S": "600",  # Ray's snapshots are never read
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no objective
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
 
 class RayExecutor(Executor):
-    """Runs trials in Ray workers, side by side as resources allow.
+    """Run trials in Ray workers, in parallel as resources allow.
 
     Args:
-        resources: Of one trial: `{"cpu": …, "gpu": …}`, and custom resources of the cluster by
-            name; `None` for a GPU where there are any, and an even part of the CPUs.
-        max_concurrent: An upper bound on trials that run at once; `None` for what the resources
-            allow.
-        max_memory: Bytes of a worker's own memory, after which it is replaced when its trial has
-            ended; `None` for no bound.
+        resources: The resources of one trial: `{"cpu": …, "gpu": …}`, and custom resources of the
+            cluster by name. Defaults to `None`, which means one GPU if there are any, and an even
+            share of the CPUs.
+        max_concurrent: An upper bound on the number of concurrent trials. Defaults to `None`, which
+            means as many as the resources allow.
+        max_memory: The private memory of a worker, in bytes, above which it is replaced after its
+            trial has ended. Defaults to `None`, which means no limit.
         scheduler: A Ray scheduler, which may stop trials early, or pause them and change their
-            values.
-        callbacks: Ray Tune callbacks of the user.
-        storage: A directory that all machines share, where what a paused trial continues from is
-            kept meanwhile.
-        address: Of a cluster to join; `None` for the environment's `RAY_ADDRESS`, or a local Ray.
-        chatty: Show what Ray and the workers print.
-        reporter: A progress reporter of Ray's.
-        trials_per_gpu: How many trials share a GPU; `"auto"` for what the first ones show to fit;
-            `None` for one.
+            values. Defaults to `None`, which means none.
+        callbacks: The user's Ray Tune callbacks. Defaults to `()`.
+        storage: A directory that all machines share, which keeps the states from which paused
+            trials resume. Defaults to `None`.
+        address: The address of a cluster to join. Defaults to `None`, which means the environment
+            variable `RAY_ADDRESS`, or a local Ray.
+        chatty: Whether to show the output of Ray and the workers. Defaults to `False`.
+        reporter: A Ray progress reporter. Defaults to `None`, which means none.
+        trials_per_gpu: The number of trials that share a GPU, or `"auto"` to measure with the first
+            trials how many fit. Defaults to `None`, which means one.
     """
 
     start_label = "Starting Ray"
@@ -106,40 +108,40 @@ class RayExecutor(Executor):
         self._max_memory = max_memory
         self._scheduler = scheduler
         self._callbacks = list(callbacks)
-        self._storage = storage if pauses(scheduler) else None  # else nothing that matters is kept
+        self._storage = storage if pauses(scheduler) else None  # otherwise nothing of value is kept
         self._address, self._chatty = address, chatty
         self._first = Phase(Share({"cpu": 1.0, "gpu": 0.0}, 0))
 
     def prepare(self, context: TrialContext) -> None:
-        """Join or start a Ray, and find out what each trial gets of it."""
+        """Join or start Ray, and determine the resources of each trial."""
         ensure_ray(self._address, self._chatty)
         self._first = self._plan.first()
         self.line = self._plan.described(self._first)
 
     def execute(self, context: TrialContext, begin: Begin) -> None:
-        """Readies the workers, builds the model once in one of them, and runs what the coordinator
-        then gives out to its end.
+        """Prepare the workers, build the model once in one of them, and run all executions of the
+        coordinator.
 
         Args:
-            context: What is searched.
-            begin: Called when the model has been built; makes the coordinator, or returns `None`
-                where nothing is to be run.
+            context: The context of the search.
+            begin: Called after the model has been built; returns the coordinator, or `None` if
+                nothing is to be run.
 
         Raises:
             KeyboardInterrupt: If the user stopped the search.
-            Exception: What `begin` raised.
+            Exception: Any exception that `begin` raised.
         """
         self._execute(context, begin)
 
     def take_over(
         self, context: TrialContext, coordinator: Coordinator, beginning: Beginning
     ) -> None:
-        """Run what is left of a search that has begun elsewhere, to its end.
+        """Run the rest of a search that began in another executor.
 
         Args:
-            context: What is searched.
-            coordinator: Of the search; nothing that it has given out runs any more.
-            beginning: What it has begun with.
+            context: The context of the search.
+            coordinator: The coordinator of the search; none of its executions may still be running.
+            beginning: The data with which the search began.
 
         Raises:
             KeyboardInterrupt: If the user stopped the search.
@@ -172,11 +174,11 @@ class RayExecutor(Executor):
         coordinator: Coordinator | None,
         beginning: Beginning | None,
     ) -> None:
-        """Run the parts of the search, one after the other."""
+        """Run the phases of the search one after the other."""
         phase: Phase | None = self._first
         surroundings = beginning.surroundings if beginning else Surroundings.current()
         repeater = beginning.repeater if beginning else Repeater()
-        # Each run of Ray Tune has a scheduler of its own
+        # Each run of Ray Tune needs its own scheduler
         unused = copy.deepcopy(self._scheduler) if self._plan.may_go_on(self._first) else None
         while phase is not None:
             scheduler = self._scheduler if coordinator is None else copy.deepcopy(unused)
@@ -232,7 +234,7 @@ class RayExecutor(Executor):
         payload: ray.ObjectRef,
         backend: str,
     ) -> None:
-        """Run a part of the search, with processes of its own."""
+        """Run one phase of the search, with its own processes."""
         share = phase.share
         order = {
             "backend": backend,
@@ -290,7 +292,7 @@ class RayExecutor(Executor):
         surroundings: Surroundings,
         packed: SerializedObject | None,
     ) -> ray.ObjectRef:
-        """Puts large arrays into Ray's shared memory, once; every trial maps them from there."""
+        """Put large arrays into Ray's shared memory once; every trial maps them from there."""
         overrides = context.compile_overrides
         # A `fit` of Keras', and one of the user's that calls it; other loops have to know of it
         spreads = share.gpus >= 2 and context.loop.has_model
@@ -318,7 +320,7 @@ class RayExecutor(Executor):
 
     @contextlib.contextmanager
     def _environment(self, workers: int) -> Iterator[None]:
-        """Ray's settings for the time of a search, and its loggers quiet."""
+        """Apply Ray's settings during a search, and silence its loggers."""
         logger = logging.getLogger("ray.tune")
         level = logger.level
         # Trials may wait for workers, so that all workers start side by side, and one for a machine
@@ -342,7 +344,7 @@ _OURS = ".glimr_keras-ray-"
 
 @contextlib.contextmanager
 def _own_interrupts() -> Iterator[None]:
-    """Takes Ray Tune's handler of Ctrl-C away again, which it leaves behind."""
+    """Remove the Ctrl-C handler that Ray Tune leaves behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -355,30 +357,30 @@ def _own_interrupts() -> Iterator[None]:
 
 
 class _Silent(tune.ProgressReporter):
-    """Reports nothing, also in a notebook, where Ray would clear the cell's output."""
+    """Report nothing, also in a notebook, where Ray would clear the cell's output."""
 
     def should_report(self, trials: list[Any], done: bool = False) -> bool:
         return False
 
     def report(self, trials: list[Any], done: bool, *sys_info: dict[str, Any]) -> None:
-        """Nothing: progress is shown by the coordinator's observer."""
+        """Do nothing: the coordinator's observer shows the progress."""
 
 
 class _SilentProgress(TrialProgressCallback):
-    """In the place of the callback that Ray adds, which prints a line for a trial that a scheduler
-    ended from outside.
+    """Replace the callback that Ray adds, which prints a line for each trial that a scheduler
+    stopped from outside.
     """
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def _short_name(trial: Any) -> str:
@@ -386,8 +388,8 @@ def _short_name(trial: Any) -> str:
 
 
 class _Cluster:
-    """Says whether there are several machines. Ray is asked every few seconds only, since this is
-    wanted for each trial.
+    """Return whether there are several machines. Ray is queried every few seconds only, since each
+    trial needs the answer.
     """
 
     _SECONDS = 2.0
@@ -402,5 +404,5 @@ class _Cluster:
 
 
 def _machines() -> list[dict[str, float]]:
-    """The resources of each machine of the cluster."""
+    """Return the resources of each machine of the cluster."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -1,4 +1,4 @@
-"""The user's scheduler, which Ray Tune asks about the search's own trials. Runs in the driver."""
+"""The user's scheduler, which Ray Tune consults for the search's own trials. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from glimr_keras.executors.ray_bridge import Bridge
 
 
 class FilteredScheduler(FIFOScheduler):
-    """The user's scheduler, asked about the search's own trials only; without one, first come,
-    first served.
+    """Consult the user's scheduler for the search's own trials only; without one, first come, first
+    served.
 
-    In a cross validation, each fold has a scheduler of its own, so that like is compared with like.
+    In a cross-validation, each fold has its own scheduler, so that only trials of the same fold are
+    compared.
     """
 
     def __init__(self, scheduler: TrialScheduler | None, bridge: Bridge) -> None:
@@ -133,7 +134,7 @@ class FilteredScheduler(FIFOScheduler):
         return self._scheduler if fold is None else self._of_folds[fold]
 
     def _controller(self, controller: Any, fold: int | None) -> _Controller:
-        """Ray's controller with the trials of one fold only."""
+        """Return Ray's controller with the trials of one fold only."""
 
         def is_seen(ray_id: str) -> bool:
             return not self._bridge.is_ours(ray_id) and self._folds.get(ray_id, fold) == fold
@@ -142,8 +143,8 @@ class FilteredScheduler(FIFOScheduler):
 
 
 def _forget_cancelled(tune_controller: Any) -> None:
-    """Drops what Ray would keep for ever of each actor that it asked for and did not need, since
-    another was reused.
+    """Remove what Ray would keep forever of each actor that it requested and then did not need,
+    because another was reused.
     """
     manager = getattr(tune_controller, "_actor_manager", None)
     tasks = getattr(manager, "_pending_actors_to_enqueued_actor_tasks", {})
@@ -156,8 +157,8 @@ class _Controller:
     """Ray's controller as the user's scheduler sees it: with the search's own trials only, and
     without our searcher.
 
-    Population-based schedulers refuse searchers, which know nothing of changed configurations; ours
-    does.
+    Population-based schedulers refuse searchers, since these do not know changed configurations;
+    ours does.
     """
 
     search_alg = None
@@ -178,5 +179,5 @@ class _Controller:
 
 
 def pauses(scheduler: TrialScheduler | None) -> bool:
-    """Whether a scheduler may pause trials: all but those that are known only to stop them."""
+    """Return whether a scheduler may pause trials: all but those known to only stop them."""
     return scheduler is not None and type(scheduler) not in (FIFOScheduler, AsyncHyperBandScheduler)

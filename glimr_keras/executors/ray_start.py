@@ -1,5 +1,5 @@
-"""Ray itself: the one that is running or named is joined, or one is started on this machine. Runs
-in the driver.
+"""Start or join Ray: join the Ray that is running or named, or start one on this machine. Runs in
+the driver.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from glimr_keras.errors import ResourcesError
 _TRIES = 2
 """How often a start is tried: on a busy machine, the first may take longer than Ray waits."""
 _PATIENCE_S = 10.0
-"""For how long an address that does not answer is asked. Ray would ask for two minutes."""
+"""The seconds to retry an address that does not answer. Ray would retry for two minutes."""
 
 _ONE_AT_A_TIME = threading.Lock()
-"""A search may start Ray in the background, and another one ask for it meanwhile."""
+"""A search may start Ray in the background while another requests it."""
 
 _own: str | None = None
-"""The id that the machine has in the Ray that was started here."""
+"""The ID of this machine in the Ray that was started here."""
 
 
 def ensure_ray(address: str | None, chatty: bool) -> None:
-    """Joins the Ray that is running or named, or starts one on this machine; Ray itself shuts that
-    down at exit.
+    """Join the Ray that is running or named, or start one on this machine, which Ray shuts down at
+    exit.
 
     Args:
-        address: Of a cluster; `None` for the environment's `RAY_ADDRESS`.
-        chatty: Show what Ray and the workers print.
+        address: The address of a cluster; `None` for the environment variable `RAY_ADDRESS`.
+        chatty: Whether to show the output of Ray and the workers.
 
     Raises:
         ResourcesError: If none can be joined or started.
@@ -64,7 +64,7 @@ def _ensure_ray(address: str | None, chatty: bool) -> None:
 
 @contextlib.contextmanager
 def environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for the time of a block."""
+    """Set environment variables during a block."""
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -78,10 +78,11 @@ def environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def _is_gone() -> bool:
-    """Whether the Ray of this process has died. Of one that was started here, the rest is removed.
+    """Return whether the Ray of this process has died. If it was started here, remove the rest of
+    it.
 
     Raises:
-        ResourcesError: If it is gone and was not started here: whoever did may want another.
+        ResourcesError: If it is gone and was not started here, since its owner may want another.
     """
     context = ray.get_runtime_context()
     machine = context.get_node_id()
@@ -101,23 +102,23 @@ def _is_gone() -> bool:
 
 
 def _machines(here: str) -> list[dict[str, Any]]:
-    """What Ray says of the machine of this process, or of all if it has none there."""
+    """Return Ray's entry for the machine of this process, or for all machines if it has none."""
     machines = ray.nodes()
     return [each for each in machines if each["NodeID"] == here] or machines
 
 
 def _answers(machine: Mapping[str, Any]) -> bool:
-    """Whether a machine of Ray's is alive, which Ray itself may know half a minute later."""
+    """Return whether a machine of Ray's is alive; Ray itself may notice half a minute later."""
     place = f"{machine['NodeManagerAddress']}:{machine['NodeManagerPort']}"
     return machine["Alive"] and (client.is_connected() or _unreachable(place, 1.0) is None)
 
 
 def _join(address: str, said: str, instead: str, quiet: Mapping[str, Any]) -> None:
-    """Joins a cluster.
+    """Join a cluster.
 
     Args:
-        said: What named it.
-        instead: What to do to have a Ray of one's own.
+        said: The setting that named it.
+        instead: How to use a separate Ray instead.
     """
     error: BaseException | None = _unreachable(address, _PATIENCE_S)
     if error is None:
@@ -135,11 +136,11 @@ def _join(address: str, said: str, instead: str, quiet: Mapping[str, Any]) -> No
 
 
 def _unreachable(address: str, patience: float) -> OSError | None:
-    """Why nothing answers at an address; `None` if something does, or only Ray knows where it is,
-    as of `"auto"`.
+    """Return why nothing answers at an address; `None` if something does, or if only Ray can
+    resolve it, such as `"auto"`.
 
     Args:
-        patience: Seconds for which it is asked again and again.
+        patience: The seconds to retry.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():

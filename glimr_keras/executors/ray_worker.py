@@ -1,4 +1,4 @@
-"""What Ray Tune runs in a worker process: trials, and before the first one what readies the
+"""The code that Ray Tune runs in a worker process: trials, and first the preparation of the
 process. Runs in the worker.
 """
 
@@ -41,11 +41,11 @@ from glimr_keras.transport.sayings import Collector
 from glimr_keras.trials.layout import project_directory, state_directory
 
 TASK = "glimr_keras"
-"""Where a Ray trial's configuration has its task."""
+"""The key of the task in a Ray trial's configuration."""
 REPORT = "glimr_keras"
-"""Where a Ray trial's result has what the worker says, beside Keras' metrics."""
+"""The key of the worker's message in a Ray trial's result, beside Keras' metrics."""
 SAYINGS = "glimr_keras_sayings"
-"""Where it has what its process has warned of since the last one."""
+"""The key of the process' warnings since the last result."""
 
 _COLLECTOR = Collector()
 
@@ -54,12 +54,13 @@ _STANDING_BY_S = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class WorkerPayload:
-    """What a worker is sent.
+    """The data that a worker receives.
 
     Attributes:
-        parcel: The context.
+        parcel: The packed context.
         arrays: References to its large arrays in Ray's shared memory.
-        max_memory: Bytes of a worker's own memory, after which it is replaced; `None` for no bound.
+        max_memory: The private memory of a worker, in bytes, above which it is replaced; `None` for
+            no limit.
     """
 
     parcel: Parcel
@@ -67,14 +68,14 @@ class WorkerPayload:
     max_memory: int | None
 
     def prepare(self) -> None:
-        """Sets the process up, and gives it what the script has around it."""
+        """Set up the process and apply the script's environment."""
         # A stopped trial needs a moment to unwind; Ray replaces workers, Keras and all, that take
         # longer than this
         os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "10")
         self.parcel.prepare()
 
     def unpack(self) -> TrialContext:
-        """The context with its data; a fresh copy each time, except that large arrays are those in
+        """Return the context with its data: a fresh copy each time, except for large arrays in
         shared memory.
 
         Raises:
@@ -85,7 +86,7 @@ class WorkerPayload:
 
 
 class Worker(FunctionTrainable):
-    """One process that runs trials, one after the other."""
+    """A process that runs trials one after the other."""
 
     def setup(self, config: dict[str, Any], payload: WorkerPayload) -> None:
         scratch.tidy()
@@ -114,19 +115,18 @@ class Worker(FunctionTrainable):
         tune.report({RESULT_DUPLICATE: True})  # by which Ray knows a function's end
 
     def _count(self, epoch: int) -> None:
-        """Makes the report that follows Ray's number `epoch`, also of a training that did not begin
+        """Make the next report follow Ray's number `epoch`, even if the training did not begin
         here.
         """
         self._iteration = epoch - 1
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Makes ready for another trial.
+        """Prepare for another trial.
 
         Raises:
             RuntimeError: If this process takes no other trial, since the last one has not ended or
                 too much memory is in use. Ray then ends it, and the trial, which has not begun,
-                goes to another. (Ray says nothing to anyone of a trial that is lost because this
-                returns `False`.)
+                moves to another. (If this returned `False`, Ray would lose the trial silently.)
         """
         if not super().reset_config(new_config):
             raise RuntimeError("The last trial in this process was stopped and has not ended.")
@@ -138,8 +138,8 @@ class Worker(FunctionTrainable):
 
 @contextlib.contextmanager
 def _at_hand(spec: ExecutionSpec, states: ray.ObjectRef | None) -> Iterator[ExecutionSpec]:
-    """The execution, with directories that this machine has. Where it does not see the project's,
-    checkpoints are sent.
+    """Yield the execution with directories that this machine has. If it does not see the project's
+    directory, checkpoints are sent.
     """
     place = project_directory(spec.directory, spec.execution)
     if spec.project is None or Journal(place).is_of(spec.project):
@@ -160,10 +160,10 @@ def _at_hand(spec: ExecutionSpec, states: ray.ObjectRef | None) -> Iterator[Exec
 
 @contextlib.contextmanager
 def _continued(spec: ExecutionSpec) -> Iterator[ExecutionSpec]:
-    """The execution, from where it was paused, or from where a scheduler wants it to go on.
+    """Yield the execution, to resume from where it was paused or where a scheduler wants it to
+    continue.
 
-    The checkpoint is copied at once: another trial that it is of may train on, and Ray removes its
-    earlier ones.
+    The checkpoint is copied at once: its trial may train on, and Ray then removes earlier ones.
     """
     checkpoint = tune.get_checkpoint()
     if checkpoint is None:
@@ -179,7 +179,7 @@ def _continued(spec: ExecutionSpec) -> Iterator[ExecutionSpec]:
 
 
 def _copy(place: pathlib.Path, to: pathlib.Path) -> None:
-    """Copies a checkpoint; where it was removed, that of the next epoch which is still there."""
+    """Copy a checkpoint; if it was removed, copy the next epoch's that still exists."""
     later = sorted(other for other in place.parent.glob("checkpoint_*") if other.name > place.name)
     for source in (place, *later):
         with contextlib.suppress(OSError, shutil.Error):
@@ -188,8 +188,8 @@ def _copy(place: pathlib.Path, to: pathlib.Path) -> None:
 
 
 class _Thread:
-    """One thread for all that a process trains. Ray has a new one for each trial, in which Keras is
-    a tenth slower.
+    """One thread for all trainings of a process. Ray makes a new one for each trial, in which Keras
+    is a tenth slower.
     """
 
     def __init__(self) -> None:
@@ -199,7 +199,7 @@ class _Thread:
         threading.Thread(target=self._loop, daemon=True).start()
 
     def run(self, task: Callable[[], None]) -> None:
-        """Runs a task to its end, and raises what it raises."""
+        """Run a task to its end, and raise its exception."""
         done: Future[None] = Future()
         self._tasks.put((task, done))
         done.result()
@@ -215,13 +215,12 @@ class _Thread:
 
 
 def _stand_by(payload: WorkerPayload, skipped: int | None) -> None:
-    """Readies the process, builds the model once if asked to, and waits for trials.
+    """Prepare the process, build the model once if requested, and wait for trials.
 
-    Ray keeps no process for later use that it has no trial for, so this one reports again and again
-    until it is stopped.
+    Ray keeps no process without a trial, so this one reports repeatedly until it is stopped.
 
     Args:
-        payload: What will be searched.
+        payload: The data of the search.
         skipped: For `probe`; `None` if the model is built elsewhere.
     """
     said: Any = None
@@ -238,12 +237,12 @@ def _stand_by(payload: WorkerPayload, skipped: int | None) -> None:
 
 
 class _Reporter:
-    """Reports to Ray Tune from a thread of its own, so that training goes on while the driver takes
-    the report in.
+    """Report to Ray Tune from a separate thread, so that training continues while the driver
+    processes the report.
 
-    Ray answers each report, and its answer may be that the trial is stopped. It is waited for
-    during a small part of the time that an epoch takes: a trial with long epochs stops at once, and
-    one with short epochs, where waiting would cost a good part of the training, an epoch later.
+    Ray answers each report, and its answer may stop the trial. The worker waits for it during a
+    small fraction of an epoch's duration. A trial with long epochs therefore stops at once. One
+    with short epochs, where waiting would be costly, stops an epoch later.
 
     Args:
         count: Called with the number of an epoch before it is reported.
@@ -256,7 +255,7 @@ class _Reporter:
         self._error: BaseException | None = None
 
     def __call__(self, report: Report) -> None:
-        """Sends a report.
+        """Send a report.
 
         Raises:
             SystemExit: If Ray stopped the trial.
@@ -275,10 +274,10 @@ class _Reporter:
         self._last = time.monotonic()
 
     def finish(self) -> None:
-        """Waits until the last report was taken in.
+        """Wait until the driver has processed the last report.
 
         Raises:
-            SystemExit: If Ray stopped the trial, as it also does when it has got the outcome.
+            SystemExit: If Ray stopped the trial, as it also does when it has received the outcome.
         """
         self._wait(None)
 

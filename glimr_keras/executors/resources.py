@@ -1,5 +1,5 @@
-"""What each trial gets of a cluster's CPUs and GPUs, and how many trials fit. Pure Python; runs in
-the driver.
+"""The CPUs and GPUs of each trial, and the number of trials that fit in a cluster. Pure Python;
+runs in the driver.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Mapping, Sequence
 from glimr_keras.errors import ResourcesError
 
 Machine = Mapping[str, float]
-"""What a machine has, by Ray's names: `CPU`, `GPU`, and custom resources."""
+"""The resources of a machine, by Ray's names: `CPU`, `GPU`, and custom resources."""
 
 MOST_PER_GPU = 100
 _MAC = re.compile(r"accelerator_type:M\d(-\w+)?")
 _NAMES = {"cpu": "CPU", "gpu": "GPU"}
 _UNITS = 10_000
-"""In so many parts does Ray count each resource."""
+"""Ray counts each resource in this many parts."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """What each trial gets.
+    """The resources of each trial.
 
     Attributes:
-        resources: By name, `cpu` and `gpu` among them.
-        capacity: For how many trials at once the cluster has room.
-        per_gpu: How many trials a GPU has room for.
+        resources: Amounts by name, including `cpu` and `gpu`.
+        capacity: The number of trials that the cluster can run at once.
+        per_gpu: The number of trials that fit on one GPU.
     """
 
     resources: Mapping[str, float]
@@ -44,10 +44,10 @@ class Share:
         return self.resources["gpu"]
 
     def described(self, at_once: int) -> str:
-        """Return what is said of it, such as "2 trials at a time, each with 1 GPU and 8 CPUs".
+        """Return a description, such as "2 trials at a time, each with 1 GPU and 8 CPUs".
 
         Args:
-            at_once: How many trials run at once.
+            at_once: The number of trials that run at once.
         """
         parts = [
             f"1/{self.per_gpu} of a GPU" if self.per_gpu > 1 else _counted(self.gpus, "GPU"),
@@ -70,20 +70,21 @@ def share_of(
     wanted: Mapping[str, float] | None = None,
     trials_per_gpu: int | None = None,
 ) -> Share:
-    """Return what each trial gets.
+    """Return the resources of each trial.
 
-    Where there are GPUs and nothing else is wanted, that is one for each trial, or a part of one,
-    and as many CPUs as there are for each on the machine that has the fewest. Without GPUs it is
-    one CPU.
+    With GPUs and no other request, each trial gets one GPU or a fraction of one. It gets as many
+    CPUs as each trial can have on the machine with the fewest. Without GPUs it gets one CPU.
 
     Args:
-        machines: Those of the cluster.
-        wanted: What a trial is to get, by name; without `gpu` it is none, and without `cpu` as many
-            as there are for each GPU. `None` leaves the choice.
-        trials_per_gpu: How many trials share a GPU, where there is one; not with `gpu` in `wanted`.
+        machines: The machines of the cluster.
+        wanted: The requested resources of a trial, by name. Without `gpu` a trial gets none;
+            without `cpu` it gets as many as there are for each GPU. Defaults to `None`, which means
+            automatic.
+        trials_per_gpu: The number of trials that share a GPU, if there is one; not together with
+            `gpu` in `wanted`. Defaults to `None`, which means one.
 
     Raises:
-        ResourcesError: If no machine has room for a trial, for which Ray would wait without an end.
+        ResourcesError: If no machine has room for a trial; Ray would wait forever.
     """
     per_gpu = 1
     if wanted is None or trials_per_gpu is not None:
@@ -105,12 +106,14 @@ def most_per_gpu(
     wanted: Mapping[str, float] | None = None,
     at_once: int | None = None,
 ) -> int:
-    """Return how many trials may share a GPU, by the CPUs that there are for each, and by how many
-    run at once.
+    """Return how many trials may share a GPU, limited by the CPUs for each and by the number of
+    concurrent trials.
 
     Args:
-        wanted: As for `share_of`; each trial has one CPU at least.
-        at_once: A bound on the trials that run at once.
+        machines: The machines of the cluster.
+        wanted: As for `share_of`; each trial has at least one CPU. Defaults to `None`.
+        at_once: An upper bound on the number of concurrent trials. Defaults to `None`, which means
+            no bound.
     """
     with_gpus = [machine for machine in machines if has_gpu(machine)]
     per_trial = max((wanted or {}).get("cpu", 1.0), 1.0)
@@ -123,20 +126,20 @@ def most_per_gpu(
 
 
 def has_gpu(machine: Machine) -> bool:
-    """Whether a machine has a GPU on which Keras trains where nothing is said. Ray counts that of
-    each Mac too, which the usual TensorFlow and JAX do not use.
+    """Return whether a machine has a GPU that Keras uses by default. Ray also counts the GPU of
+    each Mac, which the standard TensorFlow and JAX do not use.
     """
     is_mac = any(map(_MAC.fullmatch, machine))
     return machine.get("GPU", 0) >= 1 and not is_mac
 
 
 def _part(trials: int) -> float:
-    """The part of a GPU of which there are so many, as Ray counts it."""
+    """Return the fraction of a GPU for each of this many trials, in Ray's units."""
     return math.floor(_UNITS / trials) / _UNITS
 
 
 def _cpus_for(gpus: float, machines: Sequence[Machine]) -> float:
-    """How many CPUs there are for each trial with so many GPUs."""
+    """Return the number of CPUs for each trial with this many GPUs."""
     if gpus == 0:
         return 1.0
     shares = [
@@ -149,7 +152,7 @@ def _cpus_for(gpus: float, machines: Sequence[Machine]) -> float:
 
 
 def _room(machine: Machine, resources: Mapping[str, float]) -> int:
-    """How many trials a machine has room for."""
+    """Return how many trials fit on a machine."""
     return min(
         _room_for(name, machine.get(_NAMES.get(name, name), 0), amount)
         for name, amount in resources.items()
@@ -158,7 +161,7 @@ def _room(machine: Machine, resources: Mapping[str, float]) -> int:
 
 
 def _room_for(name: str, there: float, amount: float) -> int:
-    """How many amounts there are of a resource; a part of a GPU is of one."""
+    """Return how many trials a resource suffices for; a fraction of a GPU must be on one GPU."""
     if name == "gpu" and amount < 1:
         return int(there) * int(1 / amount + 1 / _UNITS)
     return int(there / amount + 1 / _UNITS)
@@ -178,5 +181,5 @@ def _no_room(machines: Sequence[Machine], resources: Mapping[str, float]) -> Res
 
 
 def _counted(amount: float, name: str) -> str:
-    """An amount with its name; empty for none."""
+    """Return an amount with its name; empty if it is zero."""
     return "" if amount == 0 else f"{amount:g} {name}{'' if amount <= 1 else 's'}"

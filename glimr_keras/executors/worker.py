@@ -1,5 +1,5 @@
-"""What a worker does, whoever makes its process: it gets ready, builds the model once, or trains an
-execution. Runs in the worker.
+"""The work of a worker, independent of how its process is made: prepare, build the model once, or
+train an execution. Runs in the worker.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from glimr_keras.transport.shared_arrays import SharedArray
 from glimr_keras.transport.surroundings import Surroundings
 
 PATIENCE = 0.02
-"""The part of an epoch's time during which the answer to its report is waited for."""
+"""The fraction of an epoch's duration for which a worker waits for the answer to its report."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Beginning:
-    """What a search has begun with, and goes on with wherever that is.
+    """The data with which a search begins, and which it keeps when it moves to another executor.
 
     Attributes:
-        surroundings: What the script had around it.
-        packed: The context, in which each trial has this much of a machine.
-        cpus: So much.
-        repeater: What workers have warned of.
+        surroundings: The environment of the script's process.
+        packed: The packed context, in which each trial has `cpus` CPUs.
+        cpus: The number of CPUs of each trial.
+        repeater: The workers' warnings so far.
     """
 
     surroundings: Surroundings
@@ -50,13 +50,13 @@ class Beginning:
 
 @dataclasses.dataclass(frozen=True)
 class Parcel:
-    """A context on its way to a worker, which prepares its process before it unpacks anything of
-    the user's.
+    """A context on its way to a worker, which prepares its process before it unpacks any user
+    objects.
 
     Attributes:
-        surroundings: What the driver has around it.
-        content: The context, as `serialization.pack` gives it.
-        part_of_gpu: Of each GPU's memory, for this process.
+        surroundings: The environment of the driver's process.
+        content: The context, as returned by `serialization.pack`.
+        part_of_gpu: The fraction of each GPU's memory for this process.
     """
 
     backend: str
@@ -66,15 +66,15 @@ class Parcel:
     part_of_gpu: float = 1.0
 
     def prepare(self) -> None:
-        """Set the process up, and give it what the script has around it."""
+        """Set up the process and apply the script's environment."""
         prepare_worker(self.backend, self.cpus, self.part_of_gpu)
         self.surroundings.take_over()
 
     def unpack(self, arrays: Callable[[], Sequence[np.ndarray]]) -> TrialContext:
-        """Return the context with its data: a fresh copy each time, but for its large arrays.
+        """Return the context with its data: a fresh copy each time, except for large arrays.
 
         Args:
-            arrays: Returns these, from memory that processes share.
+            arrays: Returns the large arrays, from memory that processes share.
 
         Raises:
             ShippingError: If it needs something that the worker does not have.
@@ -116,11 +116,10 @@ def _advice(error: Exception) -> str:
 def looked(
     unpacked: Callable[[], TrialContext], skipped: int, tell: Callable[[str], None]
 ) -> Probe | Exception:
-    """Build the model once, and return what was found in a form that can be sent, or why that could
-    not be done.
+    """Build the model once, and return the result in a form that can be sent, or the error.
 
     Args:
-        unpacked: Returns what will be searched.
+        unpacked: Returns the context of the search.
         skipped, tell: As for `training.discovery.probe`.
     """
     try:
@@ -137,7 +136,7 @@ def looked(
 
 
 def hanging(limit: float) -> float:
-    """Return after how many seconds a trial hangs, whose time has a limit, since code that does not
+    """Return the seconds after which a trial with a time limit counts as hung. Code that does not
     hang ends by itself after a batch.
     """
     return limit * 1.1 + 1
@@ -145,8 +144,8 @@ def hanging(limit: float) -> float:
 
 @contextlib.contextmanager
 def ended_after(seconds: float | None) -> Iterator[None]:
-    """Have this process ended if the block hangs: by the system, or on Windows by a thread that
-    needs nothing of Python's.
+    """End this process if the block hangs: by a system timer, or on Windows by a thread that does
+    not need the Python interpreter.
     """
     if seconds is None:
         yield
@@ -166,7 +165,7 @@ def ended_after(seconds: float | None) -> Iterator[None]:
 
 
 def with_changes(reporter: Reporter, context: TrialContext) -> Reporter:
-    """Return a reporter that adds to the last report what the trial left changed."""
+    """Return a reporter that adds to the last report the state that the trial changed."""
     watch = Watch(context)
 
     def report(said: Report) -> None:
@@ -177,7 +176,7 @@ def with_changes(reporter: Reporter, context: TrialContext) -> Reporter:
 
 
 def sendable(report: Report) -> Report:
-    """Return the report, with the user's error in it only if it can be sent."""
+    """Return the report, with the user's error only if it can be sent."""
     outcome = report.outcome
     if outcome is None or outcome.fatal is None or _survives(outcome.fatal):
         return report
@@ -187,9 +186,7 @@ def sendable(report: Report) -> Report:
 
 
 def _survives(error: Exception) -> bool:
-    """Whether an error of the user's can be sent to the driver, which attributes of its own may
-    prevent.
-    """
+    """Return whether a user's error can be sent to the driver; its attributes may prevent that."""
     try:
         cloudpickle.loads(cloudpickle.dumps(error))
     except Exception:

@@ -1,3 +1,3 @@
-"""What goes between the script's process and its workers: objects, large arrays, the script's
-surroundings, and warnings. Runs in driver and worker.
+"""Transfer objects, large arrays, the script's surroundings, and warnings between the script's
+process and its workers. Runs in driver and worker.
 """

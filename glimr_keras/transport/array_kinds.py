@@ -18,7 +18,7 @@ import numpy as np
 from glimr_keras.errors import ShippingError
 
 _MAPPED_FROM = 2**20
-"""Arrays of at least so many bytes are mapped, and not sent."""
+"""Arrays of at least this many bytes are mapped, not sent."""
 _SAMPLE = 2**12
 """Bytes at the beginning, in the middle and at the end by which a file is recognised."""
 
@@ -58,7 +58,7 @@ def _masked(data: np.ndarray, mask: Any, how: dict[str, Any]) -> Any:
 
 
 def _place(value: Any) -> tuple[Any, ...] | None:
-    """The arguments of `_mapped`; `None` if a file does not have what the array has."""
+    """Return the arguments of `_mapped`; `None` if a file's content differs from the array's."""
     if (
         value._mmap is None
         or value.mode == "c"
@@ -98,7 +98,7 @@ def _mapped(
     start: int,
     strides: tuple[int, ...],
 ) -> Any:
-    """Maps a part of a file.
+    """Map a part of a file.
 
     Raises:
         ShippingError: If this machine does not have it.
@@ -124,7 +124,7 @@ def _missing(path: str, found: str) -> ShippingError:
 
 
 def _fingerprint(content: np.ndarray) -> int:
-    """A checksum of the length and some bytes."""
+    """Return a checksum of the length and some bytes."""
     middle = len(content) // 2
     parts = (content[:_SAMPLE], content[middle : middle + _SAMPLE], content[-_SAMPLE:])
     return zlib.crc32(b"".join([str(len(content)).encode(), *(part.tobytes() for part in parts)]))

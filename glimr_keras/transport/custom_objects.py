@@ -52,7 +52,7 @@ class Registry:
         )
 
     def install(self) -> None:
-        """Adds it to this process's."""
+        """Add the objects to this process' registry."""
         found = dict(self.objects)
         for name, place in self.places.items():
             with contextlib.suppress(Exception):  # a module that is not here: as above
@@ -67,7 +67,7 @@ class Registry:
 
 
 def _scope() -> dict[str, Any]:
-    """What a `keras.saving.custom_object_scope` around has."""
+    """Return the contents of the surrounding `keras.saving.custom_object_scope`."""
     with keras.saving.custom_object_scope({}) as inner:
         return dict(inner.backup)
 
@@ -90,7 +90,9 @@ def is_by_value(module: Any) -> bool:
 
 
 def place_of(value: Any) -> tuple[str, str] | None:
-    """Where a worker can import a class or function from; `None` for what is to be sent itself."""
+    """Return where a worker can import a class or function from; `None` if it is to be
+    sent itself.
+    """
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or is_by_value(module):
         return None

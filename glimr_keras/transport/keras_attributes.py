@@ -26,17 +26,17 @@ _LEFT = (keras.KerasTensor, keras.callbacks.Callback)
 
 
 def is_keras_object(value: Any) -> TypeGuard[KerasSaveable]:
-    """Whether it is one that Keras pickles, and a class of the user's does not pickle itself."""
+    """Return whether Keras pickles the object, and no user-defined class does."""
     return isinstance(value, KerasSaveable) and type(value).__reduce__ is KerasSaveable.__reduce__
 
 
 def is_loss(value: Any) -> bool:
-    """Whether it is an object of Keras' class for losses, which does not pickle itself."""
+    """Return whether it is a Keras loss that has no pickling of its own."""
     return isinstance(value, keras.losses.Loss) and is_keras_object(value)
 
 
 def is_of_keras(kind: type | types.FunctionType) -> bool:
-    """Whether a class or function is Keras' own."""
+    """Return whether a class or function is Keras' own."""
     return _is_of(kind, "keras")
 
 
@@ -45,18 +45,20 @@ def _is_of(kind: type | types.FunctionType, *packages: str) -> bool:
 
 
 def has_from_keras(kind: type, name: str) -> bool:
-    """Whether a class has a method from Keras."""
+    """Return whether a class has a method from Keras."""
     owner = next(base for base in kind.__mro__ if name in vars(base))
     return is_of_keras(owner)
 
 
 def own_attributes(value: Any) -> dict[str, Any]:
-    """The plain values that a class of the user's, or a script, has put into an object."""
+    """Return the plain values that a user-defined class, or a script, has set on an object."""
     return {name: plain(item) for name, item in _own(value) if is_plain(item)}
 
 
 def other_attributes(value: Any) -> dict[str, Any]:
-    """What else these have put into an object, but for what calls and trainings leave there."""
+    """Return the other values that these have set on an object, except for what calls and trainings
+    leave there.
+    """
     return {name: item for name, item in _own(value) if not is_plain(item) and not _is_left(item)}
 
 
@@ -119,7 +121,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def set_attributes(made: Any, attributes: Mapping[str, Any]) -> None:
-    """Sets those attributes that have another value."""
+    """Set the attributes whose values differ."""
     found = own_attributes(made) if attributes else {}
     for name, value in attributes.items():
         if name not in found or not _equal(found[name], value):
@@ -127,7 +129,7 @@ def set_attributes(made: Any, attributes: Mapping[str, Any]) -> None:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether it is a number, a text or an array, or some of these in lists or dictionaries."""
+    """Return whether it is a number, a text or an array, or a list or dictionary of these."""
     if isinstance(value, dict):
         return all(map(is_plain, (*value.keys(), *value.values())))
     if isinstance(value, (list, tuple, set)):
@@ -136,7 +138,7 @@ def is_plain(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """The value without what Keras makes of lists and dictionaries to follow them."""
+    """Return the value without Keras' tracking wrappers of lists and dictionaries."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     for kind in (list, set):
@@ -147,7 +149,7 @@ def plain(value: Any) -> Any:
 
 @functools.cache
 def _attributes_of(kind: type) -> frozenset[str]:
-    """Names of the attributes that the methods of a class set."""
+    """Return the names of the attributes that a class' methods set."""
     found: set[str] = set()
     for member in vars(kind).values():
         functions = (member, *(getattr(member, name, None) for name in ("fset", "__func__")))

@@ -32,12 +32,13 @@ from glimr_keras.transport.keras_states import State
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What a Keras object is made again from.
+    """The parts from which a Keras object is restored.
 
     Attributes:
-        config: As `keras.saving.serialize_keras_object` gives it, but with keys of `objects`.
-        objects: What is not Keras' own: classes, functions, and instances that have no variables.
-        members: Of the object and all its layers, what its configuration may leave out.
+        config: The result of `keras.saving.serialize_keras_object`, but with keys of `objects`.
+        objects: The parts that are not Keras' own: classes, functions, and instances without
+            variables.
+        members: For the object and all its layers, what its configuration may omit.
     """
 
     config: Any
@@ -66,10 +67,10 @@ class _Member:
 
 
 def parts_of(value: KerasSaveable) -> Parts:
-    """Takes a Keras object apart.
+    """Take a Keras object apart.
 
     Raises:
-        Exception: What Keras, or `get_config` of the user's, raises.
+        Exception: Any exception that Keras or the user's `get_config` raises.
     """
     config, objects = configuration(lambda: serialization_lib.serialize_keras_object(value))
     with undisturbed():
@@ -79,11 +80,11 @@ def parts_of(value: KerasSaveable) -> Parts:
 
 @dataclasses.dataclass(frozen=True)
 class Compilation:
-    """How a model is compiled.
+    """The compilation of a model.
 
     Attributes:
         config: With keys of `objects`, as in `Parts`.
-        state: Of the optimizer, if it has trained.
+        state: The state of the optimizer, if it has trained.
     """
 
     config: Any
@@ -92,7 +93,7 @@ class Compilation:
 
     @classmethod
     def of(cls, model: keras.Model) -> Compilation | None:
-        """That of a model; `None` if there is none."""
+        """Return a model's compilation; `None` if it is not compiled."""
         if not model.compiled:
             return None
         optimizer = model.optimizer
@@ -101,7 +102,7 @@ class Compilation:
         return cls(*configuration(model.get_compile_config), state)
 
     def give(self, model: keras.Model) -> None:
-        """Compiles another model in the same way."""
+        """Compile another model in the same way."""
         with registered(self.objects), serialization_lib.ObjectSharingScope():
             model.compile_from_config(self.config)
         if self.state is not None:
@@ -109,7 +110,7 @@ class Compilation:
 
 
 def own_parts(value: KerasSaveable) -> list[tuple[str, Any]]:
-    """Classes, functions and instances of the user's in a Keras object, with their names."""
+    """Return the user's classes, functions and instances in a Keras object, with their names."""
     try:
         _, objects = configuration(lambda: serialization_lib.serialize_keras_object(value))
     except Exception:  # which is the reason by itself
@@ -123,11 +124,11 @@ def loss_reduced(loss: keras.losses.Loss) -> tuple[Any, ...]:
 
 
 def made_of(parts: Parts) -> Any:
-    """Makes a Keras object again.
+    """Restore a Keras object.
 
     Raises:
-        Exception: What Keras, or a class of the user's, raises.
-        ValueError: If it has other weights than it had.
+        Exception: Any exception that Keras or the user's class raises.
+        ValueError: If its weights differ from the original's.
     """
     with registered(parts.objects), serialization_lib.ObjectSharingScope():
         made = serialization_lib.deserialize_keras_object(parts.config, safe_mode=False)
@@ -152,12 +153,12 @@ def is_made_of_tensors(model: keras.Model) -> bool:
 
 
 def layer_of(model: Any, number: int) -> keras.layers.Layer:
-    """A layer of a model, at any depth, by its number in `layers_of`."""
+    """Return a layer of a model, at any depth, by its number in `layers_of`."""
     return layers_of(model)[number]
 
 
 def layers_of(value: Any) -> list[keras.layers.Layer]:
-    """Its layers, and theirs, always in the same order."""
+    """Return its layers, including nested ones, always in the same order."""
     if not isinstance(value, keras.layers.Layer):
         return []
     layers: list[keras.layers.Layer] = value._flatten_layers(include_self=False)
@@ -239,7 +240,7 @@ def _arguments(layer: keras.layers.Layer) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Leaves what Keras counts names by, and what seeds are drawn from, as they were."""
+    """Leave Keras' name counters and the random generators' states unchanged."""
     names = copy.copy(global_state.get_global_attribute("object_name_uids"))
     drawn, drawn_by_numpy = random.getstate(), np.random.get_state()
     try:

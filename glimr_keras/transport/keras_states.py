@@ -31,7 +31,7 @@ class State:
 
     @classmethod
     def of(cls, value: Any) -> State:
-        """Copies it from an object."""
+        """Return a copy of an object's state."""
         weights: dict[str, dict[str, Any]] = {}
         with scratch.held() as directory:
             saving_lib._save_state(value, _Weights(weights), _assets_in(str(directory)), "", set())
@@ -43,10 +43,10 @@ class State:
         return cls(_Joined.of(weights), assets)
 
     def give(self, made: Any) -> None:
-        """Gives it to an object that was made in the same way.
+        """Give the state to an object that was made in the same way.
 
         Raises:
-            Exception: What Keras says if the object has other variables.
+            Exception: Any exception that Keras raises if the object has other variables.
         """
         with scratch.held() as directory, warnings.catch_warnings():
             for name, content in self.assets.items():

@@ -44,7 +44,7 @@ from glimr_keras.transport.small_values import (
 _MISSING = object()
 
 Path = tuple[str, ...]
-"""The names of a variable, and of what it is an attribute of, in a module."""
+"""The names of a variable, and of the objects that contain it, in a module."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,22 +66,24 @@ class _Module:
 
 @dataclasses.dataclass(frozen=True)
 class ModuleState:
-    """What the user's modules have in the driver, by name."""
+    """The state of the user's modules in the driver, by name."""
 
     contents: Mapping[str, _Module]
 
     @classmethod
     def current(cls) -> ModuleState:
-        """That of this process."""
+        """Return the module state of this process."""
         return cls({name: _content(name, module) for name, module in _own_modules()})
 
     @property
     def is_whole(self) -> bool:
-        """Whether a process that imports the modules anew has all that they have here."""
+        """Return whether a process that imports the modules anew has the whole state that they have
+        here.
+        """
         return not any(content.others for content in self.contents.values())
 
     def take_over(self) -> None:
-        """Gives this process' modules the same; those that are not imported yet, when they are."""
+        """Apply the state to this process' modules; to modules not imported yet, on import."""
         IMPORTS.expect(
             {
                 name: [functools.partial(_give, content=content)]
@@ -119,7 +121,7 @@ class Rebound:
         return cls(sent)
 
     def install(self) -> None:
-        """Puts them into this process' modules; those that are not imported yet, when they are."""
+        """Put the values into this process' modules; into modules not imported yet, on import."""
         wanted: dict[str, list[Callable[[Any], None]]] = collections.defaultdict(list)
         for name, path, value in self.values:
             wanted[name].append(functools.partial(_put_of_main, path=path, value=value))
@@ -130,7 +132,7 @@ class Rebound:
 
 
 def _own_modules() -> Iterator[tuple[str, types.ModuleType]]:
-    """The user's modules that a worker would import."""
+    """Yield the user's modules that a worker would import."""
     for name, module in list(sys.modules.items()):
         # What C libraries are seen by in Python says that it is a module, and has nothing of one
         if issubclass(type(module), types.ModuleType) and not name.startswith("__"):
@@ -154,7 +156,7 @@ def _content(name: str, module: types.ModuleType) -> _Module:
 
 
 def _variables(name: str, owner: Any, above: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The variables of a module, and the attributes of classes and functions that are its own."""
+    """Yield a module's variables, and the attributes of its own classes and functions."""
     for key, value in list(vars(owner).items()):
         path, kind = (*above, key), type(value)
         is_ours = value is sys.path or value is sys.argv  # `Surroundings` has them
@@ -216,7 +218,7 @@ _GIVEN: weakref.WeakKeyDictionary[Any, _Given] = weakref.WeakKeyDictionary()
 
 @contextlib.contextmanager
 def keeping_what_changes() -> Iterator[None]:
-    """Has later trials find modules as a block leaves them, where it changes them."""
+    """Let later trials find modules as a block leaves them, where it changes them."""
     before = [
         (module, given, set(vars(module)), {path: _state(module, path) for path in given.values})
         for module, given in list(_GIVEN.items())
@@ -338,7 +340,7 @@ class _Taking:
 
 
 def _found(module: Any, path: Path) -> tuple[Any, Any]:
-    """What a variable is in, and its value."""
+    """Return the object that contains a variable, and the variable's value."""
     owner = functools.reduce(getattr, path[:-1], module)
     return owner, vars(owner).get(path[-1], _MISSING)
 

@@ -1,5 +1,5 @@
-"""Arrays in Ray's shared memory: each content is put there once, and kept as long as the user has
-it. Runs in the driver.
+"""Put arrays into Ray's shared memory, each content once, for as long as the user keeps it. Runs in
+the driver.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import numpy as np
 import ray
 
 _CHUNK = 2**24
-"""Bytes that are compared at a time."""
+"""The number of bytes compared at a time."""
 _PATIENCE_S = 10.0
-"""For how long a copy is waited for that may be lost."""
+"""The seconds to wait for a copy that may be lost."""
 
 
 class SharedArrayStore:
-    """Remembers which arrays have been put into shared memory.
+    """Remember which arrays have been put into shared memory.
 
-    An array that was put there before, in an earlier search or as a part of something else, is
-    found again by its content, so one that was changed in between is not mistaken for what it was.
-    A copy is let go when the last of the user's arrays with its content is; a search that still
-    runs keeps its own references.
+    An array that was put there before, in an earlier search or as part of another object, is found
+    by its content. An array that has changed since is therefore not mistaken for the old one. A
+    copy is released with the last of the user's arrays with its content; a running search keeps its
+    own references.
     """
 
     def __init__(self) -> None:
         self._copies: list[_Copy] = []
 
     def put(self, arrays: Iterable[np.ndarray]) -> tuple[ray.ObjectRef, ...]:
-        """References to copies of these arrays in shared memory, read-only for all who get them."""
+        """Return references to read-only copies of these arrays in shared memory."""
         return tuple(map(self._put, arrays))
 
     def _put(self, array: np.ndarray) -> ray.ObjectRef:
@@ -66,11 +66,13 @@ class _Copy:
     owners: set[int] = dataclasses.field(default_factory=set)
 
     def is_there(self, here: tuple[str, str]) -> bool:
-        """Whether somebody needs it, and it is in the shared memory of the Ray that runs `here`."""
+        """Return whether the copy is needed, and is in the shared memory of the Ray that runs
+        `here`.
+        """
         return self.reference is not None and self.of == here
 
     def holds(self, array: np.ndarray) -> bool:
-        """Whether it has the content of `array`, byte for byte. One that was lost has none."""
+        """Return whether it has the content of `array`, byte for byte. A lost copy has none."""
         if (self.dtype, self.shape) != (array.dtype, array.shape):
             return False
         try:
@@ -99,7 +101,9 @@ def _this_ray() -> tuple[str, str]:
 
 
 def _same(left: np.ndarray, right: np.ndarray) -> bool:
-    """Whether two arrays of the same type and shape hold the same bytes, a part at a time."""
+    """Return whether two arrays of the same type and shape hold the same bytes, comparing in
+    chunks.
+    """
     if left.flags.c_contiguous and right.flags.c_contiguous:
         a, b = (array.reshape(-1).view(np.uint8) for array in (left, right))
         return all(

@@ -1,5 +1,5 @@
-"""Warnings on their way to the user: raised or logged in a worker, they are repeated in the
-driver, each once. Runs in driver and worker.
+"""Repeat workers' warnings and logged warnings in the driver, each once. Runs in driver
+and worker.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Saying:
 
 
 class Collector(logging.Handler):
-    """Takes in what a worker's process warns of, to be sent with its next report."""
+    """Collect the warnings of a worker's process, to be sent with its next report."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -132,20 +132,20 @@ class Collector(logging.Handler):
                 self._said.append(saying)
 
     def hand_out(self) -> tuple[Saying, ...]:
-        """Return what was said since the last call."""
+        """Return the warnings since the last call."""
         with self._mutex:
             said, self._said = tuple(self._said), []
         return said
 
 
 class Repeater:
-    """Says in the driver what workers have said, each once in a search."""
+    """Repeat the workers' warnings in the driver, each once per search."""
 
     def __init__(self) -> None:
         self._known: set[tuple[Any, ...]] = set()
 
     def repeat(self, sayings: Iterable[Saying]) -> None:
-        """Show warnings, and log what was logged, as if it had been said here.
+        """Show warnings, and log messages, as if they had been raised here.
 
         Filters have been applied in the worker, which has the script's.
         """

@@ -1,12 +1,13 @@
-"""What is sent to workers: pickled, with large arrays apart, and refused by name where it cannot
-be. Runs in driver and worker.
+"""Pickle what is sent to workers, with large arrays kept apart, and name the parts that cannot be
+pickled. Runs in driver and worker.
 
-Arrays of a megabyte and more are not part of the pickle, wherever in the object they are, so that
-the executor can put each into shared memory once and every trial can map it from there, read-only.
-`tf.data` pipelines travel as their graphs, and symbolic tensors of Keras, such as the output of
-layers that a script made at its top, as one model that has them all, with the layers and models
-that they were made by. So do models that have layers in common. What else there is of Keras,
-TensorFlow and NumPy is taken apart by `keras_objects`, `tf_objects` and `array_kinds`.
+Arrays of 1 MiB or more are not part of the pickle, wherever in the object they are. The executor
+puts each into shared memory once, and every trial maps it from there, read-only.
+
+`tf.data` pipelines are sent as their graphs. Symbolic Keras tensors, such as the output of layers
+at the top of a script, are sent as one model with their layers and models. So are models that share
+layers. Other objects of Keras, TensorFlow and NumPy are handled by `keras_objects`, `tf_objects`
+and `array_kinds`.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ from glimr_keras.transport.custom_objects import Registry, place_of
 from glimr_keras.transport.module_state import Rebound
 
 LARGE = 2**20
-"""Arrays of at least so many bytes are kept apart."""
+"""Arrays of at least this many bytes are kept apart."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SerializedObject:
-    """An object, pickled.
+    """A pickled object.
 
     Attributes:
         content: The pickle.
-        arrays: The arrays of at least `LARGE` bytes that the pickle refers to by their number.
+        arrays: The arrays of at least `LARGE` bytes, to which the pickle refers by number.
     """
 
     content: bytes
@@ -50,10 +51,10 @@ class SerializedObject:
 
 
 def pack(value: Any) -> SerializedObject:
-    """Pickles an object, and leaves its large arrays as they are.
+    """Pickle an object, without copying its large arrays into the pickle.
 
     Raises:
-        Exception: Whatever the object's parts raise when they are pickled.
+        Exception: Any exception that the object's parts raise when they are pickled.
     """
     rebound = Rebound.current(lambda part: _error(part) is None)
     content, pickler = _packed((rebound, value), Registry.current(_can_be_sent))
@@ -61,9 +62,8 @@ def pack(value: Any) -> SerializedObject:
 
 
 def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
-    """A fresh copy of what was packed, in which the large arrays are those given here. What the
-    script has registered with Keras is then registered in this process too, and what it has put
-    into its modules is there.
+    """Return a fresh copy of a packed object, which uses the given large arrays. Also register the
+    script's custom Keras objects in this process, and restore what the script set in its modules.
     """
     unpickler = _Unpickler(content, _Apart(arrays))
     unpickler.load().install()
@@ -74,14 +74,14 @@ def unpack(content: bytes, arrays: Sequence[np.ndarray]) -> Any:
 
 
 def copied(value: Any) -> Any:
-    """A copy for this process, in which classes, tuners, large arrays, and symbolic tensors with
-    their layers and models are those of the original.
+    """Return a copy for this process that shares classes, tuners, large arrays, and symbolic
+    tensors with their layers and models with the original.
 
-    A class that a script has at its top would be pickled with its methods and the variables that
-    they use, and unpickling it here would give the script's own class copies of these variables.
+    A class at the top of a script would be pickled with its methods and the variables that they
+    use. Unpickling it here would give the script's own class copies of these variables.
 
     Raises:
-        Exception: Whatever the object's parts raise when they are pickled.
+        Exception: Any exception that the object's parts raise when they are pickled.
     """
     content, pickler = _connected([value], stays_here=True)
     with keras_objects.undisturbed():
@@ -127,7 +127,7 @@ def _dumped(
 
 
 def _can_be_sent(value: Any) -> bool:
-    """Whether something can be pickled without anything that is connected to other things."""
+    """Return whether something can be pickled independently of connected objects."""
     with contextlib.suppress(Exception):
         return not _dumped([value])[1].apart.tensors
     return False
@@ -135,14 +135,14 @@ def _can_be_sent(value: Any) -> bool:
 
 @functools.singledispatch
 def sent(value: Any) -> Any:
-    """What is sent in the place of an object, wherever it is reached from. For kinds of which a
-    part stays in the driver, something else is registered here.
+    """Return what is sent in place of an object, wherever it is referenced. Types of which a part
+    stays in the driver register their own replacement here.
     """
     return value
 
 
 def _once(values: Sequence[Any]) -> list[Any]:
-    """Each object once, in their order."""
+    """Return each object once, in order."""
     return list({id(value): value for value in values}.values())
 
 
@@ -243,14 +243,14 @@ class _Joint:
 
 
 def _is_functional(value: Any) -> bool:
-    """Whether it is a model that is made of symbolic tensors."""
+    """Return whether it is a model made of symbolic tensors."""
     return isinstance(value, keras.Model) and hasattr(
         getattr(value, "_functional", value), "_inputs_struct"
     )
 
 
 def _ends(model: keras.Model) -> tuple[Any, Any]:
-    """Its inputs and outputs, in the structure that it takes and returns."""
+    """Return its inputs and outputs, in the structure that it takes and returns."""
     functional = getattr(model, "_functional", model)  # of a `Sequential`
     return functional._inputs_struct, functional._outputs_struct
 
@@ -409,12 +409,12 @@ class _Unpickler(pickle.Unpickler):
 
 
 def check_sendable(value: Any, name: str) -> None:
-    """Refuses an object that cannot be pickled, or a Keras object that cannot be made again, and
-    names the innermost attribute that is the reason.
+    """Refuse an object that cannot be pickled, or a Keras object that cannot be restored, and name
+    the innermost attribute that is the reason.
 
     Args:
-        value: What is to be sent. Large arrays in it are not copied for the check.
-        name: How the user calls it, such as `"hypermodel"`.
+        value: The object to send. Large arrays in it are not copied for the check.
+        name: The user's name for it, such as `"hypermodel"`.
 
     Raises:
         ShippingError: With the path of the attribute, closure variable or item.
@@ -471,7 +471,9 @@ _DELICATE = (
 
 
 def _is_delicate(value: Any) -> bool:
-    """Whether it is an object of a script's class that could be pickled and not unpickled."""
+    """Return whether it is an object of a script's class that might be pickled but not
+    unpickled.
+    """
     kind = type(value)
     return place_of(kind) is None and (
         isinstance(value, BaseException)
@@ -485,7 +487,7 @@ def _is_delicate(value: Any) -> bool:
 
 
 def _find(value: Any, path: str, seen: set[int]) -> tuple[str, Any]:
-    """The innermost part of `value` that cannot be pickled, with its path."""
+    """Return the innermost part of `value` that cannot be pickled, with its path."""
     seen.add(id(value))
     for name, part in _parts(value):
         if id(part) not in seen and _error(part) is not None:

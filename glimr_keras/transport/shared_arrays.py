@@ -19,7 +19,7 @@ class SharedArray(np.ndarray):
     """A NumPy array that becomes a tensor without a copy."""
 
     def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
-        """What TensorFlow calls to convert an object to a tensor."""
+        """Return a tensor; called by TensorFlow to convert an object."""
         import tensorflow as tf  # it is there, since it calls
 
         if self._is_as_tensorflow_has_it() and dtype in (None, tf.as_dtype(self.dtype)):
@@ -27,8 +27,8 @@ class SharedArray(np.ndarray):
         return tf.convert_to_tensor(np.asarray(self), dtype, name=name)
 
     def _is_as_tensorflow_has_it(self) -> bool:
-        """Whether the memory is laid out like a tensor's; TensorFlow does not check that, and
-        crashes on other memory.
+        """Return whether the memory is laid out like a tensor's; TensorFlow does not check that,
+        and crashes on other memory.
         """
         is_aligned = self.ctypes.data % _ALIGNMENT == 0
         return (

@@ -21,26 +21,30 @@ from glimr_keras._utils.own_code import is_own_file
 from glimr_keras.transport.custom_objects import is_by_value
 
 LARGEST = 2**16
-"""Bytes of the largest pickle, and parts of the largest container."""
+"""The maximum size of a pickle in bytes, and of a container in items."""
 _SIZED = (str, bytes, bytearray, list, tuple, set, frozenset, dict, collections.deque)
 _METHODS = (types.MethodType, types.BuiltinMethodType)
 _NAMED = (type, types.FunctionType, *_METHODS)
 
 
 class OfMainError(Exception):
-    """A value has something that is of the main script, or of a module that is sent by value."""
+    """Raised if a value contains something of the main script, or of a module that is sent by
+    value.
+    """
 
 
 class NotHereError(Exception):
-    """A value has a path of another machine, or something of a module that is not imported."""
+    """Raised if a value contains a path of another machine, or something of a module that is not
+    imported.
+    """
 
 
 def written(value: Any) -> bytes:
-    """A value, pickled. It takes no longer than a small value takes.
+    """Return a pickled value. This takes no longer than for a small value.
 
     Raises:
-        OfMainError: If something in it is of the main script.
-        Exception: If it is large or cannot be pickled, and whatever its parts raise.
+        OfMainError: If it contains something of the main script.
+        Exception: If it is large or cannot be pickled, and any exception that its parts raise.
     """
     if issubclass(type(value), _SIZED) and len(value) > LARGEST:
         raise pickle.PicklingError("It is too large.")
@@ -53,7 +57,7 @@ def written(value: Any) -> bytes:
 
 
 def written_or_none(value: Any) -> bytes | None:
-    """The same; `None` of what is not to be written."""
+    """Return a pickled value; `None` if it cannot be pickled here."""
     try:
         return written(value)
     except Exception:
@@ -109,7 +113,7 @@ class _Pickler(pickle.Pickler):
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
 
     def persistent_id(self, value: Any) -> str | None:
-        """Marks absolute paths, which are others on another machine."""
+        """Mark absolute paths, which differ on another machine."""
         if type(value) is not str:
             return None
         if len(value) > LARGEST:  # which would be copied first
@@ -138,7 +142,7 @@ class _Unpickler(pickle.Unpickler):
         self._keep, self._imports = keep, imports
 
     def persistent_load(self, path: str) -> str:
-        """The path on this machine."""
+        """Return the path on this machine."""
         if self._there == self._here:
             return path
         is_within = bool(self._there) and f"{path}{os.sep}".startswith(self._there + os.sep)
@@ -182,7 +186,9 @@ def is_filled(now: Any, value: Any, objects: bool = True) -> bool:
 
 
 def _has_state_of(now: Any, value: Any) -> bool:
-    """Gives an object the attributes of another, as `copy.copy` does."""
+    """Give an object the attributes of another, as `copy.copy` does, and return whether that was
+    possible.
+    """
     kind = type(value)
     reduced = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     make, arguments, state = (*reduced, None)[:3] if isinstance(reduced, tuple) else (None,) * 3

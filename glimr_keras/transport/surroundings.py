@@ -66,7 +66,7 @@ class Surroundings:
 
     @classmethod
     def current(cls) -> Surroundings:
-        """What this process has now."""
+        """Return the surroundings of this process."""
         now = _without_ray(os.environ)
         begun = _without_ray(_environment_at_start())
         return cls(
@@ -132,8 +132,8 @@ class Surroundings:
 
 
 def merged(here: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Paths of modules in the order of the driver, after what only this process has before any of
-    them, and before what else it has.
+    """Return module paths in the driver's order, after those that only this process has before any
+    of them, and before its others.
     """
     here, wanted = list(here), list(dict.fromkeys(wanted))
     shared = [place for place, entry in enumerate(here) if entry in wanted]
@@ -143,7 +143,7 @@ def merged(here: Iterable[str], wanted: Iterable[str]) -> list[str]:
 
 
 def _machine() -> str:
-    """Names this machine, or the container that this process is in."""
+    """Return an identifier of this machine, or of this process' container."""
     boot = ""
     with contextlib.suppress(OSError):
         boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -173,7 +173,7 @@ def _without_ray(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _of_runtime_env() -> set[str]:
-    """The variables that the user has Ray give its workers, by `runtime_env`."""
+    """Return the variables that the user sets for Ray's workers by `runtime_env`."""
     if not ray.is_initialized():
         return set()
     return set(ray.get_runtime_context().runtime_env.get("env_vars") or ())
@@ -183,8 +183,8 @@ _AT_IMPORT = dict(os.environ)
 
 
 def _environment_at_start() -> Mapping[str, str]:
-    """The variables that this process was started with; where the system does not say, those that
-    it had when this was imported.
+    """Return the variables with which this process was started; if the system does not provide
+    them, those at import time.
     """
     try:
         said = pathlib.Path("/proc/self/environ").read_bytes()
@@ -219,7 +219,7 @@ def _added(before: Mapping[str, _T], now: Mapping[str, _T]) -> dict[str, _T]:
 
 @functools.cache
 def _own() -> _Own:
-    """What this process had when it was first asked."""
+    """Return what this process had at the first call."""
     return _Own.current()
 
 
@@ -260,14 +260,14 @@ def _set(name: str, value: Any) -> None:
 
 
 def _umask() -> int:
-    """The mask of permissions, which can only be read by setting it."""
+    """Return the permission mask, which can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
 def _logging_levels() -> dict[str, int]:
-    """The levels that were set, by the name of the logger; the first is that of all others."""
+    """Return the levels that were set, by logger name; the first is the root logger's."""
     loggers = {
         name: logger
         for name, logger in dict(logging.root.manager.loggerDict).items()

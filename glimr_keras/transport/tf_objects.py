@@ -36,7 +36,7 @@ _OPTIONS = (
 
 
 def _options(function: Any) -> dict[str, Any]:
-    """What a `tf.function` was made with."""
+    """Return the arguments with which a `tf.function` was made."""
     options = {name: getattr(function, f"_{name}", None) for name in _OPTIONS}
     attributes = getattr(function, "_attributes", None)
     return {
@@ -115,7 +115,7 @@ _TABLES: dict[str, Callable[[Any], dict[str, Any]]] = {
 
 
 def _table(name: str, said: dict[str, Any]) -> Any:
-    """A table with the same content."""
+    """Return a table with the same content."""
     import tensorflow as tf
 
     content = said.pop("content")
