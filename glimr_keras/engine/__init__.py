@@ -1,4 +1,4 @@
-"""The places where KerasTuner has its classes. Doors: nothing is defined here."""
+"""KerasTuner's modules of the same names. Re-exports only."""
 
 from glimr_keras.engine import (
     base_tuner,

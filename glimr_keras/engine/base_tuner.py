@@ -1,4 +1,4 @@
-"""Where KerasTuner has `BaseTuner`. A door: nothing is defined here."""
+"""The module where KerasTuner has `BaseTuner`. Re-exports only."""
 
 from glimr_keras.tuners.base_tuner import BaseTuner
 

@@ -1,4 +1,4 @@
-"""Where KerasTuner has `HyperModel`. A door: nothing is defined here."""
+"""The module where KerasTuner has `HyperModel`. Re-exports only."""
 
 from glimr_keras.models.hypermodel import HyperModel
 

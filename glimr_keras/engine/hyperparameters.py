@@ -1,4 +1,4 @@
-"""Where KerasTuner has the kinds of hyperparameter. A door: nothing is defined here."""
+"""The module where KerasTuner has its hyperparameter classes. Re-exports only."""
 
 from glimr_keras.space.hp_types import Boolean, Choice, Fixed, Float, HyperParameter, Int, serialize
 from glimr_keras.space.hyperparameters import HyperParameters, deserialize

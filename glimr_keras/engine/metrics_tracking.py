@@ -1,4 +1,4 @@
-"""Where KerasTuner has a trial's metrics. A door: nothing is defined here."""
+"""The module where KerasTuner has the metrics of a trial. Re-exports only."""
 
 from glimr_keras.trials.metrics_tracking import (
     MetricHistory,

@@ -1,4 +1,4 @@
-"""Where KerasTuner has `Objective`. A door: nothing is defined here."""
+"""The module where KerasTuner has `Objective`. Re-exports only."""
 
 from glimr_keras.trials.objective import MultiObjective, Objective, create_objective
 

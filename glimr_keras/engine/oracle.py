@@ -1,4 +1,4 @@
-"""Where KerasTuner has `Oracle` and `Objective`. A door: nothing is defined here."""
+"""The module where KerasTuner has `Oracle` and `Objective`. Re-exports only."""
 
 from glimr_keras.oracles import Oracle
 from glimr_keras.oracles.locks import synchronized

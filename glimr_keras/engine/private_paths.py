@@ -1,5 +1,5 @@
-"""The paths of KerasTuner's private modules, `keras_tuner.src.…`, below `glimr_keras.src`: those
-that scripts import from are other names of ours, and the others say what to import instead.
+"""KerasTuner's private modules, `keras_tuner.src.…`, as aliases below `glimr_keras.src`. Modules
+that scripts import from are available; an import of any other names the replacement.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _DOORS = MappingProxyType(
         "backend.config": ["keras.config", "glimr_keras.tuners.run_trial_parts"],
     }
 )
-"""The modules whose names a path has."""
+"""The modules whose names are available at each path."""
 _HALLS = MappingProxyType(
     {
         "engine": ["glimr_keras.engine"],
@@ -58,7 +58,7 @@ _HALLS = MappingProxyType(
         "backend": [],
     }
 )
-"""Paths that have others below them, and the modules whose names they have as well."""
+"""Paths with other paths below them, and the modules whose names they offer as well."""
 _INSTEAD = MappingProxyType(
     {
         "distribute": "A search over several machines is a Ray cluster: give the tuner `address=`.",
@@ -79,7 +79,7 @@ def open_doors() -> None:
 
 
 def _open(path: str, modules: Iterable[str]) -> None:
-    """Make one path importable, and known to the path above it."""
+    """Make one path importable, as an attribute of its parent."""
     name = f"{_ROOT}.{path}" if path else _ROOT
     found = [importlib.import_module(module) for module in modules]
     module = _joined(name, found)
@@ -91,11 +91,11 @@ def _open(path: str, modules: Iterable[str]) -> None:
 def _joined(name: str, modules: Sequence[types.ModuleType]) -> types.ModuleType:
     """Return a module with the names of others.
 
-    It is a package, in which nothing is found, so that `_Adviser` is asked for all that is below.
+    It is an empty package, so that imports of anything below it reach `_Adviser`.
     """
 
     def others(wanted: str) -> Any:
-        """Return a name that is not public, such as `__version__`."""
+        """Return the value of a non-public name, such as `__version__`."""
         for module in modules:
             if wanted in vars(module):
                 return vars(module)[wanted]
@@ -113,13 +113,13 @@ def _joined(name: str, modules: Sequence[types.ModuleType]) -> types.ModuleType:
 
 
 class _Adviser(importlib.abc.MetaPathFinder):
-    """Says of the other paths what to import instead. It is asked last."""
+    """The last import finder, which names the replacements of all other paths."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
         """Find nothing.
 
         Raises:
-            ModuleNotFoundError: If the path is one of KerasTuner's private ones.
+            ModuleNotFoundError: If the path belongs to one of KerasTuner's private modules.
         """
         if fullname.startswith(f"{_ROOT}."):
             _advise(fullname)
@@ -132,7 +132,7 @@ def _advise(fullname: str) -> NoReturn:
         "Import from `glimr_keras`, or its `engine`, `oracles`, `tuners`, `applications` or "
         "`errors`."
     )
-    raise ModuleNotFoundError(  # without a name, by which `from … import` would ignore it
+    raise ModuleNotFoundError(  # no `name`, since `from … import` would then ignore it
         f"{fullname!r} is private to KerasTuner, and not here. {instead or public} Of the private "
         f"ones there are: {', '.join(sorted(_DOORS))}"
     )

@@ -1,4 +1,4 @@
-"""Where KerasTuner has `Trial`. A door: nothing is defined here."""
+"""The module where KerasTuner has `Trial`. Re-exports only."""
 
 from glimr_keras.trials.execution import TrialStatus
 from glimr_keras.trials.trial import Trial

@@ -1,4 +1,4 @@
-"""Where KerasTuner has `Tuner`. A door: nothing is defined here."""
+"""The module where KerasTuner has `Tuner`. Re-exports only."""
 
 from glimr_keras.models.compile_overrides import maybe_distribute
 from glimr_keras.tuners.tuner import Tuner

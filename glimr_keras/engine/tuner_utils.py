@@ -1,4 +1,4 @@
-"""Where KerasTuner has what its own `run_trial` is made of. A door: nothing is defined here."""
+"""The module where KerasTuner has the parts of its own `run_trial`. Re-exports only."""
 
 from glimr_keras.tuners.run_trial_parts import (
     SaveBestEpoch,

@@ -1,4 +1,4 @@
-"""glimr's own class, in front of `RayTuner`, and the places where glimr has its functions."""
+"""glimr's class `Search` on top of `RayTuner`, and glimr's functions under their module paths."""
 
 from glimr_keras.glimr.analysis import (
     default_checkpoints,

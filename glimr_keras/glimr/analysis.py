@@ -1,4 +1,4 @@
-"""Where glimr has the tables of an experiment. A door: nothing is defined here."""
+"""The module where glimr has its tables of an experiment. Re-exports only."""
 
 from glimr_keras.glimr import former_names
 from glimr_keras.glimr.experiments import experiment_table

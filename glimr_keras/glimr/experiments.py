@@ -10,14 +10,14 @@ from glimr_keras.results import tables
 
 
 def experiment_table(exp_dir: str | os.PathLike[str], checkpointed: bool = True) -> pd.DataFrame:
-    """One row for each training of an experiment, the epoch whose weights are there.
+    """Return one row for each training of an experiment: the epoch whose weights were saved.
 
     Args:
-        exp_dir: The experiment's directory, `local_dir` and `name` of `Search.experiment`.
-        checkpointed: Whether other epochs are left out.
+        exp_dir: The experiment's directory: `name` in `local_dir` of `Search.experiment`.
+        checkpointed: Whether to leave out all other epochs. Defaults to `True`.
 
     Returns:
-        As `glimr_keras.experiment_table`.
+        The same table as `glimr_keras.experiment_table`.
 
     Raises:
         ProjectError: If there is no experiment.

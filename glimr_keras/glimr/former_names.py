@@ -1,4 +1,4 @@
-"""What to use instead of names that glimr's modules once had, or keep to themselves."""
+"""Replacements for names that glimr's modules once had, or that are private there."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _INSTEAD = MappingProxyType(
 
 
 def refusing(module: str) -> Callable[[str], NoReturn]:
-    """Return a `__getattr__` for one of glimr's modules.
+    """Return a module's `__getattr__` that names the replacement of a former name.
 
     Args:
-        module: Its full name here.
+        module: Full name of the module in this package.
     """
     instead = _INSTEAD[module.rpartition(".")[2]]
 
     def refuse(name: str) -> NoReturn:
-        if name in instead:  # `from … import` would not show the text of an AttributeError
+        if name in instead:  # `from … import` hides the text of an AttributeError
             raise ImportError(f"glimr's {name!r} is not in {module!r}. {instead[name]}")
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
@@ -56,8 +56,8 @@ def refusing(module: str) -> Callable[[str], NoReturn]:
 
 
 class FormerAttribute:
-    """An attribute that a class of glimr's has, and ours does not: to ask for it, or to set it,
-    says what to use instead.
+    """An attribute of a glimr class that is missing here. To read or set it raises an error that
+    names the replacement.
     """
 
     def __init__(self, instead: str) -> None:
@@ -74,11 +74,11 @@ class FormerAttribute:
 
 
 def warn_of_former_domains(space: Mapping[str, Any]) -> None:
-    """Warn of values that glimr's early versions searched, and that are fixed values here.
+    """Warn of values that glimr's early versions searched and that are fixed values here.
 
     Args:
-        space: Nested dicts. Sets were choices, and lists of a lower bound, an upper bound and a
-            step were ranges.
+        space: Nested dicts. Sets used to be choices; lists of a lower bound, an upper bound and a
+            step used to be ranges.
     """
     found = [f"{name}={value!r}" for name, value in _former_domains(space, "")]
     if found:
@@ -101,7 +101,7 @@ def _former_domains(section: Mapping[Any, Any], prefix: str) -> Iterator[tuple[s
 
 
 def _is_range(value: Any) -> bool:
-    """Whether a value can be read as a lower bound, an upper bound and a step between them."""
+    """Return whether a value looks like a lower bound, an upper bound and a step."""
     if not isinstance(value, list) or len(value) != 3:
         return False
     if not all(isinstance(each, numbers.Real) and not isinstance(each, bool) for each in value):

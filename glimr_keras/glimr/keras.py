@@ -1,4 +1,4 @@
-"""Where glimr makes Keras' objects of a configuration. A door: nothing is defined here."""
+"""The module where glimr makes Keras objects from a configuration. Re-exports only."""
 
 from glimr_keras.models.optimizers import keras_optimizer
 from glimr_keras.models.tasks import keras_losses, keras_metrics

@@ -1,4 +1,4 @@
-"""Where glimr has `optimization_space`. A door: nothing is defined here."""
+"""The module where glimr has `optimization_space`. Re-exports only."""
 
 from glimr_keras.glimr import former_names
 from glimr_keras.models.optimizers import optimization_space

@@ -1,4 +1,4 @@
-"""A project as Ray Tune's `ResultGrid`: one result for each training. Runs in the driver."""
+"""A project as a Ray Tune `ResultGrid`, with one result per training. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SCOPES = {"all": None, "avg": 0, "last-5-avg": 5, "last-10-avg": 10}
 
 
 class ProjectResultGrid(tune.ResultGrid):
-    """The results of a project, one for each training, in the order of configurations and folds.
+    """The results of a project, one per training, in the order of configurations and folds.
 
-    Metrics are those of the last epoch, `best_checkpoints` has the epoch whose weights are there,
+    Metrics are those of the last epoch, `best_checkpoints` has the epoch whose weights were saved,
     and `config` is the configuration as nested dicts.
 
     Args:
         directory: The project's directory.
-        space: The declared space, with whose fixed values a result's `config` is whole; without, it
-            has the searched ones.
+        space: The declared space, whose fixed values are added to each result's `config`. Defaults
+            to `None`: `config` has the searched values only.
     """
 
     def __init__(self, directory: pathlib.Path, space: DeclaredSpace | None = None) -> None:
@@ -53,12 +53,12 @@ class ProjectResultGrid(tune.ResultGrid):
 
     @property
     def experiment_path(self) -> str:
-        """The project's directory."""
+        """Return the project's directory."""
         return str(self._directory)
 
     @property
     def filesystem(self) -> pyarrow.fs.FileSystem:
-        """Where that is: this machine's."""
+        """Return the file system of `experiment_path`, which is local."""
         return pyarrow.fs.LocalFileSystem()
 
     def get_best_result(
@@ -68,18 +68,19 @@ class ProjectResultGrid(tune.ResultGrid):
         scope: str = "last",
         filter_nan_and_inf: bool = True,
     ) -> tune.Result:
-        """The best training of those that did not fail.
+        """Return the best training among those that did not fail.
 
         Args:
-            metric: By default the search's own.
-            mode: `"min"` or `"max"`, by default the search's own.
-            scope: Of each training, the metric of the `"last"` epoch counts, or the best of
-                `"all"`, or the mean of all (`"avg"`) or of the last five or ten (`"last-5-avg"`,
-                `"last-10-avg"`).
-            filter_nan_and_inf: Whether trainings with such a value are left out.
+            metric: Name of the metric. Defaults to `None`, which means the search's objective.
+            mode: `"min"` or `"max"`. Defaults to `None`, which means the search's direction.
+            scope: Which epochs of a training count: the `"last"`; the best of `"all"`; the mean of
+                all (`"avg"`), of the last five (`"last-5-avg"`) or of the last ten
+                (`"last-10-avg"`). Defaults to `"last"`.
+            filter_nan_and_inf: Whether to leave out trainings whose value is NaN or infinite.
+                Defaults to `True`.
 
         Raises:
-            ValueError: If `scope` or `mode` is something else, or there is no such metric.
+            ValueError: If `scope` or `mode` is invalid, or there is no such metric.
             RuntimeError: If no training has a value.
         """
         metric, mode = metric or self._metric, mode or self._mode
@@ -90,7 +91,7 @@ class ProjectResultGrid(tune.ResultGrid):
             )
         tables.top_k_trials(
             self._table, metric, mode or "", 1
-        )  # says what is wrong with metric and mode
+        )  # raises an error for an invalid metric or mode
         scored = []
         for result in (result for result in self._results if result.error is None):
             values = _values(result.metrics_dataframe, metric)
@@ -104,11 +105,11 @@ class ProjectResultGrid(tune.ResultGrid):
     def get_dataframe(
         self, filter_metric: str | None = None, filter_mode: str | None = None
     ) -> pd.DataFrame:
-        """One row for each training, as in `experiment_table`: its last epoch, or its best.
+        """Return one row per training, as in `experiment_table`: its last or its best epoch.
 
         Args:
-            filter_metric: The epoch in which this metric is best; `None` for the last epoch.
-            filter_mode: `"min"` or `"max"`.
+            filter_metric: Metric that selects the best epoch. Defaults to `None`: the last epoch.
+            filter_mode: `"min"` or `"max"`. Defaults to `None`: the search's direction.
         """
         if filter_metric is None:
             return self._table.drop_duplicates(["trial_id", "execution"], keep="last").reset_index(
@@ -121,12 +122,12 @@ class ProjectResultGrid(tune.ResultGrid):
 
     @property
     def num_errors(self) -> int:
-        """How many trainings failed."""
+        """Return the number of trainings that failed."""
         return self._statuses.count(TrialStatus.FAILED)
 
     @property
     def num_terminated(self) -> int:
-        """How many trainings ended without an error."""
+        """Return the number of trainings that ended without an error."""
         return len(self._statuses) - self.num_errors - self._statuses.count(TrialStatus.RUNNING)
 
 

@@ -1,4 +1,4 @@
-"""`Search`: glimr's class, a thin front on `RayTuner`. Runs in the driver."""
+"""`Search`: glimr's class, a thin wrapper of `RayTuner`. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -39,40 +39,43 @@ _FOLD_ARGUMENTS = ("cv_index", "cv_folds")
 
 
 class Search:
-    """Tunes a model that a space, a builder and a loader describe, with the interface of glimr.
+    """Tune a model described by a space, a builder and a loader, with glimr's interface.
 
     Args:
-        space: A nested dict of fixed values and `ray.tune` domains, with sections `tasks`,
+        space: A nested dict of fixed values and `ray.tune` domains, with the sections `tasks`,
             `optimization` and `data`; see `keras_losses`, `keras_metrics` and `optimization_space`.
-            It is read, never changed.
-        builder: `builder(config)`, called with one configuration as nested dicts; returns
-            `(model, losses, loss_weights, metrics)`.
-        loader: `loader(**config["data"])`; returns `(train, validation)`, each what Keras' `fit`
-            takes as `x` or a tuple `(x, y)`, with labels in a dict by task.
-        metric: What is optimised, `"task_metric"` or `"task_loss"`, on the validation data; by
-            default the first metric of the first task.
-        mode: `"max"` or `"min"`.
-        cv_folds: Of a cross validation: each configuration is trained once for each fold, and
-            `loader` also gets `cv_index`, the fold counted from 0, and `cv_folds`.
-        stopper: A `ray.tune.Stopper`; by default `TrialPlateauStopper(metric)`.
-        loader_kwargs: Further arguments of the loader, which are not searched.
-        fit_kwargs: Arguments of Keras' `fit`.
-        seed: Makes the search draw the same configurations, and each training the same weights.
+            It is never modified.
+        builder: Function `builder(config)` that receives one configuration as nested dicts and
+            returns `(model, losses, loss_weights, metrics)`.
+        loader: Function `loader(**config["data"])` that returns `(train, validation)`. Each is
+            valid as `x` of Keras' `fit`, or a tuple `(x, y)`, with labels in a dict by task.
+        metric: The metric to optimise on the validation data, `"task_metric"` or `"task_loss"`.
+            Defaults to `None`: the first metric of the first task.
+        mode: `"max"` or `"min"`. Defaults to `"max"`.
+        cv_folds: Number of folds for cross validation. Each configuration is trained once per fold,
+            and `loader` also receives `cv_index`, the fold counted from 0, and `cv_folds`. Defaults
+            to `None`: no cross validation.
+        stopper: A `ray.tune.Stopper`. Defaults to `None`: `TrialPlateauStopper(metric)`.
+        loader_kwargs: Additional arguments of the loader, which are not searched. Defaults to
+            `None`.
+        fit_kwargs: Arguments of Keras' `fit`. Defaults to `None`.
+        seed: Random seed for the configurations that the search draws and the weights of each
+            training. Defaults to `None`, as for `RayTuner`.
 
     Attributes:
         space, builder, loader, metric, mode, cv_folds, stopper, loader_kwargs, fit_kwargs, seed: As
             above.
-        checkpoint_config, reporter, resources: What the setters set; they can be set directly as
-            well.
-        failure_config: Of which `max_failures` says how often a training is continued whose process
-            was lost.
-        sync_config: Ray's, for scripts that set it.
+        checkpoint_config, reporter, resources: The values that the setters set. They can also be
+            set directly.
+        failure_config: Its `max_failures` is the number of times a training is resumed after its
+            process was lost.
+        sync_config: Ray's sync configuration, for scripts that set it.
         tuner: The `RayTuner` of the last experiment, with its `get_best_models`,
             `results_dataframe` and so on.
 
     Raises:
-        ValueError: If the space has no tasks, `mode` is something else, or the loader does not take
-            what it would get, or needs more.
+        ValueError: If the space has no tasks, `mode` is invalid, or the loader does not accept the
+            arguments it would receive, or needs more.
 
     Example:
         search = Search(space, builder, loader, metric="digit_accuracy")
@@ -140,13 +143,14 @@ class Search:
         num_to_keep: int = 1,
         **kwargs: Any,
     ) -> None:
-        """Says which weights are kept: those of the best epoch of each training, by the metric that
-        is optimised.
+        """Set which weights are kept: those of each training's best epoch by the objective.
 
         Args:
-            metric, mode: By default those of the search; others are refused with a warning.
-            num_to_keep: Likewise, if above 1.
-            **kwargs: Others of `ray.tune.CheckpointConfig`.
+            metric, mode: Metric and direction. Others than those of the search are ignored with a
+                warning. Defaults to `None`: those of the search.
+            num_to_keep: Number of epochs whose weights are kept. Values other than 1 are ignored
+                with a warning. Defaults to `1`.
+            **kwargs: Other arguments of `ray.tune.CheckpointConfig`.
         """
         metric, mode = metric or self.metric, mode or self.mode
         if (metric, mode) != (self.metric, self.mode) or num_to_keep != 1:
@@ -172,16 +176,19 @@ class Search:
         max_report_frequency: int = 30,
         **kwargs: Any,
     ) -> None:
-        """Shows a table of Ray's while an experiment runs, instead of the live line.
+        """Show Ray's table while an experiment runs, instead of the live line.
 
         Args:
-            metrics: Its columns; by default every metric of every task, and their losses.
-            parameters: Further columns: the name shown, by the hyperparameter's full name; by
-                default method and learning rate of the optimization.
-            jupyter: Whether the table is updated in place in a notebook, rather than printed again.
-            sort_by_metric: Whether trials are sorted by the metric that is optimised.
-            max_report_frequency: Seconds between two tables, at least.
-            **kwargs: Others of `ray.tune.CLIReporter` or `ray.tune.JupyterNotebookReporter`.
+            metrics: Metrics to show as columns. Defaults to `None`: the metrics and the loss of
+                every task.
+            parameters: Hyperparameters to show as columns: full names, or a dict from full name to
+                column name. Defaults to `None`: method and learning rate of the optimization.
+            jupyter: Whether to update the table in place in a notebook, rather than print it again.
+                Defaults to `False`.
+            sort_by_metric: Whether to sort trials by the objective. Defaults to `True`.
+            max_report_frequency: Minimum time between two tables, in seconds. Defaults to `30`.
+            **kwargs: Other arguments of `ray.tune.CLIReporter` or
+                `ray.tune.JupyterNotebookReporter`.
         """
         if metrics is None:
             tasks = self.space[SECTION].items()
@@ -209,15 +216,15 @@ class Search:
             **{
                 "print_intermediate_tables": True,
                 **kwargs,
-            },  # else it depends on what was searched before
+            },  # otherwise it depends on earlier searches
         )
 
     def set_resources(self, resources: Mapping[str, float] | None = None) -> None:
-        """Says what one training takes.
+        """Set the resources of one training.
 
         Args:
-            resources: Such as `{"CPU": 2, "GPU": 0.5}`. Defaults to one GPU and an even part of the
-                CPUs where there are GPUs, and else to one CPU.
+            resources: Amounts by name, such as `{"CPU": 2, "GPU": 0.5}`. Defaults to `None`: one
+                GPU and an equal share of the CPUs if there are GPUs, otherwise one CPU.
         """
         self.resources = None if resources is None else dict(resources)
 
@@ -231,25 +238,28 @@ class Search:
         search_alg: tune.search.Searcher | None = None,
         **kwargs: Any,
     ) -> ProjectResultGrid:
-        """Runs trials until the experiment has `num_samples` configurations; an experiment that is
-        there is continued.
+        """Run trials until the experiment has `num_samples` configurations.
+
+        An existing experiment is continued.
 
         Args:
-            local_dir: Where experiments are.
-            name: The experiment's own directory in there; by default date and time.
-            num_samples: How many configurations.
-            max_concurrent_trials: At most so many trainings at once.
-            scheduler: One of `ray.tune.schedulers`; by default `AsyncHyperBandScheduler`, which
-                stops bad trainings after 10 epochs at the earliest.
-            search_alg: One of `ray.tune.search`; by default random search.
-            **kwargs: Others of `RayTuner`, such as `initial_points` or `time_budget_s`.
+            local_dir: Parent directory of experiments.
+            name: Name of the experiment's own directory in `local_dir`. Defaults to `None`: the
+                date and time.
+            num_samples: Number of configurations. Defaults to `100`.
+            max_concurrent_trials: Maximum number of trainings at once. Defaults to `8`.
+            scheduler: A scheduler from `ray.tune.schedulers`. Defaults to `None`:
+                `AsyncHyperBandScheduler`, which stops bad trainings after 10 epochs at the
+                earliest.
+            search_alg: A searcher from `ray.tune.search`. Defaults to `None`: random search.
+            **kwargs: Other arguments of `RayTuner`, such as `initial_points` or `time_budget_s`.
 
         Returns:
-            A `ray.tune.ResultGrid` with a result for each training. Metrics have the names
-            `task_metric` and `task_loss`.
+            A `ray.tune.ResultGrid` with one result per training. Metrics are named `task_metric`
+            and `task_loss`.
 
         Raises:
-            ValueError, TypeError: As `RayTuner` and its `search` raise them.
+            ValueError, TypeError: As for `RayTuner` and its `search`.
         """
         from glimr_keras.glimr.result_grid import ProjectResultGrid
 
@@ -269,15 +279,15 @@ class Search:
     def try_configuration(
         self, config: Mapping[str, Any] | None = None, batches: int | None = None
     ) -> DryRun:
-        """Builds and trains one configuration for an epoch, in this process, so that mistakes show
-        before an experiment.
+        """Build one configuration and train it for an epoch in this process, to find mistakes.
 
         Args:
-            config: Such as one of `sample_space`; what it leaves out is the default.
-            batches: Train on so many batches only.
+            config: A configuration, for example from `sample_space`. Missing values take their
+                defaults. Defaults to `None`: the default configuration.
+            batches: Train on only this many batches. Defaults to `None`: a whole epoch.
 
         Returns:
-            What `RayTuner.try_configuration` does.
+            The same object as `RayTuner.try_configuration`.
         """
         tuner = self._tuner(
             ".", None, num_samples=1, max_concurrent_trials=1, scheduler=None, search_alg=None
@@ -288,18 +298,19 @@ class Search:
     def restore(
         cls, local_dir: str | os.PathLike[str], name: str | None = None
     ) -> ProjectResultGrid:
-        """Continues an experiment that was interrupted, as it was started.
+        """Continue an interrupted experiment with its original settings.
 
         The space, builder and loader are read from a pickle in the experiment's directory, which
-        runs the code in it: restore only experiments that you trust. (To continue one without a
-        pickle, call `experiment` with its directory and name.)
+        can execute code: restore only experiments that you trust. To continue one without the
+        pickle, call `experiment` with its directory and name.
 
         Args:
-            local_dir: Where experiments are; without `name`, the experiment's own directory.
-            name: The experiment's own directory in there.
+            local_dir: Parent directory of experiments; without `name`, the experiment's own
+                directory.
+            name: Name of the experiment's own directory in `local_dir`. Defaults to `None`.
 
         Returns:
-            As `experiment` does.
+            The same results as `experiment`.
 
         Raises:
             ProjectError: If there is no experiment.
@@ -351,9 +362,7 @@ class Search:
         )
 
     def _most_epochs(self) -> int:
-        """Up to how many epochs a configuration may be trained, for a scheduler that ends a
-        training there.
-        """
+        """Return the maximum number of epochs of a configuration, for the scheduler."""
         epochs = self.fit_kwargs.get(
             "epochs", (self.space.get("optimization") or {}).get("epochs", 100)
         )
@@ -363,7 +372,7 @@ class Search:
         return int(epochs)
 
     def _remembered(self, settings: dict[str, Any]) -> bytes:
-        """What `restore` needs."""
+        """Return what `restore` needs."""
         from ray import cloudpickle
 
         remembered = copy.copy(self)
@@ -385,7 +394,7 @@ class Search:
         self._check_given(section)
 
     def _check_given(self, section: Mapping[str, Any]) -> None:
-        """Refuse a loader that needs an argument which nothing gives it."""
+        """Raise an error if the loader needs an argument that nothing provides."""
         folds = () if self.cv_folds is None else _FOLD_ARGUMENTS
         given = {*section, *self.loader_kwargs, *folds}
         missing = [name for name in needed_by(self.loader) if name not in given]
@@ -403,10 +412,10 @@ class Search:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads what cloudpickle wrote, also before a public name moved to another module."""
+    """Read what cloudpickle wrote, even if a public name has moved to another module since."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a module has by a name; a public name wherever it is now."""
+        """Return an object by module and name; a public name is found wherever it is now."""
         try:
             return super().find_class(module, name)
         except (ModuleNotFoundError, AttributeError):
@@ -417,7 +426,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _ExperimentTuner(RayTuner):
-    """A tuner that leaves in its project what `Search.restore` needs; nothing else reads it."""
+    """A tuner that stores in its project what only `Search.restore` reads."""
 
     remembered: bytes
 
@@ -439,7 +448,7 @@ class _Built(HyperModel):
         self.builder, self.loader, self.kwargs = builder, loader, kwargs
 
     def build(self, config: HyperParameters) -> Any:
-        """What the builder returns."""
+        """Return the builder's return value."""
         built = self.builder(dict(config.declared))
         if not isinstance(built, tuple):
             raise ModelError(
@@ -449,7 +458,7 @@ class _Built(HyperModel):
         return built
 
     def data(self, config: HyperParameters) -> tuple[Any, Any]:
-        """What the loader returns."""
+        """Return the loader's return value."""
         folds = (
             {}
             if config.num_folds is None
@@ -464,7 +473,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _metric_names(task: Any) -> list[str]:
-    """The names of a task's metrics, as far as they are said."""
+    """Return the names of a task's metrics, as far as the space has them."""
     described = task.get("metrics", []) if isinstance(task, Mapping) else []
     metrics = described if isinstance(described, (list, tuple)) else [described]
     return [name for name in map(name_of, metrics) if isinstance(name, str)]

@@ -1,5 +1,5 @@
-"""Where glimr has what works on a space, and in its manual what makes losses and metrics. A door:
-nothing is defined here.
+"""The module where glimr has its functions for search spaces; its manual also imports the makers
+of losses and metrics from here. Re-exports only.
 """
 
 from glimr_keras.glimr import former_names

@@ -1,5 +1,5 @@
-"""Tuners: how to search. Their arguments, the search itself, and what subclasses may override. Runs
-in the driver.
+"""The tuners, which run searches: their arguments, the search itself, and the hooks for subclasses.
+Runs in the driver.
 """
 
 from glimr_keras.tuners.bayesian_optimization import BayesianOptimization

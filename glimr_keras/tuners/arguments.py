@@ -1,5 +1,5 @@
-"""Checks of what users pass to a tuner; each message says what was received and how to mend it.
-Runs in the driver.
+"""Checks of the arguments of tuners. Each message says what was received and how to fix it. Runs in
+the driver.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from glimr_keras.trials.objective import DEFAULT, Objective
 from glimr_keras.trials.score_epochs import RULES, ScoreAt
 
 if TYPE_CHECKING:
-    from ray import tune as tune  # noqa: PLC0414  # all tuners have it from here
+    from ray import tune as tune  # noqa: PLC0414  # all tuners import it from here
 else:
     tune = WhenUsed("ray.tune")
 
@@ -35,7 +35,7 @@ _Value = TypeVar("_Value")
 
 
 def check_recognized(unrecognized: Mapping[str, Any], kind: type) -> None:
-    """Refuses arguments that a class collected under names that are not its own.
+    """Check that a class received no unknown arguments.
 
     Raises:
         ValueError: If there are any.
@@ -47,7 +47,7 @@ def check_recognized(unrecognized: Mapping[str, Any], kind: type) -> None:
 
 
 def passed_on(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a constructor's `locals()` as the keyword arguments that it was called with."""
+    """Return the keyword arguments of a constructor's call, from its `locals()`."""
     named = {
         name: value
         for name, value in given.items()
@@ -61,11 +61,14 @@ def with_oracle(
     given: Mapping[str, Any],
     like: Callable[..., Oracle] | None = None,
 ) -> dict[str, Any]:
-    """Return a constructor's `locals()` as the keyword arguments of `Tuner`: what an oracle takes
-    becomes one of this kind.
+    """Return the keyword arguments of `Tuner` from a constructor's `locals()`.
+
+    The oracle's arguments are replaced by an oracle of this kind.
 
     Args:
-        like: An oracle that takes the same arguments. Defaults to `kind`.
+        kind: Function or class that makes the oracle.
+        given: The constructor's `locals()`.
+        like: An oracle class with the same arguments. Defaults to `None`, which means `kind`.
     """
     taken = inspect.signature(like or kind).parameters
     arguments = passed_on(given)
@@ -74,7 +77,7 @@ def with_oracle(
 
 
 class _Unless:
-    """Stands for an argument that was not given; it looks like what then counts."""
+    """A placeholder for an argument that was not given, shown as its effective default."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -84,14 +87,12 @@ class _Unless:
 
 
 def unless_given(value: _Value) -> _Value:
-    """Return a default that is not passed on, and that signatures show as `value`."""
+    """Return a default that is not passed on and that signatures show as `value`."""
     return cast(_Value, _Unless(value))
 
 
 def given_only(function: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments among a function's `locals()` that have a default of `unless_given`, and
-    were given.
-    """
+    """Return the given arguments whose default is `unless_given`, from a function's `locals()`."""
     return {
         name: given[name]
         for name, default in function.__kwdefaults__.items()
@@ -99,8 +100,8 @@ def given_only(function: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class settable_property:  # noqa: N801  # used as `property` is
-    """A property that subclasses may set, to whatever they like."""
+class settable_property:  # noqa: N801  # used like `property`
+    """A property that subclasses may set to any value."""
 
     def __init__(self, read: Callable[[Any], Any]) -> None:
         self._read, self.__doc__ = read, read.__doc__
@@ -110,7 +111,7 @@ class settable_property:  # noqa: N801  # used as `property` is
 
 
 def checked_oracle(oracle: Any) -> None:
-    """Refuse what is no oracle, or has a budget or a seed that cannot be used."""
+    """Check that an argument is an oracle with a valid budget and seed."""
     if not isinstance(oracle, Oracle):
         raise FatalValueError(
             f"Expected `oracle` argument to be an instance of `Oracle`. Received: oracle={oracle!r}"
@@ -120,7 +121,7 @@ def checked_oracle(oracle: Any) -> None:
 
 
 def checked_score_at(score_at: Any, cv_folds: int | None) -> ScoreAt:
-    """At which epochs trials are scored, also where the choice is left."""
+    """Return the rule for the scored epoch, with the default filled in."""
     if score_at is None:
         return "best" if cv_folds is None else "common"
     if score_at not in RULES:
@@ -129,7 +130,7 @@ def checked_score_at(score_at: Any, cv_folds: int | None) -> ScoreAt:
 
 
 def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float] | None:
-    """The resources of one execution by name; `None` if the choice is left."""
+    """Return the resources of one execution by name; `None` for the default."""
     if resources is None:
         return None
     if not isinstance(resources, Mapping):
@@ -169,7 +170,7 @@ def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]
 
 
 def checked_trials_per_gpu(given: Mapping[str, Any]) -> TrialsPerGpu | None:
-    """How many executions share a GPU, of a tuner's arguments by name."""
+    """Return how many executions share a GPU, from a tuner's arguments by name."""
     count, resources = given["trials_per_gpu"], given["resources_per_trial"]
     if count is None:
         return None
@@ -201,11 +202,11 @@ def _pauses(scheduler: Any) -> bool:
 
 
 _MEANT = re.compile(r"(?:num_|n_?)?(cpu|gpu|core)s?(?:_per_trial)?")
-"""Names that other libraries have for CPUs and GPUs."""
+"""Names that other libraries use for CPUs and GPUs."""
 
 
 def checked_verbosity(verbose: Any) -> int:
-    """`verbose` as a number from 0 to 3."""
+    """Return `verbose` as a number from 0 to 3."""
     if verbose == "auto":
         return 1
     if isinstance(verbose, (bool, int)) and 0 <= verbose <= 3:
@@ -216,7 +217,7 @@ def checked_verbosity(verbose: Any) -> int:
 def sorted_callbacks(
     callbacks: Any,
 ) -> tuple[tuple[keras.callbacks.Callback, ...], tuple[tune.Callback, ...]]:
-    """Keras' callbacks, and Ray Tune's."""
+    """Return the Keras callbacks and the Ray Tune callbacks."""
     of_ray = if_imported("ray.tune.callback", "Callback")
     if isinstance(callbacks, (keras.callbacks.Callback, of_ray)):
         callbacks = [callbacks]
@@ -239,13 +240,14 @@ _COPIES = (
 
 
 def check_copyable(callbacks: Sequence[keras.callbacks.Callback], are_sent: bool) -> None:
-    """Refuse callbacks of which a trial cannot have its own.
+    """Check that each trial can get its own copy of the callbacks.
 
     Args:
-        are_sent: Whether they go to other processes.
+        callbacks: The Keras callbacks.
+        are_sent: Whether they are sent to other processes.
 
     Raises:
-        ShippingError: If there is one.
+        ShippingError: If a callback cannot be copied or sent.
     """
     if are_sent:
         try:
@@ -265,7 +267,7 @@ def check_copyable(callbacks: Sequence[keras.callbacks.Callback], are_sent: bool
 
 
 def checked_failure_policy(oracle: Oracle, given: Mapping[str, Any]) -> FailurePolicy:
-    """Return what a search bears, by the oracle and the other arguments of a tuner."""
+    """Return which failures a search tolerates, from the oracle and a tuner's other arguments."""
     interval = given["state_interval_s"]
     return FailurePolicy(
         failed_in_a_row=checked_count(
@@ -280,14 +282,14 @@ def checked_failure_policy(oracle: Oracle, given: Mapping[str, Any]) -> FailureP
 
 
 def checked_executor(given: Mapping[str, Any], of_ray: Sequence[tune.Callback]) -> ExecutorChoice:
-    """Return an executor by name or as an instance, if it regards all that was given to the tuner.
+    """Return the executor, by name or as an instance, if it supports all given arguments.
 
     Args:
         given: A tuner's arguments by name.
         of_ray: Ray's callbacks among them.
 
     Raises:
-        ValueError: If there is no such executor, or an argument is one that it would not see.
+        ValueError: If there is no such executor, or it does not support one of the arguments.
     """
     executor = given["executor"]
     if isinstance(executor, Executor):
@@ -318,11 +320,11 @@ _OF_RAYS_EXECUTOR = (
     "max_worker_memory",
     "address",
 )
-"""Arguments of a tuner that only Ray's executor sees."""
+"""Arguments of a tuner that only Ray's executor supports."""
 
 
 def checked_points(points: Any) -> tuple[Mapping[str, Any], ...]:
-    """Configurations as a user gives them: a sequence of mappings."""
+    """Return the user's configurations, a sequence of mappings, as a tuple."""
     if points is None:
         return ()
     given = points if isinstance(points, Mapping) else tuple(points)
@@ -335,16 +337,16 @@ def checked_points(points: Any) -> tuple[Mapping[str, Any], ...]:
 
 
 def checked_objective(objective: Objective, found: Probe, has_callbacks: bool) -> Objective:
-    """The objective with its direction, if the model logs it.
+    """Return the objective with its direction, if the model logs it.
 
     Raises:
         ObjectiveError: If it does not.
     """
     directions = found.log_directions
-    if directions is None:  # a custom `fit` decides what is logged
+    if directions is None:  # a user-defined `fit` decides what is logged
         return objective.resolved(found.inferred_directions)
     for part in objective.parts:
-        if has_callbacks and part.direction is not None:  # a callback of the user may log it
+        if has_callbacks and part.direction is not None:  # a user-defined callback may log it
             continue
         if part == DEFAULT:
             raise ObjectiveError(

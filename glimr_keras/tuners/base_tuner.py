@@ -1,5 +1,5 @@
-"""`BaseTuner`: how to search with any oracle, and what came out. Runs in the driver; its hooks run
-where `hooks` says.
+"""`BaseTuner`: search with any oracle, and read the results. Runs in the driver; the module
+`hooks` says where the hooks run.
 """
 
 from __future__ import annotations
@@ -49,128 +49,138 @@ from glimr_keras.tuners.worker_copy import worker_copy
 
 
 class BaseTuner(Hooks, RunTrialMethods):
-    """Search the hyperparameters of a `HyperModel` with any oracle, many trials side by side on
-    Ray.
+    """Search hyperparameters with any oracle, with many trials in parallel on Ray.
 
-    All tuners are one. Use `RayTuner`, or one of the named tuners, unless the oracle is one of
-    your own; `Tuner` differs from this class in the order of its arguments. Subclass one of them to
-    run trials in your own way: see `run_trial`.
+    This is the base class of all tuners. Use `RayTuner` or one of the named tuners, unless the
+    oracle is user-defined; `Tuner` differs only in the order of its arguments. To customise how
+    trials run, subclass one of them and override `run_trial`.
 
-    The constructor checks its arguments and starts nothing; `search` starts Ray on this machine if
-    it is not running. Every trial is written down in the project directory as it happens. The same
-    script run again continues its search.
+    The constructor checks its arguments and starts nothing. `search` starts Ray on this machine if
+    it needs Ray and none is running. Every trial is recorded in the project directory as it runs,
+    so running the same script again continues the search.
 
     Args:
-        # What is searched
-        oracle: The search algorithm. Its own arguments say what is optimised, how many trials there
-            are, and more.
+        # Search
+        oracle: The search algorithm. Its own arguments set the objective, the number of trials and
+            more.
         hypermodel: A `HyperModel`, or a function `build(config)` that returns a compiled Keras
-            model. Defaults to none, which a subclass with a `run_trial` of its own may do with.
-        space: A declared search space: nested dicts with `ray.tune` domains. Defaults to what
-            `HyperModel.space()` returns.
-        initial_points: Configurations to try first: dicts of value by name, flat or nested. What
-            they leave out is drawn. Defaults to none.
-        warm_start: Finished projects (directories, or tuners), also of KerasTuner, whose results
-            the search learns from. They count for no budget. Defaults to `()`.
-        cv_folds: Folds of a cross validation, at least 2: each configuration is trained once for
-            each, side by side as there is room, and its score is the mean. Arrays given to `search`
-            are split; a `HyperModel` with `data` returns the data of fold `config.fold` of
-            `config.num_folds`. Defaults to no cross validation.
-        score_at: At which epoch a training is scored: `"best"`, at its own best one; `"common"`,
-            all trainings of a configuration at the epoch with the best mean, of those that all of
-            them have; `"last"`, at its last one. Choosing an epoch for each fold, on the data that
-            it is validated on, makes scores too good. Weights are those of each training's own best
-            epoch. A score that your own code returns stays as it is. Defaults to `"common"` with
-            `cv_folds`, and else to `"best"`, as in KerasTuner.
-        executions_per_trial: How often each configuration is trained, at least 1; its score is the
-            mean. Defaults to `1`.
+            model. Defaults to `None`, which is for subclasses that override `run_trial`.
+        space: A declared search space: nested dicts with `ray.tune` domains. Defaults to `None`:
+            the return value of `HyperModel.space()`.
+        initial_points: Configurations to try first: dicts of values by name, flat or nested.
+            Missing values are sampled. Defaults to `None`: no initial configurations.
+        warm_start: Finished projects whose results the search learns from: directories or tuners,
+            including projects of KerasTuner. Their trials do not count towards any budget. Defaults
+            to `()`.
+        cv_folds: Number of folds for cross validation, at least 2. Each configuration is trained
+            once per fold, in parallel where resources allow, and its score is the mean. Arrays
+            passed to `search` are split; a `HyperModel` with `data` returns the data of fold
+            `config.fold` of `config.num_folds`. Defaults to `None`: no cross validation.
+        score_at: The epoch at which a training is scored. `"best"`: its own best epoch. `"common"`:
+            one epoch for all trainings of a configuration, the one with the best mean among the
+            epochs that all of them reached. `"last"`: its last epoch. Choosing the epoch separately
+            for each fold, on the fold's validation data, makes scores too optimistic. The saved
+            weights are always those of each training's own best epoch. A score that your own code
+            returns is used unchanged. Defaults to `None`: `"common"` with `cv_folds`, otherwise
+            `"best"`, as in KerasTuner.
+        executions_per_trial: Number of times each configuration is trained, at least 1. Its score
+            is the mean. Defaults to `1`.
 
-        # How long
-        max_trials_without_improvement: So many trials in a row that are not better than the best
-            before them end the search; at least 1. Defaults to any number.
-        time_budget_s: Seconds of wall-clock time that one call of `search` may take, above 0; then
-            running trials are stopped. Defaults to no bound.
-        trial_time_limit_s: Seconds of wall-clock time that one training may take, above 0. It is
-            ended after the batch in which they are over, and has the score of its best epoch;
-            without any epoch its trial has failed. One that hangs loses its process. Defaults to no
-            bound.
-        scheduler: One of `ray.tune.schedulers`, which stops trials early, such as
-            `ASHAScheduler()`, or pauses them and changes their values, such as
-            `PopulationBasedTraining(…)`. Defaults to none.
-        stopper: A `ray.tune.Stopper`, asked after each epoch of each trial. Defaults to none.
+        # Budget and stopping
+        max_trials_without_improvement: Stop after this many consecutive trials without improvement,
+            at least 1. Defaults to `None`: do not stop for lack of improvement.
+        time_budget_s: Wall-clock time limit of one call of `search`, in seconds, above 0. When it
+            is reached, running trials are stopped. Defaults to `None`: no limit.
+        trial_time_limit_s: Wall-clock time limit of one training, in seconds, above 0. The training
+            ends after the batch that reaches the limit and is scored at its best epoch. Without a
+            completed epoch, its trial fails. If it hangs, its process is killed. Defaults to
+            `None`: no limit.
+        scheduler: A scheduler from `ray.tune.schedulers` that stops trials early, such as
+            `ASHAScheduler()`, or pauses them and changes their hyperparameters, such as
+            `PopulationBasedTraining(…)`. Defaults to `None`: no scheduler.
+        stopper: A `ray.tune.Stopper`, called after each epoch of each trial. Defaults to `None`: no
+            stopper.
 
         # Resources
-        resources_per_trial: CPUs (also threads) and GPUs (fractions allowed) of one execution, and
-            custom resources, by name: `{"cpu": 2, "gpu": 0.5}`. No `gpu` means none; over several,
-            batches are spread, unless `build` has a strategy. Defaults to one GPU and an even part
-            of the CPUs where there are GPUs, else to one CPU.
-        trials_per_gpu: How many executions share a GPU, from 1 to 100, or `'auto'` to measure the
-            first ones. One that lacks memory is tried again alone. Another share is another run of
-            Ray Tune, to callbacks too. Defaults to one.
-        max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
-            machine has room for.
-        executor: `"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints
-            work; `"auto"` for forks of this process, and Ray for the rest of a long search or where
-            there is a GPU; but inline, which a line says, where trials are seen to keep state from
-            one to the next, such as `self.n += 1` or a global list that grows; or an `Executor` of
-            `glimr_keras.executors`, or of your own. Defaults to `'auto'`.
-        address: Address of a Ray cluster to join, as `ray.init` takes it, unless this process
-            already has a Ray. Defaults to `RAY_ADDRESS`, or the Ray that runs on this machine, or a
-            new one.
-        max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared
-            memory does not count), at least 1. One with more is replaced when its trial has ended,
-            and no trial is lost. On Linux. Defaults to no bound.
-        reuse_graphs: Whether workers spare what Keras would do again, with the same results: a
-            model that equals an earlier one trains by the graphs that were traced for that, and
-            arrays are read by pipelines that do not tune themselves. Defaults to `True`.
-        max_model_size: How many parameters a model may have, at least 1; a trial with more fails,
-            before it trains. Defaults to no bound.
-        distribution_strategy: A `tf.distribute.Strategy`, in whose scope models are built. Defaults
-            to none.
+        resources_per_trial: CPUs (also the number of threads), GPUs (fractions allowed) and custom
+            resources of one execution, by name: `{"cpu": 2, "gpu": 0.5}`. Without `gpu`, it gets no
+            GPU. Over several GPUs, batches are distributed, unless `build` uses its own strategy.
+            Defaults to `None`: one GPU and an equal share of the CPUs if there are GPUs, otherwise
+            one CPU.
+        trials_per_gpu: Number of executions that share a GPU, from 1 to 100, or `'auto'` to
+            determine it from measurements of the first ones. An execution that runs out of memory
+            is retried alone. Each change of the share starts another run of Ray Tune, which
+            callbacks see too. Defaults to `None`, which means one.
+        max_concurrent_trials: Maximum number of executions at once, at least 1. Defaults to `None`:
+            as many as the machine has room for.
+        executor: Where trials run. `"ray"`: on Ray. `"inline"`: in this process, one at a time, so
+            that breakpoints work. `"auto"`: in forks of this process, or on Ray if there is a GPU
+            and for the rest of a long search. `"auto"` runs trials inline, and prints a line that
+            says so, if their code keeps state from one to the next. Examples are `self.n += 1` and
+            a growing global list. An `Executor` from `glimr_keras.executors` or a user-defined one
+            also works. Defaults to `'auto'`.
+        address: Address of a Ray cluster to join, as for `ray.init`; ignored if this process is
+            already connected to Ray. Defaults to `None`: `RAY_ADDRESS`, or the Ray that runs on
+            this machine, or a new one.
+        max_worker_memory: Maximum private memory of a worker process, in bytes, at least 1; data in
+            shared memory does not count. A worker above the limit is replaced after its trial has
+            ended, so no trial is lost. Linux only. Defaults to `None`: no limit.
+        reuse_graphs: Whether workers skip repeated work of Keras, with the same results. A model
+            that equals an earlier one reuses its traced graphs, and arrays are read by input
+            pipelines without autotuning. Defaults to `True`.
+        max_model_size: Maximum number of parameters of a model, at least 1. A trial with a larger
+            model fails before training. Defaults to `None`: no limit.
+        distribution_strategy: A `tf.distribute.Strategy` in whose scope models are built. Defaults
+            to `None`: no strategy.
 
         # Training
-        optimizer: Optimizer in the place of the one that `build` compiled the model with. Defaults
-            to the model's own.
-        loss: Loss in the place of the one that `build` compiled the model with. Defaults to the
+        optimizer: Optimizer that replaces the one `build` compiled the model with. Defaults to
+            `None`: the model's own.
+        loss: Loss that replaces the one `build` compiled the model with. Defaults to `None`: the
             model's own.
-        metrics: Metrics in the place of those that `build` compiled the model with. Defaults to the
-            model's own.
-        callbacks: Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run
-            here. Defaults to none.
+        metrics: Metrics that replace the ones `build` compiled the model with. Defaults to `None`:
+            the model's own.
+        callbacks: Keras callbacks, which are copied into every trial, and `ray.tune.Callback`s,
+            which run in this process. Defaults to `None`: no callbacks.
 
         # Robustness
-        max_failures: How often a training is continued whose process was lost: killed, out of
-            memory, or with its machine. Then its trial has failed. -1 for any number. Defaults to
-            `3`.
-        state_interval_s: At ends of epochs, so many seconds apart at least, the state of a training
-            is kept until the training ends; one that is interrupted goes on from there. 0 for each
-            epoch, `None` to begin anew. Defaults to `10.0`.
+        max_failures: Number of times a training is resumed after its process was lost: killed, out
+            of memory, or with its machine. After that, its trial fails. -1 means no limit. Defaults
+            to `3`.
+        state_interval_s: Minimum time between two saved states of a training, in seconds. States
+            are saved at the end of an epoch and kept until the training ends; an interrupted
+            training resumes from the last one. 0 saves one after each epoch. With `None`,
+            interrupted trainings restart from scratch. Defaults to `10.0`.
         retry_failed: Whether a search runs the project's failed trials again, under their ids.
             Defaults to `False`.
 
         # Results
-        directory: Where projects are: a path, or a URI such as `"s3://bucket/runs"` that
-            `pyarrow.fs` or fsspec knows. A project at a URI is worked on as a local copy (in
-            `GLIMR_KERAS_CACHE`, or else in the user's cache directory), which is sent there every
-            few seconds, and at the end. Defaults to the working directory.
-        project_name: Name of the project's own directory in there. Defaults to `untitled_project`.
-        overwrite: Whether to start over, and remove the project's earlier trials when the first
+        directory: Parent directory of projects: a path, or a URI such as `"s3://bucket/runs"` that
+            `pyarrow.fs` or fsspec supports. A project at a URI has a local working copy, which is
+            uploaded every few seconds and at the end. It is in `GLIMR_KERAS_CACHE`, or else in the
+            user's cache directory. Defaults to `None`: the working directory.
+        project_name: Name of the project's own directory in `directory`. Defaults to `None`, which
+            means `untitled_project`.
+        overwrite: Whether to start over and remove the project's earlier trials when the first
             search starts. Defaults to `False`.
-        keep_top_k: Of so many trials, the best, the weights are kept; at least 1. Defaults to all.
-        keep_predictions: Whether predictions for validation samples are kept. Defaults to `False`.
-        reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live
-            line. Defaults to the live line.
-        tuner_id: Name of the file with the tuner's own state. Defaults to `tuner0`.
-        logger: Has no meaning any more, as in KerasTuner. Defaults to none.
+        keep_top_k: Keep the weights of this many best trials, at least 1. Defaults to `None`: keep
+            the weights of all trials.
+        keep_predictions: Whether to keep the predictions for validation samples. Defaults to
+            `False`.
+        reporter: A `ray.tune.ProgressReporter` that shows the search instead of the live line.
+            Defaults to `None`: the live line.
+        tuner_id: Name of the file with the tuner's own state. Defaults to `None`, which means
+            `tuner0`.
+        logger: Ignored, as in current KerasTuner. Defaults to `None`.
 
     Attributes:
-        oracle: The object that was passed; it has the project's trials, also while a search runs.
-        hypermodel: The object that was passed (a function is wrapped).
-        project_dir: The project's directory; of one at a URI, its local copy.
+        oracle: The oracle that was passed. It has the project's trials, also during a search.
+        hypermodel: The hypermodel that was passed; a function is wrapped in one.
+        project_dir: The project's directory; for a project at a URI, its local copy.
 
     Raises:
-        ValueError, TypeError: If an argument cannot be used; the message says what was received and
-            how to mend it.
+        ValueError, TypeError: If an argument is invalid. The message says what was received and
+            how to fix it.
 
     Example:
         class Evolution(Oracle):
@@ -261,24 +271,24 @@ class BaseTuner(Hooks, RunTrialMethods):
 
     @settable_property
     def objective(self) -> Objective:
-        """Return what is optimised. Its direction is known after the first look at the model."""
+        """Return the objective. Its direction may be unknown until the model has been inspected."""
         return self.oracle.objective
 
     @property
     def remaining_trials(self) -> int | None:
-        """Return how many trials may still be started; `None` for any number."""
+        """Return how many more trials may start; `None` means no limit."""
         return self.oracle.remaining_trials()
 
     @property
     def project_dir(self) -> str:
-        """Return the project's directory, which is made; of one at a URI, its local copy.
+        """Create and return the project's directory; for a project at a URI, its local copy.
 
-        A relative path as it was given, unless this process or this worker is in another working
-        directory now.
+        A relative path is returned unchanged, unless this process or worker is now in another
+        working directory.
         """
         place = self._glimr.place
         place.mkdir(parents=True, exist_ok=True)
-        given = os.path.join(self.directory, self.project_name)  # noqa: PTH118  # which keeps `./`
+        given = os.path.join(self.directory, self.project_name)  # noqa: PTH118  # keeps `./`
         return (
             given
             if not self._glimr.is_sent and pathlib.Path(given).absolute() == place
@@ -286,11 +296,12 @@ class BaseTuner(Hooks, RunTrialMethods):
         )
 
     def reload(self) -> None:
-        """Read the project, so that `oracle` has its trials. The constructor does so as well, of
-        one at a URI with what this machine has of it.
+        """Read the project into `oracle`.
+
+        The constructor does this, too; for a project at a URI it reads the local copy.
 
         Raises:
-            ProjectError: If there is none, or it is damaged.
+            ProjectError: If there is no project, or it is damaged.
         """
         session_of(self).recall(self._glimr.read())
 
@@ -300,17 +311,19 @@ class BaseTuner(Hooks, RunTrialMethods):
         hypermodel: Any = None,
         space: Mapping[str, Any] | None = None,
     ) -> Results:
-        """Open a project to read its results, also while a search is running in it. Nothing in it
-        is changed, and nothing in it is executed.
+        """Open a project to read its results, also while a search is running in it.
+
+        Nothing in the project is changed or executed.
 
         Args:
-            project: The project's directory, or its URI.
-            hypermodel: As for a tuner; only `get_best_models` needs it.
-            space: The declared space, if it was passed to the tuner.
+            project: The project's directory or URI.
+            hypermodel: As for a tuner. Only `get_best_models` needs it. Defaults to `None`.
+            space: The declared space, if one was passed to the tuner. Defaults to `None`.
 
         Returns:
-            An object with `get_best_models`, `get_best_hyperparameters`, `results_dataframe`,
-            `results_summary` and `pareto_front`. `experiment_table` takes it as well.
+            A `Results` object with `get_best_models`, `get_best_hyperparameters`,
+            `results_dataframe`, `results_summary` and `pareto_front`. `experiment_table` accepts
+            it as well.
 
         Raises:
             ProjectError: If there is no project.
@@ -334,50 +347,49 @@ class BaseTuner(Hooks, RunTrialMethods):
         folds: Any = None,
         **fit_kwargs: Any,
     ) -> None:
-        """Run trials until the project has `max_trials`; continue where an earlier search of this
-        project ended.
+        """Run trials until the project has `max_trials`, continuing any earlier search.
 
-        What is not given is not passed to a `fit` or `run_trial` of your own.
+        Arguments that are not given are not passed to a user-defined `fit` or `run_trial`.
 
         Args:
-            *fit_args: What Keras' `fit` takes, such as `x, y`. Nothing when the `HyperModel` has
-                `data`.
-            epochs: Epochs of each training, at least 1. Defaults to `1`; a declared space may say
-                otherwise.
-            batch_size: Samples of a batch. Defaults to Keras' own, 32.
-            validation_data: What is validated on after each epoch, such as `(x, y)`. Defaults to
-                no data.
-            validation_split: Fraction of the arrays that is validated on, from 0 to below 1: their
-                last samples. Defaults to `0.0`.
-            sample_weight: Weights of the samples, shape (samples,). Defaults to equal weights.
-            class_weight: Weight by class, a dict. Defaults to equal weights.
+            *fit_args: Positional arguments of Keras' `fit`, such as `x, y`. Pass none when the
+                `HyperModel` has `data`.
+            epochs: Epochs of each training, at least 1. Defaults to `1`, unless a declared space
+                says otherwise.
+            batch_size: Samples per batch. Defaults to `None`, which means Keras' default of 32.
+            validation_data: Data to validate on after each epoch, such as `(x, y)`. Defaults to
+                `None`.
+            validation_split: Fraction of the arrays to validate on, in [0, 1); their last samples
+                are used. Defaults to `0.0`.
+            sample_weight: Sample weights, shape (samples,). Defaults to `None`: equal weights.
+            class_weight: A dict of weights by class. Defaults to `None`: equal weights.
             shuffle: Whether arrays are shuffled before each epoch. Defaults to `True`.
-            callbacks: Keras callbacks, copied into every trial. Defaults to none beside the
-                tuner's.
-            verbose: What the search shows: 0 nothing, 1 (and `"auto"`) one live line, 2 also a line
-                for each finished trial, 3 also what Ray prints and, if this search starts Ray, what
-                the workers print. Defaults to `1`, or to what the last search had.
-            groups: With `cv_folds`, the group of each sample, shape (samples,), such as its
-                patient. No group is both trained on and validated on. Defaults to no groups.
-            stratify: With `cv_folds`, the class of each sample, shape (samples,); each fold has the
-                classes in the proportions of the whole. Defaults to `'auto'`: those of the labels,
-                where they are classes (strings, booleans, integers, 0 and 1, one-hot rows); of
-                several labels together where each combination is frequent enough, else of the
-                first. `None` to split without regard to classes.
+            callbacks: Keras callbacks, copied into every trial, in addition to the tuner's.
+                Defaults to `None`.
+            verbose: Amount of output. 0: none; 1 or `"auto"`: one live line; 2: also a line per
+                finished trial; 3: also the output of Ray and, if this search starts Ray, of the
+                workers. Defaults to `1`, or to the value of the last search.
+            groups: With `cv_folds`, the group of each sample, such as its patient; shape
+                (samples,). No group is in both training and validation data. Defaults to `None`.
+            stratify: With `cv_folds`, the class of each sample, shape (samples,). Each fold keeps
+                the class proportions. Defaults to `'auto'`: use the labels if they are classes
+                (strings, booleans, integers, 0 and 1, one-hot rows). Several labels are combined if
+                each combination is frequent enough; otherwise the first is used. `None` ignores
+                classes.
             folds: With `cv_folds`, the fold of each sample, shape (samples,), integers from 0.
-                Defaults to a random split. (Samples are bags of `Bags`, and batches of another
-                `PyDataset`. Elements of a `tf.data.Dataset` are dealt out by position, number i to
-                fold `i % cv_folds`. Neither may shuffle.)
-            **fit_kwargs: Whatever else `fit`, or a `run_trial` of your own, takes.
+                Defaults to `None`: a random split. In `Bags` a sample is a bag; in another
+                `PyDataset` it is a batch. Element i of a `tf.data.Dataset` goes to fold
+                `i % cv_folds`. Neither may shuffle.
+            **fit_kwargs: Other arguments of `fit`, or of a user-defined `run_trial`.
 
         Raises:
             ValueError: If the data cannot be split into folds.
-            ModelError, ObjectiveError: If the model cannot be built or does not log the objective;
-                found before any trial.
+            ModelError, ObjectiveError: Before any trial, if the model cannot be built or does not
+                log the objective.
             ProjectError: If the directory belongs to something else or to a different search.
-            ResourcesError: If no machine has what a trial asks for.
+            ResourcesError: If no machine has the resources that a trial requests.
             ShippingError: If something cannot be sent to the workers.
-            SearchError: If `max_consecutive_failed_trials` failed in a row.
+            SearchError: After `max_consecutive_failed_trials` failed trials in a row.
             FatalError: If the user's code raised it.
         """
         given = locals()
@@ -395,27 +407,26 @@ class BaseTuner(Hooks, RunTrialMethods):
         folds: Any = None,
         **fit_kwargs: Any,
     ) -> DryRun:
-        """Build and train one configuration for an epoch, in this process, so that mistakes show
-        in seconds.
+        """Build one configuration and train it for an epoch in this process, to find mistakes fast.
 
-        Nothing is written to the project, and the Keras session of this process is left as it is.
+        Nothing is written to the project, and the Keras session of this process is left unchanged.
 
         Args:
-            config: Value by name, flat or nested, such as one of `sample_space`; what it leaves out
-                is the default. Defaults to the default configuration.
-            *fit_args: As for `search`; nothing when the `HyperModel` has `data`.
-            batches: Train on so many batches only, at least 1. Defaults to a whole epoch.
-            groups, stratify, folds: As for `search`. With `cv_folds`, the first fold is tried.
+            config: Values by name, flat or nested, for example from `sample_space`. Missing values
+                take their defaults. Defaults to `None`: the default configuration.
+            *fit_args: As for `search`. Pass none when the `HyperModel` has `data`.
+            batches: Train on only this many batches, at least 1. Defaults to `None`: a whole epoch.
+            groups, stratify, folds: As for `search`. With `cv_folds`, the first fold is used.
             **fit_kwargs: As for `search`.
 
         Returns:
-            The trained model, shapes, number of parameters, memory, seconds per epoch and logs;
-            printing it shows them.
+            The trained model, shapes, number of parameters, memory, seconds per epoch and logs.
+            Print the object to see them.
 
         Raises:
-            ValueError: If `config` has an unknown name or a value that it cannot have, or there is
-                nothing to build: the `HyperModel` has its own `run`.
-            Exception: Whatever the user's code raises.
+            ValueError: If `config` has an unknown name or an invalid value, or if the `HyperModel`
+                overrides `run`, so that there is nothing to build.
+            Exception: Any exception of the user's code.
 
         Example:
             print(tuner.try_configuration({"units": 64}, x, y, batches=5))
@@ -434,26 +445,27 @@ class BaseTuner(Hooks, RunTrialMethods):
     ) -> keras.Model:
         """Train the best configuration on all data, in this process.
 
-        It trains anew for the number of epochs at which the trial is scored, so it needs no
-        validation data; with `cv_folds`, that is the epoch with the best mean over folds. What
-        `search` was given as callbacks does not take part. Keras is seeded.
+        The model trains from scratch up to the epoch at which the trial was scored, so no
+        validation data is needed. With `cv_folds`, that is the epoch with the best mean over folds.
+        Callbacks passed to `search` are not used. Keras is seeded.
 
         Args:
-            *fit_args: As for `search`, such as all of `x, y`. Without them, `HyperModel.data` gives
-                the data, and `config.fold` is `None` there.
-            trial_id: Whose configuration is trained, such as `"0007"`. Defaults to the best trial.
-            epochs: At least 1. Defaults to the trial's `best_step + 1`.
-            seeds: The number of models, each with weights of its own, at least 1. Defaults to 1.
+            *fit_args: As for `search`, such as all of `x, y`. Without them, `HyperModel.data`
+                provides the data, with `config.fold` set to `None`.
+            trial_id: Trial whose configuration is trained, such as `"0007"`. Defaults to `None`,
+                which means the best trial.
+            epochs: Number of epochs, at least 1. Defaults to `None`: the trial's `best_step + 1`.
+            seeds: Number of models, each with its own initial weights, at least 1. Defaults to `1`.
             **fit_kwargs: As for Keras' `fit`. `verbose` defaults to 0.
 
         Returns:
-            The trained, compiled model; with several `seeds` an ensemble, whose outputs are their
-            means.
+            The trained, compiled model. With several `seeds`, an ensemble that averages the
+            models' outputs.
 
         Raises:
-            ProjectError: If there is no such trial, or none with a score.
-            ValueError: If an argument is out of its range, or a `run` or `run_trial` of your own
-                trains: only it knows how.
+            ProjectError: If there is no such trial, or no trial with a score.
+            ValueError: If an argument is out of range, or if a user-defined `run` or `run_trial`
+                is the whole training.
 
         Example:
             model = tuner.refit(x, y, batch_size=64)
@@ -463,63 +475,62 @@ class BaseTuner(Hooks, RunTrialMethods):
         return final_training(self, session_of(self), arguments, trial_id, epochs, seeds)
 
     def search_space_summary(self, extended: bool = False) -> None:
-        """Print the hyperparameters: those of the project, or before the first search those that
-        one build shows.
+        """Print the project's hyperparameters; before the first search, those that one build finds.
 
         Args:
-            extended: Has no meaning, as in KerasTuner. Defaults to `False`.
+            extended: Ignored, as in KerasTuner. Defaults to `False`.
         """
         print(summaries.search_space_summary(session_of(self).known_space()))
 
     # What subclasses may override: in the worker
 
     def run_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
-        """Run one execution of a trial. Override it to run trials in your own way.
+        """Run one execution of a trial. Override it to customise how trials run.
 
-        One that calls this method is called for each execution of a trial, and any other once.
+        An override that calls this method runs once per execution of a trial; any other runs once
+        per trial.
 
         Args:
-            trial: Its `hyperparameters` are what `build` gets.
-            *args: What `search` was given; of a cross validation, the data of the fold.
-            **kwargs: Likewise. `super().run_trial(trial, *args, **kwargs)` takes them as Keras'
-                `fit` does.
+            trial: The trial. Its `hyperparameters` are passed to `build`.
+            *args: Positional arguments of `search`; with cross validation, the data of the fold.
+            **kwargs: Keyword arguments of `search`, treated in the same way.
+                `super().run_trial(trial, *args, **kwargs)` accepts them as Keras' `fit` does.
 
         Returns:
-            The objective's value, a dict of metrics with the objective among them, Keras'
-            `History`, or a list of those, of which the mean counts; this method returns such a
-            list. `None` where `self.oracle.update_trial` was called instead.
+            The objective's value, a dict of metrics that includes the objective, Keras' `History`,
+            or a list of these, whose mean counts. This method returns a list. Return `None` if
+            `self.oracle.update_trial` was called instead.
         """
         runner = self._glimr.runner
-        if runner is None:  # in a loop of the user's own
+        if runner is None:  # in a user-defined loop
             return by_hand.run_trial(self, trial, session_of(self).loop(), args, kwargs)
         return [self._build_and_fit_model(trial, *args, **runner.arguments(args, kwargs))]
 
     def _build_and_fit_model(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
-        """Build and train a trial's model; `kwargs` have the callbacks that report and save."""
+        """Build and train a trial's model; `kwargs` include the callbacks that report and save."""
         model, runner = self._try_build(trial.hyperparameters), self._glimr.runner
         if runner is None:
             return hypermodel_of(self).fit(trial.hyperparameters, model, *args, **kwargs)
         return runner.fit(model, *args, **kwargs)
 
     def _try_build(self, hp: HyperParameters) -> keras.Model:
-        """Build the model of a configuration, and refuse one that is too large."""
+        """Build the model of a configuration, and raise an error if it is too large."""
         model = self._build_hypermodel(hp)
         runner = self._glimr.runner
         return model if runner is None else runner.sized(model)
 
     def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
-        """Save the weights of a model that `run_trial` trained in its own way, so that
-        `get_best_models` finds them.
+        """Save the weights of a model from a user-defined `run_trial`, for `get_best_models`.
 
-        Override it, and `load_model`, for models of another kind.
+        For other kinds of model, override this method and `load_model`.
 
         Args:
-            step: The epoch, counted from 0.
+            step: The epoch, counted from 0. Defaults to `0`.
         """
         self._glimr.save(model, step + 1, self._get_checkpoint_fname(trial_id))
 
     def load_model(self, trial: Trial) -> Any:
-        """Load what `save_model` saved: in `run_trial`, what this training has saved so far."""
+        """Load the model that `save_model` saved; in `run_trial`, that of the current training."""
         runner = self._glimr.runner
         if runner is None:
             return super().load_model(trial)
@@ -530,7 +541,7 @@ class BaseTuner(Hooks, RunTrialMethods):
     def get_best_models(self, num_models: int = 1) -> list[Any]:
         """Return the models of the best trials, best first; see `Results.get_best_models`.
 
-        Where `load_model` is overridden, they are what it returns.
+        If `load_model` is overridden, they are its return values.
         """
         if not is_overridden(self, "load_model", BaseTuner):
             return super().get_best_models(num_models)
@@ -538,7 +549,7 @@ class BaseTuner(Hooks, RunTrialMethods):
         return [self.load_model(trial) for trial in best]
 
     def get_trial_dir(self, trial_id: str) -> str:
-        """Return the directory of a trial; in `run_trial`, of the execution that runs."""
+        """Return the directory of a trial; in `run_trial`, of the current execution."""
         runner = self._glimr.runner
         if runner is not None and runner.spec.trial_id == trial_id:
             directory = runner.spec.directory
@@ -550,17 +561,18 @@ class BaseTuner(Hooks, RunTrialMethods):
     # What subclasses may override: in the driver
 
     def _populate_initial_space(self) -> None:
-        """Tell the oracle before a search what there is: what models ask for, as far as building
-        some of them in this process tells. May be overridden.
+        """Tell the oracle before a search which hyperparameters building some models finds.
+
+        May be overridden.
         """
         if self.oracle.tune_new_entries:
             seen = session_of(self).visible_space()
             self.oracle._hyperparameters.merge(seen, overwrite=False)
 
     def save(self) -> None:
-        """Write `oracle.json` and `tuner0.json` into the project's directory, as a search does.
+        """Write `oracle.json` and `tuner0.json` to the project's directory, as a search does.
 
-        Only an oracle with a `set_state` of its own reads them.
+        Only an oracle that overrides `set_state` reads them.
         """
         self.oracle.save(self._glimr.place / "oracle.json")
         write_json(pathlib.Path(self._get_tuner_fname()), self.get_state())
@@ -569,15 +581,15 @@ class BaseTuner(Hooks, RunTrialMethods):
         return os.path.join(self.project_dir, f"{self.tuner_id}.json")  # noqa: PTH118  # keeps `./`
 
     def get_state(self) -> dict[str, Any]:
-        """Return what `save` writes of the tuner itself."""
+        """Return the tuner's own state, which `save` writes."""
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over what `get_state` returned in an earlier session, when a project is read."""
+        """Restore what `get_state` returned in an earlier session, when a project is read."""
 
 
 def session_of(tuner: BaseTuner) -> SearchSession:
-    """Return what searches for a tuner, as its methods and attributes are now."""
+    """Return a search session for a tuner with its current methods and attributes."""
     return SearchSession(tuner, overridden(tuner, BaseTuner))
 
 

@@ -1,5 +1,5 @@
-"""A loop of the user's own over a tuner's oracle, or over its `run_trial`, without `search()`: it
-leaves a project, and can be gone on with. Runs in the driver.
+"""User-defined loops over a tuner's oracle, or over its `run_trial`, without `search()`. They are
+recorded in a project and can be continued. Runs in the driver.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from glimr_keras.tuners.tracking import with_trackers
 
 
 class OwnLoopRecorder:
-    """Writes the trials of a loop of the user's own into the project of a tuner.
+    """Record the trials of a user-defined loop in the tuner's project.
 
-    The journal is open for each record only, so that a search may go on in the same process.
+    The journal is open only while a record is written, so that a search in the same process can
+    continue the project.
 
     Args:
-        tuner: The user's, whose oracle is asked and told.
+        tuner: The user's tuner, whose oracle the loop uses.
     """
 
     def __init__(self, tuner: SearchingTuner) -> None:
@@ -51,18 +52,19 @@ class OwnLoopRecorder:
         self._size: int | None = None
 
     def begin(self) -> None:
-        """Open the project, unless a search or this loop has, and have the oracle know its trials;
-        those that have not ended are run again.
+        """Open the project, unless a search or this loop has, and load its trials into the oracle.
+
+        Trials that have not ended run again.
 
         Raises:
-            ProjectError: If the project's directory cannot be used for it, or another search has
-                written to it meanwhile.
+            ProjectError: If the directory cannot be used for this project, or another search has
+                written to it in the meantime.
         """
         place = self._tuner._glimr.place
         is_open = self._tuner.oracle._project_dir == place and Journal(place).exists()
         if not is_open:
             self._open()
-        with self._writing():  # which looks at it
+        with self._writing():  # checks the journal
             pass
 
     def _open(self) -> None:
@@ -90,7 +92,7 @@ class OwnLoopRecorder:
         tuner.save()
 
     def _take_in(self, project: Project) -> None:
-        """Know what is written down already."""
+        """Note which entries the journal already has."""
         self._known = {parameter.key for parameter in project.parameters}
         self._written, self._directed = set(project.trials), set(project.directions)
 
@@ -108,7 +110,7 @@ class OwnLoopRecorder:
         )
 
     def trial_begins(self, trial: Trial) -> None:
-        """Write down a trial that is new; one that is run again is there already."""
+        """Record a new trial. One that runs again is already recorded."""
         self._started[trial.trial_id] = now(), time.monotonic()
         with self._writing() as journal:
             if trial.trial_id not in self._written:
@@ -116,9 +118,7 @@ class OwnLoopRecorder:
                 journal.add_trial(trial)
 
     def trial_ends(self, trial: Trial) -> None:
-        """Write down what came of a trial, or that it is to be run again. One that still runs, as
-        its status says, has not ended.
-        """
+        """Record a trial's result, or that it runs again. Ignore a trial that is still running."""
         if trial.status == TrialStatus.RUNNING:
             return
         with self._writing() as journal:
@@ -141,7 +141,7 @@ class OwnLoopRecorder:
             journal.end_trial(trial)
 
     def _execution(self, trial: Trial) -> Execution:
-        """Return the one training that a trial of such a loop has."""
+        """Return the only execution of a trial in a user-defined loop."""
         started, since = self._started.pop(trial.trial_id, (None, None))
         return Execution(
             trial.status,
@@ -160,7 +160,7 @@ class OwnLoopRecorder:
         """Open the journal.
 
         Raises:
-            ProjectError: If another process writes to it, or has written to it meanwhile.
+            ProjectError: If another process writes to it, or has written to it in the meantime.
         """
         journal = Journal(self._tuner._glimr.place)
         file = journal.claim()
@@ -173,10 +173,10 @@ class OwnLoopRecorder:
             journal.close()
 
     def _read_again(self, journal: Journal) -> None:
-        """Know what a search has written meanwhile, which is this tuner's own, or another.
+        """Read what a search of this tuner has written in the meantime.
 
         Raises:
-            ProjectError: If it is another.
+            ProjectError: If another search has written to the project.
         """
         project = journal.read()
         if project.trials.keys() - self._tuner.oracle.trials.keys():
@@ -195,16 +195,15 @@ def run_trial(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> list[Any]:
-    """Train a trial in this process, as often as `executions_per_trial` says, and return what `fit`
-    returned, each time.
+    """Train a trial `executions_per_trial` times in this process, and return each result of `fit`.
 
     The best weights are saved in the project, as in a search.
 
     Args:
-        tuner: The user's.
-        trial: Of its oracle; its `hyperparameters` are what `build` gets.
-        loop: How its hypermodel is trained.
-        args, kwargs: What `search` takes.
+        tuner: The user's tuner.
+        trial: A trial of its oracle. Its `hyperparameters` are passed to `build`.
+        loop: How the hypermodel is trained.
+        args, kwargs: As for `search`.
     """
     hypermodel = hypermodel_of(tuner)
     if not loop.has_model:
@@ -229,9 +228,9 @@ def run_trial(
 
 
 def _run(tuner: Any, trial: Trial, context: TrialContext, number: int) -> Any:
-    """Train a trial once, and return what `fit` returned."""
+    """Train a trial once, and return the result of `fit`."""
     spec = _spec_of(tuner, trial, number)
-    # Each training has callbacks of its own, as each worker does
+    # Each training has its own callbacks, as in a worker
     context = dataclasses.replace(context, callbacks=tuner._deepcopy_callbacks(context.callbacks))
     sender = ReportSender(_nobody, _at_once, context.space)
     sender.config = trial.hyperparameters
@@ -282,8 +281,8 @@ def _spec_of(tuner: Any, trial: Trial, number: int) -> ExecutionSpec:
 
 
 def _nobody(report: Report) -> None:
-    """Take in nothing: the loop of the user's own tells the oracle."""
+    """Ignore the report: the user-defined loop updates the oracle."""
 
 
 def _at_once() -> None:
-    """Wait for nobody."""
+    """Return without waiting."""

@@ -1,5 +1,5 @@
-"""A console that writes to any file: what the file's encoding lacks becomes a question mark. Rich;
-runs in the driver.
+"""A Rich console that replaces characters missing from the file's encoding with question marks.
+Runs in the driver.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import rich.console
 
 
 class LossyConsole(rich.console.Console):
-    """Writes to standard output, as it is then, whatever characters paths and messages have.
+    """Write any characters to the current standard output.
 
-    Rich would raise `UnicodeEncodeError`, and try to write the same text again with the next one.
+    Rich would raise `UnicodeEncodeError`, and retry the same text with the next one.
     """
 
     @property
     def file(self) -> IO[str]:
-        """Return what is written to."""
+        """Return the file to write to."""
         return cast(IO[str], _Lossy(super().file))
 
     @file.setter
@@ -27,15 +27,15 @@ class LossyConsole(rich.console.Console):
 
 
 def say(text: str) -> None:
-    """Print a text, whatever characters it has."""
+    """Print a text, whatever its characters."""
     print(text, file=cast(IO[str], _Lossy(sys.stdout)))
 
 
 class _Lossy:
-    """A file that takes any text.
+    """A file that accepts any text.
 
     Args:
-        file: What has all else.
+        file: The file to write to, which provides all other attributes.
     """
 
     def __init__(self, file: IO[str]) -> None:

@@ -1,4 +1,4 @@
-"""Where trials run, by what the user asked for and by the state that their code keeps. Runs in the
+"""Choice of the executor, from the user's settings and the state that trials keep. Runs in the
 driver.
 """
 
@@ -18,7 +18,7 @@ from glimr_keras.training import gpus
 from glimr_keras.training.messages import Change
 from glimr_keras.tuners.settings import SearchSettings
 
-if TYPE_CHECKING:  # Ray Tune is imported where it is needed
+if TYPE_CHECKING:  # Ray Tune is imported only when needed
     from glimr_keras.executors.ray_executor import RayExecutor
 
 _SHOWN = 3
@@ -26,12 +26,12 @@ _SHOWN = 3
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Where trials run.
+    """The choice of where trials run.
 
     Attributes:
-        executor: `"ray"`, `"inline"`, or the user's own.
-        line: What is shown of it.
-        warning: What is warned of.
+        executor: `"ray"`, `"inline"`, or a user-defined executor.
+        line: Line to show about the choice.
+        warning: Warning about the choice.
     """
 
     executor: str | Executor
@@ -40,14 +40,15 @@ class Choice:
 
     @property
     def sends(self) -> bool:
-        """Whether what is searched is sent to other processes."""
+        """Return whether trials are sent to other processes."""
         return self.executor == "ray" if isinstance(self.executor, str) else self.executor.sends
 
 
 def choose(settings: SearchSettings, kept: Sequence[KeptState]) -> Choice:
-    """Return where trials run: on Ray, unless they keep state and the user left the choice.
+    """Choose where trials run: inline if they keep state and the user chose nothing, else on Ray.
 
     Args:
+        settings: The tuner's settings.
         kept: The state that trials keep from one to the next.
     """
     given = settings.executor
@@ -74,10 +75,12 @@ def made(
     """Return the executor of a search.
 
     Args:
+        choice: Where trials run.
+        settings: The tuner's settings.
         kept: The state that trials keep from one to the next.
         storage: A directory that all machines share.
-        shows: Whether what workers print is shown.
-        at_most: How many executions there are at most; `None` for any number.
+        shows: Whether to show the output of workers.
+        at_most: Maximum number of executions; `None` for no limit.
     """
     if isinstance(choice.executor, Executor):
         return choice.executor
@@ -104,14 +107,14 @@ def made(
 
     if settings.executor != "auto" or _needs_ray(settings) or (shows and not _is_stdout_seen()):
         return on_ray()
-    from glimr_keras.executors.fork_executor import ForkExecutor  # by which Ray is imported
+    from glimr_keras.executors.fork_executor import ForkExecutor  # imports Ray
 
     resources, budget = settings.resources_per_trial, settings.time_budget_s
     return ForkExecutor(on_ray, resources, at_once, budget, shows)
 
 
 def _needs_ray(settings: SearchSettings) -> bool:
-    """Whether only Ray can do what is asked for, or has what there is."""
+    """Return whether the settings or the available hardware require Ray."""
     wanted = settings.resources_per_trial or {}
     return (
         bool(_of_ray(settings))
@@ -125,27 +128,27 @@ def _needs_ray(settings: SearchSettings) -> bool:
 
 
 def _is_ray_there() -> bool:
-    """Whether a Ray runs that the search is to join."""
+    """Return whether there is a running Ray that the search should join."""
     if os.environ.get("RAY_ADDRESS"):
         return True
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         return True
-    # `ray start` says here which cluster runs on this machine
+    # `ray start` records here which cluster runs on this machine
     places = (os.environ.get(name) for name in ("RAY_TMPDIR", "TMPDIR"))
     place = next(filter(None, places), "/tmp")
     return pathlib.Path(place, "ray", "ray_current_cluster").exists()
 
 
 def _is_stdout_seen() -> bool:
-    """Whether what processes write to standard output comes to where the script's does."""
+    """Return whether the output of other processes appears where the script's does."""
     try:
         return sys.stdout.fileno() == 1
-    except (AttributeError, OSError, ValueError):  # a notebook's has none
+    except (AttributeError, OSError, ValueError):  # a notebook's stdout has no file number
         return False
 
 
 def change_warning(change: Change) -> str:
-    """Return what is said of something that a trial left changed in a worker."""
+    """Return the warning for something that a trial changed in a worker."""
     name = f"{change.owner}.{change.name}" if change.owner else change.name
     return (
         f"A trial changed `{name}`, in a process of its own: neither the script nor other trials "
@@ -155,7 +158,7 @@ def change_warning(change: Change) -> str:
 
 
 def _of_ray(settings: SearchSettings) -> list[str]:
-    """The arguments that only Ray can do something with."""
+    """Return the given arguments that only Ray supports."""
     given = {
         "scheduler": settings.scheduler,
         "reporter": settings.reporter,
@@ -165,7 +168,7 @@ def _of_ray(settings: SearchSettings) -> list[str]:
 
 
 def _without_meaning(settings: SearchSettings) -> list[str]:
-    """The arguments that one trial at a time in this process does not need."""
+    """Return the given arguments that have no effect with inline trials."""
     concurrent = settings.max_concurrent_trials
     given = {
         "max_concurrent_trials": None if concurrent == 1 else concurrent,

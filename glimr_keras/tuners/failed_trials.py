@@ -1,4 +1,4 @@
-"""Trials that failed in an earlier run of a script, which may have been mended since. Runs in the
+"""Trials that failed in an earlier run of a script, which may have been fixed since. Runs in the
 driver.
 """
 
@@ -18,14 +18,15 @@ def begin_again(
     place: pathlib.Path,
     remove: Callable[[pathlib.Path], None] = checkpoints.remove,
 ) -> None:
-    """Have all failed trials of a project run again, from their beginnings and under their ids.
+    """Mark all failed trials of a project to run again, from scratch and under their ids.
 
-    The journal keeps what became of them before.
+    The journal keeps their earlier results.
 
     Args:
         journal: Open for writing.
         place: The project's directory.
-        remove: Removes the weights in an execution's folder, also where they were sent to.
+        remove: Function that removes the weights in an execution's folder, uploaded ones included.
+            Defaults to `checkpoints.remove`.
 
     Raises:
         StorageError: If the journal cannot be written.
@@ -41,7 +42,7 @@ def begin_again(
 
 
 def notice(project: Project) -> str | None:
-    """Return how many trials failed before, and how to have them tried again, if there are any."""
+    """Return a note on earlier failed trials and how to retry them; `None` without any."""
     failed, count = len(project.failed), len(project.trials)
     if not failed:
         return None

@@ -1,11 +1,10 @@
-"""Which methods of a tuner a subclass may override, and where each runs. Runs in the driver.
+"""The methods of a tuner that a subclass may override, and where each runs. Runs in the driver.
 
-What runs in the worker runs on a copy of the tuner without what only the driver has: what is set on
-`self` there stays there. Where trials run inline, both are the same process, and the tuner is the
-user's own.
+Worker hooks run on a copy of the tuner that lacks the driver's own state; attributes set on `self`
+there stay there. With inline trials, both are the same process and the tuner is the original.
 
-No method of a tuner has a name that KerasTuner does not have, since a subclass may have methods and
-attributes of any other name.
+No method of a tuner has a name that KerasTuner lacks, since subclasses may use any other name for
+their own methods and attributes.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ class Hook:
     """A method that a subclass may override.
 
     Attributes:
-        place: Where it runs; `"either"` where its caller is, such as a `run_trial` of the user's.
-        purpose: What it is for. A tuner with a `"loop"` of its own runs trials in its own way.
+        place: Where it runs. `"either"`: where its caller runs, such as a user-defined `run_trial`.
+        purpose: Its purpose. A tuner that overrides a `"loop"` hook runs trials in its own way.
     """
 
     place: Place
@@ -38,36 +37,37 @@ class Hook:
 
 
 class Hooks:
-    """The methods of a tuner that do nothing, unless a subclass overrides them."""
+    """The methods of a tuner that do nothing unless a subclass overrides them."""
 
     def on_epoch_begin(self, trial: Trial, model: Any, epoch: int, logs: Any = None) -> None:
-        """Called in the worker at the beginning of each epoch, counted from 0."""
+        """Run in the worker at the beginning of each epoch, counted from 0."""
 
     def on_epoch_end(self, trial: Trial, model: Any, epoch: int, logs: Any = None) -> None:
-        """Called in the worker at the end of each epoch, counted from 0."""
+        """Run in the worker at the end of each epoch, counted from 0."""
 
     def on_batch_begin(self, trial: Trial, model: Any, batch: int, logs: Any = None) -> None:
-        """Called in the worker at the beginning of each batch of training, counted from 0."""
+        """Run in the worker at the beginning of each training batch, counted from 0."""
 
     def on_batch_end(self, trial: Trial, model: Any, batch: int, logs: Any = None) -> None:
-        """Called in the worker at the end of each batch of training, counted from 0."""
+        """Run in the worker at the end of each training batch, counted from 0."""
 
     def on_search_begin(self) -> None:
-        """Called in the driver before the first trial."""
+        """Run in the driver before the first trial."""
 
     def on_search_end(self) -> None:
-        """Called in the driver after the last trial."""
+        """Run in the driver after the last trial."""
 
     def on_trial_begin(self, trial: Trial) -> None:
-        """Called in the driver when a trial begins, in the order of their ids."""
+        """Run in the driver when a trial begins, in the order of trial ids."""
 
     def on_trial_end(self, trial: Trial) -> None:
-        """Called in the driver when a trial has ended, in the order in which they end; `trial` has
-        its score.
+        """Run in the driver when a trial has ended, in the order in which they end.
+
+        `trial` has its score.
         """
 
     def pre_create_trial(self) -> None:
-        """Called in the driver before the oracle is asked for a trial."""
+        """Run in the driver before the oracle creates a trial."""
 
 
 HOOKS = MappingProxyType(
@@ -102,35 +102,35 @@ HOOKS = MappingProxyType(
 
 @dataclasses.dataclass(frozen=True)
 class Overridden:
-    """The hooks that a tuner has of its own.
+    """The hooks that a tuner overrides.
 
     Attributes:
         names: Their names.
-        is_whole_trial: Whether its `run_trial` is called once for a trial, since it calls no other
-            `run_trial` that has the trial's executions.
+        is_whole_trial: Whether its `run_trial` runs once per trial, because it does not call
+            another `run_trial` that runs the executions.
     """
 
     names: frozenset[str]
     is_whole_trial: bool
 
     def has(self, purpose: Purpose) -> bool:
-        """Return whether one of them is for this purpose."""
+        """Return whether one of the hooks has this purpose."""
         return any(HOOKS[name].purpose == purpose for name in self.names)
 
     @property
     def runs_in_worker(self) -> bool:
-        """Whether the tuner is needed in workers."""
+        """Return whether workers need the tuner."""
         return any(HOOKS[name].place == "worker" for name in self.names)
 
 
 def overridden(tuner: object, base: type) -> Overridden:
-    """Return which hooks a tuner, or its class, has instead of those of `base`."""
+    """Return the hooks of `base` that a tuner or its class overrides."""
     names = frozenset(name for name in HOOKS if is_overridden(tuner, name, base))
     return Overridden(names, "run_trial" in names and not _calls_another(tuner, base))
 
 
 def _calls_another(tuner: object, base: type) -> bool:
-    """Return whether a `run_trial` of the user's own calls another one."""
+    """Return whether a user-defined `run_trial` calls another one."""
     places = [tuner, *(kind for kind in type(tuner).__mro__ if kind is not base)]
     own = [vars(place)["run_trial"] for place in places if "run_trial" in vars(place)]
     codes = [getattr(function, "__code__", None) for function in own]
@@ -138,7 +138,7 @@ def _calls_another(tuner: object, base: type) -> bool:
 
 
 class SearchingTuner(Protocol):
-    """What a search reads from a tuner, and which hooks it calls in the driver."""
+    """The attributes that a search reads from a tuner, and the hooks it calls in the driver."""
 
     hypermodel: Any
     oracle: Oracle
@@ -163,5 +163,5 @@ class SearchingTuner(Protocol):
 
 
 def hypermodel_of(tuner: SearchingTuner) -> HyperModel:
-    """Return the hypermodel, or one that builds nothing where there is none."""
+    """Return the tuner's hypermodel, or an empty one if it has none."""
     return HyperModel() if tuner.hypermodel is None else tuner.hypermodel

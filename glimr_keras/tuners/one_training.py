@@ -1,5 +1,5 @@
-"""One training in the script's own process: a configuration that is tried before a search, and the
-final one after it. Runs in the driver.
+"""Single trainings in the script's own process: a dry run before a search, and the final training
+after it. Runs in the driver.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""What a person sees while a search runs: counts trials and tells a terminal, a file or a notebook.
-Runs in the driver.
-"""
+"""The progress display of a search, in a terminal, a file or a notebook. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -28,17 +26,16 @@ _SHOWN_OF_BEST = 5
 
 
 class Progress:
-    """Trials done of the total, running, failed, the best score, time elapsed and left.
+    """Show trials done, running and failed, the best score, and the time elapsed and left.
 
-    A terminal has one live line, a notebook a panel that is replaced in place, and a file a line
-    now and then.
+    A terminal shows one live line, a notebook a panel that is updated in place, and a file an
+    occasional line.
 
     Args:
-        verbose: 0 shows nothing, 1 how far the search is, 2 and 3 also a line for every finished
-            trial.
-        objective: What is optimised, as far as it is known when `search` is called.
-        plan: How many trials there will be.
-        cv_folds: Of the cross validation. Defaults to none.
+        verbose: 0 shows nothing, 1 the progress, 2 and 3 also a line for each finished trial.
+        objective: The objective, as far as it is known when `search` is called.
+        plan: The planned number of trials.
+        cv_folds: Number of folds. Defaults to `None`: no cross validation.
     """
 
     def __init__(
@@ -61,7 +58,7 @@ class Progress:
         self._time_left: TimeLeft | None = None
 
     def on_start(self, project: str) -> None:
-        """Tell a file that `search` was called.
+        """Write to a file that `search` was called.
 
         Args:
             project: The project's directory.
@@ -75,9 +72,7 @@ class Progress:
             )
 
     def preparing(self, what: str | None) -> contextlib.AbstractContextManager[Any]:
-        """Say what is being done before the first trial, and take it back afterwards; not in a
-        file.
-        """
+        """Show the current step before the first trial, and remove it afterwards; not in a file."""
         if what is None or self._verbose == 0:
             return contextlib.nullcontext()
         if in_notebook():
@@ -95,10 +90,10 @@ class Progress:
             raise
 
     def on_ready(self, line: str | None) -> None:
-        """What executions need is there.
+        """Note that everything executions need is ready.
 
         Args:
-            line: Such as how many trials run at once; a notebook's panel has it.
+            line: A remark, such as how many trials run at once. A notebook's panel includes it.
         """
         if in_notebook():
             self._note = line
@@ -112,13 +107,13 @@ class Progress:
         executions: int = 1,
         time_budget_s: float | None = None,
     ) -> None:
-        """Trials can begin.
+        """Note that trials can start.
 
         Args:
-            objective: What is optimised, with its direction.
-            trials: Those that ended in earlier sessions.
-            executions: How often each configuration is trained. Defaults to once.
-            time_budget_s: How many seconds are left. Defaults to no bound.
+            objective: The objective with its direction.
+            trials: Trials that ended in earlier sessions.
+            executions: Number of times each configuration is trained. Defaults to `1`.
+            time_budget_s: Remaining time in seconds. Defaults to `None`: no limit.
         """
         self._objective, self._doing = objective, "starting workers"
         self._count(*trials)
@@ -135,13 +130,13 @@ class Progress:
                 self._console.print(plain(what), markup=False, soft_wrap=True)
 
     def on_running(self, running: int) -> None:
-        """Tell how many executions run now."""
+        """Show how many executions run now."""
         self._running, self._doing = running, None
         self._foresee()
         self._update()
 
     def on_trial_end(self, trial: Trial) -> None:
-        """A trial ended. One that failed is shown, with its whole reason where that is new."""
+        """Count an ended trial. Show a failed one, with the full reason the first time."""
         self._count(trial)
         if self._time_left is not None:
             self._time_left.add(trial)
@@ -153,8 +148,9 @@ class Progress:
         self._update()
 
     def on_search_end(self, remark: str | None = None) -> None:
-        """End what is shown, and leave it to be read, with a remark below it if there is one.
-        Nothing is shown of a search of which nothing was.
+        """Finish the display and leave it visible, followed by the remark if there is one.
+
+        If nothing has been shown, only the remark is.
         """
         self._running, self._doing, self._over_since = 0, None, time.monotonic()
         if self._display is not None:
@@ -165,7 +161,7 @@ class Progress:
 
     @property
     def _is_terminal(self) -> bool:
-        """Whether lines can be written anew; `FORCE_COLOR` alone makes no terminal of a file."""
+        """Return whether lines can be rewritten; `FORCE_COLOR` does not make a file a terminal."""
         console = self._console
         isatty = getattr(console.file, "isatty", None)
         can = console.is_terminal and not console.is_dumb_terminal
@@ -186,12 +182,13 @@ class Progress:
 
     @contextlib.contextmanager
     def _unless_it_fails(self) -> Iterator[None]:
-        """Show something; where that fails, as on a full disk or with a pipe that nobody reads any
-        more, the search goes on without showing anything.
+        """Turn the display off if showing something fails, so that the search continues.
+
+        Examples are a full disk and a broken pipe.
         """
         try:
             yield
-        except (OSError, SystemExit):  # which Rich makes of a broken pipe
+        except (OSError, SystemExit):  # Rich raises SystemExit for a broken pipe
             self._verbose, self._console.quiet = 0, True
 
     def _state(self) -> SearchState:
@@ -220,7 +217,7 @@ class Progress:
             self._best = tuple(best[:_SHOWN_OF_BEST])
 
     def _foresee(self) -> None:
-        """Tell when the search may be over."""
+        """Estimate when the search ends."""
         if self._time_left is None:
             return
         now = time.monotonic()
@@ -230,11 +227,11 @@ class Progress:
 
 
 def progress_of(tuner: SearchingTuner, verbose: int) -> Progress:
-    """Return what shows a search that a tuner begins now.
+    """Return the progress display of a search that a tuner starts now.
 
     Args:
-        tuner: The user's.
-        verbose: As for `BaseTuner.search`; a reporter of the user's shows the search instead.
+        tuner: The user's tuner.
+        verbose: As for `BaseTuner.search`. A user-defined reporter replaces the display.
     """
     settings, oracle = tuner._glimr.settings, tuner.oracle
     shown = verbose if settings.reporter is None else 0
@@ -244,13 +241,13 @@ def progress_of(tuner: SearchingTuner, verbose: int) -> Progress:
 
 
 def describe_trial(trial: Trial, objective: Objective, alike: Trial | None = None) -> str:
-    """Return one line on a finished trial; of one that failed also its reason, however long.
+    """Return one line on a finished trial; for a failed trial also the full reason.
 
     Args:
         trial: The trial.
-        objective: What is optimised.
-        alike: An earlier trial that failed for the same reason, of which one line is enough.
-            Defaults to none.
+        objective: The objective of the search.
+        alike: An earlier trial that failed for the same reason, which is then shortened to one
+            line. Defaults to `None`.
     """
     values = " ".join(f"{name}={short(value)}" for name, value in trial.values.items())
     took = "" if trial.duration is None else f" [{trial.duration:.1f} s]"
@@ -272,5 +269,5 @@ def describe_trial(trial: Trial, objective: Objective, alike: Trial | None = Non
 
 
 def _reason(trial: Trial) -> str:
-    """Return why a trial failed: the error with its whole message."""
+    """Return why a trial failed: the error with its full message."""
     return plain(reason_of(trial.message or "")) or "unknown reason"

@@ -1,4 +1,4 @@
-"""How a search is shown in a terminal, and in a file. Runs in the driver."""
+"""The display of a search in a terminal or a file. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _LOG_SHARE = 0.1
 
 
 class Display(Protocol):
-    """What shows a search while it runs."""
+    """The display of a running search."""
 
     def show(self, state: SearchState) -> None:
-        """Show how far it is."""
+        """Show the current progress."""
 
     def end(self, state: SearchState) -> None:
-        """Show how far it came, and leave that to be read."""
+        """Show the final progress and leave it visible."""
 
 
 class TerminalLine:
-    """A line with a bar, at the bottom of a terminal.
+    """Show a line with a bar at the bottom of a terminal.
 
     Args:
         console: The terminal.
-        state: What is shown first.
+        state: The state to show first.
     """
 
     def __init__(self, console: rich.console.Console, state: SearchState) -> None:
@@ -50,9 +50,7 @@ class TerminalLine:
 
 
 class _Fitting(rich.progress.ProgressColumn):
-    """As much of a search's line as a terminal has room for: the bar goes first, then the times,
-    and the counts never.
-    """
+    """As much of a search's line as fits. The bar is dropped first, then the times."""
 
     def __init__(self, console: rich.console.Console) -> None:
         super().__init__()
@@ -80,7 +78,7 @@ class _Fitting(rich.progress.ProgressColumn):
 
 
 def forms_of(state: SearchState) -> list[str]:
-    """Return what is said of a search, from all of it to the least."""
+    """Return the forms of a search's line, from the longest to the shortest."""
     counted = state.counts + state.running_now + state.failures
     brief = state.counts + state.failures + state.best_score
     times = state.left or state.elapsed
@@ -94,14 +92,14 @@ def forms_of(state: SearchState) -> list[str]:
 
 
 class LogLines:
-    """Lines in a file, now and then: each is written at once, and has no control characters.
+    """Write an occasional line to a file, at once and without control characters.
 
-    One is written when both a minute has passed since the last one and a tenth of the search is
-    done; where it is not known how long that is, a tenth more trials than then.
+    A line is due once a minute has passed since the last one and another tenth of the search is
+    done. If the total is unknown, it takes a tenth more trials than at the last line.
 
     Args:
-        console: That writes to the file.
-        state: When this was made, after a line on the beginning.
+        console: Console that writes to the file.
+        state: The state at the start.
     """
 
     def __init__(self, console: rich.console.Console, state: SearchState) -> None:

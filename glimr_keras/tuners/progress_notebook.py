@@ -1,5 +1,5 @@
-"""How a search is shown in a notebook: a panel that is replaced in place, without widgets and
-scripts, so in Jupyter, VS Code and Colab alike. Runs in the driver.
+"""The display of a search in a notebook: a panel that is updated in place. It needs no widgets or
+scripts, so it works in Jupyter, VS Code and Colab. Runs in the driver.
 """
 
 from __future__ import annotations
@@ -21,23 +21,22 @@ _SLOWEST_S = 30.0
 
 
 class NotebookPanel:
-    """A bar, the best five trials and a small chart in a notebook's output.
+    """Show a bar, the best five trials and a small chart in a notebook's output.
 
-    It is replaced at most once a second, and later at most once in a hundredth of the time so far,
-    but always after the last change: a thread sees to that, until `end`. So a long search leaves no
-    flood of messages to a browser that sleeps.
+    A thread updates it until `end`, first every second, later every hundredth of the elapsed time,
+    up to half a minute. So a long search does not flood a sleeping browser with messages.
 
     Args:
-        state: What is shown first.
+        state: The state to show first.
     """
 
     def __init__(self, state: SearchState) -> None:
-        from IPython.display import display  # there whenever a notebook runs
+        from IPython.display import display  # available in every notebook
 
         self._state = state
         self._handle: Any = display(panel(state), raw=True, display_id=True)
         self._is_over = threading.Event()
-        run = contextvars.copy_context().run  # which knows the cell that is executed
+        run = contextvars.copy_context().run  # carries the current cell
         self._thread = threading.Thread(
             target=run, args=(self._keep_up,), name="glimr_keras.notebook", daemon=True
         )
@@ -57,7 +56,7 @@ class NotebookPanel:
 
     @property
     def _pause(self) -> float:
-        """Seconds until it is replaced again."""
+        """Return the seconds until the next update."""
         return min(max((time.monotonic() - self._state.began) / 100, _TICK_S), _SLOWEST_S)
 
     def _update(self, state: SearchState) -> None:
@@ -65,7 +64,7 @@ class NotebookPanel:
 
 
 def panel(state: SearchState) -> dict[str, str]:
-    """Return what is shown of a search, as text and as HTML."""
+    """Return the panel of a search as text and as HTML."""
     times = f"{state.elapsed}{state.left}".removeprefix(", ")
     said = (state.running_now + state.failures + state.best_named).removeprefix(", ")
     html = block(
@@ -79,8 +78,9 @@ def panel(state: SearchState) -> dict[str, str]:
 
 
 def in_notebook() -> bool:
-    """Tell whether this process is the kernel of a notebook, in which outputs can be replaced; in
-    the console of Spyder, whose shell is made of Jupyter's, they cannot.
+    """Return whether this process is a notebook kernel, where outputs can be updated.
+
+    In Spyder's console, whose shell derives from Jupyter's, they cannot.
     """
     ipython = sys.modules.get("IPython")
     kind = type(None if ipython is None else ipython.get_ipython())

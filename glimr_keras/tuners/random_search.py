@@ -1,4 +1,4 @@
-"""`RandomSearch`: a `Tuner` that draws at random. Runs in the driver."""
+"""`RandomSearch`: a `Tuner` that samples at random. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -18,129 +18,140 @@ from glimr_keras.tuners.tuner import Tuner
 
 
 class RandomSearch(Tuner):
-    """Random search: draw every value independently from its range.
+    """Random search: sample every hyperparameter independently.
 
-    Choose it for a first look at a space, for short budgets, or when many trials run at once: it
-    never waits for a result.
+    Use it for a first look at a search space, for small budgets, or when many trials run in
+    parallel: it never waits for a result.
 
     Args:
-        # What is searched
+        # Search
         hypermodel: A `HyperModel`, or a function `build(config)` that returns a compiled Keras
-            model. Defaults to none, which a subclass with a `run_trial` of its own may do with.
+            model. Defaults to `None`, which is for subclasses that override `run_trial`.
         objective: The metric to optimise, such as `"val_accuracy"`, or an `Objective` with its
-            direction; a list of several for a Pareto front. Defaults to the number that `fit` or
-            `run` returns, which is minimised.
-        space: A declared search space: nested dicts with `ray.tune` domains. Defaults to what
-            `HyperModel.space()` returns.
-        hyperparameters: Hyperparameters that win over those of the same name that the model asks
-            for. Defaults to none.
-        tune_new_entries: Whether other hyperparameters that the model asks for are searched. If
-            not, they have their defaults. Defaults to `True`.
-        allow_new_entries: Whether the model may ask for other hyperparameters. If not, that is an
-            error, before any trial. Defaults to `True`.
-        initial_points: Configurations to try first: dicts of value by name, flat or nested. What
-            they leave out is drawn. Defaults to none.
-        warm_start: Finished projects (directories, or tuners), also of KerasTuner, whose results
-            the search learns from. They count for no budget. Defaults to `()`.
-        cv_folds: Folds of a cross validation, at least 2: each configuration is trained once for
-            each, side by side as there is room, and its score is the mean. Arrays given to `search`
-            are split; a `HyperModel` with `data` returns the data of fold `config.fold` of
-            `config.num_folds`. Defaults to no cross validation.
-        score_at: At which epoch a training is scored: `"best"`, at its own best one; `"common"`,
-            all trainings of a configuration at the epoch with the best mean, of those that all of
-            them have; `"last"`, at its last one. Choosing an epoch for each fold, on the data that
-            it is validated on, makes scores too good. Weights are those of each training's own best
-            epoch. A score that your own code returns stays as it is. Defaults to `"common"` with
-            `cv_folds`, and else to `"best"`, as in KerasTuner.
-        executions_per_trial: How often each configuration is trained, at least 1; its score is the
-            mean. Defaults to `1`.
-        seed: Makes the search draw the same configurations, and each trial the same weights and
-            batches; at least 0. Defaults to one that the state of Python's `random` decides, so
-            `keras.utils.set_random_seed` before it does too.
+            direction. A list of several objectives searches for a Pareto front. Defaults to `None`:
+            minimise the number that `fit` or `run` returns.
+        space: A declared search space: nested dicts with `ray.tune` domains. Defaults to `None`:
+            the return value of `HyperModel.space()`.
+        hyperparameters: Hyperparameters that override those of the same name that the model
+            requests. Defaults to `None`: override nothing.
+        tune_new_entries: Whether to search other hyperparameters that the model requests. If
+            `False`, they keep their default values. Defaults to `True`.
+        allow_new_entries: Whether the model may request other hyperparameters. If `False`, a
+            request raises an error before any trial. Defaults to `True`.
+        initial_points: Configurations to try first: dicts of values by name, flat or nested.
+            Missing values are sampled. Defaults to `None`: no initial configurations.
+        warm_start: Finished projects whose results the search learns from: directories or tuners,
+            including projects of KerasTuner. Their trials do not count towards any budget. Defaults
+            to `()`.
+        cv_folds: Number of folds for cross validation, at least 2. Each configuration is trained
+            once per fold, in parallel where resources allow, and its score is the mean. Arrays
+            passed to `search` are split; a `HyperModel` with `data` returns the data of fold
+            `config.fold` of `config.num_folds`. Defaults to `None`: no cross validation.
+        score_at: The epoch at which a training is scored. `"best"`: its own best epoch. `"common"`:
+            one epoch for all trainings of a configuration, the one with the best mean among the
+            epochs that all of them reached. `"last"`: its last epoch. Choosing the epoch separately
+            for each fold, on the fold's validation data, makes scores too optimistic. The saved
+            weights are always those of each training's own best epoch. A score that your own code
+            returns is used unchanged. Defaults to `None`: `"common"` with `cv_folds`, otherwise
+            `"best"`, as in KerasTuner.
+        executions_per_trial: Number of times each configuration is trained, at least 1. Its score
+            is the mean. Defaults to `1`.
+        seed: Random seed, at least 0. It fixes the configurations that the search draws, and the
+            weights and batches of each trial. Defaults to `None`: a seed derived from the state of
+            Python's `random`, so calling `keras.utils.set_random_seed` first fixes it as well.
 
-        # How long
-        max_trials: How many configurations the project may have in all, failed ones included, at
-            least 1; `None` for as many as there are. Defaults to `10`.
-        max_trials_without_improvement: So many trials in a row that are not better than the best
-            before them end the search; at least 1. Defaults to any number.
-        time_budget_s: Seconds of wall-clock time that one call of `search` may take, above 0; then
-            running trials are stopped. Defaults to no bound.
-        trial_time_limit_s: Seconds of wall-clock time that one training may take, above 0. It is
-            ended after the batch in which they are over, and has the score of its best epoch;
-            without any epoch its trial has failed. One that hangs loses its process. Defaults to no
-            bound.
-        scheduler: One of `ray.tune.schedulers`, which stops trials early, such as
-            `ASHAScheduler()`, or pauses them and changes their values, such as
-            `PopulationBasedTraining(…)`. Defaults to none.
-        stopper: A `ray.tune.Stopper`, asked after each epoch of each trial. Defaults to none.
+        # Budget and stopping
+        max_trials: Maximum number of configurations in the project, including failed ones; at least
+            1. `None` means as many as there are. Defaults to `10`.
+        max_trials_without_improvement: Stop after this many consecutive trials without improvement,
+            at least 1. Defaults to `None`: do not stop for lack of improvement.
+        time_budget_s: Wall-clock time limit of one call of `search`, in seconds, above 0. When it
+            is reached, running trials are stopped. Defaults to `None`: no limit.
+        trial_time_limit_s: Wall-clock time limit of one training, in seconds, above 0. The training
+            ends after the batch that reaches the limit and is scored at its best epoch. Without a
+            completed epoch, its trial fails. If it hangs, its process is killed. Defaults to
+            `None`: no limit.
+        scheduler: A scheduler from `ray.tune.schedulers` that stops trials early, such as
+            `ASHAScheduler()`, or pauses them and changes their hyperparameters, such as
+            `PopulationBasedTraining(…)`. Defaults to `None`: no scheduler.
+        stopper: A `ray.tune.Stopper`, called after each epoch of each trial. Defaults to `None`: no
+            stopper.
 
         # Resources
-        resources_per_trial: CPUs (also threads) and GPUs (fractions allowed) of one execution, and
-            custom resources, by name: `{"cpu": 2, "gpu": 0.5}`. No `gpu` means none; over several,
-            batches are spread, unless `build` has a strategy. Defaults to one GPU and an even part
-            of the CPUs where there are GPUs, else to one CPU.
-        trials_per_gpu: How many executions share a GPU, from 1 to 100, or `'auto'` to measure the
-            first ones. One that lacks memory is tried again alone. Another share is another run of
-            Ray Tune, to callbacks too. Defaults to one.
-        max_concurrent_trials: At most so many executions at once, at least 1. Defaults to what the
-            machine has room for.
-        executor: `"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints
-            work; `"auto"` for forks of this process, and Ray for the rest of a long search or where
-            there is a GPU; but inline, which a line says, where trials are seen to keep state from
-            one to the next, such as `self.n += 1` or a global list that grows; or an `Executor` of
-            `glimr_keras.executors`, or of your own. Defaults to `'auto'`.
-        address: Address of a Ray cluster to join, as `ray.init` takes it, unless this process
-            already has a Ray. Defaults to `RAY_ADDRESS`, or the Ray that runs on this machine, or a
-            new one.
-        max_worker_memory: Bytes of memory that a worker process may have for itself (data in shared
-            memory does not count), at least 1. One with more is replaced when its trial has ended,
-            and no trial is lost. On Linux. Defaults to no bound.
-        reuse_graphs: Whether workers spare what Keras would do again, with the same results: a
-            model that equals an earlier one trains by the graphs that were traced for that, and
-            arrays are read by pipelines that do not tune themselves. Defaults to `True`.
-        max_model_size: How many parameters a model may have, at least 1; a trial with more fails,
-            before it trains. Defaults to no bound.
-        distribution_strategy: A `tf.distribute.Strategy`, in whose scope models are built. Defaults
-            to none.
+        resources_per_trial: CPUs (also the number of threads), GPUs (fractions allowed) and custom
+            resources of one execution, by name: `{"cpu": 2, "gpu": 0.5}`. Without `gpu`, it gets no
+            GPU. Over several GPUs, batches are distributed, unless `build` uses its own strategy.
+            Defaults to `None`: one GPU and an equal share of the CPUs if there are GPUs, otherwise
+            one CPU.
+        trials_per_gpu: Number of executions that share a GPU, from 1 to 100, or `'auto'` to
+            determine it from measurements of the first ones. An execution that runs out of memory
+            is retried alone. Each change of the share starts another run of Ray Tune, which
+            callbacks see too. Defaults to `None`, which means one.
+        max_concurrent_trials: Maximum number of executions at once, at least 1. Defaults to `None`:
+            as many as the machine has room for.
+        executor: Where trials run. `"ray"`: on Ray. `"inline"`: in this process, one at a time, so
+            that breakpoints work. `"auto"`: in forks of this process, or on Ray if there is a GPU
+            and for the rest of a long search. `"auto"` runs trials inline, and prints a line that
+            says so, if their code keeps state from one to the next. Examples are `self.n += 1` and
+            a growing global list. An `Executor` from `glimr_keras.executors` or a user-defined one
+            also works. Defaults to `'auto'`.
+        address: Address of a Ray cluster to join, as for `ray.init`; ignored if this process is
+            already connected to Ray. Defaults to `None`: `RAY_ADDRESS`, or the Ray that runs on
+            this machine, or a new one.
+        max_worker_memory: Maximum private memory of a worker process, in bytes, at least 1; data in
+            shared memory does not count. A worker above the limit is replaced after its trial has
+            ended, so no trial is lost. Linux only. Defaults to `None`: no limit.
+        reuse_graphs: Whether workers skip repeated work of Keras, with the same results. A model
+            that equals an earlier one reuses its traced graphs, and arrays are read by input
+            pipelines without autotuning. Defaults to `True`.
+        max_model_size: Maximum number of parameters of a model, at least 1. A trial with a larger
+            model fails before training. Defaults to `None`: no limit.
+        distribution_strategy: A `tf.distribute.Strategy` in whose scope models are built. Defaults
+            to `None`: no strategy.
 
         # Training
-        optimizer: Optimizer in the place of the one that `build` compiled the model with. Defaults
-            to the model's own.
-        loss: Loss in the place of the one that `build` compiled the model with. Defaults to the
+        optimizer: Optimizer that replaces the one `build` compiled the model with. Defaults to
+            `None`: the model's own.
+        loss: Loss that replaces the one `build` compiled the model with. Defaults to `None`: the
             model's own.
-        metrics: Metrics in the place of those that `build` compiled the model with. Defaults to the
-            model's own.
-        callbacks: Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run
-            here. Defaults to none.
+        metrics: Metrics that replace the ones `build` compiled the model with. Defaults to `None`:
+            the model's own.
+        callbacks: Keras callbacks, which are copied into every trial, and `ray.tune.Callback`s,
+            which run in this process. Defaults to `None`: no callbacks.
 
         # Robustness
-        max_failures: How often a training is continued whose process was lost: killed, out of
-            memory, or with its machine. Then its trial has failed. -1 for any number. Defaults to
-            `3`.
-        max_retries_per_trial: How often a training that failed is begun again, except by
-            `FailedTrialError`; at least 0. Defaults to `0`.
-        max_consecutive_failed_trials: So many failed trials in a row stop the search, at least 1.
-            Defaults to `3`.
-        state_interval_s: At ends of epochs, so many seconds apart at least, the state of a training
-            is kept until the training ends; one that is interrupted goes on from there. 0 for each
-            epoch, `None` to begin anew. Defaults to `10.0`.
+        max_failures: Number of times a training is resumed after its process was lost: killed, out
+            of memory, or with its machine. After that, its trial fails. -1 means no limit. Defaults
+            to `3`.
+        max_retries_per_trial: Number of times a failed training is restarted, at least 0. One that
+            raised `FailedTrialError` is not restarted. Defaults to `0`.
+        max_consecutive_failed_trials: Stop the search after this many consecutive failed trials, at
+            least 1. Defaults to `3`.
+        state_interval_s: Minimum time between two saved states of a training, in seconds. States
+            are saved at the end of an epoch and kept until the training ends; an interrupted
+            training resumes from the last one. 0 saves one after each epoch. With `None`,
+            interrupted trainings restart from scratch. Defaults to `10.0`.
         retry_failed: Whether a search runs the project's failed trials again, under their ids.
             Defaults to `False`.
 
         # Results
-        directory: Where projects are: a path, or a URI such as `"s3://bucket/runs"` that
-            `pyarrow.fs` or fsspec knows. A project at a URI is worked on as a local copy (in
-            `GLIMR_KERAS_CACHE`, or else in the user's cache directory), which is sent there every
-            few seconds, and at the end. Defaults to the working directory.
-        project_name: Name of the project's own directory in there. Defaults to `untitled_project`.
-        overwrite: Whether to start over, and remove the project's earlier trials when the first
+        directory: Parent directory of projects: a path, or a URI such as `"s3://bucket/runs"` that
+            `pyarrow.fs` or fsspec supports. A project at a URI has a local working copy, which is
+            uploaded every few seconds and at the end. It is in `GLIMR_KERAS_CACHE`, or else in the
+            user's cache directory. Defaults to `None`: the working directory.
+        project_name: Name of the project's own directory in `directory`. Defaults to `None`, which
+            means `untitled_project`.
+        overwrite: Whether to start over and remove the project's earlier trials when the first
             search starts. Defaults to `False`.
-        keep_top_k: Of so many trials, the best, the weights are kept; at least 1. Defaults to all.
-        keep_predictions: Whether predictions for validation samples are kept. Defaults to `False`.
-        reporter: A `ray.tune.ProgressReporter`, which then shows the search instead of the live
-            line. Defaults to the live line.
-        tuner_id: Name of the file with the tuner's own state. Defaults to `tuner0`.
-        logger: Has no meaning any more, as in KerasTuner. Defaults to none.
+        keep_top_k: Keep the weights of this many best trials, at least 1. Defaults to `None`: keep
+            the weights of all trials.
+        keep_predictions: Whether to keep the predictions for validation samples. Defaults to
+            `False`.
+        reporter: A `ray.tune.ProgressReporter` that shows the search instead of the live line.
+            Defaults to `None`: the live line.
+        tuner_id: Name of the file with the tuner's own state. Defaults to `None`, which means
+            `tuner0`.
+        logger: Ignored, as in current KerasTuner. Defaults to `None`.
 
     Example:
         tuner = RandomSearch(Digits(), "val_accuracy", directory="runs", project_name="digits")

@@ -1,4 +1,4 @@
-"""What KerasTuner's own `run_trial` is made of, for subclasses that have a copy of it. Runs in the
+"""The parts of KerasTuner's own `run_trial`, for subclasses that contain a copy of it. Runs in the
 worker.
 """
 
@@ -28,12 +28,13 @@ from glimr_keras.trials.trial import Trial
 
 
 class SaveBestEpoch(keras.callbacks.Callback):
-    """Saves a model's weights whenever an epoch is the best so far; where the logs do not have the
-    objective, after each epoch.
+    """Save a model's weights whenever an epoch is the best so far.
+
+    If the logs lack the objective, the weights are saved after each epoch.
 
     Args:
         objective: An `Objective` with its direction.
-        filepath: Where; it ends with `.weights.h5`.
+        filepath: Path of the file, ending in `.weights.h5`.
     """
 
     def __init__(self, objective: Objective, filepath: str | os.PathLike[str]) -> None:
@@ -52,7 +53,7 @@ class SaveBestEpoch(keras.callbacks.Callback):
 
 
 def average_metrics_dicts(metrics_dicts: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each metric over those of several trainings that have it."""
+    """Return the mean of each metric over the trainings that have it."""
     values: dict[str, list[float]] = {}
     for metrics in metrics_dicts:
         for name, value in metrics.items():
@@ -61,8 +62,9 @@ def average_metrics_dicts(metrics_dicts: Iterable[Mapping[str, float]]) -> dict[
 
 
 def convert_to_metrics_dict(results: Any, objective: Objective) -> dict[str, float]:
-    """Return the metrics in what `fit` or `run_trial` returned: of a `History`, those of the best
-    epoch; of a list, the means.
+    """Return the metrics in the return value of `fit` or `run_trial`.
+
+    For a `History`, they are those of the best epoch; for a list, the means.
     """
     if isinstance(results, list):
         return average_metrics_dicts(convert_to_metrics_dict(each, objective) for each in results)
@@ -73,22 +75,24 @@ def convert_to_metrics_dict(results: Any, objective: Objective) -> dict[str, flo
 
 
 def validate_trial_results(results: Any, objective: Objective, func_name: str) -> None:
-    """Refuse what `fit` or `run_trial` may not return.
+    """Check the return value of `fit` or `run_trial`.
 
     Args:
-        func_name: How it is called in the message, such as `"Tuner.run_trial()"`.
+        results: The return value.
+        objective: The objective of the search.
+        func_name: The function's name in error messages, such as `"Tuner.run_trial()"`.
 
     Raises:
-        FatalTypeError, FatalValueError: If it is nothing that has metrics, or the objective is not
-            among them.
+        FatalTypeError, FatalValueError: If it has no metrics, or lacks the objective.
     """
     for each in results if isinstance(results, list) else [results]:
         metrics_of(each, objective, func_name)
 
 
 def get_best_step(results: Any, objective: Objective) -> int:
-    """Return the best epoch of a `History`, counted from 0, of a list the mean; 0 where there are
-    no epochs.
+    """Return the best epoch of a `History`, counted from 0; 0 if there are no epochs.
+
+    For a list, it is the mean, rounded down.
     """
     if isinstance(results, list):
         return int(statistics.fmean(get_best_step(each, objective) for each in results))
@@ -101,21 +105,24 @@ def get_best_step(results: Any, objective: Objective) -> int:
 def convert_hyperparams_to_hparams(
     hyperparams: HyperParameters, hparams_api: Any
 ) -> dict[Any, Any]:
-    """Return a configuration as TensorBoard's HParams have it.
+    """Return a configuration in the form of TensorBoard's HParams.
 
     Args:
+        hyperparams: The configuration.
         hparams_api: The module `tensorboard.plugins.hparams.api`.
     """
     hparams = {}
     for parameter in hyperparams.space:
-        with contextlib.suppress(ValueError):  # of one that does not exist in this configuration
+        with contextlib.suppress(
+            ValueError
+        ):  # a hyperparameter that this configuration does not have
             value = hyperparams.get(parameter.name)
             hparams[hparams_api.HParam(parameter.name, _domain(parameter, hparams_api))] = value
     return hparams
 
 
 def _domain(parameter: HyperParameter, api: Any) -> Any:
-    """Return the values of a hyperparameter in TensorBoard's words; `None` for any."""
+    """Return the domain of a hyperparameter for TensorBoard; `None` for any value."""
     match parameter:
         case Int(step=1 | None):
             return api.IntInterval(parameter.min_value, parameter.max_value)
@@ -128,14 +135,16 @@ def _domain(parameter: HyperParameter, api: Any) -> Any:
     return None
 
 
-# What its module `utils` has
+# The functions of KerasTuner's module `utils`
 
 
 def create_directory(path: str | os.PathLike[str], remove_existing: bool = False) -> None:
-    """Make a directory, if it is not there, with all that it is in.
+    """Create a directory and its parents, unless it exists.
 
     Args:
-        remove_existing: Whether one that is there is removed first, with all that is in it.
+        path: The directory.
+        remove_existing: Whether to remove an existing directory with its contents first. Defaults
+            to `False`.
     """
     if remove_existing:
         shutil.rmtree(path, ignore_errors=True)
@@ -143,7 +152,7 @@ def create_directory(path: str | os.PathLike[str], remove_existing: bool = False
 
 
 def save_json(path: str | os.PathLike[str], obj: Any) -> str:
-    """Write an object as JSON into a file, and return the text."""
+    """Write an object to a file as JSON, and return the text."""
     text = json.dumps(obj)
     pathlib.Path(path).write_text(text, "utf-8")
     return text
@@ -155,24 +164,24 @@ def load_json(path: str | os.PathLike[str]) -> Any:
 
 
 def to_list(values: Any) -> list[Any]:
-    """Return the values as a list; one alone in a list."""
+    """Return the values as a list; a single value as a list of one."""
     return list(values) if isinstance(values, (list, tuple)) else [values]
 
 
 def multi_backend() -> bool:
-    """Return whether Keras is Keras 3, which it is."""
+    """Return whether Keras is Keras 3, which is always the case."""
     return True
 
 
 class RunTrialMethods(Results):
-    """The methods of a tuner that KerasTuner's own `run_trial` calls, for copies of it."""
+    """The tuner methods that KerasTuner's own `run_trial` calls, for copies of it."""
 
     def _deepcopy_callbacks(self, callbacks: Any) -> Any:
-        """Copy the callbacks, which are one execution's own already."""
+        """Return a copy of the callbacks, which belong to one execution already."""
         return copy.deepcopy(callbacks)
 
     def _configure_tensorboard_dir(self, callbacks: Any, trial: Trial, execution: int = 0) -> None:
-        """Give each `TensorBoard` among the callbacks a directory of this execution."""
+        """Set the directory of each `TensorBoard` callback to one of this execution."""
         place_logs(callbacks, trial.trial_id, execution, self._get_tensorboard_dir)
 
     def _get_tensorboard_dir(self, logdir: Any, trial_id: str, execution: int) -> str:
@@ -184,11 +193,12 @@ class RunTrialMethods(Results):
         return str(pathlib.Path(self.get_trial_dir(trial_id), checkpoints.WEIGHTS))
 
     def _get_build_config_fname(self, trial_id: str) -> str:
-        """Return where a `run_trial` of the user's own may keep how its model was built; nothing
-        else writes or reads it.
+        """Return a path where a user-defined `run_trial` may store its model's build config.
+
+        Nothing else writes or reads it.
         """
         return str(pathlib.Path(self.get_trial_dir(trial_id), "build_config.json"))
 
     def _override_compile_args(self, model: keras.Model) -> None:
-        """Compile a model with the optimizer, loss and metrics that were given to the tuner."""
+        """Compile a model with the optimizer, loss and metrics passed to the tuner."""
         CompileOverrides.of(self).apply(model)

@@ -1,5 +1,5 @@
-"""How a search runs: from data and arguments to a context, an executor and a coordinator. Runs in
-the driver.
+"""Run a search: turn data and arguments into a context, an executor and a coordinator. Runs in the
+driver.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ _NO_ARGUMENTS = FitArguments()
 
 @dataclasses.dataclass(frozen=True)
 class Ongoing:
-    """A search that has begun, and the journal that it writes.
+    """A search that has started, and the journal that it writes.
 
     Attributes:
-        done_before: How many trials of the project ended in earlier sessions.
+        done_before: Number of the project's trials that ended in earlier sessions.
     """
 
     journal: Journal
@@ -77,7 +77,7 @@ class Ongoing:
     done_before: int
 
     def remark(self, project: pathlib.Path) -> str | None:
-        """Why the search ended with fewer trials than were asked for, or did nothing."""
+        """Return why the search ran fewer trials than requested; `None` if it did not."""
         oracle = self.coordinator.oracle
         if self.coordinator.error is not None:
             return None
@@ -98,7 +98,7 @@ class Ongoing:
 
 
 class _Told:
-    """Tells of trials those who show them, and the user's own tuner."""
+    """Notify the progress display and the user's tuner of trials."""
 
     def __init__(self, progress: Progress, tuner: SearchingTuner, code: TrialCode | None) -> None:
         self._tuner, self._code = tuner, code
@@ -117,7 +117,7 @@ class _Told:
         self._tuner.on_trial_end(trial)
 
     def on_changes(self, changes: Sequence[Change]) -> None:
-        """Warns, once, of what a trial changed in its worker and the script may look for here."""
+        """Warn once of each change in a worker that the script may expect to see here."""
         for change in changes:
             if change in self._told or (self._code is not None and self._code.expects(change)):
                 continue
@@ -126,12 +126,14 @@ class _Told:
 
 
 class SearchSession:
-    """What a tuner does when it searches. It reads from the tuner what KerasTuner reads from it
-    then, and all else from what the tuner was given.
+    """The search of a tuner.
+
+    It reads the attributes that KerasTuner reads during a search from the tuner, and everything
+    else from the tuner's settings.
 
     Args:
-        tuner: The user's.
-        own: The hooks that it has of its own.
+        tuner: The user's tuner.
+        own: The hooks that the tuner overrides.
     """
 
     def __init__(self, tuner: SearchingTuner, own: Overridden) -> None:
@@ -141,14 +143,14 @@ class SearchSession:
         self._code: TrialCode | None = None
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any], how: Mapping[str, Any]) -> None:
-        """Search with what `BaseTuner.search` was given.
+        """Search with the arguments of `BaseTuner.search`.
 
         Args:
-            args, kwargs: What `fit`, or a `run_trial` of the user's own, is given.
-            how: How the data is split for cross validation.
+            args, kwargs: Arguments of `fit`, or of a user-defined `run_trial`.
+            how: How to split the data for cross validation.
         """
         own, oracle = self._own, self._tuner.oracle
-        is_passed_on = "run_trial" in own.names  # which gets whatever was given
+        is_passed_on = "run_trial" in own.names  # a user-defined `run_trial` receives all arguments
         of_keras, of_ray = sorted_callbacks(None if is_passed_on else kwargs.pop("callbacks", None))
         if of_ray:
             raise TypeError(
@@ -156,7 +158,7 @@ class SearchSession:
                 f"{type(self._tuner).__name__}. Received: {of_ray}"
             )
         is_own = own.has("loop") or overrides(hypermodel_of(self._tuner), "fit")
-        if self._settings.cv_folds is None and is_own:  # whose own arguments they are
+        if self._settings.cv_folds is None and is_own:  # they are the method's own arguments
             kwargs |= {
                 name: value for name, value in how.items() if value is not None and value != "auto"
             }
@@ -172,13 +174,13 @@ class SearchSession:
         how: Mapping[str, Any] | None = None,
         verbose: Any = 1,
     ) -> None:
-        """Runs trials until the project has all.
+        """Run trials until the project has all.
 
         Args:
-            arguments: What `fit`, or a `run_trial` of the user's own, is given.
-            callbacks: Keras callbacks, beside those of the tuner.
-            how: The data is split for cross validation.
-            verbose: As for `BaseTuner.search`.
+            arguments: Arguments of `fit`, or of a user-defined `run_trial`.
+            callbacks: Keras callbacks, in addition to the tuner's. Defaults to `()`.
+            how: How to split the data for cross validation. Defaults to `None`.
+            verbose: As for `BaseTuner.search`. Defaults to `1`.
         """
         tuner, settings, state = self._tuner, self._settings, self._state
         verbose = checked_verbosity(verbose)
@@ -204,9 +206,7 @@ class SearchSession:
             self._run(executor, context, seed, progress)
 
     def known_space(self) -> list[HyperParameter]:
-        """The hyperparameters of the project, or before the first search those that one build
-        shows.
-        """
+        """Return the project's hyperparameters; before the first search, those of one build."""
         journal = Journal(self._state.place)
         if journal.exists() and not self._state.is_fresh:
             return journal.read().parameters
@@ -221,15 +221,16 @@ class SearchSession:
         return space
 
     def visible_space(self) -> list[HyperParameter]:
-        """Return what models ask for, as far as building some of them in this process tells."""
+        """Return the hyperparameters that building some models in this process finds."""
         return visible_space(self._tuner, self._own)
 
     def recall_what_is_there(self) -> None:
-        """Know the project that is there, of one at a URI what this machine has of it. What is
-        wrong with it is said by the search.
+        """Load an existing project; for one at a URI, its local copy.
+
+        Other problems with the project are reported by the search.
 
         Raises:
-            OtherOracleError: If an oracle of another kind began it.
+            OtherOracleError: If the project was started with another kind of oracle.
         """
         try:
             self.recall(Journal(self._state.place).read())
@@ -240,7 +241,7 @@ class SearchSession:
             return
 
     def recall(self, project: Project) -> None:
-        """Has the oracle know a project's trials, and the tuner its state, to look at them."""
+        """Load a project's trials into the oracle, and the tuner's state, for inspection."""
         space = SearchSpace(project.parameters, is_whole=False)
         tuner = self._tuner
         tuner.oracle.recall(project.objective, space, project.trials, project.end_order)
@@ -250,7 +251,7 @@ class SearchSession:
             tuner.set_state(stored_trial.read_json(path))
 
     def folds(self, arguments: FitArguments, seed: int, **how: Any) -> Folds | None:
-        """How the data is split for cross validation."""
+        """Return how the data is split for cross validation; `None` without it."""
         given = [
             name for name, value in how.items() if value is not None and not isinstance(value, str)
         ]
@@ -279,14 +280,14 @@ class SearchSession:
         verbose: int = 0,
         folds: Folds | None = None,
     ) -> TrialContext:
-        """What every trial shares.
+        """Return the context that all trials share.
 
         Raises:
-            ShippingError: If a part of it cannot be sent to workers.
+            ShippingError: If part of it cannot be sent to workers.
         """
         tuner, settings, size = self._tuner, self._settings, self._tuner.max_model_size
         wanted = settings.resources_per_trial or {}
-        if self._own.has("loop") and callbacks:  # which it passes on itself
+        if self._own.has("loop") and callbacks:  # the user's loop passes them on
             arguments, callbacks = (
                 FitArguments(arguments.args, {**arguments.kwargs, "callbacks": list(callbacks)}),
                 (),
@@ -297,7 +298,7 @@ class SearchSession:
             tuner.oracle.wanted,
             arguments,
             callbacks + settings.keras_callbacks,
-            # Ray's executor knows better; one in this process has all that it has
+            # Ray's executor overrides this; an inline one has all CPUs of this process
             cpus=wanted.get("cpu", None if self._chosen().executor == "inline" else 1.0),
             gpus=wanted.get("gpu", 0),
             fit_verbose=2 if verbose >= 3 else 0,
@@ -332,10 +333,10 @@ class SearchSession:
         callbacks: tuple[keras.callbacks.Callback, ...] = (),
         arguments: FitArguments = _NO_ARGUMENTS,
     ) -> Choice:
-        """Where trials run, which is chosen once.
+        """Return where trials run. The choice is made once.
 
         Args:
-            callbacks, arguments: What this search was given.
+            callbacks, arguments: Those of this search.
         """
         if self._choice is None:
             given = (*callbacks, *self._settings.keras_callbacks)
@@ -344,7 +345,7 @@ class SearchSession:
         return self._choice
 
     def _tell(self, choice: Choice, progress: Progress) -> None:
-        """Says where trials run, if that is not where they would side by side."""
+        """Report where trials run, if there is something to report."""
         if choice.line is not None:
             progress.say(choice.line)
         if choice.warning is not None:
@@ -352,7 +353,7 @@ class SearchSession:
 
     @property
     def _executions(self) -> int:
-        """How often a configuration is trained, or each of its folds."""
+        """Return the number of trainings per configuration, or per fold of it."""
         return (
             1
             if self._own.is_whole_trial
@@ -360,16 +361,16 @@ class SearchSession:
         )
 
     def _executor(self, verbose: int, at_most: int | None) -> Executor:
-        """Where trials run, with no more workers than `at_most`."""
+        """Return an executor with at most `at_most` workers."""
         kept = () if self._code is None else self._code.kept
         place = self._state.place.parent
         return made(self._chosen(), self._settings, kept, place, verbose >= 3, at_most)
 
     def _project_seed(self) -> int:
-        """The seed of the project that is continued, or else the user's, or a new one.
+        """Return the seed of the continued project, or else the oracle's.
 
         Raises:
-            OtherOracleError: If an oracle of another kind began the project.
+            OtherOracleError: If the project was started with another kind of oracle.
         """
         journal, oracle = Journal(self._state.place), self._tuner.oracle
         if not journal.exists() or self._state.is_fresh:
@@ -379,7 +380,7 @@ class SearchSession:
         return project.seed
 
     def _take_own_entries(self) -> None:
-        """Searches what the user's own code has told the oracle of."""
+        """Search the hyperparameters that the user's code added to the oracle."""
         if "_populate_initial_space" in self._own.names:
             self._tuner._populate_initial_space()
         space = self._state.space
@@ -389,7 +390,7 @@ class SearchSession:
         )
 
     def _discovered_space(self, found: Probe) -> SearchSpace:
-        """The hyperparameters that are known before the first trial.
+        """Return the hyperparameters that are known before the first trial.
 
         Raises:
             ModelError: If the model could not be built.
@@ -433,7 +434,7 @@ class SearchSession:
             remark = "Stopped. What has finished is kept; run the script again to go on from here."
             raise
         finally:
-            with contextlib.ExitStack() as closing:  # also where showing the end of it fails
+            with contextlib.ExitStack() as closing:  # even if the final display fails
                 for search in searches:
                     closing.callback(self._end, search, is_over)
                 building.close()
@@ -443,9 +444,7 @@ class SearchSession:
                 raise search.coordinator.error
 
     def _begin(self, context: TrialContext, found: Probe, seed: int, progress: Progress) -> Ongoing:
-        """Opens the project and queues what is left of it, when it is known what the model logs and
-        asks for.
-        """
+        """Open the project and queue the remaining trials, once the model has been inspected."""
         space = self._discovered_space(found)
         for oddity in filter(None, (parameter.oddity for parameter in space.parameters)):
             warnings.warn(oddity, stacklevel=2)
@@ -476,11 +475,11 @@ class SearchSession:
         return Ongoing(journal, coordinator, len(done))
 
     def _end(self, search: Ongoing, is_over: bool) -> None:
-        """Keeps the tuner's state, and ends the writing.
+        """Save the tuner's state and close the journal.
 
         Args:
-            search: It.
-            is_over: Whether nothing was raised, which an error of this would hide.
+            search: The search that ends.
+            is_over: Whether it ended without an error. Otherwise, errors here are suppressed.
         """
         is_first = is_over and search.coordinator.error is None
         try:
@@ -492,11 +491,11 @@ class SearchSession:
                 self._close(search.journal, is_over)
 
     def _close(self, journal: Journal, is_over: bool = False) -> None:
-        """Sends the rest of a project at a URI, and ends the writing.
+        """Upload the rest of a project at a URI, and close the journal.
 
         Args:
-            journal: What was written to.
-            is_over: Whether there is time for a digest.
+            journal: The search's journal.
+            is_over: Whether to write a digest. Defaults to `False`.
         """
         try:
             if self._state.mirror is not None:
@@ -509,7 +508,7 @@ class SearchSession:
     def _coordinator(
         self, journal: Journal, project: Project, space: SearchSpace, progress: Progress
     ) -> Coordinator:
-        """A coordinator that knows the trials of earlier sessions."""
+        """Return a coordinator with the trials of earlier sessions."""
         space.update(deserialize(stored) for stored in project.late_space)
         oracle, settings, place = self._tuner.oracle, self._settings, self._state.place
         failure_policy = dataclasses.replace(
@@ -545,7 +544,7 @@ class SearchSession:
 
     @property
     def _remove(self) -> Callable[[pathlib.Path], None]:
-        """Removes the weights in an execution's folder, also where they were sent to."""
+        """Return a function that removes an execution's weights, uploaded ones included."""
         mirror = self._state.mirror
         return checkpoints.remove if mirror is None else mirror.remove
 

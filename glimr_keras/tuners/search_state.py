@@ -1,4 +1,4 @@
-"""How far a search is, and how long it will take. Runs in the driver."""
+"""The progress of a search and its remaining time. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glimr_keras.trials.trial import Trial
 
 
 class Plan(Protocol):
-    """What a search is going to do, as its oracle knows it."""
+    """The planned size of a search, which its oracle knows."""
 
     @property
     def num_trials_planned(self) -> int | None: ...
@@ -24,22 +24,22 @@ class Plan(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class SearchState:
-    """A search at one moment. Times are those of `time.monotonic`.
+    """A snapshot of a search. Times are those of `time.monotonic`.
 
     Attributes:
-        objective: What is optimised.
-        began: When `search` was called.
-        doing: What is done before the first trial; `None` when that is over.
-        done: How many trials have ended, in earlier sessions too.
-        total: How many there will be; `None` if unknown.
-        running: How many executions run now.
-        failed: How many of the ended trials failed.
-        best: The best trials with a score, best first.
+        objective: The objective of the search.
+        began: Time at which `search` was called.
+        doing: Current step before the first trial; `None` after that.
+        done: Number of trials that have ended, including earlier sessions.
+        total: Number of planned trials; `None` if unknown.
+        running: Number of executions that run now.
+        failed: Number of ended trials that failed.
+        best: The best scored trials, best first.
         ended: The trials that have ended, in that order.
-        ends_at: When it may be over; `None` if unknown.
-        cv_folds: Of the cross validation; `None` without.
-        over_since: When it ended; `None` while it goes on.
-        note: How it runs, in a sentence; `None` where nothing is to be said.
+        ends_at: Expected end; `None` if unknown.
+        cv_folds: Number of folds; `None` without cross validation.
+        over_since: Time at which the search ended; `None` while it runs.
+        note: A sentence on how the search runs; `None` if there is nothing to say.
     """
 
     objective: Objective
@@ -58,24 +58,24 @@ class SearchState:
 
     @property
     def counts(self) -> str:
-        """How many trials are done: `23/50 trials`."""
+        """Return how many trials are done: `23/50 trials`."""
         return f"{self.done}/{'?' if self.total is None else self.total} trials"
 
     @property
     def running_now(self) -> str:
-        """What runs now, or is done before the first trial: `, 4 running`."""
+        """Return what runs now, or the step before the first trial: `, 4 running`."""
         if self.running:
             return f", {self.running} running"
         return f", {self.doing}" if self.doing is not None else ""
 
     @property
     def failures(self) -> str:
-        """How many failed, if any did: `, 2 failed`."""
+        """Return how many trials failed, if any did: `, 2 failed`."""
         return f", {self.failed} failed" if self.failed else ""
 
     @property
     def best_named(self) -> str:
-        """The best score with the objective's name; with several objectives each of them."""
+        """Return the best score with the objective's name; each of several objectives."""
         if not self.best or len(self.objective.parts) == 1:
             return self._best(f"{self.objective.name} ")
         values = self.best[0].objective_values(self.objective) or ()
@@ -85,7 +85,7 @@ class SearchState:
 
     @property
     def best_score(self) -> str:
-        """The best score alone."""
+        """Return the best score without a name."""
         return self._best("")
 
     def _best(self, name: str) -> str:
@@ -94,25 +94,25 @@ class SearchState:
 
     @property
     def elapsed(self) -> str:
-        """How long it takes since `search` was called."""
+        """Return the time since `search` was called."""
         until = time.monotonic() if self.over_since is None else self.over_since
         return f", {duration(int(until - self.began))} elapsed"
 
     @property
     def left(self) -> str:
-        """How long it may still take; empty if that is not known."""
+        """Return the expected remaining time; empty if unknown."""
         seconds = None if self.ends_at is None else round(self.ends_at - time.monotonic())
         is_known = self.over_since is None and seconds is not None and seconds > 0
         return f", about {duration(seconds)} left" if is_known and seconds is not None else ""
 
     @property
     def share(self) -> float | None:
-        """Which part of the trials is done, from 0 to 1; `None` if that is not known."""
+        """Return the fraction of trials that are done, from 0 to 1; `None` if unknown."""
         return min(self.done / self.total, 1.0) if self.total else None
 
     @property
     def in_full(self) -> str:
-        """All that a line has room for, if it has."""
+        """Return the longest form of the line."""
         return (
             self.counts
             + self.running_now
@@ -124,15 +124,15 @@ class SearchState:
 
 
 class TimeLeft:
-    """Tells how long a search may still take.
+    """Estimate the remaining time of a search.
 
-    A trial is taken to cost something, and something for each epoch that it is known to train
-    beforehand, as Hyperband's are. Both are fitted to the times of those that have ended.
+    Each trial has a fixed cost, plus a cost per epoch where its number of epochs is known in
+    advance, as with Hyperband. Both are fitted to the times of the ended trials.
 
     Args:
-        plan: How many trials and epochs there will be.
+        plan: The planned number of trials and epochs.
         before: Trials that ended in earlier sessions.
-        executions: How often each configuration is trained.
+        executions: Number of times each configuration is trained. Defaults to `1`.
     """
 
     def __init__(self, plan: Plan, before: Sequence[Trial], executions: int = 1) -> None:
@@ -146,17 +146,17 @@ class TimeLeft:
             self._learn(trial.outlined(), planned_epochs(trial))
 
     def add(self, trial: Trial) -> None:
-        """Take in a trial that has ended."""
+        """Add a trial that has ended."""
         self._trials += 1
         self._epochs += planned_epochs(trial)
         self._learn(trial, planned_epochs(trial))
 
     def seconds(self, since: float, running: int) -> float | None:
-        """Return for how long the search may go on; `None` if that cannot be told.
+        """Return the estimated remaining seconds; `None` if there is no estimate.
 
         Args:
-            since: Seconds since the first trial of this session could begin.
-            running: How many executions run now.
+            since: Seconds since the first trial of this session could start.
+            running: Number of executions that run now.
         """
         total = self._plan.num_trials_planned
         if total is None or not self._trials:
@@ -169,7 +169,7 @@ class TimeLeft:
         each, for_epoch = self._costs() if planned is not None else (1.0, 0.0)
         done = each * self._trials + for_epoch * self._epochs
         left = each * trials + for_epoch * max(epochs, 0)
-        # One of those that run has just begun; of the others, half is done
+        # Assume that one running execution has just started and the others are half done
         begun = done / self._trials * max(running - 1, 0) / 2 / self._executions
         return max(left - begun, 0.0) * since / (done + begun)
 
@@ -178,13 +178,13 @@ class TimeLeft:
             self._times.add(planned, trial.duration)
 
     def _costs(self) -> tuple[float, float]:
-        """Return what a trial costs, and what one of its epochs does, relative to each other."""
+        """Return the relative costs of a trial and of one of its epochs."""
         each, for_epoch = self._times.fitted()
         return (each, for_epoch) if each or for_epoch else (1.0, 0.0)
 
 
 class _Times:
-    """A line through the epochs and the seconds of trials."""
+    """A line fitted to the epochs and seconds of trials."""
 
     def __init__(self) -> None:
         self._number = self._epochs = self._squares = 0
@@ -198,8 +198,9 @@ class _Times:
         self._products += epochs * seconds
 
     def fitted(self) -> tuple[float, float]:
-        """Return the seconds of a trial without epochs, and those of each epoch, by least squares;
-        none is negative. Where all had equally many epochs, these are all that counts.
+        """Return the seconds of a trial without epochs and per epoch, by least squares.
+
+        Neither is negative. If all trials had the same number of epochs, only epochs count.
         """
         if not self._number:
             return 0.0, 0.0
@@ -215,6 +216,6 @@ class _Times:
 
 
 def planned_epochs(trial: Trial) -> int:
-    """Return how many epochs an oracle wants a trial to train; 0 where it does not say."""
+    """Return the number of epochs that the oracle sets for a trial; 0 if it sets none."""
     suggested, _ = trial.values_to_read()
     return int(suggested.get(Stage.EPOCHS, 0) - suggested.get(Stage.INITIAL_EPOCH, 0))

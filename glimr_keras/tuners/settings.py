@@ -1,5 +1,5 @@
-"""What a tuner has beside the attributes that KerasTuner's have: what it was given, where its
-project is, and in a worker the training that runs. Runs in driver and worker.
+"""A tuner's state beyond the attributes that KerasTuner's tuners have: its settings, its project's
+place, and in a worker the current training. Runs in driver and worker.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from glimr_keras.tuners.warm_start import project_directories
 
 @dataclasses.dataclass(frozen=True)
 class SearchSettings:
-    """What a tuner was given, checked; the names are those of `BaseTuner`'s arguments.
+    """The checked settings of a tuner, named like the arguments of `BaseTuner`.
 
     Attributes:
-        keras_callbacks, ray_callbacks: Of `callbacks`.
+        keras_callbacks, ray_callbacks: The two kinds of `callbacks`.
         warm_start: The directories of the projects.
-        failure_policy: What is done about failures.
+        failure_policy: How to handle failures.
     """
 
     cv_folds: int | None = None
@@ -72,13 +72,13 @@ class SearchSettings:
 
 
 def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings:
-    """Return what a tuner was given, checked.
+    """Check a tuner's arguments and return its settings.
 
     Args:
         given: `BaseTuner`'s arguments by name.
 
     Raises:
-        ValueError, TypeError: If one of them cannot be used.
+        ValueError, TypeError: If an argument is invalid.
     """
     of_keras, of_ray = sorted_callbacks(given["callbacks"])
     counts = {
@@ -132,7 +132,7 @@ def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings
 def space_of(
     hypermodel: HyperModel, oracle: Oracle, space: Mapping[str, Any] | None
 ) -> DeclaredSpace:
-    """Return the declared space of a search: the one that was given, or else the hypermodel's."""
+    """Return the declared space of a search: `space`, or else the hypermodel's."""
     others: NewEntries = "searched" if oracle.tune_new_entries else "default"
     return DeclaredSpace(
         space if space is not None else declared_space(hypermodel),
@@ -142,16 +142,16 @@ def space_of(
 
 
 class TunerState(ProjectReader):
-    """What a tuner keeps for itself, under the one name that it adds to those of KerasTuner's.
+    """The private state of a tuner, under the only attribute that it adds to KerasTuner's.
 
     Args:
         space, place, mirror: As for `ProjectReader`.
-        settings: What the tuner was given.
-        is_fresh: Whether the trials that are there are removed when the first search starts.
-        estimators: How a `SklearnTuner` stores its estimators.
+        settings: The tuner's settings.
+        is_fresh: Whether existing trials are removed when the first search starts.
+        estimators: Storage of a `SklearnTuner`'s estimators. Defaults to `None`.
 
     Attributes:
-        runner: In the process that trains: the training that runs now.
+        runner: The current training, in the process that trains.
         is_sent: Whether the tuner is a copy that was sent to a worker.
     """
 
@@ -171,7 +171,7 @@ class TunerState(ProjectReader):
         self.settings, self.is_fresh, self.estimators = settings, is_fresh, estimators
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TunerState:
-        return self  # as of a callback that has its tuner: the training that runs is that of both
+        return self  # e.g. when a callback holds its tuner: the copy shares the current training
 
     def read(self) -> Project:
         if self.is_fresh:
@@ -182,7 +182,7 @@ class TunerState(ProjectReader):
 
     @contextlib.contextmanager
     def during(self, runner: ExecutionRunner, oracle: Oracle) -> Iterator[None]:
-        """For the time of one training, of whose trial the tuner's oracle knows."""
+        """Set the current training, whose trial the tuner's oracle then knows."""
         self.runner = runner
         if self.is_sent:
             oracle.trials[runner.trial.trial_id] = runner.trial
@@ -193,16 +193,14 @@ class TunerState(ProjectReader):
             self.runner = None
 
     def save(self, model: Any, epoch: int, file: str) -> None:
-        """Save a model as that of the training that runs; in a loop of the user's own, its weights
-        in this file.
-        """
+        """Save a model for the current training; in a user-defined loop, its weights in `file`."""
         if self.runner is None:
             model.save_weights(file)
         else:
             self.runner.save(model, epoch)
 
     def sent(self) -> TunerState:
-        """What workers get of it: nothing that only the driver has."""
+        """Return the copy for workers, without the driver's own state."""
         here = TunerState(
             self.space,
             self.place,

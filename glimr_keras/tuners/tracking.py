@@ -1,6 +1,4 @@
-"""Where a search is tracked beside its project, if its callbacks are trackers'. Runs in the
-driver.
-"""
+"""Experiment trackers of a search, found among its callbacks. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -14,31 +12,31 @@ from glimr_keras.tuners.hooks import SearchingTuner
 
 
 def tracked(context: TrialContext, tuner: SearchingTuner) -> TrialContext:
-    """Return what trials share with where the script logs to now, for its trackers' callbacks.
+    """Return a context that includes where the script's experiment trackers log to now.
 
     Args:
-        context: Of the search.
-        tuner: The user's.
+        context: The context of the search.
+        tuner: The user's tuner.
     """
     _warn_of_files(tuner)
     return with_trackers(context, tuner.project_name)
 
 
 def with_trackers(context: TrialContext, project: str) -> TrialContext:
-    """Return what trials share with the same, without a word on files.
+    """Return the same context as `tracked`, without the warning about files.
 
     Args:
-        context: Of a search, or of a training in a loop of the user's own.
+        context: The context of a search, or of a training in a user-defined loop.
         project: The project's name.
     """
-    given = context.arguments.kwargs.get("callbacks")  # which a `run_trial` passes on
+    given = context.arguments.kwargs.get("callbacks")  # a user-defined `run_trial` passes them on
     passed_on = given if isinstance(given, (list, tuple)) else ()
     trackers = trackers_of((*context.callbacks, *passed_on), project)
     return dataclasses.replace(context, trackers=trackers)
 
 
 def _warn_of_files(tuner: SearchingTuner) -> None:
-    """Say of loggers that write files where these are, if the project is at a URI."""
+    """Warn where loggers write their files, if the project is at a URI."""
     state = tuner._glimr
     if state.mirror is None or not state.settings.ray_callbacks:
         return

@@ -1,5 +1,5 @@
-"""Which code of the user's runs in trials, and which state it keeps from one to the next. Runs in
-the driver.
+"""Analysis of the user's code that runs in trials: which state it keeps from one trial to the next.
+Runs in the driver.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from glimr_keras.tuners.hooks import HOOKS, Overridden, SearchingTuner, hypermod
 _NO_ARGUMENTS = FitArguments()
 _FIRST = ("run_trial", "_build_and_fit_model", "_build_hypermodel", "_try_build")
 _OF_TRIAL = ("run_trial", "_build_and_fit_model")
-"""Hooks that are given a trial and what the search is given."""
+"""Hooks that receive a trial and the arguments of the search."""
 _BEFORE = ("set_state", "_populate_initial_space")
-"""Hooks that run before trials get the tuner."""
+"""Hooks that run before the tuner is sent to trials."""
 _LOOKED_AT = 100
 _OF_HYPERMODEL = ("data", "build", "fit", "run")
 
 
 class TrialCode:
-    """The code of the user's that runs in trials.
+    """The user's code that runs in trials.
 
     Args:
-        tuner: The user's.
-        own: The hooks that it has of its own.
-        given: Callbacks, of which each trial has a copy.
-        arguments: What `fit`, or a `run_trial` of the user's own, is given.
+        tuner: The user's tuner.
+        own: The hooks that the tuner overrides.
+        given: Callbacks, which are copied for each trial. Defaults to `()`.
+        arguments: Arguments of `fit`, or of a user-defined `run_trial`. Defaults to no arguments.
 
     Attributes:
-        kept: The state that trials would keep from one to the next, as far as their code shows it.
-            What is handed on between trials and hooks that run in the driver is such state too.
+        kept: The state that trials would keep from one to the next, as far as their code shows.
+            It includes state that trials and hooks in the driver share.
     """
 
     def __init__(
@@ -70,8 +70,10 @@ class TrialCode:
         self.kept = list({id(seen): seen for seen in found}.values())
 
     def expects(self, change: Change) -> bool:
-        """Return whether a change that a trial left is told of already, or matters to no one: it
-        is assigned in each trial, or was nothing before, and the script does not read it.
+        """Return whether a change that a trial left is already reported or does not matter.
+
+        It does not matter if each trial assigns it, or if it was `None` before, and the script does
+        not read it.
         """
         told = (*self.kept, *self._trial.orders.values())
         if any(change.name in _path(seen) for seen in told):
@@ -91,7 +93,7 @@ def look_at(
     given: Iterable[Any] = (),
     arguments: FitArguments = _NO_ARGUMENTS,
 ) -> TrialCode | None:
-    """Return what is seen of the code of trials, or `None`, with a warning, if looking fails.
+    """Return the analysed code of trials; if the analysis fails, warn and return `None`.
 
     Args:
         tuner, own, given, arguments: As for `TrialCode`.
@@ -108,7 +110,7 @@ def look_at(
 
 
 def _handed(giver: Walk, taker: Walk) -> list[KeptState]:
-    """What one changes and the other reads."""
+    """Return the state that one changes and the other reads."""
     return [
         seen
         for changed in (giver.writes, giver.changes)
@@ -118,14 +120,14 @@ def _handed(giver: Walk, taker: Walk) -> list[KeptState]:
 
 
 def _path(seen: KeptState) -> list[str]:
-    """The names by which the code gets to something."""
+    """Return the names along the path to a piece of state."""
     return re.sub(r"\[.*?\]", "", seen.name).split(".")
 
 
 def _walk_trial(
     walk: Walk, tuner: SearchingTuner, own: Overridden, arguments: FitArguments
 ) -> None:
-    """Walk what runs in a trial, in its order."""
+    """Walk the code of a trial in the order in which it runs."""
     of_worker = [name for name in HOOKS if name in own.names and HOOKS[name].place != "driver"]
     hypermodel = hypermodel_of(tuner)
     here, model = Kept("self", tuner), Kept("self", hypermodel)
@@ -135,7 +137,9 @@ def _walk_trial(
         walk.follow(member(here, name), *(of_trial if name in _OF_TRIAL else ()))
     if isinstance(hypermodel, FunctionHyperModel):
         walk.follow(Kept("build", hypermodel.function))
-    for name, each in vars(hypermodel).items():  # such as what a hypermodel of a library calls
+    for name, each in vars(
+        hypermodel
+    ).items():  # such as functions that a library's hypermodel calls
         _walk_given(walk, each, f"self.{name}")
     for name in _OF_HYPERMODEL:
         if is_overridden(hypermodel, name, HyperModel):
@@ -146,7 +150,7 @@ def _walk_trial(
 
 
 def _objects(walk: Walk, arguments: FitArguments) -> tuple[list[Reference], dict[str, Reference]]:
-    """The objects of the user's among arguments, which all trials share; callbacks are copied."""
+    """Return the user's objects among arguments that all trials share; callbacks are copied."""
 
     def shared(name: str, value: Any) -> Reference:
         is_copied = isinstance(value, keras.callbacks.Callback)
@@ -157,11 +161,11 @@ def _objects(walk: Walk, arguments: FitArguments) -> tuple[list[Reference], dict
 
 
 def _walk_given(walk: Walk, given: Any, name: str | None = None) -> None:
-    """Walk a callback, a function, an object of the user's, or those in a container.
+    """Walk a callback, a function, an object of the user, or a container of these.
 
     Args:
-        name: How the code calls it, where all trials have one. Callbacks that a search is given are
-            copied for each.
+        name: Name in the code, for an object that all trials share. Defaults to `None`, for
+            arguments of a search, whose callbacks are copied for each trial.
     """
     for each in parts_of(Kept(name or type(given).__name__, given), _LOOKED_AT):
         value = each.value
@@ -169,7 +173,7 @@ def _walk_given(walk: Walk, given: Any, name: str | None = None) -> None:
             walk.follow_instance(type(value), value)
         elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
             walk.follow(Kept(getattr(value, "__name__", "function"), value))
-        elif not isinstance(value, Iterator):  # which no two trials can read
+        elif not isinstance(value, Iterator):  # two trials cannot read one iterator
             walk.follow_object(each)
 
 

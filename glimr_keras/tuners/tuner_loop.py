@@ -1,4 +1,4 @@
-"""The trial loop of a tuner of the user's own, and what it is told of. Runs in the worker."""
+"""The trial loop of a user-defined tuner, and its hooks. Runs in the worker."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from glimr_keras.trials.trial import Trial
 
 
 class TunerLoop(TrialLoop):
-    """A tuner of the user's own: its `run_trial`, or the loop below with the tuner's hooks.
+    """Train with a user-defined tuner: its `run_trial`, or the inner loop with the tuner's hooks.
 
     Args:
-        tuner: The tuner; in a worker, its copy there.
-        below: The loop that the hypermodel would be trained by without it.
+        tuner: The tuner; in a worker, its copy.
+        below: The inner loop, which would train the hypermodel without the tuner.
         is_own: Whether the tuner runs trials in its own way.
-        is_told_of_batches: Whether it wants to know of batches, and not of epochs only.
+        is_told_of_batches: Whether the tuner has hooks for batches, not for epochs only.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class TunerLoop(TrialLoop):
         self._below, self._is_told_of_batches = below, is_told_of_batches
 
     def train(self, runner: LoopRunner) -> ExecutionResult:
-        """Call the tuner's `run_trial`, or a `HyperModel.run`, which comes before it."""
+        """Call the tuner's `run_trial`, or `HyperModel.run`, which takes precedence."""
         if not self.has_model:
             return self._below.train(runner)
         tuner, trial = self.tuner, runner.trial
@@ -58,21 +58,23 @@ class TunerLoop(TrialLoop):
         return runner.scored(returned, f"`{type(tuner).__name__}.run_trial`")
 
     def can_go_on(self, hypermodel: HyperModel) -> bool:
-        """Return what the loop below does."""
+        """Return the answer of the inner loop."""
         return self._below.can_go_on(hypermodel)
 
     def place_logs(self, runner: LoopRunner, callbacks: Sequence[Any]) -> None:
-        """Have the tuner give each `TensorBoard` its directory."""
+        """Let the tuner set the directory of each `TensorBoard`."""
         self.tuner._configure_tensorboard_dir(callbacks, runner.trial, runner.spec.execution)
 
     def hooks(self, runner: LoopRunner) -> list[keras.callbacks.Callback]:
-        """Return the callback that tells the tuner: with one for batches, Keras waits for each."""
+        """Return the callback that calls the tuner's hooks. Keras waits for each batch hook."""
         kind = TunerCallback if self._is_told_of_batches else HookCallback
         return [kind(self.tuner, runner.trial)]
 
     def _placed(self, runner: LoopRunner, given: FitArguments) -> FitArguments:
-        """Return the arguments with callbacks that write to places of this trial, where a
-        `run_trial` of the user's own passes them on. What else has that name is left as it is.
+        """Return the arguments with callbacks that write to this trial's places.
+
+        This is for a user-defined `run_trial`, which passes them on. Any other value of
+        `callbacks` is left unchanged.
         """
         callbacks = given.kwargs.get("callbacks")
         if not self.builds_only or not isinstance(callbacks, (list, tuple)):
@@ -84,11 +86,11 @@ class TunerLoop(TrialLoop):
 
 
 class HookCallback(keras.callbacks.Callback):
-    """Tells a tuner of the user's own of the epochs of a training.
+    """Call the epoch hooks of a user-defined tuner.
 
     Args:
-        tuner: With `on_epoch_begin` and `on_epoch_end`.
-        trial: What it is told of.
+        tuner: A tuner with `on_epoch_begin` and `on_epoch_end`.
+        trial: The trial that is passed to the hooks.
     """
 
     def __init__(self, tuner: Any, trial: Trial) -> None:
@@ -103,7 +105,7 @@ class HookCallback(keras.callbacks.Callback):
 
 
 class TunerCallback(HookCallback):
-    """Tells it of batches too, by `on_batch_begin` and `on_batch_end`, as KerasTuner's does."""
+    """Also call `on_batch_begin` and `on_batch_end`, as in KerasTuner."""
 
     def on_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.tuner.on_batch_begin(self.trial, self.model, batch, logs)

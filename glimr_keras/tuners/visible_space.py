@@ -1,4 +1,4 @@
-"""What models ask for, told to an oracle without a search. Runs in the driver."""
+"""Discovery of hyperparameters for an oracle, without a search. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from glimr_keras.tuners.trial_code import look_at
 
 
 def visible_space(tuner: SearchingTuner, own: Overridden) -> list[HyperParameter]:
-    """Return what models ask for, as far as building some of them in this process tells. A copy of
-    the hypermodel builds them, and state that its code keeps is put back.
+    """Return the hyperparameters that building some models in this process finds.
+
+    A copy of the hypermodel builds the models, and state that its code keeps is restored.
 
     Args:
-        tuner: The user's.
-        own: The hooks that it has of its own.
+        tuner: The user's tuner.
+        own: The hooks that the tuner overrides.
     """
     context = TrialContext(
         hypermodel_of(tuner),

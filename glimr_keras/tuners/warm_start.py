@@ -16,16 +16,16 @@ from glimr_keras.results.results import Results
 
 
 def project_directories(sources: Any) -> list[pathlib.Path]:
-    """Return where the projects to learn from are, given one or several of them."""
+    """Return the directories of one or several projects to learn from."""
     is_one = isinstance(sources, (str, os.PathLike, Results))
     return [_project_directory(source) for source in ([sources] if is_one else sources)]
 
 
 def _project_directory(source: Any) -> pathlib.Path:
-    """Return where a project to learn from is, given its directory, its URI or its tuner.
+    """Return the directory of a project to learn from, given its directory, URI or tuner.
 
     Raises:
-        ProjectError: If there is none.
+        ProjectError: If there is no project.
     """
     directory, _ = place_to_read(getattr(source, "project_dir", source))
     if not Journal(directory).exists() and not keras_tuner_files.exists(directory):
@@ -37,11 +37,11 @@ def _project_directory(source: Any) -> pathlib.Path:
 
 
 def learn_from(oracle: Oracle, directory: pathlib.Path) -> None:
-    """Make the oracle learn from the results of another project.
+    """Let the oracle learn from the results of another project.
 
     Raises:
-        ValueError: If it does not learn.
-        ProjectError: If those results are of another objective.
+        ValueError: If the oracle cannot learn from other projects.
+        ProjectError: If the other project has a different objective.
     """
     if not is_overridden(oracle, "learn", Oracle):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A tuner as workers get it. Made in the driver, unpacked in the worker."""
+"""The copy of a tuner for workers. Made in the driver, unpickled in the worker."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from glimr_keras.trials.trial import Trial
 
 
 def worker_copy(tuner: Any) -> Any:
-    """Return the tuner as workers get it: with all that the user's own code set, and without what
-    only the driver has.
+    """Return a copy of the tuner for workers.
+
+    It has everything that the user's code set, but not the driver's own state.
     """
     copied = object.__new__(type(tuner))
     anew = {name: MadeAnew(vars(tuner)[name]) for name in OF_TUNER if name in vars(tuner)}
@@ -30,8 +31,9 @@ def worker_copy(tuner: Any) -> Any:
 
 
 class _OracleMadeAnew:
-    """An oracle on its way to a worker, where one that chooses nothing is in its place, with the
-    trials so far.
+    """A stand-in that unpickles in a worker as a plain oracle with the trials so far.
+
+    The plain oracle chooses nothing.
     """
 
     def __init__(self, oracle: Oracle, place: pathlib.Path) -> None:
@@ -44,12 +46,10 @@ class _OracleMadeAnew:
 def _oracle_with_trials(
     objective: Objective, max_trials: int | None, seed: int, place: pathlib.Path
 ) -> Oracle:
-    """Make an oracle that knows the trials that are recorded in a project, where that is at
-    hand.
-    """
+    """Make an oracle with the trials recorded in a project, if the worker can read it."""
     oracle = Oracle(objective, max_trials, seed=seed)
     for file in stored_trial.files_in(place):
-        with contextlib.suppress(OSError, ValueError, KeyError):  # one that is just being written
+        with contextlib.suppress(OSError, ValueError, KeyError):  # a file that is being written
             trial = _read_trial(file, file.stat().st_mtime_ns)
             oracle.trials[trial.trial_id] = trial
     oracle.start_order = list(oracle.trials)
@@ -61,5 +61,5 @@ def _oracle_with_trials(
 
 @functools.cache
 def _read_trial(file: pathlib.Path, changed: int) -> Trial:
-    """Read a trial that is written down, as it was when the file was changed last."""
+    """Read a stored trial; `changed`, the file's modification time, keys the cache."""
     return stored_trial.read(file)

@@ -1,10 +1,10 @@
 """Write the signatures of the tuners, and the `Args:` of their docstrings, from one table.
 
-Run it after a change of the table, from the root of the repository:
+Run it from the root of the repository after you change the table:
 
     python -m tests.tuners.tuner_arguments
 
-A test fails where the sources are not what this would write.
+A test fails if the sources differ from the output of this script.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ class Argument:
     """An argument of a tuner.
 
     Attributes:
-        default: As it is written in a signature; `None` where the argument is required.
-        text: What the docstring says of it.
-        is_common: Whether all tuners have it; others only where their row of `KINDS` names it.
+        default: The default as written in a signature; `None` if the argument is required.
+        text: The description in the docstring.
+        is_common: Whether all tuners have it. Otherwise only those whose row of `KINDS` names it.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Argument:
     is_common: bool = True
 
     def signature(self) -> str:
-        """Return the argument as a signature has it."""
+        """Return the argument as written in a signature."""
         default = "" if self.default is None else f" = {self.default}"
         return f"{self.name}: {self.annotation}{default},"
 
     def described(self) -> str:
-        """Return the argument as a docstring has it."""
+        """Return the argument as written in a docstring."""
         return "\n".join(
             textwrap.wrap(
                 f"{self.name}: {self.text}",
@@ -57,216 +57,223 @@ def own(name: str, annotation: str, default: str | None, text: str) -> Argument:
 
 
 GROUPS = {
-    "What is searched": (
+    "Search": (
         own(
             "oracle",
             "Oracle",
             None,
-            "The search algorithm. Its own arguments say what is optimised, how many trials there "
-            "are, and more.",
+            "The search algorithm. Its own arguments set the objective, the number of trials and "
+            "more.",
         ),
         Argument(
             "hypermodel",
             "Any",
             "None",
             "A `HyperModel`, or a function `build(config)` that returns a compiled Keras model. "
-            "Defaults to none, which a subclass with a `run_trial` of its own may do with.",
+            "Defaults to `None`, which is for subclasses that override `run_trial`.",
         ),
         own(
             "objective",
             "Goal",
             "None",
             'The metric to optimise, such as `"val_accuracy"`, or an `Objective` with its '
-            "direction; a list of several for a Pareto front. Defaults to the number that `fit` or "
-            "`run` returns, which is minimised.",
+            "direction. A list of several objectives searches for a Pareto front. Defaults to "
+            "`None`: minimise the number that `fit` or `run` returns.",
         ),
         own(
             "num_initial_points",
             "int | None",
             "None",
-            "Trials that fill the space evenly before the model of the results is used. Defaults "
-            "to 5, and to 10 random ones for Optuna's samplers.",
+            "Number of trials that fill the space evenly before the surrogate model is used. "
+            "Defaults to `None`, which means 5; for Optuna's samplers, 10 random trials.",
         ),
         own(
             "sampler",
             "str | optuna.samplers.BaseSampler | None",
             "None",
-            '`"gp"`, `"tpe"`, `"cmaes"`, `"nsga2"`, or a sampler of `optuna.samplers`. Defaults to '
-            '`"gp"`, and for a list of objectives to `"tpe"`.',
+            '`"gp"`, `"tpe"`, `"cmaes"`, `"nsga2"`, or a sampler from `optuna.samplers`. '
+            'Defaults to `None`: `"gp"` for one objective, `"tpe"` for a list of objectives.',
         ),
         own(
             "alpha",
             "float | None",
             "None",
-            "Has no meaning here; KerasTuner's Gaussian process has it. Defaults to none.",
+            "Ignored; it belongs to KerasTuner's Gaussian process. Defaults to `None`.",
         ),
         own(
             "beta",
             "float | None",
             "None",
-            "Has no meaning here; KerasTuner's Gaussian process has it. Defaults to none.",
+            "Ignored; it belongs to KerasTuner's Gaussian process. Defaults to `None`.",
         ),
         own(
             "search_alg",
             "tune.search.Searcher | None",
             "None",
-            "One of `ray.tune.search`, new and without a space of its own; its "
-            "`points_to_evaluate` have the hyperparameters' own values. Defaults to random search.",
+            "A new searcher from `ray.tune.search`, without a search space of its own. Its "
+            "`points_to_evaluate` hold the hyperparameters' actual values. Defaults to `None`, "
+            "which means random search.",
         ),
         Argument(
             "space",
             "Mapping[str, Any] | None",
             "None",
-            "A declared search space: nested dicts with `ray.tune` domains. Defaults to what "
-            "`HyperModel.space()` returns.",
+            "A declared search space: nested dicts with `ray.tune` domains. Defaults to `None`: "
+            "the return value of `HyperModel.space()`.",
         ),
         own(
             "hyperparameters",
             "HyperParameters | None",
             "None",
-            "Hyperparameters that win over those of the same name that the model asks for. "
-            "Defaults to none.",
+            "Hyperparameters that override those of the same name that the model requests. "
+            "Defaults to `None`: override nothing.",
         ),
         own(
             "tune_new_entries",
             "bool",
             "True",
-            "Whether other hyperparameters that the model asks for are searched. If not, they have "
-            "their defaults. Defaults to `True`.",
+            "Whether to search other hyperparameters that the model requests. If `False`, they "
+            "keep their default values. Defaults to `True`.",
         ),
         own(
             "allow_new_entries",
             "bool",
             "True",
-            "Whether the model may ask for other hyperparameters. If not, that is an error, before "
-            "any trial. Defaults to `True`.",
+            "Whether the model may request other hyperparameters. If `False`, a request raises "
+            "an error before any trial. Defaults to `True`.",
         ),
         Argument(
             "initial_points",
             "Sequence[Mapping[str, Any]] | None",
             "None",
-            "Configurations to try first: dicts of value by name, flat or nested. What they leave "
-            "out is drawn. Defaults to none.",
+            "Configurations to try first: dicts of values by name, flat or nested. Missing "
+            "values are sampled. Defaults to `None`: no initial configurations.",
         ),
         Argument(
             "warm_start",
             "Sequence[str | os.PathLike[str] | Results]",
             "()",
-            "Finished projects (directories, or tuners), also of KerasTuner, whose results the "
-            "search learns from. They count for no budget. Defaults to `()`.",
+            "Finished projects whose results the search learns from: directories or tuners, "
+            "including projects of KerasTuner. Their trials do not count towards any budget. "
+            "Defaults to `()`.",
         ),
         own(
             "scoring",
             "Callable[..., float] | None",
             "None",
-            "Called as `scoring(estimator, X, y, sample_weight=None)` with each part that was left "
-            "out. Defaults to the estimator's own `score`.",
+            "A function called as `scoring(estimator, X, y, sample_weight=None)` with each "
+            "held-out fold. Defaults to `None`: the estimator's own `score`.",
         ),
         own(
             "cv",
             "Any",
             "None",
-            "A splitter of `sklearn.model_selection`. Defaults to `KFold(5, shuffle=True, "
-            "random_state=1)`.",
+            "A splitter from `sklearn.model_selection`. Defaults to `None`, which means "
+            "`KFold(5, shuffle=True, random_state=1)`.",
         ),
         Argument(
             "cv_folds",
             "int | None",
             "None",
-            "Folds of a cross validation, at least 2: each configuration is trained once for each, "
-            "side by side as there is room, and its score is the mean. Arrays given to `search` "
-            "are split; a `HyperModel` with `data` returns the data of fold `config.fold` of "
-            "`config.num_folds`. Defaults to no cross validation.",
+            "Number of folds for cross validation, at least 2. Each configuration is trained "
+            "once per fold, in parallel where resources allow, and its score is the mean. Arrays "
+            "passed to `search` are split; a `HyperModel` with `data` returns the data of fold "
+            "`config.fold` of `config.num_folds`. Defaults to `None`: no cross validation.",
         ),
         Argument(
             "score_at",
             "ScoreAt | None",
             "None",
-            'At which epoch a training is scored: `"best"`, at its own best one; `"common"`, all '
-            "trainings of a configuration at the epoch with the best mean, of those that all of "
-            'them have; `"last"`, at its last one. Choosing an epoch for each fold, on the data '
-            "that it is validated on, makes scores too good. Weights are those of each training's "
-            "own best epoch. A score that your own code returns stays as it is. Defaults to "
-            '`"common"` with `cv_folds`, and else to `"best"`, as in KerasTuner.',
+            'The epoch at which a training is scored. `"best"`: its own best epoch. `"common"`: '
+            "one epoch for all trainings of a configuration, the one with the best mean among "
+            'the epochs that all of them reached. `"last"`: its last epoch. Choosing the epoch '
+            "separately for each fold, on the fold's validation data, makes scores too "
+            "optimistic. The saved weights are always those of each training's own best epoch. A "
+            'score that your own code returns is used unchanged. Defaults to `None`: `"common"` '
+            'with `cv_folds`, otherwise `"best"`, as in KerasTuner.',
         ),
         Argument(
             "executions_per_trial",
             "int",
             "1",
-            "How often each configuration is trained, at least 1; its score is the mean. Defaults "
-            "to `1`.",
+            "Number of times each configuration is trained, at least 1. Its score is the mean. "
+            "Defaults to `1`.",
         ),
         own(
             "seed",
             "int | None",
             "None",
-            "Makes the search draw the same configurations, and each trial the same weights and "
-            "batches; at least 0. Defaults to one that the state of Python's `random` decides, so "
-            "`keras.utils.set_random_seed` before it does too.",
+            "Random seed, at least 0. It fixes the configurations that the search draws, and the "
+            "weights and batches of each trial. Defaults to `None`: a seed derived from the "
+            "state of Python's `random`, so calling `keras.utils.set_random_seed` first fixes it "
+            "as well.",
         ),
     ),
-    "How long": (
+    "Budget and stopping": (
         own(
             "max_trials",
             "int | None",
             "10",
-            "How many configurations the project may have in all, failed ones included, at least "
-            "1; `None` for as many as there are. Defaults to `10`.",
+            "Maximum number of configurations in the project, including failed ones; at least 1. "
+            "`None` means as many as there are. Defaults to `10`.",
         ),
         own(
             "max_epochs",
             "int",
             "100",
-            "Epochs of the longest training, at least 1. Defaults to `100`.",
+            "Number of epochs of the longest training, at least 1. Defaults to `100`.",
         ),
         own(
             "factor",
             "int",
             "3",
-            "What the number of configurations is divided by, and their epochs are multiplied by, "
-            "from round to round; at least 2. Defaults to `3`.",
+            "Factor between rounds, at least 2. Each round divides the number of configurations "
+            "by it and multiplies their epochs by it. Defaults to `3`.",
         ),
         own(
             "hyperband_iterations",
             "int | None",
             "1",
-            "How often the whole algorithm runs; 0 or `None` for no end. Defaults to `1`.",
+            "Number of times the whole algorithm runs; 0 or `None` means no limit. Defaults to "
+            "`1`.",
         ),
         Argument(
             "max_trials_without_improvement",
             "int | None",
             "None",
-            "So many trials in a row that are not better than the best before them end the search; "
-            "at least 1. Defaults to any number.",
+            "Stop after this many consecutive trials without improvement, at least 1. Defaults "
+            "to `None`: do not stop for lack of improvement.",
         ),
         Argument(
             "time_budget_s",
             "float | None",
             "None",
-            "Seconds of wall-clock time that one call of `search` may take, above 0; then running "
-            "trials are stopped. Defaults to no bound.",
+            "Wall-clock time limit of one call of `search`, in seconds, above 0. When it is "
+            "reached, running trials are stopped. Defaults to `None`: no limit.",
         ),
         Argument(
             "trial_time_limit_s",
             "float | None",
             "None",
-            "Seconds of wall-clock time that one training may take, above 0. It is ended after the "
-            "batch in which they are over, and has the score of its best epoch; without any epoch "
-            "its trial has failed. One that hangs loses its process. Defaults to no bound.",
+            "Wall-clock time limit of one training, in seconds, above 0. The training ends after "
+            "the batch that reaches the limit and is scored at its best epoch. Without a "
+            "completed epoch, its trial fails. If it hangs, its process is killed. Defaults to "
+            "`None`: no limit.",
         ),
         Argument(
             "scheduler",
             "tune.schedulers.TrialScheduler | None",
             "None",
-            "One of `ray.tune.schedulers`, which stops trials early, such as `ASHAScheduler()`, or "
-            "pauses them and changes their values, such as `PopulationBasedTraining(…)`. Defaults "
-            "to none.",
+            "A scheduler from `ray.tune.schedulers` that stops trials early, such as "
+            "`ASHAScheduler()`, or pauses them and changes their hyperparameters, such as "
+            "`PopulationBasedTraining(…)`. Defaults to `None`: no scheduler.",
         ),
         Argument(
             "stopper",
             "tune.Stopper | None",
             "None",
-            "A `ray.tune.Stopper`, asked after each epoch of each trial. Defaults to none.",
+            "A `ray.tune.Stopper`, called after each epoch of each trial. Defaults to `None`: no "
+            "stopper.",
         ),
     ),
     "Resources": (
@@ -274,73 +281,76 @@ GROUPS = {
             "resources_per_trial",
             "Mapping[str, float] | None",
             "None",
-            "CPUs (also threads) and GPUs (fractions allowed) of one execution, and custom "
-            'resources, by name: `{"cpu": 2, "gpu": 0.5}`. No `gpu` means none; over several, '
-            "batches are spread, unless `build` has a strategy. Defaults to one GPU and an even "
-            "part of the CPUs where there are GPUs, else to one CPU.",
+            "CPUs (also the number of threads), GPUs (fractions allowed) and custom resources of "
+            'one execution, by name: `{"cpu": 2, "gpu": 0.5}`. Without `gpu`, it gets no GPU. '
+            "Over several GPUs, batches are distributed, unless `build` uses its own strategy. "
+            "Defaults to `None`: one GPU and an equal share of the CPUs if there are GPUs, "
+            "otherwise one CPU.",
         ),
         Argument(
             "trials_per_gpu",
             "TrialsPerGpu | None",
             "None",
-            "How many executions share a GPU, from 1 to 100, or `'auto'` to measure the first "
-            "ones. One that lacks memory is tried again alone. Another share is another run of "
-            "Ray Tune, to callbacks too. Defaults to one.",
+            "Number of executions that share a GPU, from 1 to 100, or `'auto'` to determine it "
+            "from measurements of the first ones. An execution that runs out of memory is "
+            "retried alone. Each change of the share starts another run of Ray Tune, which "
+            "callbacks see too. Defaults to `None`, which means one.",
         ),
         Argument(
             "max_concurrent_trials",
             "int | None",
             "None",
-            "At most so many executions at once, at least 1. Defaults to what the machine has room "
-            "for.",
+            "Maximum number of executions at once, at least 1. Defaults to `None`: as many as "
+            "the machine has room for.",
         ),
         Argument(
             "executor",
             "ExecutorChoice",
             '"auto"',
-            '`"ray"`; `"inline"` for trials in this process, one at a time, where breakpoints '
-            'work; `"auto"` for forks of this process, and Ray for the rest of a long search or '
-            "where there is a GPU; but inline, which a line says, where trials are seen to keep "
-            "state from one to the next, such as `self.n += 1` or a global list that grows; or an "
-            "`Executor` of `glimr_keras.executors`, or of your own. Defaults "
-            "to `'auto'`.",
+            'Where trials run. `"ray"`: on Ray. `"inline"`: in this process, one at a time, so '
+            'that breakpoints work. `"auto"`: in forks of this process, or on Ray if there is a '
+            'GPU and for the rest of a long search. `"auto"` runs trials inline, and prints a '
+            "line that says so, if their code keeps state from one to the next. Examples are "
+            "`self.n += 1` and a growing global list. An `Executor` from `glimr_keras.executors` "
+            "or a user-defined one also works. Defaults to `'auto'`.",
         ),
         Argument(
             "address",
             "str | None",
             "None",
-            "Address of a Ray cluster to join, as `ray.init` takes it, unless this process already "
-            "has a Ray. Defaults to `RAY_ADDRESS`, or the Ray that runs on this machine, or a new "
-            "one.",
+            "Address of a Ray cluster to join, as for `ray.init`; ignored if this process is "
+            "already connected to Ray. Defaults to `None`: `RAY_ADDRESS`, or the Ray that runs "
+            "on this machine, or a new one.",
         ),
         Argument(
             "max_worker_memory",
             "int | None",
             "None",
-            "Bytes of memory that a worker process may have for itself (data in shared memory does "
-            "not count), at least 1. One with more is replaced when its trial has ended, and no "
-            "trial is lost. On Linux. Defaults to no bound.",
+            "Maximum private memory of a worker process, in bytes, at least 1; data in shared "
+            "memory does not count. A worker above the limit is replaced after its trial has "
+            "ended, so no trial is lost. Linux only. Defaults to `None`: no limit.",
         ),
         Argument(
             "reuse_graphs",
             "bool",
             "True",
-            "Whether workers spare what Keras would do again, with the same results: a model that "
-            "equals an earlier one trains by the graphs that were traced for that, and arrays are "
-            "read by pipelines that do not tune themselves. Defaults to `True`.",
+            "Whether workers skip repeated work of Keras, with the same results. A model that "
+            "equals an earlier one reuses its traced graphs, and arrays are read by input "
+            "pipelines without autotuning. Defaults to `True`.",
         ),
         Argument(
             "max_model_size",
             "int | None",
             "None",
-            "How many parameters a model may have, at least 1; a trial with more fails, before it "
-            "trains. Defaults to no bound.",
+            "Maximum number of parameters of a model, at least 1. A trial with a larger model "
+            "fails before training. Defaults to `None`: no limit.",
         ),
         Argument(
             "distribution_strategy",
             "Any",
             "None",
-            "A `tf.distribute.Strategy`, in whose scope models are built. Defaults to none.",
+            "A `tf.distribute.Strategy` in whose scope models are built. Defaults to `None`: no "
+            "strategy.",
         ),
     ),
     "Training": (
@@ -348,29 +358,29 @@ GROUPS = {
             "optimizer",
             "Any",
             "None",
-            "Optimizer in the place of the one that `build` compiled the model with. Defaults to "
-            "the model's own.",
+            "Optimizer that replaces the one `build` compiled the model with. Defaults to "
+            "`None`: the model's own.",
         ),
         Argument(
             "loss",
             "Any",
             "None",
-            "Loss in the place of the one that `build` compiled the model with. Defaults to the "
+            "Loss that replaces the one `build` compiled the model with. Defaults to `None`: the "
             "model's own.",
         ),
         Argument(
             "metrics",
             "Any",
             "None",
-            "Metrics in the place of those that `build` compiled the model with. Defaults to the "
-            "model's own.",
+            "Metrics that replace the ones `build` compiled the model with. Defaults to `None`: "
+            "the model's own.",
         ),
         Argument(
             "callbacks",
             "Sequence[keras.callbacks.Callback | tune.Callback] | None",
             "None",
-            "Keras callbacks, copied into every trial, and `ray.tune.Callback`s, which run here. "
-            "Defaults to none.",
+            "Keras callbacks, which are copied into every trial, and `ray.tune.Callback`s, which "
+            "run in this process. Defaults to `None`: no callbacks.",
         ),
     ),
     "Robustness": (
@@ -378,36 +388,39 @@ GROUPS = {
             "max_failures",
             "int",
             "3",
-            "How often a training is continued whose process was lost: killed, out of memory, or "
-            "with its machine. Then its trial has failed. -1 for any number. Defaults to `3`.",
+            "Number of times a training is resumed after its process was lost: killed, out of "
+            "memory, or with its machine. After that, its trial fails. -1 means no limit. "
+            "Defaults to `3`.",
         ),
         own(
             "max_retries_per_trial",
             "int",
             "0",
-            "How often a training that failed is begun again, except by `FailedTrialError`; at "
-            "least 0. Defaults to `0`.",
+            "Number of times a failed training is restarted, at least 0. One that raised "
+            "`FailedTrialError` is not restarted. Defaults to `0`.",
         ),
         own(
             "max_consecutive_failed_trials",
             "int",
             "3",
-            "So many failed trials in a row stop the search, at least 1. Defaults to `3`.",
+            "Stop the search after this many consecutive failed trials, at least 1. Defaults to "
+            "`3`.",
         ),
         Argument(
             "state_interval_s",
             "float | None",
             "10.0",
-            "At ends of epochs, so many seconds apart at least, the state of a training is kept "
-            "until the training ends; one that is interrupted goes on from there. 0 for each "
-            "epoch, `None` to begin anew. Defaults to `10.0`.",
+            "Minimum time between two saved states of a training, in seconds. States are saved "
+            "at the end of an epoch and kept until the training ends; an interrupted training "
+            "resumes from the last one. 0 saves one after each epoch. With `None`, interrupted "
+            "trainings restart from scratch. Defaults to `10.0`.",
         ),
         Argument(
             "retry_failed",
             "bool",
             "False",
-            "Whether a search runs the project's failed trials again, under their ids. Defaults to "
-            "`False`.",
+            "Whether a search runs the project's failed trials again, under their ids. Defaults "
+            "to `False`.",
         ),
     ),
     "Results": (
@@ -415,75 +428,78 @@ GROUPS = {
             "directory",
             "str | os.PathLike[str] | None",
             "None",
-            'Where projects are: a path, or a URI such as `"s3://bucket/runs"` that `pyarrow.fs` '
-            "or fsspec knows. A project at a URI is worked on as a local copy (in "
-            "`GLIMR_KERAS_CACHE`, or else in the user's cache directory), which is sent there "
-            "every few seconds, and at the end. Defaults to the working directory.",
+            'Parent directory of projects: a path, or a URI such as `"s3://bucket/runs"` that '
+            "`pyarrow.fs` or fsspec supports. A project at a URI has a local working copy, which "
+            "is uploaded every few seconds and at the end. It is in `GLIMR_KERAS_CACHE`, or else "
+            "in the user's cache directory. Defaults to `None`: the working directory.",
         ),
         Argument(
             "project_name",
             "str | None",
             "None",
-            "Name of the project's own directory in there. Defaults to `untitled_project`.",
+            "Name of the project's own directory in `directory`. Defaults to `None`, which means "
+            "`untitled_project`.",
         ),
         Argument(
             "overwrite",
             "bool",
             "False",
-            "Whether to start over, and remove the project's earlier trials when the first search "
+            "Whether to start over and remove the project's earlier trials when the first search "
             "starts. Defaults to `False`.",
         ),
         Argument(
             "keep_top_k",
             "int | None",
             "None",
-            "Of so many trials, the best, the weights are kept; at least 1. Defaults to all.",
+            "Keep the weights of this many best trials, at least 1. Defaults to `None`: keep the "
+            "weights of all trials.",
         ),
         Argument(
             "keep_predictions",
             "bool",
             "False",
-            "Whether predictions for validation samples are kept. Defaults to `False`.",
+            "Whether to keep the predictions for validation samples. Defaults to `False`.",
         ),
         own(
             "persistence",
             "Persistence",
             '"joblib"',
-            'How the estimator of the last part is stored in the trial\'s directory: `"joblib"` '
-            "(as `model.joblib`; like pickle, it may execute code when it is loaded), or "
-            '`"skops"` (as `model.skops`; safe to load, needs the package skops). In a project at '
-            "a URI, and by workers that do not share a file system with the driver, it is not "
-            "stored. Defaults to `'joblib'`.",
+            "Format in which the last fold's estimator is stored in the trial's directory. "
+            '`"joblib"`: as `model.joblib`; like pickle, it may execute code when it is loaded. '
+            '`"skops"`: as `model.skops`; safe to load, requires the package skops. The '
+            "estimator is not stored in a project at a URI, or by workers that share no file "
+            "system with the driver. Defaults to `'joblib'`.",
         ),
         own(
             "trusted",
             "Sequence[str]",
             "()",
-            'Names of types, such as `"sklearn.tree._tree.Tree"`, that skops may load though it '
-            "does not know them as safe. Defaults to `()`.",
+            'Names of types, such as `"sklearn.tree._tree.Tree"`, that skops may load although '
+            "it does not know them as safe. Defaults to `()`.",
         ),
         Argument(
             "reporter",
             "tune.ProgressReporter | None",
             "None",
-            "A `ray.tune.ProgressReporter`, which then shows the search instead of the live line. "
-            "Defaults to the live line.",
+            "A `ray.tune.ProgressReporter` that shows the search instead of the live line. "
+            "Defaults to `None`: the live line.",
         ),
         Argument(
             "tuner_id",
             "str | None",
             "None",
-            "Name of the file with the tuner's own state. Defaults to `tuner0`.",
+            "Name of the file with the tuner's own state. Defaults to `None`, which means "
+            "`tuner0`.",
         ),
         Argument(
             "logger",
             "Any",
             "None",
-            "Has no meaning any more, as in KerasTuner. Defaults to none.",
+            "Ignored, as in current KerasTuner. Defaults to `None`.",
         ),
     ),
 }
-"""The arguments of all tuners, in the order in which docstrings have them."""
+"""The arguments of all tuners, in the order of the docstrings."""
 
 _SEARCH = (
     "seed hyperparameters tune_new_entries allow_new_entries max_retries_per_trial "
@@ -493,35 +509,35 @@ _ORACLE = own(
     "oracle",
     "Oracle",
     None,
-    'The search algorithm, with the objective `Objective("score", "max")`, or one of the names of '
-    "`metrics`.",
+    'The search algorithm, with the objective `Objective("score", "max")` or the name of one of '
+    "the `metrics`.",
 )
 _ESTIMATOR = Argument(
     "hypermodel",
     "Any",
     None,
-    "A `HyperModel`, or a function, whose `build(hp)` returns an estimator or a pipeline.",
+    "A `HyperModel` whose `build(hp)` returns an estimator or a pipeline, or a function that does.",
 )
 _METRICS = Argument(
     "metrics",
     "Callable[..., float] | Sequence[Callable[..., float]] | None",
     "None",
-    "One metric, or several, called as `metric(y_true, y_pred, sample_weight=None)`; recorded "
-    "under their `__name__`. Defaults to none beside the score.",
+    "A metric or a list of metrics, called as `metric(y_true, y_pred, sample_weight=None)` and "
+    "recorded under their `__name__`. Defaults to `None`: only the score.",
 )
 _WHOLE_GRID = own(
     "max_trials",
     "int | None",
     "None",
-    "How many configurations the project may have in all, failed ones included, at least 1. "
-    "Defaults to the whole grid.",
+    "Maximum number of configurations in the project, including failed ones; at least 1. "
+    "Defaults to `None`, which means the whole grid.",
 )
 _FURTHER = own(
     "max_trials",
     "int | None",
     "None",
-    "Bounds the search further: how many configurations the project may have in all, at least 1. "
-    "Defaults to what the algorithm asks for.",
+    "A further limit: the maximum number of configurations in the project, at least 1. Defaults "
+    "to `None`: as many as the algorithm requests.",
 )
 
 
@@ -531,8 +547,8 @@ class Kind:
 
     Attributes:
         module: The name of its module.
-        positional: The arguments that may be given by position, in KerasTuner's order.
-        differing: Arguments that are not as the table has them.
+        positional: The arguments that may be passed by position, in KerasTuner's order.
+        differing: Arguments that differ from the table.
     """
 
     module: str
@@ -540,7 +556,7 @@ class Kind:
     differing: tuple[Argument, ...] = ()
 
     def arguments(self) -> dict[str, list[Argument]]:
-        """Return the arguments of this tuner by group, in the order of docstrings."""
+        """Return the arguments of this tuner by group, in the order of the docstrings."""
         differing = {each.name: each for each in self.differing}
         return {
             group: [
@@ -565,7 +581,7 @@ class Kind:
         return "".join(f"        {line}\n" for line in lines)
 
     def described(self) -> str:
-        """Return the arguments as the docstring has them, with a heading above each group."""
+        """Return the arguments as written in the docstring, with a heading above each group."""
         return "\n\n".join(
             "\n".join([f"        # {group}", *(each.described() for each in arguments)])
             for group, arguments in self.arguments().items()
@@ -601,7 +617,7 @@ KINDS = {
 
 
 def written(name: str) -> tuple[pathlib.Path, str, str]:
-    """Return the file of a tuner, its text, and its text as the table has it."""
+    """Return the file of a tuner, its current text, and its text according to the table."""
     kind = KINDS[name]
     path = TUNERS / f"{kind.module}.py"
     text = path.read_text("utf-8")
@@ -624,7 +640,7 @@ def written(name: str) -> tuple[pathlib.Path, str, str]:
 
 
 def main() -> None:
-    """Write all of them."""
+    """Update all tuners."""
     for name in KINDS:
         path, text, wanted = written(name)
         if text != wanted:
