@@ -52,14 +52,15 @@ def resampled(
     """
     found = {}
     for fold, size in sizes.items():
-        members = np.arange(size)
+        units, members = size, None
         if groups is not None:
-            _, members = np.unique(groups[fold], return_inverse=True)
-        units = int(members.max()) + 1
+            names, members = np.unique(groups[fold], return_inverse=True)
+            units = len(names)
         chosen = generator.integers(units, size=(resamples, units))
         drawn = np.zeros((resamples, units))
         np.add.at(drawn, (np.arange(resamples)[:, None], chosen), 1)
-        found[fold] = np.concatenate([drawn, drawn == 0])[:, members]
+        counts = np.concatenate([drawn, drawn == 0])
+        found[fold] = counts if members is None else counts[:, members.reshape(-1)]
     return found
 
 
@@ -72,8 +73,8 @@ def corrected(
     """Score the configuration that each resample chooses on the samples that it left out.
 
     Args:
-        configurations: The trainings of each configuration. They are read one after another, and
-            none is kept.
+        configurations: The trainings of each configuration, of equal ones the first is chosen. So
+            their order must not follow from their scores, which the samples left out had a part in.
         resamples: What `resampled` drew.
         score_at: How the epoch of a configuration is chosen; see `trials.score_epochs`.
         maximize: Whether more is better.
@@ -99,8 +100,8 @@ def _of_configuration(
     of shape (resamples,), at the epoch that the former chooses. More is better.
     """
     scores = [sign * piece.score(resamples[piece.fold]) for piece in pieces]
-    if score_at == "common":
-        shared = sorted(set.intersection(*(set(piece.epochs) for piece in pieces)))
+    shared = sorted(set.intersection(*(set(piece.epochs) for piece in pieces)))
+    if score_at == "common" and shared:  # else each has its own best one, as in the search
         at = [[piece.epochs.index(epoch) for epoch in shared] for piece in pieces]
         scores = [_mean([score[:, places] for score, places in zip(scores, at, strict=True)])]
     chosen_by, scored_on = [], []

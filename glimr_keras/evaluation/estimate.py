@@ -17,6 +17,9 @@ from glimr_keras.evaluation.kept_trials import KeptTraining, KeptTrial, count
 from glimr_keras.evaluation.scorers import Metric, OneByOne, Scorer
 from glimr_keras.trials.objective import Objective
 
+_MANY = 100_000
+"""Computations of a metric that are warned of."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
@@ -55,6 +58,20 @@ class Estimate:
         )
 
 
+def check_arguments(resamples: int, confidence: float, seed: int) -> None:
+    """Refuse arguments of an estimate that are out of their range.
+
+    Raises:
+        ValueError: If one is.
+    """
+    checked_count("resamples", resamples)
+    checked_count("seed", seed, 0)
+    if not isinstance(confidence, int | float) or not 0 < confidence < 1:
+        raise ValueError(
+            f"`confidence` must be between 0 and 1. Received: confidence={confidence!r}"
+        )
+
+
 def estimate(
     trials: Sequence[KeptTrial],
     objective: Objective,
@@ -78,24 +95,20 @@ def estimate(
         seed: Draws the same samples again.
 
     Raises:
-        ValueError: If an argument is out of its range.
-        ProjectError: If the metric is defined in no resample, or the trainings of a trial have no
-            epoch in common.
+        ProjectError: If the metric is defined in no resample.
     """
-    checked_count("resamples", resamples)
-    if not 0 < confidence < 1:
-        raise ValueError(f"`confidence` must be between 0 and 1. Received: {confidence!r}")
     folds = trials[0].folds
     sizes = {fold: count(each.at(each.epochs[0])) for fold, each in folds.items()}
     groups = {fold: each.groups for fold, each in folds.items() if each.groups is not None}
     _check_reported(trials[0], scorer, labelled, objective)
     maximize = objective.direction == "max"
-    worst = -np.inf if maximize else np.inf
+    in_order = sorted(trials, key=lambda trial: (len(trial.trial_id), trial.trial_id))
     configurations = (
-        [_piece(each, scorer, labelled[each.fold], worst) for each in _usable(trial, score_at)]
-        for trial in trials
+        [_piece(each, scorer, labelled[each.fold]) for each in trial.trainings]
+        for trial in in_order
     )
     drawn = resampled(sizes, groups or None, resamples, np.random.default_rng(seed))
+    _warn_if_long(trials, scorer, resamples)
     scores = corrected(configurations, drawn, score_at, maximize)
     defined = scores[np.isfinite(scores)]
     if not len(defined):
@@ -165,32 +178,23 @@ def _check_reported(
         )
 
 
-def _usable(trial: KeptTrial, score_at: str) -> Sequence[KeptTraining]:
-    """Return the trainings of a trial, if they have epochs by which it can be scored."""
-    shared = set.intersection(*(set(each.epochs) for each in trial.trainings))
-    if score_at == "common" and not shared:
-        raise ProjectError(
-            f"The trainings of trial {trial.trial_id} have no epoch in common of which predictions "
-            "were kept."
-        )
-    return trial.trainings
-
-
-def _piece(training: KeptTraining, scorer: Scorer, labelled: Any, worst: float) -> Piece:
+def _piece(training: KeptTraining, scorer: Scorer, labelled: Any) -> Piece:
     def score(counts: np.ndarray) -> np.ndarray:
-        found = np.full((len(counts), len(training.epochs)), worst)
-        for place, epoch in enumerate(training.epochs):
-            predictions = training.kept.at(epoch)
-            if np.isfinite(_flat(predictions)).all():  # else the model has diverged
-                found[:, place] = scorer.scores(labelled, predictions, counts)
-        return found
+        return np.stack(
+            [scorer.scores(labelled, training.kept.at(epoch), counts) for epoch in training.epochs],
+            axis=1,
+        )
 
     return Piece(training.fold, training.epochs, score)
 
 
-def _flat(predictions: Any) -> np.ndarray:
-    if isinstance(predictions, dict):
-        predictions = list(predictions.values())
-    if isinstance(predictions, list | tuple):
-        return np.concatenate([_flat(each) for each in predictions])
-    return np.asarray(predictions).reshape(-1)
+def _warn_if_long(trials: Sequence[KeptTrial], scorer: Scorer, resamples: int) -> None:
+    """Say how often a metric is computed that is computed for each resample."""
+    epochs = sum(len(each.epochs) for trial in trials for each in trial.trainings)
+    if isinstance(scorer, OneByOne) and 2 * resamples * epochs > _MANY:
+        warnings.warn(
+            f"The metric is computed {2 * resamples * epochs:,} times, for each resample, epoch "
+            "and training, since it is not known to be a sum over samples. That may take long. "
+            f"Fewer `resamples` take less. Received: resamples={resamples}",
+            stacklevel=4,
+        )

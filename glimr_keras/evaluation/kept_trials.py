@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -107,7 +108,8 @@ def _usable(kept: KeptPredictions, execution: Execution, objective: Objective) -
     stopped it.
     """
     values = {epoch: objective.value_in(seen) for epoch, seen in execution.history.items()}
-    return tuple(epoch for epoch in kept.epochs if values.get(epoch) is not None)
+    found = {epoch for epoch, value in values.items() if value is not None and math.isfinite(value)}
+    return tuple(epoch for epoch in kept.epochs if epoch in found)
 
 
 def _check_same_samples(trial: KeptTrial, first: KeptTrial) -> None:

@@ -11,7 +11,8 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -22,15 +23,20 @@ from glimr_keras._utils import files
 from glimr_keras._utils.checks import checked_count
 from glimr_keras.errors import ProjectError
 from glimr_keras.evaluation.compiled_metric import CompiledMetric
+from glimr_keras.evaluation.scorers import Metric
 from glimr_keras.models import folds as splits
+from glimr_keras.models import samples
 from glimr_keras.models.bags import Bags
 from glimr_keras.models.data import FitArguments, labels
+from glimr_keras.models.ensemble import Ensemble
 from glimr_keras.models.label_names import adapted
 from glimr_keras.project.journal import HIDDEN
 
 _DESCRIPTION = "nested.json"
 _RESULT = "outer_result.json"
 _VERSION = 1
+_MOST_DIGESTED = 1_000_000
+"""Values of an array."""
 _OF_SAMPLES = ("sample_weight",)
 _OF_SEARCH = ("epochs", "callbacks", "validation_split")
 """Arguments of `fit` that the final training does not take: it trains on all data, for the epochs
@@ -129,7 +135,9 @@ def nested_cross_validation(
     groups: Any = None,
     stratify: Any = "auto",
     folds: Any = None,
+    metric: Metric | None = None,
     seeds: int = 1,
+    refit_kwargs: Mapping[str, Any] | None = None,
     directory: str | os.PathLike[str] = "nested",
     project_name: str = "untitled_project",
     seed: int = 0,
@@ -154,19 +162,25 @@ def nested_cross_validation(
             Defaults to `"auto"`: the labels where they are classes. `None` for no classes.
         folds: The outer fold of each sample, shape (samples,), integers from 0 to
             `outer_folds - 1`. Defaults to a random split.
+        metric: `metric(labels, predictions)` scores the final models. Defaults to the objective, as
+            the model is compiled for it.
         seeds: The number of final models of each outer fold, whose mean predicts. Defaults to 1.
-        directory: Where the project is. Defaults to `"nested"`.
+        refit_kwargs: Arguments of the final training alone, such as `callbacks`. Defaults to none.
+        directory: Where the project is, a local path. Defaults to `"nested"`.
         project_name: Its name in there. Defaults to `"untitled_project"`.
         seed: Splits the samples in the same way again. Defaults to 0.
         **fit_kwargs: Arguments of `search`, such as `epochs` and `batch_size`. `sample_weight` is
-            split like the data.
+            split like the data. The final training has them too, but for `epochs`, `callbacks` and
+            `validation_split`: it trains on all data, for the epochs that were chosen.
 
     Returns:
         The outer scores beside those that the searches reported; printing it shows them.
 
     Raises:
-        ValueError: If the data cannot be split.
-        ProjectError: If the directory has a nested cross validation of other samples or folds.
+        ValueError: If the data cannot be split, `directory` is a URI, the objective is not of
+            validation data, or there are groups and the tuner has no `cv_folds`.
+        ProjectError: If the directory has a nested cross validation of other samples, folds or
+            arguments, or no trial of a search has a score.
 
     Example:
         result = nested_cross_validation(
@@ -189,19 +203,33 @@ def nested_cross_validation(
             "Nested cross validation splits arrays, tensors and frames. Received: "
             f"x={type(x).__name__}"
         )
+    if "://" in str(directory):
+        raise ValueError(
+            f"`directory` must be a local path. Received: directory={str(directory)!r}"
+        )
+    if "callbacks" in fit_kwargs and "callbacks" not in (refit_kwargs or {}):
+        warnings.warn(
+            "`callbacks` take part in the searches and not in the final trainings. Give those that "
+            "these need as `refit_kwargs={'callbacks': […]}`, or `{'callbacks': []}` for none.",
+            stacklevel=2,
+        )
     place = pathlib.Path(directory) / project_name
-    _begin(place, split.parts, labels(given))
     outer, objective = [], ""
     for fold in range(outer_folds):
         tuner = make_tuner(directory=str(place), project_name=f"outer_{fold}")
-        _check_place(tuner, place / f"outer_{fold}")
-        part = splits.split(given, split, fold)
+        _check_tuner(tuner, place / f"outer_{fold}", groups, metric)
+        if fold == 0:
+            _begin(place, split.parts, given, fit_kwargs)
+        chosen = split.parts != fold
+        how = {"groups": _array(groups), "stratify": _array(stratify)}
         of_search = {
-            name: value[split.parts != fold] if isinstance(value, np.ndarray) else value
-            for name, value in (("groups", _array(groups)), ("stratify", _array(stratify)))
+            name: value[chosen] if isinstance(value, np.ndarray) else value
+            for name, value in how.items()
+            if tuner._glimr.settings.cv_folds is not None
         }
-        count = int((split.parts == fold).sum())
-        outer.append(_outer(tuner, place, fold, part, count, of_search, seeds, fit_kwargs))
+        outer_fold = _Outer(tuner, place, fold, splits.split(given, split, fold), seeds, metric)
+        count = int(len(chosen) - chosen.sum())
+        outer.append(outer_fold.run(count, of_search, fit_kwargs, dict(refit_kwargs or {})))
         objective = tuner.objective.name
     return NestedResult(objective, tuple(outer), split.parts)
 
@@ -210,17 +238,24 @@ def _array(given: Any) -> Any:
     return given if given is None or isinstance(given, str) else np.asarray(given)
 
 
-def _begin(place: pathlib.Path, parts: np.ndarray, y: Any) -> None:
-    """Write down which samples there are and how they are split, or check that they are the same.
+def _begin(
+    place: pathlib.Path, parts: np.ndarray, given: FitArguments, fit_kwargs: Mapping[str, Any]
+) -> None:
+    """Write down what there is to be split and how, or check that it is the same.
 
     Raises:
-        ProjectError: If they are not.
+        ProjectError: If it is not.
     """
     described = {
         "version": _VERSION,
         "samples": len(parts),
         "assignment": _digest([parts.astype(np.int64)]),
-        "labels": _digest(map(_numpy, keras.tree.flatten(y))),
+        "inputs": _digest(_inputs(given.x)),
+        "labels": _digest(map(_numpy, keras.tree.flatten(labels(given)))),
+        "weights": _digest(map(_numpy, keras.tree.flatten(given.kwargs.get("sample_weight")))),
+        "arguments": {
+            name: _plain(value) for name, value in fit_kwargs.items() if name != "verbose"
+        },
     }
     file = place / _DESCRIPTION
     if not file.exists():
@@ -231,9 +266,28 @@ def _begin(place: pathlib.Path, parts: np.ndarray, y: Any) -> None:
     other = [name for name, value in described.items() if found.get(name) != value]
     if other:
         raise ProjectError(
-            f"{place} has a nested cross validation with another {' and another '.join(other)}. "
-            f"Give another `project_name`. Received: {described}. Found: {found}"
+            f"{place} has a nested cross validation with other {' and '.join(other)}. Give another "
+            f"`project_name`. Received: {described}. Found: {found}"
         )
+
+
+def _inputs(x: Any) -> Iterator[np.ndarray]:
+    """Yield arrays by which inputs are known again: some of the values of large ones."""
+    leaves = [x.sizes, *x.bags] if isinstance(x, Bags) else samples.leaves(x)
+    for leaf in leaves:
+        array = _numpy(leaf)
+        yield np.array(array.shape)
+        yield array.reshape(-1)[:: 1 + array.size // _MOST_DIGESTED]
+
+
+def _plain(value: Any) -> Any:
+    """Return an argument as JSON has it, of anything else its kind."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    is_plain = value is None or isinstance(value, bool | int | float | str)
+    return value if is_plain else type(value).__name__
 
 
 def _digest(arrays: Iterable[np.ndarray]) -> str:
@@ -244,56 +298,113 @@ def _digest(arrays: Iterable[np.ndarray]) -> str:
     return hashed.hexdigest()
 
 
-def _check_place(tuner: Any, place: pathlib.Path) -> None:
-    """Refuse a tuner that does not use the directory that it was given."""
+def _check_tuner(tuner: Any, place: pathlib.Path, groups: Any, metric: Metric | None) -> None:
+    """Refuse a tuner that is not where it was to be, or whose searches cannot be scored."""
     found = pathlib.Path(tuner.project_dir).absolute()
     if found != place.absolute():
         raise ValueError(
             "`make_tuner(directory=…, project_name=…)` must pass both on to the tuner, so that "
             f"each outer fold has a project of its own. Expected: {place}. Received: {found}"
         )
+    if groups is not None and tuner._glimr.settings.cv_folds is None:
+        raise ValueError(
+            "With `groups`, `make_tuner` must return a tuner with `cv_folds`, or a group would be "
+            "both trained on and validated on. Received: cv_folds=None"
+        )
+    names = [part.name for part in tuner.objective.parts]
+    of_validation = getattr(tuner.hypermodel, "logs_validation_only", False)
+    if metric is None and not of_validation and not all(name.startswith("val_") for name in names):
+        raise ValueError(
+            "Nested cross validation needs an objective of validation data, such as "
+            f"'val_accuracy', or `metric=`. Received: objective={names}"
+        )
 
 
-def _outer(
-    tuner: Any,
-    place: pathlib.Path,
-    fold: int,
-    part: FitArguments,
-    count: int,
-    of_search: dict[str, Any],
-    seeds: int,
-    fit_kwargs: dict[str, Any],
-) -> OuterFold:
-    """Search, train and score in one outer fold, as far as that was not done before."""
-    file = place / f"outer_{fold}" / HIDDEN / _RESULT
-    known = _read(file) if file.exists() else {}
-    weight = {name: part.kwargs[name] for name in _OF_SAMPLES if name in part.kwargs}
-    if not known or tuner.remaining_trials != 0:
-        tuner.search(*part.args, **weight, **of_search, **fit_kwargs)
-    trial = tuner.oracle.get_best_trials(1)[0]
-    chosen = {"trial_id": trial.trial_id, "reported": trial.score, "seeds": seeds}
-    if known.items() >= chosen.items():
-        score, epochs = known["score"], known["epochs"]
-    else:
-        kwargs = {name: each for name, each in fit_kwargs.items() if name not in _OF_SEARCH}
-        model = tuner.refit(*part.args, **weight, seeds=seeds, **kwargs)
-        score, epochs = _scored(tuner, model, part, kwargs.get("batch_size")), trial.best_step + 1
-        files.write_json(file, {**chosen, "score": score, "epochs": epochs}, is_forced=True)
-    values = dict(trial.hyperparameters.values)
-    return OuterFold(fold, trial.score, score, epochs, trial.trial_id, values, count)
+@dataclasses.dataclass(frozen=True)
+class _Outer:
+    """An outer fold that is searched, trained and scored.
 
+    Attributes:
+        tuner: Searches, in a project of its own.
+        place: Of the nested cross validation.
+        fold: Counted from 0.
+        part: The data to search with, and as validation data what is not to be seen.
+        seeds: The number of final models.
+        metric: Scores them, in the place of the objective.
+    """
 
-def _scored(tuner: Any, model: keras.Model, part: FitArguments, batch_size: int | None) -> float:
-    """Return the objective of a model on the samples of an outer fold."""
-    member = getattr(model, "models", [model])[0]
-    config = tuner.get_best_hyperparameters(1)[0]
-    part = adapted(config, member, part)
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(part.kwargs["validation_data"])
-    if isinstance(x, Bags):
-        x, y, weight = x.replace(pad_to="largest"), x.y, x.sample_weight
-    metric = CompiledMetric(member, tuner.objective, tuner.hypermodel, config)
-    predicted = model.predict(x, batch_size=batch_size, verbose=0)
-    return metric((_mapped(y), _mapped(weight)), predicted)
+    tuner: Any
+    place: pathlib.Path
+    fold: int
+    part: FitArguments
+    seeds: int
+    metric: Metric | None
+
+    def run(
+        self,
+        count: int,
+        of_search: Mapping[str, Any],
+        fit_kwargs: Mapping[str, Any],
+        refit_kwargs: Mapping[str, Any],
+    ) -> OuterFold:
+        """Search, train and score, as far as that was not done before.
+
+        Args:
+            count: The number of samples that are not to be seen.
+            of_search: How the search splits its data.
+            fit_kwargs: Arguments of both.
+            refit_kwargs: Those of the final training alone.
+        """
+        tuner, part = self.tuner, self.part
+        file = self.place / f"outer_{self.fold}" / HIDDEN / _RESULT
+        known = _read(file) if file.exists() else {}
+        weight = {name: part.kwargs[name] for name in _OF_SAMPLES if name in part.kwargs}
+        if not known or tuner.remaining_trials != 0:
+            tuner.search(*part.args, **weight, **of_search, **fit_kwargs)
+        trial = self._best()
+        chosen = {"trial_id": trial.trial_id, "reported": trial.score, "seeds": self.seeds}
+        epochs = trial.best_step + 1
+        if known.items() >= chosen.items():
+            score = known["score"]
+        else:
+            kwargs = {name: each for name, each in fit_kwargs.items() if name not in _OF_SEARCH}
+            given = {**weight, **kwargs, **refit_kwargs}
+            model = tuner.refit(*part.args, seeds=self.seeds, **given)
+            score = self._scored(model, kwargs.get("batch_size"))
+            files.write_json(file, {**chosen, "score": score}, is_forced=True)
+        values = dict(trial.hyperparameters.values)
+        reported = float(trial.score)
+        return OuterFold(self.fold, reported, score, epochs, trial.trial_id, values, count)
+
+    def _best(self) -> Any:
+        """Return the best trial of the search.
+
+        Raises:
+            ProjectError: If none has a score.
+        """
+        trials = self.tuner.oracle.trials.values()
+        if not any(trial.is_scored for trial in trials):
+            failures = [trial.message for trial in trials if trial.message]
+            raise ProjectError(
+                f"In outer fold {self.fold}, no trial of the search has a score. Received: "
+                f"{len(trials)} trials. The last failure: {[None, *failures][-1]}"
+            )
+        return self.tuner.oracle.get_best_trials(1)[0]
+
+    def _scored(self, model: keras.Model, batch_size: int | None) -> float:
+        """Return the score of a model on the samples that were not seen."""
+        tuner = self.tuner
+        member = model.models[0] if isinstance(model, Ensemble) else model
+        config = tuner.get_best_hyperparameters(1)[0]
+        part = adapted(config, member, self.part)
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(part.kwargs["validation_data"])
+        if isinstance(x, Bags):
+            x, y, weight = x.replace(pad_to="largest"), x.y, x.sample_weight
+        predicted = model.predict(x, batch_size=batch_size, verbose=0)
+        if self.metric is not None:
+            return float(self.metric(_mapped(y), predicted))
+        metric = CompiledMetric(member, tuner.objective, tuner.hypermodel, config)
+        return metric((_mapped(y), _mapped(weight)), predicted)
 
 
 def _mapped(part: Any) -> Any:

@@ -40,15 +40,22 @@ class MeanOfSamples(Scorer):
 
     Args:
         values: `values(labels, predictions)`, shape (samples,).
+        weights: `weights(labels)`, how much each sample counts, shape (samples,). Defaults to
+            `None`: all count alike.
     """
 
-    def __init__(self, values: Callable[[Any, Any], np.ndarray]) -> None:
-        self._values = values
+    def __init__(
+        self,
+        values: Callable[[Any, Any], np.ndarray],
+        weights: Callable[[Any], np.ndarray] | None = None,
+    ) -> None:
+        self._values, self._weights = values, weights
 
     def scores(self, labels: Any, predictions: Any, counts: np.ndarray) -> np.ndarray:
         """Return a weighted mean for each resample."""
         values = np.asarray(self._values(labels, predictions), np.float64)
-        return _ratio(counts @ values, counts.sum(axis=1))
+        weights = np.ones(len(values)) if self._weights is None else self._weights(labels)
+        return _ratio(counts @ (values * weights), counts @ weights)
 
 
 class SharedPairs(Scorer):
@@ -77,15 +84,19 @@ class RocAuc(Scorer):
 
     Args:
         thresholds: Ascending, shape (thresholds,). Predictions above one are positive.
+        arrays: `arrays(labels, predictions)` returns the arrays of both.
     """
 
-    def __init__(self, thresholds: np.ndarray) -> None:
-        self._thresholds = thresholds
+    def __init__(
+        self, thresholds: np.ndarray, arrays: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
+    ) -> None:
+        self._thresholds, self._arrays = thresholds, arrays
 
     def scores(self, labels: Any, predictions: Any, counts: np.ndarray) -> np.ndarray:
-        """Return an area for each resample. Labels come as a pair with their weights, `None`."""
-        truth = np.asarray(labels[0], np.float64).reshape(len(predictions), -1)
-        above = np.asarray(predictions).reshape(truth.shape)[:, None, :] > self._thresholds[:, None]
+        """Return an area for each resample."""
+        labels, predictions = self._arrays(labels, predictions)
+        truth = np.asarray(labels, np.float64).reshape(len(labels), -1)
+        above = predictions.reshape(truth.shape)[:, None, :] > self._thresholds[:, None]
         rates = [
             _ratio(
                 counts @ np.einsum("ntk,nk->nt", above, each),
@@ -102,8 +113,8 @@ class OneByOne(Scorer):
     """Any metric, computed for one resample after another.
 
     Args:
-        metric: `metric(labels, predictions)`; what it raises as a `ValueError`, such as for samples
-            of one class only, makes the score undefined.
+        metric: `metric(labels, predictions)`. Where it raises a `ValueError` or an
+            `ArithmeticError`, such as for samples of one class only, the score is not defined.
     """
 
     def __init__(self, metric: Metric) -> None:
@@ -119,7 +130,7 @@ class OneByOne(Scorer):
             return np.nan
         try:
             return float(self._metric(taken(labels, rows), taken(predictions, rows)))
-        except ValueError:
+        except (ValueError, ArithmeticError):
             return np.nan
 
 

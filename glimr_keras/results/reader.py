@@ -134,8 +134,12 @@ class ProjectReader:
         trial: Trial,
         project: Project,
         execution: int,
+        values: dict[str, Any] | None = None,
     ) -> tuple[keras.Model, HyperParameters]:
         """Return the model of an execution, without its weights, and its configuration.
+
+        Args:
+            values: The configuration. Defaults to `None`: the one that the weights are of.
 
         Raises:
             ModelError: If there is no model to build.
@@ -149,7 +153,7 @@ class ProjectReader:
                 f"There are no models to load: the trials of {type(hypermodel).__name__} are its "
                 "own `run`."
             )
-        values = self.values_of(trial, execution)
+        values = self.values_of(trial, execution) if values is None else values
         fold = fold_of(execution, project.cv_folds)
         config = configuration(
             self.space, values, trial.sampling_key, fold, project.cv_folds, hypermodel

@@ -14,7 +14,7 @@ import pandas as pd
 from glimr_keras._utils.checks import checked_count
 from glimr_keras.errors import CheckpointError, ProjectError
 from glimr_keras.evaluation.compiled_metric import CompiledMetric
-from glimr_keras.evaluation.estimate import Estimate, estimate, scorer_of
+from glimr_keras.evaluation.estimate import Estimate, check_arguments, estimate, scorer_of
 from glimr_keras.evaluation.kept_trials import OutOfFold, kept_trial, kept_trials, out_of_fold
 from glimr_keras.evaluation.scorers import Metric
 from glimr_keras.models.build import build
@@ -252,8 +252,9 @@ class Results:
         Args:
             metric: The function `metric(labels, predictions)` that computes the objective. It
                 receives arrays, or dicts or tuples of arrays, in the structure of the model's
-                outputs. It is called for each resample, epoch and training run. Defaults to `None`,
-                which means the metric or loss that the model is compiled with.
+                outputs. It is called for each resample, epoch and training run. Where it raises a
+                `ValueError` or an `ArithmeticError`, it is undefined. Defaults to `None`, which
+                means the metric or loss that the model is compiled with.
             resamples: The number of bootstrap resamples, at least 1. Defaults to `500`.
             confidence: The confidence level of the interval, between 0 and 1. The interval tends to
                 be too wide rather than too narrow. Defaults to `0.95`.
@@ -275,13 +276,16 @@ class Results:
             tuner.search(x, y, epochs=30)
             print(tuner.estimate())
         """
+        check_arguments(resamples, confidence, seed)
         project = self._glimr.read()
         self._glimr.best(project, 1)  # raises if no trial has a score
         trials = kept_trials(project, self._glimr.predictions)
         measure: Metric | CompiledMetric | None = metric
         if measure is None:
             best = project.trials[trials[0].trial_id]
-            model, config = self._glimr.built(self.hypermodel, self._try_build, best, project, 0)
+            model, config = self._glimr.built(
+                self.hypermodel, self._try_build, best, project, 0, best.values
+            )
             measure = CompiledMetric(model, project.objective, self.hypermodel, config)
         scorer, labelled = scorer_of(trials[0], measure)
         rule, goal = project.score_at, project.objective

@@ -23,43 +23,52 @@ def permuted(seed, score_at, kind):
     return found
 
 
+def few(seed):
+    """Return the estimate of a search with few samples and many trials, whose scores are often
+    equal; its labels have nothing to do with the inputs.
+    """
+    found, _ = _searched(seed, "last", "accuracy", signal=0.0, size=24, trials=30, epochs=1)
+    return found
+
+
 def simulated(seed, score_at):
     """Return the estimate of a search, and the true accuracy of the models that it chose."""
     return _searched(seed, score_at, "accuracy", signal=0.6)
 
 
-def _searched(seed, score_at, kind, signal):
+def _searched(seed, score_at, kind, signal, size=SAMPLES, trials=TRIALS, epochs=EPOCHS):
     generator = np.random.default_rng(seed)
-    classes = generator.integers(0, 2, SAMPLES)
-    time, event = generator.exponential(size=SAMPLES), generator.random(SAMPLES) < 0.6
+    classes = generator.integers(0, 2, size)
+    time, event = generator.exponential(size=size), generator.random(size) < 0.6
     labels = classes if kind == "accuracy" else np.stack([time, event], axis=1)
-    folds = generator.permutation(SAMPLES) % FOLDS
-    shared = generator.normal(size=SAMPLES)  # networks of one search resemble one another
-    deviations = np.sqrt(1 + 0.16 * np.arange(1, EPOCHS + 1))
+    folds = generator.permutation(size) % FOLDS
+    shared = generator.normal(size=size)  # networks of one search resemble one another
+    deviations = np.sqrt(1 + 0.16 * np.arange(1, epochs + 1))
     made = []
-    for _ in range(TRIALS):
+    for _ in range(trials):
         strength = signal * generator.random()
-        own = generator.normal(size=SAMPLES)
-        path = np.cumsum(0.4 * generator.normal(size=(EPOCHS, SAMPLES)), axis=0)
+        own = generator.normal(size=size)
+        path = np.cumsum(0.4 * generator.normal(size=(epochs, size)), axis=0)
         outputs = math.sqrt(0.5) * (shared + own) + path + strength * (2 * classes - 1)
         kept = {
             fold: _kept(labels[folds == fold], outputs[:, folds == fold]) for fold in range(FOLDS)
         }
         made.append((kept, strength))
     scored = [(*_score(kept, score_at, kind), kept, strength) for kept, strength in made]
-    scored.sort(key=lambda each: -each[0])
+    places = sorted(range(trials), key=lambda place: -scored[place][0])
+    scored = [(*scored[place], f"{place:04}") for place in places]
     trials = [
         KeptTrial(
-            f"{number:04}",
+            trial_id,
             score,
             [
                 KeptTraining(fold, epoch + 1, each.epochs, each)
                 for (fold, each), epoch in zip(kept.items(), epochs, strict=True)
             ],
         )
-        for number, (score, epochs, kept, _) in enumerate(scored)
+        for score, epochs, kept, _, trial_id in scored
     ]
-    _, epochs, kept, strength = scored[0]
+    _, epochs, kept, strength, _ = scored[0]
     truth = np.mean([_normal(strength / deviations[epoch]) for epoch in epochs])
     found = estimate(
         trials,
@@ -110,7 +119,7 @@ def _score(kept, score_at, kind):
     if score_at == "common":
         epochs = [curves.mean(axis=0).argmax()] * FOLDS
     elif score_at == "last":
-        epochs = [EPOCHS - 1] * FOLDS
+        epochs = [curves.shape[1] - 1] * FOLDS
     else:
         epochs = curves.argmax(axis=1)
     return curves[np.arange(FOLDS), epochs].mean(), epochs

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glimr_keras.evaluation.bootstrap import Piece, corrected, resampled
-from tests.evaluation.made_trials import permuted, simulated
+from tests.evaluation.made_trials import few, permuted, simulated
 
 
 def test_samples_are_drawn_within_folds_and_left_out_where_not_drawn():
@@ -73,6 +73,21 @@ def test_an_epoch_that_diverged_is_not_chosen():
         piece([[0.9, 0.1], [0.9, 0.1], [8, 3], [8, 4]], fold=1),
     ]
     assert corrected([trial], COUNTS, "common", True).tolist() == [2, 3]
+
+
+def test_where_nothing_is_in_common_each_training_has_its_best_epoch():
+    trial = [
+        piece([[0.1, 0.2], [0.2, 0.1], [1, 2], [3, 4]], epochs=(1, 2)),
+        piece([[0.1], [0.1], [10], [20]], fold=1, epochs=(3,)),
+    ]
+    assert corrected([trial], COUNTS, "common", True).tolist() == [(2 + 10) / 2, (3 + 20) / 2]
+
+
+def test_of_equal_configurations_the_first_is_chosen_and_not_the_best():
+    """Else the samples that were left out have a part in the choice."""
+    found = [few(seed) for seed in range(60)]
+    errors = np.array([each.score for each in found]) - 0.5
+    assert abs(errors.mean()) < 3 * errors.std() / np.sqrt(len(found))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import glimr_keras as gk
 from glimr_keras import HyperModel, HyperParameters, survival
 from glimr_keras.errors import ObjectiveError
 from glimr_keras.evaluation.compiled_metric import CompiledMetric
@@ -132,6 +133,74 @@ def test_what_is_no_sum_is_computed_one_after_another(generator, case):
     assert isinstance(metric.scorer((y, None), outputs), OneByOne)
 
 
+class Gini(keras.metrics.AUC):
+    """An area with a value of its own."""
+
+    def result(self):
+        return 2 * super().result() - 1
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda: keras.metrics.AUC(curve="PR", name="area"),
+        lambda: keras.metrics.AUC(multi_label=True, num_labels=3, name="area"),
+        lambda: keras.metrics.AUC(summation_method="minoring", name="area"),
+        lambda: Gini(name="area"),
+    ],
+)
+@pytest.mark.parametrize("first", ["perfect", "constant"])
+def test_a_scorer_is_chosen_by_what_a_metric_is(generator, metric, first):
+    """On predictions that are perfect, or all the same, many metrics agree."""
+    model = dense(3, "sigmoid", loss="binary_crossentropy", metrics=[metric()])
+    y = one_hot(generator)
+    seen = y if first == "perfect" else np.full_like(y, 0.5)
+    compiled = metric_of(model, "val_area")
+    scorer = compiled.scorer((y, None), seen)
+    later = generator.random(y.shape).astype("float32")
+    [found] = scorer.scores((y, None), later, np.ones((1, SIZE)))
+    assert found == pytest.approx(compiled((y, None), later), abs=1e-4)
+
+
+MASKED = {
+    "accuracy": (gk.MaskedMetric(keras.metrics.BinaryAccuracy(name="m"), missing=-1), "m"),
+    "area": (gk.MaskedMetric(keras.metrics.AUC(name="m"), missing=-1), "m"),
+    "loss": (None, "loss"),
+}
+
+
+@pytest.mark.parametrize("case", MASKED)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_keras_says_of_no_known_label_is_no_score(generator, case, weighted):
+    metric, name = MASKED[case]
+    loss = gk.MaskedLoss("binary_crossentropy", missing=-1)
+    model = dense(1, "sigmoid", loss=loss, metrics=[metric] if metric else [])
+    y = binary(generator)[:, None]
+    y[: SIZE // 2] = -1
+    weights = generator.random(SIZE).astype("float32") if weighted else None
+    outputs = generator.random((SIZE, 1)).astype("float32")
+    compiled = metric_of(model, f"val_{name}")
+    scorer = compiled.scorer((y, weights), outputs)
+    counts = np.stack([np.ones(SIZE), np.arange(SIZE) < SIZE // 2, np.arange(SIZE) >= SIZE // 2])
+    found = scorer.scores((y, weights), outputs, counts)
+    expected = compiled((y, weights), outputs)
+    assert found[0] == pytest.approx(expected, rel=1e-4)
+    assert np.isnan(found[1])
+    if metric is not None or not weighted:  # else of fewer samples with weights
+        assert found[2] == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_area_of_one_class_and_weights_of_nothing_are_no_score(generator):
+    model = dense(1, "sigmoid", loss="mse", metrics=[keras.metrics.AUC(name="area")])
+    y, outputs = binary(generator), generator.random((SIZE, 1)).astype("float32")
+    weights = np.ones(SIZE, "float32")
+    counts = np.stack([np.ones(SIZE), y == 1])
+    for given in (None, weights):
+        scorer = metric_of(model, "val_area").scorer((y, given), outputs)
+        assert np.isnan(scorer.scores((y, given), outputs, counts)).tolist() == [False, True]
+    assert np.isnan(metric_of(model, "val_loss", "min")((y, 0 * weights), outputs))
+
+
 def test_sample_weights_count_where_keras_counts_them(generator):
     model = dense(
         1, loss="mse", metrics=["mae"], weighted_metrics=[keras.metrics.MeanSquaredError()]
@@ -145,7 +214,12 @@ def test_sample_weights_count_where_keras_counts_them(generator):
         metric = metric_of(model, f"val_{name}", "min")
         outputs = model.predict(x, verbose=0)
         assert metric((y, weights), outputs) == pytest.approx(found[name], rel=1e-5)
-        assert isinstance(metric.scorer((y, weights), outputs), OneByOne)
+        scorer = metric.scorer((y, weights), outputs)
+        is_fast = name != "mean_squared_error"  # which is weighted by their sum
+        assert isinstance(scorer, MeanOfSamples if is_fast else OneByOne)
+        counts = generator.integers(0, 3, (3, SIZE))
+        slow = OneByOne(metric).scores((y, weights), outputs, counts)
+        np.testing.assert_allclose(scorer.scores((y, weights), outputs, counts), slow, rtol=1e-4)
 
 
 def test_penalties_of_weights_are_no_part_of_a_loss(generator):
@@ -185,7 +259,10 @@ def test_each_task_has_its_metrics(generator, name):
     metric = metric_of(model, f"val_{name}")
     assert metric((y, None), outputs) == pytest.approx(expected, rel=1e-5)
     counts = generator.integers(0, 3, (2, SIZE))
-    assert np.isfinite(metric.scorer((y, None), outputs).scores((y, None), outputs, counts)).all()
+    scorer = metric.scorer((y, None), outputs)
+    assert isinstance(scorer, OneByOne if name == "loss" else MeanOfSamples)
+    slow = OneByOne(metric).scores((y, None), outputs, counts)
+    np.testing.assert_allclose(scorer.scores((y, None), outputs, counts), slow, rtol=1e-4)
 
 
 def test_several_objectives_are_their_sum(generator):

@@ -1,13 +1,16 @@
 """Searches repeated in outer folds."""
 
 import json
+import warnings
 
+import keras
 import numpy as np
 import pytest
+from ray import tune
 
 import glimr_keras as gk
 from glimr_keras.errors import ProjectError
-from tests.tiny_models import X, Y, build
+from tests.tiny_models import X, Y, build, compiled
 
 SIZE = len(X)
 NUMBERED = np.concatenate([X[:, :5], np.arange(SIZE, dtype="float32")[:, None] / SIZE], axis=1)
@@ -156,10 +159,14 @@ def test_given_folds_and_classes_are_used(project):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"seed": 1}, "another assignment"),
-        ({"outer_folds": 3}, "another assignment"),
-        ({"y": 1 - Y}, "another labels"),
-        ({"x": NUMBERED[:80], "y": Y[:80]}, "another samples"),
+        ({"seed": 1}, "other assignment"),
+        ({"outer_folds": 3}, "other assignment"),
+        ({"y": 1 - Y}, "other labels"),
+        ({"x": -NUMBERED}, "other inputs"),
+        ({"x": NUMBERED[:80], "y": Y[:80]}, "other samples"),
+        ({"sample_weight": np.ones(SIZE)}, "other weights"),
+        ({"epochs": 2}, "other arguments"),
+        ({"class_weight": {0: 1.0, 1: 2.0}}, "other arguments"),
     ],
 )
 def test_another_cross_validation_does_not_take_its_place(project, change, named):
@@ -179,7 +186,7 @@ def test_a_damaged_description_is_named(project):
     with pytest.raises(ProjectError, match=r"nested\.json is damaged"):
         nested(maker(), project)
     file.write_text(json.dumps([]))
-    with pytest.raises(ProjectError, match="another version"):
+    with pytest.raises(ProjectError, match="other version"):
         nested(maker(), project)
 
 
@@ -198,6 +205,81 @@ def test_counts_are_checked(project, wrong):
         gk.nested_cross_validation(maker(), NUMBERED, Y, **wrong, **project)
 
 
+@pytest.mark.parametrize(
+    ("make", "given", "named"),
+    [
+        (maker(cv_folds=None), {"groups": np.arange(SIZE) // 4}, "`groups`.*cv_folds=None"),
+        (maker(), {"directory": "gs://bucket/runs"}, "local path.*gs://bucket/runs"),
+        (
+            lambda **where: gk.RandomSearch(build, "accuracy", max_trials=1, cv_folds=2, **where),
+            {},
+            r"objective of validation data.*\['accuracy'\]",
+        ),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_any_search(project, make, given, named):
+    with pytest.raises(ValueError, match=named):
+        nested(make, {**project, **given})
+    assert not (project["directory"] / "project" / "nested.json").exists()
+
+
+def test_a_search_without_a_score_is_named_with_its_fold(project):
+    class Failing(gk.HyperModel):
+        def build(self, config):
+            return build(config)
+
+        def fit(self, config, model, *args, **kwargs):
+            raise gk.FailedTrialError("not today")
+
+    with pytest.raises(ProjectError, match=r"(?s)In outer fold 0, no trial.*not today"):
+        nested(maker(Failing(), max_trials=1), project)
+
+
+def test_callbacks_of_the_final_training_are_given_apart(project):
+    class Counting(keras.callbacks.Callback):
+        epochs = 0
+
+        def on_epoch_end(self, epoch, logs=None):
+            Counting.epochs += 1
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        nested(maker(max_trials=1), project, callbacks=[keras.callbacks.Callback()])
+    assert any("refit_kwargs" in str(warning.message) for warning in seen)
+    nested(
+        maker(max_trials=1),
+        {**project, "project_name": "other"},
+        callbacks=[keras.callbacks.Callback()],
+        refit_kwargs={"callbacks": [Counting()]},
+    )
+    assert Counting.epochs == 2
+
+
+def test_models_may_have_models_and_metrics_may_be_functions(project):
+    class Parted(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.models = [keras.layers.Dense(2, "softmax")]
+
+        def call(self, inputs):
+            return self.models[0](inputs)
+
+    def parted(config):
+        config.Int("units", 1, 2)
+        return compiled(Parted())
+
+    def accuracy(labels, outputs):
+        return np.mean(outputs.argmax(axis=1) == labels)
+
+    first = nested(maker(parted, max_trials=1), project)
+    second = nested(
+        maker(parted, max_trials=1), {**project, "project_name": "other"}, metric=accuracy
+    )
+    assert [each.score for each in second.folds] == pytest.approx(
+        [each.score for each in first.folds]
+    )
+
+
 def test_a_pipeline_is_refused(project):
     import tensorflow as tf
 
@@ -207,9 +289,6 @@ def test_a_pipeline_is_refused(project):
 
 
 def test_one_task_has_labels_by_name(project):
-    import keras
-    from ray import tune
-
     space = {
         "tasks": {
             "label": {
