@@ -9,7 +9,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from glimr_keras.errors import OtherOracleError, ProjectError
@@ -21,7 +21,7 @@ _OURS = re.compile(rf"{re.escape(HIDDEN)}|trial_(\d+|[0-9a-f]{{32}})|oracle\.jso
 
 
 def open_project(
-    directory: pathlib.Path, wanted: Project, overwrite: bool
+    directory: pathlib.Path, wanted: Project, overwrite: bool, defaults: Collection[str] = ()
 ) -> tuple[Journal, Project]:
     """Open the project in `directory` for a search, or start it.
 
@@ -29,6 +29,8 @@ def open_project(
         directory: The project's directory, created if missing.
         wanted: The project as the search would start it.
         overwrite: Whether to remove the existing trials first. Other files are left unchanged.
+        defaults: The names of settings in `wanted` that are only defaults: an existing project
+            keeps its own. Defaults to `()`.
 
     Raises:
         ProjectError: If the directory belongs to something else, to a search that differs from
@@ -45,7 +47,7 @@ def open_project(
             _clear(directory)
         if journal.exists():
             there = journal.read()
-            _check_same(directory, there, wanted)
+            _check_same(directory, there, wanted, defaults)
             _check_links(directory)
             journal.keep_digest_of(there)
             return journal, there
@@ -193,11 +195,13 @@ def _check_links(directory: pathlib.Path) -> None:
                     )
 
 
-def _check_same(directory: pathlib.Path, there: Project, wanted: Project) -> None:
+def _check_same(
+    directory: pathlib.Path, there: Project, wanted: Project, defaults: Collection[str]
+) -> None:
     differences = _space_differences(there.space, wanted.space, there.is_whole and wanted.is_whole)
     for name in ("objective", "executions_per_trial", "cv_folds", "score_at"):
         before, now = getattr(there, name), getattr(wanted, name)
-        if before != now:
+        if before != now and name not in defaults:
             differences.append(f"{name} was {before}, is {now}")
     for name, shape in there.shapes.items():
         if wanted.shapes.get(name, shape) != shape:

@@ -15,6 +15,11 @@ ScoreAt = Literal["best", "common", "last"]
 RULES = ("best", "common", "last")
 
 
+def default_rule(cv_folds: int | None) -> ScoreAt:
+    """Return the rule of a project with so many folds whose user gave none."""
+    return "best" if cv_folds is None else "common"
+
+
 def choose_epochs(trial: Trial, objective: Objective, rule: str) -> None:
     """Scores the executions of a trial that has ended at the epochs of a rule.
 

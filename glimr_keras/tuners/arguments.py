@@ -120,13 +120,11 @@ def checked_oracle(oracle: Any) -> None:
     checked_count("seed", oracle.seed, at_least=0)
 
 
-def checked_score_at(score_at: Any, cv_folds: int | None) -> ScoreAt:
-    """Return the rule for the scored epoch, with the default filled in."""
-    if score_at is None:
-        return "best" if cv_folds is None else "common"
-    if score_at not in RULES:
+def checked_score_at(score_at: Any) -> ScoreAt | None:
+    """Return the rule for the scored epoch, or `None` for the default one."""
+    if score_at is not None and score_at not in RULES:
         raise ValueError(f"`score_at` must be one of {RULES}. Received: score_at={score_at!r}")
-    return cast(ScoreAt, score_at)
+    return cast(ScoreAt | None, score_at)
 
 
 def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float] | None:

@@ -43,6 +43,7 @@ from glimr_keras.training.trial_loop import TrialLoop, loop_of
 from glimr_keras.transport.serialization import check_sendable
 from glimr_keras.trials import stored_trial
 from glimr_keras.trials.objective import Objective
+from glimr_keras.trials.score_epochs import default_rule
 from glimr_keras.trials.trial import Trial
 from glimr_keras.tuners import failed_trials
 from glimr_keras.tuners.arguments import (
@@ -539,7 +540,7 @@ class SearchSession:
             project.directions,
             self._state.space.drawn_values,
             self._remove,
-            settings.score_at,
+            project.score_at,
         )
 
     @property
@@ -551,16 +552,18 @@ class SearchSession:
     def _open(
         self, objective: Objective, space: SearchSpace, seed: int, found: Probe
     ) -> tuple[Journal, Project]:
+        given, cv_folds = self._settings.score_at, self._settings.cv_folds
         wanted = Project(
             objective,
             seed,
             self._executions,
             serialized(space.parameters),
             space.is_whole,
-            cv_folds=self._settings.cv_folds,
-            score_at=self._settings.score_at,
+            cv_folds=cv_folds,
+            score_at=given or default_rule(cv_folds),
             shapes=found.shapes,
             directions={**(found.log_directions or {}), **objective.name_to_direction},
             oracle=kind_of(self._tuner.oracle),
         )
-        return open_project(self._state.place, wanted, self._state.is_fresh)
+        defaults = ("score_at",) if given is None else ()
+        return open_project(self._state.place, wanted, self._state.is_fresh, defaults)

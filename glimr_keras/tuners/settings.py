@@ -50,7 +50,7 @@ class SearchSettings:
     """
 
     cv_folds: int | None = None
-    score_at: ScoreAt = "best"
+    score_at: ScoreAt | None = None
     max_concurrent_trials: int | None = None
     resources_per_trial: dict[str, float] | None = None
     trials_per_gpu: TrialsPerGpu | None = None
@@ -111,7 +111,7 @@ def checked_settings(oracle: Oracle, given: Mapping[str, Any]) -> SearchSettings
     return SearchSettings(
         **counts,
         **kinds,
-        score_at=checked_score_at(given["score_at"], counts["cv_folds"]),
+        score_at=checked_score_at(given["score_at"]),
         resources_per_trial=checked_resources(given["resources_per_trial"]),
         trials_per_gpu=checked_trials_per_gpu(given),
         warm_start=project_directories(given["warm_start"]),

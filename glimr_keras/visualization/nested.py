@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glimr_keras.evaluation.nested import NestedResult
 from glimr_keras.visualization import backends, style
 from glimr_keras.visualization.picture import Axis, Dots, Layer, Lines, Panel, Picture
 
 if TYPE_CHECKING:
+    from glimr_keras.evaluation.nested import NestedResult
     from glimr_keras.visualization.backends import Drawing
 
 

@@ -227,7 +227,7 @@ def test_the_first_notebook(local_ray, tmp_path):
     fitted = model.fit(train, validation_data=validation, epochs=1, verbose=0, shuffle=False)
     assert {"loss", "val_loss"} <= set(fitted.history)
 
-    tuner = Search(space(), builder, dataloader, "digit_auc")
+    tuner = Search(space(), builder, dataloader, "digit_auc", seed=1)
     tuner.set_resources({"CPU": 1})
     tuner.set_checkpoints(metric="digit_auc", mode="max", num_to_keep=1)
     results = tuner.experiment(
@@ -268,7 +268,7 @@ def test_the_second_notebook(local_ray, tmp_path):
         top_k_trials,
     )
 
-    tuner = Search(space(), builder, cv_dataloader, "digit_auc", cv_folds=2)
+    tuner = Search(space(), builder, cv_dataloader, "digit_auc", cv_folds=2, seed=1)
     tuner.experiment(
         local_dir=tmp_path,
         name="cross_validation",

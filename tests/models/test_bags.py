@@ -249,7 +249,9 @@ def searched(project, *args, trials=1, executor="inline", cv_folds=None, **kwarg
 
 
 @pytest.mark.parametrize("executor", ["inline", "ray"])
-def test_a_search_over_folds_by_patient(project, executor):
+def test_a_search_over_folds_by_patient(request, project, executor):
+    if executor == "ray":
+        request.getfixturevalue("local_ray")
     bags = gk.Bags(BAGS, PLACES, batch_size=2)
     groups = np.array([0, 0, 1, 1, 2, 2, 3])
     how = {"cv_folds": 2, "groups": groups, "stratify": None}

@@ -381,6 +381,23 @@ def test_another_choice_of_epochs_is_another_search(project):
             searched(tuner)
 
 
+def test_a_project_keeps_its_choice_of_epochs_where_none_is_given(project):
+    for count, rule in ((1, "best"), (2, None)):
+        tuner = gk.RayTuner(
+            tiny_models.build,
+            "val_loss",
+            count,
+            cv_folds=2,
+            score_at=rule,
+            executor="inline",
+            **project,
+        )
+        searched(tuner)
+    assert tuner._glimr.read().score_at == "best"
+    assert tuner.results_dataframe()["score"].notna().all()
+    assert "weights_epoch" not in tuner.results_dataframe()
+
+
 def test_a_fold_that_ends_early_bounds_the_common_epoch(project):
     """Keras' own early stopping, in one of the folds."""
 

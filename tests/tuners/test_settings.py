@@ -25,7 +25,8 @@ FIT = {"validation_data": tiny_models.VALIDATION, "epochs": 1, "verbose": 0}
 COST = gk.Objective("cost", "min")
 
 OURS = {
-    *("objective", "open", "pareto_front", "results_dataframe", "to_study", "try_configuration")
+    *("objective", "open", "pareto_front", "results_dataframe", "to_study", "try_configuration"),
+    *("estimate", "out_of_fold_predictions", "refit"),
 }
 """Public names that tuners have here and not in KerasTuner."""
 
