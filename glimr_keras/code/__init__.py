@@ -1,3 +1,1 @@
-"""The user's code, read before it runs: which state it keeps from trial to trial. Runs in the
-driver.
-"""
+"""Static analysis of user code: the state that it keeps between trials. Runs in the driver."""

@@ -1,6 +1,4 @@
-"""What single expressions say of what is kept: that it is there already, or not yet. Runs in the
-driver.
-"""
+"""What single expressions imply about kept state: whether it exists yet. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from typing import Any, TypeGuard
 from glimr_keras.code.values import UNKNOWN, Cell
 
 Step = tuple[str, str]
-"""How something is changed in place, and by what."""
+"""How something is changed in place, and the operand of the change."""
 UNSURE: Step = ("", "")
 _NONE: frozenset[Cell] = frozenset()
 _MISSING = frozenset({"AttributeError", "NameError", "KeyError", "LookupError"})
@@ -20,10 +18,11 @@ _MISSING = frozenset({"AttributeError", "NameError", "KeyError", "LookupError"})
 def guards(
     test: ast.expr, cell_of: Callable[[ast.expr], Cell | None]
 ) -> tuple[frozenset[Cell], frozenset[Cell]]:
-    """Return what is not there yet where a test is true, and what is not where it is false.
+    """Return the cells that are unset where a test is true, and those unset where it is false.
 
     Args:
-        cell_of: Where what a name, an attribute or an item refers to is kept.
+        test: The test.
+        cell_of: Returns the cell that a name, an attribute or an item refers to.
     """
     match test:
         case ast.UnaryOp(op=ast.Not(), operand=operand):
@@ -47,7 +46,7 @@ def guards(
 
 
 def computed_from(value: ast.expr) -> ast.expr | None:
-    """Return what is kept if it is there already, in an expression that else computes it."""
+    """Return the kept value that an expression reuses if set, and otherwise computes."""
     match value:
         case ast.BoolOp(op=ast.Or(), values=[first, *_]):
             return first
@@ -66,13 +65,13 @@ def constant(node: ast.expr) -> Any:
 
 
 def is_context_manager(node: ast.AST) -> bool:
-    """Return whether a function is made one for `with`, which gets what it yields."""
+    """Return whether a function is decorated as a context manager for `with`."""
     decorators = getattr(node, "decorator_list", ())
     return any("contextmanager" in ast.unparse(each) for each in decorators)
 
 
 def step_of(node: ast.AST) -> Step:
-    """Return how something is changed in place, and by what."""
+    """Return how a node changes something in place, and the operand."""
     match node:
         case ast.AugAssign(op=operator, value=value):
             return type(operator).__name__, ast.unparse(value)
@@ -82,7 +81,7 @@ def step_of(node: ast.AST) -> Step:
 
 
 def is_undone(steps: Sequence[Step]) -> bool:
-    """Return whether changes take away again, last first, what they have added."""
+    """Return whether changes remove again, last first, what they have added."""
     left: list[Step] = []
     for how, what in steps:
         if left and (how, what) in _undoing(left[-1]):
@@ -93,7 +92,7 @@ def is_undone(steps: Sequence[Step]) -> bool:
 
 
 def _undoing(step: Step) -> tuple[Step, ...]:
-    """The changes that undo one."""
+    """Return the changes that undo a change."""
     match step:
         case ("append" | "push", _):
             return ("pop", ""), ("pop", "-1")
@@ -107,7 +106,7 @@ def _undoing(step: Step) -> tuple[Step, ...]:
 
 
 def is_in_place(node: ast.Call) -> bool:
-    """Return whether a call says `inplace=True`."""
+    """Return whether a call has `inplace=True`."""
     return any(
         each.arg == "inplace" and isinstance(each.value, ast.Constant) and each.value.value is True
         for each in node.keywords
@@ -115,25 +114,29 @@ def is_in_place(node: ast.Call) -> bool:
 
 
 def is_of_what_is_missing(handler: ast.ExceptHandler) -> bool:
-    """Return whether a handler is for what is not there yet."""
+    """Return whether a handler catches the errors of missing names, attributes or keys."""
     kinds = [] if handler.type is None else ast.walk(handler.type)
     return any(isinstance(each, ast.Name) and each.id in _MISSING for each in kinds)
 
 
 def is_slice(node: ast.AST) -> bool:
-    """Return whether an item is one or several slices."""
+    """Return whether the key of an item is one or several slices."""
     key = node.slice if isinstance(node, ast.Subscript) else None
     parts = key.elts if isinstance(key, ast.Tuple) else [key]
     return any(isinstance(part, ast.Slice) for part in parts)
 
 
 def is_loaded(tree: ast.Module, name: str, key: str | None, line: int, walked: set[int]) -> bool:
-    """Return whether a script reads a global below a line, outside functions that were walked, and
-    before it assigns it itself.
+    """Return whether a script reads a global below a line, before it assigns it itself.
+
+    Functions that were walked do not count.
 
     Args:
-        key: Of an item, as the script writes it.
-        walked: The ids of these functions' nodes.
+        tree: The tree of the script.
+        name: The name of the global.
+        key: The source of the item's key, or `None` for the global itself.
+        line: The line.
+        walked: The ids of the nodes of functions that were walked.
     """
     waiting: list[ast.AST] = [tree]
     loads: list[int] = []

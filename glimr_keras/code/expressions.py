@@ -1,4 +1,4 @@
-"""What expressions of the user's code refer to, call and change. Runs in the driver."""
+"""The references, calls and changes in expressions of the user's code. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -59,21 +59,21 @@ from glimr_keras.code.values import (
 
 _DEPTH = 20
 _MOST = 5000
-"""So many functions are walked at most, some of them several times."""
+"""The largest number of walks of functions; a function may be walked several times."""
 _LOOKED_AT = 100
-"""So many parts of a container are looked at for objects of the user's."""
+"""The number of parts of a container that are searched for user-defined objects."""
 _TURNS = 5
-"""So many turns of a loop over parts that are not alike are walked."""
+"""The number of iterations to walk of a loop over different parts."""
 _CALLABLE = (types.FunctionType, types.MethodType, functools.partial, type)
 _LOOKS = (isinstance, issubclass, hasattr, getattr, setattr, type, id)
-"""Functions that call nothing of what they are given."""
+"""Functions that do not call their arguments."""
 _CALLING = (functools.partial, map, filter)
-"""Functions that call what they are given first."""
+"""Functions that call their first argument."""
 _OF_ITEMS = ("__getitem__", "__setitem__", "__delitem__")
 _MAYBE = (ast.IfExp, ast.BoolOp, ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
-"""Expressions of which not all parts are looked at once."""
+"""Expressions whose parts may run never or several times."""
 _TIMES = 3
-"""So often one function is walked with the same arguments, since what was set before may differ."""
+"""How often to walk one function with the same arguments, as earlier assignments may differ."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,10 +83,10 @@ class _Super:
 
 
 class Expressions(Record, abc.ABC):
-    """Walks what expressions refer to and call.
+    """A walk over the references and calls of expressions.
 
     Args:
-        trees: Of the code.
+        trees: The trees of the code.
     """
 
     def __init__(self, trees: CodeTrees) -> None:
@@ -99,7 +99,7 @@ class Expressions(Record, abc.ABC):
     def follow(
         self, callee: Kept, args: Sequence[Reference] = (), kwargs: Mapping[str, Reference] = {}
     ) -> Reference:
-        """Walk what is called, if it is the user's, and return what it may return."""
+        """Walk a called function, if it is the user's, and return what it may return."""
         value: Any = callee.value
         bound = callee.bound
         if isinstance(value, functools.partial):
@@ -122,19 +122,17 @@ class Expressions(Record, abc.ABC):
         return None
 
     def follow_instance(self, kind: type, value: Any) -> None:
-        """Walk the methods of an object of which each trial has a copy, and the functions that it
-        has.
-        """
+        """Walk the methods, and functions held, of an object that is copied for each trial."""
         for name, part in vars(value).items():
             if isinstance(part, (types.FunctionType, types.MethodType, functools.partial)):
                 self.follow(Kept(name, part))
         self._follow_class(kind, (), {})
 
     def follow_object(self, of: Kept) -> None:
-        """Walk the methods of an object of the user's that a library may call, which is given it.
+        """Walk the methods that a library may call on a user-defined object passed to it.
 
-        What training gives a callback, and the variables of layers, metrics and optimizers, are no
-        state of the script's; a trial has its own tuner, oracle and hypermodel, whose methods are
+        What training sets on a callback, and variables of layers, metrics and optimizers, are not
+        state of the script. A trial has its own tuner, oracle and hypermodel, whose methods are
         walked where they run.
         """
         kind = type(of.value)
@@ -149,32 +147,35 @@ class Expressions(Record, abc.ABC):
         with self.balanced():
             for name in self.trees.called_by_libraries(kind):
                 self.follow(member(of, name))
-        if not is_callback(kind):  # of which it is not known that they are called
+        if not is_callback(kind):  # its methods may never be called
             self.fresh = fresh
 
     @abc.abstractmethod
     def block(self, body: Sequence[ast.stmt], frame: Frame) -> bool:
-        """Walk statements, and return whether what follows them is not reached."""
+        """Walk statements, and return whether the code after them is unreachable."""
 
     @abc.abstractmethod
     def assign(
         self, target: ast.expr, value: Reference, given: Any, node: ast.AST, frame: Frame
     ) -> None:
-        """Remember what a statement assigns.
+        """Record the assignment of a statement.
 
         Args:
-            value: What it refers to.
-            given: The expression, if there is one.
+            target: The target of the assignment.
+            value: The reference of the value.
+            given: The expression of the value, if there is one.
+            node: The statement.
+            frame: The function that assigns it.
         """
 
     def has_protocol(self, of: Reference, name: str) -> bool:
-        """Return whether an object that is kept has a special method of the user's."""
+        """Return whether a kept object has a user-defined special method."""
         found = getattr(type(of.value), name, None) if isinstance(of, Kept) else None
         function = unwrapped(found)
         return isinstance(function, types.FunctionType) and self.trees.is_own(function)
 
     def call_protocol(self, of: Reference, name: str, *args: Reference) -> Reference:
-        """Walk a special method of the user's, and return what it may return."""
+        """Walk a user-defined special method, and return what it may return."""
         if not isinstance(of, Kept) or not self.has_protocol(of, name):
             return None
         return self.follow(member(of, name), args)
@@ -239,13 +240,13 @@ class Expressions(Record, abc.ABC):
         return likeliest(frame.returned)
 
     def walk_nested(self, node: FunctionNode, frame: Frame) -> None:
-        """Walk a function that is made in a function; it may be called later, or never."""
+        """Walk a function defined in a function; it may be called later, or never."""
         fresh = dict(self.fresh)
         self._walk(node, nested_frame(node, frame))
         self.fresh = fresh
 
     def _read_bytecode(self, function: types.FunctionType) -> None:
-        """See in a function without source which variables it reads and assigns."""
+        """Find the variables that a function without source reads and assigns."""
         code, cells = function.__code__, cells_of(function)
         for step in dis.get_instructions(code):
             name = step.argval
@@ -267,7 +268,7 @@ class Expressions(Record, abc.ABC):
     # Expressions
 
     def place(self, node: ast.AST, frame: Frame) -> Reference:
-        """Return what a name, an attribute or an item is, before it is read."""
+        """Return the reference of a name, an attribute or an item, before it is read."""
         match node:
             case ast.Name(id=name):
                 return variable(name, frame)
@@ -310,7 +311,7 @@ class Expressions(Record, abc.ABC):
         return found_member
 
     def _attribute_of_instance(self, of: Instance, name: str) -> Reference:
-        """An attribute of an object that a trial made: its own, or what its class has for all."""
+        """Return an attribute of an object created in a trial: its own, or one of its class."""
         if (of.kind, name) in self._of_instances:
             return self._of_instances[of.kind, name]
         if name == "__class__":
@@ -323,7 +324,7 @@ class Expressions(Record, abc.ABC):
         return None
 
     def _sets(self, kind: type, name: str) -> bool:
-        """Return whether methods of a class give its objects an attribute of their own."""
+        """Return whether a class's methods set an attribute on its objects."""
         codes = [
             function.__code__ for each in kind.__mro__[:-1] for _, function in functions_of(each)
         ]
@@ -385,7 +386,7 @@ class Expressions(Record, abc.ABC):
     def _values(
         self, nodes: Sequence[ast.expr], frame: Frame, is_called: bool = False
     ) -> list[Reference]:
-        """What the parts of a sequence refer to, or the arguments of a call."""
+        """Return the references of a sequence's parts, or of a call's arguments."""
         found: list[Reference] = []
         for node in nodes:
             value = self.value(node, frame, is_called)
@@ -396,7 +397,7 @@ class Expressions(Record, abc.ABC):
     def _by_key(
         self, names: Sequence[ast.expr | None], parts: Sequence[ast.expr], frame: Frame
     ) -> dict[Any, Reference]:
-        """What the parts of a dict refer to, by their keys, as far as those are constants."""
+        """Return the references of a dict's parts, by key where keys are constants."""
         found: dict[Any, Reference] = {}
         for number, (name, part) in enumerate(zip(names, parts, strict=True)):
             self.value(name, frame)
@@ -409,7 +410,7 @@ class Expressions(Record, abc.ABC):
         return found
 
     def _follow_what_is_passed_on(self, found: Kept, node: ast.AST, frame: Frame) -> None:
-        """Walk what is not called here, but may be where it is given to."""
+        """Walk an object that is not called here, but may be called where it is passed."""
         value = found.value
         if isinstance(value, _CALLABLE):
             self.follow(found)
@@ -441,7 +442,7 @@ class Expressions(Record, abc.ABC):
             self.value(result, inner)
 
     def loop_values(self, iterated: ast.expr, frame: Frame) -> list[Reference]:
-        """Return what the turns of a loop get, of those that are alike one."""
+        """Return the references of a loop variable, one for similar iterations."""
         of = self.value(iterated, frame)
         if isinstance(of, Made):
             return of.turns()[:_TURNS]
@@ -494,8 +495,10 @@ class Expressions(Record, abc.ABC):
         given: tuple[Sequence[Reference], Mapping[str, Reference]],
         frame: Frame,
     ) -> Reference:
-        """A method of a base class. Where `log[key] = …` calls one of a builtin's, through a method
-        of the same name, it is `log[key]` that is recorded.
+        """Return the result of a base class's method.
+
+        If `log[key] = …` calls a builtin's method through a method of the same name, the item is
+        recorded instead.
         """
         if isinstance(callee, Kept) and callee.value is not UNKNOWN:
             followed = self.follow(callee, *given)
@@ -527,7 +530,7 @@ class Expressions(Record, abc.ABC):
         return isinstance(function, types.FunctionType) and self.trees.is_own(function)
 
     def _call_of_method(self, base: Kept, method: str, node: ast.Call, frame: Frame) -> Reference:
-        """A method that is not the user's, of something that is kept."""
+        """Return the result of a library method of a kept object."""
         if is_changed_by(method, base) or (conditions.is_in_place(node) and not base.is_library):
             self.grow(base, node, frame)
         if method in ("values", "items", "keys", "copy"):
@@ -542,7 +545,7 @@ class Expressions(Record, abc.ABC):
     def _call_of_builtin(
         self, callee: Kept, node: ast.Call, args: Sequence[Reference], frame: Frame
     ) -> Reference:
-        """`type`, `getattr`, `setattr` of something that is known; what is called later."""
+        """Handle `type`, `getattr` and `setattr` of known objects, and functions called later."""
         first = args[0] if args else None
         if isinstance(first, Kept) and any(callee.value is each for each in _CALLING):
             self.follow(first, args[1:] if callee.value is functools.partial else ())

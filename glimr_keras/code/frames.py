@@ -1,4 +1,4 @@
-"""Functions that are walked, and what their names refer to. Runs in the driver."""
+"""Frames of walked functions, and the references of their names. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ from glimr_keras.code.values import UNKNOWN, Instance, Kept, Made, Reference
 
 @dataclasses.dataclass(eq=False)
 class Frame:
-    """A function that is walked.
+    """A function that is being walked.
 
     Attributes:
-        variables: Its module's.
-        cells: Variables of functions around it that are not walked.
-        env: Its own variables, as far as they refer to what is kept.
-        names: Of all its own variables.
-        outer: The function around it that is walked.
-        node: Its own, in the tree.
-        kind: The class that it is a method of.
-        returned: What it may return, or gives to a `with`.
+        file: The file of its code.
+        name: Its qualified name.
+        variables: The global variables of its module.
+        cells: The variables of enclosing functions that are not walked.
+        env: Its local variables, if they refer to kept state.
+        names: The names of all its local variables.
+        node: Its node in the tree.
+        declared: The names that it declares as global.
+        outer: The enclosing function that is walked.
+        kind: The class whose method it is.
+        receiver: Its first argument.
+        returned: What it may return, or yields to a `with`.
     """
 
     file: str
@@ -51,11 +55,15 @@ def frame_of(
     kwargs: Mapping[str, Reference],
     kind: type | None,
 ) -> Frame:
-    """Return a function that is walked, called with what is known of its arguments.
+    """Return the frame of a function, called with the known references of its arguments.
 
     Args:
+        node: The node of the function.
+        function: The function.
         bound: The object whose method it is.
-        kind: The class that it is a method of, if that is known.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+        kind: The class whose method it is, if known.
     """
     env: dict[str, Reference] = {
         name: Kept(name, value, ("default", id(function), name))
@@ -83,7 +91,7 @@ def frame_of(
 def _arguments(
     node: FunctionNode, given: Sequence[Reference], kwargs: Mapping[str, Reference]
 ) -> dict[str, Reference]:
-    """What parameters refer to; `*args` and `**kwargs` are what is left."""
+    """Return the references of parameters; `*args` and `**kwargs` get the rest."""
     taken = node.args
     positional = [each.arg for each in (*taken.posonlyargs, *taken.args)]
     named = {*positional, *(each.arg for each in taken.kwonlyargs)}
@@ -98,7 +106,7 @@ def _arguments(
 
 
 def nested_frame(node: FunctionNode, frame: Frame) -> Frame:
-    """Return a function that is made in one that is walked."""
+    """Return the frame of a function that is defined in a walked function."""
     names, declared = _variables(node)
     name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
     return dataclasses.replace(
@@ -114,12 +122,12 @@ def nested_frame(node: FunctionNode, frame: Frame) -> Frame:
 
 
 def cells_of(function: types.FunctionType) -> dict[str, types.CellType]:
-    """Return the variables that a function has from functions around it."""
+    """Return the variables that a function captures from enclosing functions."""
     return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
 
 
 def variable(name: str, frame: Frame) -> Reference:
-    """Return what a name refers to, as it was when its function, or the script, set it."""
+    """Return the reference of a name, as its function or the script set it."""
     around: Frame | None = frame
     while around is not None and name not in around.declared:
         if name in around.names:
@@ -135,7 +143,7 @@ def variable(name: str, frame: Frame) -> Reference:
 
 
 def of_cell(name: str, cell: types.CellType) -> Kept:
-    """Return what a closure's variable refers to."""
+    """Return the reference of a closure's variable."""
     try:
         value = cell.cell_contents
     except ValueError:  # it is empty
@@ -144,7 +152,7 @@ def of_cell(name: str, cell: types.CellType) -> Kept:
 
 
 def of_object(value: Any, name: str | None = None) -> Kept:
-    """Return something that is kept and has no name but that of its type, or what a call has."""
+    """Return the reference of a kept object, named by its type or by the call's keyword."""
     return Kept(name or type(value).__name__, value, ("object", id(value)))
 
 
@@ -163,7 +171,7 @@ def key_of(reference: Reference) -> Any:
 
 
 def kinds_of(reference: Reference) -> tuple[type, ...]:
-    """The classes of an object, or the class itself and its bases."""
+    """Return the classes of an object, or a class itself and its bases."""
     if isinstance(reference, Instance):
         return reference.kind.__mro__
     if isinstance(reference, Kept) and reference.value is not UNKNOWN:
@@ -173,7 +181,7 @@ def kinds_of(reference: Reference) -> tuple[type, ...]:
 
 
 def class_of(function: types.FunctionType, bound: Reference) -> type | None:
-    """The class that has a method."""
+    """Return the class that defines a method."""
     for kind in kinds_of(bound):
         for _, each in functions_of(kind):
             if inspect.unwrap(each) is function:
@@ -189,7 +197,7 @@ def receiver_of(frame: Frame) -> Reference:
 
 
 def owner_frame(name: str, frame: Frame) -> Frame | None:
-    """The function that is walked of which a name is a variable."""
+    """Return the walked function that has a name as a local variable."""
     around: Frame | None = frame
     while around is not None and name not in around.declared:
         if name in around.names:
@@ -207,7 +215,7 @@ def _defaults(function: types.FunctionType) -> dict[str, Any]:
 
 
 def _variables(node: FunctionNode) -> tuple[frozenset[str], frozenset[str]]:
-    """The names of a function's own variables, and of those that it declares as global."""
+    """Return the names of a function's local variables, and those that it declares as global."""
     names, others, declared = set(parameters(node)), set(), set()
     for each in own_nodes(node):
         match each:

@@ -1,7 +1,7 @@
-"""Which assignments give data another order, and no other content. Runs in the driver.
+"""Assignments that reorder data without changing its content. Runs in the driver.
 
-The order of samples is randomness and no state: trials beside each other have orders that are as
-good. What is left when some were drawn and taken away is state: the next trial has fewer.
+The order of samples is randomness, not state: parallel trials have equally good orders. The rest
+after drawing and removing some samples is state: the next trial has fewer.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from glimr_keras.code.frames import Frame
 from glimr_keras.code.trees import CodeTrees
 
 _WHOLE = frozenset({"shuffle", "permutation", "permuted", "randperm"})
-"""Functions that draw an order of all that there is."""
+"""Functions that draw an order of all elements."""
 _SOME = frozenset({"sample", "choice", "choices"})
-"""Functions that draw some of it, or as many as they are told."""
+"""Functions that draw some elements, or a given number of them."""
 
 
 def is_reordered(given: Any, key: str, frame: Frame, trees: CodeTrees) -> bool:
-    """Return whether what is assigned is drawn, and not what a draw has left.
+    """Return whether an assigned value is the result of a draw, and not the rest after a draw.
 
-    A draw counts if it is in the expression, in what its names were assigned from, or in a function
-    of the user's that is called there.
+    A draw counts if it is in the expression, in the assignments of its names, or in a function of
+    the user's that it calls.
 
     Args:
         given: The expression.
         key: The name, attribute or key that it is assigned to.
         frame: The function that assigns it.
+        trees: The trees of the code.
     """
     if not isinstance(given, ast.expr) or isinstance(given, (ast.BinOp, ast.Constant)):
         return False
@@ -45,7 +46,7 @@ def is_reordered(given: Any, key: str, frame: Frame, trees: CodeTrees) -> bool:
 
 
 def _sources(given: ast.expr, frame: Frame, trees: CodeTrees) -> list[ast.AST]:
-    """What an expression comes from: itself, what gives its names their values, and functions."""
+    """Return the sources of an expression: itself, the values of its names, and functions."""
     found: list[ast.AST] = []
     waiting: list[ast.AST] = [given]
     while waiting:
@@ -53,7 +54,7 @@ def _sources(given: ast.expr, frame: Frame, trees: CodeTrees) -> list[ast.AST]:
         if any(part is each for each in found):
             continue
         found.append(part)
-        if not isinstance(part, ast.expr):  # a function, whose names are its own
+        if not isinstance(part, ast.expr):  # a function, which has its own names
             continue
         names = {ast.unparse(each) for each in ast.walk(part) if _is_place(each)}
         waiting += [value for name, value in _given(frame.node) if name in names]
@@ -63,7 +64,7 @@ def _sources(given: ast.expr, frame: Frame, trees: CodeTrees) -> list[ast.AST]:
 
 
 def _given(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Yield what a function gives its names and attributes: by assignments, loops and shuffles."""
+    """Yield the values of a function's names and attributes, also from loops and shuffles."""
     for each in ast.walk(node):
         match each:
             case ast.Assign(targets=targets, value=value):
@@ -89,7 +90,7 @@ def _targets(target: ast.expr) -> Iterator[str]:
 
 
 def _functions(call: ast.Call, frame: Frame, trees: CodeTrees) -> list[ast.AST]:
-    """The trees of the user's function that is called: of its module, or a method of its class."""
+    """Return the trees of the called user's function, of its module or a method of its class."""
     match call.func:
         case ast.Attribute(attr=name):
             function = getattr(frame.kind, name, None)
@@ -103,7 +104,7 @@ def _functions(call: ast.Call, frame: Frame, trees: CodeTrees) -> list[ast.AST]:
 
 
 def _called(node: ast.Call) -> str:
-    """The name of what is called."""
+    """Return the name of the called function."""
     match node.func:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
@@ -124,10 +125,11 @@ def _is_named(node: ast.AST, key: str) -> bool:
 
 
 def _draws_all(call: ast.Call, values: dict[str, ast.expr]) -> bool:
-    """Whether as many are drawn as there are, each once: `frac=1`, or the length of something.
+    """Return whether each element is drawn once: `frac=1`, or the length of something.
 
     Args:
-        values: What the function gives its names.
+        call: The call that draws.
+        values: The values of the function's names.
     """
     given = {each.arg: each.value for each in call.keywords}
     replaces = given.get("replace")
@@ -138,7 +140,7 @@ def _draws_all(call: ast.Call, values: dict[str, ast.expr]) -> bool:
         case ast.Constant(value=1):
             return True
     counts = [given[name] for name in ("k", "n", "size") if name in given] or call.args[1:]
-    if not counts and _called(call) == "sample":  # as of tables
+    if not counts and _called(call) == "sample":  # as for data frames
         counts = call.args
     return any(_is_count(values.get(ast.unparse(each), each)) for each in counts)
 
@@ -151,5 +153,5 @@ def _is_count(node: ast.expr) -> bool:
 
 
 def _is_part(node: ast.AST) -> bool:
-    """Whether it takes a part, such as the first ones."""
+    """Return whether a node takes a part, such as the first elements."""
     return isinstance(node, ast.Slice) and (node.lower is not None or node.upper is not None)

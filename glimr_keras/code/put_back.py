@@ -1,4 +1,6 @@
-"""Has state that trials keep be as it was after code of them was looked at. Runs in the driver."""
+"""Restores the state that trials keep, after code that changes it was inspected. Runs in the
+driver.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,16 @@ from glimr_keras.code.values import UNKNOWN, Kept
 
 _CONTAINERS: tuple[Any, ...] = (collections.OrderedDict, dict, list, set, collections.deque)
 _MOST = 10_000
-"""So many containers in containers are put back."""
+"""The largest number of nested containers to restore."""
 _LARGEST = 2**20
-"""Bytes of an array that is put back."""
+"""The largest size in bytes of an array to restore."""
 
 
 @contextlib.contextmanager
 def put_back(kept: Sequence[KeptState]) -> Iterator[None]:
-    """Have what is kept be afterwards as it is now, as far as it can be copied: variables,
-    attributes, and the contents of containers.
+    """Restore kept state after the block, if it can be copied.
+
+    It restores variables, attributes, and the contents of containers.
     """
     undone = [undo for seen in kept if seen.what is not None for undo in _undoing(seen.what)]
     try:
@@ -38,7 +41,7 @@ def put_back(kept: Sequence[KeptState]) -> Iterator[None]:
 
 
 def _undoing(what: Kept) -> Iterator[Callable[[], None]]:
-    """Yield what brings back the present state."""
+    """Yield functions that restore the present state."""
     value, kind = what.value, "" if what.cell is None else what.cell[0]
     yield from _contents([value, what.owner if kind == "item" else None])
     if isinstance(value, np.ndarray) and value.nbytes <= _LARGEST:
@@ -58,7 +61,7 @@ def _undoing(what: Kept) -> Iterator[Callable[[], None]]:
 
 
 def _is_there(kind: str, what: Kept) -> bool:
-    """Return whether there is now what was not when the code was read."""
+    """Return whether something exists now that was unset when the code was read."""
     if isinstance(what.owner, types.CellType):
         return what.owner != types.CellType()
     variables = what.owner if kind == "global" else getattr(what.owner, "__dict__", {})
@@ -66,7 +69,7 @@ def _is_there(kind: str, what: Kept) -> bool:
 
 
 def _unbind(kind: str, owner: Any, name: str) -> None:
-    """Remove a variable or an attribute that there was not."""
+    """Remove a variable or an attribute that did not exist."""
     if isinstance(owner, types.CellType):
         del owner.cell_contents
     elif kind == "global":
@@ -76,7 +79,7 @@ def _unbind(kind: str, owner: Any, name: str) -> None:
 
 
 def _bind(value: Any, kind: str, owner: Any, name: str) -> None:
-    """Give a variable or an attribute a value, if it has another one."""
+    """Set a variable or an attribute, if it has another value."""
     if isinstance(owner, types.CellType):
         owner.cell_contents = value
     elif kind == "global":
@@ -91,7 +94,7 @@ def _array(value: np.ndarray) -> Iterator[Callable[[], None]]:
 
 
 def _contents(containers: Sequence[Any]) -> Iterator[Callable[[], None]]:
-    """Yield what fills containers again, also those that are in them."""
+    """Yield functions that refill containers and those nested in them."""
     waiting = list(containers)
     seen: set[int] = set()
     while waiting and len(seen) < _MOST:
@@ -104,10 +107,11 @@ def _contents(containers: Sequence[Any]) -> Iterator[Callable[[], None]]:
 
 
 def _filling(container: Any, kind: Any) -> Callable[[], None]:
-    """Return what fills a container again.
+    """Return a function that refills a container.
 
     Args:
-        kind: The builtin one that it is, whose methods are no code of the user's.
+        container: The container.
+        kind: Its builtin base class, whose methods run no code of the user's.
     """
     is_dict = issubclass(kind, dict)
     before = list(kind.items(container) if is_dict else kind.__iter__(container))

@@ -1,4 +1,4 @@
-"""What code reads, sets and changes of what is kept from trial to trial. Runs in the driver."""
+"""A record of the kept state that code reads, sets and changes. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from glimr_keras.code.values import (
 
 @dataclasses.dataclass(frozen=True)
 class KeptState:
-    """State that is kept from trial to trial.
+    """State that is kept between trials.
 
     Attributes:
-        name: How the code calls it.
-        place: File, line and function of where it changes.
-        what: What changes.
+        name: The name in the code.
+        place: The file, line and function of the change.
+        what: The reference that changes.
     """
 
     name: str
@@ -45,22 +45,23 @@ class KeptState:
 
 
 class Record:
-    """What walked code does, in the order in which it would.
+    """A record of what walked code does, in the order of execution.
 
     Args:
-        trees: Of the code.
+        trees: The trees of the code.
 
     Attributes:
-        reads: What is read before this trial has set it.
-        writes: What is assigned, and where first.
-        changes: What is changed in place, and where first.
-        fresh: What this trial has set, and to what.
-        computed_once: What is assigned here only where it is not there yet.
-        touched: All that is read, in order.
-        orders: What data objects put in another order, and where.
+        reads: Cells that are read before this trial sets them.
+        writes: Cells that are assigned, and where first.
+        changes: Cells that are changed in place, and where first.
+        fresh: Cells that this trial has set, and their references.
+        computed_once: Cells that are assigned here only if they are unset.
+        touched: All cells that are read, in order.
+        orders: Cells that data objects reorder, and where.
         walked: The ids of the nodes of functions that were walked.
-        steps: All changes in place, in order: of what, how, and in how many branches and loops.
-        branches: In so many branches and loops is what is walked now.
+        steps: All changes in place, in order: the cell, the change, and the number of branches and
+            loops around it.
+        branches: The number of branches and loops around the current node.
     """
 
     def __init__(self, trees: CodeTrees) -> None:
@@ -78,7 +79,7 @@ class Record:
         self._globals: dict[Cell, tuple[str, int, str, str | None]] = {}
 
     def state(self) -> list[KeptState]:
-        """Return the state that was seen, each once."""
+        """Return the kept state that was found, each once."""
         found = [*self.changes.values()]
         found += [
             seen
@@ -88,7 +89,7 @@ class Record:
         return found
 
     def load(self, place: Reference) -> Reference:
-        """Return what a place refers to, which is read before it was set, or as it was set."""
+        """Return the reference at a place that is read: as this trial set it, or the older one."""
         if not isinstance(place, Kept):
             return place
         if place.cell is not None:
@@ -105,8 +106,10 @@ class Record:
     def write(
         self, place: Reference, value: Reference, node: ast.AST, frame: Frame, given: Any = None
     ) -> None:
-        """Remember that something is assigned. What is computed once is not seen by the next trial
-        as another, unless it only says that there was one before.
+        """Record an assignment.
+
+        A value that is computed once looks the same to the next trial, unless it only marks that
+        there was an earlier trial.
         """
         if not isinstance(place, Kept) or place.is_library or place.cell is None:
             return
@@ -118,7 +121,7 @@ class Record:
         self.fresh[place.cell] = value
 
     def grow(self, kept: Kept, node: ast.AST, frame: Frame) -> None:
-        """Remember that something is changed in place."""
+        """Record a change in place."""
         if kept.is_library or is_of_process(kept.value):
             return
         if isinstance(kept.value, GENERATORS) and _data_of(frame):
@@ -129,7 +132,7 @@ class Record:
 
     @contextlib.contextmanager
     def branch(self) -> Iterator[None]:
-        """Walk in a block what may not run, or more than once."""
+        """Mark the code walked in the block as run zero, one or several times."""
         self.branches += 1
         try:
             yield
@@ -138,8 +141,9 @@ class Record:
 
     @contextlib.contextmanager
     def balanced(self) -> Iterator[None]:
-        """Forget what is changed in a block and undone there, as `__exit__` undoes what `__enter__`
-        does: what is added and taken away, and what is set and then put back.
+        """Discard changes that a block undoes, as `__exit__` undoes what `__enter__` does.
+
+        These are additions that are removed, and values that are set and then restored.
         """
         known, begin, level = {*self.changes, *self.writes}, len(self.steps), self.branches
         yield
@@ -155,8 +159,10 @@ class Record:
                 del self.writes[cell], self.fresh[cell]
 
     def reorder(self, place: Kept, node: ast.AST, frame: Frame) -> None:
-        """Remember that something is shuffled in place. The order of a data object's samples is
-        randomness and no state: trials beside each other have orders that are as good.
+        """Record a shuffle in place.
+
+        The order of a data object's samples is randomness, not state: parallel trials have equally
+        good orders.
         """
         if place.cell is not None and _data_of(frame):
             self.orders.setdefault(place.cell, self._seen(place, node, frame))
@@ -168,7 +174,7 @@ class Record:
         return KeptState(what.name, f"{frame.file}:{line}, in {frame.name}", what)
 
     def _is_read(self, cell: Cell) -> bool:
-        """Return whether what is assigned is read in another trial, or by the script."""
+        """Return whether an assigned cell is read in another trial, or by the script."""
         whole = (*cell[:2], ANY) if cell[0] == "item" else cell
         if cell in self.reads or whole in self.reads:
             return True
@@ -179,7 +185,7 @@ class Record:
         return tree is not None and conditions.is_loaded(tree, name, key, line, self.walked)
 
     def note_global(self, place: Kept, node: ast.AST, frame: Frame, key: str | None) -> None:
-        """Remember by which name the script knows what is assigned."""
+        """Record the script's name for an assigned global."""
         if place.cell is not None and place.cell[0] == "global":
             cell = place.cell if key is None else item_cell(place, key)
             line = getattr(node, "lineno", 0)
@@ -192,6 +198,6 @@ class Record:
 
 
 def _data_of(frame: Frame) -> bool:
-    """Return whether a function is a method of data, such as a `PyDataset`."""
+    """Return whether a function is a method of a data object, such as a `PyDataset`."""
     receiver = frame.receiver if frame.kind is not None else None
     return isinstance(receiver, Kept) and is_data(type(receiver.value))

@@ -1,5 +1,5 @@
-"""What code refers to that outlives a trial, as far as it can be told before, and what changes it.
-Runs in the driver.
+"""References to objects that outlive a trial, as far as static analysis can tell, and the
+operations that change them. Runs in the driver.
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ import numpy as np
 from glimr_keras.code.trees import unwrapped
 
 Cell = tuple[Any, ...]
-"""Where something is kept: a variable, an attribute of an object, an item of a container."""
+"""The place of kept state: a variable, an attribute of an object, an item of a container."""
 
 
 class _Unknown:
-    """In the place of a value that is not there yet."""
+    """A placeholder for a value that does not exist yet."""
 
 
 UNKNOWN = _Unknown()
 ANY = "…"
-"""In the place of an item's key: of all items."""
+"""A placeholder for an item's key that stands for all items."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kept:
-    """Something that is there before a trial and after it.
+    """An object that exists before and after a trial.
 
     Attributes:
-        name: How the code calls it.
-        value: What it is now.
-        cell: Where it is kept.
+        name: The name in the code.
+        value: The current value.
+        cell: The place where it is kept.
         is_library: Whether it was reached through a module that is not the user's.
         bound: The object whose method it is.
-        owner: The object, the module's variables, the closure's cell or the container that has it.
+        owner: The object, the module's variables, the closure's cell or the container that holds
+            it.
     """
 
     name: str
@@ -55,31 +56,31 @@ class Kept:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Instance:
-    """An object that each trial has of its own, of a class of the user's."""
+    """An object of a user-defined class that each trial creates for itself."""
 
     kind: type
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Made:
-    """A container that a trial makes, and what it puts there, by key or position."""
+    """A container that a trial creates, and its parts, by key or position."""
 
     parts: dict[Any, Reference]
 
     def part(self, key: Any) -> Reference:
-        """Return a part, or where the key is not known, one that is kept."""
+        """Return a part; for an unknown key, one that is kept."""
         if key is UNKNOWN:
             return next((each for each in self.parts.values() if isinstance(each, Kept)), None)
         return self.parts.get(key)
 
     def turns(self) -> list[Reference]:
-        """Return what the turns of a loop get, of those without anything that is known one."""
+        """Return the values of a loop's iterations; all without known parts count as one."""
         parts = list(self.parts.values())
         return [each for each in parts if _is_known(each)] or [next(iter(parts), None)]
 
 
 Reference = Kept | Instance | Made | None
-"""What an expression refers to; `None` for what a trial makes, and whatever is not known."""
+"""The reference of an expression; `None` for objects that a trial creates, or unknown ones."""
 
 
 def _is_known(found: Reference) -> bool:
@@ -89,7 +90,7 @@ def _is_known(found: Reference) -> bool:
 
 
 def likeliest(found: Iterable[Reference]) -> Reference:
-    """Return one of what an expression may refer to: what is kept comes first."""
+    """Return one of an expression's possible references, preferably a kept one."""
     known = [each for each in found if each is not None]
     return next((each for each in known if isinstance(each, Kept)), next(iter(known), None))
 
@@ -111,8 +112,8 @@ GROWING = frozenset(
         *("__setitem__", "__delitem__", "__iadd__"),
     )
 )
-"""Methods that change an object in place. (What sorts it, or sets a default, does not change it
-from trial to trial.)
+"""Methods that change an object in place. (Sorting, or setting a default, has the same result in
+every trial.)
 """
 
 IMMUTABLE = (str, bytes, int, float, complex, bool, type(None), tuple, frozenset, range)
@@ -127,12 +128,12 @@ _IN_PLACE = {
 
 
 def is_grown_by_addition(value: Any) -> bool:
-    """Return whether `+=` and the like change a value in place."""
+    """Return whether operators such as `+=` change a value in place."""
     return isinstance(value, (MutableSequence, MutableSet, MutableMapping, np.ndarray))
 
 
 def is_changed_by(method: str, kept: Kept) -> bool:
-    """Return whether an object is another after a method of it was called."""
+    """Return whether calling a method changes the object."""
     value = kept.value
     if kept.is_library or isinstance(value, (*IMMUTABLE, type, types.ModuleType)):
         return False
@@ -146,12 +147,12 @@ def is_changed_by(method: str, kept: Kept) -> bool:
         return False
     if value is UNKNOWN:
         return True
-    is_sum = method == "add" and hasattr(type(value), "__add__")  # as of data frames
+    is_sum = method == "add" and hasattr(type(value), "__add__")  # as for data frames
     return hasattr(type(value), method) and not is_sum
 
 
 def is_changed_by_function(function: Any, kept: Kept) -> bool:
-    """Return whether an object is another after a function was called with it first."""
+    """Return whether calling a function changes its first argument."""
     if kept.is_library:
         return False
     name = getattr(function, "__name__", "")
@@ -164,13 +165,13 @@ def is_changed_by_function(function: Any, kept: Kept) -> bool:
 
 
 def is_shuffle(function: Any) -> bool:
-    """Return whether a function shuffles in place what it is called with."""
+    """Return whether a function shuffles its argument in place."""
     is_of_generator = isinstance(getattr(function, "__self__", None), GENERATORS)
     return is_of_generator and getattr(function, "__name__", "") == "shuffle"
 
 
 def member(of: Kept, name: str) -> Kept:
-    """Return an attribute of something that is kept; no code of the user's runs for that."""
+    """Return an attribute of a kept object, without running the user's code."""
     owner = of.value
     path = f"{of.name}.{name}"
     if owner is UNKNOWN:
@@ -202,25 +203,26 @@ def member(of: Kept, name: str) -> Kept:
 
 
 def item(of: Kept, key: Any, text: str) -> Kept:
-    """Return an item of a container that is kept.
+    """Return an item of a kept container.
 
     Args:
-        key: If it is a constant, or else `UNKNOWN`.
-        text: How the code calls it.
+        of: The container.
+        key: The key if it is a constant, otherwise `UNKNOWN`.
+        text: The source of the key.
     """
     value: Any = UNKNOWN
     if isinstance(of.value, (dict, list, tuple)) and key is not UNKNOWN:
         value = _item_of(of.value, key)
     elif isinstance(of.value, (dict, list, tuple)):
         value = _some(of)
-    elif isinstance(of.value, np.ndarray):  # of which a slice is a part
+    elif isinstance(of.value, np.ndarray):  # a slice is a view of it
         value = of.value
     cell = item_cell(of, text)
     return Kept(f"{of.name}[{text}]", value, cell, of.is_library, owner=of.value)
 
 
 def _item_of(container: Any, key: Any) -> Any:
-    """Return an item of a builtin's container, whatever methods a class of the user's has."""
+    """Return an item of a builtin container, ignoring a subclass's methods."""
     try:
         if isinstance(container, dict):
             return dict.get(container, key, UNKNOWN)
@@ -231,15 +233,16 @@ def _item_of(container: Any, key: Any) -> Any:
 
 
 def is_container(value: Any) -> bool:
-    """Return whether an object has items that are kept where they were put."""
+    """Return whether an object holds the items that were put into it."""
     return isinstance(value, (MutableMapping, MutableSequence))
 
 
 def is_copied(found: Kept, is_slice: bool) -> bool:
-    """Return whether an item is a copy of what a table or an array has there.
+    """Return whether an item is a copy of the content of a table or an array.
 
     Args:
-        is_slice: Whether it is a slice, of which arrays give the part itself.
+        found: The item.
+        is_slice: Whether it is a slice, which for arrays is a view.
     """
     if found.cell is None or found.cell[0] != "item":
         return False
@@ -250,17 +253,17 @@ def is_copied(found: Kept, is_slice: bool) -> bool:
 
 
 def item_cell(of: Kept, text: str) -> Cell:
-    """Return where an item of a container is kept."""
+    """Return the cell of an item of a container."""
     return ("item", owner_of(of), text)
 
 
 def owner_of(of: Kept) -> Any:
-    """Return what tells a container from others."""
+    """Return the identity of a container."""
     return of.cell or of.name if of.value is UNKNOWN else id(of.value)
 
 
 def element(of: Kept) -> Kept | None:
-    """Return what a loop over something that is kept has, like its first element."""
+    """Return the reference of a loop variable over a kept object, like the first element."""
     kind = of.value
     if isinstance(kind, (dict, set, frozenset, np.ndarray)):
         return None
@@ -268,7 +271,7 @@ def element(of: Kept) -> Kept | None:
 
 
 def parts_of(of: Kept, most: int) -> Iterator[Kept]:
-    """Yield an object, or the first ones in a container."""
+    """Yield an object, or the first objects in a container."""
     value = of.value
     if not isinstance(value, (dict, list, tuple)):
         yield of
@@ -279,14 +282,14 @@ def parts_of(of: Kept, most: int) -> Iterator[Kept]:
 
 
 def part_of(of: Kept, number: int) -> Kept | None:
-    """Return what one of several names gets to which a sequence that is kept is assigned."""
+    """Return the part of a kept sequence that one of several assigned names gets."""
     if not isinstance(of.value, (list, tuple)) or number >= len(of.value):
         return None
     return Kept(f"{of.name}[{number}]", of.value[number], None, of.is_library, owner=of.value)
 
 
 def is_of_process(value: Any) -> bool:
-    """Return whether a value is the process's, whatever name a script has for it."""
+    """Return whether a value belongs to the process, whatever the script calls it."""
     return any(value is each for each in (os.environ, sys.path, sys.modules, sys.argv))
 
 

@@ -1,12 +1,11 @@
-"""Sees where code keeps state from trial to trial, before it runs. Runs in the driver.
+"""Finds where code keeps state between trials, before it runs. Runs in the driver.
 
-State is an attribute of an object that outlives a trial, a global or a closure's variable, if it is
-read and then changed, or grown in place. In one process, each trial sees what those before it left
-there; in workers, each begins with what the script had. What is only assigned is none, nor what is
-set anew in each trial before it is used, nor a value that is computed once and then kept.
+State is an attribute of an object that outlives a trial, a global, or a closure's variable. It
+must be read and then changed, or changed in place. In one process, each trial sees the state that
+earlier trials left. In workers, each trial starts with the script's state. Variables that are only
+assigned, set before use in each trial, or computed once and then kept, do not count.
 
-The code is walked as it would run, from function to function of the user's own. Nothing of it is
-called.
+The code is walked as it would run, through the user's functions. None of it is called.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ from glimr_keras.code.values import (
 
 
 class Walk(Expressions):
-    """Walks code, and remembers what it reads, sets and changes of what is kept.
+    """A walk over code that records the kept state it reads, sets and changes.
 
     Args:
-        trees: Of the code.
+        trees: The trees of the code.
     """
 
     def block(self, body: Sequence[ast.stmt], frame: Frame) -> bool:
-        """Walk statements, and return whether what follows them is not reached."""
+        """Walk statements, and return whether the code after them is unreachable."""
         once = self.computed_once
         for statement in body:
             if self._statement(statement, frame):
@@ -137,7 +136,7 @@ class Walk(Expressions):
                 self.walk_nested(each, frame)
 
     def _assigned(self, target: ast.expr, value: ast.expr, frame: Frame) -> Reference:
-        """What is assigned; where it is `self.x or …`, the place is one that is computed once."""
+        """Return the assigned reference; for `self.x or …`, mark the place as computed once."""
         place = conditions.computed_from(value)
         if place is not None and ast.unparse(place) == ast.unparse(target):
             found = self.place(place, frame)
@@ -261,8 +260,10 @@ class Walk(Expressions):
         frame: Frame,
         once: Sequence[frozenset[Cell]] | None = None,
     ) -> list[bool]:
-        """Walk bodies of which one runs; what all set is set then. Return which of them end the
-        function, or the turn of a loop.
+        """Walk alternative bodies; only one of them runs.
+
+        State counts as set afterwards if all bodies set it. Return, for each body, whether it ends
+        the function or the iteration of a loop.
         """
         fresh, env, ends = dict(self.fresh), dict(frame.env), []
         left: list[tuple[dict[Cell, Reference], dict[str, Reference]]] = []
@@ -292,7 +293,7 @@ class Walk(Expressions):
             self.computed_once = before
 
     def _try(self, node: ast.Try, frame: Frame) -> bool:
-        """What raises since it is not there yet, and is then assigned, is computed once."""
+        """Walk a `try`; a value that is assigned because it was missing is computed once."""
         before, fresh = len(self.touched), dict(self.fresh)
         ends = self.block([*node.body, *node.orelse], frame)
         after, touched = self.fresh, frozenset(self.touched[before:])

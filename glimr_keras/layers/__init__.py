@@ -1,4 +1,4 @@
-"""Layers for models of bags. Keras; runs in the worker."""
+"""Layers for multiple-instance models, whose inputs are bags. Keras; runs in the worker."""
 
 from glimr_keras.layers.attention import GatedAttentionPooling
 

@@ -1,4 +1,4 @@
-"""Pooling of bags by attention. Keras; runs in the worker."""
+"""Attention pooling of bags. Keras; runs in the worker."""
 
 from __future__ import annotations
 
@@ -10,32 +10,36 @@ from keras import ops
 from glimr_keras._utils.checks import checked_count
 
 _SUM_FROM = "float32"
-"""In which numbers attention is computed, at least: half precision cannot add ten thousand."""
+"""The lowest precision of the attention: half precision cannot sum ten thousand weights."""
 
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
 class GatedAttentionPooling(keras.layers.Layer):
-    """The mean of each bag's instances by weights that are learned from them (Ilse, Tomczak &
-    Welling 2018).
+    """Pool each bag with learned attention weights (Ilse, Tomczak & Welling 2018).
 
-    Bags are padded to one size, shape (batch, instances, features), with `mask`, shape (batch,
-    instances), `True` where there is an instance; or, on TensorFlow, a ragged tensor. What the mask
-    leaves out has the weight 0, whatever it is, and the weights of a bag add up to 1. A bag without
-    instances has weights and a mean of 0. The mean is computed in float32 at least.
+    The output is the weighted mean of a bag's instances.
+
+    Bags are padded to a common size, shape (batch, instances, features). The `mask`, shape (batch,
+    instances), is `True` where there is an instance. On TensorFlow, a ragged tensor works too.
+    Masked entries have the weight 0, whatever their values, and the weights of a bag sum to 1. For
+    a bag without instances, the weights and the mean are 0. The mean is computed in float32 at
+    least.
 
     Args:
-        units: Of the attention's hidden layer. Defaults to 128.
-        gated: Whether that is multiplied by a gate, equation 9 of the paper; else it is equation 8.
-            Defaults to `True`.
+        units: The number of units in the hidden layer of the attention, at least 1. Defaults to
+            `128`.
+        gated: Whether to multiply the hidden layer by a gate. `True` is equation 9 of the paper,
+            `False` is equation 8. Defaults to `True`.
         return_attention: Whether to return `(mean, weights)`. Defaults to `False`.
-        kwargs: Those of `keras.layers.Layer`.
+        kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Returns:
-        The mean, shape (batch, features); with `return_attention`, also the weights, shape (batch,
-        instances), 0 for padding.
+        The mean, shape (batch, features). With `return_attention`, also the weights, shape (batch,
+        instances), which are 0 for padding.
 
     Raises:
-        ValueError: If `units` is no count; when it is built, if inputs have another rank.
+        ValueError: If `units` is not a positive integer, or, when the layer is built, if the inputs
+            have another rank.
 
     Example:
         bag = keras.Input((None, 1024), name="bag")
@@ -64,7 +68,7 @@ class GatedAttentionPooling(keras.layers.Layer):
         self._score = self._layer(1, None, "score", use_bias=False)
 
     def build(self, input_shape: Any) -> None:
-        """Makes the weights."""
+        """Create the weights."""
         if len(input_shape) != 3 or input_shape[2] is None:
             raise ValueError(
                 "Bags must have shape (batch, instances, features), with a known number of "
@@ -77,7 +81,7 @@ class GatedAttentionPooling(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        """The mean of each bag, and its weights."""
+        """Return the mean of each bag, with `return_attention` also the attention weights."""
         inputs, mask = _dense(inputs, mask)
         hidden = self._hidden(inputs)
         if self._gate is not None:
@@ -95,16 +99,16 @@ class GatedAttentionPooling(keras.layers.Layer):
         return (mean, weights) if self.return_attention else mean
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """No mask: what is returned has no instances left, or has weights of 0."""
+        """Return no mask: the mean has no instances, and padding already has the weight 0."""
         return (None, None) if self.return_attention else None
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shapes of what is returned."""
+        """Return the shape of each output."""
         mean = (input_shape[0], input_shape[2])
         return (mean, tuple(input_shape[:2])) if self.return_attention else mean
 
     def compute_output_spec(self, inputs: Any, mask: Any = None) -> Any:
-        """What is returned, without its values."""
+        """Return symbolic outputs, with their shapes and dtypes."""
         dtypes = (self.compute_dtype, keras.backend.result_type(self.compute_dtype, _SUM_FROM))
         shapes = self.compute_output_shape(inputs.shape)
         if not self.return_attention:
@@ -115,7 +119,7 @@ class GatedAttentionPooling(keras.layers.Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, JSON types only."""
+        """Return the constructor's arguments, as JSON types only."""
         own = {"units": self.units, "gated": self.gated}
         return {**super().get_config(), **own, "return_attention": self.return_attention}
 
@@ -125,7 +129,7 @@ class GatedAttentionPooling(keras.layers.Layer):
 
 
 def _softmax(scores: Any, mask: Any) -> Any:
-    """The weights of the instances that are there, 0 of others; finite, also where none is."""
+    """Return the softmax over unmasked instances, 0 for others; finite also for an empty bag."""
     lowest = ops.full_like(scores, -1e30)
     scores = ops.where(mask, scores, lowest)
     largest = ops.stop_gradient(ops.max(scores, axis=1, keepdims=True))
@@ -134,7 +138,7 @@ def _softmax(scores: Any, mask: Any) -> Any:
 
 
 def _dense(inputs: Any, mask: Any) -> tuple[Any, Any]:
-    """A ragged tensor of TensorFlow as a padded one, with its mask."""
+    """Convert a ragged TensorFlow tensor to a padded tensor and its mask."""
     if type(inputs).__name__ != "RaggedTensor":
         return inputs, mask
     padded = inputs.to_tensor()

@@ -1,3 +1,3 @@
-"""What there is to search: hyperparameters, declared and define-by-run, with conditions. Knows no
-other room.
+"""The search space: declared and define-by-run hyperparameters, with conditions. Imports none of
+the packages above it.
 """

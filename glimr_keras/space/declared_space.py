@@ -1,7 +1,7 @@
 """Declared search spaces: nested dicts of fixed values and `ray.tune` domains. Runs in driver and
 worker.
 
-A domain at `space["optimization"]["rho"]` becomes the parameter `optimization/rho`. The domains
+A domain at `space["optimization"]["rho"]` becomes the parameter `optimization/rho`. Domains
 inside an option of a choice exist only where that option is chosen.
 """
 
@@ -34,18 +34,19 @@ class DeclaredSpace:
     option is chosen.
 
     Args:
-        space: Nested dicts, lists and tuples of fixed values and `ray.tune` domains. It is read,
-            never changed.
-        given: Hyperparameters that win over those of the same name that a model asks for.
-        new_entries: What becomes of others; see `HyperParameters`.
+        space: Nested dicts, lists and tuples of fixed values and `ray.tune` domains. It is never
+            changed. Defaults to `None`, which means an empty space.
+        given: Hyperparameters that override those of the same name in a model. Defaults to `None`.
+        new_entries: How to treat other hyperparameters; see `HyperParameters`. Defaults to
+            `"searched"`.
 
     Attributes:
-        parameters: One for each domain, named by its path; parents come before the parameters that
-            depend on them.
+        parameters: One parameter for each domain, named by its path, then the given ones. Parents
+            come before their dependents.
 
     Raises:
         TypeError: If `space` is not a dict, or a key is not a string.
-        ValueError: If a key is empty or contains `/`, or a domain cannot be used at its place.
+        ValueError: If a key is empty or contains `/`, or a domain is not allowed at its place.
     """
 
     def __init__(
@@ -76,18 +77,21 @@ class DeclaredSpace:
 
     @property
     def drawn_names(self) -> frozenset[str]:
-        """The paths of what is no parameter, but drawn: by `sample_from`, or a domain of the user's
-        own kind.
+        """Return the paths of values that are drawn but are not parameters.
+
+        They come from `sample_from` or from user-defined domains.
         """
         return frozenset("/".join(path) for path, _ in self._derived)
 
     def fill(self, values: Mapping[str, Any], key: Sequence[int] | None = None) -> dict[str, Any]:
-        """The nested dict of one configuration: every domain replaced by its value, options by
-        their objects.
+        """Return the nested dict of one configuration, with a value in place of every domain.
+
+        Options are replaced by their objects.
 
         Args:
-            values: Value by parameter name; a missing one is the parameter's default.
-            key: Seeds what functions draw that have no value in `values`.
+            values: Values by parameter name; a missing one is the parameter's default.
+            key: The seed for drawn values that are not in `values`. Defaults to `None`, which means
+                a default configuration.
         """
         derived: list[tuple[tuple[str, ...], Any]] = []
         filled = self._fill(self._template, (), (), values, derived)
@@ -105,11 +109,12 @@ class DeclaredSpace:
     def completed(
         self, values: Mapping[str, Any], key: Sequence[int] | None = None
     ) -> dict[str, Any]:
-        """Values with those of all parameters that exist with them.
+        """Return the values with a value added for each missing parameter that exists.
 
         Args:
-            values: Value by parameter name.
-            key: Seeds those that are missing; `None` for defaults.
+            values: Values by parameter name.
+            key: The seed for missing values. Defaults to `None`, which means that they get their
+                default.
         """
         known = dict(values)
         for parameter in self.parameters:
@@ -120,24 +125,24 @@ class DeclaredSpace:
         return known
 
     def drawn_values(self, values: Mapping[str, Any], key: Sequence[int]) -> dict[str, Any]:
-        """Draws what is no parameter in a new trial, and returns it by path, as it is written down.
+        """Draw the values of a new trial that are not parameters, and return their records by path.
 
         Raises:
-            FatalValueError: If it can neither be written down nor be drawn again.
-            Exception: Whatever functions of the user raise.
+            FatalValueError: If a value can be neither recorded nor drawn again.
+            Exception: Any exception of user-defined functions.
         """
         if not self._derived:
             return {}
         known = self.completed(values, key)
         records = self.derived_values(self.fill(known, key), known, key)
-        self.fill(known | records, key)  # which compares what is drawn again
+        self.fill(known | records, key)  # which checks that values drawn again are the same
         return records
 
     def values_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of a configuration as it looks when it is filled, such as one of
-        `sample_space`, by parameter name.
+        """Return the values, by parameter name, of a filled configuration, such as of
+        `sample_space`.
 
-        What is no part of the space, or is another constant there, is left as it is.
+        Keys that are not part of the space, or differ from its constants, are kept as they are.
         """
         values: dict[str, Any] = {}
         for key, branch in config.items():
@@ -152,7 +157,7 @@ class DeclaredSpace:
     def _read(
         self, tree: Any, filled: Any, path: tuple[str, ...], conditions: _Conditions
     ) -> dict[str, Any] | None:
-        """The values with which `_fill` makes `filled` of `tree`; `None` if there are none."""
+        """Return the values that make `_fill` turn `tree` into `filled`, or `None`."""
         if is_domain(tree):
             parameter = self._parameters.get((path, conditions))
             if parameter is None:
@@ -193,10 +198,10 @@ class DeclaredSpace:
         return {name: value for part in parts if part is not None for name, value in part.items()}
 
     def point_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The same of a configuration that is to be tried in a search.
+        """Return the values of a configuration that a search is to try, as `values_of` does.
 
         Raises:
-            ValueError: If a value of it cannot be written down.
+            ValueError: If one of the values cannot be recorded.
         """
         values = self.values_of(config)
         for name in self.drawn_names & values.keys():
@@ -214,10 +219,9 @@ class DeclaredSpace:
         values: Mapping[str, Any],
         key: Sequence[int] | None = None,
     ) -> dict[str, Any]:
-        """What functions gave in a configuration that was filled with this key, by path, as it is
-        written down.
+        """Return the records, by path, of the drawn values in a configuration filled with this key.
 
-        With them among its `values`, `fill` gives the same configuration again.
+        If `values` contains them, `fill` returns the same configuration again.
         """
         existing = [
             path
@@ -247,7 +251,7 @@ class DeclaredSpace:
             if parameter is None:
                 derived.append(
                     (path, tree)
-                )  # filled in when the values that it is derived from are there
+                )  # filled in once the values it is derived from are there
                 return None
             value = values.get(parameter.name, parameter.default_value)
             if not isinstance(parameter, ObjectChoice):
@@ -267,17 +271,18 @@ class DeclaredSpace:
 
 
 def sample_space(space: Mapping[str, Any], seed: int | None = None) -> dict[str, Any]:
-    """Draws one configuration of a declared space, to look at it or to try a model before a search.
+    """Draw one configuration of a declared space, to inspect it or to try a model before a search.
 
     Args:
         space: Nested dicts, lists and tuples of fixed values and `ray.tune` domains.
-        seed: The same seed draws the same configuration; `None` draws another each time.
+        seed: The random seed. The same seed draws the same configuration. Defaults to `None`,
+            which means another configuration each time.
 
     Returns:
-        The nested dict with every domain replaced by a value.
+        The nested dict with a value in place of every domain.
 
     Raises:
-        TypeError, ValueError: If it is no search space; see `DeclaredSpace`.
+        TypeError, ValueError: If it is not a search space; see `DeclaredSpace`.
     """
     declared = DeclaredSpace(space)
     entropy = int(np.random.SeedSequence(seed).generate_state(1)[0])
@@ -288,11 +293,14 @@ def sample_space(space: Mapping[str, Any], seed: int | None = None) -> dict[str,
 
 
 def prune_search(space: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a declared space that is searched: its dicts without the fixed values in them.
+    """Return the searched part of a declared space: its dicts without fixed values.
 
-    This is what `hyperparam_mutations` of `ray.tune.schedulers.PopulationBasedTraining` takes,
-    which mutates domains in nested dicts. Lists and tuples, whose items it cannot mutate, are left
+    Pass it as `hyperparam_mutations` to `ray.tune.schedulers.PopulationBasedTraining`, which
+    mutates domains in nested dicts. It cannot mutate items of lists and tuples, so they are left
     out, as are functions of `sample_from`.
+
+    Args:
+        space: A declared space, as for `sample_space`.
     """
     pruned: dict[str, Any] = {}
     for key, branch in space.items():
@@ -307,7 +315,7 @@ def prune_search(space: Mapping[str, Any]) -> dict[str, Any]:
 def _parameters_of(
     tree: Any, path: tuple[str, ...], conditions: _Conditions
 ) -> Iterator[tuple[_Place, HyperParameter | None]]:
-    """Every domain's place and parameter, which is `None` for what is only drawn."""
+    """Yield the place and parameter of every domain; the parameter of a drawn value is `None`."""
     if is_domain(tree):
         parameter = None if drawn.is_drawn(tree) else _compile(path, conditions, tree)
         yield (path, conditions), parameter
@@ -361,7 +369,7 @@ def _at(tree: Any, path: tuple[str, ...]) -> Any:
 
 
 def _replaced(tree: Any, path: tuple[str, ...], value: Any) -> Any:
-    """A copy of the tree with another value at `path`."""
+    """Return a copy of the tree with another value at `path`."""
     if not path:
         return value
     step, rest = path[0], path[1:]

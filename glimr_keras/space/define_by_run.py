@@ -1,5 +1,5 @@
-"""How `build` asks for hyperparameters: a method for each kind, scopes, and the value that is
-given. Pure Python; runs in driver and worker.
+"""The define-by-run interface of `build`: a method for each kind of hyperparameter, scopes, and the
+value to return. Pure Python; runs in driver and worker.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NewEntries = Literal["searched", "default", "refused"]
 
 
 class DefineByRun:
-    """The values and definitions of one configuration, and how code asks for them.
+    """The values and definitions of one configuration, with methods to request them.
 
-    It is the base of `HyperParameters`, which describes the arguments and attributes. Names and
-    methods are KerasTuner's.
+    This is the base of `HyperParameters`, which describes the arguments and attributes. The method
+    names and signatures are KerasTuner's.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class DefineByRun:
         return list(self._definitions.values())
 
     def is_active(self, hyperparameter: str | HyperParameter) -> bool:
-        """Tell whether a hyperparameter, given by full name or definition, exists here."""
+        """Return whether a hyperparameter, given by full name or definition, exists here."""
         if isinstance(hyperparameter, HyperParameter):
             return hyperparameter.key in self._definitions and hyperparameter.exists(self.values)
         return any(definition.exists(self.values) for definition in self._named(hyperparameter))
@@ -84,10 +84,20 @@ class DefineByRun:
     ) -> Any:
         """Return an integer from `min_value` to `max_value`, both inclusive.
 
-        The other arguments are those of `glimr_keras.space.hp_types.Int`.
+        With `parent_name` and `parent_values`, it exists only where the parent has one of those
+        values, as inside `conditional_scope`. Elsewhere it is `None`. This holds for every kind.
 
-        With `parent_name` and `parent_values` it exists only where that parameter has one of those
-        values, as inside `conditional_scope`, and is `None` elsewhere. This holds for every kind.
+        Args:
+            name: The name, relative to the current name scope.
+            min_value: The smallest value, included.
+            max_value: The largest value, included.
+            step: The distance between values, or their ratio with log sampling. Defaults to `None`,
+                which means 1 with `sampling="linear"`, and otherwise no steps.
+            sampling: `"linear"`, `"log"` or `"reverse_log"`, which is dense near `max_value`.
+                Defaults to `"linear"`.
+            default: The default value. Defaults to `None`, which means `min_value`.
+            parent_name: The name of the parent. Defaults to `None`, which means no parent.
+            parent_values: One value of the parent, or a list of values. Defaults to `None`.
         """
         definition = Int(self._full_name(name), min_value, max_value, step, sampling, default)
         return self._ask(definition, parent_name, parent_values)
@@ -103,9 +113,19 @@ class DefineByRun:
         parent_name: str | None = None,
         parent_values: Any = None,
     ) -> Any:
-        """Return a real number in [`min_value`, `max_value`), or a step of it.
+        """Return a real number in [`min_value`, `max_value`), or one of its steps.
 
-        The other arguments are those of `glimr_keras.space.hp_types.Float`.
+        Args:
+            name: The name, relative to the current name scope.
+            min_value: The smallest value, included.
+            max_value: The largest value, excluded; with `step`, included where a step reaches it.
+            step: The distance between values, or their ratio with log sampling. Defaults to `None`,
+                which means a continuous range.
+            sampling: `"linear"`, `"log"` or `"reverse_log"`, which is dense near `max_value`.
+                Defaults to `"linear"`.
+            default: The default value. Defaults to `None`, which means `min_value`.
+            parent_name: As for `Int`. Defaults to `None`.
+            parent_values: As for `Int`. Defaults to `None`.
         """
         definition = Float(self._full_name(name), min_value, max_value, step, sampling, default)
         return self._ask(definition, parent_name, parent_values)
@@ -119,12 +139,21 @@ class DefineByRun:
         parent_name: str | None = None,
         parent_values: Any = None,
     ) -> Any:
-        """Return one of `values`, which must be of one type: `int`, `float`, `str` or `bool`;
-        `None` may be beside them.
+        """Return one of `values`.
+
+        Args:
+            name: The name, relative to the current name scope.
+            values: At least one value. All have one type, `int`, `float`, `str` or `bool`; `None`
+                is allowed as well.
+            ordered: Whether neighbouring values are similar, which searchers may use. Defaults to
+                `None`, which means `True` for numbers only.
+            default: The default value, one of `values`. Defaults to `None`, which means the first.
+            parent_name: As for `Int`. Defaults to `None`.
+            parent_values: As for `Int`. Defaults to `None`.
 
         Raises:
-            TypeError: If the values are of several types, or of another type.
-            ValueError: If `values` is empty or `default` is not among them.
+            TypeError: If the values have several types, or another type.
+            ValueError: If `values` is empty, or `default` is not among them.
         """
         definition = Choice(self._full_name(name), values, ordered, default)
         kinds = {type(value) for value in definition.values if value is not None}
@@ -144,18 +173,32 @@ class DefineByRun:
         parent_name: str | None = None,
         parent_values: Any = None,
     ) -> Any:
-        """Return `False` or `True`."""
+        """Return `False` or `True`.
+
+        Args:
+            name: The name, relative to the current name scope.
+            default: The default value. Defaults to `False`.
+            parent_name: As for `Int`. Defaults to `None`.
+            parent_values: As for `Int`. Defaults to `None`.
+        """
         return self._ask(Boolean(self._full_name(name), default), parent_name, parent_values)
 
     def Fixed(
         self, name: str, value: Scalar, parent_name: str | None = None, parent_values: Any = None
     ) -> Any:
-        """Return `value`, which is not tuned but recorded with the trial."""
+        """Return `value`, which is recorded with the trial but not tuned.
+
+        Args:
+            name: The name, relative to the current name scope.
+            value: An `int`, `float`, `str` or `bool`.
+            parent_name: As for `Int`. Defaults to `None`.
+            parent_values: As for `Int`. Defaults to `None`.
+        """
         return self._ask(Fixed(self._full_name(name), value), parent_name, parent_values)
 
     @contextlib.contextmanager
     def name_scope(self, name: str) -> Iterator[None]:
-        """Put `name/` before the names used inside; scopes nest."""
+        """Prefix the names used inside with `name/`; scopes nest."""
         self._name_scopes.append(name)
         try:
             yield
@@ -166,8 +209,12 @@ class DefineByRun:
     def conditional_scope(self, parent_name: str, parent_values: Any) -> Iterator[None]:
         """Define parameters that exist only where `parent_name` has one of `parent_values`.
 
-        They are one value or a list. The body always runs; parameters that do not exist in this
-        configuration are made known and given as `None`.
+        The body always runs. Parameters that do not exist in this configuration are defined, and
+        their value is `None`.
+
+        Args:
+            parent_name: The name of the parent, relative to the current name scope.
+            parent_values: One value of the parent, or a list of values.
 
         Raises:
             ValueError: If the parent is not defined yet.
@@ -227,7 +274,7 @@ class DefineByRun:
 
     @property
     def _assigned(self) -> dict[str, Any]:
-        """The values that code has written into `values`, as they are stored."""
+        """Return the values that code wrote into `values`, as they are stored."""
         before = self._values_before
         return {
             name: value.item() if isinstance(value, np.generic) else value
@@ -236,7 +283,7 @@ class DefineByRun:
         }
 
     def _unused(self, full_name: str) -> Any:
-        """Return the value of a hyperparameter that is known, exists here and was not asked for."""
+        """Return the value of a known hyperparameter that exists here and was not requested."""
         found = (each for each in self._named(full_name) if each.is_known)
         definition = next((each for each in found if each.exists(self.values)), None)
         if definition is None:
@@ -251,10 +298,10 @@ class DefineByRun:
             )
 
     def _winner(self, definition: HyperParameter) -> HyperParameter:
-        """Return the definition that counts: a given one, or the first, as in KerasTuner.
+        """Return the definition to use: a given one, or the first, as in KerasTuner.
 
         Raises:
-            ValueError: If the first is of a declared space.
+            ValueError: If the first comes from a declared space.
         """
         rivals = [rival for rival in self._named(definition.name) if rival.exists(self.values)]
         first = next(iter(rivals), definition)
@@ -274,7 +321,7 @@ class DefineByRun:
         return first
 
     def _fits(self, definition: HyperParameter) -> bool:
-        """Tell whether this code allows the value that was chosen; its range may have changed."""
+        """Return whether this code allows the chosen value; its range may have changed."""
         return self._sampling_key is None or definition.allows(self.values[definition.name])
 
     def _fallback(self, definition: HyperParameter) -> Any:
@@ -285,5 +332,5 @@ class DefineByRun:
 
 
 def sample(definition: HyperParameter, key: Sequence[int]) -> Any:
-    """Draw a value that depends only on `key` and the hyperparameter's name and range."""
+    """Sample a value that depends only on `key` and the hyperparameter's name and range."""
     return definition.random_sample([*key, zlib.crc32(definition.name.encode())])

@@ -1,4 +1,4 @@
-"""Hyperparameters in words: which values they can have, and where they exist. Runs anywhere."""
+"""Text descriptions of hyperparameters: their values, and where they exist. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WIDEST = 48
 
 
 def values_in_words(parameter: HyperParameter) -> str:
-    """Return which values a hyperparameter can have: `16 to 256, step 16`, or its options."""
+    """Return the values that a hyperparameter can have: `16 to 256, step 16`, or its options."""
     if isinstance(parameter, (Int, Float)):
         ends = f"{short(parameter.min_value)} to {short(parameter.max_value)}"
         step = None if parameter.step in (None, 1) else f"step {short(parameter.step)}"
@@ -28,18 +28,19 @@ def values_in_words(parameter: HyperParameter) -> str:
 
 
 def condition_in_words(condition: Condition) -> str:
-    """Return a condition: `kind = sgd`, or `kind = sgd or adam`."""
+    """Return a condition as text: `kind = sgd`, or `kind = sgd or adam`."""
     return f"{condition.name} = {' or '.join(map(short, condition.values))}"
 
 
 def space_columns(
     parameters: Sequence[HyperParameter], values: Mapping[str, Any] | None = None
 ) -> list[Column]:
-    """Return hyperparameters as a table: name, kind, values, and where they exist.
+    """Return a table of hyperparameters: name, kind, values, and where they exist.
 
     Args:
-        values: The values that they have, which are then a column; those of names that are not
-            among the hyperparameters come last.
+        parameters: The hyperparameters.
+        values: Their current values, shown in a column of their own. Values of other names come
+            last. Defaults to `None`, which means no such column.
     """
     names = [parameter.name for parameter in parameters]
     others = [name for name in values or {} if name not in names]
@@ -63,7 +64,7 @@ def space_columns(
 
 
 def _value(parameter: HyperParameter, values: Mapping[str, Any]) -> Any:
-    """Return its value; a name may be another hyperparameter in another branch of a condition."""
+    """Return the parameter's value; another branch's parameter may share its name."""
     is_there = parameter.exists(values) and parameter.name in values
     return short(values[parameter.name]) if is_there else MISSING
 

@@ -1,10 +1,9 @@
-"""Values that `tune.sample_from` gives: drawn once for a trial, and written down. Runs in driver
-and worker.
+"""Values of `tune.sample_from`: drawn once per trial, and recorded. Runs in driver and worker.
 
-What JSON has (numbers, strings, and lists and dicts of them) is written down as it is, and what
-only Python can write as a literal (tuples and sets) as that text. Of anything else the seed is
-written down, with a fingerprint, so that it can be drawn again wherever the trial's configuration
-is wanted, and is seen to be the same.
+Values that JSON can represent (numbers, strings, and lists and dicts of them) are recorded as they
+are. Python literals that it cannot (tuples and sets) are recorded as text. For anything else, the
+seed and a fingerprint are recorded. So the value can be drawn again wherever the configuration is
+needed, and checked to be the same.
 """
 
 from __future__ import annotations
@@ -35,23 +34,23 @@ _CONTAINERS = (list, tuple, dict, set)
 
 
 def is_drawn(leaf: Any) -> bool:
-    """Whether it is a domain that nothing is known of but how to draw from it: a `sample_from`, or
-    one of a user's own kind.
-    """
+    """Return whether a domain can only be drawn from: `sample_from`, or a user-defined kind."""
     return is_of_ray(leaf, "Domain") and not is_of_ray(leaf, "Categorical", "Float", "Integer")
 
 
 def seed_of(key: Sequence[int] | None, name: str) -> int:
-    """The seed of the value of this name in a trial; `None` stands for a default configuration."""
+    """Return the seed of a named value in a trial; a `key` of `None` is a default configuration."""
     entropy = [*(key or ()), zlib.crc32(name.encode())]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
 def draw(domain: Domain, config: Mapping[str, Any], seed: int) -> Any:
-    """Draw a value; Python's and NumPy's random generators are seeded meanwhile.
+    """Draw a value while Python's and NumPy's random generators are seeded.
 
     Args:
-        config: The configuration that it may be derived from.
+        domain: The domain to draw from.
+        config: The configuration that the value may depend on.
+        seed: The seed.
     """
     with _seeded(seed):
         return domain.sample(config=config, random_state=np.random.default_rng(seed))
@@ -70,14 +69,15 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def recorded(value: Any, seed: int) -> Any:
-    """A value as it is written down.
+    """Return the record of a value.
 
     Args:
-        seed: That it was drawn with.
+        value: The value.
+        seed: The seed that it was drawn with.
 
     Returns:
-        A scalar, or lists and dicts of those. A text is either a string that was drawn, or a
-        literal, or says how the value can be drawn again.
+        A scalar, or lists and dicts of scalars. A string is either a drawn string, a literal, or a
+        description of how to draw the value again.
     """
     with contextlib.suppress(TypeError):
         plain = _plain(value)
@@ -85,12 +85,12 @@ def recorded(value: Any, seed: int) -> Any:
             return plain if _is_same_in_json(plain) else repr(plain)
         is_plain = not isinstance(plain, str) or restored(plain, None) is plain
         return plain if is_plain else repr(plain)
-    name = getattr(value, "__name__", type(value).__name__)  # Keras' objects are named anew
+    name = getattr(value, "__name__", type(value).__name__)  # Keras gives its objects new names
     return f"{name} #{_fingerprint(value)} drawn with seed {seed}"
 
 
 def is_literal(value: Any) -> bool:
-    """Whether a value can be written down as it is."""
+    """Return whether a value can be recorded as it is."""
     try:
         _plain(value)
     except TypeError:
@@ -99,17 +99,19 @@ def is_literal(value: Any) -> bool:
 
 
 def restored(record: Any, redraw: Callable[[int], Any] | None, name: str = "") -> Any:
-    """The value that was written down.
+    """Return the value of a record.
 
     Args:
-        redraw: Draws the value for a seed; `None` if a text that says how is not to be followed.
-        name: Of the value, for messages.
+        record: The record.
+        redraw: Draws the value for a seed. With `None`, a record that must be drawn again gives
+            `MISSING`.
+        name: The name of the value, for error messages. Defaults to `""`.
 
     Raises:
-        FatalValueError: If another value is drawn.
+        FatalValueError: If drawing again gives another value.
     """
     if not isinstance(record, str):
-        return copied(record)  # `build` may change what it gets
+        return copied(record)  # `build` may change the value
     found = _REDRAWN.fullmatch(record)
     if found is None:
         return _literal(record)
@@ -129,7 +131,7 @@ def restored(record: Any, redraw: Callable[[int], Any] | None, name: str = "") -
 
 
 def _is_same_in_json(plain: Any) -> bool:
-    """Whether what is read from JSON is what was written, which makes lists of tuples."""
+    """Return whether a value survives JSON unchanged; tuples become lists there."""
     if type(plain) is list:
         return all(map(_is_same_in_json, plain))
     if type(plain) is dict:
@@ -138,7 +140,7 @@ def _is_same_in_json(plain: Any) -> bool:
 
 
 def _literal(text: str) -> Any:
-    """The container or the quoted string that a text is the literal of; or the text itself."""
+    """Return the container or string that a text is a literal of; otherwise the text itself."""
     try:
         value = ast.literal_eval(text) if text[:1] in "[({'\"bs" else text
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -147,10 +149,10 @@ def _literal(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A value of Python's own kinds only, those of NumPy made such.
+    """Return a value with NumPy scalars converted, made of Python's own types only.
 
     Raises:
-        TypeError: If there is something else in it.
+        TypeError: If it contains another type.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -171,7 +173,7 @@ def _fingerprint(value: Any) -> str:
 
 
 def _content(value: Any, above: tuple[int, ...]) -> str:
-    """What a value consists of, the same for values that are drawn alike in any process."""
+    """Return a text of a value's content, the same in any process for equal draws."""
     if id(value) in above:
         return "…"
     inside = functools.partial(_content, above=(*above, id(value)))
@@ -191,7 +193,7 @@ def _content(value: Any, above: tuple[int, ...]) -> str:
         cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
         defaults = getattr(value, "__defaults__", None)
         return f"{value.__module__}.{value.__qualname__}" + inside((cells, defaults))
-    if callable(getattr(value, "get_config", None)):  # as Keras' objects, which are named anew
+    if callable(getattr(value, "get_config", None)):  # such as Keras objects, which get new names
         return name + inside(_unnamed(value.get_config()))
     if hasattr(value, "__array__"):
         array = np.asarray(value)

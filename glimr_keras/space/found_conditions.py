@@ -1,4 +1,4 @@
-"""Where hyperparameters exist, found by looking at what configurations asked for. Pure Python; runs
+"""Conditions of hyperparameters, inferred from what configurations requested. Pure Python; runs
 anywhere.
 """
 
@@ -18,18 +18,19 @@ _MAX_VALUES = 1000
 def found_conditions(
     parameters: Iterable[HyperParameter], observations: Sequence[Mapping[str, Any]]
 ) -> dict[str, tuple[Condition, ...]]:
-    """Find the values of other hyperparameters that tell where one was asked for from where it was
-    not.
+    """Infer the conditions under which hyperparameters exist.
 
-    Only hyperparameters that were always asked for before it are looked at. Where no such values
-    tell the two apart, it counts as existing everywhere.
+    A condition is a set of values of another hyperparameter. It must separate the configurations
+    that requested a hyperparameter from those that did not. Only hyperparameters that were always
+    requested earlier are considered. If none separates them, the hyperparameter counts as always
+    existing.
 
     Args:
-        parameters: Parents before those that depend on them.
-        observations: What configurations asked for: value by name, in the order of asking.
+        parameters: The hyperparameters, parents before their dependents.
+        observations: The requests of past configurations: value by name, in the order of requests.
 
     Returns:
-        By name, beside the conditions that were written.
+        Inferred conditions by name, without the written ones.
     """
     by_name: dict[str, list[HyperParameter]] = {}
     for parameter in parameters:
@@ -44,7 +45,7 @@ def found_conditions(
 
 @dataclasses.dataclass(frozen=True)
 class _Told:
-    """A condition whose values are looked up at once."""
+    """A condition with fast lookup of its values."""
 
     condition: Condition
     keys: frozenset[Hashable] = dataclasses.field(compare=False)
@@ -59,18 +60,18 @@ class _Told:
 
 
 def _key(value: Any) -> Hashable:
-    """What is the same for values that a condition holds to be the same; nan is not even itself."""
+    """Return a key that is equal for values that a condition holds equal; nan equals nothing."""
     if isinstance(value, float) and math.isnan(value):
         return object()
     try:
         hash(value)
-    except TypeError:  # a list, which code has put among the values
+    except TypeError:  # a list that code put into the values
         return type(value), repr(value)
     return isinstance(value, bool), value
 
 
 def _before(observations: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The names that were asked for before a name, whenever it was asked for."""
+    """Return, for each name, the names that were always requested before it."""
     before: dict[str, list[str]] = {}
     for asked in observations:
         places = {name: place for place, name in enumerate(asked)}
@@ -126,13 +127,16 @@ def _telling(
     with_it: Sequence[Mapping[str, Any]],
     without: Sequence[Mapping[str, Any]],
 ) -> tuple[_Told, ...]:
-    """Conditions that one hyperparameter tells: where it exists itself, and its values; for a
-    number maybe a threshold.
+    """Return the conditions that one hyperparameter gives: where it exists, and its values.
+
+    The values of an integer may be those beyond a threshold.
 
     Args:
         parents: All hyperparameters of that name.
-        found: Where it exists.
-        every: All values of a hyperparameter, by its name.
+        found: The inferred conditions under which it exists.
+        every: Returns all values of a hyperparameter, by its name.
+        with_it: The observations that requested the dependent.
+        without: The observations that did not.
     """
     if len(parents) != 1:
         return found

@@ -1,9 +1,9 @@
-"""The kinds of hyperparameter and what each can be: value objects, checked where they are written.
-Runs anywhere.
+"""The kinds of hyperparameter and their ranges: value objects, validated on creation. Runs
+anywhere.
 
 A parameter maps a number in [0, 1) to one of its values (`prob_to_value`) and back
-(`value_to_prob`), so any sampler can work on it. Values are plain Python scalars and the definition
-is JSON, so both can be stored and sent.
+(`value_to_prob`), so any sampler can use it. Values are plain Python scalars and definitions are
+JSON, so both can be stored and sent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Seed = int | Sequence[int] | None
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """A parameter exists only where the parameter `name` has one of `values`."""
+    """The condition that the parameter `name` has one of `values`."""
 
     name: str
     values: tuple[Scalar, ...]
@@ -34,14 +34,14 @@ class Condition:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class HyperParameter:
-    """What all kinds of hyperparameter share. Abstract: use `Int`, `Float`, `Choice`, `Boolean` or
+    """The base of all hyperparameters. Abstract: use `Int`, `Float`, `Choice`, `Boolean` or
     `Fixed`.
 
     Attributes:
         name: The full name, scopes joined by `/`, such as `"optimization/learning_rate"`.
         conditions: All must hold for the parameter to exist in a configuration.
-        stored_as: The word that stored files have for this kind. It stays, also if the class gets
-            another name.
+        stored_as: The name of this kind in stored files. It stays the same even if the class is
+            renamed.
     """
 
     name: str
@@ -51,7 +51,7 @@ class HyperParameter:
     stored_as: ClassVar[str]
 
     def __init_subclass__(cls, *, stored_as: str | None = None, **kwargs: Any) -> None:
-        """Register a kind by `stored_as`; defaults to the name of the class."""
+        """Register a kind as `stored_as`, by default the name of the class."""
         super().__init_subclass__(**kwargs)
         cls.stored_as = stored_as or cls.__name__
         HyperParameter.kinds[cls.stored_as] = cls
@@ -64,48 +64,44 @@ class HyperParameter:
             )
 
     def __repr__(self) -> str:
-        """Show it as KerasTuner does, and its conditions, where it has any."""
+        """Return the parameter as KerasTuner shows it, with its conditions, if any."""
         shown = ", ".join(f"{name}: {value}" for name, value in self._shown().items())
         conditions = f", conditions: {list(self.conditions)}" if self.conditions else ""
         return f"{type(self).__name__}({shown}{conditions})"
 
     def _shown(self) -> dict[str, str]:
-        """Return what `repr` shows, by name."""
+        """Return the fields that `repr` shows, by name."""
         fields = (each.name for each in dataclasses.fields(self) if each.repr)
         names = (name for name in fields if name not in ("name", "conditions"))
         return {"name": repr(self.name)} | {name: repr(getattr(self, name)) for name in names}
 
     @property
     def key(self) -> tuple[str, tuple[Condition, ...]]:
-        """What makes it another hyperparameter than others: in two branches of a condition, one
-        name may mean two.
-        """
+        """Return the identity of the parameter: one name may have a definition per branch."""
         return self.name, self.conditions
 
     @property
     def default_value(self) -> Any:
-        """The value used where nothing is sampled."""
+        """Return the value to use where nothing is sampled."""
         raise NotImplementedError
 
     @property
     def count(self) -> int | None:
-        """How many values it can have; `None` where that is a continuum."""
+        """Return the number of possible values; `None` for a continuous range."""
         return len(self.values)  # type: ignore[attr-defined]  # a field in some kinds, a property in others
 
     @property
     def is_known(self) -> bool:
-        """Whether its values are known; of one that was read from a project it may be that only the
-        name is.
-        """
+        """Return whether its values are known; a project may have stored only the name."""
         return True
 
     @property
     def oddity(self) -> str | None:
-        """What is not as its user can have meant it, in a sentence."""
+        """Return a sentence on a probable mistake in the definition, or `None`."""
         return None
 
     def every_value(self) -> Iterable[Any]:
-        """Its values, one after the other, where `count` is not `None`."""
+        """Return all values in turn, where `count` is not `None`."""
         return iter(self.values)  # type: ignore[attr-defined]  # a field in some kinds, a property in others
 
     def prob_to_value(self, prob: float) -> Any:
@@ -113,21 +109,19 @@ class HyperParameter:
         raise NotImplementedError
 
     def value_to_prob(self, value: Any) -> float:
-        """Maps a value to a number in [0, 1) that `prob_to_value` maps back to it."""
+        """Map a value to a number in [0, 1) that `prob_to_value` maps back to it."""
         raise NotImplementedError
 
     def exists(self, values: Mapping[str, Any]) -> bool:
-        """Whether all its conditions hold among these values."""
+        """Return whether all its conditions hold for these values."""
         return all(condition.holds(values) for condition in self.conditions)
 
     def encode(self, value: Any) -> Any:
-        """A value as it is stored; what a user means by it may be an object, which is stored by its
-        label.
-        """
+        """Return a value as it is stored; an option that is an object is stored as its label."""
         return value.item() if isinstance(value, np.generic) else value
 
     def allows(self, value: Any) -> bool:
-        """Whether this parameter can have this value."""
+        """Return whether this parameter can have this value."""
         try:
             again = self.prob_to_value(self.value_to_prob(value))
         except (ValueError, TypeError, ZeroDivisionError, OverflowError):
@@ -137,17 +131,15 @@ class HyperParameter:
         )
 
     def nearest(self, value: Any) -> Any:
-        """The value that it can have and that is nearest to `value`, in its own type; `None` where
-        nothing is near.
-        """
+        """Return the allowed value nearest to `value`, in its own type; `None` if none is near."""
         return self.prob_to_value(self.value_to_prob(value)) if self.allows(value) else None
 
     def random_sample(self, seed: Seed = None) -> Any:
-        """Draws one value; the same seed gives the same value."""
+        """Sample one value; the same seed gives the same value."""
         return self.prob_to_value(float(np.random.default_rng(seed).random()))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the definition as JSON types, in KerasTuner's form."""
+        """Return the definition as JSON types, in KerasTuner's format."""
         names = [field.name for field in dataclasses.fields(self) if field.compare]
         first = [name for name in ("name", "default") if name in names]
         config = {name: getattr(self, name) for name in first} | {
@@ -254,7 +246,7 @@ class _Number(HyperParameter):
 
     @property
     def num_steps(self) -> int | None:
-        """How many values a stepped range has; `None` without `step`."""
+        """Return the number of values of a stepped range; `None` without `step`."""
         if self.step is None:
             return None
         return step_count(self.sampling, self.min_value, self.max_value, self.step)
@@ -275,15 +267,13 @@ class _Number(HyperParameter):
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """Every value in ascending order where there is a step, and else some that are spread over
-        the range.
-        """
+        """Return all values of a stepped range, ascending, otherwise values spread over it."""
         return (
             spread(self) if self.num_steps is None else tuple(map(self._at, range(self.num_steps)))
         )
 
     def _at(self, index: int) -> Any:
-        """The value `index` steps above the minimum, in decimals so that 0.1 * 3 is 0.3."""
+        """Return the value `index` steps above the minimum, in decimals so that 0.1 * 3 is 0.3."""
         count = self.num_steps or 1
         return type(self.min_value)(
             stepped(self.sampling, self.min_value, self.max_value, self.step, index, count)
@@ -302,16 +292,15 @@ class _Number(HyperParameter):
 class Int(_Number, stored_as="Int"):
     """An integer from `min_value` to `max_value`, both inclusive.
 
-    With a `step`, only `min_value`, `min_value + step`, … up to `max_value` are possible (with
-    `sampling="log"` the step multiplies). `sampling` spreads the values evenly (`"linear"`), on a
-    log scale, or on a log scale that is dense near `max_value` (`"reverse_log"`).
+    With a `step`, the possible values are `min_value`, `min_value + step`, … up to `max_value`.
+    With `sampling="log"`, the step multiplies. `sampling` spreads the values evenly (`"linear"`),
+    on a log scale (`"log"`), or on a log scale that is dense near `max_value` (`"reverse_log"`).
     """
 
     has_default: bool | None = dataclasses.field(
         default=None, kw_only=True, repr=False, compare=False
     )
-    """Whether the default was given, so that `get_config` has it; `None` for whether there is one.
-    """
+    """Whether `get_config` includes the default; `None` means whether one was given."""
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -360,11 +349,11 @@ class Int(_Number, stored_as="Int"):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Float(_Number, stored_as="Float"):
-    """A real number in [`min_value`, `max_value`), or with a `step` one of `min_value`, `min_value
-    + step`, … `max_value`.
+    """A real number in [`min_value`, `max_value`), or with a `step` one of the stepped values.
 
-    With a step the maximum is included where a step reaches it, and values are the decimal ones:
-    `Float("x", 0, 1, step=0.1)` can be 0.3 and 1.0. `sampling` is as for `Int`.
+    The stepped values are `min_value`, `min_value + step`, … They include `max_value` where a step
+    reaches it, and are exact decimals: `Float("x", 0, 1, step=0.1)` can be 0.3 and 1.0. `sampling`
+    is as for `Int`.
     """
 
     def _number(self, field: str, value: Any) -> Any:
@@ -402,8 +391,8 @@ class Float(_Number, stored_as="Float"):
 class Choice(HyperParameter, stored_as="Choice"):
     """One of `values`, each a `bool`, `int`, `float`, `str` or `None`, all equally likely.
 
-    `ordered` says that neighbouring values are alike, which a searcher may use; by default numbers
-    are ordered.
+    `ordered` means that neighbouring values are similar, which searchers may use. By default, only
+    numbers are ordered.
     """
 
     values: Sequence[Scalar] = dataclasses.field(hash=False)  # a list, as KerasTuner's
@@ -490,7 +479,7 @@ class Boolean(HyperParameter, stored_as="Boolean"):
 
     @property
     def values(self) -> tuple[bool, bool]:
-        """Both values, in KerasTuner's order."""
+        """Return both values, in KerasTuner's order."""
         return True, False
 
     def _shown(self) -> dict[str, str]:
@@ -526,12 +515,12 @@ class Fixed(HyperParameter, stored_as="Fixed"):
 
     @property
     def default(self) -> Scalar:
-        """The only value."""
+        """Return the only value."""
         return self.value
 
     @property
     def values(self) -> tuple[Scalar]:
-        """The only value."""
+        """Return the only value."""
         return (self.value,)
 
     def prob_to_value(self, prob: float) -> Scalar:
@@ -542,13 +531,13 @@ class Fixed(HyperParameter, stored_as="Fixed"):
 
 
 def spread(parameter: HyperParameter, number: int = 10) -> tuple[Any, ...]:
-    """Up to `number` values that are evenly spread over a parameter's range, on its own scale."""
+    """Return up to `number` values, spread evenly over a parameter's range, on its scale."""
     values = (parameter.prob_to_value((index + 0.5) / number) for index in range(number))
     return tuple(dict.fromkeys(values))
 
 
 def conditions_config(parameter: HyperParameter) -> list[dict[str, Any]]:
-    """A parameter's conditions as JSON types."""
+    """Return a parameter's conditions as JSON types."""
     return [
         {
             "class_name": "Parent",
@@ -559,12 +548,12 @@ def conditions_config(parameter: HyperParameter) -> list[dict[str, Any]]:
 
 
 def serialize(parameter: Any) -> dict[str, Any]:
-    """Returns `{"class_name": …, "config": …}`, JSON types only."""
+    """Return `{"class_name": …, "config": …}`, as JSON types only."""
     return {"class_name": parameter.stored_as, "config": parameter.get_config()}
 
 
 def deserialize(stored: Mapping[str, Any]) -> HyperParameter:
-    """The parameter that `serialize` was given.
+    """Return the parameter that `serialize` describes.
 
     Raises:
         ValueError: If the kind is unknown.
@@ -583,5 +572,5 @@ def _as_json(value: Any) -> Any:
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Equality that tells `True` from `1`, but not `1` from `1.0`."""
+    """Return whether two values are equal; `True` differs from `1`, but `1` equals `1.0`."""
     return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)

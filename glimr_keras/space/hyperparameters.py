@@ -1,10 +1,10 @@
-"""`HyperParameters`: the one object that `build`, `data` and `fit` receive. Pure Python; runs in
-driver and worker.
+"""`HyperParameters`: the object that `build`, `data` and `fit` receive. Pure Python; runs in driver
+and worker.
 
 It is a mapping over the values of one configuration, nested (`config["a"]["b"]`) or by path
-(`config["a/b"]`), and it is define-by-run: `config.Int("units", 16, 256)` returns the value of
-`units` and makes it known if it was not. Name scopes and nesting are the same thing: `Int("units",
-…)` inside `name_scope("layer1")` is `config["layer1"]["units"]`.
+(`config["a/b"]`). It is also define-by-run: `config.Int("units", 16, 256)` returns the value of
+`units` and defines it if it is new. Name scopes and nesting are equivalent: `Int("units", …)`
+inside `name_scope("layer1")` is `config["layer1"]["units"]`.
 """
 
 from __future__ import annotations
@@ -25,29 +25,32 @@ from glimr_keras.space.hp_types import Condition, HyperParameter, serialize
 
 
 class HyperParameters(DefineByRun):
-    """The values of one configuration, and the definitions of the hyperparameters behind them.
+    """The values of one configuration, and the definitions of its hyperparameters.
 
-    A value that is asked for and not known yet is the default, or, when `sampling_key` is given (as
-    in every trial), drawn.
+    A requested value that is not known yet is the default. With a `sampling_key`, as in every
+    trial, it is sampled instead.
 
     Args:
-        values: Known values by full name.
-        space: Definitions that are known beforehand.
-        tree: The declared space of this configuration with every value filled in: nested dicts of
-            any objects.
-        sampling_key: Integers that seed the values drawn for names that are not in `values`. A
-            value depends only on the key and the name, never on the order of the calls.
-        given: Definitions that win over those of the same name that are asked for.
-        new_entries: What becomes of names that are asked for and neither in `space` nor `given`:
-            they are `"searched"`, as everything, or have their `"default"`, or are `"refused"`.
-        fold, num_folds: See below.
+        values: Known values by full name. Defaults to `None`, which means none.
+        space: Definitions known beforehand. Defaults to `()`.
+        tree: The declared space of this configuration with all values filled in: nested dicts of
+            any objects. Defaults to `None`, which means no declared space.
+        sampling_key: Integers that seed the sampling of names that are not in `values`. A value
+            depends only on the key and the name, never on the order of calls. Defaults to `None`,
+            which means that such names get their default.
+        given: Definitions that override requested definitions of the same name. Defaults to `()`.
+        new_entries: How to treat requested names that are in neither `space` nor `given`.
+            `"searched"` treats them like any other, `"default"` uses their default, and
+            `"refused"` raises an error. Defaults to `"searched"`.
+        fold: The `fold` attribute below. Defaults to `None`.
+        num_folds: The `num_folds` attribute below. Defaults to `None`.
 
     Attributes:
-        fold: In a cross validation, which part of the data this training is validated on, counted
-            from 0; else `None`.
-        num_folds: In a cross validation, how many such parts there are; else `None`.
-        values: Value by full name; options of a declared space that are no scalars are shown by
-            their label.
+        fold: In a cross validation, the index of the validation fold of this training, from 0;
+            otherwise `None`.
+        num_folds: In a cross validation, the number of folds; otherwise `None`.
+        values: Values by full name. Options of a declared space that are not scalars appear as
+            their labels.
         space: The definitions, in the order in which they became known.
 
     Example:
@@ -84,16 +87,19 @@ class HyperParameters(DefineByRun):
         return self.get(name)
 
     def get(self, name: str, default: Any = MISSING) -> Any:
-        """The value at a name or path, or the nested dict below it.
+        """Return the value at a name or path, or the nested dict below it.
 
         Args:
-            name: A name, or a path such as `"layer1/units"`; the current name scope is put before
-                it.
-            default: Returned when there is no such value. Without it, that is an error.
+            name: A name, or a path such as `"layer1/units"`, relative to the current name scope.
+            default: The value to return if there is no such value. By default, a missing value is
+                an error.
+
+        Returns:
+            The value. A known hyperparameter that this configuration did not use has the value that
+            it would have had.
 
         Raises:
-            KeyError: If there is no such hyperparameter. One that is known, and that this
-                configuration did not use, has the value that it would have had.
+            KeyError: If there is no such hyperparameter.
             ValueError: If the hyperparameter does not exist in this configuration because its
                 condition does not hold.
         """
@@ -101,7 +107,7 @@ class HyperParameters(DefineByRun):
         found = self._find(full_name)
         if found is MISSING and default is MISSING:
             found = self._unused(full_name)
-            if found is not MISSING:  # which uses it
+            if found is not MISSING:  # this counts as use
                 self.values[full_name] = found
         if found is not MISSING:
             self._asked.update(
@@ -135,14 +141,14 @@ class HyperParameters(DefineByRun):
         return len(self._as_tree())
 
     def __bool__(self) -> bool:
-        return True  # also before anything was asked for: `hp or HyperParameters()` is `hp`
+        return True  # even while it is empty: `hp or HyperParameters()` is `hp`
 
     def keys(self) -> Iterable[str]:
-        """The names at the top level of the nested configuration."""
+        """Return the names at the top level of the nested configuration."""
         return self._as_tree().keys()
 
     def items(self) -> Iterable[tuple[str, Any]]:
-        """Names at the top level with their values or nested dicts."""
+        """Return the names at the top level with their values or nested dicts."""
         self._asked.update(dict.fromkeys(self.values))
         return self._as_tree().items()
 
@@ -155,52 +161,56 @@ class HyperParameters(DefineByRun):
 
     @property
     def declared(self) -> Mapping[str, Any]:
-        """The declared space of this configuration with every value filled in; looking at it asks
-        for nothing.
+        """Return the declared space of this configuration with all values filled in.
+
+        Reading it does not count as requesting values.
         """
         return self._tree
 
     @property
     def active_scopes(self) -> list[list[Condition]]:
-        """The conditions of each conditional scope in which hyperparameters were defined, and whose
-        conditions hold here.
+        """Return the conditions of each conditional scope that is active here.
+
+        Only scopes in which hyperparameters were defined are listed.
         """
         return self._scopes(are_met=True)
 
     @property
     def inactive_scopes(self) -> list[list[Condition]]:
-        """The conditions of the other conditional scopes."""
+        """Return the conditions of the other conditional scopes."""
         return self._scopes(are_met=False)
 
     @property
     def sampling_key(self) -> tuple[int, ...] | None:
-        """What seeds the values that are drawn; `None` where none are."""
+        """Return the seed of sampled values; `None` where no values are sampled."""
         return self._sampling_key
 
     def define(self, parameters: Iterable[HyperParameter]) -> None:
-        """Makes definitions known that were not; gives nothing a value."""
+        """Add definitions that are not known yet, without giving them values."""
         for parameter in parameters:
             self._definitions.setdefault(parameter.key, parameter)
 
     def define_by_key(self, parameters: Mapping[Any, HyperParameter]) -> None:
-        """As `define`, with the key of each."""
+        """Add definitions as `define` does, given by their keys."""
         for key, parameter in parameters.items():
             self._definitions.setdefault(key, parameter)
 
     @property
     def asked(self) -> dict[str, Any]:
-        """Values that were asked for through this object, by full name, in that order; then those
-        that code wrote into `values`, as far as they can be stored.
+        """Return the values that were requested through this object, by full name.
+
+        They are in the order of the requests. After them come the values that code wrote into
+        `values`, if they can be stored.
         """
         asked = {name: self.values[name] for name in self._asked if name in self.values}
         written = {name: value for name, value in self._assigned.items() if is_json(value)}
         return asked | written
 
     def check_assigned(self) -> None:
-        """Refuses what code wrote into `values` and cannot be stored.
+        """Check that the values that code wrote into `values` can be stored.
 
         Raises:
-            TypeError: If there is any.
+            TypeError: If one cannot be stored.
         """
         for name, value in self._assigned.items():
             if not is_json(value):
@@ -212,9 +222,7 @@ class HyperParameters(DefineByRun):
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[set[str]]:
-        """Collects the names that are asked for inside the block, also those that were asked for
-        before.
-        """
+        """Collect all names that are requested inside the block, even if requested before."""
         before, self._asked = self._asked, {}
         names: set[str] = set()
         try:
@@ -224,20 +232,18 @@ class HyperParameters(DefineByRun):
             self._asked = before | self._asked
 
     def mark_declared_as_asked(self, names: Iterable[str]) -> None:
-        """Counts names of a declared space as asked for: a whole declared configuration is used by
-        definition.
-        """
+        """Mark names of a declared space as requested: a trial always uses all of it."""
         self._asked.update(dict.fromkeys(name for name in names if name in self.values))
 
     def merge(
         self, hyperparameters: HyperParameters | Iterable[HyperParameter], overwrite: bool = True
     ) -> None:
-        """Takes in definitions; those that exist in this configuration and have no value get their
-        default.
+        """Add definitions, and give those that exist here without a value their default.
 
         Args:
-            hyperparameters: Where the definitions are from.
-            overwrite: Whether they replace definitions of the same name and conditions.
+            hyperparameters: The source of the definitions.
+            overwrite: Whether to replace definitions of the same name and conditions. Defaults to
+                `True`.
         """
         definitions = (
             hyperparameters.space
@@ -255,8 +261,9 @@ class HyperParameters(DefineByRun):
                 self.values[definition.name] = definition.default_value
 
     def ensure_active_values(self) -> None:
-        """Gives every hyperparameter that exists in this configuration a value, drawn at random
-        where there is none, and takes away the values of those that do not exist.
+        """Give each active hyperparameter a value, and remove the values of inactive ones.
+
+        Missing values are sampled.
         """
         for definition in self.space:
             if not self.is_active(definition.name):
@@ -268,7 +275,7 @@ class HyperParameters(DefineByRun):
                 )
 
     def copy(self) -> HyperParameters:
-        """A copy whose values and definitions can be changed independently."""
+        """Return a copy whose values and definitions can be changed independently."""
         return HyperParameters(
             self.values,
             space=self._definitions.values(),
@@ -281,9 +288,7 @@ class HyperParameters(DefineByRun):
         )
 
     def untuned(self) -> HyperParameters:
-        """A copy, in the same name scopes, in which what is asked for, and has no value yet, gets
-        its default.
-        """
+        """Return a copy, in the same name scopes, that gives new names their default."""
         same = HyperParameters(
             self.values, space=self._definitions.values(), tree=copy.copy(self._tree)
         )
@@ -291,7 +296,7 @@ class HyperParameters(DefineByRun):
         return same
 
     def get_config(self) -> dict[str, Any]:
-        """Returns `{"space": […], "values": {…}}`, JSON types only."""
+        """Return `{"space": […], "values": {…}}`, as JSON types only."""
         return {
             "space": [serialize(parameter) for parameter in self.space],
             "values": dict(self.values),
@@ -299,21 +304,21 @@ class HyperParameters(DefineByRun):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> HyperParameters:
-        """The object that `get_config` was called on, without the objects of a declared space."""
+        """Return the object that `get_config` describes, without a declared space's objects."""
         return cls(config["values"], space=map(hp_types.deserialize, config["space"]))
 
     def __repr__(self) -> str:
         return f"HyperParameters({self.values!r})"
 
     def _repr_html_(self) -> str:
-        """Return a table of the values, and of what they can be, for notebooks."""
+        """Return an HTML table of the values and their ranges, for notebooks."""
         columns = space_columns(self.space, self.values)
         return html.block(
             html.title("HyperParameters"),
             html.table(columns) if columns[0].cells else html.paragraph("none"),
         )
 
-    # What code that knows KerasTuner from inside looks at
+    # Private names that code written for KerasTuner reads
 
     @property
     def _space(self) -> list[HyperParameter]:
@@ -323,7 +328,7 @@ class HyperParameters(DefineByRun):
     def _hps(self) -> dict[str, list[HyperParameter]]:
         return {name: self._named(name) for name, _ in self._definitions}
 
-    # How it works inside
+    # Internals
 
     def _scopes(self, are_met: bool) -> list[list[Condition]]:
         scopes = dict.fromkeys(
@@ -336,7 +341,7 @@ class HyperParameters(DefineByRun):
         ]
 
     def _find(self, full_name: str) -> Any:
-        """A value, or the nested dict at a path; a value comes before a scope of the same name."""
+        """Return a value, or else the nested dict at a path."""
         is_declared = at_path(self._tree, full_name) is not MISSING
         if (
             full_name in self.values
@@ -347,7 +352,7 @@ class HyperParameters(DefineByRun):
         return at_path(self._as_tree(), full_name)
 
     def _as_tree(self) -> dict[str, Any]:
-        """The declared configuration with the define-by-run values added at their paths."""
+        """Return the declared configuration with define-by-run values added at their paths."""
         tree: dict[str, Any] = copied(self._tree)
         for name, value in self.values.items():
             if self._is_defined(name) and not self.is_active(name):
@@ -365,7 +370,7 @@ class HyperParameters(DefineByRun):
 
 
 def deserialize(stored: Mapping[str, Any]) -> HyperParameter | HyperParameters:
-    """The hyperparameter, or the `HyperParameters`, that `serialize` was given.
+    """Return the hyperparameter, or the `HyperParameters`, that `serialize` describes.
 
     Raises:
         ValueError: If the kind is unknown.

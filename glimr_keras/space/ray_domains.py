@@ -1,7 +1,8 @@
-"""One `ray.tune` domain as a hyperparameter. Runs in driver and worker.
+"""Conversion of one `ray.tune` domain to a hyperparameter. Runs in driver and worker.
 
-Domains with an exact twin among our parameters become that twin; the others (quantised, normal)
-keep Ray's own meaning by drawing from Ray's domain. Options of a choice may be any objects.
+A domain with an exact equivalent among our parameters becomes that equivalent. The others
+(quantised, normal) keep Ray's semantics by sampling from Ray's domain. Options of a choice may be
+any objects.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def compiled(name: str, leaf: Any) -> HyperParameter:
-    """The hyperparameter that a domain, or a `{"grid_search": options}`, is.
+    """Return the hyperparameter for a domain, or for a `{"grid_search": options}`.
 
     Raises:
-        ValueError, TypeError: If it cannot be one.
+        ValueError, TypeError: If it cannot be converted.
     """
     return _options(name, leaf["grid_search"]) if _is_grid(leaf) else _parameter(name, leaf)
 
@@ -71,7 +72,7 @@ def _parameter(name: str, domain: Domain) -> HyperParameter:
 
 
 def _definition(domain: Domain) -> str:
-    """A domain in words, equal for equal domains: type, bounds and samplers with numbers."""
+    """Return a domain as text, equal for equal domains: type, bounds and samplers with numbers."""
     words, sampler = [type(domain).__name__, domain.domain_str], domain.get_sampler()
     while sampler is not None:
         numbers = {name: value for name, value in vars(sampler).items() if is_scalar(value)}
@@ -113,8 +114,9 @@ def _distinct(options: tuple[Any, ...]) -> bool:
 
 
 def _label(option: Any) -> str:
-    """A short, readable name for any object: a function's or class' name, a dict's `name`, or its
-    `repr`.
+    """Return a short, readable label for any object.
+
+    It is the name of a function or class, the `name` of a dict, or else the `repr`.
     """
     if isinstance(option, Mapping) and isinstance(option.get("name"), str):
         return str(option["name"])

@@ -1,8 +1,8 @@
-"""The kinds of hyperparameter that only a declared space has: options that are any objects, and
-domains of Ray's that have no exact twin here. Runs in driver and worker.
+"""The kinds of hyperparameter that only declared spaces have: choices between arbitrary objects,
+and Ray domains without an exact equivalent here. Runs in driver and worker.
 
-Ray is not imported here: who has a domain of Ray's has done so, and a project, which has its
-description only, is read without.
+Ray is not imported here. Code that holds a Ray domain has imported it, and a project stores only
+its description, so it can be read without Ray.
 """
 
 from __future__ import annotations
@@ -29,14 +29,12 @@ _TINY = 1e-12
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class ObjectChoice(Choice, stored_as="Options"):
-    """A choice whose options are any Python objects, shown to searchers and tables by their labels
-    (`values`).
-    """
+    """A choice between any Python objects, which searchers and tables see as labels (`values`)."""
 
     objects: tuple[Any, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
     def decode(self, label: Any) -> Any:
-        """The object behind a label."""
+        """Return the object behind a label."""
         return self.objects[self.values.index(label)]
 
     def encode(self, value: Any) -> Any:
@@ -59,11 +57,12 @@ class ObjectChoice(Choice, stored_as="Options"):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class RayDomain(HyperParameter, stored_as="RayDomain"):
-    """A numeric `ray.tune` domain that has no exact twin here, such as a quantised or a normal one.
+    """A numeric `ray.tune` domain without an exact equivalent here, such as a quantised or normal
+    one.
 
     Attributes:
-        definition: The domain in words, the same for equal domains.
-        domain: The domain itself; `None` when the definition was read from a project.
+        definition: The domain as text, the same for equal domains.
+        domain: The domain itself; `None` if the definition was read from a project.
     """
 
     definition: str = ""
@@ -88,8 +87,8 @@ class RayDomain(HyperParameter, stored_as="RayDomain"):
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Every value of a quantised range in ascending order, and of others some that are spread
-        over the range.
+        """Return all values of a quantised range in ascending order, otherwise values spread over
+        it.
         """
         return spread(self) if self._steps is None else tuple(map(self._at, self._steps))
 
@@ -130,20 +129,20 @@ class RayDomain(HyperParameter, stored_as="RayDomain"):
 
     @property
     def _quantum(self) -> float | None:
-        """Ray rounds what it draws to a multiple of this."""
+        """Return the number whose multiples Ray rounds to."""
         sampler = self._known.get_sampler()
         return sampler.q if is_of_ray(sampler, "Quantized") else None
 
     @property
     def _sampler(self) -> Any:
-        """How Ray draws, before it rounds."""
+        """Return Ray's sampler, without the rounding."""
         sampler = self._known.get_sampler()
         return sampler.get_sampler() if is_of_ray(sampler, "Quantized") else sampler
 
     @property
     def _steps(self) -> range | None:
-        """The multiples of the quantum that can be drawn; `None` where they are not bounded, or
-        there is no quantum.
+        """Return the multiples of the quantum that can be drawn; `None` if unbounded or not
+        quantised.
         """
         if self.domain is None or self._quantum is None or is_of_ray(self._sampler, "Normal"):
             return None
@@ -151,7 +150,7 @@ class RayDomain(HyperParameter, stored_as="RayDomain"):
 
     @property
     def _indices(self) -> Int | None:
-        """Ray draws a quantised integer as the index of a multiple."""
+        """Return the indices of a quantised integer: Ray draws it as the index of a multiple."""
         if self._steps is None or not is_of_ray(self.domain, "Integer"):
             return None
         return Int(self.name, self._steps[0], self._steps[-1], sampling="log")
@@ -185,7 +184,7 @@ class RayDomain(HyperParameter, stored_as="RayDomain"):
 
 
 def multiples(domain: Any, quantum: float) -> range:
-    """The multiples of `quantum`, by their factors, that Ray draws from a quantised domain."""
+    """Return the factors of the multiples of `quantum` that Ray draws from a quantised domain."""
     first, last = (
         math.ceil(round(domain.lower / quantum, 9)),
         math.floor(round(domain.upper / quantum, 9)),
@@ -196,5 +195,5 @@ def multiples(domain: Any, quantum: float) -> range:
 
 
 def is_of_ray(part: Any, *kinds: str) -> bool:
-    """Whether something is a domain, or what one draws by, of one of these classes of Ray's."""
+    """Return whether an object is a Ray domain or sampler of one of these classes."""
     return any(isinstance(part, if_imported("ray.tune.search.sample", kind)) for kind in kinds)

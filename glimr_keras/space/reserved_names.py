@@ -1,21 +1,22 @@
-"""Names of values that no `build` asks for. Pure Python; runs anywhere."""
+"""Reserved names of values that no `build` requests. Pure Python; runs anywhere."""
 
 from __future__ import annotations
 
 
 class Stage:
-    """Which part of a training a trial is: names of values that only some oracles give, as
-    KerasTuner's Hyperband has them.
+    """Names of the values that describe a stage of a longer training, as in KerasTuner's Hyperband.
+
+    Only some oracles set them.
     """
 
     EPOCHS = "tuner/epochs"
-    """Up to how many epochs it trains."""
+    """The epoch at which the training stops."""
     INITIAL_EPOCH = "tuner/initial_epoch"
-    """How many of them were trained before."""
+    """The number of these epochs that were trained before."""
     PARENT = "tuner/trial_id"
-    """By which trial."""
+    """The trial that trained them."""
     BRACKET = "tuner/bracket"
     ROUND = "tuner/round"
     ITERATION = "tuner/iteration"
     NAMES = (EPOCHS, INITIAL_EPOCH, BRACKET, ROUND, ITERATION, PARENT)
-    """In KerasTuner's order."""
+    """All of them, in KerasTuner's order."""

@@ -1,5 +1,5 @@
-"""How values are spread over a range: evenly, or on a log scale from one end or the other. Pure
-Python; runs anywhere.
+"""Scales that spread values over a range: linear, or logarithmic from either end. Pure Python; runs
+anywhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ SAMPLINGS = ("linear", "log", "reverse_log")
 
 
 def scaled(sampling: str, share: float, low: float, high: float) -> float:
-    """The value below which a share, in [0, 1), of the values from `low` to `high` is."""
+    """Return the value below which a share, in [0, 1), of the values from `low` to `high` lies."""
     if sampling == "log":
         return low * (high / low) ** share
     if sampling == "reverse_log":
@@ -20,7 +20,7 @@ def scaled(sampling: str, share: float, low: float, high: float) -> float:
 
 
 def unscaled(sampling: str, value: float, low: float, high: float) -> float:
-    """The share of the values from `low` to `high` that is below `value`."""
+    """Return the share of the values from `low` to `high` that lies below `value`."""
     if high == low:
         return 0.5
     if sampling == "log":
@@ -31,7 +31,7 @@ def unscaled(sampling: str, value: float, low: float, high: float) -> float:
 
 
 def step_count(sampling: str, low: float, high: float, step: float) -> int:
-    """Number of values from `low` to `high` with a step, which multiplies on a log scale."""
+    """Return the number of stepped values from `low` to `high`; log steps multiply."""
     ratio = (high - low) / step if sampling == "linear" else math.log(high / low) / math.log(step)
     return math.floor(ratio + 1e-9) + 1
 
@@ -39,9 +39,7 @@ def step_count(sampling: str, low: float, high: float, step: float) -> int:
 def stepped(
     sampling: str, low: float, high: float, step: float, index: int, count: int
 ) -> decimal.Decimal:
-    """The value `index` steps above the lowest of `count`, computed in decimals so that 0.1 * 3 is
-    0.3.
-    """
+    """Return the value `index` steps above the lowest of `count`, in exact decimals."""
     start, width = _decimal(low), _decimal(step)
     if sampling == "linear":
         return start + width * index
@@ -49,13 +47,13 @@ def stepped(
         return start * width**index
     return (
         start + _decimal(high) - start * width ** (count - 1 - index)
-    )  # the steps are counted from the maximum
+    )  # steps count from the maximum
 
 
 def step_index(
     sampling: str, low: float, high: float, step: float, value: float, count: int
 ) -> int:
-    """How many steps a value is above the lowest of `count`."""
+    """Return the number of steps from the lowest of `count` values to `value`."""
     if sampling == "linear":
         return round((value - low) / step)
     if sampling == "log":

@@ -1,9 +1,9 @@
-"""The hyperparameters of a search, and in which configurations each of them exists. Pure Python;
-runs anywhere.
+"""The hyperparameters of a search, and the configurations in which each exists. Pure Python; runs
+anywhere.
 
-Conditions that the user wrote are known. Those that are code (`for i in range(layers):
-config.Int(f"units_{i}", …)`) are found by looking at what configurations asked for: `units_2` was
-asked for where `layers` was 3 or 4, and nowhere else.
+Conditions that the user wrote are known. Conditions in code (`for i in range(layers):
+config.Int(f"units_{i}", …)`) are inferred from what configurations requested. For example,
+`units_2` was requested where `layers` was 3 or 4, and nowhere else.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _MAX_OBSERVATIONS = 400
 
 
 class SearchSpace:
-    """Known hyperparameters, in an order in which parents come before the ones that depend on them.
+    """The known hyperparameters, with parents before their dependents.
 
     Args:
-        parameters: Their definitions.
-        observations: What configurations asked for: value by name, in the order of asking.
-        is_whole: Whether it is certain that there are no others.
-        drawn: Names of what is no hyperparameter, but a value that each configuration has.
+        parameters: The definitions.
+        observations: The requests of past configurations: value by name, in the order of requests.
+        is_whole: Whether it is certain that no other hyperparameters exist.
+        drawn: Names of values that each configuration has but that are not hyperparameters.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class SearchSpace:
         self.is_whole, self.drawn = is_whole, frozenset(drawn)
         self._parameters = {parameter.key: parameter for parameter in parameters}
         self._observations: list[Mapping[str, Any]] = []
-        self._found: dict[str, tuple[Condition, ...]] | None = None  # not looked for since
+        self._found: dict[str, tuple[Condition, ...]] | None = None  # `None`: not up to date
         self.observe(*observations)
 
     @property
@@ -46,19 +46,19 @@ class SearchSpace:
 
     @property
     def num_searched(self) -> int:
-        """How many hyperparameters have more than one value."""
+        """Return the number of hyperparameters with more than one value."""
         return sum(parameter.count != 1 for parameter in self._parameters.values())
 
     def unknown_to(self, keys: Collection[Any]) -> list[HyperParameter]:
-        """Those of its hyperparameters whose keys are not among these."""
+        """Return its hyperparameters whose keys are not in `keys`."""
         return [parameter for key, parameter in self._parameters.items() if key not in keys]
 
     def unknown(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
-        """Those of the hyperparameters that are not known."""
+        """Return the given hyperparameters that are not known."""
         return [parameter for parameter in parameters if parameter.key not in self._parameters]
 
     def update(self, parameters: Iterable[HyperParameter]) -> list[HyperParameter]:
-        """Adds hyperparameters, and returns those that were new."""
+        """Add hyperparameters, and return the new ones."""
         new = self.unknown(parameters)
         self._parameters.update({parameter.key: parameter for parameter in new})
         if new:
@@ -66,29 +66,30 @@ class SearchSpace:
         return new
 
     def observe(self, *observations: Mapping[str, Any]) -> None:
-        """Learns from what configurations asked for, to the end of their `build` or `fit`."""
+        """Learn from what configurations requested during a complete `build` or `fit`."""
         new = observations[: max(_MAX_OBSERVATIONS - len(self._observations), 0)]
         if new:
             self._observations += new
             self._found = None
 
     def conditions(self, parameter: HyperParameter) -> tuple[Condition, ...]:
-        """Where it exists: the conditions that were written, and those that were found.
+        """Return the conditions under which it exists, both written and inferred.
 
-        What is found follows from the hyperparameters and the observations, and not from when they
-        became known: a search that goes on knows all hyperparameters before its first trial.
+        Inferred conditions depend on the hyperparameters and observations, not on when they became
+        known: a resumed search knows all hyperparameters before its first trial.
         """
         if self._found is None:
             self._found = found_conditions(self._parameters.values(), self._observations)
         return parameter.conditions + self._found.get(parameter.name, ())
 
     def exists(self, parameter: HyperParameter, values: Mapping[str, Any]) -> bool:
-        """Whether a hyperparameter exists in a configuration, as far as is known."""
+        """Return whether a hyperparameter exists in a configuration, as far as is known."""
         return all(condition.holds(values) for condition in self.conditions(parameter))
 
     def walk(self, choose: Callable[[HyperParameter], Any]) -> dict[str, Any]:
-        """The values of one configuration, by name: each hyperparameter that exists is chosen,
-        parents first.
+        """Return the values of one configuration, by name.
+
+        `choose` is called for each hyperparameter that exists, parents first.
         """
         values: dict[str, Any] = {}
         for parameter in self.parameters:
@@ -101,7 +102,7 @@ class SearchSpace:
         return all(parameter.count is not None for parameter in self.parameters)
 
     def every_configuration(self) -> Iterator[dict[str, Any]]:
-        """All configurations of a finite space, one after the other."""
+        """Yield all configurations of a finite space."""
         yield from self._extensions({}, self.parameters)
 
     def _extensions(

@@ -1,4 +1,6 @@
-"""Survival analysis: losses, metrics of all samples together, and folds. Worker; folds, driver."""
+"""Survival analysis: losses, metrics over all samples, and folds. Runs in the worker; folds, in
+the driver.
+"""
 
 from glimr_keras.survival.curves import CensoringDistribution, breslow_survival
 from glimr_keras.survival.folds import survival_folds, survival_strata

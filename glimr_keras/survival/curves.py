@@ -1,5 +1,5 @@
-"""Distributions that training data tell: of censoring, and of survival by Cox's model. Runs in
-driver and worker.
+"""Distributions estimated from training data: of censoring, and of survival under Cox's model.
+Runs in driver and worker.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from glimr_keras.survival.targets import checked
 @keras.saving.register_keras_serializable(package="glimr_keras")
 @dataclasses.dataclass(frozen=True)
 class CensoringDistribution:
-    """The probability that a sample is not censored until a time, as Kaplan and Meier (1958)
-    estimate it, with the roles of events and censoring exchanged.
+    """The Kaplan-Meier estimate of the censoring distribution (Kaplan & Meier 1958).
 
-    `CensoringDistribution.of(time, event)` makes it from training data. Where a sample has the
-    event and another is censored at one time, the event was first.
+    It is the probability that a sample is not yet censored, estimated with the roles of events and
+    censoring exchanged. `CensoringDistribution.of(time, event)` estimates it from training data.
+    Where an event and a censoring have the same time, the event counts as earlier.
 
     Attributes:
-        times: Ascending times of the training data.
-        probabilities: Of not being censored until each of them, and at it.
+        times: The distinct times of the training data, ascending.
+        probabilities: For each time, the probability of not being censored up to and including it.
     """
 
     times: tuple[float, ...]
@@ -33,14 +33,17 @@ class CensoringDistribution:
 
     @classmethod
     def of(cls, time: Any, event: Any) -> CensoringDistribution:
-        """Returns the distribution of training data.
+        """Estimate the distribution from training data.
 
         Args:
-            time: Shape (samples,).
+            time: The time of each sample, shape (samples,), numbers of at least 0.
             event: 1 where the event happened, 0 where the sample is censored; shape (samples,).
 
+        Returns:
+            The estimated distribution.
+
         Raises:
-            ValueError: If shapes differ, or a value is not allowed.
+            ValueError: If the shapes differ, or a value is not allowed.
         """
         times, events = checked(time, event)
         knots, place = np.unique(times, return_inverse=True)
@@ -51,15 +54,17 @@ class CensoringDistribution:
         return cls(tuple(knots.tolist()), tuple(np.cumprod(1 - share).tolist()))
 
     def at(self, time: Any) -> np.ndarray:
-        """Returns the probabilities at `time`, an array of any shape. Behind the last time they are
-        0 if the last sample is censored, and nan else, since nobody knows.
+        """Return the probabilities at `time`, an array of any shape.
+
+        After the last time, the probability is 0 if the last sample is censored, and otherwise nan,
+        since it is unknown.
         """
         knots, at = np.array(self.times), np.asarray(time, "float64")
         found = np.concatenate([[1.0], self.probabilities])[np.searchsorted(knots, at, "right")]
         return np.where(at > knots[-1], self._behind, found)
 
     def in_graph(self, time: Any) -> Any:
-        """Returns the same for a tensor, in its precision."""
+        """Return the same probabilities for a tensor, in the tensor's dtype."""
         knots = ops.convert_to_tensor(np.array(self.times), dtype=time.dtype)
         values = ops.convert_to_tensor(np.array([1.0, *self.probabilities]), dtype=time.dtype)
         found = ops.take(values, ops.searchsorted(knots, time, side="right"), axis=0)
@@ -70,33 +75,34 @@ class CensoringDistribution:
         return float("nan") if self.probabilities[-1] > 0 else 0.0
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, JSON types only."""
+        """Return the constructor's arguments, as JSON types only."""
         return {"times": list(self.times), "probabilities": list(self.probabilities)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> CensoringDistribution:
-        """Returns the distribution that `get_config` describes."""
+        """Return the distribution that `get_config` describes."""
         return cls(tuple(config["times"]), tuple(config["probabilities"]))
 
 
 def breslow_survival(
     time: Any, event: Any, log_hazard: Any, new_log_hazard: Any, times: Any
 ) -> np.ndarray:
-    """Returns the survival functions of Cox's model, with the baseline that Breslow (1974)
-    estimates of the training data.
+    """Return survival functions under Cox's model, with Breslow's baseline (Breslow 1974).
+
+    The baseline is estimated from the training data.
 
     Args:
-        time: Of the training data, shape (samples,).
-        event: 1 where the event happened, shape (samples,).
+        time: The times of the training data, shape (samples,), numbers of at least 0.
+        event: 1 where the event happened, 0 where the sample is censored; shape (samples,).
         log_hazard: The model's outputs for the training data, shape (samples,) or (samples, 1).
-        new_log_hazard: Its outputs for others, shape (others,) or (others, 1).
-        times: Where the functions are asked for, shape (times,).
+        new_log_hazard: The model's outputs for other samples, shape (others,) or (others, 1).
+        times: The times at which to evaluate the functions, shape (times,).
 
     Returns:
         Probabilities, shape (others, times).
 
     Raises:
-        ValueError: If shapes differ, or a value is not allowed.
+        ValueError: If the shapes differ, or a value is not allowed.
     """
     moments, events = checked(time, event)
     known, new = np.ravel(_float(log_hazard)), np.ravel(_float(new_log_hazard))

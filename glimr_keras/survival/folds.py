@@ -1,4 +1,4 @@
-"""Folds of a cross validation with the same events and times in each. Runs in the driver."""
+"""Cross-validation folds with similar events and times. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from glimr_keras.survival.targets import checked
 
 
 def survival_strata(time: Any, event: Any, bins: int = 4) -> np.ndarray:
-    """Returns the stratum of each sample: whether it has the event, and the quantile of its time
-    among those that have it too, or are censored too.
+    """Return the stratum of each sample, from its event and time.
 
-    It is what `search(stratify=…)` takes, with `cv_folds`.
+    A stratum combines whether the sample has the event with a quantile of its time. The quantiles
+    are computed separately for samples with the event and for censored samples. Pass the result as
+    `search(stratify=…)`, with `cv_folds`.
 
     Args:
-        time: Shape (samples,).
-        event: 1 where the event happened, shape (samples,).
-        bins: How many quantiles there are of either kind; fewer where times are the same. Defaults
-            to 4.
+        time: The time of each sample, shape (samples,), numbers of at least 0.
+        event: 1 where the event happened, 0 where the sample is censored; shape (samples,).
+        bins: The number of quantiles for each of the two kinds; fewer where times are equal.
+            Defaults to `4`.
 
     Returns:
         Integers from 0, shape (samples,).
 
     Raises:
-        ValueError: If shapes differ, or a value is not allowed.
+        ValueError: If the shapes differ, or a value is not allowed.
     """
     bins = checked_count("bins", bins)
     times, events = checked(time, event)
@@ -42,27 +43,28 @@ def survival_strata(time: Any, event: Any, bins: int = 4) -> np.ndarray:
 def survival_folds(
     time: Any, event: Any, folds: int, seed: int, groups: Any = None, bins: int = 4
 ) -> np.ndarray:
-    """Returns the fold of each sample, such that events and times are alike in all.
+    """Return the fold of each sample, with similar events and times in all folds.
 
-    Without groups, the numbers of samples, and of events, differ by at most 1 between folds, and
-    of any so many neighbours in time with the event about one is in each. With groups, each goes
-    where there is the least of what it has, by `survival_strata`, the largest first. It is what
-    `search(folds=…)` takes, with `cv_folds`.
+    Without groups, the number of samples, and of events, differs by at most 1 between folds. Among
+    `folds` events that are neighbours in time, about one is in each fold. With groups, the largest
+    group is assigned first, each to the fold that has the least of its strata (`survival_strata`).
+    Pass the result as `search(folds=…)`, with `cv_folds`.
 
     Args:
-        time: Shape (samples,).
-        event: 1 where the event happened, shape (samples,).
-        folds: How many; at least 2.
-        seed: The same seed makes the same folds.
-        groups: Of each sample, shape (samples,), such as its patient; a group is in one fold.
-        bins: With groups, how many quantiles of time there are. Defaults to 4.
+        time: The time of each sample, shape (samples,), numbers of at least 0.
+        event: 1 where the event happened, 0 where the sample is censored; shape (samples,).
+        folds: The number of folds, at least 2.
+        seed: The random seed. The same seed gives the same folds.
+        groups: The group of each sample, such as its patient, shape (samples,). A group is never
+            split between folds. Defaults to `None`, which means no groups.
+        bins: With groups, the number of quantiles of time. Defaults to `4`.
 
     Returns:
         Integers from 0 to `folds - 1`, shape (samples,).
 
     Raises:
-        ValueError: If shapes differ, a value is not allowed, or there are too few events,
-            groups, or too few groups with an event, for each fold to have one.
+        ValueError: If the shapes differ, or a value is not allowed. Also if there are too few
+            events, groups, or groups with an event, for each fold to have one.
     """
     folds = checked_count("folds", folds, 2)
     times, events = checked(time, event)
@@ -102,7 +104,7 @@ def survival_folds(
 def _dealt(
     times: np.ndarray, events: np.ndarray, folds: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Deals out the samples in the order of event and time, to all folds before one has another."""
+    """Deal out the samples, sorted by event and time, one to each fold in every round."""
     order = np.lexsort((generator.random(len(times)), times, ~events))
     rounds = -(-len(times) // folds)
     dealt = generator.permuted(np.tile(np.arange(folds), (rounds, 1)), axis=1).reshape(-1)
@@ -112,14 +114,14 @@ def _dealt(
 
 
 def _assigned(counts: np.ndarray, folds: int, generator: np.random.Generator) -> np.ndarray:
-    """The fold of each group, whose samples in each stratum are `counts`."""
-    share = counts / counts.sum(axis=0)  # of a stratum, however frequent it is
+    """Return the fold of each group, given its number of samples in each stratum."""
+    share = counts / counts.sum(axis=0)  # every stratum has the same weight
     share = np.hstack([share, counts.sum(axis=1, keepdims=True) / counts.sum()])
     order = np.lexsort((generator.random(len(counts)), -counts.sum(axis=1)))
     filled = np.zeros((folds, share.shape[1]))
     parts = np.empty(len(counts), int)
     for index in order:
-        more = filled @ share[index]  # what the sum of squares grows by
+        more = filled @ share[index]  # the growth of the sum of squares
         fullness = filled[:, -1]
         best = np.flatnonzero(np.isclose(more, more.min()))
         parts[index] = best[np.argmin(fullness[best])]

@@ -1,4 +1,4 @@
-"""Intervals of time, and survival functions from hazards in them. Runs in driver and worker."""
+"""Time intervals, and survival functions from the hazards in them. Runs in driver and worker."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from glimr_keras.survival.targets import checked
 
 
 def time_cuts(time: Any, event: Any, num: int) -> list[float]:
-    """Returns the ends of `num` intervals of time that have about the same number of events each.
+    """Return the ends of `num` time intervals with about the same number of events each.
 
     Args:
-        time: Of the training data, shape (samples,).
-        event: 1 where the event happened, shape (samples,).
-        num: How many intervals; at least 1.
+        time: The times of the training data, shape (samples,), numbers of at least 0.
+        event: 1 where the event happened, 0 where the sample is censored; shape (samples,).
+        num: The number of intervals, at least 1.
 
     Returns:
-        Ascending times of events; the last is that of the last event.
+        Ascending times of events; the last is the time of the last event.
 
     Raises:
         ValueError: If the events have fewer than `num` different times above 0.
@@ -37,7 +37,7 @@ def time_cuts(time: Any, event: Any, num: int) -> list[float]:
         )
     ranks = np.ceil(np.arange(1, num + 1) / num * len(happened)).astype(int) - 1
     places = np.searchsorted(different, happened[ranks])
-    for index in range(1, num):  # frequent times may be several quantiles
+    for index in range(1, num):  # a frequent time may be several quantiles
         places[index] = max(places[index], places[index - 1] + 1)
     for index in range(num):
         places[index] = min(places[index], len(different) - num + index)
@@ -45,10 +45,10 @@ def time_cuts(time: Any, event: Any, num: int) -> list[float]:
 
 
 def checked_cuts(cuts: Sequence[float]) -> list[float]:
-    """Ascending numbers above 0, also in float32.
+    """Return the cuts as floats, checked to ascend from above 0, also in float32.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If they do not.
     """
     found = np.asarray(cuts, "float64")
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
@@ -59,22 +59,24 @@ def checked_cuts(cuts: Sequence[float]) -> list[float]:
 
 
 def log_survival(logits: Any) -> Any:
-    """The logarithm of the survival function at the end of each interval, from the logits of
-    hazards; shape (samples, intervals).
+    """Return the log of the survival function at the end of each interval.
+
+    The argument is the logits of the hazards, shape (samples, intervals).
     """
     return -ops.cumsum(ops.softplus(logits), axis=1)
 
 
 class Interpolation:
-    """The survival function between the ends of intervals: its logarithm is linear there, as if the
-    hazard did not change within an interval.
+    """The survival function between the ends of intervals.
+
+    Its logarithm is interpolated linearly, as if the hazard were constant within an interval.
 
     Args:
         cuts: The ends of the intervals.
-        times: Where the function is asked for, from 0 to the last cut.
+        times: The times at which to evaluate the function, from 0 to the last cut, both included.
 
     Raises:
-        ValueError: If a time is outside.
+        ValueError: If a time is outside that range.
     """
 
     def __init__(self, cuts: Sequence[float], times: Sequence[float]) -> None:
@@ -89,7 +91,7 @@ class Interpolation:
         self._share = (at - ends[self._after - 1]) / width
 
     def survival(self, logits: Any) -> Any:
-        """Returns the survival function at the times, shape (samples, times), a tensor."""
+        """Return the survival function at the times, a tensor of shape (samples, times)."""
         ends = log_survival(logits)
         ends = ops.concatenate([ops.zeros_like(ends[:, :1]), ends], axis=1)
         share = ops.convert_to_tensor(self._share, dtype=ends.dtype)[None, :]
@@ -98,19 +100,20 @@ class Interpolation:
 
 
 def discrete_survival(logits: Any, cuts: Sequence[float], times: Sequence[float]) -> np.ndarray:
-    """Returns the survival function of a model that was trained with `DiscreteHazard`.
+    """Return the survival function of a model trained with `DiscreteHazard`.
 
     Args:
         logits: The model's outputs, shape (samples, intervals).
-        cuts: Those of the loss.
-        times: Where the function is asked for, from 0 to the last cut. Between cuts its logarithm
-            is interpolated, as if the hazard did not change within an interval.
+        cuts: The `cuts` of the loss.
+        times: The times at which to evaluate the function, from 0 to the last cut, both included.
+            Between cuts, its logarithm is interpolated, as if the hazard were constant within an
+            interval.
 
     Returns:
         Probabilities, shape (samples, times).
 
     Raises:
-        ValueError: If a time is outside of the intervals, or shapes do not fit.
+        ValueError: If a time is outside the intervals, or the shapes do not match.
     """
     cuts = checked_cuts(cuts)
     given = ops.convert_to_tensor(logits)

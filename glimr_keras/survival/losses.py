@@ -1,4 +1,4 @@
-"""Losses of survival analysis. Runs in the worker; constructors, driver."""
+"""Losses for survival analysis. Runs in the worker; constructors, in the driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glimr_keras.survival.targets import one_column, parts, precise, weights_of
 TIES = ("efron", "breslow")
 
 _NOTHING = -1e30
-"""The logarithm of what is left out of a sum; finite, so that gradients are."""
+"""The logarithm of terms left out of a sum; finite, so that gradients are finite."""
 
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
@@ -22,28 +22,31 @@ class CoxPartialLikelihood(keras.losses.Loss):
     """The negative log partial likelihood of Cox's model (Cox 1972).
 
     The model has one output for each sample, its log hazard, shape (samples, 1), without
-    activation. Targets are those of `survival_target`: shape (samples, 2), time and event. Samples
-    without a time or event (nan) are left out.
+    activation. Targets come from `survival_target`: shape (samples, 2), time and event. Samples
+    without a time or event (nan) are ignored.
 
-    A sample is compared with those of its batch that are still at risk, so batches are to be large,
-    and with `tf.distribute` these are the samples of one device. A batch without an event has the
-    loss 0. Each sum is relative to its largest term, so that any log hazards may occur in float32.
-    Time and memory grow with the square of the batch: 4,096 samples take half a gigabyte.
+    Each sample is compared with the samples of its batch that are still at risk, so use large
+    batches. With `tf.distribute`, only samples on the same device are compared. A batch without an
+    event has the loss 0. Each sum is relative to its largest term, so any log hazards work in
+    float32. Time and memory grow with the square of the batch size: 4,096 samples take half a
+    gigabyte.
 
-    A sample weight is a case weight, as in R's `coxph`: a sample of weight 2 counts as two, both as
-    an event and as one at risk (with Efron's ties, deaths of a time have their mean weight). One of
-    weight 0 is left out.
+    A sample weight is a case weight, as in R's `coxph`. A sample of weight 2 counts as two, both as
+    an event and as one at risk. With Efron's ties, events at the same time have their mean weight.
+    Samples of weight 0 are ignored.
 
     Args:
-        ties: How events at the same time are taken: `"efron"` (Efron 1977), which is closer to the
+        ties: How to handle events at the same time: `"efron"` (Efron 1977), which is closer to the
             exact likelihood, or `"breslow"` (Breslow 1974). Defaults to `"efron"`.
-        reduction: As of every Keras loss. The loss of an event is at its sample, and 0 at those
-            that are censored or left out; these count in `"sum_over_batch_size"`. Defaults to that.
-        name: Defaults to `"cox_partial_likelihood"`.
-        dtype: Of the computation, at least float32. Defaults to Keras' float.
+        reduction: The reduction, as for every Keras loss. Censored and ignored samples have the
+            loss 0 and count in `"sum_over_batch_size"`. Defaults to `"sum_over_batch_size"`.
+        name: The name of the loss. Defaults to `"cox_partial_likelihood"`.
+        dtype: The dtype of the computation, at least float32. Defaults to `None`, which means
+            Keras' default float type.
 
     Raises:
-        ValueError: If `ties` is neither; when called, if targets or outputs have another shape.
+        ValueError: If `ties` is neither of the two, or, when called, if targets or outputs have
+            another shape.
 
     References: Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x; Breslow 1974,
     doi:10.2307/2529620; Efron 1977, doi:10.1080/01621459.1977.10480613.
@@ -62,7 +65,7 @@ class CoxPartialLikelihood(keras.losses.Loss):
         self.ties = ties
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Returns the reduced loss; weights count among those at risk too."""
+        """Return the reduced loss; the weights also apply to samples at risk."""
         if sample_weight is None:
             return super().__call__(y_true, y_pred)
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
@@ -74,8 +77,9 @@ class CoxPartialLikelihood(keras.losses.Loss):
         return loss * ops.divide_no_nan(count, ops.sum(weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each sample, shape (samples,); a third column of `y_true` has case
-        weights.
+        """Return the loss of each sample, shape (samples,).
+
+        A third column of `y_true` holds case weights.
         """
         time, event, known = parts(y_true)
         one, zero = ops.ones_like(time), ops.zeros_like(time)
@@ -85,7 +89,7 @@ class CoxPartialLikelihood(keras.losses.Loss):
         hazard = ops.where(known, one_column(y_pred), zero)
         died = ops.logical_and(known, event > 0)
         member = hazard + ops.log(weight)
-        # of a row, those of the columns
+        # each row marks the columns that are at risk
         at_risk = ops.logical_and(known[None, :], time[None, :] >= time[:, None])
         largest, of_sum = _log_sums(member, at_risk)
         of_time = weight
@@ -94,34 +98,35 @@ class CoxPartialLikelihood(keras.losses.Loss):
             tied = ops.cast(is_tied, time.dtype)
             total = ops.maximum(ops.sum(tied, axis=1), one)
             of_time = ops.sum(tied * weight[None, :], axis=1) / total
-            # only of events, since that of others may be all, whose logarithm has no gradient
+            # events only: for others the share may be 1, where the logarithm has no gradient
             share = ops.where(died, ops.sum(ops.tril(tied, -1), axis=1) / total, zero)
             largest_tied, of_tied = _log_sums(member, is_tied)
             excess = (largest_tied - largest) + (of_tied - of_sum)
-            # a part is not more than the whole, and rounding must not make it so
+            # a part never exceeds the whole, and rounding must not change that
             excess = excess - ops.stop_gradient(ops.maximum(excess, zero))
             of_sum = of_sum + ops.log1p(-share * ops.exp(excess))
-        # first what is large and nearly the same, so that no digits of the rest are lost
+        # first the large, nearly equal terms, so that the rest loses no digits
         losses = of_time * (largest - hazard) + (of_time - weight) * hazard + of_time * of_sum
         return ops.where(died, losses, zero)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, JSON types only."""
+        """Return the constructor's arguments, as JSON types only."""
         return {**super().get_config(), "ties": self.ties}
 
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
 class DiscreteHazard(keras.losses.Loss):
-    """The negative log likelihood of hazards in intervals of time (Gensheimer & Narasimhan 2019).
+    """The negative log likelihood of hazards in time intervals (Gensheimer & Narasimhan 2019).
 
-    The model has an output for each interval, the logit of its hazard: of the probability that the
-    event happens in it if it has not happened before. Shape (samples, intervals), without
-    activation. Interval k is from `cuts[k - 1]` to `cuts[k]`, the first from 0; its end belongs to
-    it and its begin does not. Targets are those of `survival_target`: shape (samples, 2), time and
-    event. Samples without a time or event (nan) have the loss 0.
+    The model has one output for each interval, shape (samples, intervals), without activation. It
+    is the logit of the hazard: the probability that the event happens in this interval, given that
+    it has not happened before. Interval k goes from `cuts[k - 1]` to `cuts[k]`, the first from 0.
+    It includes its end but not its start. Targets come from `survival_target`: shape (samples, 2),
+    time and event. Samples without a time or event (nan) have the loss 0.
 
-    A sample with the event has survived the intervals before its own; an event behind the last cut
-    is survival of all. One that is censored has survived those whose middle it has reached.
+    A sample with the event has survived the intervals before its own. An event after the last cut
+    counts as survival of all intervals. A censored sample has survived the intervals whose midpoint
+    it has reached.
 
     The loss is a sum over samples: batches may have any size, and a sample weight multiplies the
     sample's loss.
@@ -129,13 +134,14 @@ class DiscreteHazard(keras.losses.Loss):
     Args:
         cuts: The ends of the intervals, ascending numbers above 0, in the unit of the times; see
             `time_cuts`.
-        reduction: As of every Keras loss. Defaults to `"sum_over_batch_size"`.
-        name: Defaults to `"discrete_hazard"`.
-        dtype: Of the computation, at least float32. Defaults to Keras' float.
+        reduction: The reduction, as for every Keras loss. Defaults to `"sum_over_batch_size"`.
+        name: The name of the loss. Defaults to `"discrete_hazard"`.
+        dtype: The dtype of the computation, at least float32. Defaults to `None`, which means
+            Keras' default float type.
 
     Raises:
-        ValueError: If `cuts` do not ascend from above 0; when called, if targets or outputs have
-            another shape.
+        ValueError: If `cuts` do not ascend from above 0, or, when called, if targets or outputs
+            have another shape.
 
     References: Gensheimer and Narasimhan 2019, doi:10.7717/peerj.6257.
     """
@@ -151,7 +157,7 @@ class DiscreteHazard(keras.losses.Loss):
         self.cuts = checked_cuts(cuts)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each sample, shape (samples,)."""
+        """Return the loss of each sample, shape (samples,)."""
         if len(y_pred.shape) != 2 or y_pred.shape[1] != len(self.cuts):
             raise ValueError(
                 f"The model must have an output for each of {len(self.cuts)} intervals. Received: "
@@ -167,19 +173,20 @@ class DiscreteHazard(keras.losses.Loss):
         failed = ops.logical_and(event, inside)
         reached = ops.logical_and(ops.logical_not(event), time >= (begins + ends) / 2)
         survived = ops.logical_or(behind, reached)
-        # each logit once, without a difference of large numbers
+        # each logit is used once, without differences of large numbers
         losses = ops.where(survived, ops.softplus(y_pred), ops.zeros_like(y_pred))
         losses = losses + ops.where(failed, ops.softplus(-y_pred), ops.zeros_like(y_pred))
         return ops.sum(ops.where(known, losses, ops.zeros_like(losses)), axis=1)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, JSON types only."""
+        """Return the constructor's arguments, as JSON types only."""
         return {**super().get_config(), "cuts": list(self.cuts)}
 
 
 def _log_sums(values: Any, mask: Any) -> tuple[Any, Any]:
-    """For each row of `mask`, the logarithm of the sum of `exp(values)` over the samples in it: the
-    largest of the values, and what is to be added.
+    """Return the log of the sum of `exp(values)` over each row of `mask`, in two parts.
+
+    The parts are the largest of the values and the term to add to it.
     """
     chosen = ops.where(mask, values[None, :], _NOTHING)
     largest = ops.stop_gradient(ops.max(chosen, axis=1))

@@ -1,9 +1,9 @@
-"""Metrics of survival analysis, of all samples together. Runs in the worker; constructors, driver.
+"""Survival metrics over all samples. Runs in the worker; constructors, in the driver.
 
-Keras makes a metric's value after each batch, in the compiled graph, of a state whose size is
-fixed. A concordance is of pairs, so it keeps the samples it has seen, up to its `capacity`, and
-compares each batch with those before it and with itself. So after each batch its value is that of
-all pairs so far, and no batch costs more than its own pairs.
+Keras computes a metric's value after each batch, in the compiled graph, from a state of fixed
+size. A concordance is over pairs, so the metric stores the samples it has seen, up to its
+`capacity`. It compares each batch with the stored samples and with itself. So its value covers
+all pairs so far after each batch, and a batch costs no more than its own pairs.
 """
 
 from __future__ import annotations
@@ -25,46 +25,47 @@ from glimr_keras.survival.targets import one_column, precise, weighted_parts
 OUTPUTS = ("log_hazard", "discrete_hazard")
 
 _CHUNK = 1024
-"""How many stored samples a batch is compared with at a time."""
+"""The number of stored samples that a batch is compared with at a time."""
 
 _MOST = 2**24
-"""Up to which float32 counts."""
+"""The largest count that is exact in float32."""
 
 _NOT_NOW = (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError)
-"""What a backend raises when it is asked for a value while it makes a graph."""
+"""The errors that backends raise when a value is requested while a graph is traced."""
 
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
 class ConcordanceIndex(keras.metrics.Metric):
-    """Harrell's concordance of all samples (Harrell et al. 1996): the share of comparable pairs in
-    which who has the event first has the higher risk.
+    """Harrell's concordance index over all samples (Harrell et al. 1996).
 
-    A pair is comparable if the earlier of the two has the event; at one time, one that has it and
-    one that is censored. A pair with the same risk, to 1e-8, counts half. It is the same as
-    `concordance_index_censored` of scikit-survival, and more is better.
+    It is the share of comparable pairs in which the sample with the earlier event has the higher
+    risk. A pair is comparable if the earlier sample has the event. At equal times, a pair is
+    comparable if one has the event and the other is censored. A pair with equal risks, within 1e-8,
+    counts half. The value equals `concordance_index_censored` of scikit-survival; higher is better.
 
-    Targets are those of `survival_target`: shape (samples, 2), time and event. Samples without a
-    time or event (nan), or of weight 0, are left out. With other weights, a pair has the product of
-    those of its samples. (Keras gives weights to `weighted_metrics` only.)
+    Targets come from `survival_target`: shape (samples, 2), time and event. Samples without a time
+    or event (nan), or of weight 0, are ignored. With other weights, a pair is weighted by the
+    product of its samples' weights. (Keras passes weights only to `weighted_metrics`.)
 
-    The value is nan while no pair is comparable, when an output was not finite, and when there were
-    more samples than `capacity`, which is also warned of. Each sample that it can hold takes 28
-    bytes.
+    The value is nan while no pair is comparable, and after a non-finite output. It is also nan,
+    with a warning, when there were more samples than `capacity`. Each sample of the capacity takes
+    28 bytes.
 
     Args:
-        output: What the model's outputs are: `"log_hazard"`, one risk for each sample, shape
-            (samples, 1); or `"discrete_hazard"`, logits of hazards as `DiscreteHazard` has them,
-            shape (samples, intervals), whose risk is how many intervals are expected to end behind
+        output: The meaning of the model's outputs. `"log_hazard"`: one risk for each sample, shape
+            (samples, 1). `"discrete_hazard"`: logits of hazards as for `DiscreteHazard`, shape
+            (samples, intervals). Their risk is the expected number of intervals that end after
             the event. Defaults to `"log_hazard"`.
-        capacity: The most samples of one validation, or of one epoch of the training. Defaults to
-            16384.
-        name: Defaults to `"concordance_index"`.
-        dtype: Of the computation, at least float32. Defaults to Keras' float.
+        capacity: The largest number of samples in one validation, or in one epoch of training,
+            from 2 to 2**24, both included. Defaults to `16384`.
+        name: The name of the metric. Defaults to `"concordance_index"`.
+        dtype: The dtype of the computation, at least float32. Defaults to `None`, which means
+            Keras' default float type.
 
     Raises:
-        ValueError: If `output` is neither, or `capacity` no count or above 2**24; when called, if
-            targets or outputs have another shape, or `tf.distribute` has several devices, of which
-            each sees its own samples only.
+        ValueError: If `output` is neither of the two, or `capacity` is not an integer in its range.
+            Also, when called, if targets or outputs have another shape, or if `tf.distribute` has
+            several devices, since each sees only its own samples.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class ConcordanceIndex(keras.metrics.Metric):
         super().__init__(name=name, dtype=precise(dtype))
         self._direction = "up"
         self.output, self.capacity = output, capacity
-        # with a row at least for what does not count
+        # with at least one row for samples that do not count
         self._size = -(-(self.capacity + 1) // _CHUNK) * _CHUNK
         self._stored = self.add_variable((self._size, 5), "zeros", dtype=self.dtype, name="stored")
         self._pairs = self.add_variable((self._size, 2), "zeros", dtype=self.dtype, name="pairs")
@@ -90,7 +91,7 @@ class ConcordanceIndex(keras.metrics.Metric):
         self._broken = self.add_variable((), "zeros", dtype=self.dtype, name="broken")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Takes in a batch: targets of shape (samples, 2), the model's outputs, and weights."""
+        """Add a batch: targets of shape (samples, 2), the model's outputs, and weights."""
         _check_one_device(self)
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
         time, event, known, weight = weighted_parts(y_true, sample_weight)
@@ -117,11 +118,11 @@ class ConcordanceIndex(keras.metrics.Metric):
         self._broken.assign(ops.maximum(self._broken, ops.cast(is_broken, self.dtype)))
 
     def result(self) -> Any:
-        """Returns the concordance of all samples so far, a scalar."""
+        """Return the concordance of all samples so far, a scalar."""
         self._warn_if_full()
         is_filled = ops.arange(self._size, dtype="int32") < ops.cast(self._seen, "int32")
         counts = ops.where(is_filled, self._stored[:, 4], ops.zeros_like(self._stored[:, 4]))
-        # in two steps, since a long sum loses digits
+        # in two steps, since one long sum loses digits
         weighted = ops.reshape(counts[:, None] * self._pairs, (-1, 128, 2))
         concordant, comparable = ops.unstack(ops.sum(ops.sum(weighted, axis=1), axis=0), 2)
         is_void = ops.logical_or(self._broken > 0, self._seen > self.capacity)
@@ -132,11 +133,11 @@ class ConcordanceIndex(keras.metrics.Metric):
         return ops.where(is_void, nan, concordant / comparable)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, JSON types only."""
+        """Return the constructor's arguments, as JSON types only."""
         return {**super().get_config(), "output": self.output, "capacity": self.capacity}
 
     def _pair_weights(self, time: Any, died: Any) -> Any:
-        """What the pairs count in which a sample is the earlier, shape (samples,)."""
+        """Return the weight of the pairs in which a sample is the earlier one, shape (samples,)."""
         return ops.ones_like(time)
 
     def _risk(self, y_pred: Any) -> Any:
@@ -152,11 +153,11 @@ class ConcordanceIndex(keras.metrics.Metric):
     def _compared(
         self, batch: Any, fits: Any, stored: Any, before: Any, after: Any
     ) -> tuple[Any, Any]:
-        """Compares a batch with all that is stored, itself included.
+        """Compare a batch with all stored samples, including itself.
 
         Returns:
-            Of each sample of the batch, the concordant and the comparable pairs in which it is the
-            earlier, shape (samples, 2); and those of each stored one, with the new ones.
+            The numbers of concordant and comparable pairs in which a sample is the earlier one.
+            First for the batch, shape (samples, 2), then for the stored samples, with new pairs.
         """
         end = ops.minimum(after, self.capacity)
         new = ops.concatenate([batch, ops.cast(fits, self.dtype)[:, None]], axis=1)
@@ -180,7 +181,7 @@ class ConcordanceIndex(keras.metrics.Metric):
             begin = ops.convert_to_tensor(0, dtype="int32")
             _, found, pairs = ops.while_loop(goes_on, step, (begin, found, pairs))
             return found, pairs
-        for start in range(0, int(known_end), _CHUNK):  # JAX would compile each loop anew
+        for start in range(0, int(known_end), _CHUNK):  # JAX would recompile each loop
             _, found, pairs = step(start, found, pairs)
         return found, pairs
 
@@ -196,23 +197,24 @@ class ConcordanceIndex(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
 class UnoConcordanceIndex(ConcordanceIndex):
-    """Uno's concordance of all samples, which does not depend on how samples are censored (Uno et
-    al. 2011).
+    """Uno's concordance index over all samples, independent of the censoring (Uno et al. 2011).
 
-    It is `ConcordanceIndex` with pairs that have weights by the probability, in the training data,
-    that the earlier event was not censored. It is the same as `concordance_index_ipcw` of
-    scikit-survival, and more is better. It is nan also where an event before `tau` is at a time at
-    which, in the training data, all are censored or none was seen.
+    It is `ConcordanceIndex` with weighted pairs. The weights depend on the probability, in the
+    training data, that the earlier event was not censored. The value equals
+    `concordance_index_ipcw` of scikit-survival; higher is better. It is also nan if an event before
+    `tau` is at a time when all training samples are censored, or after the last of them.
 
     Args:
         censoring: `CensoringDistribution.of(time, event)` of the training data.
-        tau: Events at or after this time do not count. Defaults to all events.
-        output, capacity, dtype: As for `ConcordanceIndex`.
-        name: Defaults to `"uno_concordance_index"`.
+        tau: Ignore events at or after this time. Defaults to `None`, which means all events count.
+        output: As for `ConcordanceIndex`. Defaults to `"log_hazard"`.
+        capacity: As for `ConcordanceIndex`. Defaults to `16384`.
+        name: The name of the metric. Defaults to `"uno_concordance_index"`.
+        dtype: As for `ConcordanceIndex`. Defaults to `None`.
 
     Raises:
-        TypeError: If `censoring` is something else.
-        ValueError: As `ConcordanceIndex`.
+        TypeError: If `censoring` is not a `CensoringDistribution`.
+        ValueError: As for `ConcordanceIndex`.
     """
 
     def __init__(
@@ -229,7 +231,7 @@ class UnoConcordanceIndex(ConcordanceIndex):
         self.tau = None if tau is None else float(tau)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, JSON types only."""
+        """Return the constructor's arguments, as JSON types only."""
         censoring = keras.saving.serialize_keras_object(self.censoring)
         return {**super().get_config(), "censoring": censoring, "tau": self.tau}
 
@@ -244,33 +246,35 @@ class UnoConcordanceIndex(ConcordanceIndex):
 
 @keras.saving.register_keras_serializable(package="glimr_keras")
 class IntegratedBrierScore(keras.metrics.Metric):
-    """The Brier score of all samples, its mean over a range of times (Graf et al. 1999).
+    """The Brier score over all samples, averaged over a range of times (Graf et al. 1999).
 
-    The Brier score of a time is the mean squared difference between who is still without the event
-    and the predicted probability of it, with weights for those that are censored. It is the same as
-    `integrated_brier_score` of scikit-survival, and less is better.
+    The Brier score at a time is a mean squared difference, weighted to account for censoring. It is
+    between being event-free, as 0 or 1, and the predicted probability of it. The value equals
+    `integrated_brier_score` of scikit-survival; lower is better.
 
-    Targets are those of `survival_target`: shape (samples, 2), time and event. Samples without a
-    time or event (nan), or of weight 0, are left out; with other weights, the mean over samples is
-    weighted. Since the distribution of censoring is given, it is a mean over samples and needs no
-    capacity. It is nan without any.
+    Targets come from `survival_target`: shape (samples, 2), time and event. Samples without a time
+    or event (nan), or of weight 0, are ignored. With other weights, the mean over samples is
+    weighted. As the censoring distribution is given, the score is a mean over samples and needs no
+    capacity. It is nan without samples.
 
     Args:
-        times: At least two, ascending, within those of the training data. The mean is by the
-            trapezoidal rule.
+        times: At least two ascending times, within the times of the training data. The mean uses
+            the trapezoidal rule.
         censoring: `CensoringDistribution.of(time, event)` of the training data.
-        cuts: Those of `DiscreteHazard`, if the model has its outputs, shape (samples, intervals);
-            between them, the logarithm of the survival function is interpolated. `None` if the
-            outputs are probabilities of no event until each of `times`, shape (samples, times).
-            Defaults to `None`. (Cox's model needs a baseline first: see `breslow_survival`.)
-        name: Defaults to `"integrated_brier_score"`.
-        dtype: Of the computation, at least float32. Defaults to Keras' float.
+        cuts: The `cuts` of `DiscreteHazard`, for a model with its outputs, shape (samples,
+            intervals). Between cuts, the logarithm of the survival function is interpolated.
+            Defaults to `None`, which means that the outputs are probabilities of no event until
+            each of `times`, shape (samples, times). (Cox's model needs a baseline first: see
+            `breslow_survival`.)
+        name: The name of the metric. Defaults to `"integrated_brier_score"`.
+        dtype: The dtype of the computation, at least float32. Defaults to `None`, which means
+            Keras' default float type.
 
     Raises:
-        TypeError: If `censoring` is something else.
-        ValueError: If `times` are too few, do not ascend, or are behind the training data or the
-            last cut; when called, if targets or outputs have another shape, or `tf.distribute` has
-            several devices.
+        TypeError: If `censoring` is not a `CensoringDistribution`.
+        ValueError: If there are fewer than two `times`, they do not ascend, or they exceed the
+            training data or the last cut. Also, when called, if targets or outputs have another
+            shape, or if `tf.distribute` has several devices.
     """
 
     def __init__(
@@ -290,11 +294,11 @@ class IntegratedBrierScore(keras.metrics.Metric):
         self._between = None if self.cuts is None else Interpolation(self.cuts, self.times)
         self._share = trapezoid(at)
         self._of_living = inverse(self.censoring.at(at))
-        # sums, with what was lost of each by rounding
+        # sums, with the rounding error of each
         self._sums = self.add_variable((2, 2), "zeros", dtype=self.dtype, name="sums")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Takes in a batch: targets of shape (samples, 2), the model's outputs, and weights."""
+        """Add a batch: targets of shape (samples, 2), the model's outputs, and weights."""
         _check_one_device(self)
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
         time, event, known, weight = weighted_parts(y_true, sample_weight)
@@ -302,24 +306,24 @@ class IntegratedBrierScore(keras.metrics.Metric):
         scores = ops.where(known, scores * weight, ops.zeros_like(scores))
         added = ops.stack([ops.sum(scores), ops.sum(weight)])
         total, lost = ops.convert_to_tensor(self._sums[0]), ops.convert_to_tensor(self._sums[1])
-        added = added - lost  # Kahan's sum
+        added = added - lost  # Kahan summation
         new = total + added
         self._sums.assign(ops.stack([new, (new - total) - added]))
 
     def result(self) -> Any:
-        """Returns the score of all samples so far, a scalar."""
+        """Return the score of all samples so far, a scalar."""
         scores, weight = ops.unstack(self._sums[0] - self._sums[1], 2)
         nan = ops.full_like(weight, float("nan"))
         return ops.where(weight > 0, scores / ops.where(weight > 0, weight, nan), nan)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, JSON types only."""
+        """Return the constructor's arguments, as JSON types only."""
         own = {"times": list(self.times), "cuts": None if self.cuts is None else list(self.cuts)}
         censoring = keras.saving.serialize_keras_object(self.censoring)
         return {**super().get_config(), **own, "censoring": censoring}
 
     def _scores(self, time: Any, died: Any, y_pred: Any) -> Any:
-        """The score of each sample, a mean over the times; shape (samples,)."""
+        """Return the score of each sample, averaged over the times; shape (samples,)."""
         columns = len(self.times if self.cuts is None else self.cuts)
         if len(y_pred.shape) != 2 or y_pred.shape[1] != columns:
             raise ValueError(
@@ -344,12 +348,14 @@ class IntegratedBrierScore(keras.metrics.Metric):
 
 
 def _pairs_between(earlier: Any, later: Any) -> Any:
-    """The weights of the concordant and of the comparable pairs in which each of `earlier` has the
-    event first, shape (earlier, 2).
+    """Return the weights of pairs in which each of `earlier` has the event first.
+
+    The columns are concordant and comparable pairs, shape (earlier, 2).
 
     Args:
-        earlier, later: Columns: time, event, risk, weight, another, and whether it is one; shape
-            (…, 6).
+        earlier: Samples, shape (…, 6), with the columns time, event, risk, weight, an unused one,
+            and whether the row is a sample.
+        later: Samples in the same form.
     """
     time, event, risk, _, _, counts = (
         column[:, None] for column in ops.unstack(earlier, 6, axis=1)
@@ -366,7 +372,7 @@ def _pairs_between(earlier: Any, later: Any) -> Any:
 
 
 def _value_of(scalar: Any) -> float | None:
-    """A number, or `None` while a graph is made, where it has none."""
+    """Return a scalar as a float, or `None` while a graph is traced."""
     try:
         return float(ops.convert_to_numpy(ops.convert_to_tensor(scalar)))
     except _NOT_NOW:
@@ -374,7 +380,7 @@ def _value_of(scalar: Any) -> float | None:
 
 
 def _checked_censoring(given: Any) -> CensoringDistribution:
-    """A distribution, or what one is in a configuration."""
+    """Return a distribution, deserialized where it comes from a configuration."""
     if isinstance(given, dict):
         given = keras.saving.deserialize_keras_object(given)
     if not isinstance(given, CensoringDistribution):

@@ -13,28 +13,28 @@ TIED = 1e-8
 """Risks that differ by no more are tied, as in scikit-survival."""
 
 _PAIRS = 4_000_000
-"""How many pairs are compared at a time."""
+"""The number of pairs to compare at a time."""
 
 
 def concordance_index(time: Any, event: Any, risk: Any, tied_tol: float = TIED) -> float:
-    """Returns Harrell's concordance: the share of comparable pairs in which who has the event first
-    has the higher risk.
+    """Return Harrell's concordance index.
 
-    A pair is comparable if the earlier of the two has the event; at one time, one that has it and
-    one that is censored. A pair with the same risk counts half.
+    It is the share of comparable pairs in which the sample with the earlier event has the higher
+    risk. A pair is comparable if the earlier sample has the event. At equal times, a pair is
+    comparable if one has the event and the other is censored. A pair with equal risks counts half.
 
     Args:
-        time: Shape (samples,).
-        event: 1 where the event happened, shape (samples,).
-        risk: The higher, the sooner the event, such as a log hazard; shape (samples,) or
-            (samples, 1).
-        tied_tol: Risks that differ by no more are the same. Defaults to 1e-8.
+        time: The time of each sample, shape (samples,), numbers of at least 0.
+        event: 1 where the event happened, 0 where the sample is censored; shape (samples,).
+        risk: The risk of each sample, such as a log hazard; higher means an earlier event. Shape
+            (samples,) or (samples, 1).
+        tied_tol: Risks that differ by no more than this are equal. Defaults to `1e-8`.
 
     Returns:
-        From 0 to 1; 0.5 says nothing of the order.
+        A number from 0 to 1, both included; 0.5 is no better than chance.
 
     Raises:
-        ValueError: If shapes differ, a value is not allowed, or no pair is comparable.
+        ValueError: If the shapes differ, a value is not allowed, or no pair is comparable.
 
     References: Harrell, Lee and Mark 1996,
     doi:10.1002/(SICI)1097-0258(19960229)15:4<361::AID-SIM168>3.0.CO;2-4.
@@ -51,24 +51,26 @@ def uno_concordance_index(
     tau: float | None = None,
     tied_tol: float = TIED,
 ) -> float:
-    """Returns Uno's concordance, which does not depend on how samples are censored: pairs have
-    weights by the probability that the earlier event was not.
+    """Return Uno's concordance index, which does not depend on the censoring.
+
+    Pairs are weighted with the probability that the earlier event was not censored.
 
     Args:
-        time: Shape (samples,).
-        event: 1 where the event happened, shape (samples,).
-        risk: The higher, the sooner the event; shape (samples,) or (samples, 1).
-        censoring: Of the training data.
-        tau: Events at or after this time do not count. Defaults to all events.
-        tied_tol: Risks that differ by no more are the same. Defaults to 1e-8.
+        time: The time of each sample, shape (samples,), numbers of at least 0.
+        event: 1 where the event happened, 0 where the sample is censored; shape (samples,).
+        risk: The risk of each sample; higher means an earlier event. Shape (samples,) or
+            (samples, 1).
+        censoring: The censoring distribution of the training data.
+        tau: Ignore events at or after this time. Defaults to `None`, which means all events count.
+        tied_tol: Risks that differ by no more than this are equal. Defaults to `1e-8`.
 
     Returns:
-        From 0 to 1.
+        A number from 0 to 1, both included.
 
     Raises:
-        ValueError: If shapes differ, a value is not allowed, no pair is comparable, or an event is
-            at a time at which, in the training data, all are censored or none was seen. Give a
-            `tau` before it.
+        ValueError: If the shapes differ, a value is not allowed, or no pair is comparable. Also if
+            an event is at a time at which all training samples are censored, or after the last of
+            them. Choose a `tau` before it.
 
     References: Uno et al. 2011, doi:10.1002/sim.4154.
     """
@@ -88,22 +90,24 @@ def uno_concordance_index(
 def brier_score(
     time: Any, event: Any, survival: Any, times: Any, censoring: CensoringDistribution
 ) -> np.ndarray:
-    """Returns the Brier score at each time: the mean squared difference between who is still
-    without the event and the predicted probability of it, with weights for those that are censored.
+    """Return the Brier score at each time.
+
+    It is a mean squared difference, weighted to account for censoring. The difference is between
+    being event-free, as 0 or 1, and the predicted probability of it.
 
     Args:
-        time: Shape (samples,).
-        event: 1 where the event happened, shape (samples,).
+        time: The time of each sample, shape (samples,), numbers of at least 0.
+        event: 1 where the event happened, 0 where the sample is censored; shape (samples,).
         survival: The predicted probability of no event until each of `times`, shape
             (samples, times).
-        times: Ascending, shape (times,), within the times of the training data.
-        censoring: Of the training data.
+        times: Ascending times, shape (times,), within the times of the training data.
+        censoring: The censoring distribution of the training data.
 
     Returns:
-        Shape (times,); 0 is perfect.
+        Scores, shape (times,); 0 is perfect.
 
     Raises:
-        ValueError: If shapes differ, or a value is not allowed.
+        ValueError: If the shapes differ, or a value is not allowed.
 
     References: Graf et al. 1999,
     doi:10.1002/(SICI)1097-0258(19990915/30)18:17/18<2529::AID-SIM274>3.0.CO;2-5.
@@ -127,18 +131,30 @@ def brier_score(
 def integrated_brier_score(
     time: Any, event: Any, survival: Any, times: Any, censoring: CensoringDistribution
 ) -> float:
-    """Returns the mean of the Brier score from the first to the last of `times`, by the trapezoidal
-    rule. The arguments and errors are those of `brier_score`, with at least two times.
+    """Return the mean of the Brier score over `times`, from first to last, by the trapezoidal rule.
+
+    Args:
+        time: As for `brier_score`.
+        event: As for `brier_score`.
+        survival: As for `brier_score`.
+        times: As for `brier_score`, but at least two times.
+        censoring: As for `brier_score`.
+
+    Returns:
+        The mean; 0 is perfect.
+
+    Raises:
+        ValueError: As for `brier_score`, or if there are fewer than two times.
     """
     at = checked_times(times, censoring, at_least=2)
     return float(brier_score(time, event, survival, at, censoring) @ trapezoid(at))
 
 
 def checked_times(times: Any, censoring: CensoringDistribution, at_least: int = 1) -> np.ndarray:
-    """Times at which a Brier score exists, as float64.
+    """Return times at which a Brier score exists, as float64.
 
     Raises:
-        ValueError: If they do not ascend, are too few, or are behind the training data.
+        ValueError: If they do not ascend, are too few, or are after the training data.
     """
     at = np.asarray(times, "float64")
     if at.ndim != 1 or len(at) < at_least or not (np.isfinite(at) & (at >= 0)).all():
@@ -157,13 +173,13 @@ def checked_times(times: Any, censoring: CensoringDistribution, at_least: int = 
 
 
 def trapezoid(at: np.ndarray) -> np.ndarray:
-    """The weights of values at ascending times in their mean by the trapezoidal rule."""
+    """Return the weights of values at ascending times in a trapezoidal mean."""
     width = np.diff(at)
     return (np.append(width, 0) + np.insert(width, 0, 0)) / 2 / (at[-1] - at[0])
 
 
 def inverse(probability: np.ndarray) -> np.ndarray:
-    """1 / probability, and 0 where that is 0, as scikit-survival has it."""
+    """Return 1 / probability, and 0 where the probability is 0, as scikit-survival does."""
     return np.divide(1.0, probability, out=np.zeros(len(probability)), where=probability > 0)
 
 

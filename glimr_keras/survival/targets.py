@@ -1,4 +1,4 @@
-"""Targets of survival analysis: time and event in one array. Runs in driver and worker."""
+"""Survival targets: time and event in one array. Runs in driver and worker."""
 
 from __future__ import annotations
 
@@ -13,25 +13,23 @@ _HALF = ("float16", "bfloat16")
 
 
 def survival_target(time: Any, event: Any, missing: bool = False) -> np.ndarray:
-    """Returns the targets of the losses and metrics of this package.
+    """Return targets for this package's survival losses and metrics.
 
     Args:
-        time: When the event happened, or when the sample was last seen without it; shape
+        time: When the event happened, or when the sample was last seen without it. Shape
             (samples,), numbers of at least 0, in any unit.
-        event: Whether it happened, shape (samples,): booleans, or 1 and 0.
-        missing: Whether nan is allowed, in either, for what is not known of a sample. Such samples
-            are left out by losses and metrics, as if they were not in the batch. Defaults to
-            `False`.
+        event: Whether the event happened, shape (samples,): booleans, or 1 and 0.
+        missing: Whether to allow nan, in either, for unknown values. Losses and metrics ignore
+            such samples, as if they were not in the batch. Defaults to `False`.
 
     Returns:
-        Shape (samples, 2), float32: time and event.
+        Time and event, shape (samples, 2), float32.
 
     Raises:
-        ValueError: If shapes differ, or a value is none of these.
+        ValueError: If the shapes differ, or a value is not allowed.
 
     Warns:
-        UserWarning: If different times are one number in float32, which holds 7 digits, and so
-            become ties.
+        UserWarning: If different times become ties in float32, which holds 7 digits.
     """
     times, events = _columns(time, event)
     unknown = np.isnan(times) | np.isnan(events)
@@ -55,10 +53,10 @@ def survival_target(time: Any, event: Any, missing: bool = False) -> np.ndarray:
 
 
 def checked(time: Any, event: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Times as float64 and events as booleans, both of shape (samples,).
+    """Return times as float64 and events as booleans, both of shape (samples,).
 
     Raises:
-        ValueError: If shapes differ, there are none, or a value is not allowed.
+        ValueError: If the shapes differ, there are no samples, or a value is not allowed.
     """
     times, events = _columns(time, event)
     if not len(times):
@@ -68,11 +66,11 @@ def checked(time: Any, event: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def parts(y_true: Any) -> tuple[Any, Any, Any]:
-    """Splits targets into time, event and which samples are known, tensors of shape (samples,).
+    """Split targets into time, event and a mask of known samples, each of shape (samples,).
 
     Args:
-        y_true: Shape (samples, 2), or more columns, which are others' business. Where time or event
-            is no number, both are 0, and the sample is not known.
+        y_true: Targets, shape (samples, 2); any further columns are ignored. Where time or event
+            is not finite, both are set to 0, and the sample is not known.
 
     Raises:
         ValueError: If it has another shape.
@@ -90,7 +88,7 @@ def parts(y_true: Any) -> tuple[Any, Any, Any]:
 
 
 def one_column(y_pred: Any) -> Any:
-    """Outputs of shape (samples, 1) or (samples,) as a tensor of shape (samples,).
+    """Return outputs of shape (samples, 1) or (samples,) as a tensor of shape (samples,).
 
     Raises:
         ValueError: If they have another shape.
@@ -107,15 +105,16 @@ def one_column(y_pred: Any) -> Any:
 
 
 def weights_of(sample_weight: Any, like: Any) -> Any:
-    """Sample weights as a tensor of shape (samples,), all 1 without any."""
+    """Return sample weights as a tensor of shape (samples,), all 1 for `None`."""
     if sample_weight is None:
         return ops.ones_like(like)
     return ops.reshape(ops.convert_to_tensor(sample_weight, dtype=like.dtype), (-1,))
 
 
 def weighted_parts(y_true: Any, sample_weight: Any) -> tuple[Any, Any, Any, Any]:
-    """Splits targets as `parts` does, and gives each sample its weight; samples of weight 0 are not
-    known, and those that are not known have weight 0.
+    """Split targets as `parts` does, and add the weight of each sample.
+
+    Samples of weight 0 are not known, and unknown samples have the weight 0.
     """
     time, event, known = parts(y_true)
     weight = weights_of(sample_weight, time)
@@ -124,7 +123,7 @@ def weighted_parts(y_true: Any, sample_weight: Any) -> tuple[Any, Any, Any, Any]
 
 
 def precise(dtype: Any) -> Any:
-    """The dtype of a computation, at least float32: half precision cannot count samples."""
+    """Return the dtype of a computation, at least float32: half precision cannot count samples."""
     given = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
     return "float32" if given in _HALF else dtype
 

@@ -1,1 +1,1 @@
-"""What was tried: trials, their metrics and objective. Knows the space."""
+"""Trials, their metrics and objective. Imports the space."""

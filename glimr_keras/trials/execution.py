@@ -1,4 +1,4 @@
-"""One training of a configuration: its history, its score, and how it ended. Runs anywhere."""
+"""One training of a configuration: its history, score and outcome. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -11,53 +11,58 @@ from glimr_keras.trials.objective import Objective
 
 
 class TrialStatus:
-    """What a trial, or an execution, can be. (An oracle may also answer that it is `IDLE`, when it
-    has nothing to try yet, or `STOPPED`, when it has nothing any more, as KerasTuner's do.)
+    """The status of a trial or an execution.
+
+    An oracle may also answer `IDLE` if it has nothing to try yet, or `STOPPED` if it has nothing
+    left to try, as in KerasTuner.
     """
 
     IDLE = "IDLE"
     INVALID = "INVALID"
-    """Failed, and maybe to be tried again; in what a user's own loop tells an oracle."""
+    """Failed, and may be retried; what a user-defined loop reports to an oracle."""
     RUNNING = "RUNNING"
     COMPLETED = "COMPLETED"
     STOPPED = "STOPPED"
-    """Ended early by a scheduler; it has a score, and ranks below completed ones."""
+    """Stopped early by a scheduler; it has a score, and ranks below completed ones."""
     FAILED = "FAILED"
 
 
 STATUSES = frozenset(value for name, value in vars(TrialStatus).items() if name.isupper())
-"""All of them."""
+"""All statuses."""
 
 
 @dataclasses.dataclass
 class Execution:
     """One training of a configuration.
 
+    Times are in seconds since 1970, UTC. They are `None` in projects of earlier versions.
+
     Attributes:
-        history: Metrics by epoch, epochs counted from 1.
-        best_epoch: The epoch of the score, counted from 1; the best one, unless the project scores
-            all of a trial's executions at another (`score_at`).
+        status: One of `TrialStatus`.
+        history: Metrics by epoch, with epochs counted from 1.
+        best_epoch: The epoch of the score, counted from 1. It is the best one, unless the project
+            scores all executions of a trial at another epoch (`score_at`).
         score: The objective at `best_epoch`.
-        duration: Seconds from the start of `data` to the end of `fit`; of a training that was
-            paused, since it last went on.
+        duration: Seconds from the start of `data` to the end of `fit`. For a training that was
+            paused, counted from its last resume.
         message: The traceback or reason of a failure.
-        attempt: How many times it failed before and was tried again.
-        lost: How many times the process that trained it was lost.
-        is_told: Whether a loop of the user's own told the oracle of every step, instead of
-            returning metrics.
-        returned: The metrics of the score, where the user's code returned others than any epoch was
-            reported with.
-        gpu_memory: The most bytes that it took on one GPU; `None` without a GPU.
-        reused_graph: Whether it trained by graphs that an earlier training in its process, of an
-            equal model, had traced.
-        started: When its process began with it, in seconds since 1970, UTC; `None` of projects of
-            earlier versions. Of one that was tried again, of its last attempt.
-        ended: When its end was written down, likewise.
-        worker: Its process, the last one where it had several, as `"host:pid"`.
-        weights_epoch, weights_score: The epoch of the checkpoint, and the objective then, where
-            that is not `best_epoch`: the training's own best.
-        epoch_times: When each epoch was written down, by epoch, likewise; without those of earlier
-            versions.
+        attempt: The number of times it failed and was retried.
+        lost: The number of times its process was lost.
+        is_told: Whether a user-defined loop reported every step to the oracle, instead of returning
+            metrics.
+        returned: The metrics of the score, if the user's code returned metrics that no epoch
+            reported.
+        gpu_memory: The peak memory on one GPU, in bytes; `None` without a GPU.
+        reused_graph: Whether it used graphs that an earlier training of an equal model traced in
+            the same process.
+        started: The time at which its process started it; for a retried one, the last attempt.
+        ended: The time at which its end was recorded.
+        worker: Its process, the last one if there were several, as `"host:pid"`.
+        weights_epoch: The epoch of the checkpoint, which is the best epoch of this training, if it
+            differs from `best_epoch`.
+        weights_score: The objective at `weights_epoch`.
+        epoch_times: The time at which each epoch was recorded, by epoch; without the epochs of
+            earlier versions.
     """
 
     status: str = TrialStatus.RUNNING
@@ -82,28 +87,26 @@ class Execution:
     )
     _bests: list[_Best] | None = dataclasses.field(
         default=None, init=False, repr=False, compare=False
-    )  # of one that was trained again
+    )  # set once an epoch is repeated
 
     @property
     def at_best(self) -> dict[str, float]:
-        """The metrics of the best epoch, if there is one, or those of the score that were returned
-        in their place.
-        """
+        """Return the metrics of the best epoch, if any, updated with the returned metrics."""
         return (
             {} if self.best_epoch is None else self.history.get(self.best_epoch, {}) | self.returned
         )
 
     @property
     def last_seen(self) -> float | None:
-        """The latest time that is known of it, in seconds since 1970, UTC; `None` without any."""
+        """Return its latest known time, in seconds since 1970, UTC; `None` without any."""
         times = (self.started, self.ended, *self.epoch_times.values())
         return max((time for time in times if time is not None), default=None)
 
     def observe(self, epoch: int, metrics: dict[str, float], objective: Objective) -> None:
-        """Takes in the metrics of an epoch; the score is the best so far.
+        """Add the metrics of an epoch; the score is the best so far.
 
-        An epoch that was seen before is trained again, after a kill or from an earlier checkpoint:
-        what came after it is void.
+        An epoch that was seen before is repeated, after a kill or from an earlier checkpoint. Later
+        epochs are then discarded.
         """
         if epoch in self.history:
             self._go_back(epoch, objective)
@@ -113,8 +116,9 @@ class Execution:
             self.best_epoch, self.score = epoch, value
 
     def score_at(self, epoch: int, objective: Objective) -> None:
-        """Takes the score of an epoch that is not the best one. The checkpoint stays, and what was
-        returned of the best epoch goes.
+        """Use the score of an epoch that is not the best one.
+
+        The checkpoint stays, and the returned metrics of the best epoch are discarded.
         """
         if epoch != self.best_epoch:
             self.weights_epoch, self.weights_score = self.saved_epoch, self.saved_score
@@ -123,28 +127,28 @@ class Execution:
 
     @property
     def saved_epoch(self) -> int | None:
-        """The epoch of the checkpoint, if there is one."""
+        """Return the epoch of the checkpoint, if there is one."""
         return self.best_epoch if self.weights_epoch is None else self.weights_epoch
 
     @property
     def saved_score(self) -> float | None:
-        """The objective at the epoch of the checkpoint."""
+        """Return the objective at the epoch of the checkpoint."""
         return self.score if self.weights_epoch is None else self.weights_score
 
     def _go_back(self, epoch: int, objective: Objective) -> None:
-        """Forgets an epoch and those after it."""
+        """Discard an epoch and all later ones."""
         before = self._known_bests(objective)
         while self.history and next(reversed(self.history)) >= epoch:
             self.history.popitem()
             before.pop()
-        if before and before[-1].latest >= epoch:  # they did not come in their order
+        if before and before[-1].latest >= epoch:  # they were out of order
             self.history = {number: seen for number, seen in self.history.items() if number < epoch}
             before.clear()
             self._known_bests(objective)
         self.best_epoch, self.score = (before[-1] if before else _NONE)[:2]
 
     def _known_bests(self, objective: Objective) -> list[_Best]:
-        """What the epochs alone say is the best after each of them."""
+        """Return the best epoch after each epoch, from the history alone."""
         known = self._bests = [] if self._bests is None else self._bests
         best = known[-1] if known else _NONE
         for number, seen in itertools.islice(self.history.items(), len(known), None):
@@ -158,11 +162,12 @@ class Execution:
 
 
 class _Best(NamedTuple):
-    """The best epoch of the first ones of a training.
+    """The best epoch up to some epoch of a training.
 
     Attributes:
-        epoch, score: `None` if none has a score.
-        latest: The last of those first ones, by number.
+        epoch: The best epoch; `None` if none has a score.
+        score: Its score; `None` if none has a score.
+        latest: The largest epoch number so far.
     """
 
     epoch: int | None

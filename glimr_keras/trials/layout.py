@@ -1,10 +1,10 @@
-"""Where a trial's files are in its project's directory. Runs anywhere.
+"""The paths of a trial's files in its project's directory. Runs anywhere.
 
-The first 10,000 trials have their folders in the project itself, as KerasTuner has them:
-`project/trial_<id>/`. A directory with many more entries is slow to list, on some file systems even
-to open. So each thousand of the later ones has a folder of its own, named after the first of them:
-`project/trials_12000/trial_12345/`. Thus no directory has more than 1,000 trials, but the project's
-with its 10,000.
+The first 10,000 trials have their folders in the project itself, as in KerasTuner:
+`project/trial_<id>/`. Directories with many more entries are slow to list, on some file systems
+even to open. So each thousand of later trials shares a folder, named after the first of them:
+`project/trials_12000/trial_12345/`. No directory has more than 1,000 trials, except the project's
+own with 10,000.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import pathlib
 import re
 
 FLAT = 10_000
-"""Trials whose folders are in the project itself: those with lower numbers than this."""
+"""Trials with numbers below this have their folders in the project itself."""
 SHARD = 1_000
-"""Trials that a folder of folders has at most."""
+"""The largest number of trials in a shared folder."""
 _NUMBER = re.compile(r"[0-9]{1,32}")
 _SHARD = re.compile(r"trials_([1-9][0-9]{0,31})")
 
 
 def trial_folder(trial_id: str) -> str:
-    """Return a trial's folder, relative to the project's directory. One whose id is no number is
-    in the project itself.
+    """Return a trial's folder, relative to the project's directory.
+
+    A trial whose id is not a number is in the project itself.
     """
     plain = f"trial_{trial_id}"
     if _NUMBER.fullmatch(trial_id) is None or int(trial_id) < FLAT:
@@ -31,20 +32,20 @@ def trial_folder(trial_id: str) -> str:
 
 
 def is_shard(name: str) -> bool:
-    """Tell whether a folder in a project is one of folders of trials, by its name."""
+    """Return whether a folder of a project, by its name, is a shared folder of trials."""
     found = _SHARD.fullmatch(name)
     return found is not None and int(found[1]) >= FLAT and int(found[1]) % SHARD == 0
 
 
 def is_in_shard(trial: pathlib.Path) -> bool:
-    """Tell whether a folder is that of a trial, in the folder of folders that is for it."""
+    """Return whether a folder is a trial's, in the right shared folder."""
     return trial_folder(_id(trial)) == f"{trial.parent.name}/{trial.name}"
 
 
 def trial_directories(project: pathlib.Path) -> list[pathlib.Path]:
-    """Return the folders of all trials that are there, in the order of their names.
+    """Return the folders of all existing trials, sorted by name.
 
-    In a project of KerasTuner, which has no bound, they are all in the project itself.
+    In a KerasTuner project, which has no such limit, all are in the project itself.
     """
     found = list(project.glob("trial_*"))
     for shard in project.glob("trials_*"):
@@ -56,18 +57,23 @@ def trial_directories(project: pathlib.Path) -> list[pathlib.Path]:
 def execution_directory(
     project: pathlib.Path, trial_id: str, execution: int, is_flat: bool = False
 ) -> pathlib.Path:
-    """The folder of an execution's checkpoint: the trial's own for the first, a folder inside it
-    for the others.
+    """Return the folder of an execution's checkpoint.
+
+    It is the trial's folder for the first execution, and a folder inside it for the others.
 
     Args:
-        is_flat: Whether all trials are in the project itself, as in one that KerasTuner wrote.
+        project: The project's directory.
+        trial_id: The id of the trial.
+        execution: The number of the execution, from 0.
+        is_flat: Whether all trials are in the project itself, as in a KerasTuner project. Defaults
+            to `False`.
     """
     trial = project / (f"trial_{trial_id}" if is_flat else trial_folder(trial_id))
     return trial if execution == 0 else trial / f"execution_{execution}"
 
 
 def project_directory(directory: str | pathlib.Path, execution: int) -> pathlib.Path:
-    """The project that an execution's folder is in."""
+    """Return the project's directory, given an execution's folder."""
     trial = pathlib.Path(directory) if execution == 0 else pathlib.Path(directory).parent
     return trial.parents[trial_folder(_id(trial)).count("/")]
 
@@ -77,9 +83,9 @@ def _id(trial: pathlib.Path) -> str:
 
 
 STATES = "latest"
-"""Directory of a training's states within its own."""
+"""The name of the folder of a training's states, inside its own folder."""
 
 
 def state_directory(directory: str | pathlib.Path) -> pathlib.Path:
-    """Where in an execution's folder the states are from which its training can be continued."""
+    """Return the folder, inside an execution's, of the states to resume its training from."""
     return pathlib.Path(directory) / STATES

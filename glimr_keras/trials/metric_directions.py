@@ -1,6 +1,8 @@
-"""Whether more of a metric is better, as Keras says it. Runs in driver and worker.
+"""Directions of metrics, according to Keras: whether more or less is better. Runs in driver and
+worker.
 
-Keras is imported when it is asked: reading a project, whose directions are known, does not need it.
+Keras is imported only when needed: reading a project, whose directions are known, does not need
+it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ _COUNTS = {
     "FalsePositives": "min",
     "FalseNegatives": "min",
 }
-"""Of which Keras does not say it."""
+"""Directions that Keras does not define."""
 
 _OF_SURVIVAL = {
     "concordanceindex": "max",
@@ -27,21 +29,21 @@ _OF_SURVIVAL = {
     "coxpartiallikelihood": "min",
     "discretehazard": "min",
 }
-"""Of the metrics and losses of `glimr_keras.survival`, by their squeezed names."""
+"""Directions of the metrics and losses of `glimr_keras.survival`, by squeezed name."""
 
 
 @functools.cache
 def infer_direction(name: str) -> str | None:
-    """The direction of a metric by its name in the logs, as the metrics of Keras themselves say, or
-    those of `glimr_keras.survival`.
+    """Return the direction of a metric by its name in the logs.
 
-    It makes a metric to ask it, without variables, so that no accelerator is started.
+    Metrics of Keras and of `glimr_keras.survival` are known. A metric of that class is created to
+    read its direction, but without variables, so that no accelerator is initialized.
 
     Args:
-        name: Such as `"val_accuracy"`, `"loss"` or `"val_f1_score"`.
+        name: A name such as `"val_accuracy"`, `"loss"` or `"val_f1_score"`.
 
     Returns:
-        `"min"`, `"max"`, or `None` where there is no metric of this name or Keras does not say.
+        `"min"`, `"max"`, or `None` if no metric has this name or Keras defines no direction.
     """
     name = name.removeprefix("val_").removeprefix("weighted_")
     if name == "loss" or name.endswith("_loss"):
@@ -65,12 +67,13 @@ def infer_direction(name: str) -> str | None:
 
 
 def log_directions(model: Any, names: Iterable[str]) -> dict[str, str | None]:
-    """The direction of each name in a compiled model's logs, as its own metrics say.
+    """Return the direction of each name in a compiled model's logs, according to its metrics.
 
     Args:
-        model: A compiled model. Before a first batch, those of its metrics count that are objects;
-            the names of others say more by themselves.
-        names: Names in the logs; `val_` and the name of an output may stand before the metric's.
+        model: A compiled model. Before the first batch, only metrics given as objects are used; for
+            the others, the name decides.
+        names: Names in the logs. The prefix `val_` and the name of an output may precede the
+            metric's.
     """
     metrics = [part for metric in model.metrics for part in _parts(metric)]
     directions: dict[str, str | None] = {}
@@ -81,13 +84,13 @@ def log_directions(model: Any, names: Iterable[str]) -> dict[str, str | None]:
         found = {metric_direction(metric) for metric in matching} - {None}
         if len(found) == 1:
             directions[name] = found.pop()
-        else:  # a name says something only where the metric is Keras' own
+        else:  # a name is reliable only for Keras' own metrics
             directions[name] = infer_direction(bare) if all(map(_is_of_keras, matching)) else None
     return directions
 
 
 def _parts(metric: Any) -> list[Any]:
-    """The metrics in one of a model's; while they are not built, those that were compiled."""
+    """Return the metrics inside one of a model's; while unbuilt, the compiled ones."""
     import keras
 
     found = list(getattr(metric, "metrics", [metric]))
@@ -97,8 +100,9 @@ def _parts(metric: Any) -> list[Any]:
 
 
 def metric_direction(metric: Any) -> str | None:
-    """`"min"` or `"max"` as the metric itself says, as Keras' own callbacks read it for
-    `mode="auto"`; or `None`.
+    """Return `"min"`, `"max"` or `None`, as the metric itself defines it.
+
+    Keras' callbacks read it in the same way for `mode="auto"`.
     """
     return {"up": "max", "down": "min"}.get(getattr(metric, "_direction", None) or "")
 
@@ -112,9 +116,7 @@ def _is_of_keras(metric: Any) -> bool:
 
 
 def _instance(kind: type) -> Any:
-    """A metric of this class, with a placeholder for each argument that it requires, or `None`
-    where that fails.
-    """
+    """Return a metric of this class with placeholder arguments; `None` if that fails."""
     import keras
 
     required = [

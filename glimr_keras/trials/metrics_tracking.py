@@ -1,6 +1,6 @@
-"""What a trial has measured, as KerasTuner's scripts read it: `trial.metrics`. Runs anywhere.
+"""The metrics of a trial in KerasTuner's format: `trial.metrics`. Runs anywhere.
 
-Each metric has observations, one for each step at which it was measured; an observation has a value
+Each metric has an observation for each step at which it was measured. An observation has one value
 for each execution.
 """
 
@@ -21,11 +21,11 @@ from glimr_keras.trials.objective import DIRECTIONS
 
 @dataclasses.dataclass
 class MetricObservation:
-    """A metric's values at one step.
+    """The values of a metric at one step.
 
     Attributes:
-        value: One for each execution. One number alone may be given.
-        step: Such as the epoch, counted from 0.
+        value: One value for each execution. A single number is also accepted.
+        step: The step, such as the epoch, counted from 0.
     """
 
     value: list[float]
@@ -35,15 +35,15 @@ class MetricObservation:
         self.value = _listed(self.value)
 
     def append(self, value: float | Sequence[float]) -> None:
-        """Adds the value of another execution, or of several."""
+        """Add the value of another execution, or of several."""
         self.value += _listed(value)
 
     def mean(self) -> float:
-        """The mean over the executions."""
+        """Return the mean over the executions."""
         return statistics.fmean(self.value)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns `{"value": […], "step": …}`."""
+        """Return `{"value": […], "step": …}`."""
         return {"value": list(self.value), "step": self.step}
 
     @classmethod
@@ -55,10 +55,10 @@ class MetricHistory:
     """The observations of one metric.
 
     Args:
-        direction: `"min"` or `"max"`.
+        direction: `"min"` or `"max"`. Defaults to `"min"`.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If `direction` is neither.
     """
 
     def __init__(self, direction: str = "min") -> None:
@@ -70,23 +70,23 @@ class MetricHistory:
         self._observations: dict[int, MetricObservation] = {}
 
     def update(self, value: float | Sequence[float], step: int) -> None:
-        """Add a value at a step; one that is there gets it as that of another execution."""
+        """Add a value at a step; for an existing step, as the value of another execution."""
         if step in self._observations:
             self._observations[step].append(value)
         else:
             self._observations[step] = MetricObservation(value, step)  # type: ignore[arg-type]  # one number becomes a list
 
     def get_history(self) -> list[MetricObservation]:
-        """The observations, by step."""
+        """Return the observations, sorted by step."""
         return [self._observations[step] for step in sorted(self._observations)]
 
     def set_history(self, observations: Iterable[MetricObservation]) -> None:
-        """Adds observations."""
+        """Add observations."""
         for observation in observations:
             self.update(observation.value, observation.step)
 
     def get_best_value(self) -> float | None:
-        """The best mean over executions; `None` without any."""
+        """Return the best mean over executions; `None` without any."""
         means = [
             mean
             for mean in (observation.mean() for observation in self.get_history())
@@ -95,7 +95,7 @@ class MetricHistory:
         return None if not means else max(means) if self.direction == "max" else min(means)
 
     def get_best_step(self) -> int | None:
-        """The first step with the best value; `None` without any."""
+        """Return the first step with the best value; `None` without any."""
         best = self.get_best_value()
         return next(
             (observation.step for observation in self.get_history() if observation.mean() == best),
@@ -103,8 +103,10 @@ class MetricHistory:
         )
 
     def get_statistics(self) -> dict[str, float]:
-        """Minimum, maximum, mean, median, variance and standard deviation (of the population) of
-        the means.
+        """Return statistics of the means.
+
+        They are minimum, maximum, mean, median, variance and standard deviation (of the
+        population).
         """
         means = [observation.mean() for observation in self.get_history()]
         if not means:
@@ -119,12 +121,12 @@ class MetricHistory:
         }
 
     def get_last_value(self) -> float | None:
-        """The mean at the last step; `None` without any."""
+        """Return the mean at the last step; `None` without any."""
         history = self.get_history()
         return history[-1].mean() if history else None
 
     def get_config(self) -> dict[str, Any]:
-        """Returns `{"direction": …, "observations": […]}`."""
+        """Return `{"direction": …, "observations": […]}`."""
         return {
             "direction": self.direction,
             "observations": [each.get_config() for each in self.get_history()],
@@ -141,7 +143,7 @@ class MetricsTracker:
     """The histories of several metrics, by name.
 
     Attributes:
-        metrics: The histories, by the metrics' names.
+        metrics: The histories by metric name.
     """
 
     def __init__(self, metrics: Sequence[Any] | None = None) -> None:
@@ -149,30 +151,31 @@ class MetricsTracker:
         self.register_metrics(metrics)
 
     def register_metrics(self, metrics: Sequence[Any] | None = None) -> None:
-        """Makes Keras metrics known by their names."""
+        """Register Keras metrics by their names."""
         for metric in metrics or ():
             self.register(metric.name)
 
     def exists(self, name: str) -> bool:
-        """Whether there is a metric of this name."""
+        """Return whether a metric of this name is registered."""
         return name in self.metrics
 
     def register(self, name: str, direction: str | None = None) -> None:
-        """Makes a metric known.
+        """Register a metric.
 
         Args:
-            direction: By default that of Keras' own metric of this name, and `"min"` for a name
-                that Keras does not know.
+            name: The name of the metric.
+            direction: `"min"` or `"max"`. Defaults to `None`, which means the direction of Keras'
+                metric of this name, or `"min"` if Keras does not know it.
 
         Raises:
-            ValueError: If it is known.
+            ValueError: If the metric is already registered.
         """
         if self.exists(name):
             raise ValueError(f"Metric already exists: {name}")
         self.metrics[name] = MetricHistory(direction or infer_metric_direction(name) or "min")
 
     def update(self, name: str, value: float, step: int = 0) -> bool:
-        """Adds a value; returns whether the best value of the metric is another now."""
+        """Add a value; return whether the metric's best value changed."""
         if not self.exists(name):
             self.register(name)
         before = self.get_best_value(name)
@@ -180,37 +183,37 @@ class MetricsTracker:
         return self.get_best_value(name) != before
 
     def get_history(self, name: str) -> list[MetricObservation]:
-        """The observations of a metric, by step."""
+        """Return the observations of a metric, sorted by step."""
         return self._of(name).get_history()
 
     def set_history(self, name: str, observations: Iterable[MetricObservation]) -> None:
-        """Adds observations of a metric."""
+        """Add observations of a metric."""
         if not self.exists(name):
             self.register(name)
         self.metrics[name].set_history(observations)
 
     def get_best_value(self, name: str) -> float | None:
-        """The best value of a metric."""
+        """Return the best value of a metric."""
         return self._of(name).get_best_value()
 
     def get_best_step(self, name: str) -> int | None:
-        """The step of the best value of a metric."""
+        """Return the step of the best value of a metric."""
         return self._of(name).get_best_step()
 
     def get_statistics(self, name: str) -> dict[str, float]:
-        """See `MetricHistory.get_statistics`."""
+        """Return the statistics of `MetricHistory.get_statistics` for a metric."""
         return self._of(name).get_statistics()
 
     def get_last_value(self, name: str) -> float | None:
-        """The value of a metric at its last step."""
+        """Return the value of a metric at its last step."""
         return self._of(name).get_last_value()
 
     def get_direction(self, name: str) -> str:
-        """`"min"` or `"max"`."""
+        """Return `"min"` or `"max"`."""
         return self._of(name).direction
 
     def get_config(self) -> dict[str, Any]:
-        """Returns `{"metrics": {name: history}}`, JSON types only."""
+        """Return `{"metrics": {name: history}}`, as JSON types only."""
         return {"metrics": {name: history.get_config() for name, history in self.metrics.items()}}
 
     @classmethod
@@ -232,13 +235,13 @@ def _listed(value: Any) -> list[float]:
 
 
 def infer_metric_direction(metric: Any) -> str | None:
-    """Whether more or less of a metric is better, as Keras' own metrics say.
+    """Return the direction of a metric, as Keras' own metrics define it.
 
     Args:
-        metric: A name, such as `"val_accuracy"`; or a Keras metric, a loss, or a function.
+        metric: A name, such as `"val_accuracy"`, or a Keras metric, a loss, or a function.
 
     Returns:
-        `"min"`, `"max"`, or `None` where Keras does not say.
+        `"min"`, `"max"`, or `None` if Keras defines no direction.
     """
     if isinstance(metric, str):
         return infer_direction(metric)

@@ -1,4 +1,4 @@
-"""What a search optimises: a metric's name and direction. Runs in driver and worker."""
+"""The objective of a search: a metric's name and direction. Runs in driver and worker."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Objective:
     """A metric to minimise or maximise.
 
     Args:
-        name: The name that the metric has in Keras' logs, such as `"val_accuracy"`.
-        direction: `"min"` or `"max"`. `None` leaves it to Keras: the direction that the metric of
-            this name has.
+        name: The name of the metric in Keras' logs, such as `"val_accuracy"`.
+        direction: `"min"` or `"max"`. Defaults to `None`, which means the direction that Keras
+            defines for the metric of this name.
     """
 
     name: str
@@ -42,36 +42,36 @@ class Objective:
 
     @property
     def parts(self) -> tuple[Objective, ...]:
-        """The metrics that are optimised: itself, or the several that it is made of."""
+        """Return the metrics that are optimised: itself, or its several parts."""
         return (self,)
 
     @property
     def name_to_direction(self) -> dict[str, str | None]:
-        """The direction of each part, by name: the same parts may be in another order elsewhere."""
+        """Return the direction of each part by name, independent of their order."""
         return {part.name: part.direction for part in self.parts}
 
     def directed(self, directions: Sequence[str | None]) -> Objective:
-        """The same with other directions, one for each of its parts."""
+        """Return a copy with other directions, one for each part."""
         return dataclasses.replace(self, direction=directions[0])
 
     def inferred(self) -> Objective:
-        """The same with the directions that the names alone tell, as far as they do."""
+        """Return a copy with the directions that follow from the names, as far as possible."""
         return self.directed([part.direction or infer_direction(part.name) for part in self.parts])
 
     def missing(self, logs: Mapping[str, Any]) -> str | None:
-        """The name of a metric that is not in `logs`."""
+        """Return the name of a metric that is missing in `logs`, or `None`."""
         return next((part.name for part in self.parts if part.name not in logs), None)
 
     def has_value(self, logs: Mapping[str, Any]) -> bool:
-        """Whether `logs` hold what is optimised."""
+        """Return whether `logs` contain the objective."""
         return self.missing(logs) is None
 
     def get_value(self, logs: Mapping[str, Any]) -> float:
-        """This metric's value in `logs`."""
+        """Return this metric's value in `logs`."""
         return float(logs[self.name])
 
     def value_in(self, logs: Mapping[str, Any]) -> float | None:
-        """The value in `logs`; `None` where they do not hold it, or it says nothing of a model."""
+        """Return the value in `logs`; `None` if it is missing or void (see `is_void`)."""
         if type(self) is Objective and type(logs.get(self.name)) is float:
             value: float = logs[self.name]
             if math.isfinite(value):
@@ -82,7 +82,7 @@ class Objective:
         return None if self.is_void(value) else value
 
     def better_than(self, left: float | None, right: float | None) -> bool:
-        """Whether score `left` is better than `right`; any number is better than nan or none."""
+        """Return whether score `left` is better than `right`; any number beats nan and `None`."""
         if left is None or math.isnan(left):
             return False
         if right is None or math.isnan(right):
@@ -90,8 +90,9 @@ class Objective:
         return left > right if self.direction == "max" else left < right
 
     def best_step(self, steps: Mapping[int, Mapping[str, Any]]) -> int | None:
-        """The first step whose metrics are the best, nan only where there is nothing else; `None`
-        where none has them.
+        """Return the first step with the best metrics; `None` if no step has them.
+
+        A step with nan is returned only if there is no other.
         """
         values = {
             step: self.get_value(metrics)
@@ -105,21 +106,21 @@ class Objective:
         )
 
     def is_void(self, value: float) -> bool:
-        """Whether a value says nothing of a model: it is nan, or infinitely good, an overflow."""
+        """Return whether a value is meaningless: nan, or infinitely good by an overflow."""
         return math.isnan(value) or (math.isinf(value) and self.better_than(value, 0.0))
 
     def sort_key(self, score: float | None) -> float:
-        """A key that sorts scores from best to worst, with nan and none last."""
+        """Return a key that sorts scores from best to worst, with nan and `None` last."""
         if score is None or math.isnan(score):
             return math.inf
         return -score if self.direction == "max" else score
 
     def resolved(self, directions: Mapping[str, str | None]) -> Objective:
-        """This objective with its direction, taken from `directions` where it was not given.
+        """Return this objective with its direction, from `directions` if it was not given.
 
         Args:
-            directions: Names in the model's logs, with the direction that `log_directions` found or
-                `None`.
+            directions: Names in the model's logs, each with the direction that `log_directions`
+                found, or `None`.
 
         Raises:
             ObjectiveError: If the direction is unknown.
@@ -135,13 +136,15 @@ class Objective:
 
 
 class MultiObjective(Objective):
-    """Several objectives. Trials are ranked by one score: the sum of those to minimise, less the
-    sum of those to maximise.
+    """Several objectives, combined into one score.
+
+    The score that ranks trials is the sum of the objectives to minimise, minus the sum of those to
+    maximise.
 
     Args:
-        objectives: At least two, with different names.
-        pareto: Whether a search that can is to look for the whole front of best compromises, and
-            not for the best score. A list of objectives means that.
+        objectives: At least two objectives, with different names.
+        pareto: Whether to search for the whole Pareto front, and not for the best score, if the
+            searcher can. A list of objectives sets this to `True`. Defaults to `False`.
 
     Attributes:
         name: `"multi_objective"`.
@@ -172,25 +175,25 @@ class MultiObjective(Objective):
         return self.objectives
 
     def directed(self, directions: Sequence[str | None]) -> MultiObjective:
-        """The same with other directions, one for each of its parts."""
+        """Return a copy with other directions, one for each part."""
         return MultiObjective(
             (part.directed([way]) for part, way in zip(self.parts, directions, strict=True)),
             self.pareto,
         )
 
     def get_value(self, logs: Mapping[str, Any]) -> float:
-        """The score: the sum of what is minimised, less the sum of what is maximised."""
+        """Return the score: the sum of minimised parts, minus the sum of maximised parts."""
         return sum(
             -part.get_value(logs) if part.direction == "max" else part.get_value(logs)
             for part in self.parts
         )
 
     def resolved(self, directions: Mapping[str, str | None]) -> MultiObjective:
-        """The same with the direction of each part, as for one objective."""
+        """Return a copy with the direction of each part, as for one objective."""
         return MultiObjective((part.resolved(directions) for part in self.parts), self.pareto)
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether they are the same, in whichever order; each is as much of the score."""
+        """Return whether both are the same, in any order; each part counts equally in the score."""
         return isinstance(other, MultiObjective) and (set(self.parts), self.pareto) == (
             set(other.parts),
             other.pareto,
@@ -207,7 +210,7 @@ class MultiObjective(Objective):
 
 
 def objective_config(objective: Objective) -> dict[str, Any]:
-    """An objective as JSON types."""
+    """Return an objective as JSON types."""
     if isinstance(objective, MultiObjective):
         return {
             "objectives": [objective_config(part) for part in objective.parts],
@@ -217,35 +220,34 @@ def objective_config(objective: Objective) -> dict[str, Any]:
 
 
 def objective_from_config(config: Mapping[str, Any]) -> Objective:
-    """The objective that `objective_config` was given."""
+    """Return the objective that `objective_config` describes."""
     if "objectives" in config:
         return MultiObjective(map(objective_from_config, config["objectives"]), config["pareto"])
     return Objective(**config)
 
 
 Goal = str | Objective | Sequence[str | Objective] | None
-"""What a user may give as objective."""
+"""The types of a user's `objective` argument."""
 
 DEFAULT = Objective("default_objective", "min")
-"""What is minimised where the user names nothing: the one number that `fit` or `run_trial` returns.
-"""
+"""The objective if the user names none: minimise the number that `fit` or `run_trial` returns."""
 
 
 def create_objective(objective: Any) -> Objective:
-    """Return the `Objective` that a user's argument means, with its direction, as its name tells.
+    """Return the `Objective` for a user's argument, with the direction inferred from its name.
 
     Raises:
-        InvalidObjectiveError: If it is neither a name, an `Objective`, nor a list of them.
-        ObjectiveError: If the name tells no direction.
+        InvalidObjectiveError: If it is not a name, an `Objective`, or a list of them.
+        ObjectiveError: If the direction cannot be inferred.
     """
     return as_objective(objective).inferred().resolved({})
 
 
 def as_objective(objective: Any) -> Objective:
-    """The `Objective` that a user's argument means.
+    """Return the `Objective` for a user's argument.
 
     Raises:
-        InvalidObjectiveError: If it is neither a name, an `Objective`, nor a list of them.
+        InvalidObjectiveError: If it is not a name, an `Objective`, or a list of them.
     """
     if isinstance(objective, Objective):
         return objective

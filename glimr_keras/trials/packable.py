@@ -1,4 +1,4 @@
-"""An object whose parts may be kept in few bytes until any of them is asked for. Runs anywhere."""
+"""An object whose parts stay packed in few bytes until one of them is accessed. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -10,51 +10,52 @@ Self = TypeVar("Self", bound="Packable")
 
 
 class PackedParts(Protocol):
-    """Parts in few bytes, and the score that they give a trial."""
+    """The packed parts of a trial, and the score they give it."""
 
     @property
     def score(self) -> float | None: ...
 
     def values(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what was chosen and what was asked for; one dict where they are the same."""
+        """Return the chosen and the requested values; one dict if they are the same."""
 
     def parts(self) -> Mapping[str, Any]:
-        """Return them as they were, by name."""
+        """Return the original parts, by name."""
 
     def outline(self) -> Mapping[str, Any]:
-        """Return those that say what came of it, without numbers of epochs."""
+        """Return the parts that describe the outcome, without the metrics of epochs."""
 
 
 _UNPACKING = threading.RLock()
-"""Since an oracle may look at trials in a thread of its own."""
+"""An oracle may access trials in a separate thread."""
 
 
 class Packable:
-    """The base of `Trial`, whose attributes stay what they were."""
+    """The base of `Trial`, whose attributes work the same when packed."""
 
     _packed_parts: ClassVar[tuple[str, ...]] = ()
     _packed: PackedParts | None = None
 
     @property
     def is_packed(self) -> bool:
-        """Whether it is kept in few bytes."""
+        """Return whether it is packed."""
         return self._packed is not None
 
     def keep_packed(self, packed: PackedParts) -> None:
-        """Keep the parts in few bytes, as long as none is asked for."""
+        """Pack the parts until one of them is accessed."""
         with _UNPACKING:
             for name in self._packed_parts:
                 object.__delattr__(self, name)
             self._packed = packed
 
     def to_read(self: Self) -> Self:
-        """Return itself; or where it is packed, so that it stays so, a copy to be read only."""
+        """Return itself, or for a packed object, which stays packed, a read-only copy."""
         packed = self._packed
         return self if packed is None else self._copied(packed.parts())
 
     def outlined(self: Self) -> Self:
-        """As `to_read`, but without what only who looks at epochs, or at definitions, needs: the
-        copy's executions know which epochs they have, and not what was measured in them.
+        """Return a read-only copy as `to_read` does, without metrics of epochs and definitions.
+
+        The copy's executions know which epochs they have, but not what was measured in them.
         """
         packed = self._packed
         return self if packed is None else self._copied(packed.outline())

@@ -1,9 +1,9 @@
-"""What became of a trial, in few bytes. Pure Python; runs anywhere.
+"""Packed results of trials, in few bytes. Pure Python; runs anywhere.
 
-A search may have a hundred thousand trials, and hardly any is looked at after its end. So one that
-has ended is packed: names are those of all others, numbers are bytes. It is what it was as soon as
-any part of it is asked for. What is unusual is not packed, nor what somebody holds a part of, since
-who changes that part has changed the trial.
+A search may have a hundred thousand trials, and few are accessed after they end. So ended trials
+are packed: names are shared between trials, and numbers are stored as bytes. A packed trial is
+restored as soon as one of its parts is accessed. Unusual trials are not packed. Neither are trials
+with a part that other code holds, since changing that part must change the trial.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from glimr_keras.trials.metrics_tracking import MetricsTracker
 from glimr_keras.trials.trial import Trial, mean_of_scores
 
 _FORMAT = 2
-"""Of `marshal`: floats to the bit, and nothing that depends on who else has a value."""
+"""The `marshal` format: exact floats, and no dependence on other references to a value."""
 _RECENT, _AT_ONCE = 64, 3
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 _FLOAT, _TEXT, _WHOLE = frozenset({float}), frozenset({str}), frozenset({int})
@@ -36,7 +36,7 @@ SINGLE = (
     *("gpu_memory", "reused_graph", "started", "ended", "worker"),
     *("weights_epoch", "weights_score"),
 )
-"""What an execution has one of."""
+"""The fields of an execution that hold a single value."""
 _SCORE, _ENDED = SINGLE.index("score"), SINGLE.index("ended")
 _NUM_BEFORE = SINGLE.index("gpu_memory")
 _NOTHING: dict[str, float] = {}
@@ -44,28 +44,28 @@ singles = operator.attrgetter(*SINGLE)
 
 
 def kept_in(trial: Trial) -> tuple[bool, ...]:
-    """Tell of each value that was asked for whether it is the object that was chosen."""
+    """Return, for each requested value, whether it is the same object as the chosen one."""
     values = trial.hyperparameters.values
     return tuple(map(operator.is_, map(trial.suggested.get, values, _NONES), values.values()))
 
 
 class _Definitions(dict[Any, HyperParameter]):
-    """Definitions by key; one object of all trials that have the same."""
+    """Definitions by key; trials with equal definitions share one object."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]
     __eq__ = object.__eq__
 
 
 class _Layout(NamedTuple):
-    """What packed trials have in common.
+    """The shared part of packed trials.
 
     Attributes:
-        suggested: Names of what was chosen.
-        values: Names of what was asked for; `None` where it is what was chosen.
-        num_before: How many of those chosen the hyperparameters had first.
-        old: Names that were defined when the trial began.
-        metrics: Names of the metrics of each execution.
-        definitions: By key.
+        suggested: The names of the chosen values.
+        values: The names of the requested values; `None` if they are the chosen ones.
+        num_before: The number of chosen values that the hyperparameters started with.
+        old: The names that were defined when the trial started.
+        metrics: The names of the metrics of each execution.
+        definitions: The definitions by key.
     """
 
     suggested: tuple[str, ...]
@@ -78,7 +78,7 @@ class _Layout(NamedTuple):
     def named(
         self, chosen: tuple[Any, ...], values: tuple[Any, ...] | None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what was chosen, and what was asked for; one dict where they are the same."""
+        """Return the chosen and the requested values; one dict if they are the same."""
         suggested = dict(zip(self.suggested, chosen, strict=True))
         if self.values is None or values is None:
             return suggested, suggested
@@ -86,20 +86,20 @@ class _Layout(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """What a packed trial of a journal was packed from, as plain values.
+    """The contents of a packed trial of a journal, as plain values.
 
     Attributes:
-        suggested: Names of what was chosen.
-        asked: Names of what was asked for; `None` where all of it is what was chosen.
-        metrics: Names of the metrics of each execution.
-        kept: Of each that was asked for, whether it is the object that was chosen, which code has
-            not set; `None` where all are.
-        chosen: What was chosen.
-        values: What was asked for; `None` likewise.
-        sampling_key: Of the trial.
-        executions: Number, what there is one of (`SINGLE`), what was returned, the epochs (their
-            count, where they are counted from 1), their metrics as doubles, the epochs that have a
-            time (`None` for all), and these times as doubles.
+        suggested: The names of the chosen values.
+        asked: The names of the requested values; `None` if they are the chosen ones.
+        metrics: The names of the metrics of each execution.
+        kept: For each requested value, whether it is the chosen object, so that code has not set
+            it; `None` if all are.
+        chosen: The chosen values.
+        values: The requested values; `None` if they are the chosen ones.
+        sampling_key: The trial's sampling key.
+        executions: For each execution: its number, its single values (`SINGLE`), the returned
+            metrics, and the epochs (their number, if they count from 1). Then the epochs' metrics
+            as doubles, the epochs that have a time (`None` for all), and these times as doubles.
     """
 
     suggested: tuple[str, ...]
@@ -117,9 +117,9 @@ class Packed:
     """A packed trial.
 
     Attributes:
-        layout: What others have as well.
-        content: What it has alone.
-        score: That its executions give it.
+        layout: The part shared with other trials.
+        content: Its own part.
+        score: The score computed from its executions.
     """
 
     layout: _Layout
@@ -127,13 +127,14 @@ class Packed:
     score: float | None
 
     def values(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what was chosen, and what was asked for; one dict where they are the same."""
+        """Return the chosen and the requested values; one dict if they are the same."""
         chosen, values, *_ = marshal.loads(self.content)
         return self.layout.named(chosen, values)
 
     def plain(self) -> Plain | None:
-        """Return what it was packed from, of a trial that a journal told of; `None` of another,
-        whose hyperparameters know more.
+        """Return the plain contents of a trial from a journal.
+
+        It is `None` for other trials, whose hyperparameters hold more.
         """
         layout = self.layout
         if layout.num_before != len(layout.suggested) or layout.old:
@@ -143,15 +144,15 @@ class Packed:
         return Plain(*names, kept, chosen, values, sampling_key, executions)
 
     def outline(self) -> dict[str, Any]:
-        """Return its executions, without numbers of epochs."""
+        """Return its executions, without the metrics of epochs."""
         *_, executions = marshal.loads(self.content)
         return {"executions": {number: _outline(*content) for number, *content in executions}}
 
     def parts(self) -> dict[str, Any]:
-        """Return what it was packed from."""
+        """Return the unpacked parts."""
         layout = self.layout
         chosen, values, kept, sampling_key, executions = marshal.loads(self.content)
-        if values is None:  # others, which are equal
+        if values is None:  # equal to the chosen ones
             values = chosen if kept is None else marshal.loads(self.content)[0]
         suggested = dict(zip(layout.suggested, chosen, strict=True))
         names = layout.suggested if layout.values is None else layout.values
@@ -179,7 +180,7 @@ class Packed:
 
 
 class Packer:
-    """Packs the trials of one search, which have much in common."""
+    """A packer for the trials of one search, which have much in common."""
 
     def __init__(self) -> None:
         self._layouts: dict[_Layout, _Layout] = {}
@@ -188,8 +189,9 @@ class Packer:
         self._later: collections.deque[Trial] = collections.deque()
 
     def define(self, parameters: Mapping[Any, HyperParameter]) -> None:
-        """Make definitions known to all trials that were packed, as far as they are not; those
-        that are packed later need not have them.
+        """Add definitions to all packed trials that lack them.
+
+        Trials that are packed later need not have them.
         """
         for known in self._definitions.values():
             for key, parameter in parameters.items():
@@ -199,7 +201,7 @@ class Packer:
         self._plain_layouts.clear()
 
     def packed(self, plain: Plain) -> Packed:
-        """Return a trial that a journal told of, as `pack_alone` packs it. Nothing is looked at.
+        """Return a packed trial from a journal, as `pack_alone` packs it, without checks.
 
         Raises:
             ValueError: If it cannot be packed.
@@ -215,8 +217,10 @@ class Packer:
         return Packed(layout, _bytes_of(own), score)
 
     def pack(self, trial: Trial) -> bool:
-        """Pack a trial that has ended, if that is possible; else it stays as it is. Tell whether
-        nobody had a part of it.
+        """Pack an ended trial, if possible; otherwise leave it as it is.
+
+        Returns:
+            Whether no other code held a part of it.
         """
         if _is_held(trial):
             return False
@@ -224,9 +228,7 @@ class Packer:
         return True
 
     def pack_later(self, trial: Trial) -> None:
-        """Pack a trial when so many others have ended that hardly anybody looks at it, and nobody
-        has a part of it.
-        """
+        """Pack a trial once many others have ended, and no other code holds a part of it."""
         self._later.append(trial)
         for _ in range(min(len(self._later) - _RECENT, _AT_ONCE)):
             earlier = self._later.popleft()
@@ -234,7 +236,7 @@ class Packer:
                 self._later.append(earlier)
 
     def pack_alone(self, trial: Trial) -> None:
-        """As `pack`, a trial of which nobody has a part."""
+        """Pack a trial as `pack` does, assuming that no other code holds a part of it."""
         is_usual = type(trial) is Trial and not trial.is_packed
         packed = self._packed(trial) if is_usual else None
         if packed is not None:
@@ -273,7 +275,7 @@ class Packer:
         kept = kept_in(trial)
         is_same = names == names_asked and (
             all(kept) or (kinds == kinds_asked and chosen == asked and 0 not in chosen)
-        )  # to the bit; there are two zeros
+        )  # exactly; there are two zeros
         own = (
             chosen,
             None if is_same else asked,
@@ -296,7 +298,7 @@ class Packer:
         return Packed(self._layouts.setdefault(layout, layout), content, trial.mean_score)
 
     def _shared(self, definitions: dict[Any, HyperParameter]) -> _Definitions:
-        key = tuple(map(id, definitions.values()))  # they are held from here on
+        key = tuple(map(id, definitions.values()))  # held from here on, so that ids stay valid
         found = self._definitions.get(key)
         if found is None:
             found = self._definitions[key] = _Definitions(definitions)
@@ -304,19 +306,19 @@ class Packer:
 
 
 def _bytes_of(own: tuple[Any, ...]) -> bytes:
-    """Return plain values as bytes; in room of their own, since `marshal` takes more and gives back
-    the rest, which others cannot use.
+    """Return plain values as bytes, without spare memory.
+
+    They are copied because `marshal` allocates too much memory and returns the rest in pieces that
+    cannot be reused.
 
     Raises:
-        ValueError: If some are none.
+        ValueError: If some are not plain values.
     """
     return memoryview(marshal.dumps(own, _FORMAT)).tobytes()
 
 
 def _content(number: int, execution: Execution) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
-    """Return an execution as plain values, and the names of its metrics; `None` of one that is
-    unusual.
-    """
+    """Return an execution as plain values, and its metrics' names; `None` if it is unusual."""
     history, times, returned = execution.history, execution.epoch_times, execution.returned
     if (
         type(execution) is not Execution
@@ -367,7 +369,7 @@ def _execution(
     timed: tuple[int, ...] | None,
     times: bytes,
 ) -> Execution:
-    """Return the execution that `_content` was given."""
+    """Return the execution that `_content` packed."""
     numbered = range(1, epochs + 1) if isinstance(epochs, int) else epochs
     found, width = array.array("d", numbers).tolist(), len(names)
     history = {
@@ -387,9 +389,7 @@ def _outline(
     timed: tuple[int, ...] | None,
     times: bytes,
 ) -> Execution:
-    """Return that execution without what was measured; times of epochs only where its end has
-    none.
-    """
+    """Return the execution without its metrics, and with epoch times only if its end is unknown."""
     numbered = range(1, epochs + 1) if isinstance(epochs, int) else epochs
     epoch_times = {}
     if not single[_ENDED]:
@@ -408,7 +408,7 @@ def _made(
     gpu_memory, reused_graph, started, ended, worker, weights_epoch, weights_score = single[
         _NUM_BEFORE:
     ]
-    return Execution(  # faster so than by names
+    return Execution(  # faster than by keywords
         *(status, history, best_epoch, score, duration, message, attempt, lost, is_told),
         *(dict(returned), gpu_memory, reused_graph, started, ended, worker),
         *(weights_epoch, weights_score, epoch_times),
@@ -416,12 +416,12 @@ def _made(
 
 
 def _are_dicts(*each: Any) -> bool:
-    """Tell whether all of them are dicts, and of no class of somebody's own."""
+    """Return whether all are plain dicts, not of a subclass."""
     return all(type(one) is dict for one in each)
 
 
 def _is_held(trial: Trial) -> bool:
-    """Tell whether anybody else has a part of the trial that can be changed."""
+    """Return whether other code holds a mutable part of the trial."""
     if trial.is_packed:
         return False
     if (
@@ -467,7 +467,7 @@ _rest = operator.itemgetter(
     *[name for name in _STATE if name not in ("values", "_values_before", "_definitions", "_old")]
 )
 _USUAL = _rest(_STATE)
-"""What hyperparameters have that are values and definitions, and nothing more."""
+"""The other attributes of hyperparameters that have values and definitions only."""
 _ALONE = _holders(Execution(), "history")
 _ALONE_INSIDE = _most_held({0: Execution()})
-"""How often Python counts a part that its owner alone has."""
+"""The reference counts of a part that only its owner holds."""

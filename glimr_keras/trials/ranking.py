@@ -1,4 +1,4 @@
-"""Trials from best to worst. Runs anywhere."""
+"""Rankings of trials, from best to worst. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from glimr_keras.trials.trial import Trial
 
 
 def by_id(trial: Trial) -> tuple[bool, int, str]:
-    """Return a key that sorts trials by their numbers; ids of others' projects may be words."""
+    """Return a key that sorts trials by number; foreign projects may have ids that are words."""
     is_number = trial.trial_id.isdecimal()
     return not is_number, int(trial.trial_id) if is_number else 0, trial.trial_id
 
 
 def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
-    """Trials from best to worst: completed ones by score, then stopped ones by score, then those
-    without a score.
+    """Return the trials from best to worst.
+
+    First come completed trials by score, then stopped ones by score, then those without a score.
     """
 
     def key(trial: Trial) -> tuple[bool, bool, float, bool, int, str]:
@@ -30,8 +31,10 @@ def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
 
 
 def pareto_front(trials: list[Trial], objective: Objective) -> list[Trial]:
-    """The trials that no other beats in one part of the objective without being worse in another,
-    best in the first first.
+    """Return the trials that no other trial dominates.
+
+    A trial dominates another if it is better in one part of the objective and worse in none. The
+    trials are sorted by the first part, best first.
     """
     costs: dict[str, tuple[float, ...]] = {}
     for trial in trials:

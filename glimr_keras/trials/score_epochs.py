@@ -1,4 +1,4 @@
-"""At which epochs the trainings of a trial are scored, where it has several. Runs in the driver."""
+"""The epochs at which a trial's executions are scored. Runs in the driver."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ def default_rule(cv_folds: int | None) -> ScoreAt:
 
 
 def choose_epochs(trial: Trial, objective: Objective, rule: str) -> None:
-    """Scores the executions of a trial that has ended at the epochs of a rule.
+    """Score the executions of an ended trial at the epochs that a rule selects.
 
-    With `"best"` each is scored at its own best epoch, as it is already. With `"common"` all are
-    scored at one: that with the best mean over the executions, and the first of equal ones. So the
-    number of epochs is chosen once, and not by each fold on the data that it is validated on, which
-    would make scores too good. It is one of the epochs that all of them have, with the objective as
-    a number. With `"last"` each is scored at its last epoch of that kind.
+    With `"best"`, each execution keeps the score of its own best epoch.
 
-    A score that the user's code returned stays as it is. So do all where the executions have no
-    epoch in common, and the trial's message says so.
+    With `"common"`, all are scored at the same epoch: the first with the best mean over the
+    executions. Only epochs that all executions have, with a finite objective, are considered. The
+    number of epochs is then chosen once. If each fold chose it on its own validation data, the
+    scores would be too optimistic.
+
+    With `"last"`, each is scored at its last epoch with a finite objective.
+
+    A score that the user's code returned stays as it is. If the executions have no epoch in common,
+    all scores stay, and the trial's message says so.
 
     Args:
-        trial: One that did not fail.
-        objective: What is optimised, with its direction.
+        trial: A trial that did not fail.
+        objective: The objective, with its direction.
         rule: `"best"`, `"common"` or `"last"`.
     """
     executions = trial.executions
@@ -65,7 +68,7 @@ _NOTHING_IN_COMMON = (
 
 
 def chosen_epochs(trial: Trial) -> dict[str, dict[int, int]]:
-    """Return what a record of the trial's end says of the epochs that `choose_epochs` chose."""
+    """Return the epochs that `choose_epochs` chose, for the record of the trial's end."""
     chosen = {
         number: execution.best_epoch
         for number, execution in trial.executions.items()
@@ -75,13 +78,13 @@ def chosen_epochs(trial: Trial) -> dict[str, dict[int, int]]:
 
 
 def take_chosen(trial: Trial, record: Mapping[str, Any], objective: Objective) -> None:
-    """Scores the executions of a trial as a record of its end says."""
+    """Score the executions of a trial as the record of its end states."""
     for number, epoch in record.get(_SCORED_AT, {}).items():
         trial.executions[int(number)].score_at(epoch, objective)
 
 
 def _mean_curve(curves: list[dict[int, float]]) -> Mapping[int, float]:
-    """Return the mean after each epoch that all have, in their order."""
+    """Return the mean after each epoch that all have, sorted by epoch."""
     first, *others = curves
     return {
         epoch: statistics.fmean([first[epoch], *(curve[epoch] for curve in others)])
@@ -91,8 +94,9 @@ def _mean_curve(curves: list[dict[int, float]]) -> Mapping[int, float]:
 
 
 def _curve(execution: Execution, objective: Objective) -> dict[int, float]:
-    """Return the objective after each epoch that has it as a number; nothing where the score is not
-    of these epochs, but of what the user's code returned.
+    """Return the finite objective after each epoch.
+
+    It is empty if the score comes from what the user's code returned and not from these epochs.
     """
     found = {epoch: objective.value_in(seen) for epoch, seen in execution.history.items()}
     curve = {

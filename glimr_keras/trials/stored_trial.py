@@ -1,4 +1,4 @@
-"""A trial that is read from a `trial.json`, which somebody else may have written. Runs anywhere."""
+"""Trials read from a `trial.json`, which may be untrusted. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from glimr_keras.trials.trial import Trial
 
 FILE = "trial.json"
 _LONGEST = 1 << 30
-"""Bytes of a file: that of an oracle grows with its trials."""
+"""The largest file size in bytes: an oracle's file grows with its trials."""
 
 
 def files_in(project: pathlib.Path) -> list[pathlib.Path]:
-    """Return the `trial.json` of each trial that has one, in the order of the folders' names."""
+    """Return the `trial.json` of each trial that has one, sorted by folder name."""
     files = (place / FILE for place in trial_directories(project))
     return [file for file in files if file.exists()]
 
@@ -29,7 +29,7 @@ def read(path: pathlib.Path) -> Trial:
     """Return the trial whose `trial.json` is at `path`, in a folder `trial_<id>`.
 
     Raises:
-        ProjectError: If it cannot be read, or says what no trial can be.
+        ProjectError: If it cannot be read, or describes an impossible trial.
     """
     state = read_object(path)
     try:
@@ -40,7 +40,7 @@ def read(path: pathlib.Path) -> Trial:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """Return what a JSON file of a project says.
+    """Return the content of a project's JSON file.
 
     Raises:
         ProjectError: If it cannot be read.
@@ -52,10 +52,10 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def read_object(path: pathlib.Path) -> dict[str, Any]:
-    """Return the JSON object that a file of a project has.
+    """Return the JSON object in a project's file.
 
     Raises:
-        ProjectError: If it cannot be read, or has none.
+        ProjectError: If it cannot be read, or is not an object.
     """
     content = read_json(path)
     if not isinstance(content, dict):
@@ -64,7 +64,7 @@ def read_object(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _check(state: Mapping[str, Any], trial_id: str) -> None:
-    if state["trial_id"] != trial_id:  # which becomes a part of paths
+    if state["trial_id"] != trial_id:  # the id becomes a part of paths
         raise ValueError(f"the folder's trial is not {reprlib.repr(state['trial_id'])}")
     histories = state["metrics"]["metrics"].values()
     observations = [each for history in histories for each in history["observations"]]

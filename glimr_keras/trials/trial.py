@@ -1,11 +1,12 @@
-"""What is known of a trial: its configuration, its executions with their histories, its status and
-score. Runs anywhere.
+"""A trial: its configuration, its executions with their histories, its status and score. Runs
+anywhere.
 
-A *trial* is one configuration. It is trained `executions_per_trial` times, with cross validation so
-often for each fold; each training is an *execution*. Those of the first round come first, one for
-each fold, then those of the next round. The score of an execution is the objective at its best
-epoch, or at the one that `score_epochs` chooses when the trial ends; the score of a trial is the
-mean over its executions.
+A *trial* is one configuration. It is trained `executions_per_trial` times, and with cross
+validation that many times for each fold. Each training is an *execution*. The executions of the
+first round come first, one for each fold, then the next round.
+
+The score of an execution is the objective at its best epoch, or at the epoch that `score_epochs`
+chooses when the trial ends. The score of a trial is the mean over its executions.
 """
 
 from __future__ import annotations
@@ -30,30 +31,31 @@ from glimr_keras.trials.metrics_tracking import MetricsTracker
 from glimr_keras.trials.objective import Objective
 from glimr_keras.trials.packable import Packable, PackedParts
 
-_WIDEST = 80  # of what a notebook shows of a value
+_WIDEST = 80  # of a value in a notebook
 
 
 class Trial(Packable):
-    """One configuration of a search, and what came of it.
+    """One configuration of a search and its results.
 
     Args:
-        hyperparameters: The values, and the definitions of what is known to be searched.
-        trial_id: By default a random one.
-        status: One of `TrialStatus`.
-        message: The traceback or reason of a failure.
+        hyperparameters: The values, and the definitions known so far. Defaults to `None`, which
+            means none.
+        trial_id: The id. Defaults to `None`, which means a random one.
+        status: One of `TrialStatus`. Defaults to `TrialStatus.RUNNING`.
+        message: The traceback or reason of a failure. Defaults to `None`.
 
     Attributes:
-        trial_id: In a search the index of the trial in the project, with leading zeros: `"07"` of
-            up to 99 trials, `"0007"` where there is no bound.
+        trial_id: In a search, the index of the trial in the project, with leading zeros: `"07"` of
+            up to 99 trials, `"0007"` without a limit.
         suggested: The values that the oracle chose, by full name.
-        sampling_key: Seeds the values of hyperparameters that the oracle did not know.
-        num_ended: How many trials of the search had ended when this one began; `None` if that is
-            not known.
+        sampling_key: The seed for hyperparameters that the oracle did not know.
+        num_ended: The number of trials of the search that had ended when this one started; `None`
+            if unknown.
         executions: The trainings by number, counted from 0.
-        directions: Of the metrics that were measured, by name, as far as they are known.
+        directions: The known directions of the measured metrics, by name.
     """
 
-    _score: float | None = None  # few have their own
+    _score: float | None = None  # rarely set
     _best_step: int | None = None
     _packed_parts: ClassVar[tuple[str, ...]] = (
         *("hyperparameters", "suggested", "sampling_key", "executions", "_tracker"),
@@ -88,7 +90,7 @@ class Trial(Packable):
         status: str = TrialStatus.RUNNING,
         message: str | None = None,
     ) -> Trial:
-        """A trial of a search."""
+        """Return a trial of a search."""
         trial = cls(HyperParameters(suggested, space=space), trial_id, status, message)
         trial.sampling_key = sampling_key
         trial.executions = dict(executions or {})
@@ -107,7 +109,7 @@ class Trial(Packable):
         given_score: float | None,
         best_step: int | None,
     ) -> Trial:
-        """A trial of a search that has ended, whose parts were packed before."""
+        """Return an ended trial of a search from its packed parts."""
         trial = cls.__new__(cls)
         trial.trial_id, trial.status, trial.message = trial_id, status, message
         trial.num_ended, trial.directions = num_ended, directions
@@ -117,37 +119,40 @@ class Trial(Packable):
         return trial
 
     def begin_again(self) -> None:
-        """Forgets all that became of it, but not what the oracle chose."""
+        """Discard all results, but keep the values that the oracle chose."""
         self.status, self.message, self.executions = TrialStatus.RUNNING, None, {}
         self.values, self.metrics = dict(self.suggested), MetricsTracker()
         self.score, self.best_step = None, None
 
     def values_to_read(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """What the oracle chose, and `values`, to be read only; the trial stays packed."""
+        """Return the oracle's values and `values`, read-only; the trial stays packed."""
         packed = self._packed
         return (self.suggested, self.values) if packed is None else packed.values()
 
     @property
     def values(self) -> dict[str, Any]:
-        """Those that the oracle chose, until the trial says better: exactly those that its own
-        `data`, `build` and `fit` asked for, by full name.
+        """Return the values by full name.
+
+        They are the oracle's until the trial reports the values that its own `data`, `build` and
+        `fit` requested.
         """
         return self.hyperparameters.values
 
     @values.setter
     def values(self, values: dict[str, Any]) -> None:
-        if not values.keys().isdisjoint(Stage.NAMES):  # those come last
+        if not values.keys().isdisjoint(Stage.NAMES):  # stage names come last
             order = {name: place + 1 for place, name in enumerate(Stage.NAMES)}
             names = sorted(values, key=lambda name: order.get(name, 0))
             values = {name: values[name] for name in names}
         new, kept = dict(values), self.hyperparameters.values
-        kept.clear()  # the same dict, which a hook of the user's may have kept
+        kept.clear()  # keep the dict, to which a user's hook may hold a reference
         kept.update(new)
 
     @property
     def score(self) -> float | None:
-        """Mean of the executions' scores; `None` until every execution that was started has one. A
-        score that was set wins.
+        """Return the mean of the executions' scores; `None` until every started one has a score.
+
+        A score that was set takes precedence.
         """
         if self._score is not None:
             return self._score
@@ -160,19 +165,20 @@ class Trial(Packable):
 
     @property
     def mean_score(self) -> float | None:
-        """The score that its executions give it."""
+        """Return the score computed from its executions."""
         return mean_of_scores([execution.score for execution in self.executions.values()])
 
     @property
     def given_score(self) -> float | None:
-        """The score that was set, by an oracle that scores in its own way; else `None`."""
+        """Return the score set by an oracle with its own scoring; otherwise `None`."""
         return self._score
 
     @property
     def best_step(self) -> int:
-        """The epoch of the score, counted from 0: `best_step + 1` is the number of epochs for a
-        final training. Where executions are scored at epochs of their own, it is the mean of these,
-        rounded down.
+        """Return the epoch of the score, counted from 0.
+
+        `best_step + 1` is the number of epochs for a final training. If the executions are scored
+        at different epochs, it is their mean, rounded down.
         """
         if self._best_step is not None:
             return self._best_step
@@ -189,11 +195,11 @@ class Trial(Packable):
 
     @property
     def metrics(self) -> MetricsTracker:
-        """What was measured at the epoch of the score: one observation of each metric, with a value
-        for each execution.
+        """Return the metrics at the epoch of the score.
 
-        There are more where a loop of the user's own told the oracle of several steps: one for
-        each. The metrics of every epoch are in `executions`.
+        Each metric has one observation, with a value for each execution. If a user-defined loop
+        reported several steps to the oracle, there is one observation for each step. The metrics of
+        every epoch are in `executions`.
         """
         if not any(execution.history for execution in self.executions.values()):
             return self._tracker
@@ -217,8 +223,9 @@ class Trial(Packable):
 
     @property
     def told(self) -> dict[int, dict[str, float]]:
-        """What a loop of the user's own measured: the mean over executions of each metric, by step,
-        counted from 0.
+        """Return the metrics that a user-defined loop reported.
+
+        They are means over executions, by step, counted from 0.
         """
         logs: dict[int, dict[str, float]] = {}
         for name, history in self._tracker.metrics.items():
@@ -226,18 +233,18 @@ class Trial(Packable):
                 logs.setdefault(observation.step, {})[name] = observation.mean()
         return dict(sorted(logs.items()))
 
-    # As KerasTuner's scripts read and write it
+    # KerasTuner's interface
 
     def summary(self) -> None:
-        """Prints the trial."""
+        """Print the trial."""
         print(self.described())
 
     def display_hyperparameters(self) -> None:
-        """Prints the values."""
+        """Print the values."""
         print("\n".join(self._described_values()))
 
     def described(self) -> str:
-        """The trial in words."""
+        """Return the trial as text."""
         lines = [f"Trial {self.trial_id} summary", "Hyperparameters:", *self._described_values()]
         lines += [] if self.score is None else [f"Score: {self.score}"]
         lines += [] if self.message is None else [plain(self.message).rstrip()]
@@ -249,7 +256,7 @@ class Trial(Packable):
         ]
 
     def get_state(self) -> dict[str, Any]:
-        """The trial as JSON types, as KerasTuner's `trial.json` has it."""
+        """Return the trial as JSON types, in the format of KerasTuner's `trial.json`."""
         return {
             "trial_id": self.trial_id,
             "hyperparameters": self.hyperparameters.get_config(),
@@ -261,7 +268,7 @@ class Trial(Packable):
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `get_state` returned."""
+        """Load what `get_state` returned."""
         self.trial_id, self.status, self.message = (
             state["trial_id"],
             state["status"],
@@ -275,22 +282,22 @@ class Trial(Packable):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Trial:
-        """The trial that `get_state` was called on."""
+        """Return the trial that `get_state` describes."""
         trial = cls()
         trial.set_state(state)
         return trial
 
     def save(self, fname: str | os.PathLike[str]) -> None:
-        """Writes the trial to a JSON file."""
+        """Write the trial to a JSON file."""
         pathlib.Path(fname).write_text(json.dumps(self.get_state()), "utf-8")
 
     def reload(self, fname: str | os.PathLike[str]) -> None:
-        """Takes over what `save` wrote."""
+        """Load what `save` wrote."""
         self.set_state(json.loads(pathlib.Path(fname).read_text("utf-8")))
 
     @classmethod
     def load(cls, fname: str | os.PathLike[str]) -> Trial:
-        """Reads a trial from a JSON file."""
+        """Return the trial in a JSON file."""
         trial = cls()
         trial.reload(fname)
         return trial
@@ -319,7 +326,7 @@ class Trial(Packable):
         return f"Trial({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     def _repr_html_(self) -> str:
-        """Return the trial as a notebook shows it: its score, configuration and executions."""
+        """Return the trial as HTML for notebooks: its score, configuration and executions."""
         scored = "" if self.score is None else f"score {four_digits(self.score)}"
         took = "" if self.duration is None else f"{self.duration:.1f} s"
         values = Column.of("value", map(short, self.values.values()), _WIDEST)
@@ -346,9 +353,7 @@ class Trial(Packable):
         return columns
 
     def fold_scores(self, cv_folds: int) -> dict[int, float]:
-        """The score of each fold, as the mean over its executions, without the folds that have
-        none.
-        """
+        """Return the mean score over the executions of each fold, without unscored folds."""
         scores: dict[int, list[float]] = {}
         for number, execution in sorted(self.executions.items()):
             if execution.score is not None:
@@ -357,7 +362,7 @@ class Trial(Packable):
 
     @property
     def is_scored(self) -> bool:
-        """Whether the trial ended with a score; a failed one has none, whatever its epochs were."""
+        """Return whether the trial ended with a score; a failed trial never has one."""
         return self.score is not None and self.status in (
             TrialStatus.COMPLETED,
             TrialStatus.STOPPED,
@@ -365,13 +370,13 @@ class Trial(Packable):
 
     @property
     def duration(self) -> float | None:
-        """Seconds of training, summed over executions."""
+        """Return the seconds of training, summed over executions."""
         durations = [e.duration for e in self.executions.values() if e.duration is not None]
         return sum(durations) if durations else None
 
     @property
     def gpu_memory(self) -> int | None:
-        """The most bytes that an execution took on one GPU; `None` where none was measured."""
+        """Return the peak memory of an execution on one GPU, in bytes; `None` if not measured."""
         return max(
             (e.gpu_memory for e in self.executions.values() if e.gpu_memory is not None),
             default=None,
@@ -379,15 +384,15 @@ class Trial(Packable):
 
     @property
     def started(self) -> float | None:
-        """When its first execution began, in seconds since 1970, UTC; `None` where that is not
-        known.
-        """
+        """Return the start of its first execution, in seconds since 1970, UTC, or `None`."""
         return min((e.started for e in self.executions.values() if e.started), default=None)
 
     @property
     def ended(self) -> float | None:
-        """When its last execution ended, likewise; `None` of a trial that runs. Of an execution
-        whose end was not written down, its last time that is known counts.
+        """Return the end of its last execution, in seconds since 1970, UTC.
+
+        It is `None` for a running trial. For an execution without a recorded end, its last known
+        time counts.
         """
         if self.status == TrialStatus.RUNNING:
             return None
@@ -395,21 +400,23 @@ class Trial(Packable):
         return max((time for time in times if time is not None), default=None)
 
     def status_of(self, execution: Execution) -> str:
-        """Return the status of one of its executions: the trial's where the trial ended and the end
-        of the execution is not known, as after a kill.
+        """Return the status of one of its executions.
+
+        If the end of the execution is unknown, for example after a kill, it is the trial's status.
         """
         is_left = execution.status == TrialStatus.RUNNING
         return self.status if is_left else execution.status
 
     @property
     def worker(self) -> str | None:
-        """The processes that trained it, as `"host:pid"`, joined by commas."""
+        """Return the processes that trained it, as `"host:pid"`, joined by commas."""
         known = [e.worker for _, e in sorted(self.executions.items()) if e.worker is not None]
         return ", ".join(dict.fromkeys(known)) or None
 
     def objective_values(self, objective: Objective) -> tuple[float, ...] | None:
-        """The value of each part of the objective at the epoch of the score, as the mean over
-        executions.
+        """Return the value of each part of the objective at the epoch of the score.
+
+        The values are means over executions.
         """
         logs = [
             execution.at_best
@@ -424,13 +431,11 @@ class Trial(Packable):
         )
 
     def best_execution(self, objective: Objective) -> int | None:
-        """The number of the execution with the best score, or `None` without any score."""
+        """Return the number of the execution with the best score, or `None` without any score."""
         return next(iter(self.best_executions(objective, 1)), None)
 
     def best_executions(self, objective: Objective, cv_folds: int) -> list[int]:
-        """The number of the execution with the best score in each fold, without the folds that have
-        no score.
-        """
+        """Return the number of the best execution in each fold, without unscored folds."""
         best: dict[int, int] = {}
         for number, execution in sorted(self.executions.items()):
             fold, score = number % cv_folds, execution.score
@@ -442,7 +447,7 @@ class Trial(Packable):
 
 
 def mean_of_scores(scores: Sequence[float | None]) -> float | None:
-    """The score of a trial whose executions have these scores."""
+    """Return the score of a trial, given the scores of its executions."""
     if not scores or any(score is None or math.isnan(score) for score in scores):
         return None
     if len(scores) == 1:
@@ -451,5 +456,5 @@ def mean_of_scores(scores: Sequence[float | None]) -> float | None:
 
 
 def fold_of(execution: int, cv_folds: int | None) -> int | None:
-    """Which fold the execution of this number is validated on; `None` without cross validation."""
+    """Return the validation fold of an execution; `None` without cross validation."""
     return None if cv_folds is None else execution % cv_folds
