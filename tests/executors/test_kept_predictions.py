@@ -90,7 +90,7 @@ def test_models_that_train_by_graphs_of_others_do_the_same(local_ray, tmp_path, 
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
-def test_forks_keep_them_too(tmp_path):
+def test_forks_keep_them_too(local_ray, tmp_path):  # which takes over what is long
     tuner = tuner_of(tiny_models.build, tmp_path, executor="auto", cv_folds=2)
     tuner.search(tiny_models.X, tiny_models.Y, epochs=2, verbose=0)
     check_all(tuner)
